@@ -1,0 +1,1 @@
+"""Comparing runs of two engines: agreement, figures, the `compare` command."""

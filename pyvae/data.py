@@ -1,0 +1,119 @@
+"""Images to train on, held in memory as one tensor.
+
+MNIST and its siblings come through `torchvision.datasets`, the small handwritten digits from
+scikit-learn's own wheel, a user's images from an .npz file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.errors import UserError, choose
+from pyvae.mnist import CannotDownload, load_mnist_family
+from pyvae.npz import load_npz
+
+__all__ = ["DATA_NAMES", "ImageData", "data_root", "load_data", "load_digits"]
+
+TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+DATA_NAMES = ("auto", *TORCHVISION, "digits")
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """Images of 28x28 pixels.
+
+    Attributes:
+        name: `mnist`, ..., or the file's name.
+        pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1].
+        labels: (N,), int64, or None.
+        source: Where they came from, in words.
+    """
+
+    name: str
+    pixels: Tensor
+    labels: Tensor | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, index: NDArray[np.int64], dtype: torch.dtype) -> Tensor:
+        """Images of these indices, (B, 784), pixels in [0, 1] (uint8 divided by 255)."""
+        chosen = self.pixels[torch.from_numpy(index)]
+        return chosen.to(dtype) / 255 if chosen.dtype == torch.uint8 else chosen.to(dtype)
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "images": len(self), "source": self.source}
+
+
+def data_root() -> Path:
+    """Where torchvision's data lies: $PYVAE_DATA, else a folder in the user's cache."""
+    given = os.environ.get("PYVAE_DATA")
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("pyvae"))
+
+
+def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
+    """Loads images by name.
+
+    Arguments:
+        name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz file
+            with `images` (N, 28, 28) or (N, 784), uint8 or floats in [0, 1]. `auto` is MNIST
+            where it is or can be had, else the digits.
+        say: Called with one line where `auto` fell back to the digits.
+
+    Raises:
+        UserError: If the name is unknown or the data cannot be read or had.
+    """
+    if name.endswith(".npz"):
+        pixels, labels = load_npz(Path(name))
+        return ImageData(Path(name).name, pixels, labels, f"file {name}")
+    if name not in DATA_NAMES:
+        choose("data", name, (*DATA_NAMES, "a FILE.npz"))
+    if name == "digits":
+        return load_digits()
+    family = "mnist" if name == "auto" else name
+    root = data_root()
+    try:
+        pixels, labels = load_mnist_family(TORCHVISION[family], root)
+    except CannotDownload as error:
+        if name == "auto":
+            say(
+                f"data: MNIST is not in {root} and could not be downloaded ({error}); "
+                "using scikit-learn's 1,797 handwritten digits at 28x28 instead"
+            )
+            return load_digits()
+        raise UserError(
+            f"{TORCHVISION[family]} is not in {root} and could not be downloaded ({error})",
+            f"{TORCHVISION[family]}/raw in the folder that PYVAE_DATA names, or a network",
+            "set PYVAE_DATA, or use --data digits",
+        ) from error
+    return ImageData(family, pixels, labels, f"{TORCHVISION[family]} training set, torchvision")
+
+
+def load_digits() -> ImageData:
+    """scikit-learn's 1,797 handwritten digits, brought from 8x8 to MNIST's 28x28.
+
+    Enlarged to 20x20 (bilinear) and set in a margin of 4 pixels, as MNIST's digits are; grey
+    levels 0 to 16 become 0 to 255. Alpaydin & Kaynak (1998), "Optical Recognition of
+    Handwritten Digits", UCI Machine Learning Repository.
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    bunch = sklearn_digits()
+    small = torch.from_numpy(bunch.images)[:, None] / 16  # (N, 1, 8, 8)
+    large = F.interpolate(small, size=(20, 20), mode="bilinear", align_corners=False)
+    framed = F.pad(large, (4, 4, 4, 4))  # (N, 1, 28, 28)
+    pixels = (framed * 255).round().to(torch.uint8).reshape(-1, 784)
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    return ImageData("digits", pixels, labels, "scikit-learn load_digits, enlarged to 28x28")

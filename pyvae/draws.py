@@ -1,0 +1,107 @@
+"""Stateless random draws: what chance does at step k follows from (seed, k) alone.
+
+Any engine, any process and any resumed run gets the same draws without storing them. Each
+draw has a generator of its own, Philox keyed by (seed, name, k) through
+`numpy.random.SeedSequence`: Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as
+easy as 1, 2, 3", SC11.
+
+Initial parameters are the one exception: they are what PyTorch's own initialisers give after
+`torch.manual_seed(seed)` (see `pyvae.recipes.Recipe.initial_parameters`).
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Draws", "Keep", "Normal"]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A dropout mask: True (keep) with probability 1 - p. `shape` is for one image."""
+
+    shape: tuple[int, ...]
+    p: float
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Standard normal noise. `shape` is for one image."""
+
+    shape: tuple[int, ...]
+
+
+class Draws:
+    """All draws of a run.
+
+    Arguments:
+        seed: A non-negative integer.
+        dtype: Precision of the noise: drawn in float64, then rounded, so that runs in either
+            precision see the same noise up to rounding.
+
+    Example:
+        >>> draws = Draws(seed=1)
+        >>> masks = draws.step(7, 250, {"dropout1": Keep((64, 12, 12), 0.25)})
+        >>> masks["dropout1"].shape
+        (250, 64, 12, 12)
+    """
+
+    def __init__(self, seed: int, dtype: str = "float64") -> None:
+        self.seed = seed
+        self.dtype = np.dtype(dtype)
+
+    def _generator(self, name: str, index: int) -> np.random.Generator:
+        key = np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(name.encode()), index))
+        return np.random.Generator(np.random.Philox(key))
+
+    def batch_order(self, epoch: int, images: int) -> NDArray[np.int64]:
+        """The order in which an epoch visits the images: a permutation of range(images)."""
+        return self._generator("batch order", epoch).permutation(images)
+
+    def normal(self, name: str, index: int, shape: tuple[int, ...]) -> NDArray[np.floating]:
+        """Standard normal noise."""
+        return self._generator(name, index).standard_normal(shape).astype(self.dtype)
+
+    def keep(self, name: str, index: int, shape: tuple[int, ...], p: float) -> NDArray[np.bool_]:
+        """A dropout mask: True with probability 1 - p.
+
+        Where p is a multiple of 1/256 one random byte per element is enough, and exact;
+        elsewhere 32 bits per element put the probability within 2^-32 of 1 - p.
+        """
+        generator = self._generator(name, index)
+        count = math.prod(shape)
+        if (256 * p).is_integer():
+            bits = np.frombuffer(generator.bytes(count), np.uint8)
+            drop = 256 * p
+        else:
+            bits = np.frombuffer(generator.bytes(4 * count), np.uint32)
+            drop = round(2**32 * p)
+        return (bits >= drop).reshape(shape)
+
+    def step(
+        self, step: int, batch_size: int, spec: Mapping[str, Keep | Normal]
+    ) -> dict[str, NDArray]:
+        """The draws of one training step.
+
+        Arguments:
+            step: The step, counted from 0 over the whole run.
+            batch_size: Images in the batch, B.
+            spec: What to draw for each image, by name.
+
+        Returns:
+            For each name an array of shape (B, *shape): bool for `Keep`, floats for `Normal`.
+        """
+        drawn: dict[str, NDArray] = {}
+        for name, kind in spec.items():
+            shape = (batch_size, *kind.shape)
+            if isinstance(kind, Keep):
+                drawn[name] = self.keep(name, step, shape, kind.p)
+            else:
+                drawn[name] = self.normal(name, step, shape)
+        return drawn

@@ -1,0 +1,53 @@
+"""Writing files so that none is ever half there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from pyvae.errors import UserError
+
+__all__ = ["output_folder", "write_file"]
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, made if need be, after checking that files can be written into it.
+
+    Raises:
+        UserError: If they cannot.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"output folder '{path}' cannot be written ({error.strerror})",
+            "a folder with write permission",
+            "choose another with --out",
+        ) from error
+    return path
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file under a temporary name in the same folder, syncs and renames it."""
+    if isinstance(content, str):
+        content = content.encode()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,137 @@
+"""MNIST and its siblings through torchvision, downloaded only when they are not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyvae.errors import UserError
+
+__all__ = ["CannotDownload", "is_present", "load_mnist_family"]
+
+TRAINING = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+FILES = (*TRAINING, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")  # torchvision wants all
+PATIENCE = 5.0  # seconds without an answer before there is no network
+
+
+class CannotDownload(Exception):
+    """The data is not there and cannot be fetched."""
+
+
+def is_present(dataset: str, root: Path) -> bool:
+    """Whether the four files lie in torchvision's layout below `root`."""
+    return all((root / dataset / "raw" / file).is_file() for file in FILES)
+
+
+def load_mnist_family(dataset: str, root: Path) -> tuple[Tensor, Tensor]:
+    """The training set of `MNIST`, `FashionMNIST` or `KMNIST`.
+
+    Returns:
+        Pixels (60000, 784), uint8, and labels (60000,), int64.
+
+    Raises:
+        CannotDownload: If it is not there and cannot be fetched.
+        UserError: If a file is damaged.
+    """
+    import torchvision.datasets  # a second or two: only for who needs it
+
+    source = getattr(torchvision.datasets, dataset)
+    if not is_present(dataset, root):
+        _download(source, dataset, root)
+    for file in TRAINING:
+        _check_idx(root / dataset / "raw" / file)
+    try:
+        loaded = source(root, train=True, download=False)
+    except (RuntimeError, ValueError, AssertionError, OSError) as error:
+        raise _damaged(root / dataset / "raw", str(error)) from error
+    if loaded.data.shape[1:] != (28, 28) or len(loaded.data) != len(loaded.targets):
+        found = f"{tuple(loaded.data.shape)} images and {len(loaded.targets)} labels"
+        raise _damaged(root / dataset / "raw", found)
+    return loaded.data.reshape(len(loaded.data), 784), loaded.targets.to(torch.int64)
+
+
+def _check_idx(path: Path) -> None:
+    """Holds the file's size against its header (LeCun's IDX format)."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        if len(head) < 4 or head[:3] != b"\0\0\x08":
+            raise _damaged(path, "it does not begin as an IDX file of bytes")
+        lengths = file.read(4 * head[3])
+    size = os.path.getsize(path)
+    if len(lengths) < 4 * head[3]:
+        raise _damaged(path, f"it ends after {size} bytes")
+    whole = 4 + len(lengths)
+    count = 1
+    for length in struct.unpack(f">{head[3]}I", lengths):
+        count *= length
+    if size != whole + count:
+        raise _damaged(path, f"it has {size} bytes where its header promises {whole + count}")
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"data file '{path}' is damaged: {why}",
+        "the original file, uncompressed",
+        "delete it to have it downloaded again",
+    )
+
+
+def _download(source: type, dataset: str, root: Path) -> None:
+    """Downloads into a folder of its own and moves the result, so that nothing stays half."""
+    _check_network(source.mirrors[0])  # type: ignore[attr-defined]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download.") as folder:
+            with _socket_timeout(PATIENCE):
+                source(folder, train=True, download=True)
+            (root / dataset / "raw").mkdir(parents=True, exist_ok=True)
+            for file in FILES:
+                os.replace(Path(folder) / dataset / "raw" / file, root / dataset / "raw" / file)
+    except (OSError, RuntimeError) as error:
+        raise CannotDownload(str(error).splitlines()[0]) from error
+
+
+def _check_network(url: str) -> None:
+    """Raises CannotDownload unless the server answers soon.
+
+    In a thread: a name look-up without a network can hang far longer than any socket's
+    time-out. An answer of any kind, an error status too, shows that there is a network.
+    """
+    failure: list[str] = ["no answer within 5 s"]
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+            failure.clear()
+        except urllib.error.HTTPError:
+            failure.clear()
+        except (OSError, ValueError) as error:
+            failure[0] = f"no network: {getattr(error, 'reason', error)}"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if failure:
+        raise CannotDownload(failure[0])
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

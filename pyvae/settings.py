@@ -1,0 +1,98 @@
+"""The settings of a run, checked once, where they enter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+
+from pyvae.errors import UserError, choose
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes.recipe import Recipe
+
+__all__ = ["DTYPES", "Settings"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is to be run.
+
+    Attributes:
+        objective: `vae` or `emae`.
+        epochs: Passes over the images.
+        steps: Ends the run after so many steps in all, if not None.
+        batch_size: Images in a batch; the last incomplete batch of an epoch is dropped.
+        latent_dim: Latent dimensions.
+        learning_rate: Adam's step size.
+        dtype: `float32` or `float64`.
+        seed: Of initial parameters, batch order, dropout masks and noise.
+
+    Raises:
+        UserError: If a value is out of its range.
+    """
+
+    objective: str
+    epochs: int
+    batch_size: int
+    latent_dim: int
+    learning_rate: float
+    steps: int | None = None
+    dtype: str = "float32"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        choose("objective", self.objective, OBJECTIVES)
+        choose("dtype", self.dtype, DTYPES)
+        for name in ("epochs", "steps", "batch_size", "latent_dim"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{_option(name)} {value}", "1 or more")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise UserError(f"--learning-rate {self.learning_rate}", "a number above 0")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}", "0 to 2^63 - 1")
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, **changes) -> Settings:
+        """The recipe's published settings, with the `changes` that are not None."""
+        published = {
+            "objective": recipe.objectives[0],
+            "epochs": recipe.epochs,
+            "batch_size": recipe.batch_size,
+            "latent_dim": recipe.latent_dim,
+            "learning_rate": recipe.learning_rate,
+        }
+        return cls(**published | {k: v for k, v in changes.items() if v is not None})
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Whole batches in a pass over so many images.
+
+        Raises:
+            UserError: If there are fewer images than one batch.
+        """
+        if images < self.batch_size:
+            raise UserError(
+                f"{images} images are fewer than one batch of {self.batch_size}",
+                f"at least {self.batch_size} images",
+                f"choose --batch-size {images} or less, or give more images",
+            )
+        return images // self.batch_size
+
+    def total_steps(self, images: int) -> int:
+        """Steps of the whole run."""
+        steps = self.epochs * self.steps_per_epoch(images)
+        return steps if self.steps is None else min(steps, self.steps)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

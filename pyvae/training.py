@@ -1,0 +1,99 @@
+"""The one training loop, for every recipe, objective and engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from pyvae.data import ImageData
+from pyvae.draws import Draws
+from pyvae.engine import Engine
+from pyvae.recipes.recipe import Recipe
+from pyvae.settings import Settings
+from pyvae.trace import Trace
+
+__all__ = ["Progress", "train"]
+
+SAMPLES = 16
+
+
+class Progress(NamedTuple):
+    """Where a run stands; `trace` is complete up to the end of the last epoch."""
+
+    step: int
+    steps: int
+    epoch_ended: bool
+    trace: Trace
+
+
+def train(
+    engine: Engine,
+    recipe: Recipe,
+    settings: Settings,
+    data: ImageData,
+    *,
+    trace: Trace | None = None,
+    observe: Callable[[Progress], object] | None = None,
+) -> Trace:
+    """Trains a recipe's network and returns what happened.
+
+    Everything random comes from `Draws(settings.seed)` and is handed to the engine, so that
+    engines given the same settings and data go through the same run.
+
+    Arguments:
+        engine: Who computes.
+        recipe: What is trained.
+        settings: How.
+        data: On which images.
+        trace: An empty trace to be filled as the run goes, for who wants to keep what was
+            computed when the run is interrupted; by default a new one.
+        observe: Called after every step.
+
+    Returns:
+        The trace, complete.
+
+    Raises:
+        UserError: If there are fewer images than one batch, or training diverges.
+    """
+    steps_per_epoch = settings.steps_per_epoch(len(data))
+    steps = settings.total_steps(len(data))
+    draws = Draws(settings.seed, settings.dtype)
+    spec = recipe.draws(settings.latent_dim)
+    engine.start(
+        recipe, settings, recipe.initial_parameters(settings.seed, settings.latent_dim)
+    )
+    if trace is None:
+        trace = Trace.of_run(engine, recipe, settings, data)
+
+    losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
+    try:
+        for step in range(steps):
+            epoch, batch = divmod(step, steps_per_epoch)
+            if batch == 0:
+                order = draws.batch_order(epoch, len(data))
+            chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+            x = data.batch(chosen, settings.torch_dtype)  # (B, 784), pixels in [0, 1]
+            losses.append(engine.step(x, draws.step(step, settings.batch_size, spec)))
+
+            epoch_ended = batch + 1 == steps_per_epoch or step + 1 == steps
+            if epoch_ended:
+                trace.extend(epoch, losses)
+                losses = []
+            if observe is not None:
+                observe(Progress(step + 1, steps, epoch_ended, trace))
+    finally:
+        if losses:  # interrupted: keep what was computed
+            trace.extend(epoch, losses)
+
+    # The article draws its latent means from the last batch, with dropout still on.
+    masks = draws.step(steps, settings.batch_size, spec)
+    trace.latent_means = {
+        "training": engine.latent_means(x, masks),
+        "evaluation": engine.latent_means(x, None),
+    }
+    z = draws.normal("samples", 0, (SAMPLES, settings.latent_dim))
+    trace.samples = engine.decode(z)
+    trace.parameters = engine.parameters()
+    return trace

@@ -1,0 +1,118 @@
+"""R engines: the same run as `pyvae.engine.PyTorchEngine`, computed in R."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.errors import UserError, choose
+from pyvae.recipes.recipe import Recipe
+from pyvae.settings import Settings
+from r_bridge.wire import Kept
+from r_bridge.worker import RProcess
+
+__all__ = ["ENGINE_NAMES", "BaseREngine", "make_r_engine"]
+
+ENGINE_NAMES = ("auto", "base-r", "r-torch")
+R_FILES = Path(__file__).parent / "R"
+BASE_R = ("conv2d", "max_pool2d", "linear", "activations", "objectives", "adam", "conv_vae", "session")
+
+
+def make_r_engine(name: str) -> BaseREngine:
+    """The R engine of that name; `auto` is the best one that is there.
+
+    Raises:
+        UserError: If there is no such engine, or R cannot be used.
+    """
+    choose("engine", name, ENGINE_NAMES)
+    if name == "r-torch":
+        raise UserError(
+            "engine 'r-torch' is not part of this version of pyvae",
+            "base-r or auto",
+            "use --engine base-r",
+        )
+    return BaseREngine()
+
+
+class BaseREngine:
+    """Layers, gradients and Adam in base R, in double precision.
+
+    Numbers are double whatever the settings' dtype is; draws, images and initial parameters
+    are the values that the other engine sees, float32 ones included.
+
+    Arguments:
+        threads: Threads of R's BLAS; by default as many as PyTorch uses.
+        patch: R code evaluated after the sources, to try a change without editing them.
+
+    Raises:
+        RProcessError: If R cannot be used.
+    """
+
+    name = "base-r"
+
+    def __init__(self, threads: int | None = None, patch: str | None = None) -> None:
+        self.threads = torch.get_num_threads() if threads is None else threads
+        self.process = RProcess(tuple(R_FILES / f"{name}.R" for name in BASE_R), self.threads)
+        if patch is not None:
+            self.process.evaluate(patch)
+
+    def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
+        if recipe.name != "conv":
+            raise UserError(f"engine base-r has no recipe '{recipe.name}'", "conv")
+        self.session: Kept = self.process.call(
+            "session_start",
+            keep="session",
+            parameters={name: value.double().numpy() for name, value in parameters.items()},
+            objective=settings.objective,
+            learning_rate=settings.learning_rate,
+        )
+
+    def step(self, x: Tensor, draws: Mapping[str, NDArray]) -> Tensor:
+        losses = self.process.call(
+            "session_step", session=self.session, x=x.double().numpy(), draws=_flat(draws)
+        )
+        return torch.from_numpy(losses)
+
+    def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
+        return self.process.call(
+            "session_latent_means",
+            session=self.session,
+            x=x.double().numpy(),
+            draws=_flat(draws or {}),
+        )
+
+    def decode(self, z: NDArray) -> NDArray:
+        return self.process.call("session_decode", session=self.session, z=z.astype(np.float64))
+
+    def parameters(self) -> dict[str, NDArray]:
+        return self.process.call("session_parameters", session=self.session)
+
+    def environment(self) -> dict[str, str]:
+        about = self.process.call("bridge_about")
+        versions = {name: value[0] for name, value in about.items()}
+        return versions | {"threads": str(self.threads)}
+
+    def close(self) -> None:
+        self.process.close()
+
+    def __enter__(self) -> BaseREngine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Draws with one row per image, as the R side takes them: (B, C, H, W) to (B, C H W)."""
+    return {name: draw.reshape(len(draw), -1) for name, draw in draws.items()}

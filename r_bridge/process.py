@@ -1,0 +1,64 @@
+"""The R process: embeds R through rpy2 and answers calls until the connection closes.
+
+Started by `r_bridge.worker` as `python -m r_bridge.process DESCRIPTOR`.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from r_bridge.wire import Closed, Kept, receive, send
+
+R_FILES = Path(__file__).parent / "R"
+# A user's profile could change the numbers; what R says goes to the process's log.
+R_OPTIONS = ("rpy2", "--quiet", "--no-save", "--no-restore", "--no-init-file", "--no-site-file")
+
+
+def main(descriptor: int) -> None:
+    """Answers requests {function, arguments, keep} with {value} or {error, call, where}."""
+    connection = socket.socket(fileno=descriptor)
+    try:
+        import rpy2.rinterface as ri
+        import rpy2.rinterface_lib.embedded as embedded
+
+        embedded.set_initoptions(R_OPTIONS)
+        ri.initr()
+        ri.evalr(f"source({_quoted(R_FILES / 'bridge.R')}, keep.source = TRUE)")
+        # else R looks through every operand of a matrix product for NaN before it multiplies
+        ri.evalr("options(matprod = 'blas', warn = 1)")
+    except Exception as error:  # whatever keeps R from starting is the answer
+        send(connection, {"error": f"{type(error).__name__}: {error}"})
+        return
+    send(connection, {"value": None})
+
+    from r_bridge.conversion import from_r, to_r
+
+    bridge_call = ri.globalenv["bridge_call"]
+    kept: dict[str, Any] = {}
+    while True:
+        try:
+            request = receive(connection)
+        except Closed:
+            return
+        arguments = to_r(request["arguments"], kept)
+        answer = bridge_call(ri.StrSexpVector([request["function"]]), arguments)
+        names = list(answer.names)
+        if "error" in names:
+            send(connection, from_r(answer))
+        elif request["keep"]:
+            kept[request["keep"]] = answer[names.index("value")]
+            send(connection, {"value": Kept(request["keep"])})
+        else:
+            send(connection, {"value": from_r(answer[names.index("value")])})
+
+
+def _quoted(path: Path) -> str:
+    """A path as an R string."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
