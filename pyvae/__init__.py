@@ -1,13 +1,19 @@
 """pyvae: VAEs of published write-ups in PyTorch, to be held against their R originals."""
 
-from pyvae.data import load_data
-from pyvae.draws import Draws
-from pyvae.engine import PyTorchEngine
-from pyvae.errors import UserError
-from pyvae.recipes import RECIPES, get_recipe
-from pyvae.settings import Settings
-from pyvae.trace import Trace
-from pyvae.training import train
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyvae.data import load_data
+    from pyvae.draws import Draws
+    from pyvae.engine import PyTorchEngine
+    from pyvae.errors import UserError
+    from pyvae.recipes import RECIPES, get_recipe
+    from pyvae.settings import Settings
+    from pyvae.trace import Trace
+    from pyvae.training import train
 
 __all__ = [
     "RECIPES",
@@ -20,3 +26,22 @@ __all__ = [
     "load_data",
     "train",
 ]
+
+_HOMES = {
+    "RECIPES": "pyvae.recipes",
+    "Draws": "pyvae.draws",
+    "PyTorchEngine": "pyvae.engine",
+    "Settings": "pyvae.settings",
+    "Trace": "pyvae.trace",
+    "UserError": "pyvae.errors",
+    "get_recipe": "pyvae.recipes",
+    "load_data": "pyvae.data",
+    "train": "pyvae.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: PyTorch takes seconds, `pyvae --help` and R's process need none."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pyvae' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

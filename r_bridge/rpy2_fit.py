@@ -19,7 +19,7 @@ __all__ = ["find_r", "installed_rpy2", "misfit", "r_version", "requirements"]
 NEW_R = (4, 5)
 FIRST_FOR_NEW_R = (3, 6, 6)
 FOR_NEW_R = ("rpy2==3.6.9", "rpy2-rinterface==3.6.7", "rpy2-robjects==3.6.6")
-FOR_OLDER_R = ("rpy2==3.6.6", "rpy2-rinterface==3.6.5", "rpy2-robjects==3.6.4")
+FOR_OLDER_R = ("rpy2==3.6.6", "rpy2-rinterface==3.6.5", "rpy2-robjects==3.6.6")
 
 
 def find_r() -> Path | None:

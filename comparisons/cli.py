@@ -1,0 +1,175 @@
+"""The `compare` subcommand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pyvae import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from comparisons.comparison import Comparison
+
+__all__ = ["add_commands"]
+
+STEPS = 42  # what a comparison runs if nothing else is said: six epochs of the digits
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds `compare` to the `pyvae` command."""
+    app.command("compare")(compare_command)
+
+
+def compare_command(
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="The reference: auto, base-r or r-torch.")
+    ] = "auto",
+    objective: Annotated[
+        str, typer.Option(metavar="NAME", help="both, vae or emae.")
+    ] = "both",
+    data: options.Data = "auto",
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    batch_size: options.BatchSize = None,
+    latent_dim: options.LatentDim = None,
+    learning_rate: options.LearningRate = None,
+    dtype: options.Dtype = "float64",
+    seed: options.Seed = 1,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("comparison"),
+) -> None:
+    """Trains the R article's network in Python and in R on the same draws, and compares.
+
+    Without --epochs and --steps it runs 42 steps (six epochs of the digits). Exit code 0:
+    agree, 1: disagree, 2: unusable input or environment.
+    """
+    from rich.console import Console
+
+    from comparisons.comparison import summary
+    from comparisons.run import run_comparisons
+    from pyvae.cli import choose_objectives
+    from pyvae.data import load_data
+    from pyvae.engine import PyTorchEngine
+    from pyvae.files import output_folder, write_file
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.progress import RunProgress
+    from pyvae.recipes import get_recipe
+    from pyvae.settings import Settings
+    from r_bridge.engines import make_r_engine
+
+    recipe = get_recipe("conv")
+    if epochs is None and steps is None:
+        steps = STEPS
+    runs = [
+        Settings.of_recipe(
+            recipe,
+            objective=name,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            latent_dim=latent_dim,
+            learning_rate=learning_rate,
+            dtype=dtype,
+            seed=seed,
+        )
+        for name in choose_objectives(objective, recipe.objectives)
+    ]
+    console = Console()
+    images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+    total = runs[0].total_steps(len(images))
+    with make_r_engine(engine) as reference:
+        folder = output_folder(out)
+        console.print(
+            f"{images.name}: {len(images):,} images, {total} steps of {runs[0].batch_size}, "
+            f"{dtype}, PyTorch against {reference.name}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+        def watch(engine, settings) -> RunProgress:
+            title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
+            return RunProgress(title, settings.batch_size, console)
+
+        try:
+            comparisons = run_comparisons(
+                PyTorchEngine("cpu"), reference, recipe, runs, images, folder, watch
+            )
+        except BaseException:
+            if (folder / "interrupted").is_dir():
+                print(f"kept what was computed: {folder / 'interrupted'}", file=sys.stderr)
+            raise
+
+    write_results(comparisons, folder)
+    about = summary(comparisons)
+    write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
+    for comparison in comparisons:
+        console.print(agreement_table(comparison))
+    console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"verdict: {about['verdict']}", highlight=False)
+    raise typer.Exit(0 if about["verdict"] == "agree" else 1)
+
+
+def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """Tables and pictures."""
+    import pandas as pd
+
+    from comparisons import figures
+    from pyvae.figures import save_figure
+    from pyvae.files import write_file
+    from pyvae.trace import csv_text
+
+    history = pd.concat([comparison.history() for comparison in comparisons], ignore_index=True)
+    write_file(folder / "history.csv", csv_text(history))
+    means = pd.concat([c.latent_means() for c in comparisons], ignore_index=True)
+    write_file(folder / "latent_means.csv", csv_text(means))
+    save_figure(figures.loss_history_figure(comparisons), folder / "loss_history.png")
+    save_figure(figures.latent_means_figure(comparisons), folder / "latent_means.png")
+    save_figure(figures.samples_figure(comparisons), folder / "samples.png")
+
+
+def agreement_table(comparison: Comparison) -> Table:
+    """One objective's agreement, with the tolerance that would have sufficed."""
+    from rich.table import Table
+
+    from pyvae.objectives import OBJECTIVES
+
+    about = OBJECTIVES[comparison.objective]
+    last = comparison.python.history().iloc[-1]
+    table = Table(
+        "quantity",
+        "max abs",
+        "max rel",
+        "max ULP",
+        "needed",
+        "allowed",
+        "relative to",
+        "",
+        title=f"{about.title}: {about.formula}",
+        caption=f"last step: {last.total:,.3f} nats per batch of "
+        f"{comparison.python.settings.batch_size}, {last.nats_per_image:.3f} nats per image",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name, agreement in comparison.quantities.items():
+        verdict = "[green]agree[/]" if agreement.agrees else "[red]disagree[/]"
+        if agreement.problem:
+            table.add_row(name, agreement.problem, "", "", "", "", "", verdict)
+            continue
+        table.add_row(
+            name.replace("_", " "),
+            f"{agreement.max_abs:.1e}",
+            f"{agreement.max_rel:.1e}",
+            f"{agreement.max_ulp:,}",
+            f"{agreement.required_rtol:.1e}",
+            f"{agreement.rule.rtol:g}",
+            agreement.rule.scale,
+            verdict,
+        )
+    return table

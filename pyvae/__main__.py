@@ -1,0 +1,8 @@
+"""`python -m pyvae`."""
+
+import sys
+
+from pyvae.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""The `pyvae` command. Other packages add subcommands through the entry-point group
+`pyvae.commands`: each entry is a function that takes the typer application."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from pyvae import options
+from pyvae.errors import UserError, choose
+
+__all__ = ["build_app", "main"]
+
+COMMANDS = "pyvae.commands"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment,
+        130 interrupted.
+    """
+    try:
+        result = build_app()(arguments, standalone_mode=False)
+    except (UserError, TyperException) as error:
+        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        print(f"pyvae: {' '.join(message.split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pyvae: interrupted", file=sys.stderr)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def build_app() -> typer.Typer:
+    """The application with the commands of all installed packages."""
+    app = typer.Typer(
+        help="VAEs of published write-ups in PyTorch, held against their R originals.",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        add_completion=False,
+        no_args_is_help=True,
+    )
+    app.command("train")(train_command)
+    app.command("sample")(sample_command)
+    app.command("figures")(figures_command)
+    app.command("recipes")(recipes_command)
+    app.command("doctor")(doctor_command)
+    for entry in sorted(metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        entry.load()(app)
+    return app
+
+
+def train_command(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See pyvae recipes.")],
+    objective: Annotated[
+        str | None, typer.Option(metavar="NAME", help="vae, emae or both (default: vae).")
+    ] = None,
+    data: options.Data = "auto",
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    batch_size: options.BatchSize = None,
+    latent_dim: options.LatentDim = None,
+    learning_rate: options.LearningRate = None,
+    dtype: options.Dtype = "float32",
+    seed: options.Seed = 1,
+    device: options.Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
+    ] = None,
+) -> None:
+    """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective."""
+    from rich.console import Console
+
+    from pyvae.data import load_data
+    from pyvae.engine import PyTorchEngine
+    from pyvae.files import output_folder
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.progress import RunProgress
+    from pyvae.recipes import get_recipe
+    from pyvae.settings import Settings
+    from pyvae.trace import Trace
+    from pyvae.training import train
+
+    chosen = get_recipe(recipe)
+    objectives = choose_objectives(objective or chosen.objectives[0], chosen.objectives)
+    runs = [
+        Settings.of_recipe(
+            chosen,
+            objective=name,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            latent_dim=latent_dim,
+            learning_rate=learning_rate,
+            dtype=dtype,
+            seed=seed,
+        )
+        for name in objectives
+    ]
+    engine = PyTorchEngine(device)
+    console = Console()
+    images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+    runs[0].total_steps(len(images))  # enough images? asked before anything is written
+    folder = output_folder(out or Path("runs") / chosen.name)
+
+    for settings in runs:
+        about = OBJECTIVES[settings.objective]
+        console.print(f"{about.title}: {about.formula}", highlight=False, soft_wrap=True)
+        trace = Trace.of_run(engine, chosen, settings, images)
+        target = output_folder(folder / settings.objective)
+        title = f"{about.title} on {images.name}, {engine.device.type}"
+        try:
+            with RunProgress(title, settings.batch_size, console, epochs=True) as progress:
+                train(engine, chosen, settings, images, trace=trace, observe=progress.observe)
+        finally:
+            trace.save(target)  # what was computed, if it was interrupted
+    draw_run(folder)
+    console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+
+
+def choose_objectives(name: str, published: tuple[str, ...]) -> tuple[str, ...]:
+    """The objectives meant by a name: itself, or all published ones for `both`."""
+    choose("objective", name, (*published, "both"))
+    return published if name == "both" else (name,)
+
+
+def sample_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write.")],
+    n: Annotated[int, typer.Option("-n", metavar="N", help="How many images.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the latents drawn.")] = 1,
+) -> None:
+    """Draws images from the prior N(0, I) through the decoder of a trained run."""
+    from pyvae.figures import check_figure_path, samples_figure, save_figure
+    from pyvae.files import output_folder
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.sampling import load_traces, sample
+
+    if n < 1:
+        raise UserError(f"-n {n}", "1 or more")
+    check_figure_path(out)
+    traces = load_traces(run)
+    if len(traces) > 1:
+        names = " or ".join(str(run / trace.settings.objective) for trace in traces)
+        raise UserError(f"'{run}' holds {len(traces)} runs", names)
+    output_folder(out.parent)
+    title = f"{OBJECTIVES[traces[0].settings.objective].title}: {n} images from N(0, I)"
+    save_figure(samples_figure(sample(traces[0], n, seed), title), out)
+    print(f"written: {out}")
+
+
+def figures_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
+) -> None:
+    """Draws the figures of a trained run into its folder."""
+    draw_run(run)
+    print(f"written: {run}")
+
+
+def draw_run(run: Path) -> None:
+    """Loss history, samples and latent means of all traces of a run."""
+    from pyvae import figures
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.sampling import load_traces
+
+    traces = load_traces(run)
+    figures.save_figure(figures.loss_history_figure(traces), run / "loss_history.png")
+    figures.save_figure(figures.latent_means_figure(traces), run / "latent_means.png")
+    for trace in traces:
+        if trace.samples is None:
+            continue
+        name = trace.settings.objective
+        title = f"{OBJECTIVES[name].title}: {len(trace.samples)} images from N(0, I)"
+        figure = figures.samples_figure(trace.samples, title)
+        figures.save_figure(figure, run / f"samples_{name}.png")
+
+
+def recipes_command() -> None:
+    """Lists the recipes with their published settings."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pyvae.recipes import RECIPES
+
+    table = Table("recipe", "what", "objectives", "epochs", "batch", "latent", "learning rate")
+    for recipe in RECIPES.values():
+        table.add_row(
+            recipe.name,
+            f"{recipe.title}\n{recipe.source}",
+            ", ".join(recipe.objectives),
+            str(recipe.epochs),
+            str(recipe.batch_size),
+            str(recipe.latent_dim),
+            f"{recipe.learning_rate:g}",
+        )
+    Console().print(table)
+
+
+def doctor_command() -> None:
+    """Says what is there, what is missing and what to do about it."""
+    from pyvae.doctor import examine
+
+    raise typer.Exit(examine())

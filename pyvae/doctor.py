@@ -1,0 +1,84 @@
+"""`pyvae doctor`: one screen on what is there, what is missing and what to do about it.
+
+Other packages add checks through the entry-point group `pyvae.doctor`: each entry is a
+function that returns a list of `Check`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+__all__ = ["Check", "examine"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the screen.
+
+    Attributes:
+        name: What was looked for.
+        found: What was found.
+        remedy: What to do, if something is missing.
+        needed: Whether pyvae cannot do its main job without it.
+    """
+
+    name: str
+    found: str
+    remedy: str = ""
+    needed: bool = False
+
+
+def examine() -> int:
+    """Prints all checks.
+
+    Returns:
+        0, or 2 if something that is needed is missing.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    checks = core_checks()
+    for entry in sorted(metadata.entry_points(group="pyvae.doctor"), key=lambda entry: entry.name):
+        more: Callable[[], list[Check]] = entry.load()
+        checks.extend(more())
+    table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
+    for check in checks:
+        mark = "[green]ok[/]" if not check.remedy else "[red]no[/]" if check.needed else "[yellow]--[/]"
+        table.add_row(mark, check.name, check.found, check.remedy)
+    Console().print(table, highlight=False)
+    return 2 if any(check.remedy and check.needed for check in checks) else 0
+
+
+def core_checks() -> list[Check]:
+    """Python, PyTorch, device, threads and data."""
+    import torch
+
+    from pyvae.data import data_root
+    from pyvae.mnist import is_present
+
+    checks = [
+        Check("Python", platform.python_version()),
+        Check("pyvae", metadata.version("pyvae")),
+        Check("torch", f"{torch.__version__}, torchvision {metadata.version('torchvision')}"),
+    ]
+    if torch.cuda.is_available():
+        checks.append(Check("device", f"CUDA: {torch.cuda.get_device_name()}"))
+    else:
+        checks.append(Check("device", "CPU (no CUDA device)"))
+    checks.append(Check("threads", f"{torch.get_num_threads()}"))
+    root = data_root()
+    if is_present("MNIST", root):
+        checks.append(Check("MNIST", f"in {root}"))
+    else:
+        checks.append(
+            Check(
+                "MNIST",
+                f"not in {root}",
+                "is downloaded on first use; or set PYVAE_DATA to a folder with MNIST/raw; "
+                "else the digits serve",
+            )
+        )
+    return checks

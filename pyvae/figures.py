@@ -1,0 +1,151 @@
+"""Pictures of traces. The same colours mean the same thing everywhere: VAE firebrick and
+EMAE steelblue, as in the R article."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
+from pyvae.trace import Trace
+
+__all__ = [
+    "COLOURS",
+    "check_figure_path",
+    "draw_digits",
+    "draw_latent_means",
+    "draw_losses",
+    "latent_means_figure",
+    "loss_history_figure",
+    "samples_figure",
+    "save_figure",
+]
+
+COLOURS = {"vae": "firebrick", "emae": "steelblue"}
+LINES = {"vae": "--", "emae": "-"}
+
+
+def loss_history_figure(traces: Sequence[Trace]) -> Figure:
+    """The loss of one or more runs: the article's epoch sums, and nats per image."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    epochs = max(int(trace.epochs[-1]) for trace in traces)
+    for trace in traces:
+        name = trace.settings.objective
+        table = trace.epoch_table() if epochs > 1 else trace.history()
+        axes.plot(
+            table["epoch" if epochs > 1 else "step"],
+            table["nats_per_image"],
+            LINES[name],
+            color=COLOURS[name],
+            label=OBJECTIVES[name].title,
+        )
+    axes.set_xlabel("epoch" if epochs > 1 else "step")
+    axes.set_ylabel("loss (nats per image)")
+    axes.legend()
+    if epochs > 1:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        steps = traces[0].epoch_table()["steps"]
+        if steps.nunique() == 1:  # epochs of equal length: the article's scale is a factor
+            images = int(steps.iloc[0]) * traces[0].settings.batch_size
+            right = axes.secondary_yaxis(
+                "right", functions=(lambda y: y * images, lambda y: y / images)
+            )
+            right.set_ylabel("sum over the epoch's batches (nats)")
+    axes.set_title(_where(traces[0]), fontsize=10)
+    return figure
+
+
+def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style) -> None:
+    """One run's loss per step, in nats per image."""
+    style = {"color": COLOURS[objective], "linestyle": LINES[objective], **style}
+    axes.plot(history["step"], history["nats_per_image"], **style)
+    axes.set_xlabel("step")
+
+
+def latent_means_figure(traces: Sequence[Trace]) -> Figure:
+    """Latent means of the last batch in training mode (the article's figure), one panel each."""
+    figure, panels = plt.subplots(
+        1, len(traces), figsize=(6 * len(traces), 4.2), layout="constrained", squeeze=False
+    )
+    for axes, trace in zip(panels[0], traces, strict=True):
+        draw_latent_means(axes, trace.latent_means["training"])
+        axes.set_title(f"{OBJECTIVES[trace.settings.objective].title}, training mode")
+    return figure
+
+
+def draw_latent_means(axes: Axes, mu: NDArray) -> None:
+    """As R's matplot: image index against mu, a line for each latent dimension."""
+    colours = plt.get_cmap("viridis")(np.linspace(0, 1, mu.shape[1]))
+    for dimension, colour in zip(mu.T, colours, strict=True):
+        axes.plot(np.arange(1, len(mu) + 1), dimension, color=colour, linewidth=0.6)
+    axes.set_xlabel("image of the last batch")
+    axes.set_ylabel(f"mu, {mu.shape[1]} dimensions")
+    axes.margins(x=0.01)
+
+
+def samples_figure(images: NDArray, title: str) -> Figure:
+    """Generated images in a grid as near a square as can be.
+
+    Arguments:
+        images: (N, 784), pixels in [0, 1].
+        title: Stands above.
+    """
+    columns = math.ceil(math.sqrt(len(images)))
+    figure, axes = plt.subplots(figsize=(4, 4.3), layout="constrained")
+    draw_digits(axes, images, columns)
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
+    """Images side by side with a thin line between, in rows of so many columns."""
+    rows = math.ceil(len(images) / columns)
+    sheet = np.full((rows * 29 - 1, columns * 29 - 1), 0.5)
+    for index, image in enumerate(images):
+        top, left = 29 * (index // columns), 29 * (index % columns)
+        sheet[top : top + 28, left : left + 28] = image.reshape(28, 28)
+    for index in range(len(images), rows * columns):
+        top, left = 29 * (index // columns), 29 * (index % columns)
+        sheet[top : top + 28, left : left + 28] = 0
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Saves a figure under a temporary name first, and closes it."""
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=150)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        plt.close(figure)
+
+
+def check_figure_path(path: Path) -> None:
+    """Raises UserError unless a figure can be written under this name."""
+    formats = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise UserError(
+            f"'{path}' is no picture's name", f"a name that ends in one of {', '.join(formats)}"
+        )
+
+
+def _where(trace: Trace) -> str:
+    return (
+        f"recipe {trace.recipe}, {trace.data['name']}, batch {trace.settings.batch_size}, "
+        f"{trace.steps} steps, {trace.settings.dtype}"
+    )

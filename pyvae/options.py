@@ -1,0 +1,54 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "BatchSize",
+    "Data",
+    "Device",
+    "Dtype",
+    "Epochs",
+    "LatentDim",
+    "LearningRate",
+    "Seed",
+    "Steps",
+]
+
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE.npz",
+        help="auto, mnist, fashion-mnist, kmnist, digits, or an .npz file with `images` "
+        "(N,28,28) or (N,784), uint8 or floats in [0, 1]. auto: MNIST where it is or can be "
+        "had, else digits.",
+    ),
+]
+Epochs = Annotated[
+    int | None, typer.Option(metavar="N", help="Passes over the images (default: published).")
+]
+Steps = Annotated[
+    int | None, typer.Option(metavar="N", help="End the run after N steps in all.")
+]
+BatchSize = Annotated[
+    int | None, typer.Option(metavar="N", help="Images in a batch (default: published).")
+]
+LatentDim = Annotated[
+    int | None, typer.Option(metavar="N", help="Latent dimensions (default: published).")
+]
+LearningRate = Annotated[
+    float | None, typer.Option(metavar="X", help="Adam's step size (default: published).")
+]
+Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32 or float64.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="Of initial parameters, batch order, dropout masks and noise."
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")
+]

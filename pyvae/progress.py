@@ -1,0 +1,97 @@
+"""Progress of runs on the terminal; plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from pyvae.training import Progress as Step
+
+__all__ = ["RunProgress"]
+
+
+class RunProgress:
+    """Shows how far a run is: steps, images per second, time left, nats per image.
+
+    Use as a context manager; its `observe` is what `pyvae.training.train` takes.
+
+    Arguments:
+        title: What runs.
+        batch_size: Images in a step.
+        console: Where to.
+        epochs: Print a line at the end of each epoch.
+    """
+
+    def __init__(self, title: str, batch_size: int, console: Console, epochs: bool = False) -> None:
+        self.title = title
+        self.batch_size = batch_size
+        self.console = console
+        self.epochs = epochs
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
+            _ImagesPerSecond(batch_size),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left  {task.fields[loss]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=1, loss="")
+        self._step = 0
+
+    def observe(self, progress: Step) -> None:
+        self._step = progress.step
+        fields = {}
+        if progress.epoch_ended:
+            last = progress.trace.epoch_table().iloc[-1]
+            fields["loss"] = f"{last.nats_per_image:.2f} nats per image"
+            if self.epochs:
+                self.console.print(_epoch_line(last), highlight=False, soft_wrap=True)
+        self._bar.update(self._task, completed=progress.step, total=progress.steps, **fields)
+
+    def __enter__(self) -> RunProgress:
+        self._started = time.monotonic()
+        if not self.console.is_terminal:
+            self.console.print(f"{self.title} ...", highlight=False)
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        seconds = time.monotonic() - self._started
+        speed = self._step * self.batch_size / seconds
+        how = "" if error is None else ", then interrupted"
+        self.console.print(
+            f"{self.title}: {self._step} steps in {seconds:.0f} s, {speed:,.0f} images/s{how}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _epoch_line(epoch) -> str:
+    return (
+        f"  epoch {epoch.epoch:.0f}: {epoch.total:,.2f} nats, summed over its "
+        f"{epoch.steps:.0f} batches (as the article prints it); "
+        f"{epoch.nats_per_image:.3f} nats per image"
+    )
+
+
+class _ImagesPerSecond(ProgressColumn):
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed * self.batch_size:,.0f} images/s")

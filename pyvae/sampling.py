@@ -1,0 +1,50 @@
+"""New images from a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from numpy.typing import NDArray
+
+from pyvae.draws import Draws
+from pyvae.errors import UserError
+from pyvae.recipes import get_recipe
+from pyvae.trace import Trace
+
+__all__ = ["load_traces", "sample"]
+
+
+@torch.no_grad()
+def sample(trace: Trace, n: int, seed: int) -> NDArray:
+    """Decodes n latents drawn from the prior N(0, I).
+
+    Returns:
+        Pixels (n, 784) in [0, 1].
+    """
+    settings = trace.settings
+    network = get_recipe(trace.recipe).network(settings.latent_dim).to(settings.torch_dtype)
+    parameters = {name: torch.from_numpy(value) for name, value in trace.parameters.items()}
+    network.load_state_dict(parameters)
+    network.eval()
+    z = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
+    return network.decoder(torch.from_numpy(z)).numpy()
+
+
+def load_traces(run: Path) -> list[Trace]:
+    """The traces of a run: the folder's own, or one in each of its subfolders.
+
+    Raises:
+        UserError: If there is none that is complete.
+    """
+    folders = [run] if (run / "trace.json").is_file() else sorted(
+        (path.parent for path in run.glob("*/trace.json")), reverse=True
+    )  # vae before emae
+    traces = [trace for trace in map(Trace.load, folders) if trace.complete]
+    if not traces:
+        raise UserError(
+            f"'{run}' holds no finished run",
+            "a folder that pyvae train wrote",
+            "run: pyvae train conv --out " + str(run),
+        )
+    return traces
