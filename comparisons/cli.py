@@ -32,9 +32,7 @@ def compare_command(
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="The reference: auto, base-r or r-torch.")
     ] = "auto",
-    objective: Annotated[
-        str, typer.Option(metavar="NAME", help="both, vae or emae.")
-    ] = "both",
+    objective: Annotated[str, typer.Option(metavar="NAME", help="both, vae or emae.")] = "both",
     data: options.Data = "auto",
     epochs: options.Epochs = None,
     steps: options.Steps = None,
@@ -111,6 +109,13 @@ def compare_command(
     write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
     for comparison in comparisons:
         console.print(agreement_table(comparison))
+        for name, agreement in comparison.quantities.items():
+            if agreement.problem:
+                console.print(f"{name}: {agreement.problem}", highlight=False, soft_wrap=True)
+            elif not agreement.agrees:
+                console.print(
+                    f"{name}: worst at {agreement.worst}", highlight=False, soft_wrap=True
+                )
     console.print(f"written: {folder}", highlight=False, soft_wrap=True)
     console.print(f"verdict: {about['verdict']}", highlight=False)
     raise typer.Exit(0 if about["verdict"] == "agree" else 1)
@@ -136,6 +141,7 @@ def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
 
 def agreement_table(comparison: Comparison) -> Table:
     """One objective's agreement, with the tolerance that would have sufficed."""
+    from rich import box
     from rich.table import Table
 
     from pyvae.objectives import OBJECTIVES
@@ -143,32 +149,25 @@ def agreement_table(comparison: Comparison) -> Table:
     about = OBJECTIVES[comparison.objective]
     last = comparison.python.history().iloc[-1]
     table = Table(
-        "quantity",
-        "max abs",
-        "max rel",
-        "max ULP",
-        "needed",
-        "allowed",
-        "relative to",
-        "",
         title=f"{about.title}: {about.formula}",
-        caption=f"last step: {last.total:,.3f} nats per batch of "
-        f"{comparison.python.settings.batch_size}, {last.nats_per_image:.3f} nats per image",
+        caption=f"last step: {last.total:,.3f} nats, summed over its "
+        f"{comparison.python.settings.batch_size} images; {last.nats_per_image:.3f} nats per image",
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
+    for header in ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"):
+        table.add_column(header, no_wrap=True)
     for name, agreement in comparison.quantities.items():
         verdict = "[green]agree[/]" if agreement.agrees else "[red]disagree[/]"
-        if agreement.problem:
-            table.add_row(name, agreement.problem, "", "", "", "", "", verdict)
-            continue
         table.add_row(
             name.replace("_", " "),
             f"{agreement.max_abs:.1e}",
             f"{agreement.max_rel:.1e}",
-            f"{agreement.max_ulp:,}",
+            f"{agreement.max_ulp:.2g}",
             f"{agreement.required_rtol:.1e}",
-            f"{agreement.rule.rtol:g}",
+            f"{agreement.rule.rtol:.0e}",
             agreement.rule.scale,
             verdict,
         )

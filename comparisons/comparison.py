@@ -71,9 +71,7 @@ def compare_traces(python: Trace, reference: Trace) -> Comparison:
         "parameter": (python.parameters, reference.parameters),
         "latent_mean": (python.latent_means, reference.latent_means),
     }
-    quantities = {
-        name: compare_arrays(a, b, rules[name], dtype) for name, (a, b) in pairs.items()
-    }
+    quantities = {name: compare_arrays(a, b, rules[name], dtype) for name, (a, b) in pairs.items()}
     return Comparison(python, reference, quantities)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +22,8 @@ LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
 
 def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
     """Python and R side by side, overlaid, and their relative difference."""
-    figure, panels = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    panels = figure.subplots(2, 2)
     left, right, overlaid, relative = panels.flat
     for comparison in comparisons:
         name = comparison.objective
@@ -30,7 +31,7 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
         title = OBJECTIVES[name].title
         draw_losses(left, python, name, label=title)
         draw_losses(right, reference, name, label=title)
-        draw_losses(overlaid, python, name, label=f"{title}, Python", linestyle="-", linewidth=1)
+        draw_losses(overlaid, python, name, label=f"{title}, Python", linewidth=1)
         draw_losses(
             overlaid,
             reference.iloc[:: max(1, len(reference) // 40)],
@@ -60,7 +61,7 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
     name = comparison.objective
     equal = difference == 0
     steps = np.arange(1, len(a) + 1)
-    style = {"color": COLOURS[name], "linestyle": "none", "markersize": 4}
+    style: dict[str, Any] = {"color": COLOURS[name], "linestyle": "none", "markersize": 4}
     axes.plot(steps[~equal], difference[~equal], marker="o", label=OBJECTIVES[name].title, **style)
     axes.plot(steps[equal], np.full(equal.sum(), BITWISE_EQUAL), marker="|", **style)
     rtol = comparison.quantities["loss"].rule.rtol
@@ -70,22 +71,17 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
         axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
         axes.text(1, BITWISE_EQUAL, "every bit equal", va="bottom", color="gray")
     axes.set_yscale("log")
-    axes.set_ylim(BITWISE_EQUAL / 5, None)
+    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, difference.max()))
     axes.set_xlabel("step")
     axes.set_ylabel("relative difference of the total loss")
     axes.set_title("difference between the two")
-    axes.legend(loc="center right")
+    axes.legend(loc="upper left", ncols=2)
 
 
 def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
     """Latent means of the last batch, training mode, in Python and R; their spread below."""
-    figure, panels = plt.subplots(
-        len(comparisons),
-        3,
-        figsize=(15, 4.2 * len(comparisons)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure = Figure(figsize=(15, 4.2 * len(comparisons)), layout="constrained")
+    panels = figure.subplots(len(comparisons), 3, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
         title = OBJECTIVES[comparison.objective].title
         for axes, trace in zip(row, (comparison.python, comparison.reference), strict=False):
@@ -115,18 +111,14 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     )
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("standard deviation of mu over images")
-    axes.legend()
+    axes.set_ylim(0, 1.2 * max(python.max(), reference.max()))  # room for the legend
+    axes.legend(loc="upper center", ncols=2)
 
 
 def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
     """16 images of each objective from the same draws of N(0, I), decoded in Python and in R."""
-    figure, panels = plt.subplots(
-        len(comparisons),
-        2,
-        figsize=(7, 3.8 * len(comparisons)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure = Figure(figsize=(7, 3.8 * len(comparisons)), layout="constrained")
+    panels = figure.subplots(len(comparisons), 2, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
         for axes, trace in zip(row, (comparison.python, comparison.reference), strict=True):
             if trace.samples is not None:

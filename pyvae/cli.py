@@ -184,23 +184,16 @@ def draw_run(run: Path) -> None:
 
 def recipes_command() -> None:
     """Lists the recipes with their published settings."""
-    from rich.console import Console
-    from rich.table import Table
-
     from pyvae.recipes import RECIPES
 
-    table = Table("recipe", "what", "objectives", "epochs", "batch", "latent", "learning rate")
     for recipe in RECIPES.values():
-        table.add_row(
-            recipe.name,
-            f"{recipe.title}\n{recipe.source}",
-            ", ".join(recipe.objectives),
-            str(recipe.epochs),
-            str(recipe.batch_size),
-            str(recipe.latent_dim),
-            f"{recipe.learning_rate:g}",
+        print(f"{recipe.name}: {recipe.title}")
+        print(f"    source: {recipe.source}")
+        print(f"    objectives: {', '.join(recipe.objectives)}")
+        print(
+            f"    settings: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+            f"{recipe.latent_dim} latent dimensions, Adam {recipe.learning_rate:g}"
         )
-    Console().print(table)
 
 
 def doctor_command() -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError, choose
-from pyvae.mnist import CannotDownload, load_mnist_family
+from pyvae.mnist import DownloadError, load_mnist_family
 from pyvae.npz import load_npz
 
 __all__ = ["DATA_NAMES", "ImageData", "data_root", "load_data", "load_digits"]
@@ -86,7 +86,7 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
     root = data_root()
     try:
         pixels, labels = load_mnist_family(TORCHVISION[family], root)
-    except CannotDownload as error:
+    except DownloadError as error:
         if name == "auto":
             say(
                 f"data: MNIST is not in {root} and could not be downloaded ({error}); "

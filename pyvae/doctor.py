@@ -38,17 +38,22 @@ def examine() -> int:
         0, or 2 if something that is needed is missing.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
 
     checks = core_checks()
     for entry in sorted(metadata.entry_points(group="pyvae.doctor"), key=lambda entry: entry.name):
         more: Callable[[], list[Check]] = entry.load()
         checks.extend(more())
-    table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
+    console = Console()
+    width = max(len(check.name) for check in checks)
     for check in checks:
-        mark = "[green]ok[/]" if not check.remedy else "[red]no[/]" if check.needed else "[yellow]--[/]"
-        table.add_row(mark, check.name, check.found, check.remedy)
-    Console().print(table, highlight=False)
+        missing = "[red]no[/]" if check.needed else "[yellow]--[/]"
+        mark = missing if check.remedy else "[green]ok[/]"
+        name = check.name.ljust(width)
+        console.print(f"{mark}  {name}  {escape(check.found)}", highlight=False, soft_wrap=True)
+        if check.remedy:
+            remedy = f"    {' ' * width}  {escape(check.remedy)}"
+            console.print(remedy, highlight=False, soft_wrap=True)
     return 2 if any(check.remedy and check.needed for check in checks) else 0
 
 

@@ -4,18 +4,16 @@ EMAE steelblue, as in the R article."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
@@ -40,7 +38,8 @@ LINES = {"vae": "--", "emae": "-"}
 
 def loss_history_figure(traces: Sequence[Trace]) -> Figure:
     """The loss of one or more runs: the article's epoch sums, and nats per image."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     epochs = max(int(trace.epochs[-1]) for trace in traces)
     for trace in traces:
         name = trace.settings.objective
@@ -56,30 +55,27 @@ def loss_history_figure(traces: Sequence[Trace]) -> Figure:
     axes.set_ylabel("loss (nats per image)")
     axes.legend()
     if epochs > 1:
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         steps = traces[0].epoch_table()["steps"]
         if steps.nunique() == 1:  # epochs of equal length: the article's scale is a factor
             images = int(steps.iloc[0]) * traces[0].settings.batch_size
-            right = axes.secondary_yaxis(
-                "right", functions=(lambda y: y * images, lambda y: y / images)
-            )
+            right = axes.secondary_yaxis("right", functions=_scale(images))
             right.set_ylabel("sum over the epoch's batches (nats)")
     axes.set_title(_where(traces[0]), fontsize=10)
     return figure
 
 
-def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style) -> None:
+def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any) -> None:
     """One run's loss per step, in nats per image."""
-    style = {"color": COLOURS[objective], "linestyle": LINES[objective], **style}
-    axes.plot(history["step"], history["nats_per_image"], **style)
+    default = {"color": COLOURS[objective], "linestyle": LINES[objective]}
+    axes.plot(history["step"], history["nats_per_image"], **default | style)
     axes.set_xlabel("step")
 
 
 def latent_means_figure(traces: Sequence[Trace]) -> Figure:
     """Latent means of the last batch in training mode (the article's figure), one panel each."""
-    figure, panels = plt.subplots(
-        1, len(traces), figsize=(6 * len(traces), 4.2), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(6 * len(traces), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(traces), squeeze=False)
     for axes, trace in zip(panels[0], traces, strict=True):
         draw_latent_means(axes, trace.latent_means["training"])
         axes.set_title(f"{OBJECTIVES[trace.settings.objective].title}, training mode")
@@ -88,7 +84,7 @@ def latent_means_figure(traces: Sequence[Trace]) -> Figure:
 
 def draw_latent_means(axes: Axes, mu: NDArray) -> None:
     """As R's matplot: image index against mu, a line for each latent dimension."""
-    colours = plt.get_cmap("viridis")(np.linspace(0, 1, mu.shape[1]))
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, mu.shape[1]))
     for dimension, colour in zip(mu.T, colours, strict=True):
         axes.plot(np.arange(1, len(mu) + 1), dimension, color=colour, linewidth=0.6)
     axes.set_xlabel("image of the last batch")
@@ -104,7 +100,8 @@ def samples_figure(images: NDArray, title: str) -> Figure:
         title: Stands above.
     """
     columns = math.ceil(math.sqrt(len(images)))
-    figure, axes = plt.subplots(figsize=(4, 4.3), layout="constrained")
+    figure = Figure(figsize=(4, 4.3), layout="constrained")
+    axes = figure.subplots()
     draw_digits(axes, images, columns)
     axes.set_title(title, fontsize=10)
     return figure
@@ -125,14 +122,13 @@ def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Saves a figure under a temporary name first, and closes it."""
+    """Saves a figure, under a temporary name first."""
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         figure.savefig(temporary, dpi=150)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-        plt.close(figure)
 
 
 def check_figure_path(path: Path) -> None:
@@ -142,6 +138,11 @@ def check_figure_path(path: Path) -> None:
         raise UserError(
             f"'{path}' is no picture's name", f"a name that ends in one of {', '.join(formats)}"
         )
+
+
+def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Multiplying and dividing by a factor: a secondary axis wants both ways."""
+    return lambda y: y * factor, lambda y: y / factor
 
 
 def _where(trace: Trace) -> str:

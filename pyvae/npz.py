@@ -35,7 +35,7 @@ def load_npz(path: Path) -> tuple[Tensor, Tensor | None]:
                 found = ", ".join(archive.files) or "nothing"
                 raise UserError(f"data file '{path}' holds {found}", EXPECTED)
             images = archive["images"]
-            labels = archive["labels"] if "labels" in archive else None
+            labels = archive.get("labels")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"data file '{path}' cannot be read ({error})", f"a whole .npz file with {EXPECTED}"

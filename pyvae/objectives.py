@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["OBJECTIVES", "Losses", "Objective", "bernoulli_reconstruction", "kl", "half_mu_squared"]
+__all__ = ["OBJECTIVES", "Losses", "Objective", "bernoulli_reconstruction", "half_mu_squared", "kl"]
 
 
 def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:

@@ -30,9 +30,7 @@ Data = Annotated[
 Epochs = Annotated[
     int | None, typer.Option(metavar="N", help="Passes over the images (default: published).")
 ]
-Steps = Annotated[
-    int | None, typer.Option(metavar="N", help="End the run after N steps in all.")
-]
+Steps = Annotated[int | None, typer.Option(metavar="N", help="End the run after N steps in all.")]
 BatchSize = Annotated[
     int | None, typer.Option(metavar="N", help="Images in a batch (default: published).")
 ]
@@ -45,10 +43,6 @@ LearningRate = Annotated[
 Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32 or float64.")]
 Seed = Annotated[
     int,
-    typer.Option(
-        metavar="N", help="Of initial parameters, batch order, dropout masks and noise."
-    ),
+    typer.Option(metavar="N", help="Of initial parameters, batch order, dropout masks and noise."),
 ]
-Device = Annotated[
-    str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")
-]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")]

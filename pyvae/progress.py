@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -47,7 +48,7 @@ class RunProgress:
 
     def observe(self, progress: Step) -> None:
         self._step = progress.step
-        fields = {}
+        fields: dict[str, Any] = {}
         if progress.epoch_ended:
             last = progress.trace.epoch_table().iloc[-1]
             fields["loss"] = f"{last.nats_per_image:.2f} nats per image"

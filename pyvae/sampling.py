@@ -37,8 +37,10 @@ def load_traces(run: Path) -> list[Trace]:
     Raises:
         UserError: If there is none that is complete.
     """
-    folders = [run] if (run / "trace.json").is_file() else sorted(
-        (path.parent for path in run.glob("*/trace.json")), reverse=True
+    folders = (
+        [run]
+        if (run / "trace.json").is_file()
+        else sorted((path.parent for path in run.glob("*/trace.json")), reverse=True)
     )  # vae before emae
     traces = [trace for trace in map(Trace.load, folders) if trace.complete]
     if not traces:

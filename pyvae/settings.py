@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -58,7 +59,7 @@ class Settings:
     @classmethod
     def of_recipe(cls, recipe: Recipe, **changes) -> Settings:
         """The recipe's published settings, with the `changes` that are not None."""
-        published = {
+        published: dict[str, Any] = {
             "objective": recipe.objectives[0],
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,

@@ -61,9 +61,7 @@ def train(
     steps = settings.total_steps(len(data))
     draws = Draws(settings.seed, settings.dtype)
     spec = recipe.draws(settings.latent_dim)
-    engine.start(
-        recipe, settings, recipe.initial_parameters(settings.seed, settings.latent_dim)
-    )
+    engine.start(recipe, settings, recipe.initial_parameters(settings.seed, settings.latent_dim))
     if trace is None:
         trace = Trace.of_run(engine, recipe, settings, data)
 

@@ -50,11 +50,11 @@ def _array_to_r(array: NDArray) -> Any:
     # .ravel() and memoryview: on a 2-D array from_memoryview would keep the first dimension only
     flat = array.ravel(order="F")
     if array.dtype == np.bool_:
-        vector = ri.BoolSexpVector.from_memoryview(memoryview(flat.astype(np.int32)))
+        vector = ri.BoolSexpVector.from_memoryview(flat.astype(np.int32).data)
     elif array.dtype in (np.float32, np.float64):
-        vector = ri.FloatSexpVector.from_memoryview(memoryview(flat.astype(np.float64, copy=False)))
+        vector = ri.FloatSexpVector.from_memoryview(flat.astype(np.float64, copy=False).data)
     elif array.dtype in (np.int32, np.uint8):
-        vector = ri.IntSexpVector.from_memoryview(memoryview(flat.astype(np.int32, copy=False)))
+        vector = ri.IntSexpVector.from_memoryview(flat.astype(np.int32, copy=False).data)
     else:
         raise TypeError(f"no R array for {array.dtype}")
     if array.ndim > 1:

@@ -21,7 +21,16 @@ __all__ = ["ENGINE_NAMES", "BaseREngine", "make_r_engine"]
 
 ENGINE_NAMES = ("auto", "base-r", "r-torch")
 R_FILES = Path(__file__).parent / "R"
-BASE_R = ("conv2d", "max_pool2d", "linear", "activations", "objectives", "adam", "conv_vae", "session")
+BASE_R = (
+    "conv2d",
+    "max_pool2d",
+    "linear",
+    "activations",
+    "objectives",
+    "adam",
+    "conv_vae",
+    "session",
+)
 
 
 def make_r_engine(name: str) -> BaseREngine:

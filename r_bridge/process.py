@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from r_bridge.wire import Closed, Kept, receive, send
+from r_bridge.wire import ClosedError, Kept, receive, send
 
 R_FILES = Path(__file__).parent / "R"
 # A user's profile could change the numbers; what R says goes to the process's log.
@@ -24,7 +24,7 @@ def main(descriptor: int) -> None:
         import rpy2.rinterface as ri
         import rpy2.rinterface_lib.embedded as embedded
 
-        embedded.set_initoptions(R_OPTIONS)
+        embedded.set_initoptions(R_OPTIONS)  # type: ignore[arg-type]
         ri.initr()
         ri.evalr(f"source({_quoted(R_FILES / 'bridge.R')}, keep.source = TRUE)")
         # else R looks through every operand of a matrix product for NaN before it multiplies
@@ -41,7 +41,7 @@ def main(descriptor: int) -> None:
     while True:
         try:
             request = receive(connection)
-        except Closed:
+        except ClosedError:
             return
         arguments = to_r(request["arguments"], kept)
         answer = bridge_call(ri.StrSexpVector([request["function"]]), arguments)

@@ -1,6 +1,6 @@
 """Which rpy2 fits which R. Standard library only: set-up asks before anything is installed.
 
-    python r_bridge/rpy2_fit.py        prints the requirements for the R on the PATH
+python r_bridge/rpy2_fit.py        prints the requirements for the R on the PATH
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-__all__ = ["Closed", "Kept", "receive", "send"]
+__all__ = ["ClosedError", "Kept", "receive", "send"]
 
 _LENGTHS = struct.Struct(">IQ")
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """The other side closed the connection."""
 
 
@@ -49,7 +49,7 @@ def receive(connection: socket.socket) -> Any:
     """Receives one value; waits as long as the connection's time-out says.
 
     Raises:
-        Closed: If the other side closed the connection.
+        ClosedError: If the other side closed the connection.
         TimeoutError: If the time-out passed without a byte.
     """
     head_length, body_length = _LENGTHS.unpack(_read(connection, _LENGTHS.size))
@@ -67,7 +67,7 @@ def _read(connection: socket.socket, size: int) -> bytearray:
         except ConnectionResetError:
             count = 0
         if count == 0:
-            raise Closed
+            raise ClosedError
         view = view[count:]
     return content
 

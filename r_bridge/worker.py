@@ -19,7 +19,7 @@ from typing import Any
 
 from pyvae.errors import UserError
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, misfit, r_version, requirements
-from r_bridge.wire import Closed, Kept, receive, send
+from r_bridge.wire import ClosedError, receive, send
 
 __all__ = ["RError", "RProcess", "RProcessError", "check_r"]
 
@@ -83,7 +83,7 @@ class RProcess:
     ) -> None:
         self.timeout = _timeout() if timeout is None else timeout
         program = check_r()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -182,7 +182,7 @@ class RProcess:
             answer = receive(self._connection)
         except TimeoutError:
             raise self._hung() from None
-        except Closed:
+        except ClosedError:
             raise self._died() from None
         self._idle = True
         return answer
@@ -190,7 +190,7 @@ class RProcess:
     def _hung(self) -> RProcessError:
         self._process.kill()
         return RProcessError(
-            f"the R process (pid {self.pid}) did not answer within {self.timeout:g} s and was ended",
+            f"the R process (pid {self.pid}) gave no answer in {self.timeout:g} s and was ended",
             "",
             "set PYVAE_R_TIMEOUT to more seconds if the machine is slow",
         )
@@ -249,5 +249,3 @@ def _timeout() -> float:
     if not seconds > 0:
         raise UserError(f"PYVAE_R_TIMEOUT is '{given}'", "seconds above 0")
     return seconds
-
-

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyvae.draws import Keep, Normal
-from pyvae.recipes.recipe import Recipe, VAEOutput
+from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
 
 __all__ = ["CONV", "ConvVAE", "Decoder", "Dropout", "Encoder"]
 
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
         return torch.sigmoid(x.reshape(-1, 784))  # (B, 784)
 
 
-class ConvVAE(nn.Module):
+class ConvVAE(VAE):
     r"""The article's network: encoder, reparameterised sample, decoder.
 
     .. math:: z = \mu + \exp(\tfrac12 \log \sigma^2) \, \epsilon

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyvae.draws import Keep, Normal
 
-__all__ = ["Recipe", "VAEOutput"]
+__all__ = ["VAE", "Recipe", "VAEOutput"]
 
 
 class VAEOutput(NamedTuple):
@@ -20,6 +20,18 @@ class VAEOutput(NamedTuple):
     pixels: Tensor  # (B, 784), probabilities in [0, 1]
     mu: Tensor  # (B, L), posterior means
     log_var: Tensor  # (B, L), logarithms of the posterior variances
+
+
+class VAE(nn.Module):
+    """What every recipe's network has.
+
+    Attributes:
+        encoder: Maps (x, draws) to mu and log_var.
+        decoder: Maps latents z (B, L) to pixels (B, 784) in [0, 1].
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,7 @@ class Recipe:
         title: What it is, in a line.
         source: Where it was published.
         network: Builds the network for a number of latent dimensions; parameters are created
-            in the article's order. `network(L)(x, draws)` gives a `VAEOutput`; the network
-            has the parts `encoder` (x, draws to mu, log_var) and `decoder` (z to pixels).
+            in the article's order. `network(L)(x, draws)` gives a `VAEOutput`.
         draws: What chance brings to one image, for a number of latent dimensions.
         objectives: The objectives it was published with; the first is the default.
         epochs, batch_size, latent_dim, learning_rate: Its settings.
@@ -41,7 +52,7 @@ class Recipe:
     name: str
     title: str
     source: str
-    network: Callable[[int], nn.Module]
+    network: Callable[[int], VAE]
     draws: Callable[[int], Mapping[str, Keep | Normal]]
     objectives: tuple[str, ...]
     epochs: int
