@@ -69,7 +69,7 @@ class BaseREngine:
         self.threads = torch.get_num_threads() if threads is None else threads
         self.process = RProcess(tuple(R_FILES / f"{name}.R" for name in BASE_R), self.threads)
         if patch is not None:
-            self.process.evaluate(patch)
+            self.process.evaluate(f"{patch}\nNULL")
 
     def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
         if recipe.name != "conv":

@@ -38,21 +38,29 @@ def main(descriptor: int) -> None:
 
     bridge_call = ri.globalenv["bridge_call"]
     kept: dict[str, Any] = {}
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        arguments = to_r(request["arguments"], kept)
+        result = bridge_call(ri.StrSexpVector([request["function"]]), arguments)
+        names = list(result.names)
+        if "error" in names:
+            return from_r(result)
+        value = result[names.index("value")]
+        if request["keep"]:
+            kept[request["keep"]] = value
+            return {"value": Kept(request["keep"])}
+        return {"value": from_r(value)}
+
     while True:
         try:
             request = receive(connection)
         except ClosedError:
             return
-        arguments = to_r(request["arguments"], kept)
-        answer = bridge_call(ri.StrSexpVector([request["function"]]), arguments)
-        names = list(answer.names)
-        if "error" in names:
-            send(connection, from_r(answer))
-        elif request["keep"]:
-            kept[request["keep"]] = answer[names.index("value")]
-            send(connection, {"value": Kept(request["keep"])})
-        else:
-            send(connection, {"value": from_r(answer[names.index("value")])})
+        try:
+            reply = answer(request)
+        except TypeError as error:  # a value that the other language cannot hold
+            reply = {"error": [str(error)], "call": [f"{request['function']}()"], "where": []}
+        send(connection, reply)
 
 
 def _quoted(path: Path) -> str:

@@ -129,7 +129,12 @@ class RProcess:
         return answer["value"]
 
     def evaluate(self, code: str) -> Any:
-        """Evaluates R code in R's global environment and returns the last value."""
+        """Evaluates R code in R's global environment and returns the last value.
+
+        Raises:
+            RError: If R raises an error, or the value is none that Python can hold (end the
+                code in `NULL` where the value does not matter).
+        """
         return self.call("bridge_evaluate", code=code)
 
     def close(self) -> None:
@@ -235,6 +240,10 @@ def _environment(program: Path, threads: int) -> dict[str, str]:
     # What an R that started this Python left behind is not for the new one.
     for name in ("R_SESSION_TMPDIR", "R_ARCH"):
         environment.pop(name, None)
+    # A user's profile could change the numbers. --no-init-file alone is not enough: rpy2 also
+    # asks Rscript where R's libraries are.
+    for name in ("R_PROFILE", "R_PROFILE_USER"):
+        environment[name] = os.devnull
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
     return environment | ALLOCATOR

@@ -4,10 +4,11 @@
 # [0, 1] under probabilities q:
 #
 #   BCE = - sum x log q + (1 - x) log(1 - q)          logarithms not below -100, as in torch
-#   dBCE/dq = (q - x) / max(q (1 - q), 1e-12)         (?nnf_binary_cross_entropy)
+#   dBCE/dq = (q - x) / max(q (1 - q), epsilon)       (?nnf_binary_cross_entropy)
 #
 # torch's gradient is not the derivative of the loss held at log = -100: the two lines are
-# torch's own, and are kept as they are.
+# torch's own, and are kept as they are. Its epsilon is 1e-12 rounded to single precision, in
+# double precision too.
 #
 # Regulariser, with the posterior N(mu, exp(log_var)) and the prior N(0, I):
 #
@@ -21,7 +22,9 @@ bce <- function(q, x) {
   sum((x - 1) * pmax(log1p(-q), -100) - x * pmax(log(q), -100))
 }
 
-bce_backward <- function(q, x) (q - x) / pmax((1 - q) * q, 1e-12)
+bce_epsilon <- 9.999999960041972e-13
+
+bce_backward <- function(q, x) (q - x) / pmax((1 - q) * q, bce_epsilon)
 
 regularisers <- list(
   vae = list(

@@ -1,0 +1,67 @@
+"""Fixtures that tests of several packages share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyvae.data import load_digits
+from pyvae.errors import UserError
+from pyvae.recipes import get_recipe
+from pyvae.settings import Settings
+from r_bridge.worker import check_r
+
+PYVAE = Path(sys.executable).with_name("pyvae")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def conv():
+    return get_recipe("conv")
+
+
+@pytest.fixture
+def settings(conv):
+    """Makes settings for a short run with a small batch."""
+
+    def make(**changes) -> Settings:
+        small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64"}
+        return Settings.of_recipe(conv, **small | changes)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _r_is_there(request):
+    """Tests marked `r` skip, saying so, where there is no usable R."""
+    if request.node.get_closest_marker("r"):
+        try:
+            check_r()
+        except UserError as error:
+            pytest.skip(f"needs R: {error}")
+
+
+@pytest.fixture
+def pyvae(tmp_path):
+    """Runs the `pyvae` command as a user types it, in an empty folder, without MNIST."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PYVAE, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYVAE_DATA": str(tmp_path / "none")} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

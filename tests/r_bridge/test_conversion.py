@@ -1,0 +1,95 @@
+"""Values between NumPy and R, through a real R process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from r_bridge.worker import RError, RProcess
+
+pytestmark = pytest.mark.r
+
+
+@pytest.fixture(scope="module")
+def r():
+    with RProcess() as process:
+        process.evaluate("same <- function(x) x; NULL")
+        process.evaluate(
+            "element <- function(x, i) do.call(`[`, c(list(x), as.list(as.integer(i)))); NULL"
+        )
+        process.evaluate("about <- function(x) c(typeof(x), paste(dim(x), collapse = ' ')); NULL")
+        yield process
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int32, np.uint8, np.bool_])
+@pytest.mark.parametrize("shape", [(7,), (2, 3), (2, 3, 5), (3, 2, 4, 5)])
+def test_arrays_come_back_exact_and_in_order(r, dtype, shape):
+    array = np.random.default_rng(1).integers(0, 2 if dtype == np.bool_ else 200, shape)
+    array = array.astype(dtype)
+    back = r.call("same", x=array)
+    assert back.shape == shape
+    assert np.array_equal(back, array)
+
+
+def test_doubles_come_back_to_the_last_bit(r):
+    array = np.random.default_rng(2).standard_normal((250, 784)) * 10.0 ** np.arange(784)[::-1]
+    array[0, :3] = [np.nan, np.inf, -0.0]
+    assert r.call("same", x=array).tobytes() == array.tobytes()
+
+
+def test_an_element_has_the_same_index_plus_one_in_r(r):
+    array = np.arange(30.0).reshape(2, 3, 5)
+    for index in np.ndindex(array.shape):
+        one_based = np.array(index, dtype=np.int32) + 1
+        assert r.call("element", x=array, i=one_based) == array[index]
+
+
+def test_a_slice_and_a_transposed_array_arrive_as_they_look(r):
+    array = np.arange(60.0).reshape(3, 4, 5)
+    for view in (array[:, 1:3, ::2], array.transpose(2, 0, 1), np.asfortranarray(array)):
+        assert np.array_equal(r.call("same", x=view), view)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (np.zeros((2, 3)), ["double", "2 3"]),
+        (np.zeros((2, 3), np.float32), ["double", "2 3"]),
+        (np.zeros((2, 3), np.bool_), ["logical", "2 3"]),
+        (np.zeros((2, 3), np.int32), ["integer", "2 3"]),
+        (True, ["logical", ""]),
+        (3, ["integer", ""]),
+        (3.5, ["double", ""]),
+        ("a", ["character", ""]),
+        ({"a": 1}, ["list", ""]),
+        (None, ["NULL", ""]),
+    ],
+)
+def test_each_kind_becomes_what_r_users_expect(r, value, kind):
+    assert r.call("about", x=value) == kind
+
+
+def test_named_lists_and_text_come_back(r):
+    value = {"a": np.array([1.5]), "b": {"c": ["x", "ü'\"\\"]}, "d": None}
+    back = r.call("same", x={"a": np.array([1.5]), "b": {"c": "ü'\"\\"}, "d": None})
+    assert list(back) == list(value)
+    assert back["b"]["c"] == ["ü'\"\\"]
+    assert back["d"] is None
+
+
+def test_what_python_cannot_hold_is_refused_and_r_lives_on(r):
+    with pytest.raises(RError, match="no Python value"):
+        r.call("same", x=r.call("globalenv", keep="environment"))
+    assert r.call("same", x=1.5) == 1.5
+
+
+def test_an_array_type_that_r_lacks_is_refused_and_r_lives_on(r):
+    with pytest.raises(RError, match="int64"):
+        r.call("same", x=np.zeros(3, np.int64))
+    assert r.call("same", x=1.5) == 1.5
+
+
+def test_garbage_collection_in_r_does_not_touch_what_came_back(r):
+    back = r.call("same", x=np.arange(1e5))
+    r.evaluate("for (i in 1:20) { y <- runif(1e6) }; gc(); NULL")
+    assert np.array_equal(back, np.arange(1e5))

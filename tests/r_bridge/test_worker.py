@@ -1,0 +1,224 @@
+"""The R process: its errors, its deaths, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pyvae.errors import UserError
+from r_bridge import worker
+from r_bridge.worker import RError, RProcess, RProcessError, check_r
+
+r_test = pytest.mark.r
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def r():
+    with RProcess(timeout=60) as process:
+        yield process
+
+
+@r_test
+def test_an_r_error_comes_with_its_own_text_and_its_place(tmp_path):
+    source = tmp_path / 'it\'s a "file" ü.R'
+    source.write_text(
+        "inner <- function(x) {\n  x + 1\n  stop('the ', x, ' is no use')\n}\n"
+        "outer_one <- function(x) {\n  inner(x)\n}\n"
+    )
+    with RProcess((source,)) as process:
+        with pytest.raises(RError) as caught:
+            process.call("outer_one", x=3.5)
+        assert process.call("sum", x=np.ones(3)) == 3  # R lives on
+    text = str(caught.value)
+    assert "the 3.5 is no use" in text
+    assert "inner(x)" in text
+    assert f"{source.name} line 6" in text
+    assert "\n" not in text
+
+
+@r_test
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("log(-1 - 'a')", "non-numeric argument to binary operator"),
+        ("no_such_thing + 1", "object 'no_such_thing' not found"),
+        ("matrix(1, 2, 3) %*% matrix(1, 2, 3)", "non-conformable arguments"),
+        ("x <- (1 +", "unexpected end of input"),
+        ("numeric(1e13)", "cannot allocate vector"),
+    ],
+)
+def test_what_r_says_reaches_the_user(r, code, words):
+    with pytest.raises(RError, match=words):
+        r.evaluate(code)
+
+
+@r_test
+def test_an_error_in_a_source_file_is_told_and_leaves_no_process(tmp_path):
+    source = tmp_path / "broken.R"
+    source.write_text("x <- 1\nstop('on line two')\n")
+    before = children()
+    with pytest.raises(RError, match="on line two"):
+        RProcess((source,))
+    assert children() == before
+
+
+def children() -> set[str]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {line for line in listed.stdout.splitlines() if "r_bridge.process" in line}
+
+
+@r_test
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (6, "SIGABRT"), (11, "SIGSEGV")])
+def test_a_process_that_dies_is_named_as_such(r, number, name):
+    with pytest.raises(RProcessError, match=f"pid {r.pid}.*signal {number}, {name}"):
+        r.evaluate(f"tools::pskill(Sys.getpid(), {number}); Sys.sleep(30)")
+    with pytest.raises(RProcessError):
+        r.evaluate("1")
+
+
+@r_test
+def test_the_last_words_of_a_dead_process_are_kept(r):
+    code = "message('something odd'); cat('', file = stderr()); quit(status = 3)"
+    with pytest.raises(RProcessError, match=r"exit code 3.*something odd"):
+        r.evaluate(code)
+
+
+@r_test
+def test_no_answer_in_time_ends_the_process():
+    with RProcess(timeout=20) as process:
+        process.timeout = 0.5
+        started = time.monotonic()
+        with pytest.raises(RProcessError, match=r"no answer in 0.5 s.*PYVAE_R_TIMEOUT"):
+            process.evaluate("Sys.sleep(60)")
+        assert time.monotonic() - started < 5
+    assert not is_running(process.pid)
+
+
+@r_test
+def test_leaving_ends_a_process_that_is_busy_at_once(r):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            r.evaluate("repeat {}")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    started = time.monotonic()
+    r.close()
+    assert time.monotonic() - started < 1
+    assert not is_running(r.pid)
+
+
+@r_test
+def test_r_goes_when_python_is_killed():
+    code = (
+        "from r_bridge.worker import RProcess; import time; r = RProcess();"
+        "print(r.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    assert is_running(pid)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+@r_test
+def test_a_users_profile_does_not_change_r(tmp_path, monkeypatch):
+    (tmp_path / ".Rprofile").write_text("stop('the profile ran')\n")
+    monkeypatch.setenv("R_PROFILE_USER", str(tmp_path / ".Rprofile"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with RProcess() as process:
+        assert process.evaluate("1 + 1") == 2
+
+
+@r_test
+def test_blas_threads_are_what_was_asked_for():
+    with RProcess(threads=1) as process:
+        assert process.evaluate("Sys.getenv('OMP_NUM_THREADS')") == ["1"]
+
+
+@r_test
+def test_neither_torch_nor_rpy2_is_imported_by_the_callers_side():
+    code = "import sys, r_bridge.worker; print([m for m in ('torch', 'rpy2') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_no_r_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("R_HOME", raising=False)
+    with pytest.raises(RProcessError, match=r"R was not found.*apt-get install r-base-dev"):
+        check_r()
+
+
+@pytest.mark.parametrize(
+    ("installed", "words"), [("3.6.7", "needs R 4.5"), (None, "not installed")]
+)
+def test_r_without_an_rpy2_that_fits_is_one_clear_line(monkeypatch, tmp_path, installed, words):
+    program = tmp_path / "R"
+    program.write_text("#!/bin/sh\necho 'R version 4.2.2'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("R_HOME", raising=False)
+    monkeypatch.setattr(worker, "installed_rpy2", lambda: installed)
+    with pytest.raises(RProcessError, match=rf"R 4.2.2 is there, but.*{words}.*rpy2==3.6.6"):
+        check_r()
+
+
+@r_test
+def test_an_rpy2_that_cannot_be_imported_is_told(monkeypatch, tmp_path):
+    """As when rpy2 was built for another R: what the import says, not a hang."""
+    package = tmp_path / "rpy2"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "rinterface.py").write_text("raise ImportError('undefined symbol: R_getVar')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RProcessError, match=r"could not be started.*undefined symbol: R_getVar"):
+        RProcess()
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-3", "nan"])
+def test_a_time_out_that_is_none_is_refused(monkeypatch, given):
+    monkeypatch.setenv("PYVAE_R_TIMEOUT", given)
+    with pytest.raises(UserError, match="PYVAE_R_TIMEOUT"):
+        RProcess()
+
+
+@r_test
+def test_the_time_out_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("PYVAE_R_TIMEOUT", "33.5")
+    with RProcess() as process:
+        assert process.timeout == 33.5
+
+
+@r_test
+def test_ctrl_c_does_not_reach_r(r):
+    """Ctrl-C goes to the terminal's process group; R is in a session of its own."""
+    assert os.getsid(r.pid) != os.getsid(0)
