@@ -156,6 +156,7 @@ def agreement_table(comparison: Comparison) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for header in ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"):
         table.add_column(header, no_wrap=True)
@@ -165,7 +166,7 @@ def agreement_table(comparison: Comparison) -> Table:
             name.replace("_", " "),
             f"{agreement.max_abs:.1e}",
             f"{agreement.max_rel:.1e}",
-            f"{agreement.max_ulp:.2g}",
+            f"{agreement.max_ulp:.0e}" if agreement.max_ulp > 9999 else str(agreement.max_ulp),
             f"{agreement.required_rtol:.1e}",
             f"{agreement.rule.rtol:.0e}",
             agreement.rule.scale,

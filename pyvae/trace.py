@@ -141,15 +141,16 @@ class Trace:
             )
         try:
             about = json.loads((folder / "trace.json").read_text())
-            history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+            # as text, and by NumPy to floats: exact in every version of pandas
+            history = pd.read_csv(folder / "history.csv", dtype=str, keep_default_na=False)
             trace = cls(
                 about["engine"],
                 about["recipe"],
                 Settings(**about["settings"]),
                 about["data"],
                 about["environment"],
-                history[list(LOSSES)].to_numpy(np.float64),
-                history["epoch"].to_numpy(np.int64),
+                history[list(LOSSES)].to_numpy(dtype=str).astype(np.float64),
+                history["epoch"].to_numpy(dtype=str).astype(np.int64),
             )
             if about["complete"]:
                 trace.parameters = safetensors.numpy.load_file(folder / "parameters.safetensors")

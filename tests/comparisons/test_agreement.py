@@ -1,0 +1,148 @@
+"""The arithmetic of agreement."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from comparisons.agreement import RULES, Rule, compare_arrays, ulp_difference
+
+ELEMENT = Rule(1e-6, "element")
+TENSOR = Rule(1e-6, "tensor")
+NORM = Rule(1e-6, "norm")
+
+finite = st.floats(-1e100, 1e100)
+pairs = hnp.array_shapes(min_dims=1, max_dims=3, max_side=4).flatmap(
+    lambda shape: st.tuples(
+        hnp.arrays(np.float64, shape, elements=finite),
+        hnp.arrays(np.float64, shape, elements=finite),
+    )
+)
+
+
+def agreement(a, b, rule=ELEMENT, dtype="float64"):
+    return compare_arrays({"x": np.asarray(a)}, {"x": np.asarray(b)}, rule, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@given_settings(max_examples=200, deadline=None)
+@given(data=st.data(), steps=st.integers(0, 50))
+def test_ulps_count_the_numbers_between(dtype, data, steps):
+    width = int(dtype[-2:])
+    bound = float(np.float32(1e30))
+    a = np.array([data.draw(st.floats(-bound, bound, width=width))], dtype=dtype)
+    b = a.copy()
+    for _ in range(steps):
+        b = np.nextafter(b, np.array([np.inf], dtype=dtype))
+    # both zeros are one number, so a walk over zero counts one less
+    zeros = int(np.signbit(a)[0] and not np.signbit(b)[0] and a[0] != 0 and b[0] > 0)
+    assert ulp_difference(a, b, dtype)[0] in {steps, steps + zeros, steps - zeros}
+    assert ulp_difference(a, b, dtype) == ulp_difference(b, a, dtype)
+
+
+def test_ulps_reach_from_end_to_end():
+    top = np.finfo(np.float64).max
+    # 2^63 - 2^52 positive finite numbers and zero's neighbours on the other side
+    assert int(ulp_difference(np.array([-top]), np.array([top]), "float64")[0]) == 2 * (
+        2**63 - 2**52 - 1
+    )
+    assert ulp_difference(np.array([-0.0]), np.array([0.0]), "float64")[0] == 0
+
+
+@given_settings(max_examples=200, deadline=None)
+@given(pairs)
+def test_differences_are_what_they_are_called(pair):
+    a, b = pair
+    result = agreement(a, b)
+    size = np.maximum(abs(a), abs(b))
+    relative = [d / s if s else 0 for d, s in zip(abs(a - b).flat, size.flat, strict=True)]
+    assert result.max_abs == abs(a - b).max()
+    assert result.max_rel == pytest.approx(max(relative))
+    assert result.agrees == (result.required_rtol <= 1e-6)
+
+
+@given_settings(max_examples=200, deadline=None)
+@given(pairs, st.sampled_from(["element", "tensor", "norm"]))
+def test_the_tolerance_that_is_said_to_suffice_does_and_a_smaller_one_does_not(pair, scale):
+    a, b = pair
+    needed = agreement(a, b, Rule(1e-6, scale)).required_rtol
+    assert agreement(a, b, Rule(needed, scale)).agrees
+    if needed > 1e-300:
+        assert not agreement(a, b, Rule(needed * 0.999, scale)).agrees
+
+
+@given_settings(max_examples=50, deadline=None)
+@given(pairs)
+def test_equal_arrays_agree_under_the_strictest_rule(pair):
+    a, _ = pair
+    for scale in ("element", "tensor", "norm"):
+        result = agreement(a, a.copy(), Rule(0.0, scale))
+        assert result.agrees
+        assert (result.max_abs, result.max_rel, result.max_ulp) == (0, 0, 0)
+
+
+def test_scales():
+    a, b = np.array([1000.0, 1e-3 + 1e-5]), np.array([1000.0, 1e-3])
+    assert agreement(a, b, ELEMENT).required_rtol == pytest.approx(1e-2, rel=0.02)
+    assert agreement(a, b, TENSOR).required_rtol == pytest.approx(1e-8)
+    assert agreement(a, b, NORM).required_rtol == pytest.approx(1e-8)
+
+
+def test_zero_against_non_zero_is_a_whole_difference_not_an_infinity():
+    result = agreement([0.0, 1.0], [1e-300, 1.0])
+    assert result.max_rel == 1
+    assert not result.agrees
+    assert agreement([0.0, 0.0], [0.0, 0.0], Rule(0.0, "tensor")).agrees
+    assert not agreement([1e-300, 0.0], [0.0, 0.0], TENSOR).agrees
+
+
+@pytest.mark.parametrize("scale", ["element", "tensor", "norm"])
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ([1.0, math.nan], [1.0, math.nan], "x[1] is nan against nan"),
+        ([1.0, 2.0], [1.0, math.nan], "x[1] is 2.0 against nan"),
+        ([math.inf, 2.0], [math.inf, 2.0], "x[0] is inf against inf"),
+        ([1.0, 2.0], [[1.0], [2.0]], "x has shape (2,) against (2, 1)"),
+        ([1.0, 2.0], [1.0], "x has shape (2,) against (1,)"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_disagreement_with_a_word(a, b, words, scale):
+    result = agreement(a, b, Rule(1e300, scale))
+    assert not result.agrees
+    assert result.problem == words
+
+
+def test_an_array_on_one_side_only_is_a_disagreement():
+    result = compare_arrays(
+        {"a": np.ones(2)}, {"a": np.ones(2), "b": np.ones(2)}, TENSOR, "float64"
+    )
+    assert not result.agrees
+    assert result.problem == "b is on one side only"
+
+
+def test_a_permuted_tensor_does_not_pass():
+    """A comparison of means would pass it."""
+    a = np.random.default_rng(1).normal(size=(4, 5))
+    assert not agreement(a, a[::-1], RULES["float32"]["parameter"]).agrees
+
+
+@pytest.mark.parametrize("rule", [ELEMENT, TENSOR])
+def test_the_worst_element_is_named(rule):
+    b = np.ones((3, 4))
+    a = b.copy()
+    a[2, 1] += 0.5
+    a[0, 3] += 0.1
+    assert agreement(a, b, rule).worst == "x[2, 1]"
+
+
+def test_the_worst_array_is_named():
+    b = {"first": np.ones(3), "second": np.ones(3)}
+    a = {"first": np.array([1, 1, 1.001]), "second": np.array([1, 1 + 1e-9, 1])}
+    assert compare_arrays(a, b, TENSOR, "float64").worst == "first[2]"

@@ -1,0 +1,234 @@
+"""`pyvae compare` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pyvae.cli import main
+from pyvae.data import data_root
+from pyvae.mnist import is_present
+
+SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4")
+RESULTS = {
+    "comparison.json", "history.csv", "latent_means.csv", "loss_history.png", "latent_means.png",
+    "samples.png", "traces",
+}  # fmt: skip
+
+r_test = pytest.mark.r
+
+
+@r_test
+def test_compare_agrees_and_leaves_pictures_and_tables(pyvae, tmp_path):
+    done = pyvae("compare", *SMALL, "--steps", "3", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "verdict: agree" in done.stdout
+    assert "VAE: BCE + KL, summed over pixels and images, weights 1 and 1" in done.stdout
+    assert "nats per image" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == RESULTS
+    about = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert about["verdict"] == "agree"
+    assert about["steps"] == 3
+    assert about["batch_size"] == 12
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    assert history.groupby(["engine", "objective"]).size().tolist() == [3] * 4
+
+
+@r_test
+def test_a_second_run_into_the_same_folder_replaces_the_first(pyvae, tmp_path):
+    out = tmp_path / "a folder's name, ü"
+    for steps in (3, 2):
+        arguments = (*SMALL, "--objective", "emae", "--steps", str(steps), "--out", str(out))
+        assert pyvae("compare", *arguments).returncode == 0
+        assert json.loads((out / "comparison.json").read_text())["steps"] == steps
+        assert {path.name for path in out.iterdir()} == RESULTS
+
+
+@r_test
+def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tmp_path, capsys):
+    import comparisons.cli  # noqa: F401
+    from r_bridge import engines
+
+    patch = "adam_settings$epsilon <- 1e-7"
+    monkeypatch.setattr(engines, "make_r_engine", lambda name: engines.BaseREngine(1, patch))
+    out = tmp_path / "out"
+    arguments = ["compare", *SMALL, "--objective", "vae", "--steps", "3", "--out", str(out)]
+    assert main(arguments) == 1
+    said = capsys.readouterr().out
+    assert "verdict: disagree" in said
+    assert "parameter: worst at " in said
+    assert json.loads((out / "comparison.json").read_text())["verdict"] == "disagree"
+
+
+@r_test
+@pytest.mark.slow
+def test_mnist_agrees_at_the_articles_settings(pyvae, tmp_path):
+    if not is_present("MNIST", data_root()):
+        pytest.skip("needs MNIST: set PYVAE_DATA to a folder with MNIST/raw")
+    arguments = ("--data", "mnist", "--engine", "base-r", "--steps", "3", "--out", "out")
+    done = pyvae("compare", *arguments, PYVAE_DATA=str(data_root().resolve()))
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert (about["data"], about["batch_size"]) == ("mnist", 250)
+    for objective in about["objectives"].values():
+        assert objective["loss"]["max_rel"] <= 1e-13
+        assert objective["parameter"]["max_abs"] <= 1e-10
+        assert objective["latent_mean"]["max_abs"] <= 1e-11
+
+
+def npz(folder: Path, name: str, images) -> str:
+    np.savez(folder / name, images=images)
+    return name
+
+
+BAD = {
+    "engine": (("--engine", "base_r"), "unknown engine 'base_r'.*did you mean 'base-r'"),
+    "r-torch": (("--engine", "r-torch"), "'r-torch' is not part of this version"),
+    "objective": (("--objective", "vea"), "unknown objective 'vea'.*did you mean 'vae'"),
+    "data": (("--data", "mnits"), "unknown data 'mnits'.*did you mean 'mnist'"),
+    "dtype": (("--dtype", "float46"), "unknown dtype 'float46'.*did you mean 'float64'"),
+    "latent": (("--latent-dim", "0"), "--latent-dim 0; expected 1 or more"),
+    "steps": (("--steps", "0"), "--steps 0; expected 1 or more"),
+    "epochs": (("--epochs", "-2"), "--epochs -2; expected 1 or more"),
+    "rate": (("--learning-rate", "nan"), "--learning-rate nan"),
+    "batch": (("--batch-size", "5000"), "1797 images are fewer than one batch of 5000"),
+    "seed": (("--seed", "-1"), "--seed -1"),
+    "out": (("--out", "file/out"), "output folder 'file/out' cannot be written"),
+    "nan": (("--data", "nan.npz"), r"1 pixels are NaN, the first at \(2, 3, 4\)"),
+    "range": (("--data", "range.npz"), "pixels from 0 to 255"),
+    "shape": (("--data", "shape.npz"), r"images of shape \(20, 27, 28\)"),
+    "cut": (("--data", "cut.npz"), "'cut.npz' cannot be read"),
+    "absent": (("--data", "absent.npz"), "'absent.npz' does not exist"),
+    "few": (("--data", "few.npz"), "5 images are fewer than one batch of 12"),
+}
+
+
+@r_test
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(name, tmp_path, monkeypatch, capsys):
+    arguments, words = BAD[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    images = np.zeros((20, 28, 28))
+    images[2, 3, 4] = np.nan
+    npz(tmp_path, "nan.npz", images)
+    npz(tmp_path, "range.npz", np.full((20, 784), 255.0) * (np.arange(20) % 2)[:, None])
+    npz(tmp_path, "shape.npz", np.zeros((20, 27, 28), np.uint8))
+    npz(tmp_path, "few.npz", np.zeros((5, 784), np.uint8))
+    whole = (tmp_path / npz(tmp_path, "cut.npz", np.zeros((20, 784), np.uint8))).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["compare", *SMALL, "--steps", "2", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert pd.Series(error).str.contains(words).item(), error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_r_is_one_line_and_exit_code_2(pyvae, tmp_path):
+    (tmp_path / "bin").mkdir()
+    done = pyvae("compare", *SMALL, PATH=str(tmp_path / "bin"), R_HOME="")
+    assert done.returncode == 2
+    assert done.stderr.startswith("pyvae: R was not found; expected R on the PATH")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_an_r_that_rpy2_does_not_fit_is_one_line_and_exit_code_2(pyvae, tmp_path):
+    program = tmp_path / "bin" / "R"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'R version 4.2.2'\n")
+    program.chmod(0o755)
+    # a newer rpy2-rinterface comes first on the path
+    about = tmp_path / "site" / "rpy2_rinterface-3.6.7.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: rpy2-rinterface\nVersion: 3.6.7\n"
+    )
+    path = f"{program.parent}:{os.environ['PATH']}"
+    done = pyvae("compare", *SMALL, PATH=path, R_HOME="", PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 2
+    assert "R 4.2.2 is there, but rpy2-rinterface 3.6.7 needs R 4.5" in done.stderr
+    assert "pip install rpy2==3.6.6" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "comparison").exists()
+
+
+def r_child(pid: int) -> int | None:
+    """The R process of a running `pyvae compare`."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    for line in listed.stdout.splitlines():
+        if "r_bridge.process" in line:
+            return int(line.split()[0])
+    return None
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A comparison in the middle of its R run, and the R process's pid."""
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("pyvae"), "compare", *SMALL, "--objective", "vae",
+         "--steps", "100", "--out", "out"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("VAE in base-r"):
+            break
+    time.sleep(1.5)
+    pid = r_child(process.pid)
+    assert pid is not None
+    yield process, pid
+    process.kill()
+    process.wait()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@r_test
+@pytest.mark.slow
+def test_r_killed_in_the_middle_is_named_and_what_was_computed_is_kept(running, tmp_path):
+    process, pid = running
+    os.kill(pid, signal.SIGKILL)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 2
+    lines = error.strip().splitlines()
+    assert lines[0] == "kept what was computed: out/interrupted"
+    assert f"pyvae: the R process (pid {pid}) ended in the middle of its work" in lines[1]
+    assert "signal 9, SIGKILL" in lines[1]
+    assert len(lines) == 2
+    history = pd.read_csv(tmp_path / "out" / "interrupted" / "history.csv")
+    steps = history.groupby("engine").size()
+    assert steps["pytorch"] == 100
+    assert 1 <= steps["base-r"] < 100
+    assert not (tmp_path / "out" / "comparison.json").exists()
+
+
+@r_test
+@pytest.mark.slow
+def test_ctrl_c_during_the_r_run_ends_both_within_three_seconds(running):
+    process, pid = running
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert time.monotonic() - started < 3
+    assert process.returncode == 130
+    assert not is_running(pid)

@@ -1,0 +1,151 @@
+"""Both engines agree; wrong ports do not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from comparisons.comparison import compare_traces, summary
+from pyvae import objectives
+
+pytestmark = pytest.mark.r
+
+
+def test_both_objectives_agree_to_rounding(compare):
+    for comparison in compare(("vae", "emae"), steps=5):
+        assert comparison.agrees
+        assert comparison.quantities["loss"].max_rel <= 1e-13
+        assert comparison.quantities["parameter"].max_abs <= 1e-10
+        assert comparison.quantities["latent_mean"].max_abs <= 1e-11
+
+
+def test_float32_agrees_within_its_own_rule(compare):
+    for comparison in compare(("vae", "emae"), steps=5, dtype="float32"):
+        assert comparison.agrees
+        assert comparison.quantities["loss"].max_rel <= 1e-5
+
+
+# The mistakes that people make in ports, each in one line of R.
+MISTAKES = {
+    "Adam's epsilon at 1e-7": ("vae", "adam_settings$epsilon <- 1e-7"),
+    "Adam's epsilon at 1e-7, EMAE": ("emae", "adam_settings$epsilon <- 1e-7"),
+    "the KL's sign flipped": (
+        "vae",
+        """right <- regularisers$vae
+        regularisers$vae$value <- function(mu, log_var) -right$value(mu, log_var)
+        regularisers$vae$gradient <- function(mu, log_var) lapply(right$gradient(mu, log_var), `-`)
+        """,
+    ),
+    "only the KL's gradient flipped": (
+        "vae",
+        """right <- regularisers$vae$gradient
+        regularisers$vae$gradient <- function(mu, log_var) lapply(right(mu, log_var), `-`)""",
+    ),
+    "one ReLU dropped, forward and backward": (
+        "vae",
+        """relu_forward <- function(x) if (nrow(x) == 32) x else x * (x > 0)
+        relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)""",
+    ),
+    "one ReLU dropped in the backward pass alone": (
+        "vae",
+        "relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)",
+    ),
+    "learning rate off by 0.1 %": (
+        "vae",
+        """right <- session_start
+        session_start <- function(parameters, objective, learning_rate, ...)
+          right(parameters, objective, learning_rate * 1.001, ...)""",
+    ),
+    "EMAE's term without its half": (
+        "emae",
+        "regularisers$emae$value <- function(mu, log_var) sum(mu^2)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("dtype", ["float64"])
+def test_a_wrong_port_is_caught(compare, mistake, dtype):
+    objective, patch = MISTAKES[mistake]
+    (comparison,) = compare((objective,), patch=patch, dtype=dtype, steps=3)
+    assert not comparison.agrees
+    assert summary([comparison])["verdict"] == "disagree"
+
+
+def test_a_wrong_kl_in_python_is_caught(compare, monkeypatch):
+    wrong = objectives.Objective("vae", "VAE", "", lambda mu, log_var: -objectives.kl(mu, log_var))
+    monkeypatch.setitem(objectives.OBJECTIVES, "vae", wrong)
+    (comparison,) = compare()
+    assert not comparison.agrees
+
+
+def test_a_relu_dropped_in_python_is_caught(compare, monkeypatch):
+    relu = F.relu
+    monkeypatch.setattr(F, "relu", lambda x: x if x.shape[1:] == (32, 26, 26) else relu(x))
+    (comparison,) = compare()
+    assert not comparison.agrees
+
+
+def test_an_epsilon_of_adam_wrong_in_python_is_caught(compare, monkeypatch):
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr: adam(p, lr=lr, eps=1e-7))
+    (comparison,) = compare()
+    assert not comparison.agrees
+    assert comparison.quantities["loss"].max_rel < 1e-3  # the losses look alike all the same
+
+
+def test_nan_on_one_side_is_a_disagreement_with_a_word(compare):
+    patch = """right <- bce; count <- 0
+    bce <- function(q, x) { count <<- count + 1; if (count > 1) NaN else right(q, x) }"""
+    (comparison,) = compare(patch=patch)
+    assert not comparison.agrees
+    assert "nan" in comparison.quantities["loss"].problem
+    about = summary([comparison])
+    assert about["objectives"]["vae"]["loss"]["max_abs"] is None
+    json.dumps(about, allow_nan=False)
+
+
+def test_the_summary_has_what_other_tools_read(compare):
+    about = summary(compare(("vae", "emae")))
+    assert {"verdict", "engine", "dtype", "data", "batch_size", "steps", "objectives"} <= set(about)
+    assert (about["engine"], about["data"], about["steps"]) == ("base-r", "digits", 3)
+    assert list(about["objectives"]) == ["vae", "emae"]
+    for objective in about["objectives"].values():
+        assert objective["verdict"] == "agree"
+        for quantity in ("loss", "parameter", "latent_mean"):
+            numbers = objective[quantity]
+            assert {"max_abs", "max_rel", "max_ulp", "required_rtol"} <= set(numbers)
+            assert 0 <= numbers["required_rtol"] <= numbers["rtol"]
+    json.dumps(about, allow_nan=False)
+
+
+def test_tables_hold_every_number(compare):
+    (comparison,) = compare()
+    history = comparison.history()
+    assert list(history.columns) == [
+        "engine", "objective", "epoch", "step", "total", "reconstruction", "regulariser",
+        "nats_per_image",
+    ]  # fmt: skip
+    assert len(history) == 2 * 3
+    np.testing.assert_array_equal(
+        history["total"].to_numpy(),
+        np.concatenate([comparison.python.losses[:, 0], comparison.reference.losses[:, 0]]),
+    )
+    means = comparison.latent_means()
+    assert len(means) == 2 * 2 * 12 * 5  # engines, modes, images, dimensions
+    row = means.query(
+        "engine == 'base-r' and mode == 'evaluation' and image == 7 and dimension == 2"
+    )
+    assert row["mu"].item() == comparison.reference.latent_means["evaluation"][6, 1]
+
+
+def test_traces_of_different_length_disagree(compare):
+    (long,) = compare(steps=3)
+    (short,) = compare(steps=2)
+    comparison = compare_traces(long.python, short.reference)
+    assert not comparison.agrees
+    assert "shape (3,) against (2,)" in comparison.quantities["loss"].problem

@@ -1,0 +1,73 @@
+"""Pictures of two runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from PIL import Image
+
+from comparisons import figures
+from comparisons.comparison import compare_traces
+from pyvae.engine import PyTorchEngine
+from pyvae.figures import save_figure
+from pyvae.training import train
+
+
+@pytest.fixture(scope="module")
+def comparisons(request):
+    """PyTorch against PyTorch: pictures do not need R."""
+    conv, digits = request.getfixturevalue("conv"), request.getfixturevalue("digits")
+    from pyvae.settings import Settings
+
+    made = []
+    for objective in ("vae", "emae"):
+        run = Settings.of_recipe(conv, objective=objective, batch_size=12, latent_dim=5, steps=3)
+        a = train(PyTorchEngine("cpu"), conv, run, digits)
+        b = train(PyTorchEngine("cpu"), conv, run, digits)
+        b.engine = "base-r"
+        b.losses = b.losses * (1 + np.array([[0], [1e-15], [0]]))
+        made.append(compare_traces(a, b))
+    return made
+
+
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_figures_can_be_seen(comparisons, name, count, tmp_path):
+    figure = getattr(figures, f"{name}_figure")(comparisons[:count])
+    save_figure(figure, tmp_path / "figure.png")
+    picture = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
+    assert picture.std() > 10
+    assert min(picture.shape) > 400
+
+
+def test_every_axis_of_losses_is_labelled_and_in_the_articles_colours(comparisons):
+    figure = figures.loss_history_figure(comparisons)
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "step"
+        assert axes.get_ylabel()
+        colours = {line.get_label(): to_rgba(line.get_color()) for line in axes.lines}
+        for label, colour in colours.items():
+            if label.startswith("VAE"):
+                assert colour == to_rgba("firebrick")
+            if label.startswith("EMAE"):
+                assert colour == to_rgba("steelblue")
+
+
+def test_the_difference_shows_equal_bits_apart_from_small_differences(comparisons):
+    axes = figures.loss_history_figure(comparisons).axes[3]
+    assert axes.get_yscale() == "log"
+    (points,) = [line for line in axes.lines if line.get_label() == "VAE"]
+    assert points.get_xdata().tolist() == [2]
+    assert points.get_ydata()[0] == pytest.approx(1e-15, rel=0.3)
+
+
+def test_latent_means_are_drawn_as_they_are(comparisons):
+    figure = figures.latent_means_figure(comparisons)
+    for row, comparison in enumerate(comparisons):
+        for column, trace in enumerate((comparison.python, comparison.reference)):
+            drawn = np.array([line.get_ydata() for line in figure.axes[3 * row + column].lines])
+            assert np.array_equal(drawn.T, trace.latent_means["training"])
+        bars = [bar.get_height() for bar in figure.axes[3 * row + 2].patches]
+        spread = comparison.python.latent_means["training"].std(axis=0)
+        assert bars == pytest.approx(spread.tolist())
