@@ -40,7 +40,7 @@ def compare_command(
     latent_dim: options.LatentDim = None,
     learning_rate: options.LearningRate = None,
     dtype: options.Dtype = "float64",
-    seed: options.Seed = 1,
+    seed: options.Seed = 2,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("comparison"),
 ) -> None:
     """Trains the R article's network in Python and in R on the same draws, and compares.
@@ -95,14 +95,11 @@ def compare_command(
             title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
             return RunProgress(title, settings.batch_size, console)
 
-        try:
-            comparisons = run_comparisons(
-                PyTorchEngine("cpu"), reference, recipe, runs, images, folder, watch
-            )
-        except BaseException:
-            if (folder / "interrupted").is_dir():
-                print(f"kept what was computed: {folder / 'interrupted'}", file=sys.stderr)
-            raise
+        def warn(line: str) -> None:
+            print(line, file=sys.stderr)
+
+        python = PyTorchEngine("cpu")
+        comparisons = run_comparisons(python, reference, recipe, runs, images, folder, watch, warn)
 
     write_results(comparisons, folder)
     about = summary(comparisons)
@@ -147,11 +144,12 @@ def agreement_table(comparison: Comparison) -> Table:
     from pyvae.objectives import OBJECTIVES
 
     about = OBJECTIVES[comparison.objective]
+    settings = comparison.python.settings
     last = comparison.python.history().iloc[-1]
     table = Table(
         title=f"{about.title}: {about.formula}",
-        caption=f"last step: {last.total:,.3f} nats, summed over its "
-        f"{comparison.python.settings.batch_size} images; {last.nats_per_image:.3f} nats per image",
+        caption=f"last step: {last.total:,.2f} nats, sum over {settings.batch_size} images; "
+        f"{last.nats_per_image:.3f} nats per image",
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

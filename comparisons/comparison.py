@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from comparisons.agreement import RULES, Agreement, compare_arrays
 from pyvae.trace import LOSSES, Trace
@@ -21,7 +22,8 @@ class Comparison:
 
     Attributes:
         python, reference: The two traces.
-        quantities: Agreement of `loss`, `parameter` and `latent_mean`.
+        quantities: Agreement of `loss` (the total of each step), its two parts
+            `reconstruction` and `regulariser`, `parameter` and `latent_mean`.
     """
 
     python: Trace
@@ -63,15 +65,14 @@ def compare_traces(python: Trace, reference: Trace) -> Comparison:
     dtype = python.settings.dtype
     rules = RULES[dtype]
 
-    def losses(trace: Trace) -> dict[str, Any]:
-        return {name: trace.losses[:, i] for i, name in enumerate(LOSSES)}
-
-    pairs = {
-        "loss": (losses(python), losses(reference)),
-        "parameter": (python.parameters, reference.parameters),
-        "latent_mean": (python.latent_means, reference.latent_means),
+    pairs: dict[str, tuple[dict[str, NDArray], dict[str, NDArray]]] = {
+        name: ({name: python.losses[:, i]}, {name: reference.losses[:, i]})
+        for i, name in enumerate(LOSSES)
     }
-    quantities = {name: compare_arrays(a, b, rules[name], dtype) for name, (a, b) in pairs.items()}
+    pairs["loss"] = pairs.pop("total")
+    pairs["parameter"] = (python.parameters, reference.parameters)
+    pairs["latent_mean"] = (python.latent_means, reference.latent_means)
+    quantities = {name: compare_arrays(*pairs[name], rule, dtype) for name, rule in rules.items()}
     return Comparison(python, reference, quantities)
 
 

@@ -111,7 +111,8 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     )
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("standard deviation of mu over images")
-    axes.set_ylim(0, 1.2 * max(python.max(), reference.max()))  # room for the legend
+    # room for the legend; a collapsed posterior is not blown up to its rounding errors
+    axes.set_ylim(0, max(1e-3, 1.2 * max(python.max(), reference.max())))
     axes.legend(loc="upper center", ncols=2)
 
 

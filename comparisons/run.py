@@ -38,6 +38,7 @@ def run_comparisons(
     data: ImageData,
     out: Path,
     watch: Callable[[Engine, Settings], AbstractContextManager[Watcher]],
+    say: Callable[[str], object] = print,
 ) -> list[Comparison]:
     """Trains every run with both engines on the same draws, and compares.
 
@@ -51,6 +52,7 @@ def run_comparisons(
         runs: One for each objective.
         out: An existing folder.
         watch: Gives a context manager that shows a run's progress.
+        say: Called with one line on where the results of an interrupted run are.
     """
     traces: list[Trace] = []
     try:
@@ -67,22 +69,22 @@ def run_comparisons(
                         observe=watcher.observe,
                     )
     except BaseException:
-        keep_interrupted(traces, out)
+        if any(trace.steps for trace in traces):
+            say(f"kept what was computed: {keep_interrupted(traces, out)}")
         raise
     shutil.rmtree(out / INTERRUPTED, ignore_errors=True)
     _save_traces(traces, out / "traces")
     return [compare_traces(a, b) for a, b in zip(traces[::2], traces[1::2], strict=True)]
 
 
-def keep_interrupted(traces: Sequence[Trace], out: Path) -> None:
+def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:
     """Leaves what was computed in a folder of its own, apart from finished results."""
     traces = [trace for trace in traces if trace.steps]
-    if not traces:
-        return
     folder = output_folder(out / INTERRUPTED)
     history = pd.concat([trace.history() for trace in traces], ignore_index=True)
     write_file(folder / "history.csv", csv_text(history))
     _save_traces(traces, folder)
+    return folder
 
 
 def _save_traces(traces: Sequence[Trace], folder: Path) -> None:

@@ -69,7 +69,7 @@ def train_command(
     latent_dim: options.LatentDim = None,
     learning_rate: options.LearningRate = None,
     dtype: options.Dtype = "float32",
-    seed: options.Seed = 1,
+    seed: options.Seed = 2,
     device: options.Device = "auto",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
@@ -114,13 +114,13 @@ def train_command(
         about = OBJECTIVES[settings.objective]
         console.print(f"{about.title}: {about.formula}", highlight=False, soft_wrap=True)
         trace = Trace.of_run(engine, chosen, settings, images)
-        target = output_folder(folder / settings.objective)
         title = f"{about.title} on {images.name}, {engine.device.type}"
         try:
             with RunProgress(title, settings.batch_size, console, epochs=True) as progress:
                 train(engine, chosen, settings, images, trace=trace, observe=progress.observe)
         finally:
-            trace.save(target)  # what was computed, if it was interrupted
+            if trace.steps:  # what was computed, if it was interrupted
+                trace.save(output_folder(folder / settings.objective))
     draw_run(folder)
     console.print(f"written: {folder}", highlight=False, soft_wrap=True)
 

@@ -42,7 +42,7 @@ class Settings:
     learning_rate: float
     steps: int | None = None
     dtype: str = "float32"
-    seed: int = 1
+    seed: int = 2
 
     def __post_init__(self) -> None:
         choose("objective", self.objective, OBJECTIVES)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pyvae.errors import UserError
+from pyvae.files import output_folder, write_file
+
+
+@pytest.mark.parametrize("content", ["a line\nand “another”\n", b"\x00\xff\n", ""])
+def test_a_file_holds_what_was_written(tmp_path, content):
+    write_file(tmp_path / "file", content)
+    expected = content.encode() if isinstance(content, str) else content
+    assert (tmp_path / "file").read_bytes() == expected
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_is_as_readable_as_any_other(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_file(tmp_path / "ours", "x")
+        (tmp_path / "other").write_text("x")
+        assert os.umask(mask) == mask  # unchanged by writing
+    finally:
+        os.umask(before)
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("fails", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.chmod"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, fails, error):
+    write_file(tmp_path / "file", "old")
+
+    def fail(*arguments, **options):
+        raise error("no space left")
+
+    monkeypatch.setattr(fails, fail)
+    with pytest.raises(error):
+        write_file(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_output_folder_is_made_with_all_above_it(tmp_path):
+    folder = tmp_path / "a" / "b"
+    assert output_folder(folder) == folder
+    assert output_folder(folder) == folder  # there already
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["file", "file/folder", "file/a/b"])
+def test_a_regular_file_is_no_output_folder(tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot be written.*--out"):
+        output_folder(tmp_path / below)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_takes_no_files_is_no_output_folder(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UserError, match="Permission denied"):
+        output_folder(Path(tmp_path))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pyvae.data import ImageData
+from pyvae.draws import Draws
+from pyvae.engine import PyTorchEngine
+from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
+from pyvae.trace import Trace
+from pyvae.training import train
+
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
+
+
+class RecordingEngine:
+    """Computes nothing and remembers what it was asked."""
+
+    name = "recording"
+
+    def __init__(self):
+        self.batches, self.draws, self.looks = [], [], []
+
+    def start(self, recipe, settings, parameters):
+        self.initial = parameters
+
+    def step(self, x, draws):
+        self.batches.append(x)
+        self.draws.append(draws)
+        return torch.tensor([3.0, 2.0, 1.0]) * len(self.batches)
+
+    def latent_means(self, x, draws):
+        self.looks.append((x, draws))
+        return np.zeros((len(x), 1))
+
+    def decode(self, z):
+        self.z = z
+        return np.zeros((len(z), 784))
+
+    def parameters(self):
+        return {"w": np.zeros(1)}
+
+    def environment(self):
+        return {}
+
+
+@pytest.fixture
+def few():
+    """23 images; every pixel of an image is its number."""
+    pixels = torch.arange(23, dtype=torch.uint8)[:, None].repeat(1, 784)
+    return ImageData("few", pixels, None, "made here")
+
+
+@pytest.fixture
+def record(conv, settings, few):
+    def run(observe=None, **changes):
+        engine = RecordingEngine()
+        wanted = settings(batch_size=5, **{"epochs": 3, "steps": None} | changes)
+        return engine, wanted, train(engine, conv, wanted, few, observe=observe)
+
+    return run
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_an_epoch_visits_whole_batches_of_different_images(record, few):
+    engine, _, trace = record()
+    numbers = [(255 * x[:, 0]).round().int().tolist() for x in engine.batches]
+    assert [len(batch) for batch in numbers] == [5] * 12
+    for epoch in range(3):
+        visited = sum(numbers[4 * epoch : 4 * epoch + 4], [])
+        assert len(set(visited)) == 20
+        assert visited == Draws(1).batch_order(epoch, 23)[:20].tolist()
+    assert trace.epochs.tolist() == [1] * 4 + [2] * 4 + [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs"),
+    [(1, [1]), (4, [1] * 4), (6, [1] * 4 + [2] * 2), (99, [1] * 4 + [2] * 4 + [3] * 4)],
+)
+def test_steps_end_a_run_wherever_it_is(record, steps, epochs):
+    engine, _, trace = record(steps=steps)
+    assert trace.epochs.tolist() == epochs
+    assert trace.steps == len(engine.batches) == len(epochs)
+    assert np.array_equal(trace.losses, np.outer(np.arange(1, len(epochs) + 1), [3, 2, 1]))
+
+
+def test_chance_comes_from_seed_and_step_alone(record, conv):
+    engine, wanted, _ = record(seed=9, steps=6)
+    draws, spec = Draws(9, wanted.dtype), conv.draws(wanted.latent_dim)
+    for step, drawn in enumerate(engine.draws):
+        assert same(drawn, draws.step(step, 5, spec))
+    (last, masks), (last_again, nothing) = engine.looks
+    assert torch.equal(last, engine.batches[-1])
+    assert torch.equal(last_again, engine.batches[-1])
+    assert same(masks, draws.step(6, 5, spec))  # fresh masks, not those of a step
+    assert nothing is None
+    assert engine.z.shape == (16, wanted.latent_dim)
+
+
+def test_an_engine_starts_from_the_recipes_initial_parameters(record, conv):
+    engine, wanted, _ = record(seed=4, steps=1)
+    expected = conv.initial_parameters(4, wanted.latent_dim)
+    assert engine.initial.keys() == expected.keys()
+    assert all(torch.equal(engine.initial[name], expected[name]) for name in expected)
+
+
+def test_progress_tells_each_step_and_each_end_of_an_epoch(record):
+    seen = []
+    record(
+        lambda now: seen.append((now.step, now.steps, now.epoch_ended, now.trace.steps)), steps=6
+    )
+    ended = [False, False, False, True, False, True]
+    recorded = [0, 0, 0, 4, 4, 6]
+    assert seen == [(k + 1, 6, ended[k], recorded[k]) for k in range(6)]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 8])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, UserError])
+def test_an_interrupted_run_leaves_the_steps_that_were_computed(conv, settings, few, stop, kind):
+    wanted = settings(batch_size=5, epochs=3, steps=None)
+    engine = RecordingEngine()
+    trace = Trace.of_run(engine, conv, wanted, few)
+
+    def observe(progress):
+        if progress.step == stop:
+            raise kind("stop")
+
+    with pytest.raises(kind):
+        train(engine, conv, wanted, few, trace=trace, observe=observe)
+    assert trace.steps == stop
+    assert np.array_equal(trace.losses[:, 0], 3.0 * np.arange(1, stop + 1))
+    assert trace.epochs.tolist() == [1 + k // 4 for k in range(stop)]
+    assert not trace.complete
+
+
+def test_a_step_that_fails_is_not_in_the_trace(conv, settings, few):
+    wanted = settings(batch_size=5, epochs=1, steps=None)
+    engine = RecordingEngine()
+    trace = Trace.of_run(engine, conv, wanted, few)
+    engine.step = lambda x, draws: (
+        RecordingEngine.step(engine, x, draws) if len(engine.batches) < 2 else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        train(engine, conv, wanted, few, trace=trace)
+    assert trace.steps == 2
+
+
+def test_fewer_images_than_a_batch_are_the_users_error(conv, settings, few):
+    with pytest.raises(UserError, match="23 images are fewer than one batch of 24"):
+        train(RecordingEngine(), conv, settings(batch_size=24), few)
+
+
+def test_a_given_trace_is_the_one_that_comes_back(conv, settings, few):
+    engine = RecordingEngine()
+    trace = Trace.of_run(engine, conv, settings(), few)
+    assert train(engine, conv, settings(), few, trace=trace) is trace
+    assert trace.complete
+
+
+@every_objective
+def test_the_same_seed_gives_the_same_bits(conv, settings, digits, trained, objective):
+    once = trained[objective]
+    torch.rand(3)  # the global generator has no say
+    again = train(PyTorchEngine("cpu"), conv, once.settings, digits)
+    assert np.array_equal(once.losses, again.losses)
+    assert same(once.parameters, again.parameters)
+    assert same(once.latent_means, again.latent_means)
+    assert np.array_equal(once.samples, again.samples)
+
+
+def test_another_seed_gives_another_run(conv, settings, digits):
+    runs = [
+        train(PyTorchEngine("cpu"), conv, settings(seed=seed, steps=1), digits) for seed in (1, 2)
+    ]
+    assert runs[0].losses[0, 0] != runs[1].losses[0, 0]
+    assert not np.array_equal(runs[0].samples, runs[1].samples)
+
+
+@every_objective
+def test_the_loss_falls(conv, settings, digits, objective):
+    wanted = settings(objective=objective, dtype="float32", batch_size=20, steps=30)
+    losses = train(PyTorchEngine("cpu"), conv, wanted, digits).losses
+    assert np.isfinite(losses).all()
+    assert losses[-5:, 0].mean() < 0.8 * losses[:5, 0].mean()
+
+
+@every_objective
+def test_losses_are_sums_of_their_two_parts(trained, objective):
+    total, reconstruction, regulariser = trained[objective].losses.T
+    np.testing.assert_allclose(total, reconstruction + regulariser, rtol=1e-15)
+
+
+@every_objective
+def test_latent_means_are_the_encoders_on_the_last_batch(conv, digits, trained, objective):
+    trace = trained[objective]
+    wanted = trace.settings
+    network = conv.network(wanted.latent_dim).double()
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in trace.parameters.items()})
+    chosen = Draws(wanted.seed).batch_order(0, len(digits))[
+        (trace.steps - 1) * wanted.batch_size : trace.steps * wanted.batch_size
+    ]
+    x = digits.pixels[chosen].double() / 255
+    masks = Draws(wanted.seed).step(trace.steps, len(x), conv.draws(wanted.latent_dim))
+    with torch.no_grad():
+        evaluation, _ = network.eval().encoder(x)
+        training, _ = network.encoder(x, {k: torch.from_numpy(v) for k, v in masks.items()})
+    np.testing.assert_allclose(trace.latent_means["evaluation"], evaluation, atol=1e-14)
+    np.testing.assert_allclose(trace.latent_means["training"], training, atol=1e-14)
+    assert np.abs(evaluation - training).max() > 1e-6
