@@ -45,7 +45,7 @@ def losses_by_hand(x, pixels, mu, log_var, objective):
 def test_steps_are_adam_by_numpy_on_autograds_gradients(start, conv, settings, x, objective):
     wanted = settings(objective=objective, learning_rate=3e-3)
     engine, draw = start(wanted)
-    moments = {name: (0.0, 0.0) for name in engine.parameters()}
+    moments = dict.fromkeys(engine.parameters(), (0.0, 0.0))
     for step in range(3):
         before = engine.parameters()
         losses = engine.step(x, draw(step))
@@ -71,7 +71,8 @@ def test_steps_are_adam_by_numpy_on_autograds_gradients(start, conv, settings, x
 def test_a_start_forgets_the_run_before(start, conv, settings, x):
     engine, draw = start(settings())
     first = [engine.step(x, draw(step)) for step in range(2)]
-    engine.start(conv, settings(), conv.initial_parameters(1, settings().latent_dim))
+    again = settings()
+    engine.start(conv, again, conv.initial_parameters(again.seed, again.latent_dim))
     second = [engine.step(x, draw(step)) for step in range(2)]
     assert torch.equal(torch.stack(first), torch.stack(second))
 

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import platformdirs
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import datasets
+
+from pyvae import mnist
+from pyvae.data import DATA_NAMES, ImageData, data_root, load_data
+from pyvae.errors import UserError
+
+modest = hypothesis.settings(max_examples=25, deadline=None)
+FAMILY = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+
+
+def silent(line):
+    pytest.fail(f"said: {line}")
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_data_set_in_torchvisions_layout_is_read_as_it_is(empty_root, write_family, name):
+    pixels, labels = write_family(empty_root, FAMILY[name])
+    data = load_data(name, say=silent)
+    assert data.name == name
+    assert len(data) == 30
+    assert np.array_equal(data.pixels, pixels.reshape(30, 784))
+    assert np.array_equal(data.labels, labels)
+    assert data.pixels.dtype == torch.uint8
+    assert data.labels.dtype == torch.int64
+
+
+def test_auto_is_mnist_where_it_is(empty_root, write_family):
+    pixels, _ = write_family(empty_root, "MNIST")
+    data = load_data("auto", say=silent)
+    assert data.name == "mnist"
+    assert np.array_equal(data.pixels, pixels.reshape(30, 784))
+
+
+def test_real_mnist_is_mnist(real_mnist):
+    data = load_data("mnist")
+    assert data.pixels.shape == (60_000, 784)
+    pixels = data.pixels.double() / 255
+    assert pixels.mean().item() == pytest.approx(0.1307, abs=5e-5)  # as published everywhere
+    assert pixels.std().item() == pytest.approx(0.3081, abs=5e-5)
+    raw = (real_mnist / "MNIST" / "raw" / "train-labels-idx1-ubyte").read_bytes()
+    assert bytes(data.labels.tolist()) == raw[8:]
+
+
+def test_auto_without_a_network_is_the_digits_said_in_one_line(empty_root):
+    said = []
+    data = load_data("auto", say=said.append)
+    assert data.name == "digits"
+    (line,) = said
+    assert "\n" not in line
+    assert str(empty_root) in line
+    assert "digits" in line
+    assert list(empty_root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_data_set_asked_for_by_name_is_not_replaced(empty_root, name):
+    with pytest.raises(UserError, match=rf"{FAMILY[name]} is not in .*PYVAE_DATA.*--data digits"):
+        load_data(name, say=silent)
+    assert list(empty_root.iterdir()) == []
+
+
+def test_a_network_that_hangs_is_not_waited_for(empty_root, monkeypatch):
+    monkeypatch.setattr(mnist, "PATIENCE", 0.2)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **options: time.sleep(20))
+    said = []
+    started = time.monotonic()
+    assert load_data("auto", say=said.append).name == "digits"
+    assert time.monotonic() - started < 5
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("name", ["auto", "mnist"])
+def test_damaged_mnist_is_an_error_even_where_digits_would_do(empty_root, write_family, name):
+    write_family(empty_root, "MNIST")
+    images = empty_root / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(UserError, match=re.escape(f"'{images}' is damaged")):
+        load_data(name, say=silent)
+
+
+@pytest.mark.parametrize(
+    ("given_", "meant"),
+    [("mnits", "mnist"), ("digit", "digits"), ("fashion_mnist", "fashion-mnist")],
+)
+def test_an_unknown_name_is_told_the_nearest_one(given_, meant):
+    with pytest.raises(
+        UserError, match=f"unknown data '{given_}'.*did you mean '{meant}'"
+    ) as error:
+        load_data(given_)
+    assert all(name in str(error.value) for name in DATA_NAMES)
+
+
+def test_digits_are_scikit_learns_enlarged_and_framed():
+    bunch = datasets.load_digits()
+    # bilinear, pixel centres aligned: by linear interpolation along one axis after the other
+    at = (np.arange(20) + 0.5) * 8 / 20 - 0.5
+    weights = np.stack([np.interp(at, np.arange(8), unit) for unit in np.eye(8)], axis=1)  # (20, 8)
+    large = np.einsum("ia,nab,jb->nij", weights, bunch.images * 255 / 16, weights)
+    data = load_data("digits")
+    images = data.pixels.numpy().reshape(-1, 28, 28)
+    assert np.abs(images[:, 4:24, 4:24] - large).max() <= 0.5 + 1e-9
+    frame = images.copy()
+    frame[:, 4:24, 4:24] = 0
+    assert not frame.any()
+    assert np.array_equal(data.labels, bunch.target)
+    assert data.pixels.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bytes_are_divided_by_255(dtype):
+    pixels = torch.arange(256, dtype=torch.uint8)[:, None].repeat(1, 784)
+    data = ImageData("bytes", pixels, None, "made here")
+    order = np.random.default_rng(1).permutation(256)
+    batch = data.batch(order, dtype)
+    assert batch.dtype == dtype
+    assert batch.shape == (256, 784)
+    exact = order.astype(str(dtype).removeprefix("torch.")) / np.array(255, batch.numpy().dtype)
+    assert np.array_equal(batch[:, 7], exact)
+    assert (batch.min(), batch.max()) == (0, 1)
+
+
+@modest
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=8), st.data())
+def test_floats_are_left_as_they_are(values, data):
+    pixels = torch.tensor(values)[:, None].repeat(1, 784)
+    index = np.array(data.draw(st.lists(st.integers(0, len(values) - 1), min_size=1)))
+    batch = ImageData("floats", pixels, None, "made here").batch(index, torch.float64)
+    assert batch[:, 0].tolist() == [values[i] for i in index]
+
+
+def test_data_describe_themselves(digits):
+    about = digits.describe()
+    assert about == {"name": "digits", "images": len(digits), "source": digits.source}
+    assert len(digits) == 1797
+
+
+def test_pyvae_data_names_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYVAE_DATA", str(tmp_path / "x"))
+    assert data_root() == tmp_path / "x"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYVAE_DATA", "~/data")
+    assert data_root() == tmp_path / "data"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_pyvae_data_the_users_cache_is_the_folder(monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv("PYVAE_DATA", raising=False)
+    else:
+        monkeypatch.setenv("PYVAE_DATA", value)
+    assert data_root() == Path(platformdirs.user_cache_dir("pyvae"))
+
+
+def test_an_http_error_without_the_files_is_no_download(empty_root, monkeypatch):
+    def forbid(url, *args, **options):
+        raise urllib.error.HTTPError("http://x", 403, "Forbidden", None, None)
+
+    monkeypatch.setattr(urllib.request, "urlopen", forbid)
+    with pytest.raises(UserError, match="could not be downloaded"):
+        load_data("kmnist")
+    assert list(empty_root.iterdir()) == []
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="expanduser raises RuntimeError")
+def test_a_home_that_does_not_exist_is_the_users_error(monkeypatch):
+    monkeypatch.setenv("PYVAE_DATA", "~no-such-user-here/data")
+    with pytest.raises(UserError):
+        load_data("mnist")

@@ -1,0 +1,50 @@
+"""What the README shows runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyvae.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("pyvae ")
+]
+
+
+@pytest.mark.r
+def test_the_python_example_runs(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "max_abs" in done.stdout
+
+
+def test_there_are_commands():
+    assert {command.split()[1] for command in COMMANDS} == {
+        "doctor", "compare", "train", "sample", "figures", "recipes",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_options_of_every_command_exist(command, capsys):
+    """Asked for its help after all the options shown: an unknown option would end in 2."""
+    assert main([*shlex.split(command)[1:], "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_the_pictures_are_there():
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / picture).is_file()
