@@ -79,7 +79,7 @@ def compare_command(
         )
         for name in choose_objectives(objective, recipe.objectives)
     ]
-    console = Console()
+    console = Console(markup=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
     with make_r_engine(engine) as reference:
@@ -108,13 +108,11 @@ def compare_command(
         console.print(agreement_table(comparison))
         for name, agreement in comparison.quantities.items():
             if agreement.problem:
-                console.print(f"{name}: {agreement.problem}", highlight=False, soft_wrap=True)
+                console.print(f"{name}: {agreement.problem}", soft_wrap=True)
             elif not agreement.agrees:
-                console.print(
-                    f"{name}: worst at {agreement.worst}", highlight=False, soft_wrap=True
-                )
-    console.print(f"written: {folder}", highlight=False, soft_wrap=True)
-    console.print(f"verdict: {about['verdict']}", highlight=False)
+                console.print(f"{name}: worst at {agreement.worst}", soft_wrap=True)
+    console.print(f"written: {folder}", soft_wrap=True)
+    console.print(f"verdict: {about['verdict']}")
     raise typer.Exit(0 if about["verdict"] == "agree" else 1)
 
 
@@ -140,6 +138,7 @@ def agreement_table(comparison: Comparison) -> Table:
     """One objective's agreement, with the tolerance that would have sufficed."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from pyvae.objectives import OBJECTIVES
 
@@ -159,7 +158,7 @@ def agreement_table(comparison: Comparison) -> Table:
     for header in ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"):
         table.add_column(header, no_wrap=True)
     for name, agreement in comparison.quantities.items():
-        verdict = "[green]agree[/]" if agreement.agrees else "[red]disagree[/]"
+        verdict = Text("agree", "green") if agreement.agrees else Text("disagree", "red")
         table.add_row(
             name.replace("_", " "),
             f"{agreement.max_abs:.1e}",

@@ -17,6 +17,7 @@ from pyvae.errors import UserError, choose
 __all__ = ["build_app", "main"]
 
 COMMANDS = "pyvae.commands"
+INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,13 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = build_app()(arguments, standalone_mode=False)
     except (UserError, TyperException) as error:
-        message = error.format_message() if isinstance(error, TyperException) else str(error)
-        print(f"pyvae: {' '.join(message.split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+        return _complain(error.format_message() if isinstance(error, TyperException) else error)
+    except OSError as error:  # a file that cannot be read or written, a full disk
+        return _complain(error)
+    if result == INTERRUPTED:  # typer makes it of KeyboardInterrupt
         print("pyvae: interrupted", file=sys.stderr)
-        return 130
     return result if isinstance(result, int) else 0
+
+
+def _complain(error: object) -> int:
+    message = " ".join(str(error).split())
+    if message:  # `pyvae` alone shows its help and has nothing to say
+        print(f"pyvae: {message}", file=sys.stderr)
+    return 2
 
 
 def build_app() -> typer.Typer:
@@ -105,14 +112,14 @@ def train_command(
         for name in objectives
     ]
     engine = PyTorchEngine(device)
-    console = Console()
+    console = Console(markup=False, highlight=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is written
     folder = output_folder(out or Path("runs") / chosen.name)
 
     for settings in runs:
         about = OBJECTIVES[settings.objective]
-        console.print(f"{about.title}: {about.formula}", highlight=False, soft_wrap=True)
+        console.print(f"{about.title}: {about.formula}", soft_wrap=True)
         trace = Trace.of_run(engine, chosen, settings, images)
         title = f"{about.title} on {images.name}, {engine.device.type}"
         try:
@@ -122,7 +129,7 @@ def train_command(
             if trace.steps:  # what was computed, if it was interrupted
                 trace.save(output_folder(folder / settings.objective))
     draw_run(folder)
-    console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"written: {folder}", soft_wrap=True)
 
 
 def choose_objectives(name: str, published: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,8 +150,10 @@ def sample_command(
     from pyvae.objectives import OBJECTIVES
     from pyvae.sampling import load_traces, sample
 
-    if n < 1:
-        raise UserError(f"-n {n}", "1 or more")
+    if not 1 <= n <= 10_000:
+        raise UserError(f"-n {n}", "1 to 10000 images")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed {seed}", "0 to 2^63 - 1")
     check_figure_path(out)
     traces = load_traces(run)
     if len(traces) > 1:

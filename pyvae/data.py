@@ -60,7 +60,12 @@ class ImageData:
 def data_root() -> Path:
     """Where torchvision's data lies: $PYVAE_DATA, else a folder in the user's cache."""
     given = os.environ.get("PYVAE_DATA")
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("pyvae"))
+    if not given:
+        return Path(platformdirs.user_cache_dir("pyvae"))
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"PYVAE_DATA is '{given}'", "a folder that exists") from error
 
 
 def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:

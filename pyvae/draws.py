@@ -76,7 +76,7 @@ class Draws:
         """
         generator = self._generator(name, index)
         count = math.prod(shape)
-        if (256 * p).is_integer():
+        if float(256 * p).is_integer():
             bits = np.frombuffer(generator.bytes(count), np.uint8)
             drop = 256 * p
         else:

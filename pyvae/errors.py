@@ -37,7 +37,7 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     options = list(options)
     if name in options:
         return name
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), options, n=1, cutoff=0.5)
     raise UserError(
         f"unknown {kind} '{name}'",
         f"one of {', '.join(options)}",

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 COLOURS = {"vae": "firebrick", "emae": "steelblue"}
+FORMATS = (".png", ".pdf", ".svg", ".jpg")
 LINES = {"vae": "--", "emae": "-"}
 
 
@@ -50,6 +51,7 @@ def loss_history_figure(traces: Sequence[Trace]) -> Figure:
             LINES[name],
             color=COLOURS[name],
             label=OBJECTIVES[name].title,
+            marker="." if len(table) < 10 else None,
         )
     axes.set_xlabel("epoch" if epochs > 1 else "step")
     axes.set_ylabel("loss (nats per image)")
@@ -133,11 +135,12 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def check_figure_path(path: Path) -> None:
     """Raises UserError unless a figure can be written under this name."""
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
+    if path.suffix.lower() not in FORMATS:
         raise UserError(
-            f"'{path}' is no picture's name", f"a name that ends in one of {', '.join(formats)}"
+            f"'{path}' is no picture's name", f"a name that ends in one of {', '.join(FORMATS)}"
         )
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder", "a picture's name")
 
 
 def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import struct
 import tempfile
@@ -97,8 +98,8 @@ def _download(source: type, dataset: str, root: Path) -> None:
             (root / dataset / "raw").mkdir(parents=True, exist_ok=True)
             for file in FILES:
                 (Path(folder) / dataset / "raw" / file).replace(root / dataset / "raw" / file)
-    except (OSError, RuntimeError) as error:
-        raise DownloadError(str(error).splitlines()[0]) from error
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise DownloadError(str(error) or type(error).__name__) from error
 
 
 def _check_network(url: str) -> None:
@@ -107,7 +108,7 @@ def _check_network(url: str) -> None:
     In a thread: a name look-up without a network can hang far longer than any socket's
     time-out. An answer of any kind, an error status too, shows that there is a network.
     """
-    failure: list[str] = ["no answer within 5 s"]
+    failure: list[str] = [f"no answer within {PATIENCE:g} s"]
 
     def ask() -> None:
         try:
@@ -116,7 +117,7 @@ def _check_network(url: str) -> None:
             failure.clear()
         except urllib.error.HTTPError:
             failure.clear()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             failure[0] = f"no network: {getattr(error, 'reason', error)}"
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +16,16 @@ from pyvae.errors import UserError
 
 __all__ = ["load_npz"]
 
+# What NumPy raises on files that are cut, damaged, encrypted or not what their name says.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 EXPECTED = "`images` (N, 28, 28) or (N, 784), uint8 or floats in [0, 1]"
 
 
@@ -30,16 +41,22 @@ def load_npz(path: Path) -> tuple[Tensor, Tensor | None]:
     if not path.is_file():
         raise UserError(f"data file '{path}' does not exist", f"an .npz file with {EXPECTED}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, NpzFile):
+            raise UserError(f"data file '{path}' is no .npz archive", f"an archive with {EXPECTED}")
+        with archive:
             if "images" not in archive:
                 found = ", ".join(archive.files) or "nothing"
                 raise UserError(f"data file '{path}' holds {found}", EXPECTED)
             images = archive["images"]
             labels = archive.get("labels")
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"data file '{path}' cannot be read ({error})", f"a whole .npz file with {EXPECTED}"
         ) from error
+    for name, array in (("images", images), ("labels", labels)):
+        if array is not None and not isinstance(array, np.ndarray):
+            raise UserError(f"data file '{path}': {name} is no array", EXPECTED)
     _check_images(path, images)
     if labels is not None and labels.shape != (len(images),):
         raise UserError(
@@ -54,6 +71,8 @@ def load_npz(path: Path) -> tuple[Tensor, Tensor | None]:
 def _check_images(path: Path, images: NDArray) -> None:
     if images.ndim < 2 or images.shape[1:] not in {(28, 28), (784,)}:
         raise UserError(f"data file '{path}': images of shape {images.shape}", EXPECTED)
+    if len(images) == 0:
+        raise UserError(f"data file '{path}' holds no images", EXPECTED)
     if images.dtype == np.uint8:
         return
     if images.dtype not in (np.float32, np.float64):

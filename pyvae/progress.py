@@ -33,7 +33,7 @@ class RunProgress:
         self.console = console
         self.epochs = epochs
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
             _ImagesPerSecond(batch_size),
@@ -53,13 +53,13 @@ class RunProgress:
             last = progress.trace.epoch_table().iloc[-1]
             fields["loss"] = f"{last.nats_per_image:.2f} nats per image"
             if self.epochs:
-                self.console.print(_epoch_line(last), highlight=False, soft_wrap=True)
+                self.console.print(_epoch_line(last), highlight=False, markup=False, soft_wrap=True)
         self._bar.update(self._task, completed=progress.step, total=progress.steps, **fields)
 
     def __enter__(self) -> RunProgress:
         self._started = time.monotonic()
         if not self.console.is_terminal:
-            self.console.print(f"{self.title} ...", highlight=False)
+            self.console.print(f"{self.title} ...", highlight=False, markup=False)
         self._bar.start()
         return self
 
@@ -76,6 +76,7 @@ class RunProgress:
         self.console.print(
             f"{self.title}: {self._step} steps in {seconds:.0f} s, {speed:,.0f} images/s{how}",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
 

@@ -25,7 +25,14 @@ def sample(trace: Trace, n: int, seed: int) -> NDArray:
     settings = trace.settings
     network = get_recipe(trace.recipe).network(settings.latent_dim).to(settings.torch_dtype)
     parameters = {name: torch.from_numpy(value) for name, value in trace.parameters.items()}
-    network.load_state_dict(parameters)
+    try:
+        network.load_state_dict(parameters)
+    except RuntimeError as error:
+        raise UserError(
+            f"the run's parameters do not fit recipe {trace.recipe} with "
+            f"{settings.latent_dim} latent dimensions",
+            "a run as pyvae train wrote it",
+        ) from error
     network.eval()
     z = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
     return network.decoder(torch.from_numpy(z)).numpy()

@@ -14,6 +14,7 @@ from pyvae.recipes.recipe import Recipe
 
 __all__ = ["DTYPES", "Settings"]
 
+MOST_LATENT_DIMENSIONS = 10_000
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -51,6 +52,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{_option(name)} {value}", "1 or more")
+        if self.latent_dim > MOST_LATENT_DIMENSIONS:
+            raise UserError(f"--latent-dim {self.latent_dim}", f"1 to {MOST_LATENT_DIMENSIONS}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise UserError(f"--learning-rate {self.learning_rate}", "a number above 0")
         if not 0 <= self.seed < 2**63:

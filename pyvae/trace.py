@@ -152,6 +152,8 @@ class Trace:
                 history[list(LOSSES)].to_numpy(dtype=str).astype(np.float64),
                 history["epoch"].to_numpy(dtype=str).astype(np.int64),
             )
+            if trace.steps != about["steps"]:
+                raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
                 trace.parameters = safetensors.numpy.load_file(folder / "parameters.safetensors")
                 latents = safetensors.numpy.load_file(folder / "latents.safetensors")
@@ -164,7 +166,7 @@ class Trace:
 
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV; floats are written so that reading them gives the same bits."""
-    return table.to_csv(index=False, lineterminator="\n")
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
 
 
 def _write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:

@@ -26,9 +26,16 @@ __all__ = ["RError", "RProcess", "RProcessError", "check_r"]
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
 HOW_TO_GET_R = "install it (Debian, Ubuntu: apt-get install r-base-dev libopenblas0-pthread)"
-# With the usual thresholds glibc hands large blocks back to the system after every use, and
-# each use pays for the page faults again. Other systems ignore these.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "400000000"}
+MEMORY = {
+    # With the usual thresholds glibc hands large blocks back to the system after every use, and
+    # each use pays for the page faults again. Other systems ignore these.
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "400000000",
+    # R collects garbage beyond 200 MB of vectors and lets its heap grow by no more than it
+    # needs: a fifth less memory at batch 250, at the same speed.
+    "R_VSIZE": "200M",
+    "R_GC_MEM_GROW": "0",
+}
 
 
 class RError(UserError):
@@ -246,7 +253,7 @@ def _environment(program: Path, threads: int) -> dict[str, str]:
         environment[name] = os.devnull
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
-    return environment | ALLOCATOR
+    return environment | MEMORY
 
 
 def _timeout() -> float:

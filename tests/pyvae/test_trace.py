@@ -214,7 +214,6 @@ def test_bytes_that_are_no_text_are_the_users_error(saved):
         Trace.load(saved)
 
 
-@pytest.mark.xfail(strict=True, reason="Trace.load does not hold the history against `steps`")
 @pytest.mark.parametrize("lines", [2, 1])
 def test_a_history_that_lost_steps_is_the_users_error(saved, lines):
     path = saved / "history.csv"

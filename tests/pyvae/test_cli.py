@@ -1,0 +1,338 @@
+"""The `pyvae` command: mostly in this process, a few times as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pyvae.cli import choose_objectives, main
+from pyvae.engine import PyTorchEngine
+from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
+from pyvae.trace import Trace
+
+SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
+TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
+FIGURES = {"loss_history.png", "latent_means.png"}
+
+
+@pytest.fixture
+def run(command, tmp_path, trained):
+    """A finished run of both objectives in the folder `run`."""
+    for name, trace in trained.items():
+        (tmp_path / "run" / name).mkdir(parents=True)
+        trace.save(tmp_path / "run" / name)
+    return command
+
+
+def everything_below(folder):
+    return sorted(
+        (str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in folder.rglob("*")
+    )
+
+
+def assert_refused(result, said):
+    code, _, err = result
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("pyvae: ")
+    assert said in line
+    assert "Traceback" not in line
+
+
+@pytest.mark.parametrize("objective", ["vae", "emae", "both"])
+def test_train_leaves_a_trace_and_figures_of_each_objective(command, tmp_path, objective):
+    code, out, err = command("train", "conv", *SMALL, "--objective", objective, "--out", "out")
+    assert (code, err) == (0, "")
+    names = ("vae", "emae") if objective == "both" else (objective,)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *names,
+        *FIGURES,
+        *(f"samples_{name}.png" for name in names),
+    }
+    for name in names:
+        assert f"{name.upper()}: {OBJECTIVES[name].formula}" in out
+        assert {path.name for path in (tmp_path / "out" / name).iterdir()} == TRACE
+        trace = Trace.load(tmp_path / "out" / name)
+        settings = trace.settings
+        assert (settings.objective, settings.batch_size, settings.latent_dim) == (name, 8, 3)
+        assert (settings.dtype, trace.steps, trace.complete) == ("float32", 2, True)
+        assert trace.data["name"] == "digits"
+        total = trace.losses[:, 0].sum()
+        assert f"epoch 1: {total:,.2f} nats, summed over its 2 batches" in out
+        assert f"{total / 16:.3f} nats per image" in out
+    for path in (tmp_path / "out").glob("*.png"):
+        with Image.open(path) as image:
+            assert np.ptp(np.asarray(image.convert("L"))) > 0, path.name
+
+
+def test_both_scales_are_printed_for_each_epoch(command, tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (9, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images)
+    arguments = ("--data", "mine.npz", "--batch-size", 4, "--latent-dim", 2, "--epochs", 3)
+    code, out, _ = command("train", "conv", *arguments, "--out", "out")
+    assert code == 0
+    table = Trace.load(tmp_path / "out" / "vae").epoch_table()
+    assert table["steps"].tolist() == [2, 2, 2]
+    lines = [line for line in out.splitlines() if line.startswith("  epoch ")]
+    for line, row in zip(lines, table.itertuples(), strict=True):
+        assert f"epoch {row.epoch}: {row.total:,.2f} nats" in line
+        assert f"{row.total / 8:.3f} nats per image" in line
+
+
+def test_all_options_reach_the_run(command, tmp_path):
+    options = ("--dtype", "float64", "--seed", "7", "--learning-rate", "0.002", "--epochs", "1")
+    code, *_ = command("train", "conv", *SMALL, *options, "--device", "cpu", "--out", "a/b")
+    assert code == 0
+    settings = json.loads((tmp_path / "a" / "b" / "vae" / "trace.json").read_text())["settings"]
+    assert settings == {
+        "objective": "vae",
+        "epochs": 1,
+        "steps": 2,
+        "batch_size": 8,
+        "latent_dim": 3,
+        "learning_rate": 0.002,
+        "dtype": "float64",
+        "seed": 7,
+    }
+
+
+def test_without_out_a_run_goes_where_the_help_says(command, tmp_path):
+    assert command("train", "conv", *SMALL)[0] == 0
+    assert (tmp_path / "runs" / "conv" / "vae" / "trace.json").is_file()
+
+
+def test_auto_says_in_one_line_that_it_fell_back(command, tmp_path):
+    code, out, err = command("train", "conv", *SMALL[2:], "--out", "out")
+    assert (code, err) == (0, "")
+    assert sum("handwritten digits" in line for line in out.splitlines()) == 1
+    assert Trace.load(tmp_path / "out" / "vae").data["name"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "covn"), "unknown recipe 'covn'; expected one of conv; did you mean 'conv'?"),
+        (("train",), "RECIPE"),
+        (("train", "conv", "--objective", "emea"), "did you mean 'emae'?"),
+        (("train", "conv", "--objective", "bth"), "did you mean 'both'?"),
+        (("train", "conv", "--data", "mnits"), "did you mean 'mnist'?"),
+        (("train", "conv", "--data", "mnist"), "PYVAE_DATA"),
+        (("train", "conv", "--data", "absent.npz"), "'absent.npz' does not exist"),
+        (("train", "conv", "--dtype", "float23"), "did you mean 'float32'?"),
+        (("train", "conv", "--device", "cdua"), "did you mean 'cuda'?"),
+        (("train", "conv", "--latent-dim", "0"), "--latent-dim 0; expected 1 or more"),
+        (("train", "conv", "--steps", "0"), "--steps 0; expected 1 or more"),
+        (("train", "conv", "--epochs", "-1"), "--epochs -1; expected 1 or more"),
+        (("train", "conv", "--batch-size", "0"), "--batch-size 0; expected 1 or more"),
+        (
+            ("train", "conv", "--data", "digits", "--batch-size", "1798"),
+            "1797 images are fewer than one batch of 1798",
+        ),
+        (("train", "conv", "--learning-rate", "nan"), "--learning-rate nan"),
+        (("train", "conv", "--learning-rate", "0"), "--learning-rate 0.0"),
+        (("train", "conv", "--seed", "-1"), "--seed -1"),
+        (("train", "conv", "--steps", "two"), "--steps"),
+        (("train", "conv", "--steps", "2.5"), "--steps"),
+        (("train", "conv", "--learning-rate", "fast"), "--learning-rate"),
+        (("train", "conv", "--steps"), "--steps"),
+        (("train", "conv", "--stepz", "1"), "--stepz"),
+        (("train", "conv", "extra"), "extra"),
+        (("trian", "conv"), "trian"),
+        (("train", "conv", *SMALL, "--out", "file"), "output folder 'file' cannot be written"),
+        (("train", "conv", *SMALL, "--out", "file/below"), "cannot be written"),
+        (("train", "conv", *SMALL, "--out", "a" * 300), "cannot be written"),
+        (("sample", "absent", "--out", "x.png"), "'absent' holds no finished run"),
+        (("sample", "file", "--out", "x.png"), "'file' holds no finished run"),
+        (("sample", "run/vae", "--out", "x.xyz"), "'x.xyz' is no picture's name"),
+        (("sample", "run/vae", "--out", "new/x"), "'new/x' is no picture's name"),
+        (("sample", "run/vae", "--out", "x.png", "-n", "0"), "-n 0; expected 1 to 10000 images"),
+        (("sample", "run/vae", "--out", "x.png", "-n", "many"), "-n"),
+        (("sample", "run/vae", "--out", "file/x.png"), "cannot be written"),
+        (("sample", "run", "--out", "x.png"), "run/vae or run/emae"),
+        (("sample", "run/vae"), "--out"),
+        (("figures", "absent"), "'absent' holds no finished run"),
+        (("figures",), "RUN"),
+        (("recipes", "--loud"), "--loud"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(run, tmp_path, arguments, said):
+    (tmp_path / "file").write_text("mine")
+    before = everything_below(tmp_path)
+    assert_refused(run(*arguments), said)
+    assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "conv", "--objective", "VAE"),
+    ],
+)
+def test_capitals_are_told_the_nearest_name(run, arguments):
+    assert_refused(run(*arguments), "did you mean 'vae'?")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "conv", "--data", "a" * 300 + ".npz"),
+        ("sample", "a" * 300, "--out", "x.png"),
+        ("sample", "run/vae", "--out", "a" * 300 + ".png"),
+        ("sample", "run/vae", "--out", "folder.png"),
+        ("sample", "run/vae", "--out", "x.pgf"),
+        ("sample", "run/vae", "--out", "x.png", "--seed", "-1"),
+        ("sample", "run/vae", "--out", "x.png", "-n", str(10**14)),
+        ("train", "conv", *SMALL, "--latent-dim", str(10**14)),
+        ("train", "conv", *SMALL, "--latent-dim", str(10**30)),
+    ],
+)
+def test_odd_input_is_one_line_and_exit_code_2_and_writes_nothing(run, tmp_path, arguments):
+    (tmp_path / "folder.png").mkdir()
+    before = everything_below(tmp_path)
+    assert_refused(run(*arguments), "")
+    assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a folder's name, ü",
+        "a[red]b",
+        "a[/b]",
+    ],
+)
+def test_any_folders_name_will_do(command, tmp_path, name):
+    code, out, _ = command("train", "conv", *SMALL, "--out", name)
+    assert code == 0
+    assert f"written: {name}" in out
+
+
+def test_absent_cuda_is_the_users_error(command, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without CUDA")
+    result = command("train", "conv", *SMALL, "--device", "cuda", "--out", "out")
+    assert_refused(result, "finds no CUDA device")
+    assert not (tmp_path / "out").exists()
+
+
+def test_divergence_is_one_line_and_keeps_the_steps_before(command, tmp_path):
+    arguments = ("--learning-rate", "1e30", "--steps", "5", "--out", "out")
+    assert_refused(command("train", "conv", *SMALL, *arguments), "try a smaller --learning-rate")
+    trace = Trace.load(tmp_path / "out" / "vae")
+    assert not trace.complete
+    assert 1 <= trace.steps < 5
+
+
+def test_an_interrupted_run_keeps_its_steps(command, tmp_path, monkeypatch):
+    step = PyTorchEngine.step
+    done = []
+
+    def interrupted(self, x, draws):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(step(self, x, draws))
+        return done[-1]
+
+    monkeypatch.setattr(PyTorchEngine, "step", interrupted)
+    code, out, err = command("train", "conv", *SMALL, "--steps", "9", "--out", "out")
+    assert code == 130
+    assert "2 steps" in out
+    assert "then interrupted" in out
+    assert "Traceback" not in err
+    trace = Trace.load(tmp_path / "out" / "vae")
+    assert not trace.complete
+    assert np.array_equal(trace.losses, torch.stack(done).double().numpy())
+    assert_refused(command("figures", "out"), "holds no finished run")
+
+
+def test_an_interruption_is_said_on_stderr(command, monkeypatch):
+    def interrupted(self, x, draws):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PyTorchEngine, "step", interrupted)
+    code, _, err = command("train", "conv", *SMALL, "--out", "out")
+    assert (code, err) == (130, "pyvae: interrupted\n")
+
+
+def test_samples_go_into_the_file_asked_for(run, tmp_path):
+    for name, seed in (("new/a.png", 1), ("b.png", 1), ("c.png", 2)):
+        code, out, err = run("sample", "run/vae", "-n", "5", "--seed", seed, "--out", name)
+        assert (code, out, err) == (0, f"written: {name}\n", "")
+    pictures = [
+        np.asarray(Image.open(tmp_path / name)).tobytes()
+        for name in ("new/a.png", "b.png", "c.png")
+    ]
+    assert pictures[0] == pictures[1]
+    assert pictures[0] != pictures[2]
+
+
+def test_figures_are_drawn_again(run, tmp_path):
+    assert run("figures", "run") == (0, "written: run\n", "")
+    expected = FIGURES | {"samples_vae.png", "samples_emae.png"}
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == expected
+
+
+def test_figures_of_one_trace_go_into_its_folder(run, tmp_path):
+    assert run("figures", "run/emae")[0] == 0
+    found = {path.name for path in (tmp_path / "run" / "emae").iterdir()}
+    assert found == TRACE | FIGURES | {"samples_emae.png"}
+
+
+def test_recipes_are_listed_with_their_settings(command, conv):
+    code, out, _ = command("recipes")
+    assert code == 0
+    assert conv.source in out
+    assert "50 epochs, batch 250, 30 latent dimensions, Adam 0.001" in out
+
+
+@pytest.mark.parametrize("name", ["train", "sample", "figures", "recipes", "doctor"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_has_help(command, name, option):
+    code, out, err = command(name, option)
+    assert (code, err) == (0, "")
+    assert f" {name} " in next(line for line in out.splitlines() if "Usage" in line)
+
+
+def test_choosing_objectives():
+    published = ("vae", "emae")
+    assert choose_objectives("both", published) == published
+    assert choose_objectives("emae", published) == ("emae",)
+    with pytest.raises(UserError, match="unknown objective 'emae'"):
+        choose_objectives("emae", ("vae",))
+
+
+def test_main_reads_the_process_arguments(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["pyvae", "recipes"])
+    assert main() == 0
+    assert "conv:" in capsys.readouterr().out
+
+
+def test_as_a_user_types_it(pyvae, tmp_path):
+    done = pyvae("train", "conv", *SMALL, "--objective", "both", "--out", "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nats per image" in done.stdout
+    assert (tmp_path / "out" / "emae" / "trace.json").is_file()
+    done = pyvae("train", "conv", *SMALL, "--dtype", "half", "--out", "no")
+    assert_refused((done.returncode, done.stdout, done.stderr), "unknown dtype 'half'")
+    assert not (tmp_path / "no").exists()
+
+
+def test_help_as_a_user_types_it(pyvae):
+    done = pyvae("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name in done.stdout for name in ("train", "sample", "figures", "recipes", "doctor"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folder permissions are POSIX's")
+def test_a_folder_without_write_permission_is_the_users_error(command, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    if os.access(tmp_path / "locked", os.W_OK):
+        pytest.skip("needs a user whom folder permissions bind (not root)")
+    result = command("train", "conv", *SMALL, "--out", "locked/out")
+    assert_refused(result, "cannot be written")

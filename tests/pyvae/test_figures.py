@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pyvae.errors import UserError
+from pyvae.figures import (
+    COLOURS,
+    check_figure_path,
+    draw_digits,
+    draw_latent_means,
+    draw_losses,
+    latent_means_figure,
+    loss_history_figure,
+    samples_figure,
+    save_figure,
+)
+
+modest = hypothesis.settings(max_examples=20, deadline=None)
+
+
+@pytest.fixture
+def traces(trained):
+    return [trained["vae"], trained["emae"]]
+
+
+@pytest.fixture
+def epochs(traces):
+    """The same runs as if each step had been two batches of an epoch of its own."""
+    return [
+        dataclasses.replace(
+            trace, losses=np.repeat(trace.losses, 2, axis=0), epochs=np.array([1, 1, 2, 2, 3, 3])
+        )
+        for trace in traces
+    ]
+
+
+def picture(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")) / 255
+
+
+def drawn_sheet(images, columns):
+    axes = Figure().subplots()
+    draw_digits(axes, images, columns)
+    return np.asarray(axes.images[0].get_array())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".PNG"])
+def test_a_saved_figure_can_be_opened_and_shows_both_colours(tmp_path, traces, suffix):
+    path = tmp_path / f"loss{suffix}"
+    save_figure(loss_history_figure(traces), path)
+    pixels = picture(path)
+    for name in COLOURS:
+        near = np.abs(pixels - to_rgb(COLOURS[name])).max(axis=2) < 0.15
+        assert near.sum() > 50, name
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        loss_history_figure,
+        latent_means_figure,
+        lambda traces: samples_figure(traces[0].samples, "VAE"),
+    ],
+    ids=["loss history", "latent means", "samples"],
+)
+def test_no_figure_is_blank(tmp_path, traces, make):
+    save_figure(make(traces), tmp_path / "figure.png")
+    shown = picture(tmp_path / "figure.png")[60:]  # below the title
+    assert np.ptp(shown) > 0.5
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 10
+
+
+def test_the_colours_are_those_of_the_article(traces):
+    assert COLOURS == {"vae": "firebrick", "emae": "steelblue"}
+    lines = loss_history_figure(traces).axes[0].lines
+    assert [to_hex(line.get_color()) for line in lines] == [
+        to_hex("firebrick"),
+        to_hex("steelblue"),
+    ]
+
+
+def test_one_epoch_is_shown_step_by_step(traces):
+    axes = loss_history_figure(traces).axes[0]
+    for line, trace in zip(axes.lines, traces, strict=True):
+        assert np.array_equal(line.get_xdata(), [1, 2, 3])
+        assert np.allclose(line.get_ydata(), trace.losses[:, 0] / 12)
+    assert axes.get_xlabel() == "step"
+    assert axes.get_ylabel() == "loss (nats per image)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["VAE", "EMAE"]
+
+
+def test_epochs_are_shown_on_both_scales(epochs):
+    figure = loss_history_figure(epochs)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (right,) = axes.child_axes
+    assert axes.get_xlabel() == "epoch"
+    assert np.array_equal(axes.lines[0].get_xdata(), [1, 2, 3])
+    assert np.allclose(axes.lines[0].get_ydata(), epochs[0].losses[::2, 0] / 12)
+    assert np.allclose(right.get_ylim(), np.multiply(axes.get_ylim(), 2 * 12))
+    assert "sum over the epoch's batches" in right.get_ylabel()
+
+
+def test_epochs_of_unequal_length_have_no_second_scale(epochs):
+    short = [dataclasses.replace(t, losses=t.losses[:-1], epochs=t.epochs[:-1]) for t in epochs]
+    assert loss_history_figure(short).axes[0].child_axes == []
+
+
+def test_losses_are_drawn_in_the_objectives_colour_unless_told(trained):
+    axes = Figure().subplots()
+    draw_losses(axes, trained["emae"].history(), "emae")
+    draw_losses(axes, trained["emae"].history(), "emae", color="black")
+    assert [to_hex(line.get_color()) for line in axes.lines] == [to_hex("steelblue"), "#000000"]
+    assert axes.get_xlabel() == "step"
+
+
+def test_latent_means_have_a_line_for_each_dimension():
+    mu = np.random.default_rng(1).normal(size=(7, 4))
+    axes = Figure().subplots()
+    draw_latent_means(axes, mu)
+    assert np.array_equal([line.get_ydata() for line in axes.lines], mu.T)
+    assert all(np.array_equal(line.get_xdata(), np.arange(1, 8)) for line in axes.lines)
+    assert axes.get_xlabel()
+    assert axes.get_ylabel() == "mu, 4 dimensions"
+
+
+def test_latent_means_have_a_panel_for_each_run(traces):
+    panels = latent_means_figure(traces).axes
+    assert [panel.get_title().split(",")[0] for panel in panels] == ["VAE", "EMAE"]
+    for panel, trace in zip(panels, traces, strict=True):
+        assert np.array_equal(panel.lines[2].get_ydata(), trace.latent_means["training"][:, 2])
+
+
+@modest
+@given(st.integers(1, 12), st.integers(1, 5))
+def test_each_digit_is_where_it_belongs(count, columns):
+    images = np.random.default_rng(count).uniform(size=(count, 784))
+    sheet = drawn_sheet(images, columns)
+    rows = -(-count // columns)
+    assert sheet.shape == (29 * rows - 1, 29 * columns - 1)
+    padded = np.pad(sheet, ((0, 1), (0, 1)), constant_values=0.5)
+    tiles = padded.reshape(rows, 29, columns, 29).transpose(0, 2, 1, 3).reshape(-1, 29, 29)
+    assert np.array_equal(tiles[:count, :28, :28].reshape(count, 784), images)
+    assert not tiles[count:, :28, :28].any()
+    assert (tiles[:, 28] == 0.5).all()
+    assert (tiles[:, :, 28] == 0.5).all()
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (5, 3), (16, 4), (17, 5)])
+def test_samples_stand_in_a_grid_near_a_square(count, columns):
+    axes = samples_figure(np.zeros((count, 784)), "a title").axes[0]
+    assert axes.images[0].get_array().shape[1] == 29 * columns - 1
+    assert axes.get_title() == "a title"
+    assert axes.images[0].get_clim() == (0, 1)
+
+
+def test_a_failure_leaves_the_old_figure_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "figure.png"
+    save_figure(Figure(figsize=(1, 1)), path)
+    before = path.read_bytes()
+    half = io.BytesIO(before).read(20)
+
+    def fail(self, file, **options):
+        Path(file).write_bytes(half)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="no space left"):
+        save_figure(Figure(figsize=(1, 1)), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a/b.pdf", "a b.svg", "x.y.jpg"])
+def test_pictures_names_are_accepted(name):
+    assert check_figure_path(Path(name)) is None
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "png", ".png", "a.png.txt", "a."])
+def test_other_names_are_refused(name):
+    with pytest.raises(UserError, match=r"no picture's name.*png"):
+        check_figure_path(Path(name))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import special
+
+from pyvae.draws import Draws
+from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
+from pyvae.sampling import load_traces, sample
+
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
+
+
+@pytest.fixture
+def run(tmp_path, trained):
+    """A folder as `pyvae train --objective both` leaves it."""
+    for name, trace in trained.items():
+        (tmp_path / name).mkdir()
+        trace.save(tmp_path / name)
+    return tmp_path
+
+
+@every_objective
+def test_a_sample_is_the_decoder_by_numpy_on_normal_latents(trained, objective):
+    p = trained[objective].parameters
+    h = Draws(8).normal("samples", 0, (9, 5))
+    for layer in ("fc1", "fc2"):
+        h = np.maximum(h @ p[f"decoder.{layer}.weight"].T + p[f"decoder.{layer}.bias"], 0)
+    h = np.maximum(h @ p["decoder.conv1.weight"][:, :, 0, 0] + p["decoder.conv1.bias"], 0)
+    h = h @ p["decoder.conv2.weight"][:, :, 0, 0] + p["decoder.conv2.bias"]
+    np.testing.assert_allclose(sample(trained[objective], 9, 8), special.expit(h), atol=1e-14)
+
+
+@every_objective
+def test_the_runs_own_samples_are_drawn_again_by_its_seed(trained, objective):
+    trace = trained[objective]
+    np.testing.assert_allclose(
+        sample(trace, len(trace.samples), trace.settings.seed), trace.samples, atol=1e-14
+    )
+
+
+def test_samples_follow_from_the_seed(trained):
+    one, again, other = (sample(trained["vae"], 3, seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_a_folder_gives_its_own_trace(run):
+    (trace,) = load_traces(run / "emae")
+    assert trace.settings.objective == "emae"
+
+
+def test_a_run_gives_all_its_traces_vae_first(run):
+    assert [trace.settings.objective for trace in load_traces(run)] == ["vae", "emae"]
+
+
+def test_an_unfinished_trace_is_left_out(run, trained):
+    partial = dataclasses.replace(trained["vae"], parameters={}, latent_means={}, samples=None)
+    partial.save(run / "vae")
+    assert [trace.settings.objective for trace in load_traces(run)] == ["emae"]
+    with pytest.raises(UserError, match="holds no finished run"):
+        load_traces(run / "vae")
+
+
+@pytest.mark.parametrize("name", ["absent", "empty", "file"])
+def test_what_holds_no_run_is_the_users_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"holds no finished run.*pyvae train"):
+        load_traces(tmp_path / name)
+
+
+def test_parameters_of_another_network_are_the_users_error(trained):
+    settings = dataclasses.replace(trained["vae"].settings, latent_dim=6)
+    with pytest.raises(UserError):
+        sample(dataclasses.replace(trained["vae"], settings=settings), 2, 1)
