@@ -52,7 +52,6 @@ def compare_command(
 
     from comparisons.comparison import summary
     from comparisons.run import run_comparisons
-    from pyvae.cli import choose_objectives
     from pyvae.data import load_data
     from pyvae.engine import PyTorchEngine
     from pyvae.files import output_folder, write_file
@@ -65,20 +64,17 @@ def compare_command(
     recipe = get_recipe("conv")
     if epochs is None and steps is None:
         steps = STEPS
-    runs = [
-        Settings.of_recipe(
-            recipe,
-            objective=name,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            latent_dim=latent_dim,
-            learning_rate=learning_rate,
-            dtype=dtype,
-            seed=seed,
-        )
-        for name in choose_objectives(objective, recipe.objectives)
-    ]
+    runs = Settings.runs_of_recipe(
+        recipe,
+        objective,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        latent_dim=latent_dim,
+        learning_rate=learning_rate,
+        dtype=dtype,
+        seed=seed,
+    )
     console = Console(markup=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))

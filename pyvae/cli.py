@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pyvae import options
-from pyvae.errors import UserError, choose
+from pyvae.errors import UserError
 
 __all__ = ["build_app", "main"]
 
@@ -96,21 +96,17 @@ def train_command(
     from pyvae.training import train
 
     chosen = get_recipe(recipe)
-    objectives = choose_objectives(objective or chosen.objectives[0], chosen.objectives)
-    runs = [
-        Settings.of_recipe(
-            chosen,
-            objective=name,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            latent_dim=latent_dim,
-            learning_rate=learning_rate,
-            dtype=dtype,
-            seed=seed,
-        )
-        for name in objectives
-    ]
+    runs = Settings.runs_of_recipe(
+        chosen,
+        objective,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        latent_dim=latent_dim,
+        learning_rate=learning_rate,
+        dtype=dtype,
+        seed=seed,
+    )
     engine = PyTorchEngine(device)
     console = Console(markup=False, highlight=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
@@ -130,12 +126,6 @@ def train_command(
                 trace.save(output_folder(folder / settings.objective))
     draw_run(folder)
     console.print(f"written: {folder}", soft_wrap=True)
-
-
-def choose_objectives(name: str, published: tuple[str, ...]) -> tuple[str, ...]:
-    """The objectives meant by a name: itself, or all published ones for `both`."""
-    choose("objective", name, (*published, "both"))
-    return published if name == "both" else (name,)
 
 
 def sample_command(

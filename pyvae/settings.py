@@ -71,6 +71,15 @@ class Settings:
         }
         return cls(**published | {k: v for k, v in changes.items() if v is not None})
 
+    @classmethod
+    def runs_of_recipe(cls, recipe: Recipe, objective: str | None, **changes) -> list[Settings]:
+        """One run for each objective meant: itself, all that were published for `both`, the
+        first for None."""
+        if objective is not None:
+            choose("objective", objective, (*recipe.objectives, "both"))
+        names = recipe.objectives if objective == "both" else (objective,)
+        return [cls.of_recipe(recipe, objective=name, **changes) for name in names]
+
     @property
     def torch_dtype(self) -> torch.dtype:
         return DTYPES[self.dtype]

@@ -65,3 +65,17 @@ def pyvae(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def is_running():
+    """Tells whether a process is there."""
+
+    def is_there(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    return is_there

@@ -195,14 +195,6 @@ def running(tmp_path):
     process.wait()
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @r_test
 @pytest.mark.slow
 def test_r_killed_in_the_middle_is_named_and_what_was_computed_is_kept(running, tmp_path):
@@ -224,7 +216,7 @@ def test_r_killed_in_the_middle_is_named_and_what_was_computed_is_kept(running, 
 
 @r_test
 @pytest.mark.slow
-def test_ctrl_c_during_the_r_run_ends_both_within_three_seconds(running):
+def test_ctrl_c_during_the_r_run_ends_both_within_three_seconds(running, is_running):
     process, pid = running
     started = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -10,9 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pyvae.cli import choose_objectives, main
+from pyvae.cli import main
 from pyvae.engine import PyTorchEngine
-from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
@@ -297,14 +296,6 @@ def test_every_command_has_help(command, name, option):
     code, out, err = command(name, option)
     assert (code, err) == (0, "")
     assert f" {name} " in next(line for line in out.splitlines() if "Usage" in line)
-
-
-def test_choosing_objectives():
-    published = ("vae", "emae")
-    assert choose_objectives("both", published) == published
-    assert choose_objectives("emae", published) == ("emae",)
-    with pytest.raises(UserError, match="unknown objective 'emae'"):
-        choose_objectives("emae", ("vae",))
 
 
 def test_main_reads_the_process_arguments(monkeypatch, capsys):

@@ -85,3 +85,18 @@ def test_a_dtype_has_the_bits_of_its_name(name, bits):
 
 def test_settings_survive_a_dictionary():
     assert Settings(**GOOD.as_dict()) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("both", ["vae", "emae"]), ("emae", ["emae"]), (None, ["vae"])]
+)
+def test_a_run_for_each_objective_meant(conv, asked, meant):
+    runs = Settings.runs_of_recipe(conv, asked, steps=3)
+    assert [run.objective for run in runs] == meant
+    assert {run.steps for run in runs} == {3}
+
+
+def test_an_objective_that_the_recipe_was_not_published_with_is_refused(conv):
+    recipe = dataclasses.replace(conv, objectives=("vae",))
+    with pytest.raises(UserError, match="unknown objective 'emae'"):
+        Settings.runs_of_recipe(recipe, "emae")

@@ -18,14 +18,6 @@ from r_bridge.worker import RError, RProcess, RProcessError, check_r
 r_test = pytest.mark.r
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.fixture
 def r():
     with RProcess(timeout=60) as process:
@@ -103,7 +95,7 @@ def test_the_last_words_of_a_dead_process_are_kept(r):
 
 
 @r_test
-def test_no_answer_in_time_ends_the_process():
+def test_no_answer_in_time_ends_the_process(is_running):
     with RProcess(timeout=20) as process:
         process.timeout = 0.5
         started = time.monotonic()
@@ -114,7 +106,7 @@ def test_no_answer_in_time_ends_the_process():
 
 
 @r_test
-def test_leaving_ends_a_process_that_is_busy_at_once(r):
+def test_leaving_ends_a_process_that_is_busy_at_once(r, is_running):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -132,7 +124,7 @@ def test_leaving_ends_a_process_that_is_busy_at_once(r):
 
 
 @r_test
-def test_r_goes_when_python_is_killed():
+def test_r_goes_when_python_is_killed(is_running):
     code = (
         "from r_bridge.worker import RProcess; import time; r = RProcess();"
         "print(r.pid, flush=True); time.sleep(60)"
