@@ -75,7 +75,7 @@ def compare_command(
         dtype=dtype,
         seed=seed,
     )
-    console = Console(markup=False)
+    console = Console(markup=False, highlight=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
     with make_r_engine(engine) as reference:
@@ -83,7 +83,6 @@ def compare_command(
         console.print(
             f"{images.name}: {len(images):,} images, {total} steps of {runs[0].batch_size}, "
             f"{dtype}, PyTorch against {reference.name}",
-            highlight=False,
             soft_wrap=True,
         )
 

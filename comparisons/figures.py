@@ -57,7 +57,8 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
     a, b = comparison.python.losses[:, 0], comparison.reference.losses[:, 0]
     if len(a) != len(b):
         return
-    difference = np.abs(a - b) / np.abs(b)
+    difference = np.divide(np.abs(a - b), np.abs(b), out=np.zeros_like(a), where=a != b)
+    largest = max(difference[np.isfinite(difference)], default=0)
     name = comparison.objective
     equal = difference == 0
     steps = np.arange(1, len(a) + 1)
@@ -70,8 +71,9 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
         axes.text(len(a), rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
         axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
         axes.text(1, BITWISE_EQUAL, "every bit equal", va="bottom", color="gray")
+    axes.set_xlim(0, len(a) + 1)
     axes.set_yscale("log")
-    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, difference.max()))
+    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest))
     axes.set_xlabel("step")
     axes.set_ylabel("relative difference of the total loss")
     axes.set_title("difference between the two")
@@ -112,7 +114,8 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("standard deviation of mu over images")
     # room for the legend; a collapsed posterior is not blown up to its rounding errors
-    axes.set_ylim(0, max(1e-3, 1.2 * max(python.max(), reference.max())))
+    spreads = np.concatenate([python, reference])
+    axes.set_ylim(0, max(1e-3, 1.2 * max(spreads[np.isfinite(spreads)], default=0)))
     axes.legend(loc="upper center", ncols=2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -39,6 +41,18 @@ def test_figures_can_be_seen(comparisons, name, count, tmp_path):
     picture = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
     assert picture.std() > 10
     assert min(picture.shape) > 400
+
+
+@pytest.mark.filterwarnings("error", "ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+def test_a_run_that_went_astray_is_drawn_too(comparisons, value, name, tmp_path):
+    astray = copy.deepcopy(comparisons[0].reference)
+    astray.losses[1:] = value
+    astray.latent_means["training"][3] = value
+    astray.samples[2] = value
+    comparison = compare_traces(comparisons[0].python, astray)
+    save_figure(getattr(figures, f"{name}_figure")([comparison]), tmp_path / "figure.png")
 
 
 def test_every_axis_of_losses_is_labelled_and_in_the_articles_colours(comparisons):
