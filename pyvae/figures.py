@@ -51,6 +51,7 @@ def loss_history_figure(traces: Sequence[Trace]) -> Figure:
             LINES[name],
             color=COLOURS[name],
             label=OBJECTIVES[name].title,
+            zorder=3 if LINES[name] == "--" else 2,
             marker="." if len(table) < 10 else None,
         )
     axes.set_xlabel("epoch" if epochs > 1 else "step")
@@ -68,8 +69,9 @@ def loss_history_figure(traces: Sequence[Trace]) -> Figure:
 
 
 def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any) -> None:
-    """One run's loss per step, in nats per image."""
-    default = {"color": COLOURS[objective], "linestyle": LINES[objective]}
+    """One run's loss per step, in nats per image; dashed lines lie on solid ones."""
+    default: dict[str, Any] = {"color": COLOURS[objective], "linestyle": LINES[objective]}
+    default["zorder"] = 3 if LINES[objective] == "--" else 2
     axes.plot(history["step"], history["nats_per_image"], **default | style)
     axes.set_xlabel("step")
 

@@ -32,6 +32,7 @@ class RunProgress:
         self.batch_size = batch_size
         self.console = console
         self.epochs = epochs
+        self._live = console.is_terminal and not console.is_dumb_terminal
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -41,7 +42,7 @@ class RunProgress:
             TextColumn("left  {task.fields[loss]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._live,
         )
         self._task = self._bar.add_task(title, total=1, loss="")
         self._step = 0
@@ -58,7 +59,7 @@ class RunProgress:
 
     def __enter__(self) -> RunProgress:
         self._started = time.monotonic()
-        if not self.console.is_terminal:
+        if not self._live:
             self.console.print(f"{self.title} ...", highlight=False, markup=False)
         self._bar.start()
         return self

@@ -62,7 +62,7 @@ def misfit(r: tuple[int, ...], rinterface: str | None) -> str | None:
         return "rpy2 is not installed"
     version = tuple(int(part) for part in re.findall(r"\d+", rinterface)[:3])
     if r < NEW_R and version >= FIRST_FOR_NEW_R:
-        return f"rpy2-rinterface {rinterface} needs R 4.5 or newer, this is R {dotted(r)}"
+        return f"rpy2-rinterface {rinterface} needs R 4.5 or newer"
     return None
 
 

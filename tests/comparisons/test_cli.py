@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from pyvae.cli import main
@@ -164,15 +165,14 @@ def test_an_r_that_rpy2_does_not_fit_is_one_line_and_exit_code_2(pyvae, tmp_path
     assert not (tmp_path / "comparison").exists()
 
 
-def r_child(pid: int) -> int | None:
+def r_child(pid: int) -> int:
     """The R process of a running `pyvae compare`."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    for line in listed.stdout.splitlines():
-        if "r_bridge.process" in line:
-            return int(line.split()[0])
-    return None
+    (child,) = [
+        child.pid
+        for child in psutil.Process(pid).children(recursive=True)
+        if "r_bridge.process" in child.cmdline()
+    ]
+    return child
 
 
 @pytest.fixture
@@ -189,7 +189,6 @@ def running(tmp_path):
             break
     time.sleep(1.5)
     pid = r_child(process.pid)
-    assert pid is not None
     yield process, pid
     process.kill()
     process.wait()

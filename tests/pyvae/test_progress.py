@@ -11,9 +11,10 @@ from pyvae.training import Progress
 
 
 @pytest.fixture
-def watch(trained):
+def watch(trained, monkeypatch):
     """Shows a run of two epochs of three steps of 12 images; returns what was printed."""
     trace = trained["vae"]
+    monkeypatch.setenv("TERM", "xterm")
 
     def run(epochs=True, terminal=False, stop=None, title="VAE on digits"):
         file = io.StringIO()
@@ -65,6 +66,11 @@ def test_a_terminal_shows_a_bar(watch):
     shown = watch(terminal=True)
     assert "step 6 of 6" in shown
     assert "nats per image" in shown
+
+
+def test_a_dumb_terminal_gets_plain_lines(watch, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert watch(terminal=True).splitlines()[0] == "VAE on digits ..."
 
 
 @pytest.mark.parametrize("title", ["VAE on my [red] file.npz", "VAE on a[/b]"])

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from pyvae.errors import UserError
@@ -68,14 +69,10 @@ def test_an_error_in_a_source_file_is_told_and_leaves_no_process(tmp_path):
     assert children() == before
 
 
-def children() -> set[str]:
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {line for line in listed.stdout.splitlines() if "r_bridge.process" in line}
+def children() -> list[int]:
+    return [
+        child.pid for child in psutil.Process().children() if "r_bridge.process" in child.cmdline()
+    ]
 
 
 @r_test
