@@ -59,7 +59,7 @@ def compare_command(
     from pyvae.progress import RunProgress
     from pyvae.recipes import get_recipe
     from pyvae.settings import Settings
-    from r_bridge.engines import make_r_engine
+    from r_bridge.engines import check_r_engine, make_r_engine
 
     recipe = get_recipe("conv")
     if epochs is None and steps is None:
@@ -75,6 +75,7 @@ def compare_command(
         dtype=dtype,
         seed=seed,
     )
+    check_r_engine(engine)
     console = Console(markup=False, highlight=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))

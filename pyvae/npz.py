@@ -80,10 +80,10 @@ def _check_images(path: Path, images: NDArray) -> None:
     if np.isnan(images).any():
         at = tuple(int(i) for i in np.argwhere(np.isnan(images))[0])
         raise UserError(
-            f"data file '{path}': {np.isnan(images).sum()} pixels are NaN, the first at {at}",
+            f"data file '{path}': {np.isnan(images).sum()} NaN among the pixels, the first at {at}",
             "floats in [0, 1]",
         )
-    low, high = images.min(initial=0), images.max(initial=0)
+    low, high = images.min(), images.max()
     if low < 0 or high > 1:
         raise UserError(
             f"data file '{path}': pixels from {low:g} to {high:g}",

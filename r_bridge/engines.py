@@ -14,9 +14,9 @@ from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from r_bridge.wire import Kept
-from r_bridge.worker import RProcess
+from r_bridge.worker import RProcess, check_r
 
-__all__ = ["ENGINE_NAMES", "BaseREngine", "make_r_engine"]
+__all__ = ["ENGINE_NAMES", "BaseREngine", "check_r_engine", "make_r_engine"]
 
 ENGINE_NAMES = ("auto", "base-r", "r-torch")
 R_FILES = Path(__file__).parent / "R"
@@ -32,8 +32,8 @@ BASE_R = (
 )
 
 
-def make_r_engine(name: str) -> BaseREngine:
-    """The R engine of that name; `auto` is the best one that is there.
+def check_r_engine(name: str) -> None:
+    """Asks, without starting anything, whether there is an R engine of that name.
 
     Raises:
         UserError: If there is no such engine, or R cannot be used.
@@ -45,6 +45,16 @@ def make_r_engine(name: str) -> BaseREngine:
             "base-r or auto",
             "use --engine base-r",
         )
+    check_r()
+
+
+def make_r_engine(name: str) -> BaseREngine:
+    """The R engine of that name; `auto` is the best one that is there.
+
+    Raises:
+        UserError: If there is no such engine, or R cannot be used.
+    """
+    check_r_engine(name)
     return BaseREngine()
 
 

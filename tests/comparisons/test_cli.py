@@ -104,7 +104,7 @@ BAD = {
     "batch": (("--batch-size", "5000"), "1797 images are fewer than one batch of 5000"),
     "seed": (("--seed", "-1"), "--seed -1"),
     "out": (("--out", "file/out"), "output folder 'file/out' cannot be written"),
-    "nan": (("--data", "nan.npz"), r"1 pixels are NaN, the first at \(2, 3, 4\)"),
+    "nan": (("--data", "nan.npz"), r"1 NaN among the pixels, the first at \(2, 3, 4\)"),
     "range": (("--data", "range.npz"), "pixels from 0 to 255"),
     "shape": (("--data", "shape.npz"), r"images of shape \(20, 27, 28\)"),
     "cut": (("--data", "cut.npz"), "'cut.npz' cannot be read"),

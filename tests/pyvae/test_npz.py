@@ -70,7 +70,7 @@ def test_labels_may_be_absent(path):
         pytest.param({"images": FLOATS.astype(complex)}, "type complex128", id="complex"),
         pytest.param({"images": FLOATS.astype(str)}, "type <U", id="text"),
         pytest.param(
-            {"images": with_pixel(np.nan)}, "1 pixels are NaN, the first at (3, 5)", id="NaN"
+            {"images": with_pixel(np.nan)}, "1 NaN among the pixels, the first at (3, 5)", id="NaN"
         ),
         pytest.param(
             {"images": with_pixel(np.nan, np.float32).reshape(N, 28, 28)},
