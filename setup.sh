@@ -41,7 +41,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
 
 install_packages() {
   local packages command
-  packages=$(missing_packages | tr '\n' ' ')
+  packages=$(missing_packages | xargs)
   [ -n "$packages" ] || return 0
   command="apt-get update && apt-get install -y --no-install-recommends $packages"
   if [ "$(id -u)" = 0 ]; then

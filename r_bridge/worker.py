@@ -81,13 +81,15 @@ class RProcess:
 
     Example:
         >>> with RProcess() as r:
-        ...     r.call("sum", [1.0, 2.0])  # doctest: +SKIP
+        ...     r.call("sqrt", x=np.array([4.0, 9.0]))  # doctest: +SKIP
+        array([2., 3.])
     """
 
     def __init__(
         self, sources: tuple[Path, ...] = (), threads: int = 1, timeout: float | None = None
     ) -> None:
         self.timeout = _timeout() if timeout is None else timeout
+        self._idle = False
         program = check_r()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self._connection, theirs = socket.socketpair()
@@ -159,8 +161,6 @@ class RProcess:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    _idle = False
 
     def _greet(self) -> None:
         answer = self._receive()
