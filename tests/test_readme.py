@@ -23,6 +23,7 @@ COMMANDS = [
 
 
 @pytest.mark.r
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(

@@ -15,9 +15,11 @@ import pandas as pd
 import psutil
 import pytest
 
+from comparisons import cli
 from pyvae.cli import main
 from pyvae.data import data_root
 from pyvae.mnist import is_present
+from r_bridge import engines
 
 SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4")
 RESULTS = {
@@ -45,6 +47,7 @@ def test_compare_agrees_and_leaves_pictures_and_tables(pyvae, tmp_path):
 
 
 @r_test
+@pytest.mark.slow
 def test_a_second_run_into_the_same_folder_replaces_the_first(pyvae, tmp_path):
     out = tmp_path / "a folder's name, ü"
     for steps in (3, 2):
@@ -56,9 +59,6 @@ def test_a_second_run_into_the_same_folder_replaces_the_first(pyvae, tmp_path):
 
 @r_test
 def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tmp_path, capsys):
-    import comparisons.cli  # noqa: F401
-    from r_bridge import engines
-
     patch = "adam_settings$epsilon <- 1e-7"
     monkeypatch.setattr(engines, "make_r_engine", lambda name: engines.BaseREngine(1, patch))
     out = tmp_path / "out"
@@ -68,6 +68,15 @@ def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tm
     assert "verdict: disagree" in said
     assert "parameter: worst at " in said
     assert json.loads((out / "comparison.json").read_text())["verdict"] == "disagree"
+
+
+@r_test
+@pytest.mark.parametrize(("dtype", "warned"), [("float32", True), ("float64", False)])
+def test_long_float32_runs_come_with_a_warning(monkeypatch, tmp_path, capsys, dtype, warned):
+    monkeypatch.setattr(cli, "FLOAT32_STEPS", 1)
+    arguments = ["--objective", "vae", "--steps", "2", "--dtype", dtype, "--out", str(tmp_path)]
+    assert main(["compare", *SMALL, *arguments]) == 0
+    assert ("rounding alone drives two runs apart" in capsys.readouterr().out) == warned
 
 
 @r_test
