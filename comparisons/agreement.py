@@ -10,8 +10,8 @@ For elements a (under test) and b (reference):
 - the tolerance that would have sufficed, `required_rtol`: the difference over a *scale*,
   worst over all elements or tensors (see `Rule`).
 
-Shapes that differ, and NaN or infinity on either side, are disagreements with words of their
-own; they are never a pass.
+Shapes that differ, NaN or infinity on either side, and having nothing to compare, are
+disagreements with words of their own; they are never a pass.
 """
 
 from __future__ import annotations
@@ -113,8 +113,6 @@ def compare_arrays(
     for name, expected in reference.items():
         a = under_test[name].astype(np.float64)
         b = expected.astype(np.float64)
-        if a.size == 0:
-            continue
         difference = np.abs(a - b)
         size = np.maximum(np.abs(a), np.abs(b))
         relative = np.divide(difference, size, out=np.zeros_like(size), where=size > 0)
@@ -144,6 +142,8 @@ def _ratio(difference: float, size: float) -> float:
 
 def _problem(under_test: Mapping[str, NDArray], reference: Mapping[str, NDArray]) -> str:
     """What makes two sets of arrays incomparable, in words, or an empty string."""
+    if not reference and not under_test:
+        return "there is nothing to compare"
     odd = sorted(set(under_test) ^ set(reference))
     if odd:
         return f"{odd[0]} is on one side only"
@@ -151,6 +151,8 @@ def _problem(under_test: Mapping[str, NDArray], reference: Mapping[str, NDArray]
         a = under_test[name]
         if a.shape != b.shape:
             return f"{name} has shape {a.shape} against {b.shape}"
+        if a.size == 0:
+            return f"{name} is empty"
         bad_a, bad_b = ~np.isfinite(a), ~np.isfinite(b)
         if bad_a.any() or bad_b.any():
             index = tuple(int(i) for i in np.argwhere(bad_a | bad_b)[0])

@@ -127,6 +127,17 @@ def test_an_array_on_one_side_only_is_a_disagreement():
     assert result.problem == "b is on one side only"
 
 
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [({}, "there is nothing to compare"), ({"x": np.empty((0, 3))}, "x is empty")],
+)
+def test_having_nothing_to_compare_is_no_agreement(arrays, words):
+    """As with the parameters of a run that was interrupted."""
+    result = compare_arrays(arrays, arrays, TENSOR, "float64")
+    assert not result.agrees
+    assert result.problem == words
+
+
 def test_a_permuted_tensor_does_not_pass():
     """A comparison of means would pass it."""
     a = np.random.default_rng(1).normal(size=(4, 5))
