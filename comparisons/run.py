@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -72,7 +71,8 @@ def run_comparisons(
         if any(trace.steps for trace in traces):
             say(f"kept what was computed: {keep_interrupted(traces, out)}")
         raise
-    shutil.rmtree(out / INTERRUPTED, ignore_errors=True)
+    _clear_traces(out / INTERRUPTED)
+    _clear_traces(out / "traces")
     _save_traces(traces, out / "traces")
     return [compare_traces(a, b) for a, b in zip(traces[::2], traces[1::2], strict=True)]
 
@@ -80,11 +80,23 @@ def run_comparisons(
 def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:
     """Leaves what was computed in a folder of its own, apart from finished results."""
     traces = [trace for trace in traces if trace.steps]
+    _clear_traces(out / INTERRUPTED)
     folder = output_folder(out / INTERRUPTED)
     history = pd.concat([trace.history() for trace in traces], ignore_index=True)
     write_file(folder / "history.csv", csv_text(history))
     _save_traces(traces, folder)
     return folder
+
+
+def _clear_traces(folder: Path) -> None:
+    """Removes what an earlier comparison left, and nothing else: the folder is the user's."""
+    saved = [path.parent for path in folder.glob("*/trace.json")]
+    for trace in saved:
+        Trace.remove(trace)
+    if saved:
+        (folder / "history.csv").unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _save_traces(traces: Sequence[Trace], folder: Path) -> None:

@@ -21,6 +21,9 @@ def sample(trace: Trace, n: int, seed: int) -> NDArray:
 
     Returns:
         Pixels (n, 784) in [0, 1].
+
+    Raises:
+        UserError: If the trace's parameters do not fit its recipe and settings.
     """
     settings = trace.settings
     network = get_recipe(trace.recipe).network(settings.latent_dim).to(settings.torch_dtype)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["LOSSES", "Trace"]
 
 FORMAT = 1
+FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 LOSSES = ("total", "reconstruction", "regulariser")
 
 
@@ -127,6 +128,14 @@ class Trace:
                 latents["samples"] = self.samples
             _write_arrays(folder / "latents.safetensors", latents)
         write_file(folder / "trace.json", json.dumps(about, indent=2) + "\n")
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Removes a saved trace, and the folder if nothing else is in it."""
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
     @classmethod
     def load(cls, folder: Path) -> Trace:

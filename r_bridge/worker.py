@@ -241,6 +241,9 @@ def _environment(program: Path, threads: int) -> dict[str, str]:
     # What an R that started this Python left behind is not for the new one.
     for name in ("R_SESSION_TMPDIR", "R_ARCH"):
         environment.pop(name, None)
+    # rpy2 would believe an R_HOME that holds no R.
+    if program != Path(environment.get("R_HOME", "")) / "bin" / "R":
+        environment.pop("R_HOME", None)
     # A user's profile could change the numbers. --no-init-file alone is not enough: rpy2 also
     # asks Rscript where R's libraries are.
     for name in ("R_PROFILE", "R_PROFILE_USER"):

@@ -66,6 +66,21 @@ def test_a_finished_comparison_clears_what_an_interrupted_one_left(
         assert np.array_equal(trace.losses, comparison.python.losses)
 
 
+def test_what_is_not_ours_stays_and_older_traces_go(conv, settings, digits, tmp_path):
+    other = PyTorchEngine("cpu")
+    other.name = "other"
+    mine = [tmp_path / "traces" / "notes.txt", tmp_path / "interrupted" / "vae" / "thesis.txt"]
+    for path in mine:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    run(other, conv, [settings(objective=name) for name in ("vae", "emae")], digits, tmp_path)
+    run(other, conv, [settings(objective="vae")], digits, tmp_path)
+    assert all(path.read_text() == "mine" for path in mine)
+    saved = {path.parent.name for path in (tmp_path / "traces").glob("*/trace.json")}
+    assert saved == {"vae-pytorch", "vae-other"}
+    assert not (tmp_path / "traces" / "emae-other").exists()
+
+
 def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_path):
     class Failing(PyTorchEngine):
         def start(self, *arguments):

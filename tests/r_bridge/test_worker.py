@@ -148,6 +148,13 @@ def test_a_users_profile_does_not_change_r(tmp_path, monkeypatch):
 
 
 @r_test
+def test_an_r_home_without_r_is_not_believed(monkeypatch, tmp_path):
+    monkeypatch.setenv("R_HOME", str(tmp_path))
+    with RProcess() as process:
+        assert process.evaluate("1 + 1") == 2
+
+
+@r_test
 def test_blas_threads_are_what_was_asked_for():
     with RProcess(threads=1) as process:
         assert process.evaluate("Sys.getenv('OMP_NUM_THREADS')") == ["1"]
