@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyvae.errors import UserError, choose
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
+from pyvae.stages import LOSS_STAGES, Probe
 
-__all__ = ["Engine", "PyTorchEngine", "choose_device"]
+__all__ = ["DivergedError", "Engine", "PyTorchEngine", "choose_device"]
+
+
+class DivergedError(UserError):
+    """Training diverged: the decoder's pixels are not numbers any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "training diverged: the decoder's pixels are not numbers any more",
+            "probabilities in [0, 1]",
+            "try a smaller --learning-rate",
+        )
 
 
 class Engine(Protocol):
@@ -29,8 +43,21 @@ class Engine(Protocol):
     def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
         """Begins a run from the given parameters, with a fresh optimiser."""
 
-    def step(self, x: Tensor, draws: Mapping[str, NDArray]) -> Tensor:
-        """One training step; (3,): total, reconstruction and regulariser before the step."""
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
+    ) -> Tensor:
+        """One training step; (3,): total, reconstruction and regulariser before the step.
+
+        A dict given as `probe` is filled with what `pyvae.stages` lists. If the step fails it
+        holds what was computed until then.
+        """
+
+    def state(self) -> Probe:
+        """What the next step starts from: `parameter/...`, `moment1/...`, `moment2/...` as in a
+        probe, and `step` (), the number of steps so far."""
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Goes on from a state, of this engine or another."""
 
     def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
         """Posterior means (B, L): in training mode with draws, in evaluation mode without."""
@@ -63,28 +90,87 @@ class PyTorchEngine:
     def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
         self.dtype = settings.torch_dtype
         self.objective = OBJECTIVES[settings.objective]
+        self.stages = recipe.stages
         self.network = recipe.network(settings.latent_dim).to(self.device, self.dtype)
         self.network.load_state_dict(parameters)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
 
-    def step(self, x: Tensor, draws: Mapping[str, NDArray]) -> Tensor:
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
+    ) -> Tensor:
         x = x.to(self.device)
         self.network.train()
         self.optimizer.zero_grad()
-        try:
-            losses = self.objective(x, *self.network(x, self._tensors(draws)))
-        except RuntimeError as error:
-            if "between 0 and 1" not in str(error):
-                raise
-            # binary_cross_entropy refuses probabilities that are not a number.
-            raise UserError(
-                "training diverged: the decoder's pixels are not numbers any more",
-                "probabilities in [0, 1]",
-                "try a smaller --learning-rate",
-            ) from error
-        losses.total.backward()
-        self.optimizer.step()
+        with nullcontext() if probe is None else self._watch(x, probe) as seen:
+            try:
+                output = self.network(x if seen is None else seen["input"], self._tensors(draws))
+                losses = self.objective(x, *output)
+            except RuntimeError as error:
+                if "between 0 and 1" not in str(error):
+                    raise
+                # binary_cross_entropy refuses probabilities that are not a number.
+                raise DivergedError from error
+            if seen is not None:
+                seen |= {name: getattr(losses, name) for name in LOSS_STAGES}
+            losses.total.backward()
+            self.optimizer.step()
         return torch.stack(losses).detach()
+
+    @contextmanager
+    def _watch(self, x: Tensor, probe: Probe) -> Iterator[dict[str, Tensor]]:
+        """Collects what every stage returns in one step, by the stage's name, and at the end
+        puts it into a probe, with its gradients."""
+        seen = {"input": x.detach().requires_grad_()}
+
+        def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+                output.retain_grad()
+                seen[name] = output
+
+            return hook
+
+        modules = [stage.name for stage in self.stages if stage.layer not in ("input", "loss")]
+        hooks = [
+            self.network.get_submodule(name).register_forward_hook(keep(name)) for name in modules
+        ]
+        try:
+            yield seen
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for name, value in seen.items():
+                probe[f"forward/{name}"] = _array(value)
+                if name not in LOSS_STAGES and value.grad is not None:
+                    probe[f"gradient/{name}"] = _array(value.grad)
+            for name, parameter in self.network.named_parameters():
+                if parameter.grad is not None:
+                    probe[f"gradient/{name}"] = _array(parameter.grad).copy()
+            probe.update({key: value for key, value in self.state().items() if key != "step"})
+
+    def state(self) -> Probe:
+        state = {"step": np.array(0)}
+        for name, parameter in self.network.named_parameters():
+            kept = self.optimizer.state.get(parameter)
+            zeros = torch.zeros_like(parameter)
+            state[f"parameter/{name}"] = _array(parameter).copy()
+            state[f"moment1/{name}"] = _array(kept["exp_avg"] if kept else zeros).copy()
+            state[f"moment2/{name}"] = _array(kept["exp_avg_sq"] if kept else zeros).copy()
+            if kept:
+                state["step"] = np.array(int(kept["step"]))
+        return state
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        def tensor(key: str) -> Tensor:
+            return torch.from_numpy(np.array(state[key])).to(self.device, self.dtype)
+
+        for name, parameter in self.network.named_parameters():
+            parameter.copy_(tensor(f"parameter/{name}"))
+            self.optimizer.state[parameter] = {
+                "step": torch.tensor(float(state["step"])),
+                "exp_avg": tensor(f"moment1/{name}"),
+                "exp_avg_sq": tensor(f"moment2/{name}"),
+            }
 
     @torch.no_grad()
     def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
@@ -111,6 +197,10 @@ class PyTorchEngine:
 
     def _tensors(self, draws: Mapping[str, NDArray]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(draw).to(self.device) for name, draw in draws.items()}
+
+
+def _array(value: Tensor) -> NDArray:
+    return value.detach().cpu().numpy()
 
 
 def choose_device(name: str) -> torch.device:

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
+from pyvae.stages import LOSS_STAGES, Probe
 from r_bridge.wire import Kept
 from r_bridge.worker import RProcess, check_r
 
@@ -25,9 +26,11 @@ BASE_R = (
     "max_pool2d",
     "linear",
     "activations",
+    "reparameterise",
     "objectives",
     "adam",
     "conv_vae",
+    "conv_vae_probe",
     "session",
 )
 
@@ -91,11 +94,40 @@ class BaseREngine:
             learning_rate=settings.learning_rate,
         )
 
-    def step(self, x: Tensor, draws: Mapping[str, NDArray]) -> Tensor:
-        losses = self.process.call(
-            "session_step", session=self.session, x=x.double().numpy(), draws=_flat(draws)
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
+    ) -> Tensor:
+        arguments = {"session": self.session, "x": x.double().numpy(), "draws": _flat(draws)}
+        if probe is None:
+            return torch.from_numpy(self.process.call("session_step", **arguments))
+        seen = self.process.call("session_probe", **arguments)
+        for name, value in seen["forward"].items():
+            probe[f"forward/{name}"] = value.T
+        for name, value in zip(LOSS_STAGES, _loss_parts(seen["losses"]), strict=True):
+            probe[f"forward/{name}"] = value
+        for name, value in seen["gradient"].items():
+            probe[f"gradient/{name}"] = value.T
+        for name, value in seen["parameter_gradients"].items():
+            probe[f"gradient/{name}"] = value
+        probe.update({key: value for key, value in self.state().items() if key != "step"})
+        return torch.from_numpy(seen["losses"])
+
+    def state(self) -> Probe:
+        told = self.process.call("session_state", session=self.session)
+        state = {"step": told["step"].astype(np.int64).reshape(())}
+        for kind in ("parameter", "moment1", "moment2"):
+            state |= {f"{kind}/{name}": value for name, value in told[kind].items()}
+        return state
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        kinds: dict[str, dict[str, NDArray]] = {"parameter": {}, "moment1": {}, "moment2": {}}
+        for key, value in state.items():
+            kind, _, name = key.partition("/")
+            if name:
+                kinds[kind][name] = value.astype(np.float64)
+        self.process.call(
+            "session_restore", session=self.session, step=float(state["step"]), **kinds
         )
-        return torch.from_numpy(losses)
 
     def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
         return self.process.call(
@@ -124,6 +156,12 @@ class BaseREngine:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _loss_parts(losses: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """R's total, reconstruction and regulariser as arrays of shape (), in the stages' order."""
+    total, reconstruction, regulariser = (losses[i].reshape(()) for i in range(3))
+    return reconstruction, regulariser, total
 
 
 def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:

@@ -1,7 +1,9 @@
-"""Messages between Python and the R process: a JSON head and arrays as safetensors.
+"""Messages between Python and the R process: a JSON head, then the arrays' own bytes.
 
-A frame is the head's length (4 bytes), the arrays' length (8 bytes), the head, the arrays.
-Values are None, bool, int, float, str, NumPy arrays, lists and dicts of these, and `Kept`.
+A frame is the head's length (4 bytes), the head, and the bytes of each array that the head
+describes, in its order. Arrays are neither copied nor converted on the way: those in column-major
+order (R's) arrive in column-major order. Values are None, bool, int, float, str, NumPy arrays,
+lists and dicts of these, and `Kept`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
 
 __all__ = ["ClosedError", "Kept", "receive", "send"]
 
-_LENGTHS = struct.Struct(">IQ")
+_LENGTH = struct.Struct(">I")
 
 
 class ClosedError(Exception):
@@ -38,11 +39,12 @@ def send(connection: socket.socket, value: Any) -> None:
     Raises:
         OSError: If the other side is gone.
     """
-    arrays: dict[str, NDArray] = {}
+    arrays: list[NDArray] = []
     head = json.dumps(_pack(value, arrays)).encode()
-    body = safetensors.numpy.save(arrays) if arrays else b""
-    connection.sendall(_LENGTHS.pack(len(head), len(body)) + head)
-    connection.sendall(body)
+    connection.sendall(_LENGTH.pack(len(head)) + head)
+    for array in arrays:
+        if array.size:
+            connection.sendall(array.data.cast("B"))
 
 
 def receive(connection: socket.socket) -> Any:
@@ -52,15 +54,14 @@ def receive(connection: socket.socket) -> Any:
         ClosedError: If the other side closed the connection.
         TimeoutError: If the time-out passed without a byte.
     """
-    head_length, body_length = _LENGTHS.unpack(_read(connection, _LENGTHS.size))
-    head = json.loads(bytes(_read(connection, head_length)))
-    body = _read(connection, body_length)
-    return _unpack(head, safetensors.numpy.load(bytes(body)) if body_length else {})
+    length = bytearray(_LENGTH.size)
+    _read(connection, memoryview(length))
+    head = bytearray(_LENGTH.unpack(length)[0])
+    _read(connection, memoryview(head))
+    return _unpack(json.loads(head), connection)
 
 
-def _read(connection: socket.socket, size: int) -> bytearray:
-    content = bytearray(size)
-    view = memoryview(content)
+def _read(connection: socket.socket, view: memoryview) -> None:
     while len(view):
         try:
             count = connection.recv_into(view)
@@ -69,14 +70,13 @@ def _read(connection: socket.socket, size: int) -> bytearray:
         if count == 0:
             raise ClosedError
         view = view[count:]
-    return content
 
 
-def _pack(value: Any, arrays: dict[str, NDArray]) -> Any:
+def _pack(value: Any, arrays: list[NDArray]) -> Any:
     if isinstance(value, np.ndarray):
-        name = str(len(arrays))
-        arrays[name] = np.ascontiguousarray(value)
-        return {"array": name}
+        column_major = value.flags.f_contiguous and not value.flags.c_contiguous
+        arrays.append(value.T if column_major else np.ascontiguousarray(value))
+        return {"array": [value.dtype.str, value.shape, "F" if column_major else "C"]}
     if isinstance(value, Kept):
         return {"kept": value.name}
     if isinstance(value, dict):
@@ -86,14 +86,19 @@ def _pack(value: Any, arrays: dict[str, NDArray]) -> Any:
     return value
 
 
-def _unpack(packed: Any, arrays: dict[str, NDArray]) -> Any:
+def _unpack(packed: Any, connection: socket.socket) -> Any:
+    """Rebuilds a value; its arrays are read in the order in which `_pack` met them."""
     if not isinstance(packed, dict):
         return packed
     ((kind, value),) = packed.items()
     if kind == "array":
-        return arrays[value]
+        dtype, shape, order = value
+        array = np.empty(shape, dtype, order=order)
+        if array.size:
+            _read(connection, (array.T if order == "F" else array).data.cast("B"))
+        return array
     if kind == "kept":
         return Kept(value)
     if kind == "dict":
-        return {name: _unpack(item, arrays) for name, item in value.items()}
-    return [_unpack(item, arrays) for item in value]
+        return {name: _unpack(item, connection) for name, item in value.items()}
+    return [_unpack(item, connection) for item in value]

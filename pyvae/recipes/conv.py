@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from pyvae.draws import Keep, Normal
 from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
+from pyvae.stages import Stage
 
-__all__ = ["CONV", "ConvVAE", "Decoder", "Dropout", "Encoder"]
+__all__ = ["CONV", "ConvVAE", "Decoder", "Dropout", "Encoder", "Reparameterise"]
 
 Drawn = Mapping[str, Tensor]
 
@@ -48,22 +49,27 @@ class Encoder(nn.Module):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(1, 32, 3)
+        self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(32, 64, 3)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
         self.dropout1 = Dropout(0.25)
-        self.dropout2 = Dropout(0.5)
+        self.flatten = nn.Flatten()
         self.fc1 = nn.Linear(9216, 128)
+        self.relu3 = nn.ReLU()
+        self.dropout2 = Dropout(0.5)
         self.fc2 = nn.Linear(128, latent_dim)
         self.fc3 = nn.Linear(128, latent_dim)
 
     def forward(self, x: Tensor, draws: Drawn | None = None) -> tuple[Tensor, Tensor]:
         draws = draws or {}
         x = x.reshape(-1, 1, 28, 28)  # (B, 1, 28, 28)
-        x = F.relu(self.conv1(x))  # (B, 32, 26, 26)
-        x = F.relu(self.conv2(x))  # (B, 64, 24, 24)
-        x = F.max_pool2d(x, 2)  # (B, 64, 12, 12)
+        x = self.relu1(self.conv1(x))  # (B, 32, 26, 26)
+        x = self.relu2(self.conv2(x))  # (B, 64, 24, 24)
+        x = self.pool(x)  # (B, 64, 12, 12)
         x = self.dropout1(x, draws.get("dropout1"))
-        x = x.flatten(1)  # (B, 9216)
-        x = F.relu(self.fc1(x))  # (B, 128)
+        x = self.flatten(x)  # (B, 9216)
+        x = self.relu3(self.fc1(x))  # (B, 128)
         x = self.dropout2(x, draws.get("dropout2"))
         return self.fc2(x), self.fc3(x)  # (B, L) each
 
@@ -74,25 +80,42 @@ class Decoder(nn.Module):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(latent_dim, 128)
+        self.relu1 = nn.ReLU()
         self.fc2 = nn.Linear(128, 128)
+        self.relu2 = nn.ReLU()
         self.conv1 = nn.ConvTranspose2d(128, 256, 1)
+        self.relu3 = nn.ReLU()
         self.conv2 = nn.ConvTranspose2d(256, 784, 1)
+        self.sigmoid = nn.Sigmoid()
 
     def forward(self, z: Tensor) -> Tensor:
-        x = F.relu(self.fc1(z))  # (B, 128)
-        x = F.relu(self.fc2(x))
+        x = self.relu1(self.fc1(z))  # (B, 128)
+        x = self.relu2(self.fc2(x))
         x = x.reshape(-1, 128, 1, 1)  # (B, 128, 1, 1)
-        x = F.relu(self.conv1(x))  # (B, 256, 1, 1)
+        x = self.relu3(self.conv1(x))  # (B, 256, 1, 1)
         x = self.conv2(x)  # (B, 784, 1, 1)
-        return torch.sigmoid(x.reshape(-1, 784))  # (B, 784)
+        return self.sigmoid(x.reshape(-1, 784))  # (B, 784)
 
 
-class ConvVAE(VAE):
-    r"""The article's network: encoder, reparameterised sample, decoder.
+class Reparameterise(nn.Module):
+    r"""A sample of the posterior from noise, given or drawn.
 
     .. math:: z = \mu + \exp(\tfrac12 \log \sigma^2) \, \epsilon
 
     Kingma & Welling (2014), "Auto-encoding variational Bayes", section 2.4.
+
+    Shapes:
+        mu, log_var, noise and the result: (B, L).
+    """
+
+    def forward(self, mu: Tensor, log_var: Tensor, noise: Tensor | None = None) -> Tensor:
+        if noise is None:
+            noise = torch.randn_like(mu)
+        return mu + torch.exp(0.5 * log_var) * noise
+
+
+class ConvVAE(VAE):
+    r"""The article's network: encoder, reparameterised sample, decoder.
 
     Arguments:
         latent_dim: Latent dimensions, L.
@@ -106,14 +129,12 @@ class ConvVAE(VAE):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.encoder = Encoder(latent_dim)
+        self.reparameterise = Reparameterise()
         self.decoder = Decoder(latent_dim)
 
     def forward(self, x: Tensor, draws: Drawn | None = None) -> VAEOutput:
         mu, log_var = self.encoder(x, draws)
-        noise = (draws or {}).get("noise")
-        if noise is None:
-            noise = torch.randn_like(mu)
-        z = mu + torch.exp(0.5 * log_var) * noise  # (B, L)
+        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
         return VAEOutput(self.decoder(z), mu, log_var)
 
 
@@ -125,12 +146,42 @@ def _draws(latent_dim: int) -> dict[str, Keep | Normal]:
     }
 
 
+STAGES = (
+    Stage("input", "input"),  # (B, 784)
+    Stage("encoder.conv1", "conv2d", ("input",)),
+    Stage("encoder.relu1", "relu", ("encoder.conv1",)),
+    Stage("encoder.conv2", "conv2d", ("encoder.relu1",)),
+    Stage("encoder.relu2", "relu", ("encoder.conv2",)),
+    Stage("encoder.pool", "max_pool2d", ("encoder.relu2",)),
+    Stage("encoder.dropout1", "dropout", ("encoder.pool",), "dropout1"),
+    Stage("encoder.flatten", "flatten", ("encoder.dropout1",)),
+    Stage("encoder.fc1", "linear", ("encoder.flatten",)),
+    Stage("encoder.relu3", "relu", ("encoder.fc1",)),
+    Stage("encoder.dropout2", "dropout", ("encoder.relu3",), "dropout2"),
+    Stage("encoder.fc2", "linear", ("encoder.dropout2",)),  # mu
+    Stage("encoder.fc3", "linear", ("encoder.dropout2",)),  # log_var
+    Stage("reparameterise", "reparameterise", ("encoder.fc2", "encoder.fc3"), "noise"),  # z
+    Stage("decoder.fc1", "linear", ("reparameterise",)),
+    Stage("decoder.relu1", "relu", ("decoder.fc1",)),
+    Stage("decoder.fc2", "linear", ("decoder.relu1",)),
+    Stage("decoder.relu2", "relu", ("decoder.fc2",)),
+    Stage("decoder.conv1", "conv_transpose2d", ("decoder.relu2",)),
+    Stage("decoder.relu3", "relu", ("decoder.conv1",)),
+    Stage("decoder.conv2", "conv_transpose2d", ("decoder.relu3",)),
+    Stage("decoder.sigmoid", "sigmoid", ("decoder.conv2",)),
+    Stage("reconstruction", "loss", ("decoder.sigmoid", "input")),
+    Stage("regulariser", "loss", ("encoder.fc2", "encoder.fc3")),
+    Stage("total", "loss", ("reconstruction", "regulariser")),
+)
+
+
 CONV = Recipe(
     name="conv",
     title="convolutional VAE and EMAE of the R article",
     source="R article “VAE by EM” (R torch, after Schmon 2022, torch_R_examples)",
     network=ConvVAE,
     draws=_draws,
+    stages=STAGES,
     objectives=("vae", "emae"),
     epochs=50,
     batch_size=250,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyvae.draws import Keep, Normal
+from pyvae.stages import Stage
 
 __all__ = ["VAE", "Recipe", "VAEOutput"]
 
@@ -45,6 +46,7 @@ class Recipe:
         network: Builds the network for a number of latent dimensions; parameters are created
             in the article's order. `network(L)(x, draws)` gives a `VAEOutput`.
         draws: What chance brings to one image, for a number of latent dimensions.
+        stages: The network's modules in the order of computation, then the terms of the loss.
         objectives: The objectives it was published with; the first is the default.
         epochs, batch_size, latent_dim, learning_rate: Its settings.
     """
@@ -54,6 +56,7 @@ class Recipe:
     source: str
     network: Callable[[int], VAE]
     draws: Callable[[int], Mapping[str, Keep | Normal]]
+    stages: tuple[Stage, ...]
     objectives: tuple[str, ...]
     epochs: int
     batch_size: int

@@ -36,70 +36,92 @@ conv_vae_encode <- function(p, x, dropout1 = NULL, dropout2 = NULL) {
   conv2 <- conv2d_forward(relu1, p$encoder.conv2.weight, p$encoder.conv2.bias, patches$conv2)
   relu2 <- relu_forward(conv2$y)                                   # 64 x (12, 12, n, 4 corners)
   pool <- max_pool2d_forward(relu2)                                # 64 x (12, 12, n)
-  flat <- flatten(pool$y, n)                                       # n x 9216
-  dropped1 <- dropout(flat, dropout1, 0.25)                        # same elements before or after flatten
-  fc1 <- linear_forward(dropped1, p$encoder.fc1.weight, p$encoder.fc1.bias)
+  dropped1 <- dropout(pool$y, as_map(dropout1), 0.25)              # 64 x (12, 12, n)
+  flat <- flatten(dropped1, n)                                     # n x 9216
+  fc1 <- linear_forward(flat, p$encoder.fc1.weight, p$encoder.fc1.bias)
   relu3 <- relu_forward(fc1)                                       # n x 128
   dropped2 <- dropout(relu3, dropout2, 0.5)
   list(mu = linear_forward(dropped2, p$encoder.fc2.weight, p$encoder.fc2.bias),
        log_var = linear_forward(dropped2, p$encoder.fc3.weight, p$encoder.fc3.bias),
-       conv1_columns = conv1$columns, relu1 = relu1, conv2_columns = conv2$columns,
-       relu2 = relu2, winner = pool$winner, dropped1 = dropped1, relu3 = relu3,
-       dropped2 = dropped2)
+       conv1 = conv1$y, conv1_columns = conv1$columns, relu1 = relu1, conv2 = conv2$y,
+       conv2_columns = conv2$columns, relu2 = relu2, pool = pool$y, winner = pool$winner,
+       dropped1 = dropped1, flat = flat, fc1 = fc1, relu3 = relu3, dropped2 = dropped2)
 }
 
 conv_vae_decode <- function(p, z) {
-  relu1 <- relu_forward(linear_forward(z, p$decoder.fc1.weight, p$decoder.fc1.bias))
-  relu2 <- relu_forward(linear_forward(relu1, p$decoder.fc2.weight, p$decoder.fc2.bias))
-  relu3 <- relu_forward(
-    conv_transpose1x1_forward(relu2, p$decoder.conv1.weight, p$decoder.conv1.bias))
-  logits <- conv_transpose1x1_forward(relu3, p$decoder.conv2.weight, p$decoder.conv2.bias)
-  list(q = sigmoid_forward(logits), relu1 = relu1, relu2 = relu2, relu3 = relu3)
+  fc1 <- linear_forward(z, p$decoder.fc1.weight, p$decoder.fc1.bias)
+  relu1 <- relu_forward(fc1)                                       # n x 128
+  fc2 <- linear_forward(relu1, p$decoder.fc2.weight, p$decoder.fc2.bias)
+  relu2 <- relu_forward(fc2)                                       # n x 128
+  conv1 <- conv_transpose1x1_forward(relu2, p$decoder.conv1.weight, p$decoder.conv1.bias)
+  relu3 <- relu_forward(conv1)                                     # n x 256
+  conv2 <- conv_transpose1x1_forward(relu3, p$decoder.conv2.weight, p$decoder.conv2.bias)
+  list(fc1 = fc1, relu1 = relu1, fc2 = fc2, relu2 = relu2, conv1 = conv1, relu3 = relu3,
+       conv2 = conv2, q = sigmoid_forward(conv2))                  # n x 784
 }
 
 # Loss parts and gradients of the objective for one part of a batch; all are sums over images,
-# so parts of a batch simply add up.
-conv_vae_loss_and_gradients <- function(p, x, draws, objective) {
+# so parts of a batch simply add up. d_S is the loss's gradient with respect to what S returns.
+# With probe, also what every stage returned and these gradients, by stage (conv_vae_probe.R).
+conv_vae_loss_and_gradients <- function(p, x, draws, objective, probe = FALSE) {
   regulariser <- regularisers[[objective]]
   e <- conv_vae_encode(p, x, draws$dropout1, draws$dropout2)
-  sigma <- exp(0.5 * e$log_var)
-  z <- if (is.null(draws$noise)) e$mu else e$mu + sigma * draws$noise
+  z <- reparameterise_forward(e$mu, e$log_var, draws$noise)
   d <- conv_vae_decode(p, z)
   losses <- c(reconstruction = bce(d$q, x), regulariser = regulariser$value(e$mu, e$log_var))
 
   # decoder, backwards
-  dlogits <- sigmoid_backward(bce_backward(d$q, x), d$q)
-  conv2 <- conv_transpose1x1_backward(dlogits, d$relu3, p$decoder.conv2.weight)
-  conv1 <- conv_transpose1x1_backward(relu_backward(conv2$x, d$relu3), d$relu2,
-                                      p$decoder.conv1.weight)
-  fc2 <- linear_backward(relu_backward(conv1$x, d$relu2), d$relu1, p$decoder.fc2.weight)
-  fc1 <- linear_backward(relu_backward(fc2$x, d$relu1), z, p$decoder.fc1.weight)
+  d_sigmoid <- bce_backward(d$q, x)
+  d_conv2 <- sigmoid_backward(d_sigmoid, d$q)
+  conv2 <- conv_transpose1x1_backward(d_conv2, d$relu3, p$decoder.conv2.weight)
+  d_conv1 <- relu_backward(conv2$x, d$relu3)
+  conv1 <- conv_transpose1x1_backward(d_conv1, d$relu2, p$decoder.conv1.weight)
+  d_fc2 <- relu_backward(conv1$x, d$relu2)
+  fc2 <- linear_backward(d_fc2, d$relu1, p$decoder.fc2.weight)
+  d_fc1 <- relu_backward(fc2$x, d$relu1)
+  fc1 <- linear_backward(d_fc1, z, p$decoder.fc1.weight)
   decoder <- list(fc1 = fc1, fc2 = fc2, conv1 = conv1, conv2 = conv2)
+  d_decoder <- list(q = d_sigmoid, conv2 = d_conv2, relu3 = conv2$x, conv1 = d_conv1,
+                    relu2 = conv1$x, fc2 = d_fc2, relu1 = fc2$x, fc1 = d_fc1, z = fc1$x)
 
-  # z = mu + sigma noise, and the regulariser
-  dz <- fc1$x
-  dregulariser <- regulariser$gradient(e$mu, e$log_var)
-  dmu <- dz + dregulariser$mu
-  dlog_var <- dregulariser$log_var
-  if (!is.null(draws$noise)) dlog_var <- dlog_var + dz * draws$noise * 0.5 * sigma
+  # the sample, and the regulariser
+  sample <- reparameterise_backward(fc1$x, e$log_var, draws$noise)
+  d_regulariser <- regulariser$gradient(e$mu, e$log_var)
+  d_mu <- sample$mu + d_regulariser$mu
+  d_log_var <- sample$log_var + d_regulariser$log_var
 
   # encoder, backwards
   n <- nrow(x)
   patches <- conv_vae_patches(n)
-  fc2 <- linear_backward(dmu, e$dropped2, p$encoder.fc2.weight)
-  fc3 <- linear_backward(dlog_var, e$dropped2, p$encoder.fc3.weight)
-  dfc1 <- relu_backward(dropout(fc2$x + fc3$x, draws$dropout2, 0.5), e$relu3)
-  fc1 <- linear_backward(dfc1, e$dropped1, p$encoder.fc1.weight)
-  dpool <- unflatten(dropout(fc1$x, draws$dropout1, 0.25), channels = 64L)
-  dconv2 <- relu_backward(max_pool2d_backward(dpool, e$winner), e$relu2)
-  conv2 <- conv2d_parameter_gradients(dconv2, e$conv2_columns, p$encoder.conv2.weight)
-  drelu1 <- conv2d_input_gradient(dconv2, p$encoder.conv2.weight, patches$conv2, ncol(e$relu1))
-  conv1 <- conv2d_parameter_gradients(relu_backward(drelu1, e$relu1), e$conv1_columns,
-                                      p$encoder.conv1.weight)
+  fc2 <- linear_backward(d_mu, e$dropped2, p$encoder.fc2.weight)
+  fc3 <- linear_backward(d_log_var, e$dropped2, p$encoder.fc3.weight)
+  d_dropped2 <- fc2$x + fc3$x
+  d_relu3 <- dropout(d_dropped2, draws$dropout2, 0.5)
+  d_fc1 <- relu_backward(d_relu3, e$relu3)
+  fc1 <- linear_backward(d_fc1, e$flat, p$encoder.fc1.weight)
+  d_dropped1 <- unflatten(fc1$x, channels = 64L)
+  d_pool <- dropout(d_dropped1, as_map(draws$dropout1), 0.25)
+  d_relu2 <- max_pool2d_backward(d_pool, e$winner)
+  d_conv2 <- relu_backward(d_relu2, e$relu2)
+  conv2 <- conv2d_parameter_gradients(d_conv2, e$conv2_columns, p$encoder.conv2.weight)
+  d_relu1 <- conv2d_input_gradient(d_conv2, p$encoder.conv2.weight, patches$conv2, ncol(e$relu1))
+  d_conv1 <- relu_backward(d_relu1, e$relu1)
+  conv1 <- conv2d_parameter_gradients(d_conv1, e$conv1_columns, p$encoder.conv1.weight)
   encoder <- list(conv1 = conv1, conv2 = conv2, fc1 = fc1, fc2 = fc2, fc3 = fc3)
 
   gradients <- c(layer_gradients(encoder, "encoder"), layer_gradients(decoder, "decoder"))
-  list(losses = losses, gradients = gradients[names(p)])
+  result <- list(losses = losses, gradients = gradients[names(p)])
+  if (probe) {
+    d_input <- conv2d_input_gradient(d_conv1, p$encoder.conv1.weight, patches$conv1,
+                                     n * conv_vae_side^2)
+    d_encoder <- list(input = d_input, conv1 = d_conv1, relu1 = d_relu1, conv2 = d_conv2,
+                      relu2 = d_relu2, pool = d_pool, dropped1 = d_dropped1, flat = fc1$x,
+                      fc1 = d_fc1, relu3 = d_relu3, dropped2 = d_dropped2, mu = d_mu,
+                      log_var = d_log_var)
+    result$forward <- conv_vae_stages(c(list(input = t(x)), e), c(list(z = z), d))
+    result$gradient <- conv_vae_stages(d_encoder, d_decoder)
+  }
+  result
 }
 
 layer_gradients <- function(layers, prefix) {
@@ -118,6 +140,8 @@ flatten <- function(x, n) {
   dim(x) <- c(nrow(x), ncol(x) %/% n, n)
   matrix(aperm(x, c(3L, 2L, 1L)), nrow = n)
 }
+
+as_map <- function(keep) if (!is.null(keep)) unflatten(keep, channels = 64L)
 
 unflatten <- function(x, channels) {
   dim(x) <- c(nrow(x), ncol(x) %/% channels, channels)

@@ -3,6 +3,9 @@
 #
 #   session <- session_start(parameters, "vae", learning_rate = 1e-3)
 #   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch
+#   session_probe(session, x, draws)      the same step, with all that is seen on the way
+#   session_state(session)                parameters, Adam's moments and number of steps
+#   session_restore(session, ...)         goes on from such a state
 #   session_latent_means(session, x)      mu, one row per image
 #   session_decode(session, z)            pixels in [0, 1], one row per image
 #
@@ -26,25 +29,57 @@ session_start <- function(parameters, objective, learning_rate, chunk = 25L) {
 
 session_step <- function(session, x, draws) {
   total <- session_gradients(session, x, draws)
-  step <- adam_step(session$parameters, total$gradients, session$adam, session$learning_rate)
-  session$parameters <- step$parameters
-  session$adam <- step$state
+  session_update(session, total$gradients)
   c(total = sum(total$losses), total$losses)
 }
 
+# forward and gradient: by stage, arrays with the image last (the parameters' gradients: as the
+# parameters). What follows Adam's step is session_state()'s to tell.
+session_probe <- function(session, x, draws) {
+  total <- session_gradients(session, x, draws, probe = TRUE)
+  session_update(session, total$gradients)
+  list(losses = c(total = sum(total$losses), total$losses), forward = total$forward,
+       gradient = total$gradient, parameter_gradients = total$gradients)
+}
+
+session_update <- function(session, gradients) {
+  step <- adam_step(session$parameters, gradients, session$adam, session$learning_rate)
+  session$parameters <- step$parameters
+  session$adam <- step$state
+}
+
 # Loss parts and gradients over the whole batch, without a step.
-session_gradients <- function(session, x, draws) {
+session_gradients <- function(session, x, draws, probe = FALSE) {
+  parts <- list()
   total <- NULL
   for (rows in chunks(nrow(x), session$chunk)) {
     part <- conv_vae_loss_and_gradients(
       session$parameters, x[rows, , drop = FALSE],
       lapply(draws, function(draw) if (!is.null(draw)) draw[rows, , drop = FALSE]),
-      session$objective)
-    total <- if (is.null(total)) part else
+      session$objective, probe)
+    total <- if (is.null(total)) part[c("losses", "gradients")] else
       list(losses = total$losses + part$losses,
            gradients = Map(`+`, total$gradients, part$gradients))
+    if (probe) parts[[length(parts) + 1L]] <- part[c("forward", "gradient")]
+  }
+  if (probe) {
+    total$forward <- join_images(lapply(parts, `[[`, "forward"))
+    total$gradient <- join_images(lapply(parts, `[[`, "gradient"))
   }
   total
+}
+
+# Lists of arrays with the image last, one list for each part of a batch, as one such list.
+join_images <- function(parts) {
+  joined <- list()
+  for (name in names(parts[[1L]])) {
+    arrays <- lapply(parts, `[[`, name)
+    d <- dim(arrays[[1L]])
+    whole <- unlist(arrays, use.names = FALSE)
+    dim(whole) <- c(d[-length(d)], length(whole) / prod(d[-length(d)]))
+    joined[[name]] <- whole
+  }
+  joined
 }
 
 session_latent_means <- function(session, x, draws = list()) {
@@ -61,3 +96,14 @@ session_decode <- function(session, z) conv_vae_decode(session$parameters, z)$q
 chunks <- function(n, size) split(seq_len(n), (seq_len(n) - 1L) %/% size)
 
 session_parameters <- function(session) session$parameters
+
+session_state <- function(session) {
+  list(step = session$adam$t, parameter = session$parameters, moment1 = session$adam$m,
+       moment2 = session$adam$v)
+}
+
+session_restore <- function(session, step, parameter, moment1, moment2) {
+  session$parameters <- parameter
+  session$adam <- list(t = step, m = moment1, v = moment2)
+  invisible(NULL)
+}
