@@ -121,6 +121,8 @@ class PyTorchEngine:
         """Collects what every stage returns in one step, by the stage's name, and at the end
         puts it into a probe, with its gradients."""
         seen = {"input": x.detach().requires_grad_()}
+        for name, parameter in self.network.named_parameters():
+            probe[f"start/{name}"] = _array(parameter).copy()
 
         def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
             def hook(module: nn.Module, inputs: object, output: Tensor) -> None:

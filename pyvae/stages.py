@@ -4,6 +4,7 @@ A step runs forward through a recipe's stages (its layers, then the terms of the
 through them in reverse order, and then through Adam. A *probe* is what an engine saw on the way:
 a dict of arrays under names that are the same for every engine.
 
+    start/PARAMETER     the parameter that the step started from
     forward/STAGE       what the stage returns, e.g. forward/encoder.relu1 (B, 32, 26, 26)
     gradient/STAGE      the total loss's gradient with respect to that
     gradient/PARAMETER  and with respect to a parameter, e.g. gradient/encoder.conv1.weight
@@ -25,7 +26,7 @@ __all__ = ["LOSS_STAGES", "PASSES", "Probe", "Quantity", "Stage", "quantities"]
 
 Probe = dict[str, NDArray]
 LOSS_STAGES = ("reconstruction", "regulariser", "total")
-PASSES = ("forward", "backward", "first moment", "second moment", "parameter")
+PASSES = ("start", "forward", "backward", "first moment", "second moment", "parameter")
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class Quantity:
     Attributes:
         key: Its name in the probe.
         passing: The pass that computes it, one of `PASSES`.
-        computed_by: The stages whose code computes it: for `forward/S` the stage S; for
-            `gradient/S` the stages that take S as an input, since a gradient with respect to S
-            is what *their* backward pass returns; for `gradient/S.weight` the stage S; for
-            moments and parameters the parameter.
+        computed_by: Whose code computes it: for `start/P` the step before, for `forward/S` the
+            stage S; for `gradient/S` the
+            stages that take S as an input, since a gradient with respect to S is what *their*
+            backward pass returns; for `gradient/S.weight` the stage S; for what Adam computes
+            `adam.moment1`, `adam.moment2` or `adam.update`.
     """
 
     key: str
@@ -92,8 +94,13 @@ def quantities(stages: Sequence[Stage], parameters: Iterable[str]) -> list[Quant
             if name.rpartition(".")[0] == stage.name
         )
     updates = [
-        Quantity(f"{key}/{name}", passing, (name,))
-        for key, passing in zip(("moment1", "moment2", "parameter"), PASSES[2:], strict=True)
+        Quantity(f"{key}/{name}", passing, (by,))
+        for key, passing, by in (
+            ("moment1", "first moment", "adam.moment1"),
+            ("moment2", "second moment", "adam.moment2"),
+            ("parameter", "parameter", "adam.update"),
+        )
         for name in parameters
     ]
-    return forward + backward + updates
+    start = [Quantity(f"start/{name}", "start", ("the step before",)) for name in parameters]
+    return start + forward + backward + updates

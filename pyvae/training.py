@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 
 from pyvae.data import ImageData
 from pyvae.draws import Draws
 from pyvae.engine import Engine
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
+from pyvae.stages import Probe
 from pyvae.trace import Trace
 
-__all__ = ["Progress", "train"]
+__all__ = ["Progress", "train", "training_steps"]
 
 SAMPLES = 16
 
@@ -26,6 +29,7 @@ class Progress(NamedTuple):
     steps: int
     epoch_ended: bool
     trace: Trace
+    losses: torch.Tensor  # (3,): total, reconstruction and regulariser of this step
 
 
 def train(
@@ -36,6 +40,7 @@ def train(
     *,
     trace: Trace | None = None,
     observe: Callable[[Progress], object] | None = None,
+    **options: Any,
 ) -> Trace:
     """Trains a recipe's network and returns what happened.
 
@@ -50,9 +55,42 @@ def train(
         trace: An empty trace to be filled as the run goes, for who wants to keep what was
             computed when the run is interrupted; by default a new one.
         observe: Called after every step.
+        options: `probe` and `state` of `training_steps`.
 
     Returns:
         The trace, complete.
+
+    Raises:
+        UserError: If there are fewer images than one batch, or training diverges.
+    """
+    if trace is None:
+        settings.steps_per_epoch(len(data))  # enough images? asked before anything is started
+        trace = Trace.of_run(engine, recipe, settings, data)
+    with closing(training_steps(engine, recipe, settings, data, trace, **options)) as steps:
+        for progress in steps:
+            if observe is not None:
+                observe(progress)
+    return trace
+
+
+def training_steps(
+    engine: Engine,
+    recipe: Recipe,
+    settings: Settings,
+    data: ImageData,
+    trace: Trace,
+    *,
+    probe: Callable[[int], Probe | None] | None = None,
+    state: Callable[[int], Mapping[str, NDArray] | None] | None = None,
+) -> Generator[Progress, None, None]:
+    """The training loop, one step at a time, so that two engines can go side by side.
+
+    Arguments:
+        engine, recipe, settings, data: As for `train`.
+        trace: Is filled as the run goes.
+        probe: Asked before every step (counted from 1) for a dict in which to collect what the
+            step's stages return; None for a step that is not probed.
+        state: Asked before every step for the state to start it from; None to go on.
 
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
@@ -62,8 +100,6 @@ def train(
     draws = Draws(settings.seed, settings.dtype)
     spec = recipe.draws(settings.latent_dim)
     engine.start(recipe, settings, recipe.initial_parameters(settings.seed, settings.latent_dim))
-    if trace is None:
-        trace = Trace.of_run(engine, recipe, settings, data)
 
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
     try:
@@ -73,14 +109,18 @@ def train(
                 order = draws.batch_order(epoch, len(data))
             chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
             x = data.batch(chosen, settings.torch_dtype)  # (B, 784), pixels in [0, 1]
-            losses.append(engine.step(x, draws.step(step, settings.batch_size, spec)))
+            start = None if state is None else state(step + 1)
+            if start is not None:
+                engine.restore(start)
+            seen = None if probe is None else probe(step + 1)
+            losses.append(engine.step(x, draws.step(step, settings.batch_size, spec), seen))
 
+            newest = losses[-1]
             epoch_ended = batch + 1 == steps_per_epoch or step + 1 == steps
             if epoch_ended:
                 trace.extend(epoch, losses)
                 losses = []
-            if observe is not None:
-                observe(Progress(step + 1, steps, epoch_ended, trace))
+            yield Progress(step + 1, steps, epoch_ended, trace, newest)
     finally:
         if losses:  # interrupted: keep what was computed
             trace.extend(epoch, losses)
@@ -94,4 +134,3 @@ def train(
     z = draws.normal("samples", 0, (SAMPLES, settings.latent_dim))
     trace.samples = engine.decode(z)
     trace.parameters = engine.parameters()
-    return trace

@@ -62,9 +62,14 @@ def _array_to_r(array: NDArray) -> Any:
     return vector
 
 
-def from_r(value: Any) -> Any:
+def from_r(value: Any, copy: bool = True) -> Any:
     """An R object as a Python value: vectors and arrays as NumPy arrays (text as lists),
     named lists as dicts, NULL as None.
+
+    Arguments:
+        value: The R object.
+        copy: Without it arrays are views of R's memory: they are good for as long as somebody
+            holds `value`, and no longer.
 
     Raises:
         TypeError: If the object is none of these.
@@ -72,14 +77,15 @@ def from_r(value: Any) -> Any:
     if value is ri.NULL or value.typeof == ri.RTYPES.NILSXP:
         return None
     if value.typeof == ri.RTYPES.VECSXP:
-        items = [from_r(item) for item in value]
+        items = [from_r(item, copy) for item in value]
         return items if value.names is ri.NULL else dict(zip(value.names, items, strict=True))
     if value.typeof == ri.RTYPES.STRSXP:
         return [str(item) for item in value]
     if value.typeof not in (ri.RTYPES.REALSXP, ri.RTYPES.INTSXP, ri.RTYPES.LGLSXP):
         raise TypeError(f"no Python value for R's {value.typeof.name}")
-    # np.array copies: the view does not keep the R object alive
-    array = np.array(value.memoryview())
+    # the view alone does not keep the R object alive
+    view = np.asarray(value.memoryview())
+    array = view.copy() if copy else view
     if value.typeof == ri.RTYPES.LGLSXP:
         array = array.astype(np.bool_)
     dim = value.do_slot("dim") if "dim" in value.list_attrs() else None

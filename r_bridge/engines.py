@@ -20,6 +20,7 @@ from r_bridge.worker import RProcess, check_r
 __all__ = ["ENGINE_NAMES", "BaseREngine", "check_r_engine", "make_r_engine"]
 
 ENGINE_NAMES = ("auto", "base-r", "r-torch")
+CHUNK = 25  # images that R works on at a time: memory stays small, at the same speed
 R_FILES = Path(__file__).parent / "R"
 BASE_R = (
     "conv2d",
@@ -92,25 +93,40 @@ class BaseREngine:
             parameters={name: value.double().numpy() for name, value in parameters.items()},
             objective=settings.objective,
             learning_rate=settings.learning_rate,
+            chunk=CHUNK,
         )
 
     def step(
         self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
     ) -> Tensor:
-        arguments = {"session": self.session, "x": x.double().numpy(), "draws": _flat(draws)}
+        images, flat = x.double().numpy(), _flat(draws)
         if probe is None:
-            return torch.from_numpy(self.process.call("session_step", **arguments))
-        seen = self.process.call("session_probe", **arguments)
-        for name, value in seen["forward"].items():
-            probe[f"forward/{name}"] = value.T
-        for name, value in zip(LOSS_STAGES, _loss_parts(seen["losses"]), strict=True):
-            probe[f"forward/{name}"] = value
-        for name, value in seen["gradient"].items():
-            probe[f"gradient/{name}"] = value.T
-        for name, value in seen["parameter_gradients"].items():
-            probe[f"gradient/{name}"] = value
+            return torch.from_numpy(
+                self.process.call("session_step", session=self.session, x=images, draws=flat)
+            )
+        probe.update({f"start/{name}": value for name, value in self.parameters().items()})
+        for first in range(0, len(images), CHUNK):
+            rows = slice(first, first + CHUNK)
+            part = self.process.call(
+                "session_probe_part",
+                session=self.session,
+                x=images[rows],
+                draws={name: draw[rows] for name, draw in flat.items()},
+            )
+            for kind, stages in part.items():
+                for name, value in stages.items():
+                    # R has the image last and the column first: torch's order in memory
+                    whole = probe.setdefault(
+                        f"{kind}/{name}", np.empty((len(images), *value.T.shape[1:]))
+                    )
+                    whole[rows] = value.T
+        end = self.process.call("session_probe_end", session=self.session)
+        total, reconstruction, regulariser = end["losses"]
+        for name, value in zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True):
+            probe[f"forward/{name}"] = np.array(value)
+        probe.update({f"gradient/{name}": value for name, value in end["gradients"].items()})
         probe.update({key: value for key, value in self.state().items() if key != "step"})
-        return torch.from_numpy(seen["losses"])
+        return torch.from_numpy(end["losses"])
 
     def state(self) -> Probe:
         told = self.process.call("session_state", session=self.session)
@@ -156,12 +172,6 @@ class BaseREngine:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _loss_parts(losses: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """R's total, reconstruction and regulariser as arrays of shape (), in the stages' order."""
-    total, reconstruction, regulariser = (losses[i].reshape(()) for i in range(3))
-    return reconstruction, regulariser, total
 
 
 def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:

@@ -39,28 +39,31 @@ def main(descriptor: int) -> None:
     bridge_call = ri.globalenv["bridge_call"]
     kept: dict[str, Any] = {}
 
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
+    def answer(request: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """The reply, and the R object whose memory it may still be using."""
         arguments = to_r(request["arguments"], kept)
         result = bridge_call(ri.StrSexpVector([request["function"]]), arguments)
         names = list(result.names)
         if "error" in names:
-            return from_r(result)
+            return from_r(result), None
         value = result[names.index("value")]
         if request["keep"]:
             kept[request["keep"]] = value
-            return {"value": Kept(request["keep"])}
-        return {"value": from_r(value)}
+            return {"value": Kept(request["keep"])}, None
+        return {"value": from_r(value, copy=False)}, value
 
     while True:
         try:
             request = receive(connection)
         except ClosedError:
             return
+        value = None
         try:
-            reply = answer(request)
+            reply, value = answer(request)
         except TypeError as error:  # a value that the other language cannot hold
             reply = {"error": [str(error)], "call": [f"{request['function']}()"], "where": []}
         send(connection, reply)
+        del reply, value  # not before everything is sent
 
 
 def _quoted(path: Path) -> str:

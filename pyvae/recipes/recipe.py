@@ -74,3 +74,8 @@ class Recipe:
             torch.manual_seed(seed)
             network = self.network(latent_dim)
         return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    def parameter_names(self, latent_dim: int) -> list[str]:
+        """The parameters' names, in the order in which the network creates them."""
+        with torch.device("meta"):
+            return [name for name, _ in self.network(latent_dim).named_parameters()]

@@ -3,7 +3,7 @@
 #
 #   session <- session_start(parameters, "vae", learning_rate = 1e-3)
 #   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch
-#   session_probe(session, x, draws)      the same step, with all that is seen on the way
+#   session_probe_part(), _probe_end()    the same step, with all that is seen on the way
 #   session_state(session)                parameters, Adam's moments and number of steps
 #   session_restore(session, ...)         goes on from such a state
 #   session_latent_means(session, x)      mu, one row per image
@@ -33,15 +33,6 @@ session_step <- function(session, x, draws) {
   c(total = sum(total$losses), total$losses)
 }
 
-# forward and gradient: by stage, arrays with the image last (the parameters' gradients: as the
-# parameters). What follows Adam's step is session_state()'s to tell.
-session_probe <- function(session, x, draws) {
-  total <- session_gradients(session, x, draws, probe = TRUE)
-  session_update(session, total$gradients)
-  list(losses = c(total = sum(total$losses), total$losses), forward = total$forward,
-       gradient = total$gradient, parameter_gradients = total$gradients)
-}
-
 session_update <- function(session, gradients) {
   step <- adam_step(session$parameters, gradients, session$adam, session$learning_rate)
   session$parameters <- step$parameters
@@ -49,37 +40,38 @@ session_update <- function(session, gradients) {
 }
 
 # Loss parts and gradients over the whole batch, without a step.
-session_gradients <- function(session, x, draws, probe = FALSE) {
-  parts <- list()
+session_gradients <- function(session, x, draws) {
   total <- NULL
   for (rows in chunks(nrow(x), session$chunk)) {
-    part <- conv_vae_loss_and_gradients(
+    total <- add_parts(total, conv_vae_loss_and_gradients(
       session$parameters, x[rows, , drop = FALSE],
       lapply(draws, function(draw) if (!is.null(draw)) draw[rows, , drop = FALSE]),
-      session$objective, probe)
-    total <- if (is.null(total)) part[c("losses", "gradients")] else
-      list(losses = total$losses + part$losses,
-           gradients = Map(`+`, total$gradients, part$gradients))
-    if (probe) parts[[length(parts) + 1L]] <- part[c("forward", "gradient")]
-  }
-  if (probe) {
-    total$forward <- join_images(lapply(parts, `[[`, "forward"))
-    total$gradient <- join_images(lapply(parts, `[[`, "gradient"))
+      session$objective))
   }
   total
 }
 
-# Lists of arrays with the image last, one list for each part of a batch, as one such list.
-join_images <- function(parts) {
-  joined <- list()
-  for (name in names(parts[[1L]])) {
-    arrays <- lapply(parts, `[[`, name)
-    d <- dim(arrays[[1L]])
-    whole <- unlist(arrays, use.names = FALSE)
-    dim(whole) <- c(d[-length(d)], length(whole) / prod(d[-length(d)]))
-    joined[[name]] <- whole
-  }
-  joined
+add_parts <- function(total, part) {
+  if (is.null(total)) return(part[c("losses", "gradients")])
+  list(losses = total$losses + part$losses,
+       gradients = Map(`+`, total$gradients, part$gradients))
+}
+
+# A step that is looked into goes part by part, so that R never holds what all images of a batch
+# leave in every stage: session_probe_part() for each session$chunk images, then
+# session_probe_end(). The sums, and so the bits, are session_step()'s.
+session_probe_part <- function(session, x, draws) {
+  part <- conv_vae_loss_and_gradients(session$parameters, x, draws, session$objective,
+                                      probe = TRUE)
+  session$probed <- add_parts(session$probed, part)
+  part[c("forward", "gradient")]
+}
+
+session_probe_end <- function(session) {
+  total <- session$probed
+  session$probed <- NULL
+  session_update(session, total$gradients)
+  list(losses = c(total = sum(total$losses), total$losses), gradients = total$gradients)
 }
 
 session_latent_means <- function(session, x, draws = list()) {

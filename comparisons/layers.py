@@ -1,0 +1,153 @@
+"""A recipe's layers as `torch.nn.functional` has them, in float64, on given values.
+
+With them a comparison can ask what a layer *should* have returned for the inputs that both
+engines agree on, and how a difference at its output travels back to its inputs. They are written
+from the stages' declarations alone and share no code with the network under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pyvae.draws import Draws, Keep
+from pyvae.recipes import Recipe
+from pyvae.settings import Settings
+from pyvae.stages import Probe, Stage
+
+__all__ = ["Layers", "float64"]
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's published settings, torch's defaults
+
+
+def float64(value: object) -> Tensor:
+    """An array as a float64 tensor; nothing is copied where it is one already."""
+    return torch.as_tensor(value).to(torch.float64)
+
+
+def images(x: Tensor, channels: int) -> Tensor:
+    """Rows as square images: (B, ...) to (B, C, H, H)."""
+    side = round((x[0].numel() / channels) ** 0.5)
+    return x.reshape(len(x), channels, side, side)
+
+
+class Layers:
+    """The layers of one step of a run.
+
+    Arguments:
+        recipe, settings: Of the run.
+        step: Counted from 1; its draws follow from the seed.
+    """
+
+    def __init__(self, recipe: Recipe, settings: Settings, step: int) -> None:
+        self.recipe = recipe
+        self.settings = settings
+        self.step = step
+        self.stages = {stage.name: stage for stage in recipe.stages}
+        self.spec = recipe.draws(settings.latent_dim)
+
+    def takers(self, name: str) -> list[Stage]:
+        """The layers (not the terms of the loss) that take a stage's result."""
+        return [s for s in self.stages.values() if name in s.inputs and s.layer != "loss"]
+
+    @cached_property
+    def draws(self) -> Mapping[str, Tensor]:
+        """This step's dropout masks and noise, one row per image."""
+        return self.draws_of(self.step)
+
+    def draws_of(self, step: int) -> Mapping[str, Tensor]:
+        drawn = Draws(self.settings.seed, self.settings.dtype).step(
+            step - 1, self.settings.batch_size, self.spec
+        )
+        return {name: torch.from_numpy(value) for name, value in drawn.items()}
+
+    def dropped(self, stage: Stage) -> float:
+        """The probability with which a dropout stage drops."""
+        kind = self.spec[stage.draw or ""]
+        assert isinstance(kind, Keep)  # noqa: S101 (a recipe's mistake, not a user's)
+        return kind.p
+
+    def weights(self, stage: Stage, probe: Probe) -> list[Tensor]:
+        """The weight and bias that a stage started the step with, if it has any."""
+        keys = (f"start/{stage.name}.{kind}" for kind in ("weight", "bias"))
+        return [float64(probe[key]) for key in keys if key in probe]
+
+    def inputs(self, stage: Stage, probe: Probe) -> list[Tensor]:
+        return [float64(probe[f"forward/{name}"]) for name in stage.inputs]
+
+    def apply(
+        self,
+        stage: Stage,
+        inputs: Sequence[Tensor],
+        weights: Sequence[Tensor] = (),
+        draw: Tensor | None = None,
+    ) -> Tensor:
+        """What a layer returns.
+
+        Arguments:
+            stage: The layer.
+            inputs: What its input stages returned.
+            weights: Its weight and bias, if it has any.
+            draw: Its mask or noise; by default the step's own.
+        """
+        if stage.draw is not None and draw is None:
+            draw = self.draws[stage.draw]
+        x = inputs[0]
+        if stage.layer == "dropout":
+            assert draw is not None  # noqa: S101
+            return x * (draw.to(x.dtype) / (1 - self.dropped(stage)))
+        if stage.layer == "reparameterise":
+            return x + torch.exp(0.5 * inputs[1]) * draw
+        return SIMPLE[stage.layer](x, *weights)
+
+    def backward(
+        self,
+        stage: Stage,
+        probe: Probe,
+        gradient: Tensor,
+        rows: Tensor | slice = slice(None),
+    ) -> dict[str, Tensor]:
+        """What a layer's backward pass makes of a gradient with respect to its result.
+
+        Arguments:
+            stage: The layer.
+            probe: Holds its inputs, weights and result.
+            gradient: With respect to its result, for the images in `rows`.
+            rows: Images; all by default.
+
+        Returns:
+            Gradients by name: of the input stages, (rows, ...), and of the parameters.
+        """
+        inputs = [x[rows].clone().requires_grad_() for x in self.inputs(stage, probe)]
+        weights = [w.clone().requires_grad_() for w in self.weights(stage, probe)]
+        draw = None if stage.draw is None else self.draws[stage.draw][rows]
+        y = self.apply(stage, inputs, weights, draw)
+        found = torch.autograd.grad(y, [*inputs, *weights], gradient.reshape(y.shape))
+        kinds = [f"{stage.name}.{kind}" for kind in ("weight", "bias")]
+        return dict(zip([*stage.inputs, *kinds[: len(weights)]], found, strict=True))
+
+    def adam_update(self, moment1: Tensor, moment2: Tensor) -> Tensor:
+        r"""What Adam subtracts from a parameter.
+
+        .. math:: \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+
+        Kingma & Ba (2015), algorithm 1, https://arxiv.org/abs/1412.6980.
+        """
+        correction1, correction2 = 1 - BETA1**self.step, 1 - BETA2**self.step
+        size = (moment2 / correction2).sqrt() + EPSILON
+        return self.settings.learning_rate * (moment1 / correction1) / size
+
+
+SIMPLE: dict[str, Callable[..., Tensor]] = {
+    "conv2d": lambda x, w, b: F.conv2d(images(x, w.shape[1]), w, b),
+    "conv_transpose2d": lambda x, w, b: F.conv_transpose2d(images(x, w.shape[0]), w, b),
+    "flatten": lambda x: x.flatten(1),
+    "linear": F.linear,
+    "max_pool2d": lambda x: F.max_pool2d(x, 2),
+    "relu": F.relu,
+    "sigmoid": torch.sigmoid,
+}

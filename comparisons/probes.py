@@ -1,0 +1,288 @@
+"""Two engines' probes of one step, held side by side, stage by stage.
+
+Each quantity is judged by its largest absolute difference, relative to the largest magnitude
+that it has on either side. Two kinds of difference are *explained* and taken off first, each
+counted and shown:
+
+- **Kinks decided by rounding.** Max-pooling passes its gradient to one of four pixels, ReLU
+  passes it or not; where two pixels tie, or a pre-activation is zero, up to rounding, the two
+  engines may decide differently without a mistake in either. Such an element is accepted at the
+  layer where it arises only if both engines' values are within the tolerance of the kink and not
+  *exactly* on it in both (then the layers' rules must agree), and, for max-pooling, only if the
+  window's gradient arrives in full. What follows from it in earlier layers is computed
+  (`Layers.backward`) and taken off there.
+- **Adam's amplification.** Where a gradient is not large against Adam's epsilon, the update
+  multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
+  moments explain of the parameters' difference is taken off; the moments themselves are compared.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from comparisons.agreement import Rule
+from comparisons.layers import BETA1, BETA2, Layers, float64
+from pyvae.recipes import Recipe
+from pyvae.settings import Settings
+from pyvae.stages import Probe, Quantity, Stage, quantities
+
+__all__ = ["StageAgreement", "compare_probes"]
+
+BITS = {"float64": 52, "float32": 23}
+
+
+@dataclass(frozen=True)
+class StageAgreement:
+    """How far two engines agree in one quantity of one step.
+
+    Attributes:
+        step: Counted from 1.
+        quantity: Which.
+        shape: Its shape (under test).
+        largest: Its largest magnitude on either side.
+        max_abs: The largest difference that is not explained.
+        raw_max_abs: The largest difference, explained or not.
+        rtol: The largest `required_rtol` that agrees.
+        index: The element with the largest unexplained difference, counted from 0.
+        values: Both sides' values there, under test first.
+        explained: What explains the rest, in words.
+        problem: A shape difference, NaN, infinity or absence, in words.
+    """
+
+    step: int
+    quantity: Quantity
+    shape: tuple[int, ...]
+    largest: float
+    max_abs: float
+    raw_max_abs: float
+    rtol: float
+    index: tuple[int, ...] = ()
+    values: tuple[float, float] = (math.nan, math.nan)
+    explained: str = ""
+    problem: str = ""
+
+    @property
+    def required_rtol(self) -> float:
+        """The tolerance that would have sufficed, relative to the largest magnitude."""
+        if self.problem:
+            return math.nan
+        return self.max_abs / self.largest if self.max_abs else 0.0
+
+    @property
+    def agrees(self) -> bool:
+        return not self.problem and self.required_rtol <= self.rtol
+
+    def ulps(self, dtype: str) -> float:
+        """The difference in units of the last place of the largest magnitude."""
+        if self.problem or not self.max_abs:
+            return math.nan if self.problem else 0.0
+        return self.max_abs / 2.0 ** (math.floor(math.log2(self.largest)) - BITS[dtype])
+
+
+def compare_probes(
+    under_test: Probe,
+    reference: Probe,
+    recipe: Recipe,
+    settings: Settings,
+    step: int,
+    rule: Rule,
+    keys: set[str] | None = None,
+) -> list[StageAgreement]:
+    """Compares what two engines returned in one step.
+
+    Arguments:
+        under_test, reference: Their probes.
+        recipe, settings: Of the run.
+        step: Counted from 1.
+        rule: What every quantity is held against, relative to its tensor's largest element.
+        keys: Compare these alone; everything by default.
+
+    Returns:
+        One `StageAgreement` for each quantity, in the order of computation.
+    """
+    comparer = _Comparer(under_test, reference, Layers(recipe, settings, step), rule)
+    names = recipe.parameter_names(settings.latent_dim)
+    return [
+        comparer.compare(quantity)
+        for quantity in quantities(recipe.stages, names)
+        if keys is None or quantity.key in keys
+    ]
+
+
+class _Comparer:
+    def __init__(self, a: Probe, b: Probe, layers: Layers, rule: Rule) -> None:
+        self.a, self.b, self.layers, self.rule = a, b, layers, rule
+        self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
+
+    def compare(self, quantity: Quantity) -> StageAgreement:
+        key = quantity.key
+        problem = self._problem(key)
+        if problem:
+            shape = self.a[key].shape if key in self.a else ()
+            value = math.nan
+            index, values = self._first_bad(key)
+            return StageAgreement(
+                self.layers.step, quantity, tuple(shape), value, value, value, self.rule.rtol,
+                index, values, problem=problem,
+            )  # fmt: skip
+        a, b = float64(self.a[key]), float64(self.b[key])
+        largest = max(_magnitude(a), _magnitude(b))
+        difference = a - b
+        raw = _magnitude(difference)
+        notes = []
+        if raw > 0:
+            notes = self._explain(quantity, difference, self.rule.rtol * largest)
+        size = difference.abs_()
+        index = _index(size)
+        return StageAgreement(
+            self.layers.step, quantity, tuple(a.shape), largest, float(size[index]), raw,
+            self.rule.rtol, index, (float(a[index]), float(b[index])), "; ".join(notes),
+        )  # fmt: skip
+
+    def _problem(self, key: str) -> str:
+        for probe, other in ((self.a, self.b), (self.b, self.a)):
+            if key not in probe:
+                return f"is on one side only ({'reference' if probe is self.a else 'under test'})"
+            del other
+        a, b = self.a[key], self.b[key]
+        if a.shape != b.shape:
+            return f"shape {tuple(a.shape)} against {tuple(b.shape)}"
+        if a.size == 0:
+            return "is empty"
+        index, values = self._first_bad(key)
+        if index is not None and any(not math.isfinite(value) for value in values):
+            return f"{values[0]} against {values[1]}"
+        return ""
+
+    def _first_bad(self, key: str) -> tuple[tuple[int, ...], tuple[float, float]]:
+        """The first element that is not finite on either side."""
+        nowhere: tuple[tuple[int, ...], tuple[float, float]] = ((), (math.nan, math.nan))
+        if key not in self.a or key not in self.b or self.a[key].shape != self.b[key].shape:
+            return nowhere
+        a, b = float64(self.a[key]), float64(self.b[key])
+        # a sum is finite only if every element is (an overflow would be looked into as well)
+        if math.isfinite(float(a.sum())) and math.isfinite(float(b.sum())):
+            return ((), (0.0, 0.0))
+        bad = ~(torch.isfinite(a) & torch.isfinite(b))
+        if not bad.any():
+            return ((), (0.0, 0.0))
+        index = tuple(int(i) for i in bad.nonzero()[0])
+        return index, (float(a[index]), float(b[index]))
+
+    def _explain(self, quantity: Quantity, difference: Tensor, tolerance: float) -> list[str]:
+        """Takes off a difference what is explained; says what."""
+        name = quantity.name
+        if quantity.passing == "backward" and name in self.layers.stages:
+            return self._explain_gradient(name, difference, tolerance)
+        if quantity.passing == "backward" and name in self.explained:
+            difference -= self.explained[name]
+            return ["follows from kinks"]
+        if quantity.passing == "first moment" and name in self.explained:
+            difference -= (1 - BETA1) * self.explained[name]
+            return ["follows from kinks"]
+        if quantity.passing == "second moment" and name in self.explained:
+            a, b = (float64(probe[f"gradient/{name}"]) for probe in (self.a, self.b))
+            difference -= (1 - BETA2) * (a**2 - b**2)
+            return ["follows from kinks"]
+        if quantity.passing == "parameter":
+            updates = [
+                self.layers.adam_update(*(float64(p[f"{m}/{name}"]) for m in ("moment1", "moment2")))
+                for p in (self.a, self.b)
+                if f"moment1/{name}" in p and f"moment2/{name}" in p
+            ]
+            if len(updates) == 2:
+                explained = updates[1] - updates[0]
+                if _magnitude(explained) > 0:
+                    difference -= explained
+                    return ["follows from the moments' rounding"]
+        return []
+
+    def _explain_gradient(self, name: str, difference: Tensor, tolerance: float) -> list[str]:
+        notes = []
+        part = self.explained.get(name)  # of later layers, which have come before
+        if part is not None:
+            difference -= part
+            notes.append("follows from kinks")
+        takers = self.layers.takers(name)
+        if len(takers) == 1 and _magnitude(difference) > tolerance:
+            count, kinks = self._kinks(takers[0], name, difference, tolerance)
+            if count:
+                what = "windows tie" if takers[0].layer == "max_pool2d" else "elements are zero"
+                notes.append(f"{count} {what} up to rounding")
+                difference -= kinks
+                part = kinks if part is None else part + kinks
+        stage = self.layers.stages[name]
+        if part is not None and stage.inputs:
+            self._hand_on(stage, part)
+        return notes
+
+    def _hand_on(self, stage: Stage, part: Tensor) -> None:
+        """What a part of the gradient with respect to a stage's result makes of the gradients
+        with respect to its inputs and parameters."""
+        rows = part.flatten(1).any(1).nonzero()[:, 0]
+        for name, value in self.layers.backward(stage, self.b, part[rows], rows).items():
+            if name in self.layers.stages:
+                whole = torch.zeros(self.b[f"gradient/{name}"].shape, dtype=torch.float64)
+                whole[rows] = value.reshape(whole[rows].shape)
+                value = whole + self.explained.get(name, 0.0)
+            self.explained[name] = value
+
+    def _kinks(
+        self, taker: Stage, name: str, difference: Tensor, tolerance: float
+    ) -> tuple[int, Tensor]:
+        """The elements of a difference that a kink explains: how many, and that part of it."""
+        nothing = 0, difference
+        a, b = (float64(probe[f"forward/{name}"]) for probe in (self.a, self.b))
+        if a.shape != b.shape or a.shape != difference.shape:
+            return nothing
+        near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
+        if taker.layer == "relu":
+            kink = (a.abs() <= near) & (b.abs() <= near) & ((a > 0) != (b > 0))
+            return int(kink.sum()), torch.where(kink, difference, 0.0)
+        if taker.layer == "max_pool2d":
+            return _ties(a, b, difference, near, tolerance)
+        return nothing
+
+
+def _ties(
+    a: Tensor, b: Tensor, difference: Tensor, near: float, tolerance: float
+) -> tuple[int, Tensor]:
+    """Windows of max-pooling whose winners tie up to rounding, but not exactly on both sides."""
+    windows, va, vb = (_windows(x) for x in (difference, a, b))
+    odd = (windows.abs() > tolerance).any(-1).nonzero()[:, 0]
+    windows, va, vb = windows[odd], va[odd], vb[odd]
+    moved = windows.abs() > tolerance  # where one side's gradient went and the other's did not
+    low, high = math.inf, -math.inf
+
+    def spread(v: Tensor) -> Tensor:
+        return torch.where(moved, v, high).amax(-1) - torch.where(moved, v, low).amin(-1)
+
+    near_both = (spread(va) <= near) & (spread(vb) <= near)
+    on_both = (spread(va) == 0) & (spread(vb) == 0)
+    whole = windows.sum(-1).abs() <= tolerance
+    accepted = odd[near_both & ~on_both & whole]
+    mask = torch.zeros(difference.numel() // 4, dtype=torch.bool)
+    mask[accepted] = True
+    n, c, h, w = difference.shape
+    mask = mask.reshape(n, c, h // 2, 1, w // 2, 1).expand(n, c, h // 2, 2, w // 2, 2)
+    return len(accepted), torch.where(mask.reshape(n, c, h, w), difference, 0.0)
+
+
+def _windows(x: Tensor) -> Tensor:
+    """(B, C, H, W) as (windows, 4)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 1, 2, 4, 3, 5).reshape(-1, 4)
+
+
+def _magnitude(x: Tensor) -> float:
+    low, high = torch.aminmax(x)
+    return max(-float(low), float(high))
+
+
+def _index(x: Tensor) -> tuple[int, ...]:
+    """Where a tensor is largest."""
+    return tuple(int(i) for i in torch.unravel_index(x.argmax(), x.shape))
