@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RULES", "Agreement", "Rule", "compare_arrays", "ulp_difference"]
+__all__ = ["RULES", "STAGE_RULES", "Agreement", "Rule", "compare_arrays", "ulp_difference"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ RULES = {
         "latent_mean": Rule(1e-2, "norm"),
     },
 }
+
+
+# Every stage of a single step that both engines started from the same state, relative to the
+# largest magnitude of its tensor. Measured on MNIST at batch 250: at most 2e-14 in float64 and
+# 8e-6 in float32.
+STAGE_RULES = {"float64": Rule(1e-11, "tensor"), "float32": Rule(1e-4, "tensor")}
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,13 @@ class Layers:
             weights: Its weight and bias, if it has any.
             draw: Its mask or noise; by default the step's own.
         """
-        if stage.draw is not None and draw is None:
-            draw = self.draws[stage.draw]
         x = inputs[0]
+        if stage.draw is None:
+            return SIMPLE[stage.layer](x, *weights)
+        drawn = (self.draws[stage.draw] if draw is None else draw).to(x.dtype)
         if stage.layer == "dropout":
-            assert draw is not None  # noqa: S101
-            return x * (draw.to(x.dtype) / (1 - self.dropped(stage)))
-        if stage.layer == "reparameterise":
-            return x + torch.exp(0.5 * inputs[1]) * draw
-        return SIMPLE[stage.layer](x, *weights)
+            return x * (drawn / (1 - self.dropped(stage)))
+        return x + torch.exp(0.5 * inputs[1]) * drawn  # reparameterise
 
     def backward(
         self,

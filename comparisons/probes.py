@@ -144,10 +144,10 @@ class _Comparer:
         )  # fmt: skip
 
     def _problem(self, key: str) -> str:
-        for probe, other in ((self.a, self.b), (self.b, self.a)):
-            if key not in probe:
-                return f"is on one side only ({'reference' if probe is self.a else 'under test'})"
-            del other
+        if (key in self.a) != (key in self.b):
+            return "is on one side only"
+        if key not in self.a:
+            return "is on neither side"
         a, b = self.a[key], self.b[key]
         if a.shape != b.shape:
             return f"shape {tuple(a.shape)} against {tuple(b.shape)}"
@@ -189,16 +189,14 @@ class _Comparer:
             difference -= (1 - BETA2) * (a**2 - b**2)
             return ["follows from kinks"]
         if quantity.passing == "parameter":
-            updates = [
-                self.layers.adam_update(*(float64(p[f"{m}/{name}"]) for m in ("moment1", "moment2")))
-                for p in (self.a, self.b)
-                if f"moment1/{name}" in p and f"moment2/{name}" in p
-            ]
-            if len(updates) == 2:
-                explained = updates[1] - updates[0]
-                if _magnitude(explained) > 0:
-                    difference -= explained
-                    return ["follows from the moments' rounding"]
+            keys = [f"{moment}/{name}" for moment in ("moment1", "moment2")]
+            if all(key in probe for key in keys for probe in (self.a, self.b)):
+                a, b = (
+                    self.layers.adam_update(*(float64(probe[key]) for key in keys))
+                    for probe in (self.a, self.b)
+                )
+                difference += a - b
+                return ["follows from the moments' rounding"] if _magnitude(a - b) else []
         return []
 
     def _explain_gradient(self, name: str, difference: Tensor, tolerance: float) -> list[str]:

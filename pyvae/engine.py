@@ -43,9 +43,7 @@ class Engine(Protocol):
     def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
         """Begins a run from the given parameters, with a fresh optimiser."""
 
-    def step(
-        self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
-    ) -> Tensor:
+    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None) -> Tensor:
         """One training step; (3,): total, reconstruction and regulariser before the step.
 
         A dict given as `probe` is filled with what `pyvae.stages` lists. If the step fails it
@@ -95,9 +93,7 @@ class PyTorchEngine:
         self.network.load_state_dict(parameters)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
 
-    def step(
-        self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
-    ) -> Tensor:
+    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None) -> Tensor:
         x = x.to(self.device)
         self.network.train()
         self.optimizer.zero_grad()

@@ -113,7 +113,8 @@ def training_steps(
             if start is not None:
                 engine.restore(start)
             seen = None if probe is None else probe(step + 1)
-            losses.append(engine.step(x, draws.step(step, settings.batch_size, spec), seen))
+            asked = {} if seen is None else {"probe": seen}
+            losses.append(engine.step(x, draws.step(step, settings.batch_size, spec), **asked))
 
             newest = losses[-1]
             epoch_ended = batch + 1 == steps_per_epoch or step + 1 == steps

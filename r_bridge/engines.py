@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,9 +97,7 @@ class BaseREngine:
             chunk=CHUNK,
         )
 
-    def step(
-        self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None
-    ) -> Tensor:
+    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None) -> Tensor:
         images, flat = x.double().numpy(), _flat(draws)
         if probe is None:
             return torch.from_numpy(
@@ -136,7 +135,7 @@ class BaseREngine:
         return state
 
     def restore(self, state: Mapping[str, NDArray]) -> None:
-        kinds: dict[str, dict[str, NDArray]] = {"parameter": {}, "moment1": {}, "moment2": {}}
+        kinds: dict[str, Any] = {"parameter": {}, "moment1": {}, "moment2": {}}
         for key, value in state.items():
             kind, _, name = key.partition("/")
             if name:

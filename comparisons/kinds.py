@@ -1,0 +1,236 @@
+"""What kind of mistake a disagreement looks like, where that can be told.
+
+Asked in turn: is one side NaN or infinite; are the shapes different; which side returned what
+the layer should return for the inputs that both agree on, and does the other one return what a
+usual mistake would (`comparisons.alternatives`); do the two agree up to a sign, a constant factor,
+a permutation or reversal of axes, or the order of the same numbers (`comparisons.relations`); is
+one the other's value of the step before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from comparisons import alternatives
+from comparisons.layers import Layers, float64
+from comparisons.relations import distance, relation, same, shape_relation
+from pyvae.stages import Probe, Quantity
+
+__all__ = ["Finding", "recognise"]
+
+SAME = {"float64": 1e-9, "float32": 1e-4}
+REST = 1e-3  # of a mistake's size: what a suspected mistake may leave unexplained
+Suspects = list[tuple[str, Tensor]]
+
+
+@dataclass
+class Finding:
+    """What was recognised.
+
+    Attributes:
+        wrong: The engine that does not return what the layer should, if that can be told.
+        stage: The stage at fault, where several could be and one was found out.
+        words: What it looks like, the most telling first.
+    """
+
+    wrong: str = ""
+    stage: str = ""
+    words: list[str] = field(default_factory=list)
+
+
+def recognise(
+    probes: tuple[Probe, Probe],
+    names: tuple[str, str],
+    quantity: Quantity,
+    layers: Layers,
+    previous: tuple[Probe, Probe] | None = None,
+    resync: bool = False,
+) -> Finding:
+    """Looks at the first quantity in which two engines part.
+
+    Arguments:
+        probes: Of the engine under test and of the reference.
+        names: The engines' names.
+        quantity: The one in which they part; all before it agree.
+        layers: The step's layers.
+        previous: Both probes of the step before, if they are known.
+        resync: Whether both started the step from the state of the engine under test.
+    """
+    finding = Finding()
+    if any(quantity.key not in probe for probe in probes):
+        return finding
+    a, b = (float64(probe[quantity.key]) for probe in probes)
+    rtol = SAME[layers.settings.dtype]
+    with suppress(RuntimeError, KeyError, ValueError):  # shapes that no layer can take
+        suspects = _suspects(probes, quantity, layers, previous, resync, finding, rtol)
+        _hold_against(suspects, (a, b), names, finding)
+    for name, value in zip(names, (a, b), strict=True):
+        finding.words += _not_finite(name, value)
+    if a.shape != b.shape:
+        finding.words += shape_relation(names, a, b, rtol)
+    elif not finding.words:
+        shape = _input_shape(layers, quantity, probes[1])
+        finding.words += relation(names, a, b, _factors(layers), rtol, shape)
+    if previous is not None and not finding.words:
+        for name, value, one in zip(names, (a, b), previous, strict=True):
+            if quantity.key in one and same(value, float64(one[quantity.key]), rtol):
+                finding.words.append(f"{name} returns what it returned in the step before")
+    if not finding.words and a.numel() > 1:
+        scale = max(float(a.abs().max()), float(b.abs().max()))
+        count = int(((a - b).abs() > rtol * scale).sum())
+        finding.words += [f"{count:,} of {a.numel():,} elements differ"] if count else []
+    return finding
+
+
+def _hold_against(
+    suspects: tuple[Suspects, Suspects],
+    values: tuple[Tensor, Tensor],
+    names: tuple[str, str],
+    finding: Finding,
+) -> None:
+    """Finds the side that is not right, and the mistake that would return what it returned.
+
+    Arguments:
+        suspects: For each side the right value, then mistaken ones, in words.
+    """
+    off = [
+        distance(side[0][1], value) if side else math.nan
+        for side, value in zip(suspects, values, strict=True)
+    ]
+    if not min(off) <= REST * max(off) or max(off) == 0:  # NaN: nothing is known
+        return
+    side = off.index(max(off))
+    finding.wrong = names[side]
+    found = values[side]
+    size = off[side]
+    if math.isinf(size):  # another shape, NaN or infinity
+        finite = found[torch.isfinite(found)]
+        size = float(finite.abs().max()) if finite.numel() else 0.0
+    for words, value in suspects[side][1:]:
+        if distance(value, found) <= REST * size and value.numel() == found.numel():
+            finding.words.append(f"{names[side]}: {words}")
+            return
+
+
+def _suspects(
+    probes: tuple[Probe, Probe],
+    quantity: Quantity,
+    layers: Layers,
+    previous: tuple[Probe, Probe] | None,
+    resync: bool,
+    finding: Finding,
+    rtol: float,
+) -> tuple[Suspects, Suspects]:
+    """For each side the right value of a quantity, without words, then mistaken ones."""
+    name, passing = quantity.name, quantity.passing
+    if passing in ("forward", "backward"):  # both sides have the same inputs
+        if passing == "forward":
+            both = list(alternatives.forward(layers, layers.stages[name], probes[1]))
+        elif name in layers.stages:
+            both = list(_of_gradient(probes, quantity, layers, finding, rtol))
+        else:
+            both = list(_of_parameter_gradient(probes, name, layers, previous))
+        return both, both
+    sides: list[Suspects] = []  # moments and updates follow from each side's own gradients
+    for side, probe in enumerate(probes):
+        if passing == "parameter":
+            start = float64(probe[f"start/{name}"])
+            sides.append([(w, start - v) for w, v in alternatives.update(layers, name, probe)])
+        elif passing in ("first moment", "second moment"):
+            order = 1 if passing == "first moment" else 2
+            if layers.step == 1:
+                before = torch.zeros_like(float64(probe[quantity.key]))
+            elif previous is not None:
+                before = float64(previous[0 if resync else side][quantity.key])
+            else:
+                return [], []
+            sides.append(list(alternatives.moment(layers, order, name, probe, before)))
+        else:
+            return [], []
+    return sides[0], sides[1]
+
+
+def _of_gradient(
+    probes: tuple[Probe, Probe], quantity: Quantity, layers: Layers, finding: Finding, rtol: float
+) -> Iterator[tuple[str, Tensor]]:
+    name, probe = quantity.name, probes[1]
+    parts = alternatives.right_gradient(layers, name, probe)
+    right = torch.stack(list(parts.values())).sum(0)
+    yield "", right
+    wrong = [
+        value
+        for value in (float64(one[quantity.key]) for one in probes)
+        if not same(value, right, rtol)
+    ]
+    if len(parts) > 1 and len(wrong) == 1:
+        # which of several layers' parts of the gradient is off, if its part alone is by a factor
+        difference = wrong[0] - right
+        for taker, part in parts.items():
+            square = float((part * part).sum())
+            factor = 1 + float((difference * part).sum()) / square if square else 1.0
+            if factor != 1 and same((factor - 1) * part, difference, REST):
+                finding.stage = taker
+                yield f"{taker}'s part of the gradient is {factor:.6g} times what it is", wrong[0]
+    for layer in layers.takers(name):
+        rest = right - parts[layer.name]
+        for words, value in alternatives.backward(layers, layer, name, probe):
+            yield words, value.reshape(rest.shape) + rest
+
+
+def _of_parameter_gradient(
+    probes: tuple[Probe, Probe],
+    name: str,
+    layers: Layers,
+    previous: tuple[Probe, Probe] | None,
+) -> Iterator[tuple[str, Tensor]]:
+    stage = layers.stages[name.rpartition(".")[0]]
+    gradient = float64(probes[1][f"gradient/{stage.name}"])
+    right = layers.backward(stage, probes[1], gradient)[name]
+    yield "", right
+    for one in previous or ():
+        if f"gradient/{name}" in one:
+            words = "the gradient of the step before is added to it: it was not zeroed"
+            yield words, right + float64(one[f"gradient/{name}"])
+
+
+def _not_finite(name: str, value: Tensor) -> list[str]:
+    words = []
+    for what, bad in (("NaN", value.isnan()), ("infinite", value.isinf())):
+        count = int(bad.sum())
+        if count:
+            words.append(f"{name}: {count:,} of {value.numel():,} values {what}")
+    return words
+
+
+def _factors(layers: Layers) -> dict[str, float]:
+    settings = layers.settings
+    batch, dimensions, pixels = settings.batch_size, settings.latent_dim, 784
+    found: dict[str, float] = {
+        "1/2": 1 / 2,
+        "255/256 (pixels divided by 256 where it is 255)": 255 / 256,
+        "1/255 (pixels not divided by 255)": 1 / 255,
+        f"1/batch size (1/{batch})": 1 / batch,
+        f"1/latent dimensions (1/{dimensions})": 1 / dimensions,
+        f"1/pixels (1/{pixels})": 1 / pixels,
+        f"1/(batch size x pixels) (1/{batch * pixels})": 1 / (batch * pixels),
+        f"1/(batch size x latent dimensions) (1/{batch * dimensions})": 1 / (batch * dimensions),
+    }
+    for stage in layers.stages.values():
+        if stage.layer == "dropout":
+            p = layers.dropped(stage)
+            found[f"(1 - p) = {1 - p:g} ({stage.name}'s 1/(1 - p) is missing)"] = 1 - p
+    return {label: value for label, value in found.items() if value != 1}
+
+
+def _input_shape(layers: Layers, quantity: Quantity, probe: Probe) -> tuple[int, ...] | None:
+    stage = layers.stages.get(quantity.name)
+    if stage is None or quantity.passing != "forward" or not stage.inputs:
+        return None
+    value = probe.get(f"forward/{stage.inputs[0]}")
+    return None if value is None else tuple(value.shape)

@@ -1,0 +1,151 @@
+"""The first place where two runs part: step, stage, element, and what it looks like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comparisons.kinds import recognise
+from comparisons.layers import Layers
+from comparisons.probes import StageAgreement
+from pyvae.recipes import Recipe
+from pyvae.settings import Settings
+from pyvae.stages import Probe
+
+__all__ = ["Divergence", "first_divergence"]
+
+AROUND = 3  # stages shown before and after the one at fault
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first quantity, in the order of computation, in which two engines part.
+
+    Attributes:
+        agreement: How far it is off, and where.
+        names: The engines' names, under test first.
+        stages: Who computes it: more than one name where that cannot be told apart.
+        wrong: The engine that does not return what the stage should, if that can be told.
+        words: What kind of mistake it looks like.
+        around: The quantities before and after it.
+        also: How many quantities of the same pass disagree, and of how many.
+    """
+
+    agreement: StageAgreement
+    names: tuple[str, str]
+    stages: tuple[str, ...]
+    wrong: str
+    words: tuple[str, ...]
+    around: tuple[StageAgreement, ...]
+    also: tuple[int, int]
+
+    @property
+    def step(self) -> int:
+        return self.agreement.step
+
+    @property
+    def passing(self) -> str:
+        return self.agreement.quantity.passing
+
+    @property
+    def stage(self) -> str:
+        return " or ".join(self.stages)
+
+    def sentence(self) -> str:
+        """Where, in a line."""
+        quantity = self.agreement.quantity
+        if self.passing == "forward":
+            what = f"{self.stage}, forward"
+        elif self.passing == "backward":
+            what = f"{self.stage}, backward (the gradient with respect to {quantity.name})"
+        elif self.passing == "start":
+            what = f"before it: {quantity.name} differs already at its start"
+        else:
+            what = f"{self.stage} ({self.passing} of {quantity.name})"
+        return f"step {self.step}, {what}"
+
+    def element(self) -> str:
+        """The worst element in both languages' convention, and both values."""
+        if self.agreement.problem and not self.agreement.index:
+            return self.agreement.problem
+        values = ", ".join(
+            f"{name} {value:.17g}"
+            for name, value in zip(self.names, self.agreement.values, strict=True)
+        )
+        index = self.agreement.index
+        if not index:
+            return values
+        return f"[{_join(index)}] in Python, [{_join(i + 1 for i in index)}] in R: {values}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For comparison.json. Numbers that are not finite become null."""
+
+        def finite(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        agreement = self.agreement
+        return {
+            "step": self.step,
+            "pass": self.passing,
+            "stage": self.stage,
+            "quantity": agreement.quantity.key,
+            "max_abs": finite(agreement.max_abs),
+            "required_rtol": finite(agreement.required_rtol),
+            "rtol": agreement.rtol,
+            "index_python": list(agreement.index),
+            "index_r": [i + 1 for i in agreement.index],
+            "values": {
+                name: finite(value)
+                for name, value in zip(self.names, agreement.values, strict=True)
+            },
+            "problem": agreement.problem,
+            "wrong": self.wrong,
+            "looks_like": list(self.words),
+        }
+
+
+def first_divergence(
+    agreements: Sequence[StageAgreement],
+    probes: tuple[Probe, Probe],
+    names: tuple[str, str],
+    recipe: Recipe,
+    settings: Settings,
+    previous: tuple[Probe, Probe] | None = None,
+    resync: bool = False,
+) -> Divergence | None:
+    """Walks one step's quantities in the order of computation to the first that disagrees.
+
+    All that it is computed from agrees, so whoever computes it is at fault: for a gradient with
+    respect to a stage's result, that is the backward pass of the stages that take this result.
+
+    Arguments:
+        agreements: Of one step, from `compare_probes`.
+        probes: The two probes.
+        names: The engines' names.
+        recipe, settings: Of the run.
+        previous: Both probes of the step before, if they are known.
+        resync: Whether both started the step from the state of the engine under test.
+    """
+    place = next((i for i, agreement in enumerate(agreements) if not agreement.agrees), None)
+    if place is None:
+        return None
+    agreement = agreements[place]
+    quantity = agreement.quantity
+    layers = Layers(recipe, settings, agreement.step)
+    finding = recognise(probes, names, quantity, layers, previous, resync)
+    same_pass = [a for a in agreements if a.quantity.passing == quantity.passing]
+    return Divergence(
+        agreement,
+        names,
+        (finding.stage,) if finding.stage else quantity.computed_by,
+        finding.wrong,
+        tuple(finding.words),
+        tuple(agreements[max(0, place - AROUND) : place + AROUND + 1]),
+        (sum(not a.agrees for a in same_pass), len(same_pass)),
+    )
+
+
+def _join(index: Any) -> str:
+    return ", ".join(str(i) for i in index)
