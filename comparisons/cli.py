@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pyvae import options
+from pyvae.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
+    from rich.console import Console
 
     from comparisons.comparison import Comparison
 
@@ -23,7 +25,6 @@ __all__ = ["add_commands"]
 # Beyond so many steps two float32 runs of MNIST drift apart by rounding alone: measured, the
 # largest relative difference of the loss is 1e-6 after 42 steps and 4e-4 after 240.
 FLOAT32_STEPS = 50
-STEPS = 42  # what a comparison runs if nothing else is said: six epochs of the digits
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -32,6 +33,11 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def compare_command(
+    context: typer.Context,
+    traces: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[TRACE_A TRACE_B]", help="Two traces of pyvae trace."),
+    ] = None,
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="The reference: auto, base-r or r-torch.")
     ] = "auto",
@@ -44,81 +50,162 @@ def compare_command(
     learning_rate: options.LearningRate = None,
     dtype: options.Dtype = "float64",
     seed: options.Seed = 2,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="free: each goes its own way; resync: every step starts from PyTorch's state.",
+        ),
+    ] = "free",
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Steps to look into, stage by stage: 1, or 1,3-5, or all, or none "
+            "(default: 1; with --mode resync all).",
+        ),
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html, too.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("comparison"),
 ) -> None:
-    """Trains the R article's network in Python and in R on the same draws, and compares.
+    """Trains the R article's network in Python and in R on the same draws, and compares; or
+    compares two traces made anywhere.
 
-    Without --epochs and --steps it runs 42 steps (six epochs of the digits). Exit code 0:
-    agree, 1: disagree, 2: unusable input or environment.
+    Without --epochs and --steps it runs 42 steps (six epochs of the digits). Where the two
+    disagree, the first step, stage and element in which they part is named. Exit code 0: agree,
+    1: disagree, 2: unusable input or environment.
     """
     from rich.console import Console
 
     from comparisons.comparison import summary
+    from comparisons.tables import print_comparison
+    from pyvae.files import output_folder, write_file
+
+    console = Console(markup=False, highlight=False)
+    if traces:
+        comparisons = _compare_saved(context, traces)
+        folder = output_folder(out)
+        _introduce_saved(comparisons, console)
+    else:
+        comparisons, folder = _compare_live(
+            console,
+            out,
+            engine,
+            mode,
+            probe,
+            objective=objective,
+            data=data,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            latent_dim=latent_dim,
+            learning_rate=learning_rate,
+            dtype=dtype,
+            seed=seed,
+        )
+    write_results(comparisons, folder)
+    about = summary(comparisons)
+    write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
+    for comparison in comparisons:
+        print_comparison(comparison, console)
+    if report:
+        from comparisons.report import write_report
+
+        write_report(comparisons, folder / "report.html", shlex.join(["pyvae", *sys.argv[1:]]))
+    else:
+        (folder / "report.html").unlink(missing_ok=True)  # of an earlier comparison
+    console.print(f"written: {folder}", soft_wrap=True)
+    console.print(f"verdict: {about['verdict']}")
+    raise typer.Exit(0 if about["verdict"] == "agree" else 1)
+
+
+def _compare_saved(context: typer.Context, traces: list[Path]) -> list[Comparison]:
+    from comparisons.offline import compare_saved, load_pairs
+
+    if len(traces) != 2:
+        raise UserError(f"{len(traces)} trace", "two traces, or none", "see pyvae compare --help")
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and name not in ("traces", "out", "report"):
+            option = "--" + name.replace("_", "-")
+            raise UserError(
+                f"{option} together with two traces",
+                "--out and --report alone",
+                "the traces say what was run",
+            )
+    return [compare_saved(a, b) for a, b in load_pairs(*traces)]
+
+
+def _introduce_saved(comparisons: Sequence[Comparison], console: Console) -> None:
+    for comparison in comparisons:
+        a, b = comparison.under_test, comparison.reference
+        console.print(
+            f"{a.data['name']}: {a.steps} steps of {a.settings.batch_size}, {a.settings.dtype}, "
+            f"{a.engine} ({a.folder}) against {b.engine} ({b.folder})",
+            soft_wrap=True,
+        )
+
+
+def _compare_live(
+    console: Console,
+    out: Path,
+    engine: str,
+    mode: str,
+    probe: str | None,
+    objective: str,
+    data: str,
+    **changes: Any,
+) -> tuple[list[Comparison], Path]:
     from comparisons.run import run_comparisons
     from pyvae.data import load_data
     from pyvae.engine import PyTorchEngine
-    from pyvae.files import output_folder, write_file
+    from pyvae.errors import choose
+    from pyvae.files import output_folder
     from pyvae.objectives import OBJECTIVES
     from pyvae.progress import RunProgress
     from pyvae.recipes import get_recipe
     from pyvae.settings import Settings
+    from pyvae.steps import StepSet
     from r_bridge.engines import check_r_engine, make_r_engine
 
     recipe = get_recipe("conv")
-    if epochs is None and steps is None:
-        steps = STEPS
-    runs = Settings.runs_of_recipe(
-        recipe,
-        objective,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        latent_dim=latent_dim,
-        learning_rate=learning_rate,
-        dtype=dtype,
-        seed=seed,
-    )
+    if changes["epochs"] is None and changes["steps"] is None:
+        changes["steps"] = options.STEPS
+    runs = Settings.runs_of_recipe(recipe, objective, **changes)
+    choose("mode", mode, ("free", "resync"))
+    probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
     check_r_engine(engine)
-    console = Console(markup=False, highlight=False)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
+    probed.check(total)
     with make_r_engine(engine) as reference:
         folder = output_folder(out)
         console.print(
             f"{images.name}: {len(images):,} images, {total} steps of {runs[0].batch_size}, "
-            f"{dtype}, PyTorch against {reference.name}",
+            f"{runs[0].dtype}, PyTorch against {reference.name}"
+            + (", every step from PyTorch's state" if mode == "resync" else ""),
             soft_wrap=True,
         )
-        if dtype == "float32" and total > FLOAT32_STEPS:
+        if runs[0].dtype == "float32" and total > FLOAT32_STEPS and mode == "free":
             console.print(
                 f"float32: beyond {FLOAT32_STEPS} steps rounding alone drives two runs apart; "
-                "a disagreement shows no mistake unless --dtype float64 shows it too",
+                "--mode resync tells a mistake from rounding",
                 soft_wrap=True,
             )
 
-        def watch(engine, settings) -> RunProgress:
-            title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
+        def watch(name: str, settings: Settings) -> RunProgress:
+            title = f"{OBJECTIVES[settings.objective].title} in {name}"
             return RunProgress(title, settings.batch_size, console)
 
         def warn(line: str) -> None:
             print(line, file=sys.stderr)
 
         python = PyTorchEngine("cpu")
-        comparisons = run_comparisons(python, reference, recipe, runs, images, folder, watch, warn)
-
-    write_results(comparisons, folder)
-    about = summary(comparisons)
-    write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
-    for comparison in comparisons:
-        console.print(agreement_table(comparison))
-        for name, agreement in comparison.quantities.items():
-            if agreement.problem:
-                console.print(f"{name}: {agreement.problem}", soft_wrap=True)
-            elif not agreement.agrees:
-                console.print(f"{name}: worst at {agreement.worst}", soft_wrap=True)
-    console.print(f"written: {folder}", soft_wrap=True)
-    console.print(f"verdict: {about['verdict']}")
-    raise typer.Exit(0 if about["verdict"] == "agree" else 1)
+        comparisons = run_comparisons(
+            python, reference, recipe, runs, images, folder, watch, warn, mode, probed
+        )
+    return comparisons, folder
 
 
 def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
@@ -130,48 +217,17 @@ def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
     from pyvae.files import write_file
     from pyvae.trace import csv_text
 
-    history = pd.concat([comparison.history() for comparison in comparisons], ignore_index=True)
-    write_file(folder / "history.csv", csv_text(history))
-    means = pd.concat([c.latent_means() for c in comparisons], ignore_index=True)
-    write_file(folder / "latent_means.csv", csv_text(means))
+    tables = {
+        "history.csv": [comparison.history() for comparison in comparisons],
+        "latent_means.csv": [comparison.latent_means() for comparison in comparisons],
+        "stages.csv": [comparison.stage_table() for comparison in comparisons],
+    }
+    for name, parts in tables.items():
+        table = pd.concat(parts, ignore_index=True)
+        if table.empty:  # no step was looked into
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_file(folder / name, csv_text(table))
     save_figure(figures.loss_history_figure(comparisons), folder / "loss_history.png")
     save_figure(figures.latent_means_figure(comparisons), folder / "latent_means.png")
     save_figure(figures.samples_figure(comparisons), folder / "samples.png")
-
-
-def agreement_table(comparison: Comparison) -> Table:
-    """One objective's agreement, with the tolerance that would have sufficed."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from pyvae.objectives import OBJECTIVES
-
-    about = OBJECTIVES[comparison.objective]
-    settings = comparison.python.settings
-    last = comparison.python.history().iloc[-1]
-    table = Table(
-        title=f"{about.title}: {about.formula}",
-        caption=f"last step: {last.total:,.2f} nats, sum over {settings.batch_size} images; "
-        f"{last.nats_per_image:.3f} nats per image",
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for header in ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"):
-        table.add_column(header, no_wrap=True)
-    for name, agreement in comparison.quantities.items():
-        verdict = Text("agree", "green") if agreement.agrees else Text("disagree", "red")
-        table.add_row(
-            name.replace("_", " "),
-            f"{agreement.max_abs:.1e}",
-            f"{agreement.max_rel:.1e}",
-            f"{agreement.max_ulp:.0e}" if agreement.max_ulp > 9999 else str(agreement.max_ulp),
-            f"{agreement.required_rtol:.1e}",
-            f"{agreement.rule.rtol:.0e}",
-            agreement.rule.scale,
-            verdict,
-        )
-    return table

@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from comparisons.agreement import RULES, Agreement, compare_arrays
+from comparisons.localisation import Divergence
+from comparisons.probes import StageAgreement
 from pyvae.trace import LOSSES, Trace
 
 __all__ = ["Comparison", "compare_traces", "summary"]
@@ -18,35 +20,84 @@ __all__ = ["Comparison", "compare_traces", "summary"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One objective, run by PyTorch and by a reference engine.
+    """One objective, run by an engine under test and by a reference.
 
     Attributes:
-        python, reference: The two traces.
+        under_test, reference: The two traces.
         quantities: Agreement of `loss` (the total of each step), its two parts
             `reconstruction` and `regulariser`, `parameter` and `latent_mean`.
+        mode: `free`, or `resync` if every step of the reference started from the other's state.
+        stages: Agreement of every stage of the steps that were looked into.
+        divergence: The first place where the two part.
+        note: What is to be said where they disagree and no such place was found.
     """
 
-    python: Trace
+    under_test: Trace
     reference: Trace
     quantities: dict[str, Agreement]
+    mode: str = "free"
+    stages: Sequence[StageAgreement] = ()
+    divergence: Divergence | None = None
+    note: str = ""
 
     @property
     def objective(self) -> str:
-        return self.python.settings.objective
+        return self.under_test.settings.objective
 
     @property
     def agrees(self) -> bool:
-        return all(agreement.agrees for agreement in self.quantities.values())
+        """Whether all quantities do, and every stage that was looked into."""
+        quantities = all(agreement.agrees for agreement in self.quantities.values())
+        return quantities and all(agreement.agrees for agreement in self.stages)
+
+    @property
+    def steps_looked_into(self) -> list[int]:
+        return sorted({agreement.step for agreement in self.stages})
+
+    def worst_stage(self) -> StageAgreement | None:
+        """The stage with the largest difference relative to what is allowed; a shape difference,
+        NaN or infinity is larger than any."""
+        return max(
+            self.stages,
+            key=lambda a: math.inf if a.problem else a.required_rtol / a.rtol,
+            default=None,
+        )
+
+    def stage_table(self) -> pd.DataFrame:
+        """One row per step and quantity: objective, step, pass, stage, quantity, shape, largest,
+        max_abs, raw_max_abs, ulp (of the largest magnitude), needed, allowed, explained,
+        verdict."""
+        dtype = self.under_test.settings.dtype
+        rows = [
+            {
+                "objective": self.objective,
+                "step": a.step,
+                "pass": a.quantity.passing,
+                "stage": " or ".join(a.quantity.computed_by),
+                "quantity": a.quantity.key,
+                "shape": "x".join(map(str, a.shape)),
+                "largest": a.largest,
+                "max_abs": a.max_abs,
+                "raw_max_abs": a.raw_max_abs,
+                "ulp": a.ulps(dtype),
+                "needed": a.required_rtol,
+                "allowed": a.rtol,
+                "explained": a.explained,
+                "verdict": _verdict(a.agrees),
+            }
+            for a in self.stages
+        ]
+        return pd.DataFrame(rows)
 
     def history(self) -> pd.DataFrame:
         """Both histories, one below the other."""
-        return pd.concat([self.python.history(), self.reference.history()], ignore_index=True)
+        return pd.concat([self.under_test.history(), self.reference.history()], ignore_index=True)
 
     def latent_means(self) -> pd.DataFrame:
         """One row per image, dimension, mode and engine: engine, objective, mode, image,
         dimension (from 1), mu."""
         rows = []
-        for trace in (self.python, self.reference):
+        for trace in (self.under_test, self.reference):
             for mode, mu in trace.latent_means.items():
                 table = pd.DataFrame(mu)
                 table.index += 1
@@ -60,43 +111,64 @@ class Comparison:
         return pd.concat(rows, ignore_index=True)
 
 
-def compare_traces(python: Trace, reference: Trace) -> Comparison:
-    """Holds a trace against its reference."""
-    dtype = python.settings.dtype
+def compare_traces(under_test: Trace, reference: Trace) -> Comparison:
+    """Holds a trace against its reference: losses, parameters and latent means."""
+    dtype = under_test.settings.dtype
     rules = RULES[dtype]
 
     pairs: dict[str, tuple[dict[str, NDArray], dict[str, NDArray]]] = {
-        name: ({name: python.losses[:, i]}, {name: reference.losses[:, i]})
+        name: ({name: under_test.losses[:, i]}, {name: reference.losses[:, i]})
         for i, name in enumerate(LOSSES)
     }
     pairs["loss"] = pairs.pop("total")
-    pairs["parameter"] = (python.parameters, reference.parameters)
-    pairs["latent_mean"] = (python.latent_means, reference.latent_means)
+    pairs["parameter"] = (under_test.parameters, reference.parameters)
+    pairs["latent_mean"] = (under_test.latent_means, reference.latent_means)
     quantities = {name: compare_arrays(*pairs[name], rule, dtype) for name, rule in rules.items()}
-    return Comparison(python, reference, quantities)
+    return Comparison(under_test, reference, quantities)
 
 
 def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """The content of comparison.json. Numbers that are not finite become null."""
     first = comparisons[0]
-    settings = first.python.settings
+    settings = first.under_test.settings
     return {
         "verdict": _verdict(all(comparison.agrees for comparison in comparisons)),
         "engine": first.reference.engine,
+        "mode": first.mode,
         "dtype": settings.dtype,
-        "data": first.python.data["name"],
+        "data": first.under_test.data["name"],
         "batch_size": settings.batch_size,
-        "steps": first.python.steps,
+        "steps": first.under_test.steps,
         "objectives": {
             comparison.objective: {
                 "verdict": _verdict(comparison.agrees),
                 **{name: _numbers(a) for name, a in comparison.quantities.items()},
+                "stages": _stages(comparison),
+                "first_divergence": comparison.divergence and comparison.divergence.as_dict(),
+                **({"note": comparison.note} if comparison.note else {}),
             }
             for comparison in comparisons
         },
         "settings": settings.as_dict() | {"objective": [c.objective for c in comparisons]},
         "environment": {
-            trace.engine: trace.environment for trace in (first.python, first.reference)
+            trace.engine: trace.environment for trace in (first.under_test, first.reference)
+        },
+    }
+
+
+def _stages(comparison: Comparison) -> dict[str, Any] | None:
+    worst = comparison.worst_stage()
+    if worst is None:
+        return None
+    return {
+        "steps": comparison.steps_looked_into,
+        "compared": len(comparison.stages),
+        "agree": sum(agreement.agrees for agreement in comparison.stages),
+        "worst": {
+            "step": worst.step,
+            "quantity": worst.quantity.key,
+            "required_rtol": None if worst.problem else worst.required_rtol,
+            "rtol": worst.rtol,
         },
     }
 

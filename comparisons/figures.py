@@ -27,11 +27,17 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
     left, right, overlaid, relative = panels.flat
     for comparison in comparisons:
         name = comparison.objective
-        python, reference = comparison.python.history(), comparison.reference.history()
+        under_test, reference = comparison.under_test.history(), comparison.reference.history()
         title = OBJECTIVES[name].title
-        draw_losses(left, python, name, label=title)
+        draw_losses(left, under_test, name, label=title)
         draw_losses(right, reference, name, label=title)
-        draw_losses(overlaid, python, name, label=f"{title}, Python", linewidth=1)
+        draw_losses(
+            overlaid,
+            under_test,
+            name,
+            label=f"{title}, {_language(comparison.under_test)}",
+            linewidth=1,
+        )
         draw_losses(
             overlaid,
             reference.iloc[:: max(1, len(reference) // 40)],
@@ -43,7 +49,7 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
             markersize=5,
         )
         _draw_relative_difference(relative, comparison)
-    left.set_title(_engine(comparisons[0].python))
+    left.set_title(_engine(comparisons[0].under_test))
     right.set_title(_engine(comparisons[0].reference))
     right.sharey(left)
     overlaid.set_title("overlaid")
@@ -54,7 +60,7 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 
 def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
-    a, b = comparison.python.losses[:, 0], comparison.reference.losses[:, 0]
+    a, b = comparison.under_test.losses[:, 0], comparison.reference.losses[:, 0]
     if len(a) != len(b):
         return
     difference = np.divide(np.abs(a - b), np.abs(b), out=np.zeros_like(a), where=a != b)
@@ -86,7 +92,7 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
     panels = figure.subplots(len(comparisons), 3, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
         title = OBJECTIVES[comparison.objective].title
-        for axes, trace in zip(row, (comparison.python, comparison.reference), strict=False):
+        for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=False):
             draw_latent_means(axes, trace.latent_means["training"])
             axes.set_title(f"{title}, {_language(trace)}")
         row[1].sharey(row[0])
@@ -98,10 +104,12 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     colour = COLOURS[comparison.objective]
-    python = comparison.python.latent_means["training"].std(axis=0)
+    under_test = comparison.under_test.latent_means["training"].std(axis=0)
     reference = comparison.reference.latent_means["training"].std(axis=0)
-    dimensions = np.arange(1, len(python) + 1)
-    axes.bar(dimensions, python, color=colour, alpha=0.5, label="Python")
+    dimensions = np.arange(1, len(under_test) + 1)
+    axes.bar(
+        dimensions, under_test, color=colour, alpha=0.5, label=_language(comparison.under_test)
+    )
     axes.plot(
         np.arange(1, len(reference) + 1),
         reference,
@@ -114,7 +122,7 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("standard deviation of mu over images")
     # room for the legend; a collapsed posterior is not blown up to its rounding errors
-    spreads = np.concatenate([python, reference])
+    spreads = np.concatenate([under_test, reference])
     axes.set_ylim(0, max(1e-3, 1.2 * max(spreads[np.isfinite(spreads)], default=0)))
     axes.legend(loc="upper center", ncols=2)
 
@@ -124,12 +132,12 @@ def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
     figure = Figure(figsize=(7, 3.8 * len(comparisons)), layout="constrained")
     panels = figure.subplots(len(comparisons), 2, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
-        for axes, trace in zip(row, (comparison.python, comparison.reference), strict=True):
+        for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=True):
             if trace.samples is not None:
                 draw_digits(axes, trace.samples, columns=4)
             title = OBJECTIVES[comparison.objective].title
             axes.set_title(f"{title}, {_language(trace)}")
-    steps = comparisons[0].python.steps
+    steps = comparisons[0].under_test.steps
     figure.suptitle(f"Decoded draws from N(0, I) after {steps} steps, the same draws everywhere")
     return figure
 

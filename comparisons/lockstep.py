@@ -7,20 +7,22 @@ nor a mistake is carried from one step to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator
+from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from comparisons.agreement import STAGE_RULES
+from comparisons.agreement import STAGE_RULES, probe_rule
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import StageAgreement, compare_probes
 from pyvae.data import ImageData
 from pyvae.engine import Engine
+from pyvae.errors import UserError
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
 from pyvae.trace import Trace
 from pyvae.training import Progress, training_steps
+from r_bridge.worker import RProcessError
 
 __all__ = ["Pair", "locate", "lockstep"]
 
@@ -31,14 +33,15 @@ class Pair:
 
     Attributes:
         step: Counted from 1.
-        under_test, reference: Where each stands; its losses.
-        probes: What they saw, if the step was probed.
+        progress: Where each stands, under test first; empty if one failed in this step.
+        probes: What they saw, if the step was probed; from one that failed, until then.
+        failure: Why one failed.
     """
 
     step: int
-    under_test: Progress
-    reference: Progress
+    progress: tuple[Progress, ...]
     probes: tuple[Probe, Probe] | None
+    failure: Exception | None = None
 
 
 def lockstep(
@@ -60,6 +63,13 @@ def lockstep(
         resync: Start every step of the reference from the state of the engine under test.
         probed: The steps to be probed, counted from 1.
         traces: Are filled as the run goes.
+
+    Yields:
+        One `Pair` for each step. If an engine fails in a step that is the last, whatever the
+        failure was: what the engines saw until then tells more than its message.
+
+    Raises:
+        RProcessError: If the R process died or did not answer.
     """
     trace_a, trace_b = traces or (
         Trace.of_run(under_test, recipe, settings, data),
@@ -82,11 +92,73 @@ def lockstep(
     with closing(run_a), closing(run_b):
         for step in range(1, settings.total_steps(len(data)) + 1):
             state = under_test.state() if resync and step > 1 else None
-            a, b = next(run_a), next(run_b)
+            progress: list[Progress] = []
+            failure = None
+            for run in (run_a, run_b):
+                try:
+                    progress.append(next(run))
+                except RProcessError:
+                    raise
+                except (UserError, RuntimeError) as error:  # diverged, shapes, R's own errors
+                    failure = failure or error
             seen = None if probes[0] is None or probes[1] is None else (probes[0], probes[1])
-            yield Pair(step, a, b, seen)
+            if failure is not None:
+                yield Pair(step, (), seen, failure)
+                return
+            yield Pair(step, tuple(progress), seen)
         for run in (run_a, run_b):  # latent means and samples
             next(run, None)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found in one step: where the reference stands, the agreement of its stages (none
+    for a step that was not probed), and where they part first."""
+
+    progress: Progress
+    agreements: Sequence[StageAgreement]
+    divergence: Divergence | None
+
+
+def look(
+    under_test: Engine,
+    reference: Engine,
+    recipe: Recipe,
+    settings: Settings,
+    data: ImageData,
+    *,
+    last: int,
+    resync: bool,
+    probed: Container[int],
+    traces: tuple[Trace, Trace] | None = None,
+) -> Generator[Look, None, None]:
+    """Compares the stages of the probed steps up to the last; where they are re-synchronised and
+    not probed, what is known without a probe: losses, moments, parameters.
+
+    Raises:
+        UserError: If an engine fails.
+    """
+    run = (under_test, reference, recipe, settings, data)
+    previous = None
+    with closing(lockstep(*run, resync=resync, probed=probed, traces=traces)) as pairs:
+        for pair in pairs:
+            if pair.failure is not None:
+                raise pair.failure
+            agreements: list[StageAgreement] = []
+            divergence = None
+            if pair.probes is not None:
+                rule = probe_rule(settings.dtype, pair.step, resync)
+                agreements = compare_probes(*pair.probes, recipe, settings, pair.step, rule)
+                names = (under_test.name, reference.name)
+                divergence = first_divergence(
+                    agreements, pair.probes, names, recipe, settings, previous, resync
+                )
+            elif resync:
+                agreements = _compare_ends(pair, *run[:4])
+            previous = pair.probes
+            yield Look(pair.progress[1], agreements, divergence)
+            if pair.step == last and traces is None:
+                return
 
 
 def locate(
@@ -95,33 +167,45 @@ def locate(
     recipe: Recipe,
     settings: Settings,
     data: ImageData,
-    observe: Callable[[Pair], object] | None = None,
+    observe: Callable[[Progress], object] | None = None,
 ) -> tuple[list[StageAgreement], Divergence | None]:
     """Finds the first step, stage and element in which two engines part.
 
-    Both run again from the start, each step from the state of the engine under test, until
-    losses, moments or parameters differ after a step; then once more up to that step, to look
-    into it and the one before. Nothing is repeated within a run: an engine that keeps something
-    from step to step (a mask, a gradient) would not show its mistake twice.
+    Looks into the first step, where most mistakes show. If there is nothing, both run again,
+    each step from the state of the engine under test, until losses, moments or parameters differ
+    after a step; then once more up to that step, to look into it and the one before. Nothing is
+    repeated within a run: an engine that keeps something from step to step (a mask, a gradient)
+    would not show its mistake twice.
 
     Returns:
         The stages of the step at fault and the divergence; ([], None) if every step agrees
         when both start it from the same state.
     """
-    names = (under_test.name, reference.name)
-    rule = STAGE_RULES[settings.dtype]
-    step = _first_step_apart(under_test, reference, recipe, settings, data, observe)
-    if step is None:
-        return [], None
+    run = (under_test, reference, recipe, settings, data)
+    found = _look_into(1, *run)
+    if found[1] is None:
+        step = _first_step_apart(*run, observe)
+        if step is not None:
+            found = _look_into(step, *run)
+    return found if found[1] is not None else ([], None)
+
+
+def _look_into(
+    step: int,
+    under_test: Engine,
+    reference: Engine,
+    recipe: Recipe,
+    settings: Settings,
+    data: ImageData,
+) -> tuple[list[StageAgreement], Divergence | None]:
+    run = (under_test, reference, recipe, settings, data)
     previous = None
-    with closing(
-        lockstep(
-            under_test, reference, recipe, settings, data, resync=True, probed={step - 1, step}
-        )
-    ) as pairs:
+    with closing(lockstep(*run, resync=True, probed={step - 1, step})) as pairs:
         for pair in pairs:
             if pair.step == step and pair.probes is not None:
+                rule = STAGE_RULES[settings.dtype]
                 agreements = compare_probes(*pair.probes, recipe, settings, step, rule)
+                names = (under_test.name, reference.name)
                 return agreements, first_divergence(
                     agreements, pair.probes, names, recipe, settings, previous, resync=True
                 )
@@ -135,30 +219,31 @@ def _first_step_apart(
     recipe: Recipe,
     settings: Settings,
     data: ImageData,
-    observe: Callable[[Pair], object] | None,
+    observe: Callable[[Progress], object] | None,
 ) -> int | None:
-    rule = STAGE_RULES[settings.dtype]
-    with closing(lockstep(under_test, reference, recipe, settings, data, resync=True)) as pairs:
+    run = (under_test, reference, recipe, settings, data)
+    with closing(lockstep(*run, resync=True)) as pairs:
         for pair in pairs:
+            if pair.failure is not None:
+                return pair.step
             if observe is not None:
-                observe(pair)
-            ends = [
-                _end_of_step(engine, progress)
-                for engine, progress in (
-                    (under_test, pair.under_test), (reference, pair.reference),
-                )
-            ]  # fmt: skip
-            keys = set(ends[0]) | set(ends[1])
-            agreements = compare_probes(ends[0], ends[1], recipe, settings, pair.step, rule, keys)
-            if not all(agreement.agrees for agreement in agreements):
+                observe(pair.progress[1])
+            if not all(agreement.agrees for agreement in _compare_ends(pair, *run[:4])):
                 return pair.step
     return None
 
 
-def _end_of_step(engine: Engine, progress: Progress) -> Probe:
-    """What is known of a step without a probe: its losses, and the state after it."""
-    losses = progress.losses.cpu().double().numpy()
-    total, reconstruction, regulariser = (losses[i : i + 1].reshape(()) for i in range(3))
-    parts = zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True)
-    end = {f"forward/{name}": value for name, value in parts}
-    return end | {key: value for key, value in engine.state().items() if key != "step"}
+def _compare_ends(
+    pair: Pair, under_test: Engine, reference: Engine, recipe: Recipe, settings: Settings
+) -> list[StageAgreement]:
+    """Compares what is known of a step without a probe: its losses, and the state after it."""
+    ends = []
+    for engine, progress in zip((under_test, reference), pair.progress, strict=True):
+        losses = progress.losses.cpu().double().numpy()
+        total, reconstruction, regulariser = (losses[i : i + 1].reshape(()) for i in range(3))
+        parts = zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True)
+        end: Probe = {f"forward/{name}": value for name, value in parts}
+        ends.append(end | {key: v for key, v in engine.state().items() if key != "step"})
+    rule = STAGE_RULES[settings.dtype]
+    keys = set(ends[0]) | set(ends[1])
+    return compare_probes(ends[0], ends[1], recipe, settings, pair.step, rule, keys)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from comparisons.comparison import Comparison, compare_traces
+from comparisons.localisation import Divergence
+from comparisons.lockstep import locate, look
+from comparisons.probes import StageAgreement
 from pyvae.data import ImageData
 from pyvae.engine import Engine
+from pyvae.errors import UserError
 from pyvae.files import output_folder, write_file
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.trace import Trace, csv_text
 from pyvae.training import Progress, train
+from r_bridge.worker import RProcessError
 
 __all__ = ["run_comparisons"]
 
 INTERRUPTED = "interrupted"
+DRIFT = (
+    "every step agrees when both engines start it from the same state: no single stage is at "
+    "fault, the difference has grown from rounding"
+)
 
 
 class Watcher(Protocol):
@@ -30,43 +40,46 @@ class Watcher(Protocol):
 
 
 def run_comparisons(
-    python: Engine,
+    under_test: Engine,
     reference: Engine,
     recipe: Recipe,
     runs: Sequence[Settings],
     data: ImageData,
     out: Path,
-    watch: Callable[[Engine, Settings], AbstractContextManager[Watcher]],
+    watch: Callable[[str, Settings], AbstractContextManager[Watcher]],
     say: Callable[[str], object] = print,
+    mode: str = "free",
+    probed: Container[int] = (1,),
 ) -> list[Comparison]:
-    """Trains every run with both engines on the same draws, and compares.
+    """Runs both engines through every run on the same draws, and compares.
 
-    Traces are written to `out/traces/OBJECTIVE-ENGINE`. If a run is interrupted, what was
+    Where they disagree they run again, as far as is needed to find the first place where they
+    part. Traces are written to `out/traces/OBJECTIVE-ENGINE`. If a run is interrupted, what was
     computed so far is left in `out/interrupted` and the exception goes on.
 
     Arguments:
-        python: The engine under test.
+        under_test: The engine under test.
         reference: What it is held against.
         recipe, data: What is trained, on which images.
         runs: One for each objective.
         out: An existing folder.
-        watch: Gives a context manager that shows a run's progress.
+        watch: Gives a context manager that shows the progress of what is named.
         say: Called with one line on where the results of an interrupted run are.
+        mode: `free`, or `resync`: each step starts from the state of the engine under test.
+        probed: The steps (from 1) whose stages are compared.
     """
     traces: list[Trace] = []
+    comparisons = []
     try:
         for settings in runs:
-            for engine in (python, reference):
-                traces.append(Trace.of_run(engine, recipe, settings, data))
-                with watch(engine, settings) as watcher:
-                    train(
-                        engine,
-                        recipe,
-                        settings,
-                        data,
-                        trace=traces[-1],
-                        observe=watcher.observe,
-                    )
+            pair = (
+                Trace.of_run(under_test, recipe, settings, data),
+                Trace.of_run(reference, recipe, settings, data),
+            )
+            pair[1].mode = mode
+            traces += pair
+            run = _Run(under_test, reference, recipe, settings, data, pair, watch)
+            comparisons.append(run.compare(mode, probed))
     except BaseException:
         if any(trace.steps for trace in traces):
             say(f"kept what was computed: {keep_interrupted(traces, out)}")
@@ -74,7 +87,90 @@ def run_comparisons(
     _clear_traces(out / INTERRUPTED)
     _clear_traces(out / "traces")
     _save_traces(traces, out / "traces")
-    return [compare_traces(a, b) for a, b in zip(traces[::2], traces[1::2], strict=True)]
+    return comparisons
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One objective of a comparison."""
+
+    under_test: Engine
+    reference: Engine
+    recipe: Recipe
+    settings: Settings
+    data: ImageData
+    traces: tuple[Trace, Trace]
+    watch: Callable[[str, Settings], AbstractContextManager[Watcher]]
+
+    @property
+    def _all(self) -> tuple[Engine, Engine, Recipe, Settings, ImageData]:
+        return self.under_test, self.reference, self.recipe, self.settings, self.data
+
+    def compare(self, mode: str, probed: Container[int]) -> Comparison:
+        steps = self.settings.total_steps(len(self.data))
+        try:
+            if mode == "resync":
+                stages, divergence = self._side_by_side(
+                    "re-synchronised", resync=True, probed=probed, last=steps, traces=self.traces
+                )
+            else:
+                for engine, trace in zip(self._all, self.traces, strict=False):
+                    self._alone(engine, trace)  # type: ignore[arg-type]
+                last = max((step for step in range(1, steps + 1) if step in probed), default=0)
+                stages, divergence = self._side_by_side(
+                    "stage by stage", resync=False, probed=probed, last=last
+                )
+        except RProcessError:
+            raise
+        except (UserError, RuntimeError) as error:  # diverged, shapes that do not fit, R's errors
+            raise self._failed(error) from error
+        comparison = replace(
+            compare_traces(*self.traces), mode=mode, stages=stages, divergence=divergence
+        )
+        if comparison.agrees or divergence is not None:
+            return comparison
+        more, divergence = self._locate()
+        note = DRIFT if divergence is None else ""
+        return replace(comparison, stages=[*stages, *more], divergence=divergence, note=note)
+
+    def _alone(self, engine: Engine, trace: Trace) -> None:
+        with self.watch(engine.name, self.settings) as watcher:
+            train(
+                engine, self.recipe, self.settings, self.data,
+                trace=trace, observe=watcher.observe,
+            )  # fmt: skip
+
+    def _side_by_side(
+        self, how: str, last: int, **options: Any
+    ) -> tuple[list[StageAgreement], Divergence | None]:
+        """The stages of all steps up to the last that is asked for, and where they part first."""
+        stages: list[StageAgreement] = []
+        divergence = None
+        if last:
+            names = f"{self.under_test.name} and {self.reference.name}, {how}"
+            with self.watch(names, self.settings) as watcher:
+                for seen in look(*self._all, last=last, **options):
+                    stages += seen.agreements
+                    divergence = divergence or seen.divergence
+                    watcher.observe(seen.progress)
+        return stages, divergence
+
+    def _locate(self) -> tuple[list[StageAgreement], Divergence | None]:
+        names = f"{self.under_test.name} and {self.reference.name}, looking for where they part"
+        with self.watch(names, self.settings) as watcher:
+            return locate(*self._all, observe=watcher.observe)
+
+    def _failed(self, error: Exception) -> Exception:
+        """The error of an engine that gave up, with the place where the two part, if they do."""
+        _, divergence = self._locate()
+        if divergence is None:
+            return error
+        looks_like = "; ".join(divergence.words)
+        return UserError(
+            " ".join(str(error).split()),
+            "",
+            f"the two part first at {divergence.sentence()}" + (looks_like and f": {looks_like}"),
+        )
 
 
 def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:

@@ -6,9 +6,11 @@ scikit-learn's own wheel, a user's images from an .npz file.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,14 @@ class ImageData:
         return chosen.to(dtype) / 255 if chosen.dtype == torch.uint8 else chosen.to(dtype)
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "images": len(self), "source": self.source}
+        """Name, number of images, source, and a checksum of the pixels."""
+        about = {"name": self.name, "images": len(self), "source": self.source}
+        return about | {"sha256": self.checksum}
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the pixels as they are held in memory."""
+        return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
 
 
 def data_root() -> Path:

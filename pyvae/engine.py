@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib import metadata
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,16 @@ from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
 
-__all__ = ["DivergedError", "Engine", "PyTorchEngine", "choose_device"]
+__all__ = [
+    "DivergedError",
+    "Engine",
+    "PyTorchEngine",
+    "choose_device",
+    "engine_names",
+    "open_engine",
+]
+
+ENGINES = "pyvae.engines"
 
 
 class DivergedError(UserError):
@@ -195,6 +205,35 @@ class PyTorchEngine:
 
     def _tensors(self, draws: Mapping[str, NDArray]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(draw).to(self.device) for name, draw in draws.items()}
+
+
+def engine_names() -> list[str]:
+    """Names of all engines: `pytorch`, and those that other packages add through the entry-point
+    group `pyvae.engines` (each entry is called without arguments and returns an engine)."""
+    return ["pytorch", *sorted(entry.name for entry in metadata.entry_points(group=ENGINES))]
+
+
+@contextmanager
+def open_engine(name: str, device: str = "auto") -> Iterator[Engine]:
+    """An engine by name, closed at the end if it can be.
+
+    Arguments:
+        name: One of `engine_names`.
+        device: Of the engine `pytorch`.
+
+    Raises:
+        UserError: If there is none of that name, or it cannot be used.
+    """
+    choose("engine", name, engine_names())
+    if name == "pytorch":
+        yield PyTorchEngine(device)
+        return
+    (entry,) = metadata.entry_points(group=ENGINES, name=name)
+    engine = entry.load()()
+    try:
+        yield engine
+    finally:
+        getattr(engine, "close", lambda: None)()
 
 
 def _array(value: Tensor) -> NDArray:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "STEPS",
     "BatchSize",
     "Data",
     "Device",
@@ -14,9 +15,12 @@ __all__ = [
     "Epochs",
     "LatentDim",
     "LearningRate",
+    "Probed",
     "Seed",
     "Steps",
 ]
+
+STEPS = 42  # what is compared if nothing else is said: six epochs of the digits
 
 Data = Annotated[
     str,
@@ -46,3 +50,10 @@ Seed = Annotated[
     typer.Option(metavar="N", help="Of initial parameters, batch order, dropout masks and noise."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")]
+Probed = Annotated[
+    str,
+    typer.Option(
+        metavar="STEPS",
+        help="The steps to look into, stage by stage: 1, or 1,3-5, or all, or none.",
+    ),
+]

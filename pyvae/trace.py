@@ -1,7 +1,9 @@
 """Traces: what happened in a run, saved so that two of them can be compared later.
 
 A saved trace is a folder with `trace.json` (settings, data, versions), `history.csv` (losses
-per step), `parameters.safetensors` and `latents.safetensors` (latent means, samples).
+per step), `parameters.safetensors`, `latents.safetensors` (latent means, samples) and, for steps
+that were probed, `probes/step-000001.safetensors`. docs/trace-format.md describes it for engines
+in other languages.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from pyvae.errors import UserError
+from pyvae.errors import UserError, choose
 from pyvae.files import write_file
 from pyvae.settings import Settings
+from pyvae.stages import Probe
 
 if TYPE_CHECKING:
     from pyvae.data import ImageData
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOSSES", "Trace"]
 
-FORMAT = 1
+FORMAT = 2  # 1 had neither `mode` nor `probes`
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 LOSSES = ("total", "reconstruction", "regulariser")
 
@@ -53,6 +56,9 @@ class Trace:
             as the R article draws them) and `evaluation`.
         samples: Decoded draws from N(0, I), (16, 784), pixels in [0, 1].
         parameters: The final parameters, by name.
+        mode: `free`, or `resync` if every step started from another trace's state.
+        probed: The steps (from 1) whose probes are in `folder`.
+        folder: Where the trace was loaded from.
     """
 
     engine: str
@@ -65,6 +71,9 @@ class Trace:
     latent_means: dict[str, NDArray] = field(default_factory=dict)
     samples: NDArray | None = None
     parameters: dict[str, NDArray] = field(default_factory=dict)
+    mode: str = "free"
+    probed: list[int] = field(default_factory=list)
+    folder: Path | None = None
 
     @classmethod
     def of_run(cls, engine: Engine, recipe: Recipe, settings: Settings, data: ImageData) -> Trace:
@@ -117,6 +126,8 @@ class Trace:
             "settings": self.settings.as_dict(),
             "data": self.data,
             "environment": self.environment,
+            "mode": self.mode,
+            "probes": self.probed,
             "steps": self.steps,
             "complete": self.complete,
         }
@@ -129,38 +140,88 @@ class Trace:
             _write_arrays(folder / "latents.safetensors", latents)
         write_file(folder / "trace.json", json.dumps(about, indent=2) + "\n")
 
+    def save_probe(self, folder: Path, step: int, probe: Probe) -> Path:
+        """Writes what was seen in one step (from 1) into the trace's folder, at once: a probe of
+        a batch of 250 in float64 is 0.6 GB."""
+        path = _probe_path(folder, step)
+        path.parent.mkdir(exist_ok=True)
+        _write_arrays(path, probe)
+        self.probed.append(step)
+        return path
+
+    def probe(self, step: int) -> Probe:
+        """What was seen in one step (from 1) of a trace on disk.
+
+        Raises:
+            UserError: If it was not probed, or the file cannot be read.
+        """
+        if self.folder is None or step not in self.probed:
+            raise UserError(
+                f"step {step} of the trace was not probed", "", "see pyvae trace --help"
+            )
+        path = _probe_path(self.folder, step)
+        try:
+            return safetensors.numpy.load_file(path)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise _unreadable(path, error) from error
+
+    def state_after(self, step: int) -> Probe:
+        """What the step after this one starts from, as `Engine.restore` takes it.
+
+        Raises:
+            UserError: If the step was not probed, or the file cannot be read.
+        """
+        kinds = ("parameter/", "moment1/", "moment2/")
+        state = {key: v for key, v in self.probe(step).items() if key.startswith(kinds)}
+        return state | {"step": np.array(step)}
+
     @staticmethod
     def remove(folder: Path) -> None:
         """Removes a saved trace, and the folder if nothing else is in it."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        probes = folder / "probes"
+        for path in probes.glob("step-*.safetensors"):
+            path.unlink()
+        for emptied in (probes, folder):
+            if emptied.is_dir() and not any(emptied.iterdir()):
+                emptied.rmdir()
 
     @classmethod
     def load(cls, folder: Path) -> Trace:
-        """Reads a saved trace.
+        """Reads a saved trace; its probes stay on disk until they are asked for.
 
         Raises:
             UserError: If the folder holds none, or one that cannot be read.
         """
         if not (folder / "trace.json").is_file():
             raise UserError(
-                f"'{folder}' holds no trace", "a folder with trace.json", "see pyvae train --help"
+                f"'{folder}' holds no trace", "a folder with trace.json", "see pyvae trace --help"
             )
         try:
             about = json.loads((folder / "trace.json").read_text())
+            version = about["format"]
+            if not isinstance(version, int) or version > FORMAT:
+                raise UserError(
+                    f"trace '{folder}' has format {version!r}",
+                    f"format 1 to {FORMAT}",
+                    "it was written by a newer pyvae: update this one",
+                )
             # as text, and by NumPy to floats: exact in every version of pandas
             history = pd.read_csv(folder / "history.csv", dtype=str, keep_default_na=False)
             trace = cls(
-                about["engine"],
-                about["recipe"],
+                _text(about, "engine"),
+                _text(about, "recipe"),
                 Settings(**about["settings"]),
                 about["data"],
                 about["environment"],
                 history[list(LOSSES)].to_numpy(dtype=str).astype(np.float64),
                 history["epoch"].to_numpy(dtype=str).astype(np.int64),
+                mode=choose("mode", about.get("mode", "free"), ("free", "resync")),
+                probed=[int(step) for step in about.get("probes", [])],
+                folder=folder,
             )
+            _text(trace.data, "name")
             if trace.steps != about["steps"]:
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
@@ -168,9 +229,28 @@ class Trace:
                 latents = safetensors.numpy.load_file(folder / "latents.safetensors")
                 trace.samples = latents.pop("samples", None)
                 trace.latent_means = latents
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise UserError(f"trace '{folder}' cannot be read ({error})") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise _unreadable(folder, error) from error
         return trace
+
+
+def _text(about: dict[str, Any], name: str) -> str:
+    if not isinstance(about[name], str):
+        raise TypeError(f"{name} is no text")
+    return about[name]
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    what = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return UserError(
+        f"trace '{path}' cannot be read ({what})",
+        "a whole trace as docs/trace-format.md has it",
+        "write it again",
+    )
+
+
+def _probe_path(folder: Path, step: int) -> Path:
+    return folder / "probes" / f"step-{step:06d}.safetensors"
 
 
 def csv_text(table: pd.DataFrame) -> str:

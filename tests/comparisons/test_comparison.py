@@ -133,7 +133,7 @@ def test_tables_hold_every_number(compare):
     assert len(history) == 2 * 3
     np.testing.assert_array_equal(
         history["total"].to_numpy(),
-        np.concatenate([comparison.python.losses[:, 0], comparison.reference.losses[:, 0]]),
+        np.concatenate([comparison.under_test.losses[:, 0], comparison.reference.losses[:, 0]]),
     )
     means = comparison.latent_means()
     assert len(means) == 2 * 2 * 12 * 5  # engines, modes, images, dimensions
@@ -146,6 +146,6 @@ def test_tables_hold_every_number(compare):
 def test_traces_of_different_length_disagree(compare):
     (long,) = compare(steps=3)
     (short,) = compare(steps=2)
-    comparison = compare_traces(long.python, short.reference)
+    comparison = compare_traces(long.under_test, short.reference)
     assert not comparison.agrees
     assert "shape (3,) against (2,)" in comparison.quantities["loss"].problem

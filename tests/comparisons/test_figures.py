@@ -51,7 +51,7 @@ def test_a_run_that_went_astray_is_drawn_too(comparisons, value, name, tmp_path)
     astray.losses[1:] = value
     astray.latent_means["training"][3] = value
     astray.samples[2] = value
-    comparison = compare_traces(comparisons[0].python, astray)
+    comparison = compare_traces(comparisons[0].under_test, astray)
     save_figure(getattr(figures, f"{name}_figure")([comparison]), tmp_path / "figure.png")
 
 
@@ -79,9 +79,9 @@ def test_the_difference_shows_equal_bits_apart_from_small_differences(comparison
 def test_latent_means_are_drawn_as_they_are(comparisons):
     figure = figures.latent_means_figure(comparisons)
     for row, comparison in enumerate(comparisons):
-        for column, trace in enumerate((comparison.python, comparison.reference)):
+        for column, trace in enumerate((comparison.under_test, comparison.reference)):
             drawn = np.array([line.get_ydata() for line in figure.axes[3 * row + column].lines])
             assert np.array_equal(drawn.T, trace.latent_means["training"])
         bars = [bar.get_height() for bar in figure.axes[3 * row + 2].patches]
-        spread = comparison.python.latent_means["training"].std(axis=0)
+        spread = comparison.under_test.latent_means["training"].std(axis=0)
         assert bars == pytest.approx(spread.tolist())

@@ -63,7 +63,7 @@ def test_a_finished_comparison_clears_what_an_interrupted_one_left(
     assert not (tmp_path / "interrupted").exists()
     for engine in ("pytorch", "other"):
         trace = Trace.load(tmp_path / "traces" / f"vae-{engine}")
-        assert np.array_equal(trace.losses, comparison.python.losses)
+        assert np.array_equal(trace.losses, comparison.under_test.losses)
 
 
 def test_what_is_not_ours_stays_and_older_traces_go(conv, settings, digits, tmp_path):

@@ -1,0 +1,121 @@
+"""What a comparison says on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from comparisons.comparison import Comparison
+from comparisons.localisation import Divergence
+from pyvae.objectives import OBJECTIVES
+
+__all__ = ["print_comparison", "stage_line"]
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """One objective: its agreement, and the first place where the two part."""
+    console.print(_agreement_table(comparison))
+    for line in _problems(comparison):
+        console.print(line, soft_wrap=True)
+    if comparison.divergence is not None:
+        _print_divergence(comparison.divergence, console)
+    if comparison.note:
+        console.print(comparison.note, soft_wrap=True)
+
+
+def _problems(comparison: Comparison) -> Iterator[str]:
+    for name, agreement in comparison.quantities.items():
+        if agreement.problem:
+            yield f"{name}: {agreement.problem}"
+        elif not agreement.agrees:
+            yield f"{name}: worst at {agreement.worst}"
+    line = stage_line(comparison)
+    if line:
+        yield line
+
+
+def stage_line(comparison: Comparison) -> str:
+    """The stages that were looked into, in a line; empty if there were none."""
+    worst = comparison.worst_stage()
+    if worst is None:
+        return ""
+    steps = comparison.steps_looked_into
+    which = f"step {steps[0]}"
+    if len(steps) > 1:
+        gap = "" if steps == list(range(steps[0], steps[-1] + 1)) else f" ({len(steps)} of them)"
+        which = f"steps {steps[0]} to {steps[-1]}{gap}"
+    agree = sum(agreement.agrees for agreement in comparison.stages)
+    size = worst.problem or f"{worst.required_rtol:.1e} of its largest magnitude"
+    return (
+        f"stages of {which}: {agree:,} of {len(comparison.stages):,} agree; the worst is "
+        f"{worst.quantity.key} of step {worst.step}: {size} (allowed {worst.rtol:.0e})"
+    )
+
+
+def _table(title: str, caption: str, headers: tuple[str, ...]) -> Table:
+    table = Table(
+        title=Text(title),
+        caption=Text(caption),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for header in headers:
+        table.add_column(header, no_wrap=True)
+    return table
+
+
+def _verdict(agrees: bool) -> Text:
+    return Text("agree", "green") if agrees else Text("disagree", "red")
+
+
+def _agreement_table(comparison: Comparison) -> Table:
+    """One objective's agreement, with the tolerance that would have sufficed."""
+    about = OBJECTIVES[comparison.objective]
+    settings = comparison.under_test.settings
+    last = comparison.under_test.history().iloc[-1]
+    table = _table(
+        f"{about.title}: {about.formula}",
+        f"last step: {last.total:,.2f} nats, sum over {settings.batch_size} images; "
+        f"{last.nats_per_image:.3f} nats per image",
+        ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"),
+    )
+    for name, agreement in comparison.quantities.items():
+        table.add_row(
+            name.replace("_", " "),
+            f"{agreement.max_abs:.1e}",
+            f"{agreement.max_rel:.1e}",
+            f"{agreement.max_ulp:.0e}" if agreement.max_ulp > 9999 else str(agreement.max_ulp),
+            f"{agreement.required_rtol:.1e}",
+            f"{agreement.rule.rtol:.0e}",
+            agreement.rule.scale,
+            _verdict(agreement.agrees),
+        )
+    return table
+
+
+def _print_divergence(found: Divergence, console: Console) -> None:
+    title = f"first part at {found.sentence()}"
+    console.print(title, style="bold", soft_wrap=True)
+    for words in found.words:
+        console.print(f"  looks like: {words}", soft_wrap=True)
+    console.print(f"  worst element: {found.element()}", soft_wrap=True)
+    table = _table("", "", ("", "largest", "max abs", "needed", "allowed", "verdict"))
+    for agreement in found.around:
+        first = agreement is found.agreement
+        table.add_row(
+            Text(f"> {agreement.quantity.key}" if first else f"  {agreement.quantity.key}"),
+            f"{agreement.largest:.1e}",
+            f"{agreement.max_abs:.1e}",
+            f"{agreement.required_rtol:.1e}",
+            f"{agreement.rtol:.0e}",
+            _verdict(agreement.agrees),
+            style="bold" if first else "",
+        )
+    console.print(table)

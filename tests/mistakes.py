@@ -1,0 +1,374 @@
+"""The mistakes that people make in ports, each planted into one side alone.
+
+A mistake is R code that is evaluated after the R sources, or a change to an engine: of what it
+is given (`given`), or of what it has built (`built`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from pyvae.data import ImageData
+from pyvae.draws import Draws
+from pyvae.engine import Engine, PyTorchEngine
+from pyvae.recipes import Recipe, get_recipe
+from r_bridge.engines import BaseREngine
+
+__all__ = ["MISTAKES", "Mistake", "planted", "recipe_of", "small_data"]
+
+BATCH = 12
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One planted mistake and where it has to be found.
+
+    Attributes:
+        found: Step, pass and stage that have to be named.
+        words: What has to be recognised.
+        objective: Of the run.
+        patch: R code, if the mistake is R's.
+        given: Changes what R's step is given: (x, draws, data, memory) -> (x, draws).
+        built: Changes what PyTorch's engine has built.
+        images: `digits`, `blank` (all pixels zero: every window ties), or `few` (30 images).
+        saturated: Start from parameters that give pixels of exactly 0 and 1.
+        unnamed: Which side is wrong cannot be told.
+    """
+
+    found: tuple[int, str, str]
+    words: str
+    objective: str = "vae"
+    patch: str = ""
+    given: Callable | None = None
+    built: Callable[[PyTorchEngine], object] | None = None
+    images: str = "digits"
+    saturated: bool = False
+    unnamed: bool = False
+
+
+def remembered(name: str) -> Callable:
+    """Uses the draw of the step before, as a port does that draws too late."""
+
+    def given(x, draws, data, memory):
+        before = memory.get(name, draws[name])
+        memory[name] = draws[name]
+        return x, draws | {name: before}
+
+    return given
+
+
+def last_batch_kept(x, draws, data, memory):
+    """The third step takes the six images that are left of thirty."""
+    memory["step"] = memory.get("step", 0) + 1
+    if memory["step"] != 3:
+        return x, draws
+    order = Draws(2).batch_order(0, len(data))
+    left = data.batch(order[2 * BATCH :], torch.float64)
+    return left, {name: draw[: len(left)] for name, draw in draws.items()}
+
+
+def replaced(path: str, module: nn.Module) -> Callable[[PyTorchEngine], object]:
+    def built(engine: PyTorchEngine) -> None:
+        parent, _, name = path.rpartition(".")
+        setattr(engine.network.get_submodule(parent), name, module)
+
+    return built
+
+
+def altered(path: str, **attributes: object) -> Callable[[PyTorchEngine], object]:
+    def built(engine: PyTorchEngine) -> None:
+        for name, value in attributes.items():
+            setattr(engine.network.get_submodule(path), name, value)
+
+    return built
+
+
+def adam(**changes: object) -> Callable[[PyTorchEngine], object]:
+    return lambda engine: engine.optimizer.param_groups[0].update(changes)
+
+
+def not_zeroed(engine: PyTorchEngine) -> None:
+    engine.optimizer.zero_grad = lambda: None  # type: ignore[method-assign]
+
+
+REGULARISER = """right <- regularisers$vae
+regularisers$vae <- list(value = function(mu, log_var) {value},
+                         gradient = function(mu, log_var) {gradient})"""
+KERNEL = "conv2d_kernel <- function(weight) {{ d <- dim(weight); {body} }}"
+ADAM = """adam_step <- function(parameters, gradients, state, learning_rate, s = adam_settings) {{
+  state$t <- state$t + 1
+  c1 <- 1 - s$beta1^state$t
+  c2 <- 1 - s$beta2^state$t
+  for (name in names(parameters)) {{
+    theta <- parameters[[name]]
+    g <- gradients[[name]]
+    m <- state$m[[name]] + (1 - s$beta1) * (g - state$m[[name]])
+    v <- s$beta2 * state$v[[name]] + (1 - s$beta2) * g^2
+    parameters[[name]] <- theta - {update}
+    state$m[[name]] <- m
+    state$v[[name]] <- v
+  }}
+  list(parameters = parameters, state = state)
+}}"""
+
+
+def regulariser(value: str, gradient: str) -> str:
+    return REGULARISER.format(value=value, gradient=gradient)
+
+
+def scaled(factor: str) -> str:
+    """A KL that is right but for a factor."""
+    return regulariser(
+        f"({factor}) * right$value(mu, log_var)",
+        f"lapply(right$gradient(mu, log_var), function(g) g * ({factor}))",
+    )
+
+
+MISTAKES = {
+    # what goes in
+    "pixels divided by 256": Mistake(
+        (1, "forward", "input"), "255/256",
+        given=lambda x, draws, data, memory: (x * 255 / 256, draws)),
+    "images transposed (column-major)": Mistake(
+        (1, "forward", "input"), "exchanging rows and columns of each image",
+        given=lambda x, draws, data, memory: (
+            x.reshape(-1, 28, 28).transpose(1, 2).reshape(-1, 784), draws)),
+    "batch in reverse order": Mistake(
+        (1, "forward", "input"), "reversing axis 0",
+        given=lambda x, draws, data, memory: (x.flip(0), draws)),
+    "last batch not dropped": Mistake(
+        (3, "forward", "input"), r"has shape \(6, 784\)", given=last_batch_kept, images="few"),
+    # the encoder
+    "conv padding 1": Mistake(
+        (1, "forward", "encoder.conv1"), "padding 1 where there is none",
+        built=altered("encoder.conv1", padding=(1, 1))),
+    "conv stride 2": Mistake(
+        (1, "forward", "encoder.conv1"), "stride 2 where it is 1",
+        built=altered("encoder.conv1", stride=(2, 2))),
+    "conv kernel flipped": Mistake(
+        (1, "forward", "encoder.conv1"), "kernel flipped",
+        patch="""right <- conv2d_kernel
+        conv2d_kernel <- function(weight) right(weight[, , 3:1, 3:1, drop = FALSE])"""),
+    "conv kernel read column-major": Mistake(
+        (1, "forward", "encoder.conv1"), "rows and columns exchanged",
+        patch="""right <- conv2d_kernel
+        conv2d_kernel <- function(weight) right(aperm(weight, c(1, 2, 4, 3)))"""),
+    "conv bias missing": Mistake(
+        (1, "forward", "encoder.conv1"), "no bias",
+        patch="""right <- conv2d_forward
+        conv2d_forward <- function(x, weight, bias, patches) right(x, weight, 0 * bias, patches)"""),
+    "ReLU missing": Mistake(
+        (1, "forward", "encoder.relu1"), "no ReLU",
+        patch="""relu_forward <- function(x) if (nrow(x) == 32) x else x * (x > 0)
+        relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)"""),
+    "ReLU's backward pass missing": Mistake(
+        (1, "backward", "encoder.relu1"), "mask not applied",
+        patch="relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)"),
+    "max-pool to average pool": Mistake(
+        (1, "forward", "encoder.pool"), "average pooling",
+        patch="""max_pool2d_forward <- function(x, s = 2L) {
+          channels <- nrow(x)
+          dim(x) <- c(channels * (ncol(x) %/% 4L), 4L)
+          list(y = matrix(rowMeans(x), channels), winner = rep.int(1L, nrow(x)))
+        }"""),
+    "max-pool tie rule": Mistake(
+        (1, "backward", "encoder.pool"), "the last gets the gradient", images="blank",
+        patch="""body(max_pool2d_forward) <- do.call(substitute, list(
+          body(max_pool2d_forward), list(`>` = as.name(">="))))"""),
+    "dropout without 1/(1 - p)": Mistake(
+        (1, "forward", "encoder.dropout1"), r"1/\(1 - p\) missing",
+        patch="dropout <- function(x, keep, p) if (is.null(keep)) x else x * keep"),
+    "dropout mask inverted": Mistake(
+        (1, "forward", "encoder.dropout1"), "mask inverted",
+        patch="""dropout <- function(x, keep, p) if (is.null(keep)) x else x * (!keep) / (1 - p)"""),
+    "dropout left out": Mistake(
+        (1, "forward", "encoder.dropout2"), "no dropout",
+        built=lambda engine: setattr(engine.network.encoder.dropout2, "forward", lambda x, k: x)),
+    "mask of the previous step": Mistake(
+        (2, "forward", "encoder.dropout1"), "mask of the step before",
+        given=remembered("dropout1")),
+    "flatten in channel-last order": Mistake(
+        (1, "forward", "encoder.flatten"), r"channel last \(row, column, channel\)",
+        patch="""flatten <- function(x, n) {
+          dim(x) <- c(nrow(x), ncol(x) %/% n, n)
+          matrix(aperm(x, c(3L, 1L, 2L)), nrow = n)
+        }"""),
+    "column-major reshape": Mistake(
+        (1, "forward", "encoder.flatten"), r"column-major \(channel, column, row\)",
+        patch="""flatten <- function(x, n) {
+          dim(x) <- c(nrow(x), 12L, 12L, n)
+          matrix(aperm(x, c(4L, 3L, 2L, 1L)), nrow = n)
+        }"""),
+    "heads for mu and log_var exchanged": Mistake(
+        (1, "forward", "encoder.fc2"), "elements differ",
+        patch="""right <- conv_vae_encode
+        conv_vae_encode <- function(p, ...) {
+          e <- right(p, ...)
+          e[c("mu", "log_var")] <- e[c("log_var", "mu")]
+          e
+        }"""),
+    # the sample
+    "log_var read as a log-standard-deviation": Mistake(
+        (1, "forward", "reparameterise"), r"log-standard-deviation: exp\(log_var\) without the 1/2",
+        patch="""reparameterise_forward <- function(mu, log_var, noise) mu + exp(log_var) * noise
+        reparameterise_backward <- function(dz, log_var, noise)
+          list(mu = dz, log_var = dz * noise * exp(log_var))
+        """ + regulariser("-0.5 * sum(1 + 2 * log_var - mu^2 - exp(2 * log_var))",
+                          "list(mu = mu, log_var = exp(2 * log_var) - 1)")),
+    "exp(log_var) without 1/2": Mistake(
+        (1, "forward", "reparameterise"), r"exp\(log_var\) without the 1/2",
+        patch="""reparameterise_forward <- function(mu, log_var, noise) mu + exp(log_var) * noise
+        reparameterise_backward <- function(dz, log_var, noise)
+          list(mu = dz, log_var = dz * noise * exp(log_var))"""),
+    "1/2 missing in the sample's gradient alone": Mistake(
+        (1, "backward", "reparameterise"), "2 times what it is",
+        patch="""right <- reparameterise_backward
+        reparameterise_backward <- function(dz, log_var, noise) {
+          back <- right(dz, log_var, noise)
+          back$log_var <- 2 * back$log_var
+          back
+        }"""),
+    "noise reused between steps": Mistake(
+        (2, "forward", "reparameterise"), "noise of the step before", given=remembered("noise")),
+    # the decoder
+    "transposed-convolution weight orientation": Mistake(
+        (1, "forward", "decoder.conv1"), r"read as \(outputs, inputs\)",
+        patch="""as_matrix <- function(weight) {
+          d <- dim(weight)[1:2]
+          memory <- as.vector(t(matrix(weight, d[1])))
+          t(matrix(memory, d[1], d[2]))
+        }
+        as_matrix <- function(weight) {
+          d <- dim(weight)[1:2]
+          memory <- as.vector(t(matrix(weight, d[1])))
+          matrix(memory, d[1], d[2])
+        }"""),
+    "GELU in place of ReLU": Mistake(
+        (1, "forward", "decoder.relu3"), "GELU", built=replaced("decoder.relu3", nn.GELU())),
+    "sigmoid's derivative missing": Mistake(
+        (1, "backward", "decoder.sigmoid"), r"y \(1 - y\) missing",
+        patch="sigmoid_backward <- function(dy, y) dy"),
+    # the loss
+    "BCE averaged": Mistake(
+        (1, "forward", "reconstruction"), "averaged over images and pixels",
+        patch="""right_bce <- bce; right_backward <- bce_backward
+        bce <- function(q, x) right_bce(q, x) / (12 * 784)
+        bce_backward <- function(q, x) right_backward(q, x) / (12 * 784)"""),
+    "BCE clamp missing": Mistake(
+        (1, "forward", "reconstruction"), "not held at -100", saturated=True,
+        patch="bce <- function(q, x) sum((x - 1) * log1p(-q) - x * log(q))"),
+    "BCE's gradient averaged alone": Mistake(
+        (1, "backward", "reconstruction"), r"1/batch size \(1/12\)",
+        patch="""right_backward <- bce_backward
+        bce_backward <- function(q, x) right_backward(q, x) / 12"""),
+    "KL sign": Mistake((1, "forward", "regulariser"), "sign changed", patch=scaled("-1")),
+    "KL's gradient alone with its sign changed": Mistake(
+        (1, "backward", "regulariser"), "-1 times what it is",
+        patch=regulariser("right$value(mu, log_var)",
+                          "lapply(right$gradient(mu, log_var), `-`)")),
+    "KL averaged": Mistake(
+        (1, "forward", "regulariser"), "averaged over images and dimensions",
+        patch=scaled("1 / (12 * 5)")),
+    "KL averaged over the wrong axis": Mistake(
+        (1, "forward", "regulariser"), "averaged over dimensions", patch=scaled("1 / 5")),
+    "EMAE term without 1/2": Mistake(
+        (1, "forward", "regulariser"), "without its factor 1/2", "emae",
+        patch="""regularisers$emae <- list(value = function(mu, log_var) sum(mu^2),
+          gradient = function(mu, log_var) list(mu = 2 * mu, log_var = 0 * log_var))"""),
+    # the optimiser
+    "gradient not zeroed": Mistake(
+        (2, "backward", "decoder.conv2"), "not zeroed", built=not_zeroed),
+    "Adam beta1": Mistake(
+        (1, "first moment", "adam.moment1"), "beta1 = 0.91 where it is 0.9",
+        patch="adam_settings$beta1 <- 0.91"),
+    "Adam beta2": Mistake(
+        (1, "second moment", "adam.moment2"), "beta2 = 0.9991 where it is 0.999",
+        patch="adam_settings$beta2 <- 0.9991"),
+    "weight decay": Mistake(
+        (1, "first moment", "adam.moment1"), "weight decay 0.0001 added to the gradient",
+        built=adam(weight_decay=1e-4)),
+    "decoupled weight decay (AdamW)": Mistake(
+        (1, "parameter", "adam.update"), "decoupled weight decay 0.01",
+        patch=ADAM.format(update="learning_rate * 0.01 * theta - (learning_rate / c1) * m / "
+                                 "(sqrt(v) / sqrt(c2) + s$epsilon)").replace(
+            "theta - learning_rate * 0.01 * theta -", "theta - learning_rate * 0.01 * theta -")),
+    "Adam epsilon inside the square root": Mistake(
+        (1, "parameter", "adam.update"), "epsilon inside the square root",
+        patch=ADAM.format(update="(learning_rate / c1) * m / sqrt(v / c2 + s$epsilon)")),
+    "Adam epsilon 1e-7": Mistake(
+        (1, "parameter", "adam.update"), "epsilon = 1e-07 where it is 1e-08",
+        built=adam(eps=1e-7)),
+    "Adam without bias correction": Mistake(
+        (1, "parameter", "adam.update"), "no bias correction$",
+        patch=ADAM.format(update="learning_rate * m / (sqrt(v) + s$epsilon)")),
+    "learning rate off by 0.1 %": Mistake(
+        (1, "parameter", "adam.update"), "learning rate 0.001001 where it is 0.001",
+        built=adam(lr=1.001e-3)),
+}  # fmt: skip
+
+
+def planted(mistake: Mistake, data: ImageData) -> tuple[Engine, AbstractContextManager]:
+    """The engine under test, and R's as a context manager; one of them with the mistake."""
+    if mistake.built is None:
+        python = PyTorchEngine("cpu")
+    else:
+        python = _Built(mistake.built)
+    if mistake.given is not None:
+        return python, _Given(mistake.given, data)
+    return python, BaseREngine(threads=1, patch=mistake.patch or None)
+
+
+class _Built(PyTorchEngine):
+    def __init__(self, change: Callable[[PyTorchEngine], object]) -> None:
+        super().__init__("cpu")
+        self.change = change
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.change(self)
+
+
+class _Given(BaseREngine):
+    def __init__(self, change: Callable, data: ImageData) -> None:
+        super().__init__(threads=1)
+        self.change, self.data = change, data
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.memory: dict = {}
+
+    def step(self, x, draws, probe=None):
+        return super().step(*self.change(x, dict(draws), self.data, self.memory), probe)
+
+
+class _Saturated(Recipe):
+    """Starts from parameters that give probabilities of exactly 0 and 1."""
+
+    def initial_parameters(self, seed: int, latent_dim: int) -> dict[str, torch.Tensor]:
+        parameters = super().initial_parameters(seed, latent_dim)
+        bias = parameters["decoder.conv2.bias"]
+        bias[::2], bias[1::2] = 50, -800
+        return parameters
+
+
+def recipe_of(mistake: Mistake) -> Recipe:
+    conv = get_recipe("conv")
+    return _Saturated(**vars(conv)) if mistake.saturated else conv
+
+
+def small_data(mistake: Mistake, digits: ImageData) -> ImageData:
+    if mistake.images == "blank":
+        return replace(digits, name="blank", pixels=torch.zeros(30, 784, dtype=torch.uint8))
+    if mistake.images == "few":
+        chosen = torch.from_numpy(np.arange(30))
+        return replace(digits, name="few", pixels=digits.pixels[chosen])
+    return digits
+
+
+_ = nullcontext
