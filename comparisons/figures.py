@@ -14,7 +14,12 @@ from pyvae.figures import COLOURS, draw_digits, draw_latent_means, draw_losses
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
-__all__ = ["latent_means_figure", "loss_history_figure", "samples_figure"]
+__all__ = [
+    "latent_means_figure",
+    "loss_history_figure",
+    "report_panels",
+    "samples_figure",
+]
 
 BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
 LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
@@ -25,38 +30,50 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     panels = figure.subplots(2, 2)
     left, right, overlaid, relative = panels.flat
+    for axes, traces in (
+        (left, [comparison.under_test for comparison in comparisons]),
+        (right, [comparison.reference for comparison in comparisons]),
+    ):
+        for trace in traces:
+            name = trace.settings.objective
+            draw_losses(axes, trace.history(), name, label=OBJECTIVES[name].title)
+        axes.set_title(_engine(traces[0]))
+        axes.set_ylabel("loss (nats per image)")
+        axes.legend()
+    right.sharey(left)
+    _draw_overlaid(overlaid, comparisons)
+    overlaid.set_title("overlaid")
+    _draw_relative_differences(relative, comparisons)
+    relative.set_title("difference between the two")
+    return figure
+
+
+def _draw_overlaid(axes: Axes, comparisons: Sequence[Comparison]) -> None:
     for comparison in comparisons:
         name = comparison.objective
-        under_test, reference = comparison.under_test.history(), comparison.reference.history()
-        title = OBJECTIVES[name].title
-        draw_losses(left, under_test, name, label=title)
-        draw_losses(right, reference, name, label=title)
+        under_test, reference = comparison.under_test, comparison.reference
+        label = f"{OBJECTIVES[name].title}, {{}}"
         draw_losses(
-            overlaid,
-            under_test,
-            name,
-            label=f"{title}, {_language(comparison.under_test)}",
-            linewidth=1,
+            axes, under_test.history(), name, label=label.format(_language(under_test)), linewidth=1
         )
+        history = reference.history()
         draw_losses(
-            overlaid,
-            reference.iloc[:: max(1, len(reference) // 40)],
+            axes,
+            history.iloc[:: max(1, len(history) // 40)],
             name,
-            label=f"{title}, {_language(comparison.reference)}",
+            label=label.format(_language(reference)),
             linestyle="none",
             marker="o",
             fillstyle="none",
             markersize=5,
         )
-        _draw_relative_difference(relative, comparison)
-    left.set_title(_engine(comparisons[0].under_test))
-    right.set_title(_engine(comparisons[0].reference))
-    right.sharey(left)
-    overlaid.set_title("overlaid")
-    for axes in (left, right, overlaid):
-        axes.set_ylabel("loss (nats per image)")
-        axes.legend()
-    return figure
+    axes.set_ylabel("loss (nats per image)")
+    axes.legend()
+
+
+def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) -> None:
+    for comparison in comparisons:
+        _draw_relative_difference(axes, comparison)
 
 
 def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
@@ -72,7 +89,7 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
     axes.plot(steps[~equal], difference[~equal], marker="o", label=OBJECTIVES[name].title, **style)
     axes.plot(steps[equal], np.full(equal.sum(), BITWISE_EQUAL), marker="|", **style)
     rtol = comparison.quantities["loss"].rule.rtol
-    if name == "vae" or not axes.get_title():
+    if not axes.texts:
         axes.axhline(rtol, color="gray", linestyle=":")
         axes.text(len(a), rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
         axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
@@ -82,7 +99,6 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
     axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest))
     axes.set_xlabel("step")
     axes.set_ylabel("relative difference of the total loss")
-    axes.set_title("difference between the two")
     axes.legend(loc="upper left", ncols=2)
 
 
@@ -125,6 +141,31 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     spreads = np.concatenate([under_test, reference])
     axes.set_ylim(0, max(1e-3, 1.2 * max(spreads[np.isfinite(spreads)], default=0)))
     axes.legend(loc="upper center", ncols=2)
+
+
+def report_panels(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
+    """The same pictures one by one, each legible on a phone; by what they show."""
+    panels: dict[str, Figure] = {}
+
+    def panel(caption: str, height: float = 3.4) -> Axes:
+        panels[caption] = Figure(figsize=(5, height), layout="constrained")
+        return panels[caption].subplots()
+
+    _draw_overlaid(panel("Losses of both, overlaid"), comparisons)
+    _draw_relative_differences(panel("Relative difference of the total loss"), comparisons)
+    for comparison in comparisons:
+        title = OBJECTIVES[comparison.objective].title
+        for trace in (comparison.under_test, comparison.reference):
+            axes = panel(f"{title}: latent means in {_language(trace)}, last batch, training mode")
+            draw_latent_means(axes, trace.latent_means["training"])
+        _draw_spread(panel(f"{title}: spread of each latent dimension"), comparison)
+    for comparison in comparisons:
+        title = OBJECTIVES[comparison.objective].title
+        for trace in (comparison.under_test, comparison.reference):
+            if trace.samples is not None:
+                caption = f"{title}: the same draws from N(0, I), decoded in {_language(trace)}"
+                draw_digits(panel(caption, 5), trace.samples, columns=4)
+    return panels
 
 
 def samples_figure(comparisons: Sequence[Comparison]) -> Figure:

@@ -278,7 +278,7 @@ def _windows(x: Tensor) -> Tensor:
 
 def _magnitude(x: Tensor) -> float:
     low, high = torch.aminmax(x)
-    return max(-float(low), float(high))
+    return max(abs(float(low)), abs(float(high)))
 
 
 def _index(x: Tensor) -> tuple[int, ...]:

@@ -58,8 +58,8 @@ def stage_line(comparison: Comparison) -> str:
 
 def _table(title: str, caption: str, headers: tuple[str, ...]) -> Table:
     table = Table(
-        title=Text(title),
-        caption=Text(caption),
+        title=Text(title) if title else None,
+        caption=Text(caption) if caption else None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

@@ -83,10 +83,22 @@ def from_r(value: Any, copy: bool = True) -> Any:
         return [str(item) for item in value]
     if value.typeof not in (ri.RTYPES.REALSXP, ri.RTYPES.INTSXP, ri.RTYPES.LGLSXP):
         raise TypeError(f"no Python value for R's {value.typeof.name}")
-    # the view alone does not keep the R object alive
-    view = np.asarray(value.memoryview())
-    array = view.copy() if copy else view
+    view = _memory(value)
+    array = view.copy() if copy else view  # the view alone does not keep the R object alive
     if value.typeof == ri.RTYPES.LGLSXP:
         array = array.astype(np.bool_)
     dim = value.do_slot("dim") if "dim" in value.list_attrs() else None
     return array if dim is None else array.reshape(tuple(dim), order="F")
+
+
+def _memory(value: Any) -> NDArray:
+    """A view of an R vector's own memory, in its order.
+
+    Not through rpy2's `memoryview()`: every call of that takes a reference from None, and after
+    some thousand calls Python 3.11 ends with "deallocating None".
+    """
+    dtype = np.dtype(np.float64 if value.typeof == ri.RTYPES.REALSXP else np.int32)
+    if len(value) == 0:
+        return np.empty(0, dtype)
+    pointer = value._R_GET_PTR(value.__sexp__._cdata)
+    return np.frombuffer(ri.openrlib.ffi.buffer(pointer, len(value) * dtype.itemsize), dtype)

@@ -1,0 +1,188 @@
+"""The report: a comparison on one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+from comparisons import figures
+from comparisons.comparison import Comparison
+from comparisons.probes import StageAgreement
+from comparisons.tables import stage_line
+from pyvae.files import write_file
+from pyvae.objectives import OBJECTIVES
+from pyvae.stages import PASSES
+from pyvae.trace import Trace
+
+__all__ = ["strip", "write_report"]
+
+HEADINGS = {
+    "start": "what the step starts from",
+    "forward": "forward, and the terms of the loss",
+    "backward": "backward: gradients, from the loss to the input",
+    "first moment": "Adam's first moment",
+    "second moment": "Adam's second moment",
+    "parameter": "parameters after the step",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One quantity in the strip, the worst of all steps that were looked into.
+
+    Attributes:
+        part: The part of the network, such as `encoder`; cells of one part stand together.
+        label: The rest of its name.
+        size: Its difference, as a power of ten.
+        agrees: Whether it agrees in every step.
+        first: Whether the two part here first.
+        title: All about it, in words.
+    """
+
+    part: str
+    label: str
+    size: str
+    agrees: bool
+    first: bool
+    title: str
+
+
+def write_report(comparisons: Sequence[Comparison], path: Path, command: str) -> None:
+    """Writes the page.
+
+    Arguments:
+        comparisons: One for each objective.
+        path: The file.
+        command: The command line that made it.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("report.html.j2").render(
+        comparisons=comparisons,
+        agrees=all(comparison.agrees for comparison in comparisons),
+        objectives=OBJECTIVES,
+        sides=(comparisons[0].under_test, comparisons[0].reference),
+        settings=_settings(comparisons),
+        versions=_versions(comparisons[0]),
+        strips=[strip(comparison) for comparison in comparisons],
+        stage_line=stage_line,
+        panels={
+            caption: _picture(figure)
+            for caption, figure in figures.report_panels(comparisons).items()
+        },
+        command=command,
+        version=metadata.version("pyvae"),
+    )
+    write_file(path, page)
+
+
+def strip(comparison: Comparison) -> list[tuple[str, list[tuple[str, list[Cell]]]]]:
+    """Every quantity that was compared, in the order of computation: (heading, parts) for each
+    pass, (part, cells) for each part of the network."""
+    first = comparison.divergence.agreement.quantity.key if comparison.divergence else None
+    worst: dict[str, StageAgreement] = {}
+    for agreement in comparison.stages:
+        key = agreement.quantity.key
+        if key not in worst or _badness(agreement) > _badness(worst[key]):
+            worst[key] = agreement
+    found = []
+    for passing in PASSES:
+        cells = [
+            _cell(agreement, agreement.quantity.key == first)
+            for agreement in worst.values()
+            if agreement.quantity.passing == passing
+        ]
+        if cells:
+            found.append((HEADINGS[passing], list(_by_part(cells))))
+    return found
+
+
+def _by_part(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    """Neighbours of the same part of the network together."""
+    run: list[Cell] = []
+    for cell in cells:
+        if run and run[-1].part != cell.part:
+            yield run[0].part, run
+            run = []
+        run.append(cell)
+    if run:
+        yield run[0].part, run
+
+
+def _badness(agreement: StageAgreement) -> float:
+    return math.inf if agreement.problem else agreement.required_rtol / agreement.rtol
+
+
+def _cell(agreement: StageAgreement, first: bool) -> Cell:
+    part, _, label = agreement.quantity.name.partition(".")
+    if not label:
+        part, label = "", part
+    size = agreement.required_rtol
+    words = f"{agreement.quantity.key}, worst in step {agreement.step}: "
+    words += agreement.problem or f"{size:.1e} of its largest magnitude {agreement.largest:.2g}"
+    words += f", allowed {agreement.rtol:.0e}"
+    if agreement.explained:
+        words += f" ({agreement.explained})"
+    return Cell(part, label, _power(agreement), agreement.agrees, first, words)
+
+
+def _power(agreement: StageAgreement) -> str:
+    if agreement.problem:
+        return "shape" if agreement.problem.startswith("shape") else "n/a"
+    if agreement.required_rtol == 0:
+        return "equal"
+    return f"1e{math.floor(math.log10(agreement.required_rtol)):d}"
+
+
+def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    trace = comparisons[0].under_test
+    settings = trace.settings
+    return {
+        "recipe": trace.recipe,
+        "objectives": ", ".join(OBJECTIVES[c.objective].title for c in comparisons),
+        "data": f"{trace.data['name']}, {trace.data.get('images', '?')} images",
+        "steps": f"{trace.steps} of {settings.batch_size} images",
+        "latent dimensions": str(settings.latent_dim),
+        "learning rate": f"{settings.learning_rate:g} (Adam)",
+        "precision": settings.dtype,
+        "seed": str(settings.seed),
+        "mode": "re-synchronised: every step from the state of the engine under test"
+        if comparisons[0].mode == "resync"
+        else "free: each engine goes its own way",
+    }
+
+
+def _versions(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """What each side's numbers depend on: name, under test, reference."""
+    sides = comparison.under_test, comparison.reference
+    names = dict.fromkeys(name for trace in sides for name in trace.environment)
+    return [(name, *(_value(trace, name) for trace in sides)) for name in names]  # type: ignore[misc]
+
+
+def _value(trace: Trace, name: str) -> str:
+    return str(trace.environment.get(name, "–"))
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1e}"
+
+
+def _picture(figure: Figure) -> str:
+    """A figure as a data: address."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=170)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
