@@ -14,6 +14,8 @@ counted and shown:
 - **Adam's amplification.** Where a gradient is not large against Adam's epsilon, the update
   multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
   moments explain of the parameters' difference is taken off; the moments themselves are compared.
+
+From the first disagreement on nothing is explained any more.
 """
 
 from __future__ import annotations
@@ -117,8 +119,14 @@ class _Comparer:
     def __init__(self, a: Probe, b: Probe, layers: Layers, rule: Rule) -> None:
         self.a, self.b, self.layers, self.rule = a, b, layers, rule
         self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
+        self.parted = False  # from the first disagreement on nothing is explained any more
 
     def compare(self, quantity: Quantity) -> StageAgreement:
+        agreement = self._compare(quantity)
+        self.parted = self.parted or not agreement.agrees
+        return agreement
+
+    def _compare(self, quantity: Quantity) -> StageAgreement:
         key = quantity.key
         problem = self._problem(key)
         if problem:
@@ -134,7 +142,7 @@ class _Comparer:
         difference = a - b
         raw = _magnitude(difference)
         notes = []
-        if raw > 0:
+        if raw > 0 and not self.parted:
             notes = self._explain(quantity, difference, self.rule.rtol * largest)
         size = difference.abs_()
         index = _index(size)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from comparisons import figures
 from comparisons.comparison import Comparison
 from comparisons.probes import StageAgreement
-from comparisons.tables import stage_line
+from comparisons.tables import stage_line, ulp_text
 from pyvae.files import write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
@@ -71,6 +71,8 @@ def write_report(comparisons: Sequence[Comparison], path: Path, command: str) ->
         lstrip_blocks=True,
     )
     environment.filters["number"] = _number
+    environment.filters["ulps"] = ulp_text
+    environment.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
     page = environment.get_template("report.html.j2").render(
         comparisons=comparisons,
         agrees=all(comparison.agrees for comparison in comparisons),
@@ -155,7 +157,7 @@ def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
         "recipe": trace.recipe,
         "objectives": ", ".join(OBJECTIVES[c.objective].title for c in comparisons),
         "data": f"{trace.data['name']}, {trace.data.get('images', '?')} images",
-        "steps": f"{trace.steps} of {settings.batch_size} images",
+        "steps": f"{trace.steps} steps of {settings.batch_size} images",
         "latent dimensions": str(settings.latent_dim),
         "learning rate": f"{settings.learning_rate:g} (Adam)",
         "precision": settings.dtype,

@@ -13,7 +13,7 @@ from comparisons.comparison import Comparison
 from comparisons.localisation import Divergence
 from pyvae.objectives import OBJECTIVES
 
-__all__ = ["print_comparison", "stage_line"]
+__all__ = ["print_comparison", "stage_line", "ulp_text"]
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -56,6 +56,13 @@ def stage_line(comparison: Comparison) -> str:
     )
 
 
+def ulp_text(count: int) -> str:
+    """A number of ULPs; -1 stands for none."""
+    if count < 0:
+        return "–"
+    return f"{count:.0e}" if count > 9999 else str(count)
+
+
 def _table(title: str, caption: str, headers: tuple[str, ...]) -> Table:
     table = Table(
         title=Text(title) if title else None,
@@ -91,7 +98,7 @@ def _agreement_table(comparison: Comparison) -> Table:
             name.replace("_", " "),
             f"{agreement.max_abs:.1e}",
             f"{agreement.max_rel:.1e}",
-            f"{agreement.max_ulp:.0e}" if agreement.max_ulp > 9999 else str(agreement.max_ulp),
+            ulp_text(agreement.max_ulp),
             f"{agreement.required_rtol:.1e}",
             f"{agreement.rule.rtol:.0e}",
             agreement.rule.scale,

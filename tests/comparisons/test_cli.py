@@ -24,7 +24,7 @@ from r_bridge import engines
 SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4")
 RESULTS = {
     "comparison.json", "history.csv", "latent_means.csv", "loss_history.png", "latent_means.png",
-    "samples.png", "traces",
+    "samples.png", "stages.csv", "traces",
 }  # fmt: skip
 
 r_test = pytest.mark.r
