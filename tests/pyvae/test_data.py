@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import threading
@@ -154,7 +155,10 @@ def test_floats_are_left_as_they_are(values, data):
 
 def test_data_describe_themselves(digits):
     about = digits.describe()
-    assert about == {"name": "digits", "images": len(digits), "source": digits.source}
+    checksum = hashlib.sha256(digits.pixels.numpy().tobytes()).hexdigest()
+    assert about == {
+        "name": "digits", "images": len(digits), "source": digits.source, "sha256": checksum,
+    }  # fmt: skip
     assert len(digits) == 1797
 
 

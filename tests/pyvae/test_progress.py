@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from pyvae.progress import RunProgress
@@ -23,7 +24,7 @@ def watch(trained, monkeypatch):
             for step in range(6):
                 if step == stop:
                     raise KeyboardInterrupt
-                progress.observe(Progress(step + 1, 6, step % 3 == 2, trace))
+                progress.observe(Progress(step + 1, 6, step % 3 == 2, trace, torch.zeros(3)))
         return file.getvalue()
 
     return run
