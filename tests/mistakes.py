@@ -7,7 +7,7 @@ is given (`given`), or of what it has built (`built`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +38,6 @@ class Mistake:
         built: Changes what PyTorch's engine has built.
         images: `digits`, `blank` (all pixels zero: every window ties), or `few` (30 images).
         saturated: Start from parameters that give pixels of exactly 0 and 1.
-        unnamed: Which side is wrong cannot be told.
     """
 
     found: tuple[int, str, str]
@@ -49,7 +48,6 @@ class Mistake:
     built: Callable[[PyTorchEngine], object] | None = None
     images: str = "digits"
     saturated: bool = False
-    unnamed: bool = False
 
 
 def remembered(name: str) -> Callable:
@@ -162,7 +160,8 @@ MISTAKES = {
     "conv bias missing": Mistake(
         (1, "forward", "encoder.conv1"), "no bias",
         patch="""right <- conv2d_forward
-        conv2d_forward <- function(x, weight, bias, patches) right(x, weight, 0 * bias, patches)"""),
+        conv2d_forward <- function(x, weight, bias, patches)
+          right(x, weight, 0 * bias, patches)"""),
     "ReLU missing": Mistake(
         (1, "forward", "encoder.relu1"), "no ReLU",
         patch="""relu_forward <- function(x) if (nrow(x) == 32) x else x * (x > 0)
@@ -186,7 +185,8 @@ MISTAKES = {
         patch="dropout <- function(x, keep, p) if (is.null(keep)) x else x * keep"),
     "dropout mask inverted": Mistake(
         (1, "forward", "encoder.dropout1"), "mask inverted",
-        patch="""dropout <- function(x, keep, p) if (is.null(keep)) x else x * (!keep) / (1 - p)"""),
+        patch="""dropout <- function(x, keep, p)
+          if (is.null(keep)) x else x * (!keep) / (1 - p)"""),
     "dropout left out": Mistake(
         (1, "forward", "encoder.dropout2"), "no dropout",
         built=lambda engine: setattr(engine.network.encoder.dropout2, "forward", lambda x, k: x)),
@@ -215,7 +215,7 @@ MISTAKES = {
         }"""),
     # the sample
     "log_var read as a log-standard-deviation": Mistake(
-        (1, "forward", "reparameterise"), r"log-standard-deviation: exp\(log_var\) without the 1/2",
+        (1, "forward", "reparameterise"), "log_var read as a log-standard-deviation",
         patch="""reparameterise_forward <- function(mu, log_var, noise) mu + exp(log_var) * noise
         reparameterise_backward <- function(dz, log_var, noise)
           list(mu = dz, log_var = dz * noise * exp(log_var))
@@ -241,13 +241,8 @@ MISTAKES = {
         (1, "forward", "decoder.conv1"), r"read as \(outputs, inputs\)",
         patch="""as_matrix <- function(weight) {
           d <- dim(weight)[1:2]
-          memory <- as.vector(t(matrix(weight, d[1])))
-          t(matrix(memory, d[1], d[2]))
-        }
-        as_matrix <- function(weight) {
-          d <- dim(weight)[1:2]
-          memory <- as.vector(t(matrix(weight, d[1])))
-          matrix(memory, d[1], d[2])
+          memory <- as.vector(t(matrix(weight, d[1])))  # torch's order: the last index fastest
+          matrix(memory, d[1], d[2])                    # R's: the first
         }"""),
     "GELU in place of ReLU": Mistake(
         (1, "forward", "decoder.relu3"), "GELU", built=replaced("decoder.relu3", nn.GELU())),
@@ -296,8 +291,7 @@ MISTAKES = {
     "decoupled weight decay (AdamW)": Mistake(
         (1, "parameter", "adam.update"), "decoupled weight decay 0.01",
         patch=ADAM.format(update="learning_rate * 0.01 * theta - (learning_rate / c1) * m / "
-                                 "(sqrt(v) / sqrt(c2) + s$epsilon)").replace(
-            "theta - learning_rate * 0.01 * theta -", "theta - learning_rate * 0.01 * theta -")),
+                                 "(sqrt(v) / sqrt(c2) + s$epsilon)")),
     "Adam epsilon inside the square root": Mistake(
         (1, "parameter", "adam.update"), "epsilon inside the square root",
         patch=ADAM.format(update="(learning_rate / c1) * m / sqrt(v / c2 + s$epsilon)")),
@@ -315,10 +309,7 @@ MISTAKES = {
 
 def planted(mistake: Mistake, data: ImageData) -> tuple[Engine, AbstractContextManager]:
     """The engine under test, and R's as a context manager; one of them with the mistake."""
-    if mistake.built is None:
-        python = PyTorchEngine("cpu")
-    else:
-        python = _Built(mistake.built)
+    python = PyTorchEngine("cpu") if mistake.built is None else _Built(mistake.built)
     if mistake.given is not None:
         return python, _Given(mistake.given, data)
     return python, BaseREngine(threads=1, patch=mistake.patch or None)
@@ -369,6 +360,3 @@ def small_data(mistake: Mistake, digits: ImageData) -> ImageData:
         chosen = torch.from_numpy(np.arange(30))
         return replace(digits, name="few", pixels=digits.pixels[chosen])
     return digits
-
-
-_ = nullcontext
