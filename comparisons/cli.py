@@ -123,7 +123,8 @@ def _compare_saved(context: typer.Context, traces: list[Path]) -> list[Compariso
     from comparisons.offline import compare_saved, load_pairs
 
     if len(traces) != 2:
-        raise UserError(f"{len(traces)} trace", "two traces, or none", "see pyvae compare --help")
+        count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
+        raise UserError(count, "two traces, or none", "see pyvae compare --help")
     for name in context.params:
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from comparisons.agreement import probe_rule
 from comparisons.comparison import Comparison, compare_traces
@@ -13,7 +15,7 @@ from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import StageAgreement, compare_probes
 from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
-from pyvae.stages import Probe, quantities
+from pyvae.stages import LOSS_STAGES, Probe, quantities
 from pyvae.trace import Trace
 
 __all__ = ["compare_saved", "load_pairs"]
@@ -114,7 +116,30 @@ def compare_saved(a: Trace, b: Trace) -> Comparison:
         stages += found[0]
         divergence = divergence or found[1]
         previous = (step, probes)
-    return replace(comparison, mode=_mode(a, b), stages=stages, divergence=divergence)
+    note = "" if divergence is not None else _where_to_look(comparison, stages)
+    return replace(comparison, mode=_mode(a, b), stages=stages, divergence=divergence, note=note)
+
+
+def _where_to_look(comparison: Comparison, stages: Sequence[StageAgreement]) -> str:
+    """What to do where two traces disagree and no step that was probed says why."""
+    if comparison.agrees:
+        return ""
+    a, b = comparison.under_test, comparison.reference
+    rule = comparison.quantities["loss"].rule
+    apart = [
+        step
+        for step, pair in enumerate(zip(a.losses, b.losses, strict=False), start=1)
+        if not np.allclose(*pair, rtol=rule.rtol, atol=0)
+    ]
+    agreed = max((stage.step for stage in stages), default=0)
+    first = apart[0] if apart else a.steps
+    after = [step for step in (agreed + 1,) if step < first]
+    steps = f"{after[0]}-{first}" if after else str(first)
+    where = f"the losses part at step {first}" if apart else "the losses agree in every step"
+    return (
+        f"{where}, and what was probed does not say why; to find the stage, write both traces "
+        f"again with --probe {steps}"
+    )
 
 
 def _mode(a: Trace, b: Trace) -> str:
@@ -138,6 +163,9 @@ def _probes(a: Trace, b: Trace) -> Iterator[tuple[int, tuple[Probe, Probe]]]:
                     "all that docs/trace-format.md lists",
                     "write it again",
                 )
+            for name in LOSS_STAGES:  # R has no numbers without a dimension
+                value = probe[f"forward/{name}"]
+                probe[f"forward/{name}"] = value.reshape(()) if value.size == 1 else value
         yield step, probes
 
 

@@ -17,12 +17,14 @@ MOST_AXES = 5
 
 def distance(a: Tensor, b: Tensor) -> float:
     """The largest absolute difference; infinite where there is none to speak of (another number
-    of elements, NaN or infinity on one side only)."""
+    of elements, NaN or an infinity on one side only)."""
     if a.numel() != b.numel():
         return math.inf
     a = a.reshape(b.shape)
-    finite = torch.isfinite(b)
+    finite, infinite = torch.isfinite(b), b.isinf()
     if not torch.equal(torch.isfinite(a), finite) or not torch.equal(a.isnan(), b.isnan()):
+        return math.inf
+    if not torch.equal(a[infinite], b[infinite]):  # +infinity against -infinity
         return math.inf
     return float((a[finite] - b[finite]).abs().max()) if finite.any() else 0.0
 
@@ -63,11 +65,13 @@ def relation(
 def _factor(
     names: tuple[str, str], a: Tensor, b: Tensor, factors: dict[str, float], rtol: float
 ) -> list[str]:
-    squares = [float((x * x).sum()) for x in (a, b)]
-    if not all(squares):
-        zero = names[squares.index(0.0)]
+    largest = [float(x.abs().max()) for x in (a, b)]
+    if not all(largest):
+        zero = names[largest.index(0.0)]
         return [f"{zero} is zero throughout"]
-    factor = float((a * b).sum()) / squares[0]  # b = factor a
+    # b = factor a by least squares, of numbers whose squares neither vanish nor overflow
+    u, v = a / largest[0], b / largest[1]
+    factor = float((u * v).sum()) / float((u * u).sum()) * (largest[1] / largest[0])
     if not same(factor * a, b, rtol):
         return []
     for label, known in factors.items():

@@ -151,6 +151,10 @@ def trace_command(
         Path | None,
         typer.Option(metavar="TRACE", help="Start every step from the state of this trace."),
     ] = None,
+    draws: Annotated[
+        bool,
+        typer.Option("--draws", help="Write what the run is given, too, for another engine."),
+    ] = False,
 ) -> None:
     """Writes what one engine does in a run, to be held against another's by pyvae compare.
 
@@ -183,7 +187,7 @@ def trace_command(
     with open_engine(engine, device="cpu") as computing:
         images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
         probed.check(runs[0].total_steps(len(images)))
-        write_traces(computing, chosen, runs, images, out, probed, follow, console)
+        write_traces(computing, chosen, runs, images, out, probed, follow, console, draws)
     console.print(f"written: {out}", soft_wrap=True)
 
 

@@ -143,6 +143,7 @@ class PyTorchEngine:
         ]
         try:
             yield seen
+            probe.update({key: value for key, value in self.state().items() if key != "step"})
         finally:
             for hook in hooks:
                 hook.remove()
@@ -153,7 +154,6 @@ class PyTorchEngine:
             for name, parameter in self.network.named_parameters():
                 if parameter.grad is not None:
                     probe[f"gradient/{name}"] = _array(parameter.grad).copy()
-            probe.update({key: value for key, value in self.state().items() if key != "step"})
 
     def state(self) -> Probe:
         state = {"step": np.array(0)}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyvae.engine import Engine
     from pyvae.recipes.recipe import Recipe
 
-__all__ = ["LOSSES", "Trace"]
+__all__ = ["LOSSES", "Trace", "write_arrays"]
 
 FORMAT = 2  # 1 had neither `mode` nor `probes`
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
@@ -133,11 +133,11 @@ class Trace:
         }
         write_file(folder / "history.csv", csv_text(self.history()))
         if self.complete:
-            _write_arrays(folder / "parameters.safetensors", self.parameters)
+            write_arrays(folder / "parameters.safetensors", self.parameters)
             latents = dict(self.latent_means)
             if self.samples is not None:
                 latents["samples"] = self.samples
-            _write_arrays(folder / "latents.safetensors", latents)
+            write_arrays(folder / "latents.safetensors", latents)
         write_file(folder / "trace.json", json.dumps(about, indent=2) + "\n")
 
     def save_probe(self, folder: Path, step: int, probe: Probe) -> Path:
@@ -145,7 +145,7 @@ class Trace:
         a batch of 250 in float64 is 0.6 GB."""
         path = _probe_path(folder, step)
         path.parent.mkdir(exist_ok=True)
-        _write_arrays(path, probe)
+        write_arrays(path, probe)
         self.probed.append(step)
         return path
 
@@ -176,14 +176,16 @@ class Trace:
         return state | {"step": np.array(step)}
 
     @staticmethod
-    def remove(folder: Path) -> None:
-        """Removes a saved trace, and the folder if nothing else is in it."""
+    def remove(folder: Path, keep_folder: bool = False) -> None:
+        """Removes a saved trace, and the folder if nothing else is in it and it is not to be
+        kept."""
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        probes = folder / "probes"
-        for path in probes.glob("step-*.safetensors"):
-            path.unlink()
-        for emptied in (probes, folder):
+        parts = [folder / "probes", folder / "draws"]
+        for path in (path for part in parts for path in part.glob("*.safetensors")):
+            if path.stem == "initial" or path.stem.startswith("step-"):
+                path.unlink()
+        for emptied in parts if keep_folder else (*parts, folder):
             if emptied.is_dir() and not any(emptied.iterdir()):
                 emptied.rmdir()
 
@@ -228,7 +230,8 @@ class Trace:
                 trace.parameters = safetensors.numpy.load_file(folder / "parameters.safetensors")
                 latents = safetensors.numpy.load_file(folder / "latents.safetensors")
                 trace.samples = latents.pop("samples", None)
-                trace.latent_means = latents
+                modes = sorted(latents, key=lambda mode: (mode != "training", mode))
+                trace.latent_means = {mode: latents[mode] for mode in modes}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise _unreadable(folder, error) from error
         return trace
@@ -258,6 +261,8 @@ def csv_text(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
 
 
-def _write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
-    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+def write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
+    """Writes arrays by name as safetensors."""
+    # not np.ascontiguousarray: that makes (1,) of a scalar's shape ()
+    contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     write_file(path, safetensors.numpy.save(contiguous))

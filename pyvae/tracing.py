@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from pyvae.data import ImageData
@@ -16,10 +17,10 @@ from pyvae.progress import RunProgress
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe
-from pyvae.trace import Trace
-from pyvae.training import Progress, train
+from pyvae.trace import Trace, write_arrays
+from pyvae.training import Progress, batches, train
 
-__all__ = ["write_traces"]
+__all__ = ["write_draws", "write_traces"]
 
 
 def write_traces(
@@ -31,6 +32,7 @@ def write_traces(
     probed: Container[int],
     follow: Path | None,
     console: Console,
+    with_draws: bool = False,
 ) -> None:
     """Trains and writes one trace for each run: into `out`, or, for several, into a folder of it
     for each objective. What was there of an earlier trace is replaced.
@@ -42,19 +44,21 @@ def write_traces(
         probed: The steps (from 1) whose stages are written too.
         follow: A trace whose state every step starts from; it must have been probed throughout.
         console: Shows the progress.
+        with_draws: Write what the run is given as well, into `draws`.
 
     Raises:
         UserError: If the folder cannot be written, or the trace to follow does not fit.
     """
     folders = [out / settings.objective if len(runs) > 1 else out for settings in runs]
-    leaders = [
-        None if follow is None else _leader(follow, settings, settings.total_steps(len(data)))
-        for settings in runs
-    ]
+    replaced = {out, *folders}  # nothing of it is removed before all is known to fit
+    leaders = []
+    for settings in runs:
+        steps = settings.total_steps(len(data))
+        leader = None if follow is None else _leader(follow, recipe, settings, steps, replaced)
+        leaders.append(leader)
+    for folder in replaced:
+        Trace.remove(output_folder(folder), keep_folder=True)
     for settings, folder, leader in zip(runs, folders, leaders, strict=True):
-        output_folder(folder)
-        Trace.remove(folder)
-        output_folder(folder)
         trace = Trace.of_run(engine, recipe, settings, data)
         trace.mode = "free" if leader is None else "resync"
         title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
@@ -68,6 +72,28 @@ def write_traces(
         finally:
             if trace.steps:
                 trace.save(folder)
+        if with_draws:
+            write_draws(recipe, settings, data, folder / "draws")
+
+
+def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Path) -> None:
+    """Writes all that a run is given, for an engine in another language: `initial.safetensors`
+    (the parameters before the first step) and for each step `step-000001.safetensors` with
+    `input` (B, 784), the noise, and dropout masks as 0 (drop) and 1 (keep).
+
+    Arguments:
+        recipe, settings, data: Of the run.
+        folder: Is made.
+    """
+    output_folder(folder)
+    initial = recipe.initial_parameters(settings.seed, settings.latent_dim)
+    write_arrays(folder / "initial.safetensors", {k: v.numpy() for k, v in initial.items()})
+    for step, x, draws in batches(recipe, settings, data):
+        arrays = {
+            name: draw.astype(np.uint8) if draw.dtype == bool else draw
+            for name, draw in draws.items()
+        }
+        write_arrays(folder / f"step-{step:06d}.safetensors", {"input": x.numpy()} | arrays)
 
 
 class _Writer:
@@ -94,12 +120,21 @@ class _Writer:
         self.then(progress)
 
 
-def _leader(follow: Path, settings: Settings, steps: int) -> Trace:
+def _leader(
+    follow: Path, recipe: Recipe, settings: Settings, steps: int, replaced: Collection[Path]
+) -> Trace:
     """The trace to follow, after checking that it tells the state before every step."""
     folder = follow if (follow / "trace.json").is_file() else follow / settings.objective
     trace = Trace.load(folder)
-    if trace.settings.objective != settings.objective:
-        raise UserError(f"'{folder}' has objective {trace.settings.objective}", settings.objective)
+    if folder.resolve() in {path.resolve() for path in replaced}:
+        raise UserError(f"'{folder}' is the trace to follow", "another folder to write to")
+    for what, found, wanted in (
+        ("recipe", trace.recipe, recipe.name),
+        ("objective", trace.settings.objective, settings.objective),
+        ("latent dim", trace.settings.latent_dim, settings.latent_dim),
+    ):
+        if found != wanted:
+            raise UserError(f"'{folder}' has {what} {found}", str(wanted))
     missing = [step for step in range(1, steps) if step not in trace.probed]
     if missing:
         raise UserError(

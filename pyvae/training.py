@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace
 
-__all__ = ["Progress", "train", "training_steps"]
+__all__ = ["Progress", "batches", "train", "training_steps"]
 
 SAMPLES = 16
 
@@ -97,37 +97,32 @@ def training_steps(
     """
     steps_per_epoch = settings.steps_per_epoch(len(data))
     steps = settings.total_steps(len(data))
-    draws = Draws(settings.seed, settings.dtype)
-    spec = recipe.draws(settings.latent_dim)
     engine.start(recipe, settings, recipe.initial_parameters(settings.seed, settings.latent_dim))
 
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
     try:
-        for step in range(steps):
-            epoch, batch = divmod(step, steps_per_epoch)
-            if batch == 0:
-                order = draws.batch_order(epoch, len(data))
-            chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-            x = data.batch(chosen, settings.torch_dtype)  # (B, 784), pixels in [0, 1]
-            start = None if state is None else state(step + 1)
+        for step, x, drawn in batches(recipe, settings, data):
+            start = None if state is None else state(step)
             if start is not None:
                 engine.restore(start)
-            seen = None if probe is None else probe(step + 1)
+            seen = None if probe is None else probe(step)
             asked = {} if seen is None else {"probe": seen}
-            losses.append(engine.step(x, draws.step(step, settings.batch_size, spec), **asked))
+            losses.append(engine.step(x, drawn, **asked))
 
             newest = losses[-1]
-            epoch_ended = batch + 1 == steps_per_epoch or step + 1 == steps
+            epoch = (step - 1) // steps_per_epoch
+            epoch_ended = step % steps_per_epoch == 0 or step == steps
             if epoch_ended:
                 trace.extend(epoch, losses)
                 losses = []
-            yield Progress(step + 1, steps, epoch_ended, trace, newest)
+            yield Progress(step, steps, epoch_ended, trace, newest)
     finally:
         if losses:  # interrupted: keep what was computed
             trace.extend(epoch, losses)
 
     # The article draws its latent means from the last batch, with dropout still on.
-    masks = draws.step(steps, settings.batch_size, spec)
+    draws = Draws(settings.seed, settings.dtype)
+    masks = draws.step(steps, settings.batch_size, recipe.draws(settings.latent_dim))
     trace.latent_means = {
         "training": engine.latent_means(x, masks),
         "evaluation": engine.latent_means(x, None),
@@ -135,3 +130,20 @@ def training_steps(
     z = draws.normal("samples", 0, (SAMPLES, settings.latent_dim))
     trace.samples = engine.decode(z)
     trace.parameters = engine.parameters()
+
+
+def batches(
+    recipe: Recipe, settings: Settings, data: ImageData
+) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
+    """What a run is given, step by step: the step from 1, images (B, 784) with pixels in [0, 1],
+    and draws. The last incomplete batch of an epoch is dropped."""
+    steps_per_epoch = settings.steps_per_epoch(len(data))
+    draws = Draws(settings.seed, settings.dtype)
+    spec = recipe.draws(settings.latent_dim)
+    for step in range(settings.total_steps(len(data))):
+        epoch, batch = divmod(step, steps_per_epoch)
+        if batch == 0:
+            order = draws.batch_order(epoch, len(data))
+        chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        x = data.batch(chosen, settings.torch_dtype)
+        yield step + 1, x, draws.step(step, settings.batch_size, spec)

@@ -111,6 +111,7 @@ class BaseREngine:
                 session=self.session,
                 x=images[rows],
                 draws={name: draw[rows] for name, draw in flat.items()},
+                first=first == 0,
             )
             for kind, stages in part.items():
                 for name, value in stages.items():

@@ -60,7 +60,8 @@ add_parts <- function(total, part) {
 # A step that is looked into goes part by part, so that R never holds what all images of a batch
 # leave in every stage: session_probe_part() for each session$chunk images, then
 # session_probe_end(). The sums, and so the bits, are session_step()'s.
-session_probe_part <- function(session, x, draws) {
+session_probe_part <- function(session, x, draws, first) {
+  if (first) session$probed <- NULL                                # what a failed step has left
   part <- conv_vae_loss_and_gradients(session$parameters, x, draws, session$objective,
                                       probe = TRUE)
   session$probed <- add_parts(session$probed, part)

@@ -67,7 +67,44 @@ def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tm
     said = capsys.readouterr().out
     assert "verdict: disagree" in said
     assert "parameter: worst at " in said
-    assert json.loads((out / "comparison.json").read_text())["verdict"] == "disagree"
+    assert "first part at step 1, adam.update (parameter of encoder.conv1.weight)" in said
+    assert "looks like: base-r: epsilon = 1e-07 where it is 1e-08" in said
+    assert " in Python, [" in said
+    about = json.loads((out / "comparison.json").read_text())
+    assert about["verdict"] == "disagree"
+    found = about["objectives"]["vae"]["first_divergence"]
+    assert (found["step"], found["stage"], found["wrong"]) == (1, "adam.update", "base-r")
+    assert found["index_r"] == [i + 1 for i in found["index_python"]]
+    stages = pd.read_csv(out / "stages.csv")
+    first = stages[stages["verdict"] == "disagree"].iloc[0]
+    assert first["quantity"] == found["quantity"] == "parameter/encoder.conv1.weight"
+
+
+@r_test
+def test_resynchronised_every_step_is_looked_into_and_a_report_is_written(tmp_path, capsys):
+    out = tmp_path / "a folder's name, ü"
+    arguments = ["--mode", "resync", "--steps", "3", "--report", "--out", str(out)]
+    assert main(["compare", *SMALL, *arguments]) == 0
+    said = capsys.readouterr().out
+    assert said.count("stages of steps 1 to 3: 411 of 411 agree") == 2
+    stages = pd.read_csv(out / "stages.csv")
+    assert stages.groupby(["objective", "step"]).size().tolist() == [137] * 6
+    assert stages["needed"].max() <= 1e-13
+    assert {path.name for path in out.iterdir()} == RESULTS | {"report.html"}
+    assert main(["compare", *SMALL, "--steps", "1", "--probe", "none", "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == RESULTS - {"stages.csv"}
+
+
+@r_test
+def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tmp_path, capsys):
+    patch = """right <- conv_vae_loss_and_gradients
+    conv_vae_loss_and_gradients <- function(p, ...) stop("a port's own error")"""
+    monkeypatch.setattr(engines, "make_r_engine", lambda name: engines.BaseREngine(1, patch))
+    out = tmp_path / "out"
+    assert main(["compare", *SMALL, "--steps", "2", "--out", str(out)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("pyvae: R error: a port's own error; in conv_vae_loss_and_gradients(")
+    assert "the two part first at step 1" in error
 
 
 @r_test
@@ -112,6 +149,9 @@ BAD = {
     "rate": (("--learning-rate", "nan"), "--learning-rate nan"),
     "batch": (("--batch-size", "5000"), "1797 images are fewer than one batch of 5000"),
     "seed": (("--seed", "-1"), "--seed -1"),
+    "mode": (("--mode", "fre"), "unknown mode 'fre'; expected one of free, resync; did you mean"),
+    "probe": (("--probe", "3-1"), "--probe '3-1'; expected steps such as 1 or 1,3-5"),
+    "late probe": (("--probe", "1,9"), "--probe names step 9; expected steps from 1 to 2"),
     "out": (("--out", "file/out"), "output folder 'file/out' cannot be written"),
     "nan": (("--data", "nan.npz"), r"1 NaN among the pixels, the first at \(2, 3, 4\)"),
     "range": (("--data", "range.npz"), "pixels from 0 to 255"),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from comparisons.run import run_comparisons
 from pyvae.engine import PyTorchEngine
@@ -23,18 +24,33 @@ class Stopping(PyTorchEngine):
         super().start(*arguments)
         self.count = 0
 
-    def step(self, x, draws):
+    def step(self, *arguments, **options):
         self.count += 1
         if self.count == 3:
             raise KeyboardInterrupt
-        return super().step(x, draws)
+        return super().step(*arguments, **options)
 
 
-def run(reference, conv, runs, digits, out):
+class Drifting(PyTorchEngine):
+    """An engine whose parameters are off by a little more than rounding after each step."""
+
+    name = "drifting"
+
+    def step(self, *arguments, **options):
+        losses = super().step(*arguments, **options)
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter *= 1 + 5e-12
+        return losses
+
+
+def run(reference, conv, runs, digits, out, **options):
     def unwatched(engine, settings):
         return nullcontext(SimpleNamespace(observe=lambda progress: None))
 
-    return run_comparisons(PyTorchEngine("cpu"), reference, conv, runs, digits, out, unwatched)
+    return run_comparisons(
+        PyTorchEngine("cpu"), reference, conv, runs, digits, out, unwatched, **options
+    )
 
 
 def test_an_interrupted_comparison_keeps_what_was_computed(conv, settings, digits, tmp_path):
@@ -92,3 +108,27 @@ def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_
             lambda *_: nullcontext(SimpleNamespace(observe=print)),
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_difference_that_grows_from_rounding_alone_is_called_that(
+    conv, settings, digits, tmp_path
+):
+    """Free, the two drift apart; no step that both start from the same state is at fault."""
+    (comparison,) = run(Drifting("cpu"), conv, [settings(steps=12)], digits, tmp_path)
+    assert not comparison.agrees
+    assert comparison.divergence is None
+    assert "the difference has grown from rounding" in comparison.note
+    (comparison,) = run(
+        Drifting("cpu"), conv, [settings(steps=12)], digits, tmp_path, mode="resync", probed={1}
+    )
+    assert comparison.agrees
+    assert Trace.load(tmp_path / "traces" / "vae-drifting").mode == "resync"
+
+
+def test_an_interrupted_resynchronised_run_keeps_what_was_computed(
+    conv, settings, digits, tmp_path
+):
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopping("cpu"), conv, [settings(steps=4)], digits, tmp_path, mode="resync")
+    history = pd.read_csv(tmp_path / "interrupted" / "history.csv")
+    assert history.groupby("engine").size().to_dict() == {"pytorch": 3, "stopping": 2}

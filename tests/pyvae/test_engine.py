@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from pyvae.draws import Draws
-from pyvae.engine import PyTorchEngine, choose_device
+from pyvae.engine import PyTorchEngine, choose_device, engine_names, open_engine
 from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
+from pyvae.stages import quantities
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 B = 6
 
 
@@ -86,7 +93,7 @@ def test_parameters_are_a_copy(start, settings, x):
     assert not any(np.array_equal(engine.parameters()[name], kept[name]) for name in kept)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@every_dtype
 def test_all_numbers_have_the_precision_asked_for(start, settings, x, dtype):
     engine, draw = start(settings(dtype=dtype))
     x = x.to(settings(dtype=dtype).torch_dtype)
@@ -120,7 +127,7 @@ def test_means_and_images_have_the_promised_shapes(start, settings, x):
 
 
 @every_objective
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@every_dtype
 def test_divergence_is_the_users_error(start, settings, x, objective, dtype):
     wanted = settings(objective=objective, dtype=dtype, learning_rate=1e30)
     engine, draw = start(wanted)
@@ -166,3 +173,367 @@ def test_absent_cuda_is_the_users_error():
 def test_an_unknown_device_is_told_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'cuda'"):
         choose_device("cuda0")
+
+
+def same(one, two):
+    """Whether two dicts of arrays are the same to the bit."""
+    return one.keys() == two.keys() and all(
+        one[key].dtype == two[key].dtype
+        and one[key].shape == two[key].shape
+        and one[key].tobytes() == two[key].tobytes()
+        for key in one
+    )
+
+
+def copied(arrays):
+    return {key: value.copy() for key, value in arrays.items()}
+
+
+def part(probe, kind):
+    """The entries of one kind, by stage or parameter."""
+    return {
+        key.split("/", 1)[1]: value for key, value in probe.items() if key.startswith(f"{kind}/")
+    }
+
+
+def assert_close(found, expected, what):
+    """Equal up to 1e-12 of the largest magnitude."""
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape, what
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * scale, err_msg=what)
+
+
+@every_objective
+@every_dtype
+def test_being_looked_into_changes_no_bit_of_a_step(start, settings, x, objective, dtype):
+    wanted = settings(objective=objective, dtype=dtype)
+    x = x.to(wanted.torch_dtype)
+    plain, draw = start(wanted)
+    probed, _ = start(wanted)
+    for step in range(3):
+        losses = plain.step(x, draw(step))
+        assert torch.equal(probed.step(x, draw(step), {} if step != 1 else None), losses)
+        assert same(probed.state(), plain.state())
+    assert same(probed.parameters(), plain.parameters())
+    assert not x.requires_grad
+
+
+@every_objective
+@every_dtype
+def test_a_probe_holds_what_the_stages_promise(start, conv, settings, x, objective, dtype):
+    wanted = settings(objective=objective, dtype=dtype)
+    engine, draw = start(wanted)
+    probe = {}
+    losses = engine.step(x.to(wanted.torch_dtype), draw(0), probe)
+    promised = quantities(conv.stages, conv.parameter_names(wanted.latent_dim))
+    assert probe.keys() == {quantity.key for quantity in promised}
+    assert {str(value.dtype) for value in probe.values()} == {dtype}
+    for name, loss in zip(("total", "reconstruction", "regulariser"), losses, strict=True):
+        assert probe[f"forward/{name}"].shape == ()
+        assert probe[f"forward/{name}"] == loss.item()
+
+
+def functional(p, x, draws, objective):
+    """What every stage returns, by torch.nn.functional and elementary operations."""
+
+    def dropped(h, name, rate):
+        return torch.where(torch.from_numpy(draws[name]), h / (1 - rate), 0)
+
+    def dense(name, h):
+        return h @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def transposed(name, h):  # 1x1 on 1x1: a matrix (in, out)
+        weight = p[f"{name}.weight"][:, :, 0, 0]
+        return (h[:, :, 0, 0] @ weight + p[f"{name}.bias"])[:, :, None, None]
+
+    s = {"input": x.clone().requires_grad_()}
+    h = s["encoder.conv1"] = F.conv2d(
+        s["input"].reshape(-1, 1, 28, 28), p["encoder.conv1.weight"], p["encoder.conv1.bias"]
+    )
+    h = s["encoder.relu1"] = h * (h > 0)
+    h = s["encoder.conv2"] = F.conv2d(h, p["encoder.conv2.weight"], p["encoder.conv2.bias"])
+    h = s["encoder.relu2"] = h * (h > 0)
+    h = s["encoder.pool"] = F.max_pool2d(h, 2)
+    h = s["encoder.dropout1"] = dropped(h, "dropout1", 0.25)
+    h = s["encoder.flatten"] = h.reshape(len(x), -1)
+    h = s["encoder.fc1"] = dense("encoder.fc1", h)
+    h = s["encoder.relu3"] = h * (h > 0)
+    h = s["encoder.dropout2"] = dropped(h, "dropout2", 0.5)
+    mu = s["encoder.fc2"] = dense("encoder.fc2", h)
+    log_var = s["encoder.fc3"] = dense("encoder.fc3", h)
+    noise = torch.from_numpy(draws["noise"])
+    h = s["reparameterise"] = mu + torch.sqrt(torch.exp(log_var)) * noise
+    h = s["decoder.fc1"] = dense("decoder.fc1", h)
+    h = s["decoder.relu1"] = h * (h > 0)
+    h = s["decoder.fc2"] = dense("decoder.fc2", h)
+    h = s["decoder.relu2"] = h * (h > 0)
+    h = s["decoder.conv1"] = transposed("decoder.conv1", h[:, :, None, None])
+    h = s["decoder.relu3"] = h * (h > 0)
+    h = s["decoder.conv2"] = transposed("decoder.conv2", h)
+    h = s["decoder.sigmoid"] = 1 / (1 + torch.exp(-h[:, :, 0, 0]))
+    s["total"], s["reconstruction"], s["regulariser"] = losses_by_hand(x, h, mu, log_var, objective)
+    return s
+
+
+@every_objective
+def test_a_probe_is_what_functional_and_autograd_give(start, settings, x, objective):
+    engine, draw = start(settings(objective=objective))
+    engine.step(x, draw(0))
+    before = {
+        name: torch.from_numpy(value).requires_grad_()
+        for name, value in engine.parameters().items()
+    }
+    probe = {}
+    engine.step(x, draw(1), probe)
+
+    stages = functional(before, x, draw(1), objective)
+    forward = part(probe, "forward")
+    assert forward.keys() == stages.keys()
+    for name, value in stages.items():
+        assert_close(forward[name], value.detach(), name)
+
+    wanted = {k: v for k, v in stages.items() if v.shape != ()} | before
+    gradients = torch.autograd.grad(stages["total"], list(wanted.values()))
+    found = part(probe, "gradient")
+    assert found.keys() == wanted.keys()
+    for name, value in zip(wanted, gradients, strict=True):
+        assert np.abs(found[name]).max() > 0
+        assert_close(found[name], value, name)
+
+
+@every_objective
+def test_a_probe_tells_where_a_step_started_where_it_ended_and_adams_moments(
+    start, settings, x, objective
+):
+    engine, draw = start(settings(objective=objective, learning_rate=3e-3))
+    m = v = dict.fromkeys(engine.parameters(), 0.0)
+    for step in range(1, 4):
+        before = engine.parameters()
+        probe = {}
+        engine.step(x, draw(step), probe)
+        assert same(part(probe, "start"), before)
+        assert same(part(probe, "parameter"), engine.parameters())
+        gradient = part(probe, "gradient")
+        m = {name: 0.9 * m[name] + 0.1 * gradient[name] for name in m}
+        v = {name: 0.999 * v[name] + 0.001 * gradient[name] ** 2 for name in v}
+        for name in before:
+            assert_close(part(probe, "moment1")[name], m[name], name)
+            assert_close(part(probe, "moment2")[name], v[name], name)
+            m_hat, v_hat = m[name] / (1 - 0.9**step), v[name] / (1 - 0.999**step)
+            expected = before[name] - 3e-3 * m_hat / (np.sqrt(v_hat) + 1e-8)
+            np.testing.assert_allclose(
+                probe[f"parameter/{name}"], expected, rtol=0, atol=1e-9, err_msg=name
+            )
+
+
+def test_later_steps_leave_a_probe_alone(start, settings, x):
+    engine, draw = start(settings())
+    engine.step(x, draw(0))  # Adam's moments are there, to be changed in place
+    probe = {}
+    engine.step(x, draw(1), probe)
+    kept = copied(probe)
+    engine.step(x, draw(2))
+    later = {}
+    engine.step(x, draw(3), later)
+    assert same(probe, kept)
+    assert not any(np.array_equal(later[key], kept[key]) for key in kept if "input" not in key)
+    engine.restore(engine.state())
+    engine.step(x, draw(4))
+    assert same(probe, kept)
+
+
+def hooks(engine):
+    return [
+        name
+        for name, module in engine.network.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    ]
+
+
+def test_looking_leaves_no_hook_behind(start, settings, x):
+    engine, draw = start(settings())
+    engine.step(x, draw(0), {})
+    assert hooks(engine) == []
+    engine.network.encoder.fc1 = nn.Linear(10, 128).double()
+    with pytest.raises(RuntimeError):
+        engine.step(x, draw(1), {})
+    assert hooks(engine) == []
+
+
+def test_a_step_that_fails_leaves_the_stages_before_in_the_probe(start, conv, settings, x):
+    engine, draw = start(settings())
+    whole, _ = start(settings())
+    for one in (engine, whole):
+        one.step(x, draw(0))  # gradients and moments of an earlier step are there
+    expected, probe = {}, {}
+    whole.step(x, draw(1), expected)
+    engine.network.encoder.fc1 = nn.Linear(10, 128).double()
+    with pytest.raises(RuntimeError, match="shapes"):
+        engine.step(x, draw(1), probe)
+    names = [stage.name for stage in conv.stages]
+    before = names[: names.index("encoder.fc1")]
+    assert before[-1] == "encoder.flatten"
+    assert list(part(probe, "forward")) == before
+    for name in before:
+        assert np.array_equal(probe[f"forward/{name}"], expected[f"forward/{name}"])
+    # nothing that this step did not compute
+    assert {key.split("/")[0] for key in probe} == {"start", "forward"}
+
+
+def test_a_step_that_diverges_leaves_the_pixels_in_the_probe(start, settings, x):
+    engine, draw = start(settings(learning_rate=1e30))
+    probes = []
+
+    def run():
+        for step in range(5):
+            probes.append({})
+            engine.step(x, draw(step), probes[-1])
+
+    with pytest.raises(UserError, match="diverged"):
+        run()
+    *_, before, last = probes
+    assert np.isfinite(before["forward/total"])
+    assert np.isnan(last["forward/decoder.sigmoid"]).any()
+    assert "forward/total" not in last
+    assert part(last, "gradient") == part(last, "parameter") == {}
+    assert same(part(last, "start"), engine.parameters())
+    assert hooks(engine) == []
+
+
+@every_objective
+@every_dtype
+def test_a_run_goes_on_from_a_state_to_the_bit(start, conv, settings, x, objective, dtype):
+    wanted = settings(objective=objective, dtype=dtype)
+    x = x.to(wanted.torch_dtype)
+    whole, draw = start(wanted)
+    stopped, _ = start(wanted)
+    for step in range(2):
+        whole.step(x, draw(step))
+        stopped.step(x, draw(step))
+    state = stopped.state()
+    assert state["step"] == 2
+    kept = copied(state)
+
+    fresh = PyTorchEngine("cpu")
+    fresh.start(conv, wanted, conv.initial_parameters(99, wanted.latent_dim))
+    fresh.restore(state)
+    assert same(fresh.state(), state)
+    for step in (2, 3):
+        assert torch.equal(fresh.step(x, draw(step)), whole.step(x, draw(step)))
+    assert same(fresh.state(), whole.state())
+    assert fresh.state()["step"] == 4
+    stopped.step(x, draw(2))
+    assert same(state, kept)  # a copy, in both directions
+
+
+def test_going_back_and_forth_is_exact(start, settings, x):
+    """Restoring into an engine that is further on undoes everything."""
+    engine, draw = start(settings())
+    engine.step(x, draw(0))
+    state = engine.state()
+    once = [engine.step(x, draw(step)) for step in (1, 2)]
+    engine.restore(state)
+    again = [engine.step(x, draw(step)) for step in (1, 2)]
+    assert torch.equal(torch.stack(once), torch.stack(again))
+
+
+def test_the_state_before_the_first_step_is_the_start(start, conv, settings, x):
+    wanted = settings()
+    engine, draw = start(wanted)
+    state = engine.state()
+    assert state["step"].shape == ()
+    assert state["step"] == 0
+    assert same(part(state, "parameter"), engine.parameters())
+    for kind in ("moment1", "moment2"):
+        moments = part(state, kind)
+        assert list(moments) == conv.parameter_names(wanted.latent_dim)
+        assert not any(moment.any() for moment in moments.values())
+
+    fresh = PyTorchEngine("cpu")
+    fresh.start(conv, wanted, conv.initial_parameters(99, wanted.latent_dim))
+    fresh.restore(state)
+    assert torch.equal(fresh.step(x, draw(0)), engine.step(x, draw(0)))
+    assert same(fresh.state(), engine.state())
+
+
+def test_a_state_is_the_end_of_a_probe(start, settings, x):
+    engine, draw = start(settings())
+    probe = {}
+    for step in range(2):
+        engine.step(x, draw(step), probe)
+    state = engine.state()
+    assert state.pop("step") == 2
+    assert same(state, {key: probe[key] for key in state})
+
+
+@pytest.fixture
+def entries(monkeypatch):
+    """Replaces the engines that packages add; each is a class."""
+
+    def add(**classes):
+        def entry_points(group, name=None):
+            assert group == "pyvae.engines"
+            return [
+                SimpleNamespace(name=key, load=lambda kind=kind: kind)
+                for key, kind in classes.items()
+                if name in (None, key)
+            ]
+
+        monkeypatch.setattr("pyvae.engine.metadata", SimpleNamespace(entry_points=entry_points))
+
+    return add
+
+
+def test_the_installed_engines_are_pytorch_and_base_r():
+    assert engine_names()[0] == "pytorch"
+    assert "base-r" in engine_names()
+
+
+def test_engines_of_other_packages_are_listed_after_pytorch(entries):
+    entries(zeta=object, alpha=object)
+    assert engine_names() == ["pytorch", "alpha", "zeta"]
+
+
+def test_an_unknown_engine_is_told_the_nearest_name():
+    expected = f"unknown engine 'pytroch'; expected one of {', '.join(engine_names())}"
+    with (
+        pytest.raises(UserError, match=re.escape(expected) + ".*did you mean 'pytorch'"),
+        open_engine("pytroch"),
+    ):
+        pass
+
+
+def test_pytorch_opens_on_the_device_asked_for():
+    with open_engine("pytorch", device="cpu") as engine:
+        assert (engine.name, engine.device.type) == ("pytorch", "cpu")
+    with (
+        pytest.raises(UserError, match="unknown device 'abacus'"),
+        open_engine("pytorch", "abacus"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, RuntimeError])
+def test_an_opened_engine_is_closed_whatever_happens(entries, error):
+    class Closing:
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    entries(other=Closing)
+    if error is None:
+        with open_engine("other") as engine:
+            assert engine.closed == 0
+    else:
+        with pytest.raises(error), open_engine("other") as engine:
+            raise error
+    assert isinstance(engine, Closing)
+    assert engine.closed == 1
+
+
+def test_an_engine_without_close_opens_too(entries):
+    entries(plain=SimpleNamespace)
+    with open_engine("plain") as engine:
+        assert isinstance(engine, SimpleNamespace)

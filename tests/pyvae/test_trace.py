@@ -225,3 +225,214 @@ def test_a_history_that_lost_steps_is_the_users_error(saved, lines):
 def test_a_folder_without_a_trace_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="holds no trace"):
         Trace.load(tmp_path)
+
+
+FINITE_OR_NOT = st.floats(allow_nan=True, width=32)
+shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+probes = st.dictionaries(
+    st.sampled_from(["forward/input", "forward/total", "gradient/a.b.weight", "moment1/ä"]),
+    st.sampled_from([np.float32, np.float64]).flatmap(
+        lambda dtype: hnp.arrays(dtype, shapes, elements=FINITE_OR_NOT)
+    ),
+)
+
+
+def to_the_bit(one, two):
+    return one.keys() == two.keys() and all(
+        one[key].dtype == two[key].dtype
+        and one[key].shape == two[key].shape
+        and one[key].tobytes() == two[key].tobytes()
+        for key in one
+    )
+
+
+def save_probed(folder, seen):
+    """A trace with probes of some steps, saved and loaded again."""
+    trace = make_trace(np.ones((5, 3)))
+    for step, probe in seen.items():
+        trace.save_probe(folder, step, probe)
+    trace.save(folder)
+    return Trace.load(folder)
+
+
+@pytest.fixture
+def probed(tmp_path):
+    """A trace on disk whose steps 2 and 4 were probed."""
+    seen = {
+        step: {
+            f"{kind}/encoder.fc1.bias": np.full(3, step + k / 7)
+            for k, kind in enumerate(("start", "gradient", "moment1", "moment2", "parameter"))
+        }
+        | {"forward/total": np.array(0.1 * step)}
+        for step in (2, 4)
+    }
+    return save_probed(tmp_path, seen), seen
+
+
+@modest
+@given(probes, st.integers(1, 2_000_000))
+def test_probes_survive_saving_to_the_bit(probe, step):
+    with tempfile.TemporaryDirectory() as folder:
+        kept = {key: value.copy() for key, value in probe.items()}
+        loaded = save_probed(Path(folder), {step: probe})
+        assert loaded.probed == [step]
+        assert to_the_bit(loaded.probe(step), kept)
+
+
+def test_probes_that_are_not_contiguous_survive_saving(tmp_path):
+    array = np.random.default_rng(1).normal(size=(4, 3, 5))
+    probe = {
+        "transposed": array.transpose(2, 0, 1),
+        "column-major": np.asfortranarray(array),
+        "every second": array[::2, :, ::-1],
+        "repeated": np.broadcast_to(array[0], (2, 3, 5)),
+        "one number": np.array(0.1),
+        "one float32": np.float32([0.1]).reshape(()),
+    }
+    loaded = save_probed(tmp_path, {1: probe}).probe(1)
+    assert to_the_bit(loaded, probe)
+    assert loaded["one number"].shape == ()
+
+
+def test_steps_that_were_probed_and_the_mode_survive_saving(tmp_path):
+    trace = make_trace(np.ones((5, 3)))
+    assert trace.mode == "free"
+    trace.mode = "resync"
+    for step in (1, 3, 5):
+        trace.save_probe(tmp_path, step, {"forward/total": np.array(1.0)})
+    trace.save(tmp_path)
+    loaded = Trace.load(tmp_path)
+    assert (loaded.mode, loaded.probed, loaded.folder) == ("resync", [1, 3, 5], tmp_path)
+    assert {path.name for path in (tmp_path / "probes").iterdir()} == {
+        "step-000001.safetensors",
+        "step-000003.safetensors",
+        "step-000005.safetensors",
+    }
+
+
+def test_each_step_has_a_probe_of_its_own(probed):
+    trace, seen = probed
+    for step in (4, 2):
+        assert to_the_bit(trace.probe(step), seen[step])
+
+
+def test_the_state_after_a_step_is_what_the_next_one_starts_from(probed):
+    trace, seen = probed
+    for step in (2, 4):
+        state = trace.state_after(step)
+        kinds = ("parameter", "moment1", "moment2")
+        assert state.keys() == {"step", *(f"{kind}/encoder.fc1.bias" for kind in kinds)}
+        assert state["step"].shape == ()
+        assert state["step"] == step
+        for key in state.keys() - {"step"}:
+            assert state[key].tobytes() == seen[step][key].tobytes()
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 5, 99])
+@pytest.mark.parametrize("ask", [Trace.probe, Trace.state_after])
+def test_a_step_that_was_not_probed_is_the_users_error(probed, ask, step):
+    with pytest.raises(UserError, match=f"step {step} of the trace was not probed"):
+        ask(probed[0], step)
+
+
+def test_a_trace_that_is_not_on_disk_has_no_probes(tmp_path):
+    trace = make_trace(np.ones((5, 3)))
+    trace.save_probe(tmp_path, 1, {"forward/total": np.array(1.0)})
+    with pytest.raises(UserError, match="step 1 of the trace was not probed"):
+        trace.probe(1)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        cut,
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"\xff" * 100),
+        lambda path: path.write_text("no numbers here"),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+    ids=["cut short", "absent", "empty", "other bytes", "text", "a folder"],
+)
+@pytest.mark.parametrize("ask", [Trace.probe, Trace.state_after])
+def test_a_spoiled_probe_is_the_users_error(probed, tmp_path, spoil, ask):
+    trace, seen = probed
+    spoil(tmp_path / "probes" / "step-000002.safetensors")
+    with pytest.raises(UserError, match=r"step-000002.*cannot be read"):
+        ask(trace, 2)
+    assert to_the_bit(trace.probe(4), seen[4])
+
+
+def rewrite(folder, change):
+    path = folder / "trace.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize("version", [3, 4, 1000])
+def test_a_newer_format_is_refused_by_name(saved, version):
+    rewrite(saved, lambda about: about | {"format": version})
+    with pytest.raises(UserError, match=rf"has format {version};.*format 1 to 2;.*newer pyvae"):
+        Trace.load(saved)
+
+
+@pytest.mark.parametrize("version", ["2", 2.0, None, [2], {}])
+def test_a_format_that_is_no_number_is_the_users_error(saved, version):
+    rewrite(saved, lambda about: about | {"format": version})
+    with pytest.raises(UserError, match="format"):
+        Trace.load(saved)
+
+
+def test_a_trace_without_a_format_is_the_users_error(saved):
+    rewrite(saved, lambda about: {k: v for k, v in about.items() if k != "format"})
+    with pytest.raises(UserError, match="no 'format'"):
+        Trace.load(saved)
+
+
+def test_a_trace_of_format_1_has_no_probes_and_went_its_own_way(saved):
+    new = ("mode", "probes")
+    rewrite(saved, lambda about: {k: v for k, v in about.items() if k not in new} | {"format": 1})
+    trace = Trace.load(saved)
+    assert (trace.mode, trace.probed, trace.steps, trace.complete) == ("free", [], 4, True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mode": "frei"}, {"mode": 3}, {"probes": None}, {"probes": ["one"]}, {"probes": 1}],
+    ids=str,
+)
+def test_a_mode_or_probes_that_are_none_are_the_users_error(saved, wrong):
+    rewrite(saved, lambda about: about | wrong)
+    with pytest.raises(UserError):
+        Trace.load(saved)
+
+
+def test_removing_a_trace_removes_its_probes_and_its_folder(tmp_path):
+    folder = tmp_path / "trace"
+    folder.mkdir()
+    save_probed(folder, {1: {"a": np.ones(2)}, 2: {"a": np.ones(2)}})
+    Trace.remove(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_to_be_kept_is_emptied(tmp_path):
+    save_probed(tmp_path, {1: {"a": np.ones(2)}})
+    Trace.remove(tmp_path, keep_folder=True)
+    assert tmp_path.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removing_a_trace_leaves_the_users_own_files(tmp_path):
+    save_probed(tmp_path, {1: {"a": np.ones(2)}})
+    mine = ["notes.txt", "probes/notes.txt", "probes/other.safetensors", "sub/trace.json"]
+    for name in mine:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    Trace.remove(tmp_path)
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == set(mine)
+    assert all((tmp_path / name).read_text() == name for name in mine)
+
+
+def test_removing_what_is_not_there_does_nothing(tmp_path):
+    Trace.remove(tmp_path / "absent")
+    assert list(tmp_path.iterdir()) == []

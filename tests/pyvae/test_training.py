@@ -10,7 +10,7 @@ from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
-from pyvae.training import train
+from pyvae.training import batches, train, training_steps
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
 
@@ -212,3 +212,151 @@ def test_latent_means_are_the_encoders_on_the_last_batch(conv, digits, trained, 
     np.testing.assert_allclose(trace.latent_means["evaluation"], evaluation, atol=1e-14)
     np.testing.assert_allclose(trace.latent_means["training"], training, atol=1e-14)
     assert np.abs(evaluation - training).max() > 1e-6
+
+
+class ProbedEngine(RecordingEngine):
+    """Writes down the order in which it is asked for what."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+
+    def restore(self, state):
+        self.log.append(("restored", state))
+
+    def step(self, x, draws, probe=None):
+        self.log.append(("stepped", probe))
+        if probe is not None:
+            probe["step"] = len(self.batches) + 1
+        return super().step(x, draws)
+
+
+@pytest.fixture
+def step_by_step(conv, settings, few):
+    """The training loop of 23 images in batches of 5, and the trace that it fills."""
+
+    def make(engine, probe=None, state=None, **changes):
+        wanted = settings(batch_size=5, **{"epochs": 3, "steps": None} | changes)
+        trace = Trace.of_run(engine, conv, wanted, few)
+        steps = training_steps(engine, conv, wanted, few, trace, probe=probe, state=state)
+        return steps, trace
+
+    return make
+
+
+@pytest.mark.parametrize("steps", [1, 4, 6, None])
+def test_there_is_one_progress_for_each_step_with_its_losses(step_by_step, steps):
+    running, trace = step_by_step(RecordingEngine(), steps=steps)
+    seen = list(running)
+    total = steps or 12
+    assert [now.step for now in seen] == list(range(1, total + 1))
+    assert {now.steps for now in seen} == {total}
+    assert all(now.trace is trace for now in seen)
+    assert np.array_equal(torch.stack([now.losses for now in seen]).double(), trace.losses)
+    assert trace.complete
+
+
+def test_nothing_is_computed_ahead_of_who_asks(step_by_step):
+    engine = RecordingEngine()
+    running, _ = step_by_step(engine)
+    for step in range(1, 7):
+        next(running)
+        assert len(engine.batches) == step
+    running.close()
+
+
+def test_before_every_step_it_is_asked_where_to_start_and_whether_to_look(step_by_step):
+    engine = ProbedEngine()
+    states = {step: {"step": np.array(step - 1)} for step in (2, 3, 5)}
+    probes = {step: {} for step in (1, 3, 6)}
+
+    def state(step):
+        engine.log.append(("asked for the state of", step))
+        return states.get(step)
+
+    def probe(step):
+        engine.log.append(("asked for the probe of", step))
+        return probes.get(step)
+
+    running, _ = step_by_step(engine, probe, state, steps=6)
+    for now in running:
+        step = now.step
+        log, engine.log = engine.log, []
+        assert log[-1] == ("stepped", probes.get(step))
+        assert log[-1][1] is probes.get(step)
+        questions = {("asked for the state of", step), ("asked for the probe of", step)}
+        assert {entry for entry in log[:-1] if entry[0].startswith("asked")} == questions
+        restored = [entry[1] for entry in log if entry[0] == "restored"]
+        assert restored == ([states[step]] if step in states else [])
+        assert len(log) == 3 + len(restored)
+    assert engine.log == []  # latent means and samples are no step
+    assert probes == {step: {"step": step} for step in (1, 3, 6)}
+
+
+def test_an_engine_that_is_not_looked_into_need_not_know_probes(step_by_step):
+    running, trace = step_by_step(RecordingEngine(), probe=lambda step: None, steps=3)
+    assert len(list(running)) == trace.steps == 3
+
+
+def test_batches_are_what_the_engine_is_given(record, conv, few):
+    engine, wanted, _ = record(steps=6)
+    given = list(batches(conv, wanted, few))
+    assert [step for step, _, _ in given] == [1, 2, 3, 4, 5, 6]
+    for (_, x, drawn), seen, draws in zip(given, engine.batches, engine.draws, strict=True):
+        assert torch.equal(x, seen)
+        assert same(drawn, draws)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 8])
+def test_closing_the_loop_early_keeps_what_was_computed(step_by_step, stop):
+    engine = RecordingEngine()
+    running, trace = step_by_step(engine)
+    for _ in range(stop):
+        next(running)
+    running.close()
+    assert trace.losses.tolist() == [[3.0 * k, 2.0 * k, k] for k in range(1, stop + 1)]
+    assert trace.epochs.tolist() == [1 + k // 4 for k in range(stop)]
+    assert not trace.complete
+    assert len(engine.batches) == stop
+
+
+@every_objective
+def test_a_run_that_is_looked_into_is_the_same_to_the_bit(conv, digits, trained, objective):
+    plain = trained[objective]
+    probes = {1: {}, 3: {}}
+    probed = train(PyTorchEngine("cpu"), conv, plain.settings, digits, probe=probes.get)
+    assert np.array_equal(probed.losses, plain.losses)
+    assert same(probed.parameters, plain.parameters)
+    assert same(probed.latent_means, plain.latent_means)
+    assert np.array_equal(probed.samples, plain.samples)
+    for step, probe in probes.items():
+        names = ("total", "reconstruction", "regulariser")
+        assert [probe[f"forward/{name}"] for name in names] == plain.losses[step - 1].tolist()
+    for name, value in plain.parameters.items():
+        assert np.array_equal(probes[3][f"parameter/{name}"], value)
+
+
+def test_a_run_from_its_own_states_is_the_same_to_the_bit(conv, digits, trained):
+    plain = trained["vae"]
+    engine = PyTorchEngine("cpu")
+    again = train(
+        engine, conv, plain.settings, digits, state=lambda s: engine.state() if s > 1 else None
+    )
+    assert np.array_equal(again.losses, plain.losses)
+    assert same(again.parameters, plain.parameters)
+
+
+def test_a_step_starts_from_the_state_that_is_told(conv, settings, digits):
+    """From the initial state every time: each step is as good as a first one on its batch."""
+    engine = PyTorchEngine("cpu")
+    wanted = settings(steps=3)
+    engine.start(conv, wanted, conv.initial_parameters(wanted.seed, wanted.latent_dim))
+    initial = engine.state()
+    probes = {step: {} for step in (1, 2, 3)}
+    train(PyTorchEngine("cpu"), conv, wanted, digits, probe=probes.get, state=lambda step: initial)
+    for probe in probes.values():
+        for name in conv.parameter_names(wanted.latent_dim):
+            assert np.array_equal(probe[f"start/{name}"], initial[f"parameter/{name}"])
+            gradient = probe[f"gradient/{name}"]
+            np.testing.assert_allclose(probe[f"moment1/{name}"], 0.1 * gradient, rtol=1e-12)
+    assert probes[1]["forward/total"] != probes[2]["forward/total"]

@@ -1,0 +1,129 @@
+"""Two engines side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from comparisons.lockstep import locate, lockstep, look
+from pyvae.engine import PyTorchEngine
+from pyvae.training import train
+
+
+class Late(PyTorchEngine):
+    """PyTorch with a mistake from one step on: a learning rate that is off by 1 %."""
+
+    name = "late"
+
+    def __init__(self, step: int) -> None:
+        super().__init__("cpu")
+        self.wrong_from = step
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.steps = 0
+
+    def step(self, *arguments, **options):
+        self.steps += 1
+        if self.steps == self.wrong_from:
+            self.optimizer.param_groups[0]["lr"] *= 1.01
+        return super().step(*arguments, **options)
+
+
+class Failing(PyTorchEngine):
+    """PyTorch with a layer of the wrong size."""
+
+    name = "failing"
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.network.encoder.conv2.stride = (2, 2)
+
+
+def engine(name="other"):
+    made = PyTorchEngine("cpu")
+    made.name = name
+    return made
+
+
+@pytest.mark.parametrize("resync", [True, False])
+def test_both_go_through_the_run_that_each_would_go_through_alone(conv, settings, digits, resync):
+    run = settings(steps=4)
+    alone = train(engine(), conv, run, digits)
+    pairs = list(lockstep(engine("a"), engine("b"), conv, run, digits, resync=resync))
+    assert [pair.step for pair in pairs] == [1, 2, 3, 4]
+    for side in (0, 1):
+        losses = np.array([pair.progress[side].losses.numpy() for pair in pairs])
+        assert np.array_equal(losses, alone.losses)
+        trace = pairs[-1].progress[side].trace
+        assert np.array_equal(trace.samples, alone.samples)
+        assert np.array_equal(trace.latent_means["training"], alone.latent_means["training"])
+
+
+def test_only_the_steps_asked_for_are_probed(conv, settings, digits):
+    pairs = lockstep(
+        engine("a"), engine("b"), conv, settings(steps=4), digits, resync=False, probed={2, 4}
+    )
+    assert [pair.probes is not None for pair in pairs] == [False, True, False, True]
+
+
+def test_resynchronised_a_mistake_does_not_smear_over_later_steps(conv, settings, digits):
+    """The first step's mistake in the parameters is gone in the second step's start."""
+    run = settings(steps=3)
+    for resync in (True, False):
+        last = None
+        for pair in lockstep(engine(), Late(1), conv, run, digits, resync=resync, probed={1, 2, 3}):
+            last = pair.probes
+        assert last is not None
+        a, b = last
+        same = np.array_equal(a["start/encoder.fc1.weight"], b["start/encoder.fc1.weight"])
+        assert same == resync
+        assert not np.array_equal(
+            a["parameter/encoder.fc1.weight"], b["parameter/encoder.fc1.weight"]
+        )
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_the_first_step_that_parts_is_named(conv, settings, digits, step):
+    stages, found = locate(engine(), Late(step), conv, settings(steps=5), digits)
+    assert found is not None
+    assert (found.step, found.passing, found.stage) == (step, "parameter", "adam.update")
+    assert found.wrong == "late"
+    assert found.words == ("late: learning rate 0.00101 where it is 0.001",)
+    assert {agreement.step for agreement in stages} == {step}
+
+
+def test_where_every_step_agrees_nothing_is_named(conv, settings, digits):
+    assert locate(engine("a"), engine("b"), conv, settings(steps=3), digits) == ([], None)
+
+
+def test_an_engine_that_fails_is_placed_by_what_it_saw_until_then(conv, settings, digits):
+    _, found = locate(engine(), Failing("cpu"), conv, settings(), digits)
+    assert found is not None
+    assert (found.step, found.stage, found.wrong) == (1, "encoder.conv2", "failing")
+    assert "failing: stride 2 where it is 1" in found.words
+
+
+def test_looking_raises_the_failure_of_an_engine(conv, settings, digits):
+    with pytest.raises(RuntimeError, match="must match the size of tensor"):
+        list(look(engine(), Failing("cpu"), conv, settings(), digits, last=1, resync=False,
+                  probed={1}))  # fmt: skip
+
+
+def test_looking_stops_at_the_last_step_asked_for(conv, settings, digits):
+    looks = list(
+        look(engine("a"), engine("b"), conv, settings(steps=4), digits, last=2, resync=False,
+             probed={1, 2})
+    )  # fmt: skip
+    assert [seen.progress.step for seen in looks] == [1, 2]
+    assert all(agreement.agrees for seen in looks for agreement in seen.agreements)
+
+
+def test_resynchronised_a_step_that_is_not_probed_is_compared_by_its_ends(conv, settings, digits):
+    looks = list(
+        look(engine(), Late(2), conv, settings(steps=2), digits, last=2, resync=True, probed=())
+    )
+    apart = [[a.quantity.key for a in seen.agreements if not a.agrees] for seen in looks]
+    assert apart[0] == []
+    assert apart[1]
+    assert all(key.startswith("parameter/") for key in apart[1])
