@@ -72,34 +72,34 @@ def _draw_overlaid(axes: Axes, comparisons: Sequence[Comparison]) -> None:
 
 
 def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) -> None:
-    for comparison in comparisons:
-        _draw_relative_difference(axes, comparison)
+    rtol = comparisons[0].quantities["loss"].rule.rtol
+    steps = max(comparison.under_test.steps for comparison in comparisons)
+    largest = max(_draw_relative_difference(axes, comparison) for comparison in comparisons)
+    axes.axhline(rtol, color="gray", linestyle=":")
+    axes.text(steps, rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
+    axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
+    axes.text(1, BITWISE_EQUAL, "every bit equal", va="bottom", color="gray")
+    axes.set_xlim(0, steps + 1)
+    axes.set_yscale("log")
+    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest))
+    axes.set_xlabel("step")
+    axes.set_ylabel("relative difference of the total loss")
+    axes.legend(loc="upper left", ncols=2)
 
 
-def _draw_relative_difference(axes: Axes, comparison: Comparison) -> None:
+def _draw_relative_difference(axes: Axes, comparison: Comparison) -> float:
+    """One objective's differences; returns the largest."""
     a, b = comparison.under_test.losses[:, 0], comparison.reference.losses[:, 0]
     if len(a) != len(b):
-        return
+        return 0.0
     difference = np.divide(np.abs(a - b), np.abs(b), out=np.zeros_like(a), where=a != b)
-    largest = max(difference[np.isfinite(difference)], default=0)
     name = comparison.objective
     equal = difference == 0
     steps = np.arange(1, len(a) + 1)
     style: dict[str, Any] = {"color": COLOURS[name], "linestyle": "none", "markersize": 4}
     axes.plot(steps[~equal], difference[~equal], marker="o", label=OBJECTIVES[name].title, **style)
     axes.plot(steps[equal], np.full(equal.sum(), BITWISE_EQUAL), marker="|", **style)
-    rtol = comparison.quantities["loss"].rule.rtol
-    if not axes.texts:
-        axes.axhline(rtol, color="gray", linestyle=":")
-        axes.text(len(a), rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
-        axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
-        axes.text(1, BITWISE_EQUAL, "every bit equal", va="bottom", color="gray")
-    axes.set_xlim(0, len(a) + 1)
-    axes.set_yscale("log")
-    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest))
-    axes.set_xlabel("step")
-    axes.set_ylabel("relative difference of the total loss")
-    axes.legend(loc="upper left", ncols=2)
+    return float(max(difference[np.isfinite(difference)], default=0))
 
 
 def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:

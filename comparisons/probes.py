@@ -15,7 +15,7 @@ counted and shown:
   multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
   moments explain of the parameters' difference is taken off; the moments themselves are compared.
 
-From the first disagreement on nothing is explained any more.
+What follows from a disagreement is not explained any more.
 """
 
 from __future__ import annotations
@@ -119,11 +119,12 @@ class _Comparer:
     def __init__(self, a: Probe, b: Probe, layers: Layers, rule: Rule) -> None:
         self.a, self.b, self.layers, self.rule = a, b, layers, rule
         self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
-        self.parted = False  # from the first disagreement on nothing is explained any more
+        self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
 
     def compare(self, quantity: Quantity) -> StageAgreement:
         agreement = self._compare(quantity)
-        self.parted = self.parted or not agreement.agrees
+        if not agreement.agrees:
+            self.parted.add(quantity.key)
         return agreement
 
     def _compare(self, quantity: Quantity) -> StageAgreement:
@@ -142,7 +143,7 @@ class _Comparer:
         difference = a - b
         raw = _magnitude(difference)
         notes = []
-        if raw > 0 and not self.parted:
+        if raw > 0 and self._explicable(quantity):
             notes = self._explain(quantity, difference, self.rule.rtol * largest)
         size = difference.abs_()
         index = _index(size)
@@ -150,6 +151,16 @@ class _Comparer:
             self.layers.step, quantity, tuple(a.shape), largest, float(size[index]), raw,
             self.rule.rtol, index, (float(a[index]), float(b[index])), "; ".join(notes),
         )  # fmt: skip
+
+    def _explicable(self, quantity: Quantity) -> bool:
+        """Whether all that a quantity follows from agrees."""
+        name = quantity.name
+        if quantity.passing == "backward":
+            parted = {key for key in self.parted if key.startswith("gradient/")}
+            return not parted and f"forward/{name}" not in self.parted
+        if quantity.passing == "parameter":
+            return self.parted.isdisjoint({f"moment1/{name}", f"moment2/{name}"})
+        return f"gradient/{name}" not in self.parted
 
     def _problem(self, key: str) -> str:
         if (key in self.a) != (key in self.b):

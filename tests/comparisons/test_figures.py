@@ -85,3 +85,23 @@ def test_latent_means_are_drawn_as_they_are(comparisons):
         bars = [bar.get_height() for bar in figure.axes[3 * row + 2].patches]
         spread = comparison.under_test.latent_means["training"].std(axis=0)
         assert bars == pytest.approx(spread.tolist())
+
+
+def test_differences_of_every_objective_are_within_the_picture(comparisons):
+    """A large one of the first objective, beside a small one of the second."""
+    apart = copy.deepcopy(comparisons[0].reference)
+    apart.losses *= 1.5
+    pair = [compare_traces(comparisons[0].under_test, apart), comparisons[1]]
+    axes = figures.loss_history_figure(pair).axes[3]
+    low, high = axes.get_ylim()
+    for line in axes.lines:
+        drawn = np.asarray(line.get_ydata(), dtype=float)
+        assert ((low <= drawn) & (drawn <= high)).all()
+
+
+def test_panels_of_the_report_are_one_picture_each(comparisons):
+    panels = figures.report_panels(comparisons)
+    assert len(panels) == 2 + 2 * 3 + 2 * 2
+    for caption, figure in panels.items():
+        (axes,) = figure.axes
+        assert "decoded" in caption or (axes.get_xlabel() and axes.get_ylabel())
