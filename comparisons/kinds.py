@@ -103,8 +103,8 @@ def _hold_against(
         distance(side[0][1], value) if side else math.nan
         for side, value in zip(suspects, values, strict=True)
     ]
-    if not min(off) <= REST * max(off) or max(off) == 0:  # NaN: nothing is known
-        return
+    if not min(off) <= REST * max(off) or max(off) == 0 or math.isinf(min(off)):
+        return  # nothing is known (NaN), neither is off, or both are
     side = off.index(max(off))
     finding.wrong = names[side]
     found = values[side]

@@ -8,9 +8,9 @@ counted and shown:
   passes it or not; where two pixels tie, or a pre-activation is zero, up to rounding, the two
   engines may decide differently without a mistake in either. Such an element is accepted at the
   layer where it arises only if both engines' values are within the tolerance of the kink and not
-  *exactly* on it in both (then the layers' rules must agree), and, for max-pooling, only if the
-  window's gradient arrives in full. What follows from it in earlier layers is computed
-  (`Layers.backward`) and taken off there.
+  *exactly* on it in both (then the layers' rules must agree), and only if the gradient arrives
+  in full, within the window or on the side that passes it. What follows from it in earlier
+  layers is computed (`Layers.backward`) and taken off there.
 - **Adam's amplification.** Where a gradient is not large against Adam's epsilon, the update
   multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
   moments explain of the parameters' difference is taken off; the moments themselves are compared.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +34,6 @@ from pyvae.settings import Settings
 from pyvae.stages import Probe, Quantity, Stage, quantities
 
 __all__ = ["StageAgreement", "compare_probes"]
-
-BITS = {"float64": 52, "float32": 23}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class StageAgreement:
         """The difference in units of the last place of the largest magnitude."""
         if self.problem or not self.max_abs:
             return math.nan if self.problem else 0.0
-        return self.max_abs / 2.0 ** (math.floor(math.log2(self.largest)) - BITS[dtype])
+        return self.max_abs / float(np.spacing(np.array(self.largest, dtype)))
 
 
 def compare_probes(
@@ -258,7 +257,10 @@ class _Comparer:
             return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
         if taker.layer == "relu":
-            kink = (a.abs() <= near) & (b.abs() <= near) & ((a > 0) != (b > 0))
+            passed = float64(self.a[f"gradient/{taker.name}"]).reshape(a.shape)
+            expected = passed * ((a > 0).to(a.dtype) - (b > 0).to(a.dtype))
+            kink = (a.abs() <= near) & (b.abs() <= near) & (expected != 0)
+            kink &= (difference - expected).abs() <= tolerance
             return int(kink.sum()), torch.where(kink, difference, 0.0)
         if taker.layer == "max_pool2d":
             return _ties(a, b, difference, near, tolerance)

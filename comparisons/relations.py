@@ -51,8 +51,11 @@ def relation(
         factors: Constants with a name, such as 1/batch size.
         rtol: What counts as equal, relative to the largest magnitude.
         input_shape: The shape before a reshape, whose axes may have been exchanged.
+
+    Returns:
+        Words; none if there is no relation, or nothing that would tell the two apart.
     """
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+    if not (torch.isfinite(a).all() and torch.isfinite(b).all()) or same(a, b, rtol):
         return []
     if same(a, -b, rtol):
         return [f"{names[1]} has the opposite sign of {names[0]}"]
@@ -82,7 +85,14 @@ def _factor(
                 return [f"{names[0]} is {names[1]} times {minus}{label}"]
     if a.numel() == 1:
         return []  # one number is always a multiple of another
-    return [f"{names[1]} is {names[0]} times {factor:.6g}"]
+    return [f"{names[1]} is {names[0]} times {_number(factor)}"]
+
+
+def _number(factor: float) -> str:
+    """With six digits, of what it is away from 1 as well."""
+    if 1e-12 < abs(abs(factor) - 1) < 1e-3:
+        return f"{'-' if factor < 0 else ''}(1 {abs(factor) - 1:+.6g})"
+    return f"{factor:.6g}"
 
 
 def _axes(a: Tensor, b: Tensor, rtol: float, input_shape: Sequence[int] | None) -> list[str]:

@@ -37,6 +37,16 @@ __all__ = ["LOSSES", "Trace", "write_arrays"]
 FORMAT = 2  # 1 had neither `mode` nor `probes`
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 LOSSES = ("total", "reconstruction", "regulariser")
+UNREADABLE = (  # what files that are no trace's make of reading them
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    SafetensorError,
+)
 
 
 @dataclass
@@ -162,7 +172,7 @@ class Trace:
         path = _probe_path(self.folder, step)
         try:
             return safetensors.numpy.load_file(path)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except UNREADABLE as error:
             raise _unreadable(path, error) from error
 
     def state_after(self, step: int) -> Probe:
@@ -232,7 +242,7 @@ class Trace:
                 trace.samples = latents.pop("samples", None)
                 modes = sorted(latents, key=lambda mode: (mode != "training", mode))
                 trace.latent_means = {mode: latents[mode] for mode in modes}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        except UNREADABLE as error:
             raise _unreadable(folder, error) from error
         return trace
 

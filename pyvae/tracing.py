@@ -67,7 +67,7 @@ def write_traces(
                 writer = _Writer(trace, folder, probed, progress.observe)
                 train(
                     engine, recipe, settings, data, trace=trace, observe=writer.observe,
-                    probe=writer.probe, state=None if leader is None else _states(leader),
+                    probe=writer.probe, state=None if leader is None else _states(leader, recipe),
                 )  # fmt: skip
         finally:
             if trace.steps:
@@ -145,10 +145,26 @@ def _leader(
     return trace
 
 
-def _states(leader: Trace) -> Callable[[int], Probe | None]:
+def _states(leader: Trace, recipe: Recipe) -> Callable[[int], Probe | None]:
     """What a step starts from: where the leader stood after the step before."""
+    initial = recipe.initial_parameters(leader.settings.seed, leader.settings.latent_dim)
+    shapes = {
+        f"{kind}/{name}": tuple(value.shape)
+        for kind in ("parameter", "moment1", "moment2")
+        for name, value in initial.items()
+    }
 
     def state(step: int) -> Probe | None:
-        return None if step == 1 else leader.state_after(step - 1)
+        if step == 1:
+            return None
+        found = leader.state_after(step - 1)
+        for key, shape in shapes.items():
+            if key not in found or found[key].shape != shape:
+                raise UserError(
+                    f"'{leader.folder}' has no {key} {shape} in its probe of step {step - 1}",
+                    "all that docs/trace-format.md lists",
+                    "write it again",
+                )
+        return found
 
     return state

@@ -35,7 +35,10 @@ TAKEN_BY_LAYERS = [
 
 @pytest.fixture(scope="module")
 def run(digits):
-    """Settings of three steps, and what PyTorch's engine saw in them."""
+    """Settings of three steps, and what PyTorch's engine saw in them. One thread: that two wait
+    for each other takes longer than what they do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     settings = Settings.of_recipe(CONV, batch_size=BATCH, latent_dim=LATENT, dtype="float64")
     engine = PyTorchEngine("cpu")
     engine.start(CONV, settings, CONV.initial_parameters(settings.seed, LATENT))
@@ -43,7 +46,8 @@ def run(digits):
     for k, probe in enumerate(probes):
         x = digits.batch(np.arange(BATCH * k, BATCH * (k + 1)), torch.float64)
         engine.step(x, Draws(settings.seed).step(k, BATCH, CONV.draws(LATENT)), probe)
-    return settings, probes
+    yield settings, probes
+    torch.set_num_threads(threads)
 
 
 def close(found, expected, rtol=1e-14):

@@ -31,15 +31,26 @@ places = st.integers(0, 2**40)
 sides = st.sampled_from([(0, 1), (1, 0)])
 
 
+class Seen(dict):
+    """A probe that does not fill the screen where a test fails."""
+
+    def __repr__(self):
+        return f"a probe of {len(self)}"
+
+
 @pytest.fixture(scope="module")
 def probe(digits):
-    """What PyTorch's engine saw in its first step."""
+    """What PyTorch's engine saw in its first step. One thread: that two wait for each other
+    takes longer than what they do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     engine = PyTorchEngine("cpu")
     engine.start(CONV, SETTINGS, CONV.initial_parameters(SETTINGS.seed, LATENT))
-    seen: dict = {}
+    seen = Seen()
     x = digits.batch(np.arange(BATCH), torch.float64)
     engine.step(x, Draws(SETTINGS.seed).step(0, BATCH, CONV.draws(LATENT)), seen)
-    return seen
+    yield seen
+    torch.set_num_threads(threads)
 
 
 def compared(a, b, rule=RULE, keys=None):
@@ -78,7 +89,7 @@ def test_a_probe_agrees_with_itself_everywhere_without_a_difference(probe):
         assert (agreement.explained, agreement.problem) == ("", "")
 
 
-@given_settings(max_examples=80, deadline=None)
+@given_settings(max_examples=50, deadline=None)
 @given(st.sampled_from(KEYS), places, st.floats(0.05, 14), st.booleans(), sides)
 def test_one_changed_element_is_found_with_its_place_and_values(
     probe, key, place, power, negative, order
@@ -98,7 +109,7 @@ def test_one_changed_element_is_found_with_its_place_and_values(
     assert all(one.raw_max_abs == 0 for other, one in found.items() if other != key)
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=25, deadline=None)
 @given(st.sampled_from(KEYS), places, st.floats(-4, -0.05), st.booleans(), sides)
 def test_one_element_changed_by_less_than_the_tolerance_agrees(
     probe, key, place, power, negative, order
@@ -170,7 +181,7 @@ def test_nothing_to_compare_is_no_agreement(probe):
     assert found["forward/encoder.fc1"].problem == "is empty"
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=25, deadline=None)
 @given(st.sampled_from(KEYS), st.integers(0, 2**32), st.floats(-17, 1), sides)
 def test_the_tolerance_that_is_said_to_suffice_does_and_a_smaller_one_does_not(
     probe, key, seed, power, order
@@ -270,8 +281,9 @@ def stepped(start, moment1, moment2, epsilon=1e-8):
 
 
 def winners(probe):
-    """For windows of two positive pixels or more through which much of the gradient goes: the
-    largest pixel and another positive one."""
+    """For windows with two positive pixels, of which one is larger, and through which much of
+    the gradient goes: the largest pixel and the next. (Where an image is blank, all pixels of a
+    window are alike, and so is what they make of earlier gradients.)"""
     values, gradient = probe["forward/encoder.relu2"], probe["gradient/encoder.pool"]
     found = []
     for image, channel, row, column in np.argwhere(np.abs(gradient) > 0.1 * magnitude(gradient)):
@@ -281,7 +293,7 @@ def winners(probe):
             for j in (0, 1)
         ]
         pixels.sort(key=lambda pixel: values[pixel], reverse=True)
-        if values[pixels[1]] > 0:
+        if values[pixels[0]] > 1.05 * values[pixels[1]] > 0:
             found.append((pixels[0], pixels[1]))
     return found
 
@@ -306,11 +318,11 @@ def moved(probe, first, second, share=1.0):
 
 EARLIER = [
     f"gradient/encoder.{name}"
-    for name in ("conv2", "conv2.weight", "conv2.bias", "relu1", "conv1", "conv1.weight")
+    for name in ("conv2", "conv2.weight", "relu1", "conv1", "conv1.weight")
 ]
 
 
-@given_settings(max_examples=15, deadline=None)
+@given_settings(max_examples=8, deadline=None)
 @given(places, sides, st.sampled_from([None, 1e-15, 0.5 * RULE.rtol]))
 def test_pixels_that_tie_up_to_rounding_may_get_the_gradient_either_way(probe, place, order, gap):
     pairs = winners(probe)
@@ -345,7 +357,7 @@ def test_the_gradient_was_moved_as_max_pooling_moves_it(probe):
         assert not np.array_equal(by_hand[key], probe[key])
 
 
-@given_settings(max_examples=8, deadline=None)
+@given_settings(max_examples=5, deadline=None)
 @given(places, sides)
 def test_a_second_kink_before_the_first_is_explained_as_well(probe, place, order):
     """Two windows of one image, and what both make of earlier gradients."""
@@ -364,14 +376,22 @@ def test_a_second_kink_before_the_first_is_explained_as_well(probe, place, order
 
 
 def assert_parts_at(found, key, indices):
-    """The first disagreement is there, nothing is explained, and what follows disagrees too."""
+    """The first disagreement is there, what follows from it disagrees, and is not explained."""
     assert apart(found)[0] == key
     assert found[key].index in indices
-    assert all(agreement.explained == "" for agreement in found.values())
+    assert found[key].max_abs == found[key].raw_max_abs
     assert "gradient/encoder.conv1.weight" in apart(found)
+    assert [key for key, one in found.items() if one.explained and not at_the_end(key, found)] == []
 
 
-@given_settings(max_examples=8, deadline=None)
+def at_the_end(key, found):
+    """Whether it is a parameter whose moments agree: those of biases, where a gradient moved
+    within a channel."""
+    kind, name = key.split("/")
+    return kind == "parameter" and all(found[f"moment{n}/{name}"].agrees for n in (1, 2))
+
+
+@given_settings(max_examples=5, deadline=None)
 @given(places, sides)
 def test_pixels_that_tie_exactly_on_both_sides_leave_no_choice(probe, place, order):
     pairs = winners(probe)
@@ -382,7 +402,7 @@ def test_pixels_that_tie_exactly_on_both_sides_leave_no_choice(probe, place, ord
     assert_parts_at(found, "gradient/encoder.relu2", (first, second))
 
 
-@given_settings(max_examples=8, deadline=None)
+@given_settings(max_examples=6, deadline=None)
 @given(places, sides, st.floats(0.1, 9))
 def test_pixels_that_lie_apart_leave_no_choice(probe, place, order, power):
     """From hardly more than the tolerance to a hundredth of the largest."""
@@ -396,7 +416,7 @@ def test_pixels_that_lie_apart_leave_no_choice(probe, place, order, power):
     assert_parts_at(found, "gradient/encoder.relu2", (first, second))
 
 
-@given_settings(max_examples=8, deadline=None)
+@given_settings(max_examples=6, deadline=None)
 @given(places, sides, st.sampled_from([-1.0, 0.0, 0.5, 1 + 1e-6, 4.0]))
 def test_a_gradient_that_does_not_arrive_whole_is_no_kink(probe, place, order, share):
     pairs = winners(probe)
@@ -422,7 +442,7 @@ def passed(probe, unit, value, share):
     return follow(changed(probe, "gradient/encoder.fc1", unit, share * gradient), "encoder.fc1")
 
 
-@given_settings(max_examples=10, deadline=None)
+@given_settings(max_examples=6, deadline=None)
 @given(places, sides, st.sampled_from([1e-300, 1e-17, 0.4 * RULE.rtol]), st.booleans())
 def test_a_zero_up_to_rounding_may_pass_the_gradient_or_not(probe, place, order, size, exact):
     every = units(probe)
@@ -465,24 +485,52 @@ def test_a_rectifier_passes_the_whole_gradient_or_none(probe, shares, order):
     assert_parts_at(found, "gradient/encoder.fc1", [unit])
 
 
-def test_after_the_first_disagreement_nothing_is_explained(probe):
+def kinked(probe):
+    """Two probes that part in a kink alone, and its gradient."""
     first, second = winners(probe)[0]
     one, other = close_pixels(probe, first, second, 1e-15)
-    other = moved(other, first, second)
+    gradient = abs(float(probe["gradient/encoder.relu2"][first]))
+    return one, moved(other, first, second), gradient
+
+
+@pytest.mark.parametrize(
+    "key", ["forward/encoder.relu2", "gradient/encoder.pool", "gradient/decoder.fc2.bias"]
+)
+def test_what_follows_from_a_disagreement_is_not_explained(probe, key):
+    """It would be but for another element of the layer's input, or of a later gradient."""
+    one, other, gradient = kinked(probe)
     assert apart(compared(one, other)) == []
-    earlier = changed(one, "forward/total", (), 2 * float(one["forward/total"]))
-    found = compared(earlier, other)
-    assert_parts_at(found, "forward/total", [()])
-    gradient = found["gradient/encoder.relu2"]
-    assert not gradient.agrees
-    assert gradient.max_abs == gradient.raw_max_abs
-    later = changed(one, "moment1/decoder.fc1.bias", 0, 1e3)
-    found = compared(later, other)
-    assert apart(found)[0] == "moment1/decoder.fc1.bias"
-    assert found["gradient/encoder.relu2"].explained
-    keys = list(found)
-    after = keys[keys.index("moment1/decoder.fc1.bias") :]
-    assert all(found[key].explained == "" for key in after)
+    index = tuple(n - 1 for n in one[key].shape)
+    found = compared(changed(one, key, index, 10 * magnitude(one[key])), other)
+    assert apart(found)[:2] == [key, "gradient/encoder.relu2"]
+    kink = found["gradient/encoder.relu2"]
+    assert kink.max_abs == kink.raw_max_abs == gradient
+    for key in EARLIER:
+        assert found[key].explained == ""
+        assert found[key].max_abs == found[key].raw_max_abs > RULE.rtol * found[key].largest
+
+
+@pytest.mark.parametrize("key", ["forward/total", "moment1/decoder.fc1.bias"])
+def test_what_does_not_follow_from_a_disagreement_is_explained_as_before(probe, key):
+    one, other, _ = kinked(probe)
+    index = tuple(n - 1 for n in one[key].shape)
+    found = compared(changed(one, key, index, 10 * magnitude(one[key])), other)
+    assert apart(found) == [key]
+    assert found["gradient/encoder.relu2"].explained == "1 windows tie up to rounding"
+
+
+def test_moments_of_a_gradient_that_parts_are_not_explained(probe):
+    """Those of the kink's gradients would be."""
+    one, other, _ = kinked(probe)
+    name = "encoder.conv1.weight"
+    wrong = one | {f"gradient/{name}": -one[f"gradient/{name}"]}
+    found = compared(wrong, other)
+    assert apart(found)[0] == f"gradient/{name}"
+    assert found["gradient/encoder.conv1"].explained == "follows from kinks"
+    for key in (f"moment1/{name}", f"moment2/{name}", f"parameter/{name}"):
+        assert found[key].explained == ""
+        assert not found[key].agrees
+        assert found[key].max_abs == found[key].raw_max_abs
 
 
 # Adam's amplification of rounding
@@ -505,7 +553,7 @@ def amplified(probe, name, seed, epsilon=1e-8):
 names = st.sampled_from(["encoder.conv2.weight", "encoder.fc3.weight", "decoder.fc1.weight"])
 
 
-@given_settings(max_examples=15, deadline=None)
+@given_settings(max_examples=8, deadline=None)
 @given(names, st.integers(0, 2**32))
 def test_what_adam_makes_of_the_moments_rounding_is_explained(probe, name, seed):
     found = compared(amplified(probe, name, seed), amplified(probe, name, seed + 1))
@@ -516,7 +564,7 @@ def test_what_adam_makes_of_the_moments_rounding_is_explained(probe, name, seed)
     assert parameter.max_abs <= 1e-15 * parameter.largest
 
 
-@given_settings(max_examples=15, deadline=None)
+@given_settings(max_examples=8, deadline=None)
 @given(names, st.integers(0, 2**32), sides)
 def test_another_epsilon_is_not_explained(probe, name, seed, order):
     pair = (amplified(probe, name, seed, epsilon=1e-7), amplified(probe, name, seed + 1))

@@ -62,12 +62,34 @@ def test_a_factor_with_a_name_is_named_both_ways(minus, label, seed, shape, powe
 def test_a_factor_without_a_name_is_told_as_a_number(seed, shape, factor, negative):
     known = [one**power for one in (1.0, *FACTORS.values()) for power in (1, -1)]
     assume(not any(math.isclose(factor, one, rel_tol=1e-5) for one in known))
+    assume(abs(factor - 1) >= 1e-3)  # told in another way, see below
     factor = -factor if negative else factor
     a = random(seed, *shape)
     (words,) = related(a, a * factor)
     start, _, number = words.rpartition(" ")
     assert start == "that is this times"
     assert float(number) == pytest.approx(factor, rel=1e-5)
+
+
+@given_settings(max_examples=50, deadline=None)
+@given(seeds, shapes, st.floats(-8, -3), st.booleans())
+def test_a_factor_near_one_is_not_told_as_one(seed, shape, power, negative):
+    away, sign = 10**power, -1 if negative else 1
+    a = random(seed, *shape)
+    (words,) = related(a, sign * (1 + away) * a)
+    number = words.removeprefix("that is this times ").removeprefix("-").strip("()")
+    assert sum(float(part) for part in number.split()) - 1 == pytest.approx(away, rel=1e-4)
+    assert ("times -" in words) == negative
+
+
+@given_settings(max_examples=50, deadline=None)
+@given(seeds, shapes, st.floats(-0.9, 0.9))
+def test_of_what_is_equal_nothing_is_told(seed, shape, error):
+    a = random(seed, *shape)
+    assert related(a, a.clone()) == []
+    assert related(a, a * (1 + RTOL * error)) == []
+    assert related(torch.ones_like(a), torch.ones_like(a)) == []
+    assert related(0 * a, 0 * a) == []
 
 
 def test_no_factor_is_found_where_one_element_does_not_have_it():

@@ -176,6 +176,7 @@ def test_an_absent_file_is_the_users_error(saved, file):
         "step,loss\n1,2\n",
         "epoch,total,reconstruction,regulariser\n1,2,3,x\n",
         "epoch,total,reconstruction,regulariser\none,2,3,4\n",
+        "epoch,total,reconstruction,regulariser\n99999999999999999999,2,3,4\n",
         "epoch,total,reconstruction,regulariser\n1,2,3,4,5,6\n1,2\n",
     ],
 )
@@ -210,6 +211,12 @@ def test_a_trace_json_that_is_none_is_the_users_error(saved, wrong):
 
 def test_bytes_that_are_no_text_are_the_users_error(saved):
     (saved / "trace.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        Trace.load(saved)
+
+
+def test_a_trace_json_without_an_end_of_brackets_is_the_users_error(saved):
+    (saved / "trace.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="cannot be read"):
         Trace.load(saved)
 
@@ -397,7 +404,15 @@ def test_a_trace_of_format_1_has_no_probes_and_went_its_own_way(saved):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"mode": "frei"}, {"mode": 3}, {"probes": None}, {"probes": ["one"]}, {"probes": 1}],
+    [
+        {"mode": "frei"},
+        {"mode": 3},
+        {"probes": None},
+        {"probes": ["one"]},
+        {"probes": 1},
+        {"probes": [math.inf]},
+        {"probes": [math.nan]},
+    ],
     ids=str,
 )
 def test_a_mode_or_probes_that_are_none_are_the_users_error(saved, wrong):

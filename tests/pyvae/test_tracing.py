@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import safetensors.numpy
 import torch
 from rich.console import Console
+from torch import nn
 
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
@@ -60,15 +62,23 @@ class CountingEngine:
         return {}
 
 
+class OneParameter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2))
+
+
 @pytest.fixture
 def write(conv, digits, settings, tmp_path):
     """Writes traces of four steps below the folder of the test; returns what was printed."""
+    little = replace(conv, network=lambda latent_dim: OneParameter(), draws=lambda latent_dim: {})
 
     def run(engine=None, out="out", probe="1", follow=None, objectives=("vae",), **changes):
+        recipe = conv if isinstance(engine, PyTorchEngine) else little
         runs = [settings(**{"steps": 4} | changes, objective=name) for name in objectives]
         console = Console(file=io.StringIO())
         write_traces(
-            engine or CountingEngine(), conv, runs, digits, tmp_path / out,
+            engine or CountingEngine(), recipe, runs, digits, tmp_path / out,
             StepSet.parse(probe), None if follow is None else tmp_path / follow, console,
         )  # fmt: skip
         return console.file.getvalue()
@@ -230,6 +240,20 @@ def test_a_leader_of_another_recipe_is_the_users_error(write, tmp_path):
     about.write_text(about.read_text().replace('"conv"', '"dense"'))
     with pytest.raises(UserError, match="has recipe dense; expected conv"):
         write(follow="leader")
+
+
+@pytest.mark.parametrize("key", ["parameter/w", "moment1/w", "moment2/w"])
+@pytest.mark.parametrize("wrong", [None, np.ones(3), np.ones(())], ids=["absent", "three", "one"])
+def test_a_leaders_probe_that_tells_no_state_is_the_users_error(write, tmp_path, key, wrong):
+    """A leader may have been written by anybody."""
+    write(out="leader", probe="all")
+    path = tmp_path / "leader" / "probes" / "step-000002.safetensors"
+    probe = safetensors.numpy.load_file(path)
+    del probe[key]
+    safetensors.numpy.save_file(probe | ({} if wrong is None else {key: wrong}), path)
+    with pytest.raises(UserError, match=rf"no {key} \(2,\) in its probe of step 2"):
+        write(follow="leader")
+    assert Trace.load(tmp_path / "out").steps == 2
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,72 @@ def test_garbage_collection_in_r_does_not_touch_what_came_back(r):
     back = r.call("same", x=np.arange(1e5))
     r.evaluate("for (i in 1:20) { y <- runif(1e6) }; gc(); NULL")
     assert np.array_equal(back, np.arange(1e5))
+
+
+def test_many_small_vectors_come_back_and_r_lives_on(r):
+    """rpy2's memoryview() takes a reference from None at each call, which ends Python 3.11
+    after some thousand."""
+    for _ in range(20):
+        back = r.evaluate("as.list(rep(1.5, 2000))")
+        assert len(back) == 2000
+        assert {vector.tobytes() for vector in back} == {np.array([1.5]).tobytes()}
+    assert r.evaluate("1 + 1") == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "dtype", "shape"),
+    [
+        ("numeric(0)", np.float64, (0,)),
+        ("integer(0)", np.int32, (0,)),
+        ("logical(0)", np.bool_, (0,)),
+        ("matrix(0, 0, 3)", np.float64, (0, 3)),
+        ("matrix(0L, 2, 0)", np.int32, (2, 0)),
+        ("array(TRUE, c(2, 0, 5))", np.bool_, (2, 0, 5)),
+    ],
+)
+def test_what_is_empty_comes_back_empty(r, code, dtype, shape):
+    back = r.evaluate(code)
+    assert (back.dtype, back.shape) == (dtype, shape)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("c(1L, -2L, .Machine$integer.max)", np.array([1, -2, 2**31 - 1], np.int32)),
+        ("7L", np.array([7], np.int32)),
+        ("1:3000", np.arange(1, 3001, dtype=np.int32)),  # compact in R
+        ("c(TRUE, FALSE, TRUE)", np.array([True, False, True])),
+        ("FALSE", np.array([False])),
+        ("1.5", np.array([1.5])),
+        ("seq(0, 1, length.out = 5)", np.arange(5) / 4),
+        ("matrix(1:6, 2)", np.array([[1, 3, 5], [2, 4, 6]], np.int32)),
+        (
+            "matrix(c(TRUE, FALSE, FALSE, TRUE, TRUE, TRUE), 2)",
+            np.array([[1, 0, 1], [0, 1, 1]]) > 0,
+        ),
+        ("aperm(array(as.double(1:6), 1:3))", np.arange(1.0, 7).reshape(3, 2, 1)),
+    ],
+)
+def test_vectors_that_r_makes_come_back_with_type_and_shape(r, code, expected):
+    back = r.evaluate(code)
+    assert back.dtype == expected.dtype
+    assert back.shape == expected.shape
+    assert np.array_equal(back, expected)
+
+
+def test_lists_hold_any_mixture_of_vectors(r):
+    back = r.evaluate("list(a = list(1L, TRUE, 'x', NULL), b = list(c = numeric(0), d = 1:2 / 2))")
+    assert list(back) == ["a", "b"]
+    integer, logical, text, nothing = back["a"]
+    assert (integer.dtype, integer.tolist()) == (np.int32, [1])
+    assert (logical.dtype, logical.tolist()) == (np.bool_, [True])
+    assert (text, nothing) == (["x"], None)
+    assert back["b"]["c"].shape == (0,)
+    assert back["b"]["d"].tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.bool_])
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+def test_empty_arrays_come_back_as_they_went(r, dtype, shape):
+    back = r.call("same", x=np.empty(shape, dtype))
+    assert (back.dtype, back.shape) == (dtype, shape)
