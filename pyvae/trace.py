@@ -213,7 +213,9 @@ class Trace:
         try:
             about = json.loads((folder / "trace.json").read_text())
             version = about["format"]
-            if not isinstance(version, int) or version > FORMAT:
+            if not isinstance(version, int) or not 1 <= version:
+                raise ValueError(f"format is {version!r}")
+            if version > FORMAT:
                 raise UserError(
                     f"trace '{folder}' has format {version!r}",
                     f"format 1 to {FORMAT}",

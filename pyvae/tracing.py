@@ -128,13 +128,12 @@ def _leader(
     trace = Trace.load(folder)
     if folder.resolve() in {path.resolve() for path in replaced}:
         raise UserError(f"'{folder}' is the trace to follow", "another folder to write to")
-    for what, found, wanted in (
-        ("recipe", trace.recipe, recipe.name),
-        ("objective", trace.settings.objective, settings.objective),
-        ("latent dim", trace.settings.latent_dim, settings.latent_dim),
-    ):
+    if trace.recipe != recipe.name:
+        raise UserError(f"'{folder}' has recipe {trace.recipe}", recipe.name)
+    for name in ("objective", "latent_dim", "batch_size", "learning_rate", "dtype", "seed"):
+        found, wanted = getattr(trace.settings, name), getattr(settings, name)
         if found != wanted:
-            raise UserError(f"'{folder}' has {what} {found}", str(wanted))
+            raise UserError(f"'{folder}' has {name.replace('_', ' ')} {found}", str(wanted))
     missing = [step for step in range(1, steps) if step not in trace.probed]
     if missing:
         raise UserError(

@@ -114,6 +114,23 @@ def averaged(p, _):
     return p["forward/encoder.relu2"].reshape(BATCH, 64, 12, 2, 12, 2).mean((3, 5))
 
 
+def tied(rule):
+    """Max-pooling's gradient with another rule for pixels that are equal."""
+
+    def value(p, _):
+        windows = p["forward/encoder.relu2"].reshape(BATCH, 64, 12, 2, 12, 2)
+        windows = windows.transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4)
+        share = rule(windows == windows.max(1, keepdims=True))
+        back = (share * p["gradient/encoder.pool"].reshape(-1, 1)).reshape(BATCH, 64, 12, 12, 2, 2)
+        return back.transpose(0, 1, 2, 4, 3, 5).reshape(BATCH, 64, 24, 24)
+
+    return value
+
+
+def last(equal):
+    return np.arange(4) == 3 - equal[:, ::-1].argmax(1)[:, None]
+
+
 def oriented(p, _):
     """A transposed convolution's weight, read as a convolution's, on an image of one pixel."""
     weight, bias = (p[f"start/decoder.conv1.{kind}"] for kind in ("weight", "bias"))
@@ -233,6 +250,15 @@ CASES = {
         "gradient/encoder.relu2",
         lambda p, _: np.kron(p["gradient/encoder.pool"], np.ones((2, 2))) / 4,
         "average pooling's gradient$"),
+    "last of equal pixels": Case(
+        "gradient/encoder.relu2", tied(last),
+        r"among equal pixels the last gets the gradient \(torch: the first\)$"),
+    "all equal pixels": Case(
+        "gradient/encoder.relu2", tied(lambda equal: equal),
+        r"all equal pixels get the whole gradient \(torch: the first\)$"),
+    "equal pixels share": Case(
+        "gradient/encoder.relu2", tied(lambda equal: equal / equal.sum(1, keepdims=True)),
+        r"equal pixels share the gradient \(torch: the first gets it\)$"),
     "kernel's gradient": Case(
         "gradient/encoder.relu1", gradient_of_kernels(lambda w: w[:, :, ::-1, ::-1]),
         "the kernel flipped$"),

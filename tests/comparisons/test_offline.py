@@ -195,7 +195,7 @@ BAD = {
     ),
     "missing means": (without_evaluation, "'b' has no latent means in evaluation mode"),
     "newer format": (about(format=3), "trace 'b' has format 3; expected format 1 to 2; .* newer"),
-    "no number": (about(format="two"), "trace 'b' has format 'two'"),
+    "no number": (about(format="two"), "trace 'b' cannot be read .format is 'two'"),
     "interrupted": (about(complete=False), "trace 'b' was interrupted after 2 steps"),
     "unknown mode": (about(mode="fast"), "unknown mode 'fast'"),
     "nothing": (lambda a, b: shutil.rmtree(b), "'b' is no folder"),

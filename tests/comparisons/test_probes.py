@@ -247,8 +247,7 @@ def test_ulps_are_those_of_the_numbers_compared(probe):
     assert replace(found, problem="nan against 1").ulps("float64") is math.nan
 
 
-# Kinks decided by rounding. In the encoder every stage has one input: from one gradient all
-# earlier ones follow.
+# Kinks decided by rounding
 
 
 def follow(probe, name):
@@ -256,14 +255,24 @@ def follow(probe, name):
     for their parameters Adam's first step."""
     layers = Layers(CONV, SETTINGS, 1)
     probe = dict(probe)
-    while layers.stages[name].inputs:
-        stage = layers.stages[name]
-        found = layers.backward(stage, probe, float64(probe[f"gradient/{name}"]))
-        for part, value in found.items():
-            probe[f"gradient/{part}"] = value.reshape(probe[f"gradient/{part}"].shape).numpy()
+    log_var = probe["forward/encoder.fc3"]
+    gradients = {  # the KL's parts
+        "encoder.fc2": float64(probe["forward/encoder.fc2"]),
+        "encoder.fc3": float64((np.exp(log_var) - 1) / 2),
+        name: float64(probe[f"gradient/{name}"]),
+    }
+    names = [stage.name for stage in CONV.stages]
+    for stage in reversed(CONV.stages[: names.index(name) + 1]):
+        gradient = gradients[stage.name].reshape(probe[f"gradient/{stage.name}"].shape)
+        probe[f"gradient/{stage.name}"] = gradient.numpy()
+        if stage.layer == "input":
+            continue
+        for part, value in layers.backward(stage, probe, gradient).items():
             if part in PARAMETERS:
+                probe[f"gradient/{part}"] = value.numpy()
                 probe |= adam(part, probe[f"start/{part}"], value.numpy())
-        (name,) = stage.inputs
+            else:
+                gradients[part] = gradients.get(part, 0) + value
     return probe
 
 
@@ -416,6 +425,21 @@ def test_pixels_that_lie_apart_leave_no_choice(probe, place, order, power):
     assert_parts_at(found, "gradient/encoder.relu2", (first, second))
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_pixels_that_lie_apart_on_one_side_leave_no_choice(probe, order):
+    """On the other they tie, and no pixel differs by more than the tolerance."""
+    first, second = winners(probe)[0]
+    tied, _ = close_pixels(probe, first, second, 0.0)
+    top = float(probe["forward/encoder.relu2"][first])
+    near = RULE.rtol * magnitude(probe["forward/encoder.relu2"])
+    wide = tied
+    for key in ("forward/encoder.conv2", "forward/encoder.relu2"):
+        wide = changed(changed(wide, key, second, top + 0.8 * near), key, first, top - 0.8 * near)
+    pair = (tied, moved(wide, first, second))
+    found = compared(*(pair[side] for side in order))
+    assert_parts_at(found, "gradient/encoder.relu2", (first, second))
+
+
 @given_settings(max_examples=6, deadline=None)
 @given(places, sides, st.sampled_from([-1.0, 0.0, 0.5, 1 + 1e-6, 4.0]))
 def test_a_gradient_that_does_not_arrive_whole_is_no_kink(probe, place, order, share):
@@ -427,62 +451,111 @@ def test_a_gradient_that_does_not_arrive_whole_is_no_kink(probe, place, order, s
     assert_parts_at(found, "gradient/encoder.relu2", (first, second))
 
 
-def units(probe):
-    """Elements before encoder.relu3 to whose results much of the gradient goes back."""
-    gradient = probe["gradient/encoder.relu3"]
-    elements = np.argwhere(np.abs(gradient) > 0.1 * magnitude(gradient))
+RECTIFIERS = {"encoder.fc1": "encoder.relu3", "decoder.fc1": "decoder.relu1"}
+BETWEEN = {  # some of what comes before these and after the encoder's convolutions
+    "encoder.fc1": ["gradient/encoder.flatten", "gradient/encoder.pool"],
+    "decoder.fc1": [
+        f"gradient/{name}"
+        for name in ("reparameterise", "encoder.fc2", "encoder.fc3.bias", "encoder.dropout2")
+    ],
+}
+
+
+def units(probe, name, idle=False):
+    """Elements before a ReLU to whose results much of the gradient goes back, or none."""
+    gradient = np.abs(probe[f"gradient/{RECTIFIERS[name]}"])
+    elements = np.argwhere(gradient == 0 if idle else gradient > 0.1 * gradient.max())
     return [tuple(int(i) for i in element) for element in elements]
 
 
-def passed(probe, unit, value, share):
-    """The probe with this value before encoder.relu3 and so much of the gradient passed."""
-    probe = changed(probe, "forward/encoder.fc1", unit, value)
-    probe = changed(probe, "forward/encoder.relu3", unit, max(value, 0.0))
-    gradient = float(probe["gradient/encoder.relu3"][unit])
-    return follow(changed(probe, "gradient/encoder.fc1", unit, share * gradient), "encoder.fc1")
+def passed(probe, name, unit, value, share):
+    """The probe with this value before a ReLU and so much of the gradient passed."""
+    relu = RECTIFIERS[name]
+    probe = changed(probe, f"forward/{name}", unit, value)
+    probe = changed(probe, f"forward/{relu}", unit, max(value, 0.0))
+    gradient = float(probe[f"gradient/{relu}"][unit])
+    return follow(changed(probe, f"gradient/{name}", unit, share * gradient), name)
 
 
-@given_settings(max_examples=6, deadline=None)
-@given(places, sides, st.sampled_from([1e-300, 1e-17, 0.4 * RULE.rtol]), st.booleans())
-def test_a_zero_up_to_rounding_may_pass_the_gradient_or_not(probe, place, order, size, exact):
-    every = units(probe)
+@pytest.mark.parametrize("name", RECTIFIERS)
+@given_settings(max_examples=4, deadline=None)
+@given(
+    place=places,
+    order=sides,
+    size=st.sampled_from([1e-300, 1e-17, 0.4 * RULE.rtol]),
+    exact=st.booleans(),
+)
+def test_a_zero_up_to_rounding_may_pass_the_gradient_or_not(probe, name, place, order, size, exact):
+    every = units(probe, name)
     unit = every[place % len(every)]
-    size *= magnitude(probe["forward/encoder.fc1"])
-    pair = (passed(probe, unit, size, 1), passed(probe, unit, 0.0 if exact else -size, 0))
+    size *= magnitude(probe[f"forward/{name}"])
+    below = 0.0 if exact else -size
+    pair = (passed(probe, name, unit, size, 1), passed(probe, name, unit, below, 0))
     found = compared(*(pair[side] for side in order))
     assert apart(found) == []
+    assert found[f"gradient/{name}"].explained == "1 elements are zero up to rounding"
+    for key in (f"gradient/{name}", f"gradient/{name}.weight", *BETWEEN[name], *EARLIER):
+        assert found[key].raw_max_abs > RULE.rtol * found[key].largest  # else nothing was shown
+        assert found[key].max_abs <= 1e-13 * found[key].largest
+
+
+def test_a_zero_through_which_no_gradient_goes_is_not_counted(probe):
+    (unit, *_), (idle, *_) = (units(probe, "encoder.fc1", idle) for idle in (False, True))
+    pair = []
+    for value, share in ((1e-17, 1), (-1e-17, 0)):
+        one = changed(probe, "forward/encoder.fc1", idle, value)
+        pair.append(passed(one, "encoder.fc1", unit, value, share))
+    found = compared(*pair)
+    assert apart(found) == []
     assert found["gradient/encoder.fc1"].explained == "1 elements are zero up to rounding"
-    for key in ("gradient/encoder.fc1", "gradient/encoder.fc1.weight", *EARLIER):
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_kink_in_an_earlier_layer_adds_to_what_follows_from_a_later_one(probe, order):
+    first, second = winners(probe)[0]
+    unit = next(unit for unit in units(probe, "encoder.fc1") if unit[0] == first[0])
+    one, other = close_pixels(probe, first, second, 1e-15)
+    pair = [
+        passed(side, "encoder.fc1", unit, value, share)
+        for side, value, share in ((one, 1e-17, 1), (other, -1e-17, 0))
+    ]
+    found = compared(*(pair[side] for side in order))
+    assert apart(found) == []
+    both = "follows from kinks; 1 windows tie up to rounding"
+    assert found["gradient/encoder.relu2"].explained == both
+    for key in EARLIER:
         assert found[key].raw_max_abs > RULE.rtol * found[key].largest  # else nothing was shown
         assert found[key].max_abs <= 1e-13 * found[key].largest
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize(
-    ("value", "shares"),
+    "value",
     [
-        (0.0, (1, 0)),  # exactly zero on both sides: the rules must agree
-        (1e-17, (1, 0)),  # positive on both sides
-        (-1e-17, (1, 0)),
-        (1e-3, (1, 0)),  # far from zero
-        (-1e-3, (1, 0)),
+        0.0,  # exactly zero on both sides: the rules must agree
+        1e-17,  # positive on both sides
+        -1e-17,
+        1e-3,  # far from zero
+        -1e-3,
     ],
 )
-def test_a_rectifier_that_is_not_at_its_kink_has_no_choice(probe, value, shares, order):
-    unit = units(probe)[0]
-    pair = [passed(probe, unit, value, share) for share in shares]
+def test_a_rectifier_that_is_not_at_its_kink_has_no_choice(probe, value, order):
+    name = "decoder.fc1"
+    unit = units(probe, name)[0]
+    pair = [passed(probe, name, unit, value, share) for share in (1, 0)]
     found = compared(*(pair[side] for side in order))
-    assert_parts_at(found, "gradient/encoder.fc1", [unit])
+    assert_parts_at(found, f"gradient/{name}", [unit])
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize("shares", [(0.5, 0), (-1, 0), (1, 0.01), (1e3, 0), (0, 1)])
 def test_a_rectifier_passes_the_whole_gradient_or_none(probe, shares, order):
     """The last: each side does what the other's sign would have it do."""
-    unit = units(probe)[0]
-    pair = [passed(probe, unit, v, s) for v, s in zip((1e-17, -1e-17), shares, strict=True)]
+    name = "encoder.fc1"
+    unit = units(probe, name)[0]
+    pair = [passed(probe, name, unit, v, s) for v, s in zip((1e-17, -1e-17), shares, strict=True)]
     found = compared(*(pair[side] for side in order))
-    assert_parts_at(found, "gradient/encoder.fc1", [unit])
+    assert_parts_at(found, f"gradient/{name}", [unit])
 
 
 def kinked(probe):

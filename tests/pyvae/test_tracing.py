@@ -220,6 +220,8 @@ def test_both_objectives_follow_theirs(write, tmp_path):
             "has objective emae; expected vae",
         ),
         ({"probe": "all"}, {"latent_dim": 6}, "has latent dim 5; expected 6"),
+        ({"probe": "all"}, {"seed": 9}, "; expected 9"),
+        ({"probe": "all"}, {"batch_size": 13}, "has batch size 12; expected 13"),
         ({"probe": "all"}, {"follow": "absent"}, r"'.*absent.vae' holds no trace"),
     ],
 )
