@@ -75,7 +75,7 @@ class RunProgress:
         speed = self._step * self.batch_size / seconds
         how = "" if error is None else ", then interrupted"
         self.console.print(
-            f"{self.title}: {self._step} steps in {seconds:.0f} s, {speed:,.0f} images/s{how}",
+            f"{self.title}: {self._step} {'step' if self._step == 1 else 'steps'} in {seconds:.0f} s, {speed:,.0f} images/s{how}",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -213,7 +213,7 @@ class Trace:
         try:
             about = json.loads((folder / "trace.json").read_text())
             version = about["format"]
-            if not isinstance(version, int) or not version >= 1:
+            if not isinstance(version, int) or version < 1:
                 raise ValueError(f"format is {version!r}")
             if version > FORMAT:
                 raise UserError(
