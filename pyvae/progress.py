@@ -74,8 +74,9 @@ class RunProgress:
         seconds = time.monotonic() - self._started
         speed = self._step * self.batch_size / seconds
         how = "" if error is None else ", then interrupted"
+        steps = f"{self._step} step{'' if self._step == 1 else 's'}"
         self.console.print(
-            f"{self.title}: {self._step} {'step' if self._step == 1 else 'steps'} in {seconds:.0f} s, {speed:,.0f} images/s{how}",
+            f"{self.title}: {steps} in {seconds:.0f} s, {speed:,.0f} images/s{how}",
             highlight=False,
             markup=False,
             soft_wrap=True,
