@@ -73,6 +73,7 @@ def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any)
     default: dict[str, Any] = {"color": COLOURS[objective], "linestyle": LINES[objective]}
     default["zorder"] = 3 if LINES[objective] == "--" else 2
     axes.plot(history["step"], history["nats_per_image"], **default | style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
 
 
