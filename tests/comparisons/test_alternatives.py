@@ -21,6 +21,8 @@ from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES
 
+pytestmark = pytest.mark.slow
+
 CONV = get_recipe("conv")
 BATCH, LATENT = 6, 3
 STAGES = {stage.name: stage for stage in CONV.stages}

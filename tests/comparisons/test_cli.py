@@ -81,6 +81,7 @@ def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tm
 
 
 @r_test
+@pytest.mark.slow
 def test_resynchronised_every_step_is_looked_into_and_a_report_is_written(tmp_path, capsys):
     out = tmp_path / "a folder's name, ü"
     arguments = ["--mode", "resync", "--steps", "3", "--report", "--out", str(out)]
@@ -108,6 +109,7 @@ def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tm
 
 
 @r_test
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "warned"), [("float32", True), ("float64", False)])
 def test_long_float32_runs_come_with_a_warning(monkeypatch, tmp_path, capsys, dtype, warned):
     monkeypatch.setattr(cli, "FLOAT32_STEPS", 1)

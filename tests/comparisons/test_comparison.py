@@ -23,6 +23,7 @@ def test_both_objectives_agree_to_rounding(compare):
         assert comparison.quantities["latent_mean"].max_abs <= 1e-11
 
 
+@pytest.mark.slow
 def test_float32_agrees_within_its_own_rule(compare):
     for comparison in compare(("vae", "emae"), steps=5, dtype="float32"):
         assert comparison.agrees
@@ -67,6 +68,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("dtype", ["float64"])
 def test_a_wrong_port_is_caught(compare, mistake, dtype):

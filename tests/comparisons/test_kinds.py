@@ -21,6 +21,8 @@ from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe, quantities
 
+pytestmark = pytest.mark.slow
+
 CONV = get_recipe("conv")
 BATCH, LATENT = 6, 3
 NAMES = ("python", "r")

@@ -110,6 +110,7 @@ def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_difference_that_grows_from_rounding_alone_is_called_that(
     conv, settings, digits, tmp_path
 ):
