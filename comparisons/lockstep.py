@@ -24,7 +24,7 @@ from pyvae.trace import Trace
 from pyvae.training import Progress, training_steps
 from r_bridge.worker import RProcessError
 
-__all__ = ["Pair", "locate", "lockstep"]
+__all__ = ["Look", "Pair", "locate", "lockstep", "look"]
 
 
 @dataclass(frozen=True)

@@ -171,8 +171,8 @@ class _Comparer:
             return f"shape {tuple(a.shape)} against {tuple(b.shape)}"
         if a.size == 0:
             return "is empty"
-        index, values = self._first_bad(key)
-        if index is not None and any(not math.isfinite(value) for value in values):
+        _, values = self._first_bad(key)
+        if any(not math.isfinite(value) for value in values):
             return f"{values[0]} against {values[1]}"
         return ""
 

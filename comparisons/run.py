@@ -127,7 +127,7 @@ class _Run:
         comparison = replace(
             compare_traces(*self.traces), mode=mode, stages=stages, divergence=divergence
         )
-        if comparison.agrees or divergence is not None:
+        if comparison.agrees or _is_first(divergence, stages):
             return comparison
         more, divergence = self._locate()
         note = DRIFT if divergence is None else ""
@@ -171,6 +171,13 @@ class _Run:
             "",
             f"the two part first at {divergence.sentence()}" + (looks_like and f": {looks_like}"),
         )
+
+
+def _is_first(divergence: Divergence | None, stages: Sequence[StageAgreement]) -> bool:
+    """Whether the two cannot have parted earlier, in a step that was not looked into."""
+    if divergence is None or divergence.passing == "start":
+        return False
+    return divergence.step == min(stage.step for stage in stages if not stage.agrees)
 
 
 def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:

@@ -133,3 +133,24 @@ def test_an_interrupted_resynchronised_run_keeps_what_was_computed(
         run(Stopping("cpu"), conv, [settings(steps=4)], digits, tmp_path, mode="resync")
     history = pd.read_csv(tmp_path / "interrupted" / "history.csv")
     assert history.groupby("engine").size().to_dict() == {"pytorch": 3, "stopping": 2}
+
+
+class Hasty(PyTorchEngine):
+    """PyTorch with a learning rate that is off by 1 %."""
+
+    name = "hasty"
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        self.optimizer.param_groups[0]["lr"] *= 1.01
+
+
+@pytest.mark.parametrize("mode", ["free", "resync"])
+def test_a_mistake_before_the_first_step_looked_into_is_placed_where_it_begins(
+    conv, settings, digits, tmp_path, mode
+):
+    (comparison,) = run(
+        Hasty("cpu"), conv, [settings(steps=3)], digits, tmp_path, mode=mode, probed={3}
+    )
+    assert comparison.divergence is not None
+    assert (comparison.divergence.step, comparison.divergence.stage) == (1, "adam.update")
