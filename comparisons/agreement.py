@@ -24,12 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "EXACT",
     "RULES",
     "STAGE_RULES",
     "Agreement",
     "Rule",
     "compare_arrays",
     "probe_rule",
+    "run_rules",
+    "stage_rule",
     "ulp_difference",
 ]
 
@@ -80,9 +83,24 @@ RULES = {
 STAGE_RULES = {"float64": Rule(1e-11, "tensor"), "float32": Rule(1e-4, "tensor")}
 
 
-def probe_rule(dtype: str, step: int, resync: bool) -> Rule:
+EXACT = Rule(0.0, "element")  # every bit
+
+
+def run_rules(dtype: str, exact: bool) -> dict[str, Rule]:
+    """What the quantities of a run are held against."""
+    return {name: EXACT if exact else rule for name, rule in RULES[dtype].items()}
+
+
+def stage_rule(dtype: str, exact: bool) -> Rule:
+    """What the stages of a step are held against that both engines start from one state."""
+    return EXACT if exact else STAGE_RULES[dtype]
+
+
+def probe_rule(dtype: str, step: int, resync: bool, exact: bool = False) -> Rule:
     """What the stages of a step are held against: where the two engines did not start it from
     the same state, what they may have drifted apart by until then."""
+    if exact:
+        return EXACT
     if resync or step == 1:
         return STAGE_RULES[dtype]
     return Rule(RULES[dtype]["parameter"].rtol, "tensor")

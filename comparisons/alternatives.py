@@ -15,7 +15,15 @@ from torch import Tensor
 from comparisons.layers import BETA1, BETA2, EPSILON, Layers, float64, images
 from pyvae.stages import Probe, Stage
 
-__all__ = ["backward", "forward", "moment", "regulariser_right", "right_gradient", "update"]
+__all__ = [
+    "backward",
+    "first_moment_orders",
+    "forward",
+    "moment",
+    "regulariser_right",
+    "right_gradient",
+    "update",
+]
 
 Suspects = Iterator[tuple[str, Tensor]]
 
@@ -268,6 +276,19 @@ def backward(layers: Layers, taker: Stage, name: str, probe: Probe) -> Suspects:
             ("the kernel's rows and columns exchanged", w.transpose(2, 3)),
         ):
             yield words, F.conv_transpose2d(dy, kernel)
+
+
+def first_moment_orders(before: Tensor, gradient: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Adam's first moment in the two orders of operations that are in use."""
+    yield (
+        "exp_avg.mul_(beta1).add_(grad, alpha=1 - beta1), R torch's order of operations in Adam",
+        before.clone().mul_(BETA1).add_(gradient, alpha=1 - BETA1),
+    )
+    yield (
+        "exp_avg.lerp_(grad, 1 - beta1), PyTorch's order of operations in Adam "
+        "(--adam r-torch has R torch's)",
+        before.clone().lerp_(gradient, 1 - BETA1),
+    )
 
 
 def moment(

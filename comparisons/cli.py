@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from pyvae import options
 from pyvae.errors import UserError
+from pyvae.files import output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +21,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from comparisons.comparison import Comparison
+    from comparisons.sides import Sides
 
 __all__ = ["add_commands"]
 
 # Beyond so many steps two float32 runs of MNIST drift apart by rounding alone: measured, the
 # largest relative difference of the loss is 1e-6 after 42 steps and 4e-4 after 240.
 FLOAT32_STEPS = 50
+NATIVE_OPTIONS = (
+    "seeds",
+    "margin",
+    "margin_units",
+    "margin_spread",
+    "jobs",
+    "repetitions",
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -39,8 +50,68 @@ def compare_command(
         typer.Argument(metavar="[TRACE_A TRACE_B]", help="Two traces of pyvae trace."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(metavar="NAME", help="The reference: auto, base-r or r-torch.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The reference: base-r, r-torch, or auto (r-torch where it is installed).",
+        ),
     ] = "auto",
+    under_test: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="What is held against it: pytorch, or base-r or r-torch."
+        ),
+    ] = "pytorch",
+    rng: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="injected: both get the same draws; seeded: both draw for themselves from the "
+            "same seed; native: each draws as it does, over --seeds seeds.",
+        ),
+    ] = "injected",
+    exact: Annotated[
+        bool | None,
+        typer.Option(
+            "--exact/--no-exact",
+            help="Every bit has to be equal (default: with --rng seeded and r-torch).",
+            show_default=False,
+        ),
+    ] = None,
+    adam: options.WhoseAdam = None,
+    threads: options.Threads = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="With --rng native: seeds of each side.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="With --rng native: the largest difference of losses that does not matter, in "
+            "nats per image.",
+        ),
+    ] = None,
+    margin_units: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="The same for active units, in dimensions (default: 2)."),
+    ] = None,
+    margin_spread: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="The same for the spread of latent means (default: 0.05)."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --rng native: processes side by side (default: one a core)."
+        ),
+    ] = None,
+    repetitions: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --rng native: do it so often, with other seeds, and count the verdicts.",
+        ),
+    ] = None,
     objective: Annotated[str, typer.Option(metavar="NAME", help="both, vae or emae.")] = "both",
     data: options.Data = "auto",
     epochs: options.Epochs = None,
@@ -48,7 +119,13 @@ def compare_command(
     batch_size: options.BatchSize = None,
     latent_dim: options.LatentDim = None,
     learning_rate: options.LearningRate = None,
-    dtype: options.Dtype = "float64",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="float32 or float64 (default: float64; with --rng native float32).",
+        ),
+    ] = None,
     seed: options.Seed = 2,
     mode: Annotated[
         str,
@@ -72,37 +149,60 @@ def compare_command(
     compares two traces made anywhere.
 
     Without --epochs and --steps it runs 42 steps (six epochs of the digits). Where the two
-    disagree, the first step, stage and element in which they part is named. Exit code 0: agree,
-    1: disagree, 2: unusable input or environment.
+    disagree, the first step, stage and element in which they part is named. A run that was
+    interrupted goes on where it stopped when the same command is given again. With --rng native
+    both are trained over many seeds and tested for equivalence. Exit code 0: agree (equivalent),
+    1: disagree (different, inconclusive), 2: unusable input or environment.
     """
     from rich.console import Console
 
-    from comparisons.comparison import summary
-    from comparisons.tables import print_comparison
-    from pyvae.files import output_folder, write_file
+    from comparisons.sides import choose_sides
 
     console = Console(markup=False, highlight=False)
     if traces:
-        comparisons = _compare_saved(context, traces)
+        comparisons = _compare_saved(context, traces, exact is True)
         folder = output_folder(out)
         _introduce_saved(comparisons, console)
-    else:
-        comparisons, folder = _compare_live(
-            console,
-            out,
-            engine,
-            mode,
-            probe,
-            objective=objective,
-            data=data,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            latent_dim=latent_dim,
-            learning_rate=learning_rate,
-            dtype=dtype,
-            seed=seed,
+        raise typer.Exit(_conclude(console, comparisons, folder, report))
+    native = rng == "native"
+    others = ("mode", "probe", "report", "exact") if native else NATIVE_OPTIONS
+    for name in (name for name in others if _given(context, name)):
+        raise UserError(
+            f"{_option(name)} with --rng {rng}",
+            "it with another --rng" if native else "it with --rng native",
+            "leave it out",
         )
+    sides = choose_sides(under_test, engine, rng, exact, adam)
+    changes = {
+        "epochs": epochs,
+        "steps": options.STEPS if epochs is None and steps is None else steps,
+        "batch_size": batch_size,
+        "latent_dim": latent_dim,
+        "learning_rate": learning_rate,
+        "dtype": dtype or ("float32" if native else "float64"),
+        "seed": seed,
+        "rng": sides.rng(sides.under_test),
+    }
+    if native:
+        asked = (seeds, margin, margin_units, margin_spread, jobs, threads, repetitions)
+        verdict = _compare_native(console, out, sides, objective, data, changes, *asked)
+        console.print(f"written: {out}", soft_wrap=True)
+        console.print(f"verdict: {verdict}")
+        raise typer.Exit(0 if verdict in ("equivalent", "calibrated") else 1)
+    comparisons, folder = _compare_live(
+        console, out, sides, objective, data, changes, threads, mode, probe
+    )
+    raise typer.Exit(_conclude(console, comparisons, folder, report))
+
+
+def _conclude(
+    console: Console, comparisons: Sequence[Comparison], folder: Path, report: bool
+) -> int:
+    """Writes and prints what was found; returns the exit code."""
+    from comparisons.comparison import summary
+    from comparisons.tables import print_comparison
+    from pyvae.files import write_file
+
     write_results(comparisons, folder)
     about = summary(comparisons)
     write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
@@ -116,26 +216,73 @@ def compare_command(
         (folder / "report.html").unlink(missing_ok=True)  # of an earlier comparison
     console.print(f"written: {folder}", soft_wrap=True)
     console.print(f"verdict: {about['verdict']}")
-    raise typer.Exit(0 if about["verdict"] == "agree" else 1)
+    return 0 if about["verdict"] == "agree" else 1
 
 
-def _compare_saved(context: typer.Context, traces: list[Path]) -> list[Comparison]:
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _compare_native(
+    console: Console,
+    out: Path,
+    sides: Sides,
+    objective: str,
+    data: str,
+    changes: dict[str, Any],
+    seeds: int | None,
+    margin: float | None,
+    margin_units: float | None,
+    margin_spread: float | None,
+    jobs: int | None,
+    threads: int | None,
+    repetitions: int | None,
+) -> str:
+    from comparisons.equivalence import Margins
+    from comparisons.native_cli import NativeOptions, run_native
+    from pyvae.data import load_data
+    from pyvae.recipes import get_recipe
+    from pyvae.settings import Settings
+
+    for name, value, example in (("--seeds", seeds, 10), ("--margin", margin, 2)):
+        if value is None:
+            raise UserError(
+                f"--rng native without {name}",
+                "how many seeds each side has, and the largest difference that does not matter, "
+                "fixed before you look",
+                f"add {name} {example}" + (" (nats per image)" if name == "--margin" else ""),
+            )
+    further = {"units": margin_units, "spread": margin_spread}
+    margins = Margins(margin, **{k: v for k, v in further.items() if v is not None})  # type: ignore[arg-type]
+    recipe = get_recipe("conv")
+    runs = Settings.runs_of_recipe(recipe, objective, **changes)
+    asked = NativeOptions(
+        seeds or 0, margins, jobs or os.cpu_count() or 1, threads or 1, repetitions or 1
+    )
+    images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+    runs[0].total_steps(len(images))  # enough images? asked before anything is started
+    return run_native(console, out, sides, recipe, runs, images, asked)
+
+
+def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> list[Comparison]:
     from comparisons.offline import compare_saved, load_pairs
 
     if len(traces) != 2:
         count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
         raise UserError(count, "two traces, or none", "see pyvae compare --help")
     for name in context.params:
-        source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and name not in ("traces", "out", "report"):
-            option = "--" + name.replace("_", "-")
+        if _given(context, name) and name not in ("traces", "out", "report", "exact"):
             raise UserError(
-                f"{option} together with two traces",
-                "--out and --report alone",
+                f"{_option(name)} together with two traces",
+                "--out, --report and --exact alone",
                 "the traces say what was run",
             )
-    return [compare_saved(a, b) for a, b in load_pairs(*traces)]
+    return [compare_saved(a, b, exact) for a, b in load_pairs(*traces)]
 
 
 def _introduce_saved(comparisons: Sequence[Comparison], console: Console) -> None:
@@ -151,44 +298,43 @@ def _introduce_saved(comparisons: Sequence[Comparison], console: Console) -> Non
 def _compare_live(
     console: Console,
     out: Path,
-    engine: str,
-    mode: str,
-    probe: str | None,
+    sides: Sides,
     objective: str,
     data: str,
-    **changes: Any,
+    changes: dict[str, Any],
+    threads: int | None,
+    mode: str,
+    probe: str | None,
 ) -> tuple[list[Comparison], Path]:
     from comparisons.run import run_comparisons
+    from comparisons.sides import open_sides
     from pyvae.data import load_data
-    from pyvae.engine import PyTorchEngine
     from pyvae.errors import choose
-    from pyvae.files import output_folder
     from pyvae.objectives import OBJECTIVES
     from pyvae.progress import RunProgress
     from pyvae.recipes import get_recipe
     from pyvae.settings import Settings
     from pyvae.steps import StepSet
-    from r_bridge.engines import check_r_engine, make_r_engine
 
     recipe = get_recipe("conv")
-    if changes["epochs"] is None and changes["steps"] is None:
-        changes["steps"] = options.STEPS
     runs = Settings.runs_of_recipe(recipe, objective, **changes)
     choose("mode", mode, ("free", "resync"))
     probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
-    check_r_engine(engine)
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
     probed.check(total)
-    with make_r_engine(engine) as reference:
+    with open_sides(sides, threads) as (under_test, reference):
         folder = output_folder(out)
         console.print(
             f"{images.name}: {len(images):,} images, {total} steps of {runs[0].batch_size}, "
-            f"{runs[0].dtype}, PyTorch against {reference.name}"
-            + (", every step from PyTorch's state" if mode == "resync" else ""),
+            f"{runs[0].dtype}, {sides}"
+            + (f", every step from {under_test.name}'s state" if mode == "resync" else "")
+            + (f", both from seed {runs[0].seed}" if sides.randomness == "seeded" else "")
+            + (", every bit has to be equal" if sides.exact else ""),
             soft_wrap=True,
         )
-        if runs[0].dtype == "float32" and total > FLOAT32_STEPS and mode == "free":
+        drifts = runs[0].dtype == "float32" and total > FLOAT32_STEPS
+        if drifts and mode == "free" and not sides.exact:
             console.print(
                 f"float32: beyond {FLOAT32_STEPS} steps rounding alone drives two runs apart; "
                 "--mode resync tells a mistake from rounding",
@@ -202,10 +348,10 @@ def _compare_live(
         def warn(line: str) -> None:
             print(line, file=sys.stderr)
 
-        python = PyTorchEngine("cpu")
         comparisons = run_comparisons(
-            python, reference, recipe, runs, images, folder, watch, warn, mode, probed
-        )
+            under_test, reference, recipe, runs, images, folder, watch, warn, mode, probed,
+            sides.exact,
+        )  # fmt: skip
     return comparisons, folder
 
 

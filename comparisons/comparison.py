@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from comparisons.agreement import RULES, Agreement, compare_arrays
+from comparisons.agreement import Agreement, compare_arrays, run_rules
 from comparisons.localisation import Divergence
 from comparisons.probes import StageAgreement
 from pyvae.trace import LOSSES, Trace
 
-__all__ = ["Comparison", "compare_traces", "summary"]
+__all__ = ["TINY", "Comparison", "compare_traces", "summary"]
+
+TINY = 1e-300  # stands for a tolerance of 0: every bit has to be equal
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Comparison:
         quantities: Agreement of `loss` (the total of each step), its two parts
             `reconstruction` and `regulariser`, `parameter` and `latent_mean`.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
+        exact: Whether every bit had to be equal.
         stages: Agreement of every stage of the steps that were looked into.
         divergence: The first place where the two part.
         note: What is to be said where they disagree and no such place was found.
@@ -36,6 +39,7 @@ class Comparison:
     reference: Trace
     quantities: dict[str, Agreement]
     mode: str = "free"
+    exact: bool = False
     stages: Sequence[StageAgreement] = ()
     divergence: Divergence | None = None
     note: str = ""
@@ -59,7 +63,7 @@ class Comparison:
         NaN or infinity is larger than any."""
         return max(
             self.stages,
-            key=lambda a: math.inf if a.problem else a.required_rtol / a.rtol,
+            key=lambda a: math.inf if a.problem else a.required_rtol / (a.rtol or TINY),
             default=None,
         )
 
@@ -111,10 +115,15 @@ class Comparison:
         return pd.concat(rows, ignore_index=True)
 
 
-def compare_traces(under_test: Trace, reference: Trace) -> Comparison:
-    """Holds a trace against its reference: losses, parameters and latent means."""
+def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> Comparison:
+    """Holds a trace against its reference: losses, parameters and latent means.
+
+    Arguments:
+        under_test, reference: The traces.
+        exact: Every bit has to be equal.
+    """
     dtype = under_test.settings.dtype
-    rules = RULES[dtype]
+    rules = run_rules(dtype, exact)
 
     pairs: dict[str, tuple[dict[str, NDArray], dict[str, NDArray]]] = {
         name: ({name: under_test.losses[:, i]}, {name: reference.losses[:, i]})
@@ -124,7 +133,7 @@ def compare_traces(under_test: Trace, reference: Trace) -> Comparison:
     pairs["parameter"] = (under_test.parameters, reference.parameters)
     pairs["latent_mean"] = (under_test.latent_means, reference.latent_means)
     quantities = {name: compare_arrays(*pairs[name], rule, dtype) for name, rule in rules.items()}
-    return Comparison(under_test, reference, quantities)
+    return Comparison(under_test, reference, quantities, exact=exact)
 
 
 def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -135,6 +144,8 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "verdict": _verdict(all(comparison.agrees for comparison in comparisons)),
         "engine": first.reference.engine,
         "mode": first.mode,
+        "rng": settings.rng,
+        "exact": first.exact,
         "dtype": settings.dtype,
         "data": first.under_test.data["name"],
         "batch_size": settings.batch_size,

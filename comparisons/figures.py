@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
+LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
 LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
 
 
@@ -75,13 +76,14 @@ def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) ->
     rtol = comparisons[0].quantities["loss"].rule.rtol
     steps = max(comparison.under_test.steps for comparison in comparisons)
     largest = max(_draw_relative_difference(axes, comparison) for comparison in comparisons)
-    axes.axhline(rtol, color="gray", linestyle=":")
-    axes.text(steps, rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
+    if rtol:
+        axes.axhline(rtol, color="gray", linestyle=":")
+        axes.text(steps, rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
     axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
     axes.text(1, BITWISE_EQUAL, "every bit equal", va="bottom", color="gray")
     axes.set_xlim(0, steps + 1)
+    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest, LEAST_SCALE))
     axes.set_yscale("log")
-    axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest))
     axes.set_xlabel("step")
     axes.set_ylabel("relative difference of the total loss")
     axes.legend(loc="upper left", ncols=2)

@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from comparisons import alternatives
+from comparisons.agreement import ulp_difference
 from comparisons.layers import Layers, float64
 from comparisons.relations import distance, relation, same, shape_relation
+from pyvae.settings import DTYPES
 from pyvae.stages import Probe, Quantity
 
 __all__ = ["Finding", "recognise"]
@@ -67,6 +70,9 @@ def recognise(
         return finding
     a, b = (float64(probe[quantity.key]) for probe in probes)
     rtol = SAME[layers.settings.dtype]
+    if same(a, b, rtol):  # every bit was asked for
+        finding.words += _rounding(probes, names, quantity, layers, previous, resync)
+        return finding
     with suppress(RuntimeError, KeyError, ValueError):  # shapes that no layer can take
         suspects = _suspects(probes, quantity, layers, previous, resync, finding, rtol)
         _hold_against(suspects, (a, b), names, finding)
@@ -86,6 +92,33 @@ def recognise(
         count = int(((a - b).abs() > rtol * scale).sum())
         finding.words += [f"{count:,} of {a.numel():,} elements differ"] if count else []
     return finding
+
+
+def _rounding(
+    probes: tuple[Probe, Probe],
+    names: tuple[str, str],
+    quantity: Quantity,
+    layers: Layers,
+    previous: tuple[Probe, Probe] | None,
+    resync: bool,
+) -> Iterator[str]:
+    """Of two sides that differ by rounding alone: by how much, and in what order of operations."""
+    dtype, key = layers.settings.dtype, quantity.key
+    a, b = (np.asarray(probe[key], np.float64) for probe in probes)
+    ulps = ulp_difference(a, b, dtype)
+    yield (
+        f"rounding: {int((ulps > 0).sum()):,} of {ulps.size:,} elements differ, "
+        f"by at most {ulps.max()} ULP"
+    )
+    if quantity.passing != "first moment" or previous is None:
+        return
+    for side, (name, probe) in enumerate(zip(names, probes, strict=True)):
+        before = torch.as_tensor(previous[0 if resync else side][key]).to(DTYPES[dtype])
+        gradient = torch.as_tensor(probe[f"gradient/{quantity.name}"]).to(DTYPES[dtype])
+        for words, value in alternatives.first_moment_orders(before, gradient):
+            if torch.equal(value, torch.as_tensor(probe[key]).to(DTYPES[dtype])):
+                yield f"{name}: {words}"
+                break
 
 
 def _hold_against(

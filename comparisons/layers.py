@@ -7,11 +7,12 @@ from the stages' declarations alone and share no code with the network under tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.draws import Draws, Keep
@@ -19,7 +20,7 @@ from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe, Stage
 
-__all__ = ["Layers", "float64"]
+__all__ = ["Layers", "float64", "own_draws"]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's published settings, torch's defaults
 
@@ -35,15 +36,33 @@ def images(x: Tensor, channels: int) -> Tensor:
     return x.reshape(len(x), channels, side, side)
 
 
+def own_draws(probes: Iterable[Probe]) -> dict[str, NDArray]:
+    """The masks and noise that an engine drew itself and put into its probe, by name."""
+    return {
+        key.removeprefix("draw/"): value
+        for probe in probes
+        for key, value in probe.items()
+        if key.startswith("draw/")
+    }
+
+
 class Layers:
     """The layers of one step of a run.
 
     Arguments:
         recipe, settings: Of the run.
         step: Counted from 1; its draws follow from the seed.
+        drawn: By step, what engines drew that drew themselves.
     """
 
-    def __init__(self, recipe: Recipe, settings: Settings, step: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: Settings,
+        step: int,
+        drawn: Mapping[int, Mapping[str, NDArray]] | None = None,
+    ) -> None:
+        self.drawn = drawn or {}
         self.recipe = recipe
         self.settings = settings
         self.step = step
@@ -60,6 +79,9 @@ class Layers:
         return self.draws_of(self.step)
 
     def draws_of(self, step: int) -> Mapping[str, Tensor]:
+        if self.settings.rng != "injected":
+            given = self.drawn.get(step, {})  # KeyError for what is not known
+            return {name: torch.from_numpy(value) for name, value in given.items()}
         drawn = Draws(self.settings.seed, self.settings.dtype).step(
             step - 1, self.settings.batch_size, self.spec
         )

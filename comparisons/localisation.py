@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comparisons.kinds import recognise
-from comparisons.layers import Layers
+from comparisons.layers import Layers, own_draws
 from comparisons.probes import StageAgreement
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
@@ -133,7 +133,10 @@ def first_divergence(
         return None
     agreement = agreements[place]
     quantity = agreement.quantity
-    layers = Layers(recipe, settings, agreement.step)
+    drawn = {agreement.step: own_draws(probes)}
+    if previous is not None:
+        drawn[agreement.step - 1] = own_draws(previous)
+    layers = Layers(recipe, settings, agreement.step, drawn)
     finding = recognise(probes, names, quantity, layers, previous, resync)
     same_pass = [a for a in agreements if a.quantity.passing == quantity.passing]
     return Divergence(

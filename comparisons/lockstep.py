@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from comparisons.agreement import STAGE_RULES, probe_rule
+from comparisons.agreement import probe_rule, stage_rule
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import StageAgreement, compare_probes
 from pyvae.data import ImageData
@@ -131,6 +131,7 @@ def look(
     resync: bool,
     probed: Container[int],
     traces: tuple[Trace, Trace] | None = None,
+    exact: bool = False,
 ) -> Generator[Look, None, None]:
     """Compares the stages of the probed steps up to the last; where they are re-synchronised and
     not probed, what is known without a probe: losses, moments, parameters.
@@ -147,14 +148,14 @@ def look(
             agreements: list[StageAgreement] = []
             divergence = None
             if pair.probes is not None:
-                rule = probe_rule(settings.dtype, pair.step, resync)
+                rule = probe_rule(settings.dtype, pair.step, resync, exact)
                 agreements = compare_probes(*pair.probes, recipe, settings, pair.step, rule)
                 names = (under_test.name, reference.name)
                 divergence = first_divergence(
                     agreements, pair.probes, names, recipe, settings, previous, resync
                 )
             elif resync:
-                agreements = _compare_ends(pair, *run[:4])
+                agreements = _compare_ends(pair, *run[:4], exact)
             previous = pair.probes
             yield Look(pair.progress[1], agreements, divergence)
             if pair.step == last and traces is None:
@@ -168,6 +169,7 @@ def locate(
     settings: Settings,
     data: ImageData,
     observe: Callable[[Progress], object] | None = None,
+    exact: bool = False,
 ) -> tuple[list[StageAgreement], Divergence | None]:
     """Finds the first step, stage and element in which two engines part.
 
@@ -182,11 +184,11 @@ def locate(
         when both start it from the same state.
     """
     run = (under_test, reference, recipe, settings, data)
-    found = _look_into(1, *run)
+    found = _look_into(1, *run, exact)
     if found[1] is None:
-        step = _first_step_apart(*run, observe)
+        step = _first_step_apart(*run, exact, observe)
         if step is not None:
-            found = _look_into(step, *run)
+            found = _look_into(step, *run, exact)
     return found if found[1] is not None else ([], None)
 
 
@@ -197,13 +199,14 @@ def _look_into(
     recipe: Recipe,
     settings: Settings,
     data: ImageData,
+    exact: bool,
 ) -> tuple[list[StageAgreement], Divergence | None]:
     run = (under_test, reference, recipe, settings, data)
     previous = None
     with closing(lockstep(*run, resync=True, probed={step - 1, step})) as pairs:
         for pair in pairs:
             if pair.step == step and pair.probes is not None:
-                rule = STAGE_RULES[settings.dtype]
+                rule = stage_rule(settings.dtype, exact)
                 agreements = compare_probes(*pair.probes, recipe, settings, step, rule)
                 names = (under_test.name, reference.name)
                 return agreements, first_divergence(
@@ -219,6 +222,7 @@ def _first_step_apart(
     recipe: Recipe,
     settings: Settings,
     data: ImageData,
+    exact: bool,
     observe: Callable[[Progress], object] | None,
 ) -> int | None:
     run = (under_test, reference, recipe, settings, data)
@@ -228,13 +232,18 @@ def _first_step_apart(
                 return pair.step
             if observe is not None:
                 observe(pair.progress[1])
-            if not all(agreement.agrees for agreement in _compare_ends(pair, *run[:4])):
+            if not all(agreement.agrees for agreement in _compare_ends(pair, *run[:4], exact)):
                 return pair.step
     return None
 
 
 def _compare_ends(
-    pair: Pair, under_test: Engine, reference: Engine, recipe: Recipe, settings: Settings
+    pair: Pair,
+    under_test: Engine,
+    reference: Engine,
+    recipe: Recipe,
+    settings: Settings,
+    exact: bool,
 ) -> list[StageAgreement]:
     """Compares what is known of a step without a probe: its losses, and the state after it."""
     ends = []
@@ -244,6 +253,6 @@ def _compare_ends(
         parts = zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True)
         end: Probe = {f"forward/{name}": value for name, value in parts}
         ends.append(end | {key: v for key, v in engine.state().items() if key != "step"})
-    rule = STAGE_RULES[settings.dtype]
+    rule = stage_rule(settings.dtype, exact)
     keys = set(ends[0]) | set(ends[1])
     return compare_probes(ends[0], ends[1], recipe, settings, pair.step, rule, keys)

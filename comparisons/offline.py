@@ -75,7 +75,7 @@ def _check(pair: tuple[Trace, Trace], paths: tuple[Path, Path]) -> None:
 
     again = "write one of them again with the other's"
     differs("recipe", [trace.recipe for trace in pair], f"{again} recipe")
-    for name in ("dtype", "batch_size", "latent_dim", "learning_rate", "seed"):
+    for name in ("dtype", "batch_size", "latent_dim", "learning_rate", "seed", "rng"):
         option = "--" + name.replace("_", "-")
         values = [getattr(trace.settings, name) for trace in pair]
         differs(option[2:].replace("-", " "), values, f"{again} {option}")
@@ -101,18 +101,22 @@ def _told_apart(a: Trace, b: Trace) -> tuple[Trace, Trace]:
     return replace(a, engine=f"{a.engine} (A)"), replace(b, engine=f"{b.engine} (B)")
 
 
-def compare_saved(a: Trace, b: Trace) -> Comparison:
+def compare_saved(a: Trace, b: Trace, exact: bool = False) -> Comparison:
     """Compares two traces, step by step where both were probed.
+
+    Arguments:
+        a, b: The traces.
+        exact: Every bit has to be equal.
 
     Raises:
         UserError: If a probe cannot be read, or lacks a stage.
     """
-    comparison = compare_traces(a, b)
+    comparison = compare_traces(a, b, exact)
     stages: list[StageAgreement] = []
     divergence = None
     previous: tuple[int, tuple[Probe, Probe]] | None = None
     for step, probes in _probes(a, b):
-        found = _compare_step(a, b, step, probes, previous)
+        found = _compare_step(a, b, step, probes, previous, exact)
         stages += found[0]
         divergence = divergence or found[1]
         previous = (step, probes)
@@ -175,10 +179,11 @@ def _compare_step(
     step: int,
     probes: tuple[Probe, Probe],
     previous: tuple[int, tuple[Probe, Probe]] | None,
+    exact: bool,
 ) -> tuple[list[StageAgreement], Divergence | None]:
     recipe, settings = get_recipe(a.recipe), a.settings
     resync = _mode(a, b) == "resync"
-    rule = probe_rule(settings.dtype, step, resync)
+    rule = probe_rule(settings.dtype, step, resync, exact)
     agreements = compare_probes(*probes, recipe, settings, step, rule)
     before = previous[1] if previous is not None and previous[0] == step - 1 else None
     names = (a.engine, b.engine)

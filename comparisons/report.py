@@ -14,9 +14,9 @@ import jinja2
 from matplotlib.figure import Figure
 
 from comparisons import figures
-from comparisons.comparison import Comparison
+from comparisons.comparison import TINY, Comparison
 from comparisons.probes import StageAgreement
-from comparisons.tables import stage_line, ulp_text
+from comparisons.tables import allowed_text, stage_line, ulp_text
 from pyvae.files import write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
@@ -31,6 +31,11 @@ HEADINGS = {
     "first moment": "Adam's first moment",
     "second moment": "Adam's second moment",
     "parameter": "parameters after the step",
+}
+CHANCE = {
+    "injected": "injected: both engines get the same draws",
+    "torch": "both draw with LibTorch's generator from the same seed",
+    "r": "R's own generator, from the same seed on both sides",
 }
 
 
@@ -126,7 +131,7 @@ def _by_part(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
 
 
 def _badness(agreement: StageAgreement) -> float:
-    return math.inf if agreement.problem else agreement.required_rtol / agreement.rtol
+    return math.inf if agreement.problem else agreement.required_rtol / (agreement.rtol or TINY)
 
 
 def _cell(agreement: StageAgreement, first: bool) -> Cell:
@@ -136,7 +141,7 @@ def _cell(agreement: StageAgreement, first: bool) -> Cell:
     size = agreement.required_rtol
     words = f"{agreement.quantity.key}, worst in step {agreement.step}: "
     words += agreement.problem or f"{size:.1e} of its largest magnitude {agreement.largest:.2g}"
-    words += f", allowed {agreement.rtol:.0e}"
+    words += f", allowed {allowed_text(agreement.rtol)}"
     if agreement.explained:
         words += f" ({agreement.explained})"
     return Cell(part, label, _power(agreement), agreement.agrees, first, words)
@@ -162,6 +167,10 @@ def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
         "learning rate": f"{settings.learning_rate:g} (Adam)",
         "precision": settings.dtype,
         "seed": str(settings.seed),
+        "randomness": CHANCE[settings.rng],
+        "tolerance": "none: every bit has to be equal"
+        if comparisons[0].exact
+        else "what rounding explains (README, “How close is close”)",
         "mode": "re-synchronised: every step from the state of the engine under test"
         if comparisons[0].mode == "resync"
         else "free: each engine goes its own way",

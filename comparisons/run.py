@@ -18,7 +18,9 @@ from pyvae.data import ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files import output_folder, write_file
+from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
+from pyvae.resume import KeptRun
 from pyvae.settings import Settings
 from pyvae.trace import Trace, csv_text
 from pyvae.training import Progress, train
@@ -50,12 +52,14 @@ def run_comparisons(
     say: Callable[[str], object] = print,
     mode: str = "free",
     probed: Container[int] = (1,),
+    exact: bool = False,
 ) -> list[Comparison]:
     """Runs both engines through every run on the same draws, and compares.
 
     Where they disagree they run again, as far as is needed to find the first place where they
     part. Traces are written to `out/traces/OBJECTIVE-ENGINE`. If a run is interrupted, what was
-    computed so far is left in `out/interrupted` and the exception goes on.
+    computed so far is left in `out/interrupted` and the exception goes on; the same call later
+    goes on from there (mode `free`).
 
     Arguments:
         under_test: The engine under test.
@@ -64,9 +68,11 @@ def run_comparisons(
         runs: One for each objective.
         out: An existing folder.
         watch: Gives a context manager that shows the progress of what is named.
-        say: Called with one line on where the results of an interrupted run are.
+        say: Called with one line on an interrupted run: where its results are, or what is done
+            with them.
         mode: `free`, or `resync`: each step starts from the state of the engine under test.
         probed: The steps (from 1) whose stages are compared.
+        exact: Every bit has to be equal.
     """
     traces: list[Trace] = []
     comparisons = []
@@ -78,8 +84,9 @@ def run_comparisons(
             )
             pair[1].mode = mode
             traces += pair
-            run = _Run(under_test, reference, recipe, settings, data, pair, watch)
-            comparisons.append(run.compare(mode, probed))
+            kept = [KeptRun(out / INTERRUPTED / _name(trace), trace) for trace in pair]
+            run = _Run(under_test, reference, recipe, settings, data, pair, watch, exact)
+            comparisons.append(run.compare(mode, probed, kept, say))
     except BaseException:
         if any(trace.steps for trace in traces):
             say(f"kept what was computed: {keep_interrupted(traces, out)}")
@@ -101,12 +108,19 @@ class _Run:
     data: ImageData
     traces: tuple[Trace, Trace]
     watch: Callable[[str, Settings], AbstractContextManager[Watcher]]
+    exact: bool = False
 
     @property
     def _all(self) -> tuple[Engine, Engine, Recipe, Settings, ImageData]:
         return self.under_test, self.reference, self.recipe, self.settings, self.data
 
-    def compare(self, mode: str, probed: Container[int]) -> Comparison:
+    def compare(
+        self,
+        mode: str,
+        probed: Container[int],
+        kept: Sequence[KeptRun],
+        say: Callable[[str], object],
+    ) -> Comparison:
         steps = self.settings.total_steps(len(self.data))
         try:
             if mode == "resync":
@@ -114,8 +128,12 @@ class _Run:
                     "re-synchronised", resync=True, probed=probed, last=steps, traces=self.traces
                 )
             else:
-                for engine, trace in zip(self._all, self.traces, strict=False):
-                    self._alone(engine, trace)  # type: ignore[arg-type]
+                for engine, run in zip((self.under_test, self.reference), kept, strict=True):
+                    if run.found:
+                        title = OBJECTIVES[self.settings.objective].title
+                        say(f"{title} in {engine.name}: {run.found}")
+                    if not run.complete:
+                        self._alone(engine, run)
                 last = max((step for step in range(1, steps + 1) if step in probed), default=0)
                 stages, divergence = self._side_by_side(
                     "stage by stage", resync=False, probed=probed, last=last
@@ -125,7 +143,10 @@ class _Run:
         except (UserError, RuntimeError) as error:  # diverged, shapes that do not fit, R's errors
             raise self._failed(error) from error
         comparison = replace(
-            compare_traces(*self.traces), mode=mode, stages=stages, divergence=divergence
+            compare_traces(*self.traces, self.exact),
+            mode=mode,
+            stages=stages,
+            divergence=divergence,
         )
         if comparison.agrees or _is_first(divergence, stages):
             return comparison
@@ -133,12 +154,18 @@ class _Run:
         note = DRIFT if divergence is None else ""
         return replace(comparison, stages=[*stages, *more], divergence=divergence, note=note)
 
-    def _alone(self, engine: Engine, trace: Trace) -> None:
+    def _alone(self, engine: Engine, kept: KeptRun) -> None:
         with self.watch(engine.name, self.settings) as watcher:
+
+            def observe(progress: Progress) -> None:
+                kept.observe(progress)
+                watcher.observe(progress)
+
             train(
                 engine, self.recipe, self.settings, self.data,
-                trace=trace, observe=watcher.observe,
+                trace=kept.trace, observe=observe, resume=kept.checkpoint,
             )  # fmt: skip
+        kept.finish()
 
     def _side_by_side(
         self, how: str, last: int, **options: Any
@@ -149,7 +176,7 @@ class _Run:
         if last:
             names = f"{self.under_test.name} and {self.reference.name}, {how}"
             with self.watch(names, self.settings) as watcher:
-                for seen in look(*self._all, last=last, **options):
+                for seen in look(*self._all, last=last, exact=self.exact, **options):
                     stages += seen.agreements
                     divergence = divergence or seen.divergence
                     watcher.observe(seen.progress)
@@ -158,7 +185,7 @@ class _Run:
     def _locate(self) -> tuple[list[StageAgreement], Divergence | None]:
         names = f"{self.under_test.name} and {self.reference.name}, looking for where they part"
         with self.watch(names, self.settings) as watcher:
-            return locate(*self._all, observe=watcher.observe)
+            return locate(*self._all, observe=watcher.observe, exact=self.exact)
 
     def _failed(self, error: Exception) -> Exception:
         """The error of an engine that gave up, with the place where the two part, if they do."""
@@ -183,7 +210,7 @@ def _is_first(divergence: Divergence | None, stages: Sequence[StageAgreement]) -
 def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:
     """Leaves what was computed in a folder of its own, apart from finished results."""
     traces = [trace for trace in traces if trace.steps]
-    _clear_traces(out / INTERRUPTED)
+    _clear_traces(out / INTERRUPTED, but={_name(trace) for trace in traces})
     folder = output_folder(out / INTERRUPTED)
     history = pd.concat([trace.history() for trace in traces], ignore_index=True)
     write_file(folder / "history.csv", csv_text(history))
@@ -191,12 +218,14 @@ def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:
     return folder
 
 
-def _clear_traces(folder: Path) -> None:
-    """Removes what an earlier comparison left, and nothing else: the folder is the user's."""
+def _clear_traces(folder: Path, but: Container[str] = ()) -> None:
+    """Removes what an earlier comparison left, except the traces of these names, and nothing
+    else: the folder is the user's."""
     saved = [path.parent for path in folder.glob("*/trace.json")]
     for trace in saved:
-        Trace.remove(trace)
-    if saved:
+        if trace.name not in but:
+            Trace.remove(trace)
+    if saved and folder.is_dir():
         (folder / "history.csv").unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -204,4 +233,8 @@ def _clear_traces(folder: Path) -> None:
 
 def _save_traces(traces: Sequence[Trace], folder: Path) -> None:
     for trace in traces:
-        trace.save(output_folder(folder / f"{trace.settings.objective}-{trace.engine}"))
+        trace.save(output_folder(folder / _name(trace)))
+
+
+def _name(trace: Trace) -> str:
+    return f"{trace.settings.objective}-{trace.engine}"

@@ -13,7 +13,7 @@ from comparisons.comparison import Comparison
 from comparisons.localisation import Divergence
 from pyvae.objectives import OBJECTIVES
 
-__all__ = ["print_comparison", "stage_line", "ulp_text"]
+__all__ = ["allowed_text", "print_comparison", "stage_line", "ulp_text"]
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -52,7 +52,7 @@ def stage_line(comparison: Comparison) -> str:
     size = worst.problem or f"{worst.required_rtol:.1e} of its largest magnitude"
     return (
         f"stages of {which}: {agree:,} of {len(comparison.stages):,} agree; the worst is "
-        f"{worst.quantity.key} of step {worst.step}: {size} (allowed {worst.rtol:.0e})"
+        f"{worst.quantity.key} of step {worst.step}: {size} (allowed {allowed_text(worst.rtol)})"
     )
 
 
@@ -61,6 +61,11 @@ def ulp_text(count: int) -> str:
     if count < 0:
         return "–"
     return f"{count:.0e}" if count > 9999 else str(count)
+
+
+def allowed_text(rtol: float) -> str:
+    """A tolerance; 0 where every bit has to be equal."""
+    return f"{rtol:.0e}" if rtol else "0"
 
 
 def _table(title: str, caption: str, headers: tuple[str, ...]) -> Table:
@@ -100,7 +105,7 @@ def _agreement_table(comparison: Comparison) -> Table:
             f"{agreement.max_rel:.1e}",
             ulp_text(agreement.max_ulp),
             f"{agreement.required_rtol:.1e}",
-            f"{agreement.rule.rtol:.0e}",
+            allowed_text(agreement.rule.rtol),
             agreement.rule.scale,
             _verdict(agreement.agrees),
         )
@@ -121,7 +126,7 @@ def _print_divergence(found: Divergence, console: Console) -> None:
             f"{agreement.largest:.1e}",
             f"{agreement.max_abs:.1e}",
             f"{agreement.required_rtol:.1e}",
-            f"{agreement.rtol:.0e}",
+            allowed_text(agreement.rtol),
             _verdict(agreement.agrees),
             style="bold" if first else "",
         )

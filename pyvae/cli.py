@@ -132,7 +132,7 @@ def train_command(
 def trace_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")],
     engine: Annotated[
-        str, typer.Option(metavar="NAME", help="Who computes: pytorch, base-r.")
+        str, typer.Option(metavar="NAME", help="Who computes: pytorch, base-r or r-torch.")
     ] = "pytorch",
     recipe: Annotated[str, typer.Option(metavar="RECIPE", help="See pyvae recipes.")] = "conv",
     objective: Annotated[
@@ -146,6 +146,9 @@ def trace_command(
     learning_rate: options.LearningRate = None,
     dtype: options.Dtype = "float64",
     seed: options.Seed = 2,
+    rng: options.Rng = "injected",
+    adam: options.WhoseAdam = None,
+    threads: options.Threads = None,
     probe: options.Probed = "1",
     follow: Annotated[
         Path | None,
@@ -164,7 +167,7 @@ def trace_command(
     from rich.console import Console
 
     from pyvae.data import load_data
-    from pyvae.engine import open_engine
+    from pyvae.engine import open_engine, set_threads
     from pyvae.recipes import get_recipe
     from pyvae.settings import Settings
     from pyvae.steps import StepSet
@@ -181,10 +184,12 @@ def trace_command(
         learning_rate=learning_rate,
         dtype=dtype,
         seed=seed,
+        rng=rng,
     )
     probed = StepSet.parse(probe)
+    set_threads(threads)
     console = Console(markup=False, highlight=False)
-    with open_engine(engine, device="cpu") as computing:
+    with open_engine(engine, device="cpu", adam=adam) as computing:
         images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
         probed.check(runs[0].total_steps(len(images)))
         write_traces(computing, chosen, runs, images, out, probed, follow, console, draws)

@@ -12,7 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyvae.adam import ADAMS
+from pyvae.draws import Keep
 from pyvae.errors import UserError, choose
+from pyvae.generators import Generator, make_generator
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
@@ -25,9 +28,11 @@ __all__ = [
     "choose_device",
     "engine_names",
     "open_engine",
+    "set_threads",
 ]
 
 ENGINES = "pyvae.engines"
+MOST_THREADS = 1024
 
 
 class DivergedError(UserError):
@@ -50,12 +55,21 @@ class Engine(Protocol):
 
     name: str
 
-    def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
-        """Begins a run from the given parameters, with a fresh optimiser."""
+    def start(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> None:
+        """Begins a run with a fresh optimiser, from the given parameters; without, from those
+        that the engine's own generator draws after it was seeded with the settings' seed."""
 
-    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None) -> Tensor:
+    def batch_order(self, images: int) -> NDArray[np.int64]:
+        """The order of the next epoch, from the engine's own generator."""
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
         """One training step; (3,): total, reconstruction and regulariser before the step.
 
+        Without draws the engine draws masks and noise itself.
         A dict given as `probe` is filled with what `pyvae.stages` lists. If the step fails it
         holds what was computed until then.
         """
@@ -67,8 +81,20 @@ class Engine(Protocol):
     def restore(self, state: Mapping[str, NDArray]) -> None:
         """Goes on from a state, of this engine or another."""
 
-    def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
-        """Posterior means (B, L): in training mode with draws, in evaluation mode without."""
+    def generator_state(self) -> NDArray | None:
+        """Where the engine's own generator stands; None in a run with injected draws."""
+
+    def restore_generator(self, state: NDArray) -> None:
+        """Goes on drawing from there."""
+
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        """Posterior means (B, L): in training mode (dropout on, with these draws or else the
+        engine's own), or in evaluation mode."""
+
+    def latents(self, images: int) -> NDArray:
+        """Draws (images, L) from the prior N(0, I), from the engine's own generator."""
 
     def decode(self, z: NDArray) -> NDArray:
         """Pixels (B, 784) in [0, 1] of latents (B, L)."""
@@ -81,30 +107,60 @@ class Engine(Protocol):
 
 
 class PyTorchEngine:
-    """PyTorch, with `torch.optim.Adam`.
+    """PyTorch.
 
     Arguments:
         device: `auto` (CUDA where it is), `cpu` or `cuda`.
+        adam: Whose order of operations Adam has: `torch` (`torch.optim.Adam`) or `r-torch`
+            (`pyvae.adam.RTorchAdam`).
 
     Raises:
-        UserError: If CUDA is asked for and absent.
+        UserError: If CUDA is asked for and absent, or there is no such Adam.
     """
 
     name = "pytorch"
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", adam: str = "torch") -> None:
+        choose("adam", adam, ADAMS)
         self.device = choose_device(device)
+        self.adam = adam
 
-    def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
+    def start(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> None:
+        self.settings = settings
         self.dtype = settings.torch_dtype
         self.objective = OBJECTIVES[settings.objective]
         self.stages = recipe.stages
-        self.network = recipe.network(settings.latent_dim).to(self.device, self.dtype)
+        self.spec = recipe.draws(settings.latent_dim)
+        self.generator: Generator | None = None
+        if parameters is None:
+            self.generator = make_generator(settings.rng, settings.seed, self.device)
+            parameters = self.generator.initial_parameters(recipe, settings.latent_dim)
+        # its own initialisers are not used: they would only move the global generator
+        with torch.random.fork_rng(devices=[]):
+            self.network = recipe.network(settings.latent_dim).to(self.device, self.dtype)
         self.network.load_state_dict(parameters)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        adam = ADAMS[self.adam]
+        self.optimizer = adam(self.network.parameters(), lr=settings.learning_rate)
 
-    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None) -> Tensor:
+    def batch_order(self, images: int) -> NDArray[np.int64]:
+        return self._own.batch_order(images)
+
+    @property
+    def _own(self) -> Generator:
+        if self.generator is None:
+            raise ValueError("draws are injected in this run")
+        return self.generator
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
         x = x.to(self.device)
+        if draws is None:
+            draws = self._own.step(len(x), self.spec, self.settings.dtype)
+            if probe is not None:
+                probe.update({f"draw/{name}": draw for name, draw in draws.items()})
         self.network.train()
         self.optimizer.zero_grad()
         with nullcontext() if probe is None else self._watch(x, probe) as seen:
@@ -180,11 +236,27 @@ class PyTorchEngine:
                 "exp_avg_sq": tensor(f"moment2/{name}"),
             }
 
+    def generator_state(self) -> NDArray | None:
+        return None if self.generator is None else self.generator.state()
+
+    def restore_generator(self, state: NDArray) -> None:
+        self._own.restore(state)
+
     @torch.no_grad()
-    def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
-        self.network.train(draws is not None)
-        mu, _ = self.network.encoder(x.to(self.device), self._tensors(draws or {}))
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        self.network.train(training)
+        if training and draws is None:
+            masks = {name: kind for name, kind in self.spec.items() if isinstance(kind, Keep)}
+            draws = self._own.step(len(x), masks, self.settings.dtype)
+        mu, _ = self.network.encoder(
+            x.to(self.device), self._tensors(draws if training and draws else {})
+        )
         return mu.cpu().numpy()
+
+    def latents(self, images: int) -> NDArray:
+        return self._own.normal((images, self.settings.latent_dim), self.settings.dtype)
 
     @torch.no_grad()
     def decode(self, z: NDArray) -> NDArray:
@@ -201,6 +273,7 @@ class PyTorchEngine:
             "torch": torch.__version__,
             "device": self.device.type,
             "threads": str(torch.get_num_threads()),
+            "adam": self.adam,
         }
 
     def _tensors(self, draws: Mapping[str, NDArray]) -> dict[str, Tensor]:
@@ -214,20 +287,22 @@ def engine_names() -> list[str]:
 
 
 @contextmanager
-def open_engine(name: str, device: str = "auto") -> Iterator[Engine]:
+def open_engine(name: str, device: str = "auto", adam: str | None = None) -> Iterator[Engine]:
     """An engine by name, closed at the end if it can be.
 
     Arguments:
         name: One of `engine_names`.
-        device: Of the engine `pytorch`.
+        device, adam: Of the engine `pytorch`.
 
     Raises:
         UserError: If there is none of that name, or it cannot be used.
     """
     choose("engine", name, engine_names())
     if name == "pytorch":
-        yield PyTorchEngine(device)
+        yield PyTorchEngine(device, adam or "torch")
         return
+    if adam is not None:
+        raise UserError(f"--adam {adam} with --engine {name}", "--engine pytorch", "leave it out")
     (entry,) = metadata.entry_points(group=ENGINES, name=name)
     engine = entry.load()()
     try:
@@ -238,6 +313,19 @@ def open_engine(name: str, device: str = "auto") -> Iterator[Engine]:
 
 def _array(value: Tensor) -> NDArray:
     return value.detach().cpu().numpy()
+
+
+def set_threads(threads: int | None) -> None:
+    """Sets PyTorch's number of threads, which engines in R take over; None: leaves it.
+
+    Raises:
+        UserError: If it is not 1 or more.
+    """
+    if threads is None:
+        return
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads {threads}", f"1 to {MOST_THREADS}")
+    torch.set_num_threads(threads)
 
 
 def choose_device(name: str) -> torch.device:

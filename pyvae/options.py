@@ -16,8 +16,11 @@ __all__ = [
     "LatentDim",
     "LearningRate",
     "Probed",
+    "Rng",
     "Seed",
     "Steps",
+    "Threads",
+    "WhoseAdam",
 ]
 
 STEPS = 42  # what is compared if nothing else is said: six epochs of the digits
@@ -48,6 +51,27 @@ Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32 or float64.")]
 Seed = Annotated[
     int,
     typer.Option(metavar="N", help="Of initial parameters, batch order, dropout masks and noise."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Threads, the same on both sides (default: as many as PyTorch takes)."
+    ),
+]
+WhoseAdam = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Whose order of operations PyTorch's Adam has: torch or r-torch (R torch's).",
+    ),
+]
+Rng = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Where chance comes from: injected (the same for every engine), or the engine's own "
+        "generator, seeded once: torch (pytorch, r-torch) or r (base-r, pytorch).",
+    ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")]
 Probed = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.text import Text
 from pyvae.training import Progress as Step
 
 __all__ = ["RunProgress"]
+
+MINUTE = 60.0
 
 
 class RunProgress:
@@ -46,9 +49,14 @@ class RunProgress:
         )
         self._task = self._bar.add_task(title, total=1, loss="")
         self._step = 0
+        self._first: int | None = None  # of a run that goes on after an interruption, not 1
+        self._said = 0.0
 
     def observe(self, progress: Step) -> None:
         self._step = progress.step
+        if self._first is None:
+            self._first = progress.step
+        self._say(progress)
         fields: dict[str, Any] = {}
         if progress.epoch_ended:
             last = progress.trace.epoch_table().iloc[-1]
@@ -57,8 +65,26 @@ class RunProgress:
                 self.console.print(_epoch_line(last), highlight=False, markup=False, soft_wrap=True)
         self._bar.update(self._task, completed=progress.step, total=progress.steps, **fields)
 
+    def _done(self) -> int:
+        return 0 if self._first is None else self._step - self._first + 1
+
+    def _say(self, progress: Step) -> None:
+        """A line a minute where there is no bar."""
+        now = time.monotonic()
+        if self._live or now - self._said < MINUTE or progress.step == progress.steps:
+            return
+        self._said = now
+        left = (now - self._started) / self._done() * (progress.steps - progress.step)
+        self.console.print(
+            f"  step {progress.step:,} of {progress.steps:,}, "
+            f"{timedelta(seconds=round(left))} left",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
     def __enter__(self) -> RunProgress:
-        self._started = time.monotonic()
+        self._started = self._said = time.monotonic()
         if not self._live:
             self.console.print(f"{self.title} ...", highlight=False, markup=False)
         self._bar.start()
@@ -72,9 +98,10 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
         seconds = time.monotonic() - self._started
-        speed = self._step * self.batch_size / seconds
+        done = self._done()
+        speed = done * self.batch_size / seconds
         how = "" if error is None else ", then interrupted"
-        steps = f"{self._step} step{'' if self._step == 1 else 's'}"
+        steps = f"{done} step{'' if done == 1 else 's'}"
         self.console.print(
             f"{self.title}: {steps} in {seconds:.0f} s, {speed:,.0f} images/s{how}",
             highlight=False,

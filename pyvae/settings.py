@@ -12,9 +12,10 @@ from pyvae.errors import UserError, choose
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes.recipe import Recipe
 
-__all__ = ["DTYPES", "Settings"]
+__all__ = ["DTYPES", "RNGS", "Settings"]
 
 MOST_LATENT_DIMENSIONS = 10_000
+RNGS = ("injected", "torch", "r")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -31,6 +32,8 @@ class Settings:
         learning_rate: Adam's step size.
         dtype: `float32` or `float64`.
         seed: Of initial parameters, batch order, dropout masks and noise.
+        rng: Where these come from: `injected` (drawn by `pyvae.draws` and handed to the engine),
+            or a generator that is seeded once, `torch` (PyTorch's, and R torch's) or `r` (R's).
 
     Raises:
         UserError: If a value is out of its range.
@@ -44,10 +47,12 @@ class Settings:
     steps: int | None = None
     dtype: str = "float32"
     seed: int = 2
+    rng: str = "injected"
 
     def __post_init__(self) -> None:
         choose("objective", self.objective, OBJECTIVES)
         choose("dtype", self.dtype, DTYPES)
+        choose("rng", self.rng, RNGS)
         for name in ("epochs", "steps", "batch_size", "latent_dim"):
             value = getattr(self, name)
             if value is not None and value < 1:

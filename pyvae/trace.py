@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from pyvae.engine import Engine
     from pyvae.recipes.recipe import Recipe
 
-__all__ = ["LOSSES", "Trace", "write_arrays"]
+__all__ = ["CHECKPOINT", "LOSSES", "Trace", "write_arrays"]
 
-FORMAT = 2  # 1 had neither `mode` nor `probes`
+FORMAT = 3  # 1 had neither `mode` nor `probes`, 2 no `rng` among the settings
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
+CHECKPOINT = "checkpoint.safetensors"  # of a run that was interrupted
 LOSSES = ("total", "reconstruction", "regulariser")
 UNREADABLE = (  # what files that are no trace's make of reading them
     OSError,
@@ -189,7 +190,7 @@ class Trace:
     def remove(folder: Path, keep_folder: bool = False) -> None:
         """Removes a saved trace, and the folder if nothing else is in it and it is not to be
         kept."""
-        for name in FILES:
+        for name in (*FILES, CHECKPOINT):
             (folder / name).unlink(missing_ok=True)
         parts = [folder / "probes", folder / "draws"]
         for path in (path for part in parts for path in part.glob("*.safetensors")):
@@ -236,7 +237,8 @@ class Trace:
                 folder=folder,
             )
             _text(trace.data, "name")
-            if trace.steps != about["steps"]:
+            ahead = 0 if about["complete"] else trace.steps  # killed while it was being kept
+            if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
                 trace.parameters = safetensors.numpy.load_file(folder / "parameters.safetensors")
@@ -273,8 +275,11 @@ def csv_text(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
 
 
-def write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
-    """Writes arrays by name as safetensors."""
+def write_arrays(
+    path: Path, arrays: dict[str, NDArray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes arrays by name as safetensors. R's arrays are in column-major order, which
+    safetensors does not look at: they are brought into row-major order first."""
     # not np.ascontiguousarray: that makes (1,) of a scalar's shape ()
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-    write_file(path, safetensors.numpy.save(contiguous))
+    write_file(path, safetensors.numpy.save(contiguous, metadata))

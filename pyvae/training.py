@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from numpy.typing import NDArray
 
+from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData
 from pyvae.draws import Draws
 from pyvae.engine import Engine
@@ -30,6 +31,7 @@ class Progress(NamedTuple):
     epoch_ended: bool
     trace: Trace
     losses: torch.Tensor  # (3,): total, reconstruction and regulariser of this step
+    checkpoint: Callable[[], Checkpoint]  # what to go on from; completes the trace up to here
 
 
 def train(
@@ -44,8 +46,9 @@ def train(
 ) -> Trace:
     """Trains a recipe's network and returns what happened.
 
-    Everything random comes from `Draws(settings.seed)` and is handed to the engine, so that
-    engines given the same settings and data go through the same run.
+    If `settings.rng` is `injected`, everything random comes from `Draws(settings.seed)` and is
+    handed to the engine, so that engines given the same settings and data go through the same
+    run; else the engine draws it with its own generator, seeded once.
 
     Arguments:
         engine: Who computes.
@@ -55,7 +58,7 @@ def train(
         trace: An empty trace to be filled as the run goes, for who wants to keep what was
             computed when the run is interrupted; by default a new one.
         observe: Called after every step.
-        options: `probe` and `state` of `training_steps`.
+        options: `probe`, `state` and `resume` of `training_steps`.
 
     Returns:
         The trace, complete.
@@ -82,6 +85,7 @@ def training_steps(
     *,
     probe: Callable[[int], Probe | None] | None = None,
     state: Callable[[int], Mapping[str, NDArray] | None] | None = None,
+    resume: Checkpoint | None = None,
 ) -> Generator[Progress, None, None]:
     """The training loop, one step at a time, so that two engines can go side by side.
 
@@ -91,59 +95,141 @@ def training_steps(
         probe: Asked before every step (counted from 1) for a dict in which to collect what the
             step's stages return; None for a step that is not probed.
         state: Asked before every step for the state to start it from; None to go on.
+        resume: Go on from here; the trace holds the steps until then.
 
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
     """
     steps_per_epoch = settings.steps_per_epoch(len(data))
     steps = settings.total_steps(len(data))
-    engine.start(recipe, settings, recipe.initial_parameters(settings.seed, settings.latent_dim))
-
+    injected = settings.rng == "injected"
+    engine.start(
+        recipe,
+        settings,
+        recipe.initial_parameters(settings.seed, settings.latent_dim) if injected else None,
+    )
+    step, order = 0, None
+    if resume is not None:
+        step, order = resume.step, resume.order
+        engine.restore(resume.state)
+        if resume.generator is not None:
+            engine.restore_generator(resume.generator)
+    give = _Injected(recipe, settings, data) if injected else _Own(engine, settings, data, order)
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
+
+    def keep() -> None:
+        if losses:
+            trace.extend((step - 1) // steps_per_epoch, losses)
+            losses.clear()
+
+    def checkpoint() -> Checkpoint:
+        keep()
+        return Checkpoint(step, engine.state(), engine.generator_state(), give.order)
+
     try:
-        for step, x, drawn in batches(recipe, settings, data):
+        while step < steps:
+            step += 1
+            x, drawn = give(step)
             start = None if state is None else state(step)
             if start is not None:
                 engine.restore(start)
             seen = None if probe is None else probe(step)
             asked = {} if seen is None else {"probe": seen}
-            losses.append(engine.step(x, drawn, **asked))
-
-            newest = losses[-1]
-            epoch = (step - 1) // steps_per_epoch
+            newest = engine.step(x, drawn, **asked)
+            losses.append(newest)
             epoch_ended = step % steps_per_epoch == 0 or step == steps
             if epoch_ended:
-                trace.extend(epoch, losses)
-                losses = []
-            yield Progress(step, steps, epoch_ended, trace, newest)
+                keep()
+            yield Progress(step, steps, epoch_ended, trace, newest, checkpoint)
     finally:
-        if losses:  # interrupted: keep what was computed
-            trace.extend(epoch, losses)
+        keep()  # interrupted: what was computed
 
     # The article draws its latent means from the last batch, with dropout still on.
-    draws = Draws(settings.seed, settings.dtype)
-    masks = draws.step(steps, settings.batch_size, recipe.draws(settings.latent_dim))
+    x = give.images(steps)
     trace.latent_means = {
-        "training": engine.latent_means(x, masks),
-        "evaluation": engine.latent_means(x, None),
+        "training": engine.latent_means(x, give.after(steps), training=True),
+        "evaluation": engine.latent_means(x, None, training=False),
     }
-    z = draws.normal("samples", 0, (SAMPLES, settings.latent_dim))
-    trace.samples = engine.decode(z)
+    trace.samples = engine.decode(give.latents())
     trace.parameters = engine.parameters()
+
+
+class _Given:
+    """What a step is given: images (B, 784) with pixels in [0, 1], and draws.
+
+    The last incomplete batch of an epoch is dropped.
+    """
+
+    def __init__(self, settings: Settings, data: ImageData) -> None:
+        self.settings = settings
+        self.data = data
+        self.steps_per_epoch = settings.steps_per_epoch(len(data))
+        self.order: NDArray | None = None
+
+    def batch(self, order: NDArray, step: int) -> torch.Tensor:
+        first = (step - 1) % self.steps_per_epoch * self.settings.batch_size
+        chosen = order[first : first + self.settings.batch_size]
+        return self.data.batch(chosen, self.settings.torch_dtype)
+
+
+class _Injected(_Given):
+    """Everything from `Draws(settings.seed)`."""
+
+    def __init__(self, recipe: Recipe, settings: Settings, data: ImageData) -> None:
+        super().__init__(settings, data)
+        self.draws = Draws(settings.seed, settings.dtype)
+        self.spec = recipe.draws(settings.latent_dim)
+        self._epoch = -1
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
+        return self.images(step), self.after(step - 1)
+
+    def images(self, step: int) -> torch.Tensor:
+        epoch = (step - 1) // self.steps_per_epoch
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._injected_order = self.draws.batch_order(epoch, len(self.data))
+        return self.batch(self._injected_order, step)
+
+    def after(self, step: int) -> dict[str, NDArray]:
+        return self.draws.step(step, self.settings.batch_size, self.spec)
+
+    def latents(self) -> NDArray:
+        return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
+
+
+class _Own(_Given):
+    """The engine draws."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, data: ImageData, order: NDArray | None
+    ) -> None:
+        super().__init__(settings, data)
+        self.engine = engine
+        self.order = order
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, None]:
+        if (step - 1) % self.steps_per_epoch == 0:
+            self.order = self.engine.batch_order(len(self.data))
+        return self.images(step), None
+
+    def images(self, step: int) -> torch.Tensor:
+        if self.order is None:
+            raise ValueError("no epoch has begun")
+        return self.batch(self.order, step)
+
+    def after(self, step: int) -> None:
+        return None
+
+    def latents(self) -> NDArray:
+        return self.engine.latents(SAMPLES)
 
 
 def batches(
     recipe: Recipe, settings: Settings, data: ImageData
 ) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
-    """What a run is given, step by step: the step from 1, images (B, 784) with pixels in [0, 1],
-    and draws. The last incomplete batch of an epoch is dropped."""
-    steps_per_epoch = settings.steps_per_epoch(len(data))
-    draws = Draws(settings.seed, settings.dtype)
-    spec = recipe.draws(settings.latent_dim)
-    for step in range(settings.total_steps(len(data))):
-        epoch, batch = divmod(step, steps_per_epoch)
-        if batch == 0:
-            order = draws.batch_order(epoch, len(data))
-        chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-        x = data.batch(chosen, settings.torch_dtype)
-        yield step + 1, x, draws.step(step, settings.batch_size, spec)
+    """What a run with injected draws is given, step by step: the step from 1, images (B, 784)
+    with pixels in [0, 1], and draws."""
+    give = _Injected(recipe, settings, data)
+    for step in range(1, settings.total_steps(len(data)) + 1):
+        yield step, *give(step)

@@ -15,121 +15,132 @@ from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
+from r_bridge.r_torch import check_r_torch, find_r_torch
 from r_bridge.wire import Kept
 from r_bridge.worker import RProcess, check_r
 
-__all__ = ["ENGINE_NAMES", "BaseREngine", "check_r_engine", "make_r_engine"]
+__all__ = [
+    "ENGINE_NAMES",
+    "BaseREngine",
+    "REngine",
+    "RTorchEngine",
+    "check_r_engine",
+    "make_r_engine",
+]
 
 ENGINE_NAMES = ("auto", "base-r", "r-torch")
-CHUNK = 25  # images that R works on at a time: memory stays small, at the same speed
+CHUNK = 25  # images that base R works on at a time: memory stays small, at the same speed
 R_FILES = Path(__file__).parent / "R"
-BASE_R = (
-    "conv2d",
-    "max_pool2d",
-    "linear",
-    "activations",
-    "reparameterise",
-    "objectives",
-    "adam",
-    "conv_vae",
-    "conv_vae_probe",
-    "session",
-)
 
 
-def check_r_engine(name: str) -> None:
-    """Asks, without starting anything, whether there is an R engine of that name.
+def check_r_engine(name: str) -> str:
+    """Asks, without starting a session, whether there is an R engine of that name.
+
+    Returns:
+        The engine's name; for `auto` the best one that is there.
 
     Raises:
         UserError: If there is no such engine, or R cannot be used.
     """
     choose("engine", name, ENGINE_NAMES)
-    if name == "r-torch":
-        raise UserError(
-            "engine 'r-torch' is not part of this version of pyvae",
-            "base-r or auto",
-            "use --engine base-r",
-        )
     check_r()
+    if name == "auto":
+        return "r-torch" if find_r_torch().usable else "base-r"
+    if name == "r-torch":
+        check_r_torch()
+    return name
 
 
-def make_r_engine(name: str) -> BaseREngine:
+def make_r_engine(name: str, threads: int | None = None) -> REngine:
     """The R engine of that name; `auto` is the best one that is there.
 
     Raises:
         UserError: If there is no such engine, or R cannot be used.
     """
-    check_r_engine(name)
-    return BaseREngine()
+    engine = {"base-r": BaseREngine, "r-torch": RTorchEngine}[check_r_engine(name)]
+    return engine(threads)
 
 
-class BaseREngine:
-    """Layers, gradients and Adam in base R, in double precision.
+class REngine:
+    """What the engines in R have in common: a process and a session in it.
 
-    Numbers are double whatever the settings' dtype is; draws, images and initial parameters
-    are the values that the other engine sees, float32 ones included.
+    Draws, images and initial parameters are the values that the other engine sees, float32 ones
+    included; between the processes they travel in double precision.
 
     Arguments:
-        threads: Threads of R's BLAS; by default as many as PyTorch uses.
+        threads: Threads of R's BLAS, or of LibTorch; by default as many as PyTorch uses.
         patch: R code evaluated after the sources, to try a change without editing them.
 
     Raises:
         RProcessError: If R cannot be used.
     """
 
-    name = "base-r"
+    name: str
+    sources: tuple[str, ...]
+    rng: str  # its own generator, as `Settings.rng` calls it
+    largest_seed: int
 
     def __init__(self, threads: int | None = None, patch: str | None = None) -> None:
         self.threads = torch.get_num_threads() if threads is None else threads
-        self.process = RProcess(tuple(R_FILES / f"{name}.R" for name in BASE_R), self.threads)
+        self.process = RProcess(tuple(R_FILES / f"{name}.R" for name in self.sources), self.threads)
         if patch is not None:
             self.process.evaluate(f"{patch}\nNULL")
 
-    def start(self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor]) -> None:
+    def start(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> None:
         if recipe.name != "conv":
-            raise UserError(f"engine base-r has no recipe '{recipe.name}'", "conv")
+            raise UserError(f"engine {self.name} has no recipe '{recipe.name}'", "conv")
+        if parameters is None:
+            self._check_own(settings)
+        self.own = parameters is None
+        given = parameters or {}
         self.session: Kept = self.process.call(
             "session_start",
             keep="session",
-            parameters={name: value.double().numpy() for name, value in parameters.items()},
+            parameters={k: v.double().numpy() for k, v in given.items()} or None,
             objective=settings.objective,
             learning_rate=settings.learning_rate,
-            chunk=CHUNK,
+            latent_dim=settings.latent_dim,
+            dtype=settings.dtype,
+            seed=None if given else float(settings.seed),
         )
 
-    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None = None) -> Tensor:
-        images, flat = x.double().numpy(), _flat(draws)
+    def _check_own(self, settings: Settings) -> None:
+        if settings.rng != self.rng:
+            raise UserError(
+                f"engine {self.name} with rng '{settings.rng}'", f"injected or {self.rng}"
+            )
+        if settings.seed > self.largest_seed:
+            raise UserError(
+                f"--seed {settings.seed} of {self.name}'s own generator",
+                f"0 to {self.largest_seed}",
+            )
+
+    def batch_order(self, images: int) -> NDArray[np.int64]:
+        order = self._ask("session_order", images=images)
+        return order.astype(np.int64) - 1  # R counts from 1
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
+        images, flat = x.double().numpy(), None if draws is None else _flat(draws)
         if probe is None:
-            return torch.from_numpy(
-                self.process.call("session_step", session=self.session, x=images, draws=flat)
-            )
-        probe.update({f"start/{name}": value for name, value in self.parameters().items()})
-        for first in range(0, len(images), CHUNK):
-            rows = slice(first, first + CHUNK)
-            part = self.process.call(
-                "session_probe_part",
-                session=self.session,
-                x=images[rows],
-                draws={name: draw[rows] for name, draw in flat.items()},
-                first=first == 0,
-            )
-            for kind, stages in part.items():
-                for name, value in stages.items():
-                    # R has the image last and the column first: torch's order in memory
-                    whole = probe.setdefault(
-                        f"{kind}/{name}", np.empty((len(images), *value.T.shape[1:]))
-                    )
-                    whole[rows] = value.T
-        end = self.process.call("session_probe_end", session=self.session)
-        total, reconstruction, regulariser = end["losses"]
+            return torch.from_numpy(self._ask("session_step", x=images, draws=flat))
+        losses = self._probe(images, flat, probe)
+        total, reconstruction, regulariser = losses
         for name, value in zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True):
             probe[f"forward/{name}"] = np.array(value)
-        probe.update({f"gradient/{name}": value for name, value in end["gradients"].items()})
         probe.update({key: value for key, value in self.state().items() if key != "step"})
-        return torch.from_numpy(end["losses"])
+        return torch.from_numpy(losses)
+
+    def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
+        """Takes a step and puts into the probe what only R has seen: `start/`, `forward/`,
+        `gradient/`; returns the losses."""
+        raise NotImplementedError
 
     def state(self) -> Probe:
-        told = self.process.call("session_state", session=self.session)
+        told = self._ask("session_state")
         state = {"step": told["step"].astype(np.int64).reshape(())}
         for kind in ("parameter", "moment1", "moment2"):
             state |= {f"{kind}/{name}": value for name, value in told[kind].items()}
@@ -141,37 +152,127 @@ class BaseREngine:
             kind, _, name = key.partition("/")
             if name:
                 kinds[kind][name] = value.astype(np.float64)
-        self.process.call(
-            "session_restore", session=self.session, step=float(state["step"]), **kinds
+        self._ask("session_restore", step=float(state["step"]), **kinds)
+
+    def generator_state(self) -> NDArray | None:
+        return self._ask("session_generator") if self.own else None
+
+    def restore_generator(self, state: NDArray) -> None:
+        self._ask("session_restore_generator", state=state.astype(np.int32))
+
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        return self._ask(
+            "session_latent_means",
+            x=x.double().numpy(),
+            draws=None if draws is None else _flat(draws),
+            training=training,
         )
 
-    def latent_means(self, x: Tensor, draws: Mapping[str, NDArray] | None) -> NDArray:
-        return self.process.call(
-            "session_latent_means",
-            session=self.session,
-            x=x.double().numpy(),
-            draws=_flat(draws or {}),
-        )
+    def latents(self, images: int) -> NDArray:
+        return self._ask("session_latents", images=images)
 
     def decode(self, z: NDArray) -> NDArray:
-        return self.process.call("session_decode", session=self.session, z=z.astype(np.float64))
+        return self._ask("session_decode", z=z.astype(np.float64))
 
     def parameters(self) -> dict[str, NDArray]:
-        return self.process.call("session_parameters", session=self.session)
+        return self._ask("session_parameters")
 
     def environment(self) -> dict[str, str]:
         about = self.process.call("bridge_about")
         versions = {name: value[0] for name, value in about.items()}
         return versions | {"threads": str(self.threads)}
 
+    def _ask(self, function: str, **arguments: Any) -> Any:
+        return self.process.call(function, session=self.session, **arguments)
+
     def close(self) -> None:
         self.process.close()
 
-    def __enter__(self) -> BaseREngine:
+    def __enter__(self) -> REngine:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class BaseREngine(REngine):
+    """Layers, gradients and Adam in base R, in double precision whatever the settings' dtype is.
+    Its own generator is R's (`set.seed`)."""
+
+    name = "base-r"
+    sources = (
+        "random",
+        "conv2d",
+        "max_pool2d",
+        "linear",
+        "activations",
+        "reparameterise",
+        "objectives",
+        "adam",
+        "conv_vae",
+        "conv_vae_probe",
+        "session",
+    )
+    rng = "r"
+    largest_seed = 2**31 - 1
+
+    def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
+        if draws is None:
+            draws = self._ask("session_draw", images=len(images))
+        probe.update({f"start/{name}": value for name, value in self.parameters().items()})
+        for first in range(0, len(images), CHUNK):
+            rows = slice(first, first + CHUNK)
+            part = self._ask(
+                "session_probe_part",
+                x=images[rows],
+                draws={name: draw[rows] for name, draw in draws.items()},
+                first=first == 0,
+            )
+            for kind, stages in part.items():
+                for name, value in stages.items():
+                    # R has the image last and the column first: torch's order in memory
+                    whole = probe.setdefault(
+                        f"{kind}/{name}", np.empty((len(images), *value.T.shape[1:]))
+                    )
+                    whole[rows] = value.T
+        end = self._ask("session_probe_end")
+        probe.update({f"gradient/{name}": value for name, value in end["gradients"].items()})
+        return end["losses"]
+
+
+class RTorchEngine(REngine):
+    """R's torch: its own modules, losses and `optim_adam`, in the settings' dtype. Its own
+    generator is LibTorch's (`torch_manual_seed`).
+
+    Raises:
+        UserError: If R's torch cannot be used.
+    """
+
+    name = "r-torch"
+    sources = ("torch_about", "torch_conv_vae", "torch_session")
+    rng = "torch"
+    largest_seed = 2**53  # R has no larger whole numbers
+
+    def __init__(self, threads: int | None = None, patch: str | None = None) -> None:
+        check_r_torch()
+        super().__init__(threads, patch)
+        self.process.evaluate(f"torch_set_num_threads({self.threads}L)\nNULL")
+
+    def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
+        seen = self._ask("session_probe", x=images, draws=draws)
+        for kind in ("start", "forward", "gradient"):
+            probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
+        probe.update({f"gradient/{name}": value for name, value in seen["gradients"].items()})
+        return seen["losses"]
+
+    def environment(self) -> dict[str, str]:
+        about = self.process.call("torch_about")
+        return super().environment() | {
+            "R torch": about["version"][0],
+            "LibTorch": about["libtorch"][0],
+        }
 
 
 def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:

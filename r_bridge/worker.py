@@ -20,7 +20,7 @@ from pyvae.errors import UserError
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, misfit, r_version, requirements
 from r_bridge.wire import ClosedError, receive, send
 
-__all__ = ["RError", "RProcess", "RProcessError", "check_r"]
+__all__ = ["RError", "RProcess", "RProcessError", "check_r", "r_environment"]
 
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
@@ -34,6 +34,10 @@ MEMORY = {
     # needs: a fifth less memory at batch 250, at the same speed.
     "R_VSIZE": "200M",
     "R_GC_MEM_GROW": "0",
+}
+QUIET_TORCH = {
+    "TORCH_INSTALL": "0",  # R's torch offers to download LibTorch when it is loaded
+    "TORCH_VERIFY_LOAD": "FALSE",  # and starts a second R to see whether it can
 }
 
 
@@ -96,7 +100,7 @@ class RProcess:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "r_bridge.process", str(theirs.fileno())],
-                env=_environment(program, threads),
+                env=r_environment(program, threads),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -235,7 +239,8 @@ def _r_error_text(answer: dict[str, Any]) -> str:
     return text + (f"; at {', called from '.join(where)}" if len(where) else "")
 
 
-def _environment(program: Path, threads: int) -> dict[str, str]:
+def r_environment(program: Path, threads: int) -> dict[str, str]:
+    """The environment in which R is started."""
     environment = dict(os.environ)
     environment["PATH"] = f"{program.parent}{os.pathsep}{environment.get('PATH', '')}"
     # What an R that started this Python left behind is not for the new one.
@@ -250,7 +255,7 @@ def _environment(program: Path, threads: int) -> dict[str, str]:
         environment[name] = os.devnull
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
-    return environment | MEMORY
+    return environment | MEMORY | QUIET_TORCH
 
 
 def _timeout() -> float:

@@ -1,24 +1,33 @@
 # A training session: parameters, Adam's state and what the session is asked to do.
 # It lives in an environment, so that a step changes it in place.
 #
-#   session <- session_start(parameters, "vae", learning_rate = 1e-3)
+#   session <- session_start(parameters, "vae", learning_rate = 1e-3, latent_dim = 30)
+#   session_order(session, n)             an epoch's order of the images, from 1
 #   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch
 #   session_probe_part(), _probe_end()    the same step, with all that is seen on the way
 #   session_state(session)                parameters, Adam's moments and number of steps
 #   session_restore(session, ...)         goes on from such a state
 #   session_latent_means(session, x)      mu, one row per image
+#   session_latents(session, n)           draws from the prior N(0, I), one row per image
 #   session_decode(session, z)            pixels in [0, 1], one row per image
 #
-# Everything is in double precision.
+# Everything is in double precision. With parameters = NULL the session starts from
+# set.seed(seed), and draws that are NULL come from R's own generator (random.R).
 
 # `chunk` images are worked on at a time: objectives are sums over images, so losses and
 # gradients of the parts add up, and memory stays small.
-session_start <- function(parameters, objective, learning_rate, chunk = 25L) {
+session_start <- function(parameters, objective, learning_rate, latent_dim, dtype = "float64",
+                          seed = NULL, chunk = 25L) {
   if (is.null(regularisers[[objective]])) {
     stop("objective '", objective, "' is unknown; expected one of ",
          paste(names(regularisers), collapse = ", "))
   }
   session <- new.env()
+  if (is.null(parameters)) {
+    random_start(seed)
+    parameters <- conv_vae_initial(latent_dim)
+  }
+  session$latent_dim <- latent_dim
   session$parameters <- parameters
   session$adam <- adam_state(parameters)
   session$objective <- objective
@@ -27,7 +36,12 @@ session_start <- function(parameters, objective, learning_rate, chunk = 25L) {
   session
 }
 
-session_step <- function(session, x, draws) {
+session_order <- function(session, images) random_order(images)
+
+session_draw <- function(session, images) conv_vae_draw(images, session$latent_dim)
+
+session_step <- function(session, x, draws = NULL) {
+  if (is.null(draws)) draws <- session_draw(session, nrow(x))
   total <- session_gradients(session, x, draws)
   session_update(session, total$gradients)
   c(total = sum(total$losses), total$losses)
@@ -75,7 +89,12 @@ session_probe_end <- function(session) {
   list(losses = c(total = sum(total$losses), total$losses), gradients = total$gradients)
 }
 
-session_latent_means <- function(session, x, draws = list()) {
+session_latent_means <- function(session, x, draws = NULL, training = FALSE) {
+  if (!training) {
+    draws <- list()
+  } else if (is.null(draws)) {
+    draws <- conv_vae_masks(nrow(x))
+  }
   mu <- lapply(chunks(nrow(x), session$chunk), function(rows) {
     pick <- function(draw) if (!is.null(draw)) draw[rows, , drop = FALSE]
     conv_vae_encode(session$parameters, x[rows, , drop = FALSE],
@@ -83,6 +102,12 @@ session_latent_means <- function(session, x, draws = list()) {
   })
   do.call(rbind, mu)
 }
+
+session_latents <- function(session, images) random_normal(images, session$latent_dim)
+
+session_generator <- function(session) random_state()
+
+session_restore_generator <- function(session, state) random_restore(state)
 
 session_decode <- function(session, z) conv_vae_decode(session$parameters, z)$q
 

@@ -6,38 +6,54 @@
 #
 # Arrays have the same index order as in Python: w[2, 1, 3, 3] in R is w[1, 0, 2, 2] there.
 
-# settings      list(objective, epochs, steps, batch_size, latent_dim, learning_rate, dtype, seed)
+# settings      list(objective, epochs, steps, batch_size, latent_dim, learning_rate, dtype, seed,
+#               rng); without rng draws were injected
 # data          list(name, images)
 # environment   list of text: versions and what else the numbers depend on
 # losses        steps x 3: total, reconstruction, regulariser, sums over the batch in nats
 # epochs        the epoch of each step, from 1
-# parameters    named list of arrays, after the last step
+# parameters    named list of arrays, after the last step; NULL if the run was interrupted
 # latent_means  list(training, evaluation): images x dimensions, of the last batch
 # samples       16 x 784, decoded draws from N(0, I), or NULL
 # probes        list of probes named by step, such as list("1" = list("forward/input" = x, ...))
-write_trace <- function(folder, engine, recipe, settings, data, losses, epochs, parameters,
-                        latent_means, samples = NULL, probes = list(), environment = list(),
-                        mode = "free") {
+#
+# What an earlier trace has left in the folder goes first, and trace.json is written last: a
+# folder that has one holds a whole trace.
+write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
+                        parameters = NULL, latent_means = NULL, samples = NULL, probes = list(),
+                        environment = list(), mode = "free") {
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
+  trace_remove(folder)
+  complete <- !is.null(parameters)
   exact <- function(x) sprintf("%.17g", x)
-  rows <- paste(engine, settings$objective, epochs, seq_len(nrow(losses)), exact(losses[, 1L]),
-                exact(losses[, 2L]), exact(losses[, 3L]),
+  whole <- function(x) sprintf("%d", as.integer(x))
+  rows <- paste(engine, settings$objective, whole(epochs), whole(seq_len(nrow(losses))),
+                exact(losses[, 1L]), exact(losses[, 2L]), exact(losses[, 3L]),
                 exact(losses[, 1L] / settings$batch_size), sep = ",")
   head <- "engine,objective,epoch,step,total,reconstruction,regulariser,nats_per_image"
-  writeLines(c(head, rows), file.path(folder, "history.csv"))
-  write_safetensors(file.path(folder, "parameters.safetensors"), parameters)
-  write_safetensors(file.path(folder, "latents.safetensors"),
-                    c(latent_means, if (!is.null(samples)) list(samples = samples)))
+  write_lines(file.path(folder, "history.csv"), c(head, rows))
+  if (complete) {
+    write_safetensors(file.path(folder, "parameters.safetensors"), parameters)
+    write_safetensors(file.path(folder, "latents.safetensors"),
+                      c(latent_means, if (!is.null(samples)) list(samples = samples)))
+  }
   if (length(probes)) dir.create(file.path(folder, "probes"), showWarnings = FALSE)
   for (step in names(probes)) {
     name <- sprintf("step-%06d.safetensors", as.integer(step))
     write_safetensors(file.path(folder, "probes", name), probes[[step]])
   }
-  about <- list(format = 2L, engine = engine, recipe = recipe, settings = settings, data = data,
+  about <- list(format = 3L, engine = engine, recipe = recipe, settings = settings, data = data,
                 environment = environment, mode = mode,
-                probes = I(as.integer(names(probes))), steps = nrow(losses), complete = TRUE)
-  writeLines(to_json(about), file.path(folder, "trace.json"))
+                probes = I(as.integer(names(probes))), steps = nrow(losses), complete = complete)
+  write_lines(file.path(folder, "trace.json"), to_json(about))
   invisible(folder)
+}
+
+trace_remove <- function(folder) {
+  files <- c("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors",
+             "checkpoint.safetensors")
+  probes <- list.files(file.path(folder, "probes"), "^step-[0-9]+[.]safetensors$")
+  unlink(file.path(folder, c(files, file.path("probes", probes))), expand = FALSE)
 }
 
 # safetensors: the header's length (8 bytes, little-endian), the header (JSON), the numbers.
@@ -54,14 +70,37 @@ write_safetensors <- function(path, arrays) {
   }
   text <- if (length(header)) to_json(header) else "{}"
   text <- paste0(text, strrep(" ", -nchar(text, "bytes") %% 8L))
-  connection <- file(path, "wb")
-  on.exit(close(connection))
-  writeBin(c(nchar(text, "bytes"), 0L), connection, size = 4L, endian = "little")
-  writeBin(charToRaw(text), connection)
-  for (x in arrays) {
-    if (length(dim(x)) > 1L) x <- aperm(x)                         # row-major
-    writeBin(as.double(x), connection, endian = "little")
-  }
+  write_file(path, 8 + nchar(text, "bytes") + 8 * sum(lengths(arrays)), function(connection) {
+    writeBin(c(nchar(text, "bytes"), 0L), connection, size = 4L, endian = "little")
+    writeBin(charToRaw(text), connection)
+    for (x in arrays) {
+      if (length(dim(x)) > 1L) x <- aperm(x)                       # row-major
+      writeBin(as.double(x), connection, endian = "little")
+    }
+  })
+}
+
+write_lines <- function(path, lines) {
+  text <- charToRaw(enc2utf8(paste0(lines, "\n", collapse = "")))
+  write_file(path, length(text), function(connection) writeBin(text, connection))
+}
+
+# write(connection) writes so many bytes; the file gets its name once they are all there. What R
+# merely warns of, such as a full disk, is an error here.
+write_file <- function(path, bytes, write) {
+  part <- paste0(path, ".part")
+  on.exit(unlink(part, expand = FALSE))
+  tryCatch({
+    connection <- file(part, "wb")
+    tryCatch(write(connection), finally = close(connection))
+    if (file.size(part) != bytes) stop("not all of it could be written")
+    file.rename(part, path)
+  }, warning = function(w) cannot_write(path, w), error = function(e) cannot_write(path, e))
+  invisible(path)
+}
+
+cannot_write <- function(path, condition) {
+  stop("file '", path, "' cannot be written (", conditionMessage(condition), ")", call. = FALSE)
 }
 
 # Named lists as objects, I(vectors) as arrays, single numbers, text and logicals, NULL as null.

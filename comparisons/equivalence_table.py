@@ -1,0 +1,114 @@
+"""What a comparison over seeds says on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from comparisons.equivalence import Equivalence, Side, overall
+
+__all__ = ["print_equivalence"]
+
+STYLES = {"equivalent": "green", "different": "red", "inconclusive": "yellow"}
+
+
+def print_equivalence(title: str, results: Sequence[Equivalence], console: Console) -> None:
+    """One objective: what differs by how much, the medians and ranges, the verdict.
+
+    Arguments:
+        title: The objective's, such as "VAE".
+        results: Its measures.
+        console: Where to.
+    """
+    a, b = results[0].a, results[0].b
+    seeds = f"{a.n} seeds each" if a.n == b.n else f"{a.n} and {b.n} seeds"
+    console.print(_test_table(f"{title}: {a.engine} against {b.engine}, {seeds}", results))
+    console.print()
+    console.print(_median_table(results))
+    console.print()
+    for result in results:
+        if result.problem:
+            console.print(result.problem, soft_wrap=True)
+    verdict = overall(results)
+    console.print(Text(f"{title}: ").append(verdict, STYLES[verdict]))
+
+
+def _table(title: str, caption: str, headers: Sequence[str]) -> Table:
+    table = Table(
+        title=Text(title) if title else None,
+        caption=Text(caption) if caption else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for column, header in enumerate(headers):
+        table.add_column(header, no_wrap=True, justify="right" if column else "left")
+    return table
+
+
+def _test_table(title: str, results: Sequence[Equivalence]) -> Table:
+    """Two lines for each measure: units, standard deviations and intervals stand below."""
+    a, b = results[0].a, results[0].b
+    table = _table(
+        title,
+        "losses: mean of the last epoch; active units: Var(mu) > 0.01 over images\n"
+        "equivalent: interval within ± margin (TOST, p < 0.05); different: outside",
+        (
+            "\nunit",
+            f"{a.engine}\n± sd",
+            f"{b.engine}\n± sd",
+            "difference\n90 % interval",
+            "margin",
+            "p",
+            "verdict",
+        ),
+    )
+    for result in results:
+        table.add_row(
+            Text(result.measure.replace("_", " ")).append(f"\n{result.unit}", "dim"),
+            _mean(result, result.a),
+            _mean(result, result.b),
+            Text(result.text(result.difference, "+")).append(
+                f"\n{_from_to(result, result.interval, '+')}", "dim"
+            ),
+            f"{result.margin:g}",
+            _p_value(result.p_value),
+            Text(result.verdict, STYLES[result.verdict]),
+        )
+    return table
+
+
+def _mean(result: Equivalence, side: Side) -> Text:
+    spread = "" if math.isnan(side.sd) else f"\n± {result.text(side.sd)}"
+    return Text(result.text(side.mean)).append(spread, "dim")
+
+
+def _from_to(result: Equivalence, ends: tuple[float, float], sign: str = "") -> str:
+    if math.isnan(sum(ends)):
+        return "–"
+    return " to ".join(result.text(end, sign) for end in ends)
+
+
+def _p_value(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _median_table(results: Sequence[Equivalence]) -> Table:
+    a, b = results[0].a, results[0].b
+    table = _table("", "", ("", f"{a.engine}\nmedian", "\nrange", f"{b.engine}\nmedian", "\nrange"))
+    for result in results:
+        cells = []
+        for side in (result.a, result.b):
+            cells += [result.text(side.median), _from_to(result, side.range)]
+        table.add_row(result.measure.replace("_", " "), *cells)
+    return table

@@ -1,0 +1,255 @@
+"""`pyvae compare --rng native`: both engines over many seeds, and whether they are equivalent."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from comparisons.equivalence import (
+    Margins,
+    RunOutcome,
+    expected_rate,
+    measures,
+    overall,
+    summary,
+)
+from comparisons.equivalence_figure import equivalence_figure
+from comparisons.equivalence_table import print_equivalence
+from comparisons.native import Native, compare_native, plan, run_seeds
+from comparisons.outcomes import SeedRun
+from comparisons.sides import Sides, open_sides
+from pyvae.data import ImageData
+from pyvae.errors import UserError
+from pyvae.figures import save_figure
+from pyvae.files import output_folder, write_file
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import Recipe
+from pyvae.settings import Settings
+from pyvae.trace import LOSSES, csv_text
+
+__all__ = ["NativeOptions", "run_native"]
+
+
+@dataclass(frozen=True)
+class NativeOptions:
+    """What is asked for.
+
+    Attributes:
+        seeds: Of each side.
+        margins: What the differences are held against.
+        jobs: Processes side by side.
+        threads: Threads of each.
+        repetitions: How often all of it is done, with other seeds each time.
+    """
+
+    seeds: int
+    margins: Margins
+    jobs: int
+    threads: int
+    repetitions: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "threads", "repetitions"):
+            if not 1 <= getattr(self, name) <= 1000:
+                raise UserError(f"--{name} {getattr(self, name)}", "1 to 1000")
+
+
+def run_native(
+    console: Console,
+    out: Path,
+    sides: Sides,
+    recipe: Recipe,
+    runs: Sequence[Settings],
+    data: ImageData,
+    options: NativeOptions,
+) -> str:
+    """Runs, compares, prints and writes.
+
+    Returns:
+        The verdict over all objectives: equivalent, different or inconclusive; with several
+        repetitions `calibrated`, since then the verdicts are counted, not judged.
+
+    Raises:
+        UserError: If an engine cannot be used, a run fails, or a folder cannot be written.
+    """
+    with open_sides(sides, options.threads) as engines:  # can both be used? what are they?
+        about = {
+            engine.name: {"environment": engine.environment(), "data": data.describe()}
+            for engine in engines
+        }
+    folder = output_folder(out)
+    console.print(
+        f"{data.name}: {len(data):,} images, {runs[0].total_steps(len(data))} steps of "
+        f"{runs[0].batch_size}, {runs[0].dtype}, {sides}, {options.seeds} seeds each with their "
+        f"own randomness, margin {options.margins.nats:g} nats per image",
+        soft_wrap=True,
+    )
+    repetitions = []
+    for number in range(options.repetitions):
+        first = 2 * options.seeds * number
+        shifted = [replace(settings, seed=settings.seed + first) for settings in runs]
+        repetitions.append(plan(sides, shifted, options.seeds, about))
+    with _Watch(console, sum(map(len, repetitions))) as watch:
+        outcomes = run_seeds(
+            [run for planned in repetitions for run in planned], sides, recipe, data,
+            folder / "seeds", options.jobs, options.threads, watch.observe,
+        )  # fmt: skip
+    compared = [compare_native(planned, outcomes, options.margins) for planned in repetitions]
+    _write_tables(compared, folder)
+    if options.repetitions > 1:
+        return _count(console, folder, compared, options)
+    for native in compared[0]:
+        print_equivalence(OBJECTIVES[native.objective].title, native.results, console)
+    by_objective = {
+        native.objective: (native.under_test, native.reference, native.results)
+        for native in compared[0]
+    }
+    save_figure(equivalence_figure(by_objective), folder / "equivalence.png")
+    verdict = overall([result for native in compared[0] for result in native.results])
+    about_it: dict[str, Any] = {
+        "verdict": verdict,
+        "engine": sides.reference,
+        "under_test": sides.under_test,
+        "rng": "native",
+        "dtype": runs[0].dtype,
+        "data": data.name,
+        "batch_size": runs[0].batch_size,
+        "steps": runs[0].total_steps(len(data)),
+        "seeds": options.seeds,
+        "objectives": {native.objective: summary(native.results) for native in compared[0]},
+        "settings": runs[0].as_dict() | {"objective": [s.objective for s in runs]},
+        "environment": {name: told["environment"] for name, told in about.items()},
+    }
+    _write_json(folder, about_it)
+    return verdict
+
+
+def _write_json(folder: Path, about: dict[str, Any]) -> None:
+    write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
+
+
+def _write_tables(compared: Sequence[Sequence[Native]], folder: Path) -> None:
+    """Every loss and every measure of every run."""
+    rows, histories = [], []
+    for number, natives in enumerate(compared, start=1):
+        for native in natives:
+            for outcome in (*native.under_test, *native.reference):
+                key: dict[str, Any] = {"repetition": number} if len(compared) > 1 else {}
+                key |= {"engine": outcome.engine, "objective": outcome.objective}
+                key |= {"seed": outcome.seed}
+                rows.append(key | measures(outcome))
+                histories.append(_history(outcome, key))
+    write_file(folder / "measures.csv", csv_text(pd.DataFrame(rows)))
+    write_file(folder / "history.csv", csv_text(pd.concat(histories, ignore_index=True)))
+
+
+def _history(outcome: RunOutcome, key: dict[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(outcome.losses, columns=list(LOSSES))
+    table.insert(0, "epoch", outcome.epochs)
+    table.insert(1, "step", np.arange(1, len(table) + 1))
+    for place, (name, value) in enumerate(key.items()):
+        table.insert(place, name, value)
+    table["nats_per_image"] = outcome.nats_per_image
+    return table
+
+
+def _count(
+    console: Console,
+    folder: Path,
+    compared: Sequence[Sequence[Native]],
+    options: NativeOptions,
+) -> str:
+    """How often which verdict was reached, and how often equivalence was to be expected if the
+    two are the same."""
+    about: dict[str, Any] = {"repetitions": len(compared), "seeds": options.seeds}
+    for place, first in enumerate(compared[0]):
+        results = [natives[place].results for natives in compared]
+        counts = Counter(overall(one) for one in results)
+        rates = {}
+        for measure, result in enumerate(first.results):
+            pooled = [
+                float(np.sqrt(np.mean([getattr(one[measure], side).sd ** 2 for one in results])))
+                for side in ("a", "b")
+            ]
+            rates[result.measure] = expected_rate(
+                (pooled[0], pooled[1]), options.seeds, result.margin
+            )
+        least = max(0.0, 1 - sum(1 - rate for rate in rates.values()))
+        most = min(rates.values())
+        told = ", ".join(
+            f"{counts[verdict]} {verdict}"
+            for verdict in ("equivalent", "inconclusive", "different")
+        )
+        console.print(
+            f"{OBJECTIVES[first.objective].title}: {len(compared)} repetitions, {told}; if the two "
+            f"are the same, {100 * least:.0f} to {100 * most:.0f} % equivalent are expected",
+            soft_wrap=True,
+        )
+        about[first.objective] = {
+            "counts": dict(counts),
+            "expected_rate": {"least": least, "most": most, "by_measure": rates},
+        }
+    _write_json(folder, {"verdict": "calibrated"} | about)
+    return "calibrated"
+
+
+class _Watch:
+    """Shows how many runs are done, and the time left."""
+
+    def __init__(self, console: Console, runs: int) -> None:
+        self.console = console
+        self.runs = runs
+        self.done = self.here = 0
+        self._live = console.is_terminal and not console.is_dumb_terminal
+        self._bar = Progress(
+            TextColumn("runs"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left  {task.fields[newest]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("runs", total=runs, newest="")
+
+    def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool) -> None:
+        self.done += 1
+        self.here += not was_there
+        newest = (
+            f"{OBJECTIVES[run.settings.objective].title} in {run.engine}, seed "
+            f"{run.settings.seed}: {outcome.nats_per_image[-1]:.2f} nats per image at the end"
+        )
+        self._bar.update(self._task, completed=self.done, newest=newest)
+        if not self._live and not was_there:
+            left = (time.monotonic() - self._started) / self.here * (self.runs - self.done)
+            self.console.print(
+                f"  {newest} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
+
+    def __enter__(self) -> _Watch:
+        self._started = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+        seconds = time.monotonic() - self._started
+        before = self.done - self.here
+        told = f", {before} were there before" if before else ""
+        how = "" if error[0] is None else ", then interrupted: the same command goes on from here"
+        self.console.print(
+            f"{self.here} runs in {seconds:.0f} s{told}{how}", highlight=False, soft_wrap=True
+        )
