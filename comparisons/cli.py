@@ -173,6 +173,8 @@ def compare_command(
             "leave it out",
         )
     sides = choose_sides(under_test, engine, rng, exact, adam)
+    if engine == "auto":
+        _say_why_not_r_torch(console)
     changes = {
         "epochs": epochs,
         "steps": options.STEPS if epochs is None and steps is None else steps,
@@ -217,6 +219,16 @@ def _conclude(
     console.print(f"written: {folder}", soft_wrap=True)
     console.print(f"verdict: {about['verdict']}")
     return 0 if about["verdict"] == "agree" else 1
+
+
+def _say_why_not_r_torch(console: Console) -> None:
+    """A word where R's torch is there and cannot be used."""
+    from r_bridge.r_torch import find_r_torch
+
+    found = find_r_torch()
+    problem = found.problem()
+    if found.version and problem:
+        console.print(f"{problem[0]}: using base-r ({problem[2]})", soft_wrap=True)
 
 
 def _given(context: typer.Context, name: str) -> bool:

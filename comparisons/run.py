@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -75,6 +76,7 @@ def run_comparisons(
         exact: Every bit has to be equal.
     """
     traces: list[Trace] = []
+    runs_kept: list[KeptRun] = []
     comparisons = []
     try:
         for settings in runs:
@@ -84,14 +86,15 @@ def run_comparisons(
             )
             pair[1].mode = mode
             traces += pair
-            kept = [KeptRun(out / INTERRUPTED / _name(trace), trace) for trace in pair]
+            kept = [_kept_run(out / INTERRUPTED, trace) for trace in pair]
+            runs_kept += kept
             run = _Run(under_test, reference, recipe, settings, data, pair, watch, exact)
             comparisons.append(run.compare(mode, probed, kept, say))
     except BaseException:
         if any(trace.steps for trace in traces):
-            say(f"kept what was computed: {keep_interrupted(traces, out)}")
+            say(f"kept what was computed: {_keep_interrupted(runs_kept, out)}")
         raise
-    _clear_traces(out / INTERRUPTED)
+    _clear_traces(out / INTERRUPTED, {run.folder.name for run in runs_kept})
     _clear_traces(out / "traces")
     _save_traces(traces, out / "traces")
     return comparisons
@@ -207,25 +210,35 @@ def _is_first(divergence: Divergence | None, stages: Sequence[StageAgreement]) -
     return divergence.step == min(stage.step for stage in stages if not stage.agrees)
 
 
-def keep_interrupted(traces: Sequence[Trace], out: Path) -> Path:
+def _keep_interrupted(runs: Sequence[KeptRun], out: Path) -> Path:
     """Leaves what was computed in a folder of its own, apart from finished results."""
-    traces = [trace for trace in traces if trace.steps]
-    _clear_traces(out / INTERRUPTED, but={_name(trace) for trace in traces})
+    runs = [run for run in runs if run.trace.steps]
     folder = output_folder(out / INTERRUPTED)
-    history = pd.concat([trace.history() for trace in traces], ignore_index=True)
+    history = pd.concat([run.trace.history() for run in runs], ignore_index=True)
     write_file(folder / "history.csv", csv_text(history))
-    _save_traces(traces, folder)
+    for run in runs:
+        run.keep()
     return folder
 
 
-def _clear_traces(folder: Path, but: Container[str] = ()) -> None:
-    """Removes what an earlier comparison left, except the traces of these names, and nothing
-    else: the folder is the user's."""
-    saved = [path.parent for path in folder.glob("*/trace.json")]
-    for trace in saved:
-        if trace.name not in but:
-            Trace.remove(trace)
-    if saved and folder.is_dir():
+def _kept_run(folder: Path, trace: Trace) -> KeptRun:
+    """Where a run is kept: with what there is of it, if it was interrupted; never in place of
+    another run, which somebody may want to go on with."""
+    for number in itertools.count(1):
+        run = KeptRun(folder / (_name(trace) + (f"-{number}" if number > 1 else "")), trace)
+        if not run.taken:
+            break
+    return run
+
+
+def _clear_traces(folder: Path, names: Container[str] | None = None) -> None:
+    """Removes what an earlier comparison left (with names, of these alone), and nothing else:
+    the folder is the user's."""
+    found = [path.parent for path in folder.glob("*/trace.json")]
+    mine = [path for path in found if names is None or path.name in names]
+    for path in mine:
+        Trace.remove(path)
+    if found and len(mine) == len(found):
         (folder / "history.csv").unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()

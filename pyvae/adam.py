@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -69,7 +70,8 @@ class RTorchAdam(torch.optim.Optimizer):
         moment1, moment2 = state["exp_avg"], state["exp_avg_sq"]
         moment1.mul_(beta1).add_(gradient, alpha=1 - beta1)
         moment2.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (moment2.sqrt() / (1 - beta2**step) ** 0.5).add_(group["eps"])
+        # not ** 0.5: in some steps (the 1270th is the first) that differs from R's sqrt
+        denominator = (moment2.sqrt() / math.sqrt(1 - beta2**step)).add_(group["eps"])
         parameter.addcdiv_(moment1, denominator, value=-(group["lr"] / (1 - beta1**step)))
 
 

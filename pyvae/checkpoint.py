@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from pyvae.errors import UserError
+from pyvae.files import remove_file
 from pyvae.stages import Probe
-from pyvae.trace import CHECKPOINT, write_arrays
+from pyvae.trace import CHECKPOINT, UNREADABLE, write_arrays
 
 __all__ = ["Checkpoint"]
 
@@ -61,13 +61,14 @@ class Checkpoint:
                 order=arrays.pop("order", None),
                 state={name.removeprefix("state/"): value for name, value in arrays.items()},
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except UNREADABLE as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(
-                f"checkpoint '{path}' cannot be read ({error})",
+                f"checkpoint '{path}' cannot be read ({what})",
                 "what an interrupted run wrote",
                 "delete it to start again",
             ) from error
 
     @staticmethod
     def remove(folder: Path) -> None:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        remove_file(folder / CHECKPOINT)

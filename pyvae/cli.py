@@ -130,6 +130,7 @@ def train_command(
 
 
 def trace_command(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")],
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="Who computes: pytorch, base-r or r-torch.")
@@ -158,6 +159,14 @@ def trace_command(
         bool,
         typer.Option("--draws", help="Write what the run is given, too, for another engine."),
     ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRACE",
+            help="Do again what this trace says was run, on as many threads, with Adam in the "
+            "same order of operations.",
+        ),
+    ] = None,
 ) -> None:
     """Writes what one engine does in a run, to be held against another's by pyvae compare.
 
@@ -169,23 +178,32 @@ def trace_command(
     from pyvae.data import load_data
     from pyvae.engine import open_engine, set_threads
     from pyvae.recipes import get_recipe
+    from pyvae.repeat import repeat_of
     from pyvae.settings import Settings
     from pyvae.steps import StepSet
     from pyvae.tracing import write_traces
 
-    chosen = get_recipe(recipe)
-    runs = Settings.runs_of_recipe(
-        chosen,
-        objective,
-        epochs=epochs,
-        steps=options.STEPS if epochs is None and steps is None else steps,
-        batch_size=batch_size,
-        latent_dim=latent_dim,
-        learning_rate=learning_rate,
-        dtype=dtype,
-        seed=seed,
-        rng=rng,
-    )
+    if like is None:
+        chosen = get_recipe(recipe)
+        runs = Settings.runs_of_recipe(
+            chosen,
+            objective,
+            epochs=epochs,
+            steps=options.STEPS if epochs is None and steps is None else steps,
+            batch_size=batch_size,
+            latent_dim=latent_dim,
+            learning_rate=learning_rate,
+            dtype=dtype,
+            seed=seed,
+            rng=rng,
+        )
+    else:
+        repeat = repeat_of(like)
+        _check_like(context, repeat.data)
+        chosen, runs = repeat.recipe, repeat.runs
+        data = repeat.data or data
+        threads = threads or repeat.threads
+        adam = adam or (repeat.adam if engine == "pytorch" else None)
     probed = StepSet.parse(probe)
     set_threads(threads)
     console = Console(markup=False, highlight=False)
@@ -194,6 +212,19 @@ def trace_command(
         probed.check(runs[0].total_steps(len(images)))
         write_traces(computing, chosen, runs, images, out, probed, follow, console, draws)
     console.print(f"written: {out}", soft_wrap=True)
+
+
+def _check_like(context: typer.Context, data: str) -> None:
+    """Raises UserError for options that the trace to be like decides."""
+    decided = [
+        "recipe", "objective", "epochs", "steps", "batch_size", "latent_dim", "learning_rate",
+        "dtype", "seed", "rng",
+    ]  # fmt: skip
+    for name in (*decided, *(["data"] if data else [])):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"{option} together with --like", "one of them", f"leave out {option}")
 
 
 def sample_command(

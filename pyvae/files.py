@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyvae.errors import UserError
 
-__all__ = ["output_folder", "write_file"]
+__all__ = ["output_folder", "remove_file", "write_file"]
 
 
 def output_folder(path: Path) -> Path:
@@ -45,6 +45,12 @@ def write_file(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file, if it is there, and what `write_file` left of it when it was killed."""
+    for found in (path, *path.parent.glob(f".{path.name}.????????")):
+        found.unlink(missing_ok=True)
 
 
 def _umask() -> int:

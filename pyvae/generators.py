@@ -119,7 +119,8 @@ class TorchGenerator:
         """
         with torch.random.fork_rng(devices=[]):
             if self.device.type != "cpu":
-                torch.manual_seed(self._generator.initial_seed())
+                # not torch.manual_seed: that seeds the global generators of CUDA, too
+                torch.default_generator.manual_seed(self._generator.initial_seed())
                 yield
                 return
             torch.set_rng_state(self._generator.get_state())

@@ -31,6 +31,7 @@ class KeptRun:
 
     Attributes:
         found: What was found of an earlier run, in words; empty if nothing was.
+        taken: Whether the folder holds another run, or one that cannot be read.
         complete: Whether the earlier run came to its end: the trace is filled.
         checkpoint: What to go on from, if it did not: the trace holds the steps until then.
     """
@@ -40,10 +41,12 @@ class KeptRun:
         self.trace = trace
         self.every = _seconds() if every is None else every
         self.found = ""
+        self.taken = False
         self.complete = False
         self.checkpoint: Checkpoint | None = None
         self._last = time.monotonic()
         self._look()
+        self._unusable = self.checkpoint is None  # what is there, if anything
 
     def _look(self) -> None:
         if not (self.folder / "trace.json").is_file():
@@ -52,10 +55,12 @@ class KeptRun:
             earlier = Trace.load(self.folder)
             checkpoint = Checkpoint.load(self.folder)
         except UserError as error:
+            self.taken = True
             self.found = f"what was kept cannot be used ({error}): starting again"
             return
         other = self._differs(earlier)
         if other:
+            self.taken = True
             self.found = f"what was kept is of another run ({other}): starting again"
         elif earlier.complete:
             self.complete = True
@@ -93,6 +98,7 @@ class KeptRun:
         if time.monotonic() - self._last < self.every or progress.step == progress.steps:
             return
         output_folder(self.folder)
+        self._make_room()
         checkpoint = progress.checkpoint()  # completes the trace
         self.trace.save(self.folder)  # first: a checkpoint without its losses is of no use
         checkpoint.save(self.folder)
@@ -101,8 +107,22 @@ class KeptRun:
     def finish(self) -> None:
         """Writes the complete trace, if anything had been kept, so that it is not run again."""
         if self.folder.is_dir() and not self.complete:
-            self.trace.save(self.folder)
+            self.keep()
+
+    def keep(self) -> None:
+        """Writes the trace as it stands; the last checkpoint stays, unless the run is complete."""
+        output_folder(self.folder)
+        self._make_room()
+        self.trace.save(self.folder)
+        if self.trace.complete:
             Checkpoint.remove(self.folder)
+
+    def _make_room(self) -> None:
+        """Removes what cannot be gone on from: a run that is killed while it is being kept must
+        not be taken for a mixture of the two."""
+        if self._unusable:
+            Trace.remove(self.folder, keep_folder=True)
+            self._unusable = False
 
 
 def _seconds() -> float:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from pyvae.errors import UserError, choose
-from pyvae.files import write_file
+from pyvae.files import remove_file, write_file
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyvae.engine import Engine
     from pyvae.recipes.recipe import Recipe
 
-__all__ = ["CHECKPOINT", "LOSSES", "Trace", "write_arrays"]
+__all__ = ["CHECKPOINT", "LOSSES", "UNREADABLE", "Trace", "write_arrays"]
 
 FORMAT = 3  # 1 had neither `mode` nor `probes`, 2 no `rng` among the settings
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
@@ -191,7 +191,7 @@ class Trace:
         """Removes a saved trace, and the folder if nothing else is in it and it is not to be
         kept."""
         for name in (*FILES, CHECKPOINT):
-            (folder / name).unlink(missing_ok=True)
+            remove_file(folder / name)
         parts = [folder / "probes", folder / "draws"]
         for path in (path for part in parts for path in part.glob("*.safetensors")):
             if path.stem == "initial" or path.stem.startswith("step-"):

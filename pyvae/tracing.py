@@ -18,7 +18,7 @@ from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace, write_arrays
-from pyvae.training import Progress, batches, train
+from pyvae.training import Progress, batches, start, train
 
 __all__ = ["write_draws", "write_traces"]
 
@@ -47,7 +47,8 @@ def write_traces(
         with_draws: Write what the run is given as well, into `draws`.
 
     Raises:
-        UserError: If the folder cannot be written, or the trace to follow does not fit.
+        UserError: If the folder cannot be written, the trace to follow does not fit, or the engine
+            cannot be used in this way.
     """
     folders = [out / settings.objective if len(runs) > 1 else out for settings in runs]
     replaced = {out, *folders}  # nothing of it is removed before all is known to fit
@@ -56,6 +57,9 @@ def write_traces(
         steps = settings.total_steps(len(data))
         leader = None if follow is None else _leader(follow, recipe, settings, steps, replaced)
         leaders.append(leader)
+        if with_draws and settings.rng != "injected":
+            raise UserError(f"--draws with --rng {settings.rng}", "--rng injected", "leave it out")
+        start(engine, recipe, settings)  # can it?
     for folder in replaced:
         Trace.remove(output_folder(folder), keep_folder=True)
     for settings, folder, leader in zip(runs, folders, leaders, strict=True):
@@ -130,7 +134,7 @@ def _leader(
         raise UserError(f"'{folder}' is the trace to follow", "another folder to write to")
     if trace.recipe != recipe.name:
         raise UserError(f"'{folder}' has recipe {trace.recipe}", recipe.name)
-    for name in ("objective", "latent_dim", "batch_size", "learning_rate", "dtype", "seed"):
+    for name in ("objective", "latent_dim", "batch_size", "learning_rate", "dtype", "seed", "rng"):
         found, wanted = getattr(trace.settings, name), getattr(settings, name)
         if found != wanted:
             raise UserError(f"'{folder}' has {name.replace('_', ' ')} {found}", str(wanted))

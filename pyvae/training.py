@@ -18,7 +18,7 @@ from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace
 
-__all__ = ["Progress", "batches", "train", "training_steps"]
+__all__ = ["Progress", "batches", "start", "train", "training_steps"]
 
 SAMPLES = 16
 
@@ -102,19 +102,18 @@ def training_steps(
     """
     steps_per_epoch = settings.steps_per_epoch(len(data))
     steps = settings.total_steps(len(data))
-    injected = settings.rng == "injected"
-    engine.start(
-        recipe,
-        settings,
-        recipe.initial_parameters(settings.seed, settings.latent_dim) if injected else None,
-    )
+    start(engine, recipe, settings)
     step, order = 0, None
     if resume is not None:
         step, order = resume.step, resume.order
         engine.restore(resume.state)
         if resume.generator is not None:
             engine.restore_generator(resume.generator)
-    give = _Injected(recipe, settings, data) if injected else _Own(engine, settings, data, order)
+    give = (
+        _Injected(recipe, settings, data)
+        if settings.rng == "injected"
+        else _Own(engine, settings, data, order)
+    )
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
 
     def keep() -> None:
@@ -130,9 +129,9 @@ def training_steps(
         while step < steps:
             step += 1
             x, drawn = give(step)
-            start = None if state is None else state(step)
-            if start is not None:
-                engine.restore(start)
+            begin = None if state is None else state(step)
+            if begin is not None:
+                engine.restore(begin)
             seen = None if probe is None else probe(step)
             asked = {} if seen is None else {"probe": seen}
             newest = engine.step(x, drawn, **asked)
@@ -152,6 +151,20 @@ def training_steps(
     }
     trace.samples = engine.decode(give.latents())
     trace.parameters = engine.parameters()
+
+
+def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
+    """Makes an engine ready for the first step of a run.
+
+    Raises:
+        UserError: If the engine cannot run the recipe with these settings.
+    """
+    injected = settings.rng == "injected"
+    engine.start(
+        recipe,
+        settings,
+        recipe.initial_parameters(settings.seed, settings.latent_dim) if injected else None,
+    )
 
 
 class _Given:

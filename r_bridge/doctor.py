@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from pyvae.doctor import Check
 from pyvae.errors import UserError
+from r_bridge.r_torch import find_r_torch
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, r_version
 from r_bridge.worker import HOW_TO_GET_R, RProcess, check_r
 
 __all__ = ["checks"]
 
 REFERENCE_BLAS = "apt-get install libopenblas0-pthread makes R several times faster"
-GET_R_TORCH = 'in R: install.packages("torch"); torch::install_torch()'
 
 
 def checks() -> list[Check]:
@@ -31,26 +29,16 @@ def checks() -> list[Check]:
     fast = any(name in blas.lower() for name in ("openblas", "mkl", "accelerate", "atlas", "blis"))
     found.append(Check("R's BLAS", blas or "R's own", "" if fast else REFERENCE_BLAS))
     found.append(Check("rpy2", f"rpy2-rinterface {installed_rpy2()}, fits this R"))
-    torch = _r_torch(str(program))
-    found.append(
-        Check("R torch", torch)
-        if torch
-        else Check("R torch", "not found (only engine r-torch needs it)", GET_R_TORCH)
-    )
-    return found
+    return [*found, _r_torch()]
 
 
-def _r_torch(program: str) -> str | None:
-    """The version of R's torch package, or None."""
-    code = "if (nzchar(system.file(package = 'torch'))) cat(as.character(packageVersion('torch')))"
-    try:
-        said = subprocess.run(
-            [program, "--no-echo", "--no-save", "-e", code],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return said.stdout.strip() or None
+def _r_torch() -> Check:
+    """R's torch and its LibTorch."""
+    torch = find_r_torch()
+    problem = torch.problem()
+    if problem is None:
+        return Check("R torch", f"{torch.version} on LibTorch {torch.libtorch}, {torch.folder}")
+    what, expected, remedy = problem
+    if expected:
+        what += f"; expected {expected}"
+    return Check("R torch", f"{what} (only engine r-torch needs it)", remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyvae.engine import DivergedError
 from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
 from r_bridge.r_torch import check_r_torch, find_r_torch
 from r_bridge.wire import Kept
-from r_bridge.worker import RProcess, check_r
+from r_bridge.worker import RError, RProcess, check_r
 
 __all__ = [
     "ENGINE_NAMES",
@@ -260,10 +262,24 @@ class RTorchEngine(REngine):
         super().__init__(threads, patch)
         self.process.evaluate(f"torch_set_num_threads({self.threads}L)\nNULL")
 
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
+        try:
+            return super().step(x, draws, probe)
+        except RError as error:
+            if "between 0 and 1" not in str(error):
+                raise
+            raise DivergedError from error  # as PyTorch's engine: its loss refuses NaN
+
     def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
-        seen = self._ask("session_probe", x=images, draws=draws)
-        for kind in ("start", "forward", "gradient"):
-            probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
+        try:
+            seen = self._ask("session_probe", x=images, draws=draws)
+        except RError:
+            with suppress(RError):
+                _fill(probe, self._ask("session_seen"))
+            raise
+        _fill(probe, seen)
         probe.update({f"gradient/{name}": value for name, value in seen["gradients"].items()})
         return seen["losses"]
 
@@ -273,6 +289,12 @@ class RTorchEngine(REngine):
             "R torch": about["version"][0],
             "LibTorch": about["libtorch"][0],
         }
+
+
+def _fill(probe: Probe, seen: Mapping[str, Any]) -> None:
+    for kind in ("start", "forward", "gradient"):
+        if seen[kind]:  # R has no empty named list
+            probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
 
 
 def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:

@@ -20,7 +20,9 @@ TIMEOUT = 120  # seconds
 GET_R_TORCH = 'in R: install.packages("torch"); torch::install_torch()'
 LOOKED_AT = ("R_HOME", "R_LIBS", "R_LIBS_USER", "R_LIBS_SITE", "TORCH_HOME", "LD_LIBRARY_PATH")
 ABOUT = Path(__file__).parent / "R" / "torch_about.R"
-CODE = "source(commandArgs(TRUE)); cat(torch_about_json(torch_about()))"
+# on a line of its own, whatever a package writes when it is loaded and when R ends
+JSON = '{"version": '
+CODE = "source(commandArgs(TRUE)); cat('', torch_about_json(torch_about()), '', sep = '\\n')"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class RTorch:
     def problem(self) -> tuple[str, str, str] | None:
         """What was found, what was expected, what to do; None if it can be used."""
         if not self.version:
-            what = "R has no package torch"
-            return what + (f" ({self.failure})" if self.failure else ""), "", GET_R_TORCH
+            failed = f"whether R has a package torch cannot be told (R: {self.failure})"
+            return failed if self.failure else "R has no package torch", "", GET_R_TORCH
         oldest = ".".join(map(str, OLDEST))
         if _numbers(self.version) < OLDEST:
             return (
@@ -55,18 +57,19 @@ class RTorch:
                 f"{oldest} or newer",
                 'in R: install.packages("torch"); torch::install_torch(reinstall = TRUE)',
             )
+        if self.failure:
+            where = f"and the LibTorch in {self.folder} do not work together"
+            return (
+                f"R torch {self.version} {where if self.folder else 'cannot be loaded'} "
+                f"(R: {self.failure})",
+                "the LibTorch that was made for this R torch",
+                "in R: torch::install_torch(reinstall = TRUE)",
+            )
         if not self.libtorch:
             return (
                 f"R torch {self.version} is there, but its LibTorch is not in {self.folder}",
                 "",
                 "in R: torch::install_torch()",
-            )
-        if self.failure:
-            return (
-                f"R torch {self.version} and the LibTorch in {self.folder} do not work together "
-                f"(R: {self.failure})",
-                "the LibTorch that was made for this R torch",
-                "in R: torch::install_torch(reinstall = TRUE)",
             )
         return None
 
@@ -106,15 +109,17 @@ def _ask(program: Path, environment: tuple[str | None, ...]) -> RTorch:  # the k
             timeout=TIMEOUT,
             check=False,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return RTorch(failure=f"no answer in {TIMEOUT} s")
+    except OSError as error:
         return RTorch(failure=" ".join(str(error).split()))
     lines = said.stdout.strip().splitlines()
     try:
-        found = RTorch(**json.loads(lines[-1]))
-    except (IndexError, ValueError, TypeError):
+        found = RTorch(**json.loads(next(line for line in lines if line.startswith(JSON))))
+    except (StopIteration, ValueError, TypeError):
         # R itself ended: two LibTorch that do not go together can take the process with them
         words = " ".join(said.stderr.split())[-300:] or f"exit code {said.returncode}"
-        return RTorch(version=_version(lines), libtorch="unknown", folder="?", failure=words)
+        return RTorch(_version(lines), failure=words)
     return found
 
 

@@ -232,6 +232,7 @@ class RProcess:
 
 def _r_error_text(answer: dict[str, Any]) -> str:
     message, call = (" ".join(answer[name]) for name in ("error", "call"))
+    message = message.partition("Exception raised from ")[0].strip()  # LibTorch's C++ frames
     where = answer.get("where") or []
     text = f"R error: {message}"
     if call:

@@ -11,9 +11,9 @@ torch_about <- function() {
   note <- function(condition) {
     cause <- if (is.null(condition$parent)) condition else condition$parent
     said <<- c(said, conditionMessage(cause))
-    restart <- if (inherits(condition, "warning")) "muffleWarning" else "muffleMessage"
-    invokeRestart(restart)
+    invokeRestart("muffleWarning")
   }
+  ignore <- function(condition) invokeRestart("muffleMessage")
   about$failure <- tryCatch(
     withCallingHandlers({
       # TORCH_VERIFY_LOAD=FALSE (set by the caller): asks for the files alone
@@ -24,8 +24,8 @@ torch_about <- function() {
         stopifnot(as.numeric(torch::torch_tensor(1)$sum()) == 1)
       }
       ""
-    }, warning = note, message = note),
-    error = function(e) paste(if (length(said)) said else conditionMessage(e), collapse = " ")
+    }, warning = note, message = ignore),
+    error = function(e) paste(c(said, conditionMessage(e)), collapse = " ")
   )
   about$failure <- gsub("[[:space:]]+", " ", gsub("\033\\[[0-9;]*m", "", about$failure))
   about

@@ -87,15 +87,17 @@ conv_vae <- nn_module(
 # The article's losses, sums over pixels and images in nats: the reconstruction, and ...
 binary_cross_entropy <- nn_bce_loss(reduction = "sum")
 
+# ... the regulariser. $mul(0.5), not 0.5 * : of that R torch makes a float32 tensor of shape (1),
+# and then the sum, of shape (), is rounded to float32.
 torch_regularisers <- list(
   # KL(N(mu, exp(log_var)) || N(0, I)): Kingma & Welling (2014), appendix B
   vae = function(mu, log_var) {
     kl_div <- 1 + log_var - mu$pow(2) - log_var$exp()
-    -0.5 * kl_div$sum()
+    kl_div$sum()$mul(-0.5)
   },
   # the same without the posterior's entropy, as the article has it
   emae = function(mu, log_var) {
     musq <- mu$pow(2)
-    0.5 * musq$sum()
+    musq$sum()$mul(0.5)
   }
 )

@@ -5,6 +5,7 @@
 #   session_order(session, n)             an epoch's order of the images, from 1
 #   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch
 #   session_probe(session, x, draws)      the same step, with all that is seen on the way
+#   session_seen(session)                 what was seen of it, if it failed
 #   session_state(session)                parameters, Adam's moments and number of steps
 #   session_restore(session, ...)         goes on from such a state
 #   session_latent_means(session, x)      mu, one row per image
@@ -78,20 +79,27 @@ session_train <- function(session, x, draws, input = x, see = see_nothing) {
 }
 
 session_probe <- function(session, x, draws = NULL) {
-  start <- session_parameters(session)
-  seen <- list()
+  session$start <- session_parameters(session)
+  session$seen <- list()
   see <- function(x, name) {
     x$retain_grad()
-    seen[[name]] <<- x
+    session$seen[[name]] <- x
     x
   }
   x <- session_tensor(session, x)
   input <- see(x$clone()$requires_grad_(TRUE), "input")
-  losses <- session_train(session, x, draws, input, see)$losses
-  list(losses = losses, start = start,
-       forward = lapply(seen, session_array),
-       gradient = lapply(seen, function(x) session_array(x$grad)),
-       gradients = lapply(session$network$parameters, function(p) session_array(p$grad)))
+  losses <- session_train(session, x, draws, input, see)
+  gradients <- lapply(session$network$parameters, function(p) session_array(p$grad))
+  c(losses, session_seen(session), list(gradients = gradients))
+}
+
+# What was seen of a step, until its end or until it failed.
+session_seen <- function(session) {
+  seen <- session$seen
+  session$seen <- NULL
+  graded <- Filter(function(x) !is_undefined_tensor(x$grad), seen)
+  list(start = session$start, forward = lapply(seen, session_array),
+       gradient = lapply(graded, function(x) session_array(x$grad)))
 }
 
 session_array <- function(x) as_array(x$detach()$contiguous())
@@ -125,7 +133,7 @@ session_restore <- function(session, step, parameter, moment1, moment2) {
   invisible(NULL)
 }
 
-session_generator <- function(session) as_array(torch_get_rng_state())
+session_generator <- function(session) as.integer(as_array(torch_get_rng_state()))
 
 session_restore_generator <- function(session, state) {
   torch_set_rng_state(torch_tensor(as.integer(state), dtype = torch_uint8()))

@@ -95,7 +95,7 @@ write_file <- function(path, bytes, write) {
     tryCatch(write(connection), finally = close(connection))
     if (file.size(part) != bytes) stop("not all of it could be written")
     file.rename(part, path)
-  }, warning = function(w) cannot_write(path, w), error = function(e) cannot_write(path, e))
+  }, error = function(e) cannot_write(path, e), warning = function(w) cannot_write(path, w))
   invisible(path)
 }
 

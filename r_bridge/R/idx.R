@@ -1,0 +1,74 @@
+# Images from an IDX file, the format in which MNIST was published: LeCun, Cortes & Burges, "The
+# MNIST database of handwritten digits", http://yann.lecun.com/exdb/mnist/, "File formats".
+#
+#   pixels <- read_idx_images(find_idx_images("mnist"))
+#   idx_batch(pixels, c(3, 1))                 2 x 784, pixels in [0, 1], row by row of the image
+#
+# An IDX file of images: 0 0, the type (8, bytes), the number of sizes (3); the three sizes as
+# 32-bit integers, the highest byte first: images, rows, columns; then a byte for each pixel.
+
+idx_images <- "train-images-idx3-ubyte"
+idx_side <- 28L
+
+# The file in the folder itself, in its raw, or in torchvision's MNIST/raw; plain or .gz.
+find_idx_images <- function(folder) {
+  wanted <- "the training images of MNIST, original or .gz, in it, in raw or in MNIST/raw"
+  if (!dir.exists(folder)) {
+    stop("'", folder, "' is no folder; expected a folder with ", wanted, call. = FALSE)
+  }
+  folders <- file.path(folder, c(".", "raw", file.path("MNIST", "raw")))
+  files <- file.path(rep(folders, each = 2L), paste0(idx_images, c("", ".gz")))
+  found <- files[file.exists(files) & !dir.exists(files)]
+  if (!length(found)) {
+    stop("'", folder, "' has no ", idx_images, "; expected ", wanted, call. = FALSE)
+  }
+  sub("/./", "/", found[[1L]], fixed = TRUE)
+}
+
+# 784 x images, raw: bytes take a quarter of what R's integers would.
+read_idx_images <- function(path) {
+  force(path)
+  wrong <- function(what, expected = "the original file; get it again") {
+    stop("data file '", path, "' ", what, "; expected ", expected, call. = FALSE)
+  }
+  unreadable <- function(condition) {
+    wrong(paste0("cannot be read (", conditionMessage(condition), ")"))
+  }
+  # in this order: an error raised for a warning is not to be caught again
+  file <- tryCatch(idx_parts(path), error = unreadable, warning = unreadable)
+  size <- length(file$head) + length(file$body)
+  begins <- as.raw(c(0L, 0L, 8L, 3L))
+  if (size < 4L || any(file$head[1:4] != begins)) {
+    wrong("is damaged: it does not begin as an IDX file of images")
+  }
+  if (size < 16L) wrong(paste("is damaged: it ends after", size, "bytes"))
+  sizes <- colSums(matrix(as.integer(file$head[5:16]), 4L) * 256^(3:0))
+  if (size != 16 + prod(sizes)) {
+    wrong(sprintf("is damaged: it holds %.0f bytes where its header promises %.0f",
+                  size, 16 + prod(sizes)))
+  }
+  if (any(sizes[2:3] != idx_side)) {
+    wrong(sprintf("has images of %.0f x %.0f pixels", sizes[[2L]], sizes[[3L]]),
+          paste(idx_side, "x", idx_side))
+  }
+  matrix(file$body, nrow = idx_side^2)
+}
+
+# gzfile() reads files that are not compressed, too; where a compressed one is cut off, it warns.
+idx_parts <- function(path) {
+  connection <- gzfile(path, "rb")
+  on.exit(close(connection))
+  head <- readBin(connection, "raw", 16L)
+  body <- list(raw())
+  repeat {
+    part <- readBin(connection, "raw", 2^24)
+    if (!length(part)) break
+    body <- c(body, list(part))
+  }
+  list(head = head, body = do.call(c, body))
+}
+
+# The chosen images, one per row, pixels in [0, 1].
+idx_batch <- function(pixels, chosen) {
+  t(matrix(as.integer(pixels[, chosen]), nrow = idx_side^2)) / 255
+}

@@ -1,0 +1,366 @@
+# The R article "VAE and EMAE" (recipe `conv`) in R alone: trains its network, draws its five
+# figures, and writes what happened as a trace (docs/trace-format.md).
+#
+#   Rscript r_bridge/R/run_reference.R --engine base-r --data DIR --out DIR
+#
+# Draws come from R's own generator (base-r) or torch's (r-torch), seeded once, in the order of
+# pyvae/training.py, so that PyTorch can repeat the run from the seed.
+
+reference_help <- 'Usage: Rscript run_reference.R [--OPTION VALUE | --OPTION=VALUE ...]
+
+Trains the network of the R article "VAE and EMAE" in R alone, draws the article\'s figures and
+writes a trace of each run, which "pyvae compare A B" holds against any other.
+
+  --engine NAME         base-r (default; no packages) or r-torch (the package torch)
+  --objective NAME      vae, emae or both (default)
+  --data DIR            where train-images-idx3-ubyte lies, plain or .gz: in DIR, DIR/raw or
+                        DIR/MNIST/raw (default: the folder that PYVAE_DATA names)
+  --out DIR             where to (default: article-r): the figures, and the traces in vae and emae
+  --epochs N            passes over the images (default: 50)
+  --steps N             end each run after N steps in all
+  --batch-size N        images in a batch (default: 250); the last incomplete one is dropped
+  --latent-dim N        latent dimensions (default: 30)
+  --learning-rate X     Adam\'s step size (default: 0.001)
+  --dtype TYPE          float32 or float64 (default: float32 for r-torch, float64 for base-r, which
+                        has no other)
+  --seed N              of initial parameters, order of the images, dropout and noise (default: 2)
+  --threads N           r-torch: threads of LibTorch (default: as many as it takes). base-r: R
+                        cannot set the threads of its BLAS; set OPENBLAS_NUM_THREADS or
+                        OMP_NUM_THREADS before R starts
+  --help                this text
+'
+
+user_error <- function(given, expected = "", remedy = "") {
+  parts <- c(given, if (nzchar(expected)) paste("expected", expected), remedy)
+  message <- gsub("[[:space:]]+", " ", paste(parts[nzchar(parts)], collapse = "; "))
+  stop(structure(class = c("user_error", "error", "condition"),
+                 list(message = message, call = NULL)))
+}
+
+# What fails here is the user's to mend, and R's own words say what it is.
+asking <- function(value, remedy = "") {
+  tryCatch(value, error = function(e) user_error(conditionMessage(e), "", remedy))
+}
+
+# --- arguments ---------------------------------------------------------------------------------
+
+reference_defaults <- list(engine = "base-r", objective = "both", data = NULL, out = "article-r",
+                           epochs = "50", steps = NULL, batch_size = "250", latent_dim = "30",
+                           learning_rate = "0.001", dtype = NULL, seed = "2", threads = NULL)
+
+option_name <- function(field) paste0("--", gsub("_", "-", field))
+
+# Named list of texts, from `--name value` and `--name=value`.
+read_arguments <- function(arguments) {
+  options <- reference_defaults
+  known <- stats::setNames(names(options), option_name(names(options)))
+  while (length(arguments)) {
+    name <- sub("=.*", "", arguments[[1L]])
+    if (!name %in% names(known)) {
+      user_error(paste0("unknown option '", arguments[[1L]], "'"),
+                 paste("one of", paste(names(known), collapse = ", ")), "see --help")
+    }
+    joined <- name != arguments[[1L]]
+    value <- if (joined) sub("^[^=]*=", "", arguments[[1L]]) else arguments[-1L][1L]
+    if (is.na(value) || !nzchar(value) || (!joined && startsWith(value, "--"))) {
+      user_error(paste("option", name, "has no value"), "", "see --help")
+    }
+    options[[known[[name]]]] <- value
+    arguments <- arguments[-seq_len(if (joined) 1L else 2L)]
+  }
+  options
+}
+
+one_of <- function(options, field, choices) {
+  given <- options[[field]]
+  if (!given %in% choices) {
+    user_error(paste0("unknown ", field, " '", given, "'"),
+               paste("one of", paste(choices, collapse = ", ")),
+               paste("choose another", option_name(field)))
+  }
+  given
+}
+
+whole_number <- function(options, field, least, most) {
+  text <- options[[field]]
+  value <- if (grepl("^[0-9]+$", text)) as.numeric(text) else NA
+  rounded <- sprintf("%.0f", value) != sub("^0+(?=.)", "", text, perl = TRUE)  # beyond 2^53
+  if (is.na(value) || rounded || value < least || value > most) {
+    user_error(paste(option_name(field), text),
+               sprintf("a whole number from %.0f to %.0f", least, most),
+               paste("choose another", option_name(field)))
+  }
+  value
+}
+
+# Arguments to what is to be done: engine, objectives, data, out, threads, settings.
+read_options <- function(arguments) {
+  options <- read_arguments(arguments)
+  engine <- one_of(options, "engine", c("base-r", "r-torch"))
+  objective <- one_of(options, "objective", c("vae", "emae", "both"))
+  if (is.null(options$dtype)) options$dtype <- if (engine == "base-r") "float64" else "float32"
+  dtype <- one_of(options, "dtype", c("float32", "float64"))
+  if (engine == "base-r" && dtype != "float64") {
+    user_error(paste("--dtype", dtype, "with --engine base-r"), "float64, R's own precision",
+               "use --engine r-torch, or leave --dtype out")
+  }
+  largest <- .Machine$integer.max
+  if (is.null(options$data)) options$data <- Sys.getenv("PYVAE_DATA")
+  if (!nzchar(options$data)) {
+    user_error("--data is not given, nor is PYVAE_DATA set", "a folder with MNIST", "see --help")
+  }
+  rate <- suppressWarnings(as.numeric(options$learning_rate))
+  if (!is.finite(rate) || rate <= 0) {
+    user_error(paste("--learning-rate", options$learning_rate), "a number above 0",
+               "choose another --learning-rate")
+  }
+  settings <- list(
+    objective = NULL,
+    epochs = whole_number(options, "epochs", 1, largest),
+    steps = if (!is.null(options$steps)) whole_number(options, "steps", 1, largest),
+    batch_size = whole_number(options, "batch_size", 1, largest),
+    latent_dim = whole_number(options, "latent_dim", 1, 10000),
+    learning_rate = rate,
+    dtype = dtype,
+    seed = whole_number(options, "seed", 0, if (engine == "base-r") largest else 2^53),
+    rng = if (engine == "base-r") "r" else "torch")
+  list(engine = engine, data = options$data, out = options$out, settings = settings,
+       objectives = if (objective == "both") c("vae", "emae") else objective,
+       threads = if (!is.null(options$threads)) whole_number(options, "threads", 1, 1024))
+}
+
+# --- the engine --------------------------------------------------------------------------------
+
+# This file's path; Rscript writes spaces in it as ~+~.
+reference_file <- gsub("~+~", " ", fixed = TRUE, sub(
+  "^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)))
+
+source_r <- function(names) {
+  for (name in names) {
+    source(file.path(dirname(reference_file), paste0(name, ".R")), local = globalenv())
+  }
+}
+
+# Makes session_start() and the other functions of a session known; returns the environment that
+# the numbers depend on, as text.
+open_engine <- function(engine, threads) {
+  about <- list(R = as.character(getRversion()), blas = unname(extSoftVersion()["BLAS"]),
+                platform = R.version$platform)
+  c(about, if (engine == "base-r") open_base_r(threads) else open_r_torch(threads))
+}
+
+open_base_r <- function(threads) {
+  # else R looks through every operand of a matrix product for NaN before it multiplies
+  options(matprod = "blas")
+  set <- Sys.getenv(c("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+  set <- set[nzchar(set)]
+  used <- if (length(set)) set[[1L]] else as.character(parallel::detectCores())
+  if (!is.null(threads) && used != threads) {
+    user_error(sprintf("--threads %.0f with --engine base-r, whose BLAS has %s", threads, used),
+               "", sprintf(paste("R cannot change it: set OPENBLAS_NUM_THREADS=%.0f and",
+                                 "OMP_NUM_THREADS=%.0f before R starts"), threads, threads))
+  }
+  source_r(c("random", "conv2d", "max_pool2d", "linear", "activations", "reparameterise",
+             "objectives", "adam", "conv_vae", "session"))
+  list(threads = used)
+}
+
+open_r_torch <- function(threads) {
+  Sys.setenv(TORCH_INSTALL = "0",            # torch offers to download LibTorch when it is loaded
+             TORCH_VERIFY_LOAD = "FALSE")    # and starts a second R to see whether it can
+  source_r("torch_about")
+  utils::capture.output(about <- torch_about())
+  get_torch <- 'in R: install.packages("torch"); torch::install_torch()'
+  or_base_r <- function(...) paste0(..., "; or use --engine base-r")
+  if (!nzchar(about$version)) user_error("R has no package torch", "", or_base_r(get_torch))
+  if (numeric_version(about$version) < "0.13") {
+    user_error(paste("R torch", about$version, "is too old"), "0.13 or newer",
+               or_base_r(get_torch))
+  }
+  if (!nzchar(about$libtorch)) {
+    user_error(paste0("R torch ", about$version, " is there, but its LibTorch is not in ",
+                      about$folder), "", or_base_r("in R: torch::install_torch()"))
+  }
+  if (nzchar(about$failure)) {
+    user_error(paste0("R torch ", about$version, " and the LibTorch in ", about$folder,
+                      " do not work together (R: ", about$failure, ")"),
+               "the LibTorch that was made for this R torch",
+               or_base_r("in R: torch::install_torch(reinstall = TRUE)"))
+  }
+  source_r(c("torch_conv_vae", "torch_session"))
+  if (!is.null(threads)) torch_set_num_threads(as.integer(threads))
+  list(threads = as.character(torch_get_num_threads()), `R torch` = about$version,
+       LibTorch = about$libtorch)
+}
+
+# --- the run -----------------------------------------------------------------------------------
+
+# Trains with one objective; the order of what is drawn is that of pyvae/training.py. What
+# happens is put into the environment `run` as it happens, for who wants what there is of a run
+# that did not come to its end. after_step() is called with the number of the step.
+train_reference <- function(run, pixels, settings, after_step) {
+  images <- ncol(pixels)
+  steps_per_epoch <- images %/% settings$batch_size
+  session <- session_start(NULL, settings$objective, settings$learning_rate,
+                           settings$latent_dim, dtype = settings$dtype, seed = settings$seed)
+  run$losses <- list()
+  for (step in seq_len(run$steps)) {
+    place <- (step - 1) %% steps_per_epoch
+    if (place == 0) order <- session_order(session, images)
+    x <- idx_batch(pixels, order[place * settings$batch_size + seq_len(settings$batch_size)])
+    run$losses[[step]] <- finite_losses(session_step(session, x), step)
+    after_step(step)
+  }
+
+  # The article draws its latent means from the last batch, with dropout still on.
+  run$latent_means <- list(training = session_latent_means(session, x, training = TRUE),
+                           evaluation = session_latent_means(session, x, training = FALSE))
+  run$samples <- session_decode(session, session_latents(session, 16L))
+  run$parameters <- session_parameters(session)
+}
+
+# `losses` is evaluated here: where training diverges, torch refuses pixels that are no
+# probabilities, and base R goes on computing.
+finite_losses <- function(losses, step) {
+  diverged <- function() {
+    user_error(sprintf("training diverged in step %.0f: the loss is not a finite number", step),
+               "", "try a smaller --learning-rate")
+  }
+  losses <- tryCatch(losses, error = function(e) {
+    if (grepl("between 0 and 1", conditionMessage(e))) diverged() else stop(e)
+  })
+  if (!all(is.finite(losses))) diverged()
+  losses
+}
+
+# Writes the trace: all of it, or of a run with a problem the losses until then.
+keep_run <- function(run, trace, problem) {
+  steps <- length(run$losses)
+  trace$losses <- run$losses <- unname(do.call(rbind, run$losses)) # steps x 3
+  trace$epochs <- run$epochs <- run$epoch(seq_len(steps))
+  if (is.null(problem)) trace <- c(trace, mget(c("parameters", "latent_means", "samples"), run))
+  if (steps) asking(do.call(write_trace, trace))
+  if (is.null(problem)) return(invisible(run))
+  if (steps) say("the losses until then are in ", trace$folder)
+  stop(problem)
+}
+
+# --- what is said meanwhile --------------------------------------------------------------------
+
+say <- function(...) {
+  cat(..., "\n", sep = "")
+  flush(stdout())
+}
+
+number <- function(x, digits) formatC(x, format = "f", digits = digits, big.mark = ",")
+
+counted <- function(n, thing) paste0(number(n, 0), " ", thing, if (n != 1) "s")
+
+duration <- function(seconds) {
+  seconds <- round(seconds)
+  sprintf("%.0f:%02.0f:%02.0f", seconds %/% 3600, seconds %/% 60 %% 60, seconds %% 60)
+}
+
+now <- function() proc.time()[["elapsed"]]
+
+# Tells after every epoch what the article tells, and every minute where a run is.
+# steps_to_come: of the runs after this one.
+teller <- function(run, steps_per_epoch, steps_to_come) {
+  began <- epoch_began <- said <- now()
+  function(step) {
+    left <- duration((now() - began) / step * (run$steps - step + steps_to_come))
+    if (step %% steps_per_epoch == 0 || step == run$steps) {
+      first <- (step - 1) %/% steps_per_epoch * steps_per_epoch + 1
+      batches <- step - first + 1
+      total <- sum(vapply(run$losses[first:step], `[[`, 0, 1L))
+      say("  epoch ", run$epoch(step), " of ", run$epoch(run$steps), ": ",
+          number(total, 2), " nats, summed over its ", batches,
+          if (batches == 1) " batch" else " batches", " (as the article prints it); ",
+          number(total / (batches * run$batch_size), 3), " nats per image; ",
+          number(now() - epoch_began, 0), " s, ", left, " left")
+      epoch_began <<- said <<- now()
+    } else if (now() - said > 60) {
+      say("  step ", number(step, 0), " of ", number(run$steps, 0), ", ", left, " left")
+      said <<- now()
+    }
+  }
+}
+
+# --- from beginning to end ---------------------------------------------------------------------
+
+run_reference <- function(arguments) {
+  if ("--help" %in% arguments) return(cat(reference_help))
+  if (getRversion() < "4.0.0") {
+    user_error(paste("this is R", getRversion()), "R 4.0 or newer", "update R")
+  }
+  options <- read_options(arguments)
+  source_r(c("idx", "trace", "article_figures"))
+  environment <- open_engine(options$engine, options$threads)
+  file <- asking(find_idx_images(options$data), "choose another --data")
+  pixels <- asking(read_idx_images(file))
+  images <- ncol(pixels)
+  settings <- options$settings
+  if (images < settings$batch_size) {
+    user_error(sprintf("%.0f images are fewer than one batch of %.0f", images,
+                       settings$batch_size),
+               sprintf("at least %.0f images", settings$batch_size),
+               paste0("choose --batch-size ", images, " or less, or give more images"))
+  }
+  check_writable(options$out, options$objectives)
+
+  steps_per_epoch <- images %/% settings$batch_size
+  steps <- min(settings$epochs * steps_per_epoch, settings$steps)
+  kind <- picture_kind()
+  if (kind == "pdf") say("this R cannot write PNG: the figures will be PDF")
+  title <- sprintf("MNIST, batch %.0f, %s, %s, %s", settings$batch_size, counted(steps, "step"),
+                   options$engine, settings$dtype)
+  runs <- list()
+  for (objective in options$objectives) {
+    settings$objective <- objective
+    say(article_styles[[objective]]$title, ": ", title, sprintf(", seed %.0f", settings$seed),
+        ", threads ", environment$threads)
+    run <- new.env()
+    run$objective <- objective
+    run$batch_size <- settings$batch_size
+    run$steps <- steps
+    run$epoch <- function(step) (step - 1) %/% steps_per_epoch + 1
+    to_come <- steps * (length(options$objectives) - length(runs) - 1)
+    tell <- teller(run, steps_per_epoch, to_come)
+    problem <- tryCatch({
+      train_reference(run, pixels, settings, tell)
+      NULL
+    }, error = identity, interrupt = identity)
+    keep_run(run, list(folder = file.path(options$out, objective), engine = options$engine,
+                       recipe = "conv", settings = settings, environment = environment,
+                       data = list(name = "mnist", images = images,
+                                   source = paste("file", file))), problem)
+    asking(article_run_figures(options$out, run, kind))
+    runs[[objective]] <- run
+  }
+  asking(article_loss_figure(options$out, runs, title, kind))
+  say("written: ", options$out)
+}
+
+# Asked before the first step, not after the last.
+check_writable <- function(folder, objectives) {
+  dir.create(folder, showWarnings = FALSE, recursive = TRUE)
+  probe <- tempfile(".write.", folder)
+  on.exit(unlink(probe, expand = FALSE))
+  within <- file.path(folder, objectives)
+  files <- c(within[file.exists(within) & !dir.exists(within)],
+             if (!dir.exists(folder) || !suppressWarnings(file.create(probe))) folder)
+  if (length(files)) {
+    user_error(paste0("output folder '", files[[1L]], "' cannot be written"),
+               "a folder with write permission", "choose another with --out")
+  }
+}
+
+if (length(reference_file)) {
+  complain <- function(message, status) {
+    cat("run_reference: ", message, "\n", file = stderr(), sep = "")
+    quit(status = status, save = "no")
+  }
+  tryCatch(run_reference(commandArgs(TRUE)),
+           user_error = function(e) complain(conditionMessage(e), 2L),
+           interrupt = function(e) complain("interrupted", 130L))
+}
