@@ -177,15 +177,19 @@ open_r_torch <- function(threads) {
     user_error(paste("R torch", about$version, "is too old"), "0.13 or newer",
                or_base_r(get_torch))
   }
+  if (nzchar(about$failure)) {
+    where <- if (nzchar(about$folder)) {
+      paste("and the LibTorch in", about$folder, "do not work together")
+    } else {
+      "cannot be loaded"
+    }
+    user_error(paste0("R torch ", about$version, " ", where, " (R: ", about$failure, ")"),
+               "the LibTorch that was made for this R torch",
+               or_base_r("in R: torch::install_torch(reinstall = TRUE)"))
+  }
   if (!nzchar(about$libtorch)) {
     user_error(paste0("R torch ", about$version, " is there, but its LibTorch is not in ",
                       about$folder), "", or_base_r("in R: torch::install_torch()"))
-  }
-  if (nzchar(about$failure)) {
-    user_error(paste0("R torch ", about$version, " and the LibTorch in ", about$folder,
-                      " do not work together (R: ", about$failure, ")"),
-               "the LibTorch that was made for this R torch",
-               or_base_r("in R: torch::install_torch(reinstall = TRUE)"))
   }
   source_r(c("torch_conv_vae", "torch_session"))
   if (!is.null(threads)) torch_set_num_threads(as.integer(threads))

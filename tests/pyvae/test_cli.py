@@ -101,6 +101,7 @@ def test_all_options_reach_the_run(command, tmp_path):
         "learning_rate": 0.002,
         "dtype": "float64",
         "seed": 7,
+        "rng": "injected",
     }
 
 
@@ -466,7 +467,7 @@ def test_a_spoiled_probe_of_the_leader_is_one_line_and_keeps_the_steps_before(tr
         (("--probe", "1,9"), "--probe names step 9; expected steps from 1 to 4"),
         (("--probe", "5"), "--probe names step 5"),
         (("--probe",), "--probe"),
-        (("--engine", "pytroch"), "unknown engine 'pytroch'; expected one of pytorch, base-r; did"),
+        (("--engine", "pytroch"), "'pytroch'; expected one of pytorch, base-r, r-torch; did you"),
         (("--engine", "base_r"), "did you mean 'base-r'?"),
         (("--recipe", "covn"), "did you mean 'conv'?"),
         (("--objective", "emea"), "did you mean 'emae'?"),
@@ -540,3 +541,84 @@ def test_draws_are_written_for_who_asks(tracing, tmp_path):
     assert tracing(*steps, "--draws")[0] == 0
     names = {"initial.safetensors", "step-000001.safetensors", "step-000002.safetensors"}
     assert {path.name for path in (tmp_path / "out" / "draws").iterdir()} == names
+
+
+@pytest.fixture
+def threads():
+    """Puts back PyTorch's number of threads."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rng", ["torch", "r"])
+@pytest.mark.parametrize("adam", [None, "torch", "r-torch"])
+def test_a_trace_with_a_generator_of_its_own(tracing, threads, conv, tmp_path, rng, adam):
+    asked = () if adam is None else ("--adam", adam)
+    arguments = ("--steps", 3, "--rng", rng, *asked, "--threads", 1, "--seed", 5, "--probe", "2")
+    for name in ("once", "again"):
+        torch.manual_seed(len(name))
+        code, _, err = tracing(*arguments, "--out", name)
+        assert (code, err) == (0, "")
+    once, again = (Trace.load(tmp_path / name) for name in ("once", "again"))
+    assert once.settings.rng == rng
+    assert (once.environment["adam"], once.environment["threads"]) == (adam or "torch", "1")
+    assert np.array_equal(once.losses, again.losses)
+    assert all(np.array_equal(again.parameters[k], v) for k, v in once.parameters.items())
+    drawn = {f"draw/{name}" for name in conv.draws(2)}
+    promised = {q.key for q in quantities(conv.stages, conv.parameter_names(2))}
+    assert once.probe(2).keys() == promised | drawn
+
+
+def test_generators_and_orders_of_adam_give_different_runs(tracing, tmp_path):
+    runs = {"a": (), "b": ("--rng", "torch"), "c": ("--rng", "r"), "d": ("--adam", "r-torch")}
+    for name, options in runs.items():
+        assert tracing("--steps", 2, *options, "--probe", "none", "--out", name)[0] == 0
+    a, b, c, d = (Trace.load(tmp_path / name) for name in runs)
+    first = [trace.losses[0, 0] for trace in (a, b, c)]
+    assert len(set(first)) == 3
+    assert np.array_equal(a.losses, d.losses)  # the second step's parameters come after its loss
+    name = "encoder.fc1.weight"
+    assert not np.array_equal(a.parameters[name], d.parameters[name])
+    np.testing.assert_allclose(a.parameters[name], d.parameters[name], rtol=0, atol=1e-7)
+
+
+def test_threads_are_those_asked_for(tracing, threads, tmp_path):
+    assert tracing("--steps", 1, "--probe", "none", "--threads", 2, "--out", "out")[0] == 0
+    assert Trace.load(tmp_path / "out").environment["threads"] == "2"
+    torch.set_num_threads(threads)
+    assert tracing("--steps", 1, "--probe", "none", "--out", "out")[0] == 0
+    assert Trace.load(tmp_path / "out").environment["threads"] == str(threads)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--rng", "toch"), "unknown rng 'toch'; expected one of injected, torch, r; did you mean"),
+        (("--rng", ""), "unknown rng ''"),
+        (("--adam", "rtorch"), "expected one of torch, r-torch; did you mean 'r-torch'?"),
+        (("--adam", "r-torch", "--engine", "base-r"), "--adam r-torch with --engine base-r"),
+        (("--threads", "0"), "--threads 0; expected 1 to 1024"),
+        (("--threads", "-2"), "--threads -2; expected"),
+        (("--threads", "9999"), "--threads 9999; expected"),
+        (("--threads", "two"), "--threads"),
+        (("--rng", "r", "--seed", 2**31), f"seed {2**31} is none of R's"),
+        (("--rng", "torch", "--draws"), "--draws with --rng torch; expected --rng injected"),
+    ],
+)
+def test_bad_input_for_a_generator_is_one_line_and_writes_nothing(
+    tracing, threads, tmp_path, arguments, said
+):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trace.json").write_text("of an earlier trace")
+    before = everything_below(tmp_path)
+    assert_refused(tracing("--steps", 1, "--out", "out", *arguments), said)
+    assert everything_below(tmp_path) == before
+
+
+@pytest.mark.r
+def test_an_engine_in_r_with_a_generator_that_it_does_not_have(tracing, tmp_path):
+    before = everything_below(tmp_path)
+    arguments = ("--engine", "base-r", "--rng", "torch", "--steps", 1, "--out", "out")
+    assert_refused(tracing(*arguments), "engine base-r with rng 'torch'; expected injected or r")
+    assert everything_below(tmp_path) == before

@@ -9,9 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pyvae.adam import ADAMS
 from pyvae.draws import Draws
-from pyvae.engine import PyTorchEngine, choose_device, engine_names, open_engine
+from pyvae.engine import (
+    PyTorchEngine,
+    choose_device,
+    engine_names,
+    open_engine,
+    set_threads,
+)
 from pyvae.errors import UserError
+from pyvae.generators import make_generator
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import quantities
 
@@ -99,7 +107,7 @@ def test_all_numbers_have_the_precision_asked_for(start, settings, x, dtype):
     x = x.to(settings(dtype=dtype).torch_dtype)
     assert {str(value.dtype) for value in engine.parameters().values()} == {dtype}
     assert str(engine.step(x, draw(0)).dtype) == f"torch.{dtype}"
-    assert engine.latent_means(x, draw(0)).dtype == dtype
+    assert engine.latent_means(x, draw(0), training=True).dtype == dtype
     assert engine.decode(draw(0)["noise"]).dtype == dtype
 
 
@@ -108,7 +116,11 @@ def test_looking_changes_nothing(start, settings, x):
     before = engine.parameters()
     state = torch.random.get_rng_state()
     looks = [
-        (engine.latent_means(x, draw(1)), engine.latent_means(x, None), engine.decode(noise))
+        (
+            engine.latent_means(x, draw(1), training=True),
+            engine.latent_means(x, None, training=False),
+            engine.decode(noise),
+        )
         for noise in [draw(0)["noise"]] * 2
     ]
     for one, again in zip(*looks, strict=True):
@@ -123,7 +135,7 @@ def test_means_and_images_have_the_promised_shapes(start, settings, x):
     assert pixels.shape == (B, 784)
     assert pixels.min() >= 0
     assert pixels.max() <= 1
-    assert engine.latent_means(x, None).shape == (B, settings().latent_dim)
+    assert engine.latent_means(x, None, training=False).shape == (B, settings().latent_dim)
 
 
 @every_objective
@@ -152,6 +164,7 @@ def test_the_environment_names_what_numbers_depend_on(start, settings):
         "torch": torch.__version__,
         "device": "cpu",
         "threads": str(torch.get_num_threads()),
+        "adam": "torch",
     }
 
 
@@ -485,9 +498,8 @@ def entries(monkeypatch):
     return add
 
 
-def test_the_installed_engines_are_pytorch_and_base_r():
-    assert engine_names()[0] == "pytorch"
-    assert "base-r" in engine_names()
+def test_the_installed_engines_are_pytorch_and_two_of_r():
+    assert engine_names() == ["pytorch", "base-r", "r-torch"]
 
 
 def test_engines_of_other_packages_are_listed_after_pytorch(entries):
@@ -536,4 +548,177 @@ def test_an_opened_engine_is_closed_whatever_happens(entries, error):
 def test_an_engine_without_close_opens_too(entries):
     entries(plain=SimpleNamespace)
     with open_engine("plain") as engine:
+        assert isinstance(engine, SimpleNamespace)
+
+
+@pytest.fixture
+def own(conv):
+    """An engine that draws with its own generator."""
+
+    def make(settings, adam="torch"):
+        engine = PyTorchEngine("cpu", adam)
+        engine.start(conv, settings, None)
+        return engine
+
+    return make
+
+
+every_generator = pytest.mark.parametrize("rng", ["torch", "r"])
+
+
+@every_generator
+@every_dtype
+def test_own_draws_are_those_of_the_generator_in_their_order(own, conv, settings, x, rng, dtype):
+    wanted = settings(rng=rng, dtype=dtype)
+    engine, generator = own(wanted), make_generator(rng, wanted.seed)
+    initial = generator.initial_parameters(conv, wanted.latent_dim)
+    told = PyTorchEngine("cpu")
+    told.start(conv, wanted, initial)
+    assert same(engine.parameters(), told.parameters())
+    assert {str(value.dtype) for value in engine.parameters().values()} == {dtype}
+    assert np.array_equal(engine.batch_order(30), generator.batch_order(30))
+    spec, x = conv.draws(wanted.latent_dim), x.to(wanted.torch_dtype)
+    for _ in range(2):
+        assert torch.equal(engine.step(x, None), told.step(x, generator.step(B, spec, dtype)))
+    masks = {name: kind for name, kind in spec.items() if name != "noise"}
+    means = told.latent_means(x, generator.step(B, masks, dtype), training=True)
+    assert np.array_equal(engine.latent_means(x, None, training=True), means)
+    assert np.array_equal(
+        engine.latent_means(x, None, training=False), told.latent_means(x, None, training=False)
+    )
+    latents = engine.latents(16)
+    assert latents.shape == (16, wanted.latent_dim)
+    assert str(latents.dtype) == dtype
+    assert np.array_equal(latents, generator.normal((16, wanted.latent_dim), dtype))
+    assert np.array_equal(engine.generator_state(), generator.state())
+
+
+@every_generator
+def test_own_draws_are_in_the_probe(own, conv, settings, x, rng):
+    wanted = settings(rng=rng)
+    plain, probed = own(wanted), own(wanted)
+    probe = {}
+    assert torch.equal(probed.step(x, None, probe), plain.step(x, None))
+    draws = part(probe, "draw")
+    spec = conv.draws(wanted.latent_dim)
+    assert draws.keys() == spec.keys()
+    for name, kind in spec.items():
+        assert draws[name].shape == (B, *kind.shape)
+        assert draws[name].dtype == (np.bool_ if name != "noise" else np.float64)
+    kept = probe["forward/encoder.dropout1"] != 0
+    assert not (kept & ~draws["dropout1"]).any()
+    mu, log_var = probe["forward/encoder.fc2"], probe["forward/encoder.fc3"]
+    z = mu + np.exp(log_var / 2) * draws["noise"]
+    assert_close(probe["forward/reparameterise"], z, "z")
+    promised = quantities(conv.stages, conv.parameter_names(wanted.latent_dim))
+    assert probe.keys() == {quantity.key for quantity in promised} | {
+        f"draw/{name}" for name in spec
+    }
+
+
+def test_injected_draws_are_not_in_the_probe(start, settings, x):
+    engine, draw = start(settings())
+    probe = {}
+    engine.step(x, draw(0), probe)
+    assert part(probe, "draw") == {}
+
+
+def test_an_engine_with_injected_draws_has_no_generator(start, settings, x):
+    engine, _ = start(settings())
+    assert engine.generator_state() is None
+    for draws in (
+        lambda: engine.step(x, None),
+        lambda: engine.batch_order(9),
+        lambda: engine.latents(2),
+        lambda: engine.latent_means(x, None, training=True),
+        lambda: engine.restore_generator(np.zeros(3, np.uint8)),
+    ):
+        with pytest.raises(ValueError, match="draws are injected"):
+            draws()
+
+
+def test_a_start_with_injected_draws_forgets_the_generator(own, conv, settings):
+    engine = own(settings(rng="torch"))
+    assert engine.generator_state() is not None
+    wanted = settings()
+    engine.start(conv, wanted, conv.initial_parameters(1, wanted.latent_dim))
+    assert engine.generator_state() is None
+
+
+@every_generator
+@pytest.mark.parametrize("adam", ADAMS)
+def test_a_run_with_own_draws_goes_on_from_a_state_to_the_bit(own, settings, x, rng, adam):
+    whole = own(settings(rng=rng), adam)
+    whole.batch_order(9)
+    whole.step(x, None)
+    state, generator = whole.state(), whole.generator_state()
+    kept = generator.copy()
+    fresh = own(settings(rng=rng, seed=77), adam)
+    fresh.restore(state)
+    fresh.restore_generator(generator)
+    for engine in (whole, fresh):
+        engine.order = engine.batch_order(9)
+        engine.losses = engine.step(x, None)
+    assert np.array_equal(whole.order, fresh.order)
+    assert torch.equal(whole.losses, fresh.losses)
+    assert same(whole.state(), fresh.state())
+    assert np.array_equal(generator, kept)
+
+
+def test_running_leaves_the_global_generator_alone(own, start, settings, x):
+    before = torch.get_rng_state()
+    engine, draw = start(settings())
+    engine.step(x, draw(0))
+    engine = own(settings(rng="torch"))
+    engine.step(x, None)
+    engine.latent_means(x, None, training=True)
+    engine.latents(3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025])
+def test_a_number_of_threads_that_is_none_is_the_users_error(threads):
+    before = torch.get_num_threads()
+    with pytest.raises(UserError, match=f"--threads {threads}; expected 1 to 1024"):
+        set_threads(threads)
+    assert torch.get_num_threads() == before
+
+
+def test_threads_are_pytorchs(start, settings):
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            set_threads(threads)
+            assert torch.get_num_threads() == threads
+            set_threads(None)
+            assert torch.get_num_threads() == threads
+            assert start(settings())[0].environment()["threads"] == str(threads)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("adam", ADAMS)
+def test_whose_adam_it_is_is_in_the_environment(adam):
+    with open_engine("pytorch", "cpu", adam) as engine:
+        assert engine.environment()["adam"] == adam
+    with open_engine("pytorch", "cpu") as engine:
+        assert engine.environment()["adam"] == "torch"
+
+
+def test_an_unknown_adam_is_told_the_nearest_name():
+    with (
+        pytest.raises(UserError, match=r"unknown adam 'rtorch'; .*did you mean 'r-torch'"),
+        open_engine("pytorch", "cpu", "rtorch"),
+    ):
+        pass
+
+
+def test_another_engine_has_an_adam_of_its_own(entries):
+    entries(other=SimpleNamespace)
+    with (
+        pytest.raises(UserError, match="--adam r-torch with --engine other; expected --engine py"),
+        open_engine("other", adam="r-torch"),
+    ):
+        pass
+    with open_engine("other") as engine:
         assert isinstance(engine, SimpleNamespace)

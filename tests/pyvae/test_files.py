@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyvae.errors import UserError
-from pyvae.files import output_folder, write_file
+from pyvae.files import output_folder, remove_file, write_file
 
 
 @pytest.mark.parametrize("content", ["a line\nand “another”\n", b"\x00\xff\n", ""])
@@ -66,3 +66,15 @@ def test_a_folder_that_takes_no_files_is_no_output_folder(tmp_path, monkeypatch)
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(UserError, match="Permission denied"):
         output_folder(Path(tmp_path))
+
+
+def test_a_file_is_removed_with_what_a_killed_writer_left_of_it(tmp_path):
+    (tmp_path / "file.csv").write_text("x")
+    (tmp_path / ".file.csv.abcd_123").write_text("half of x")
+    mine = {"file.csv.mine", ".file", ".file.csv.swp", "other.csv", ".other.csv.abcd_123"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    remove_file(tmp_path / "file.csv")
+    remove_file(tmp_path / "absent")
+    remove_file(tmp_path / "no folder" / "file.csv")
+    assert {path.name for path in tmp_path.iterdir()} == mine

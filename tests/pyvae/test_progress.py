@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,13 @@ from rich.console import Console
 
 from pyvae.progress import RunProgress
 from pyvae.training import Progress
+
+
+def at(step, trace, steps=6):
+    def checkpoint():
+        raise AssertionError("showing needs no checkpoint")
+
+    return Progress(step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
 
 
 @pytest.fixture
@@ -24,7 +32,7 @@ def watch(trained, monkeypatch):
             for step in range(6):
                 if step == stop:
                     raise KeyboardInterrupt
-                progress.observe(Progress(step + 1, 6, step % 3 == 2, trace, torch.zeros(3)))
+                progress.observe(at(step + 1, trace))
         return file.getvalue()
 
     return run
@@ -78,3 +86,65 @@ def test_a_dumb_terminal_gets_plain_lines(watch, monkeypatch):
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_title_is_shown_as_it_is(watch, title, terminal):
     assert title in watch(title=title, terminal=terminal)
+
+
+@pytest.fixture
+def timed(trained, monkeypatch):
+    """Shows some of the steps of a run, each of which takes so many seconds; returns the lines
+    between the first and the last, and the last."""
+    monkeypatch.setenv("TERM", "xterm")
+
+    def run(shown, steps, seconds, terminal=False):
+        now = [5000.0]
+        monkeypatch.setattr("pyvae.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=terminal, width=120)
+        with RunProgress("VAE", 12, console) as progress:
+            for step in shown:
+                now[0] += seconds
+                progress.observe(at(step, trained["vae"], steps))
+        lines = file.getvalue().splitlines()
+        return lines[1:-1], lines[-1]
+
+    return run
+
+
+def test_a_line_a_minute_tells_how_far_it_is(timed):
+    """3.75 s a step: 16 of them a minute."""
+    lines, _ = timed(range(1, 50), 12_000, 3.75)
+    assert lines == [
+        "  step 16 of 12,000, 12:29:00 left",
+        "  step 32 of 12,000, 12:28:00 left",
+        "  step 48 of 12,000, 12:27:00 left",
+    ]
+
+
+def test_steps_that_take_more_than_a_minute_have_a_line_each(timed):
+    lines, _ = timed(range(1, 4), 4000, 90)
+    assert lines == [
+        "  step 1 of 4,000, 4 days, 3:58:30 left",
+        "  step 2 of 4,000, 4 days, 3:57:00 left",
+        "  step 3 of 4,000, 4 days, 3:55:30 left",
+    ]
+
+
+def test_a_run_of_less_than_a_minute_has_no_line_nor_has_the_last_step(timed):
+    assert timed(range(1, 60), 60, 1)[0] == []
+    assert timed(range(1, 61), 60, 1)[0] == []
+    assert timed(range(1, 62), 61, 1)[0] == ["  step 60 of 61, 0:00:01 left"]
+
+
+def test_on_a_terminal_the_bar_is_enough(timed):
+    lines, _ = timed(range(1, 50), 12_000, 3.75, terminal=True)
+    assert not any("left" in line and "of 12,000" in line for line in lines)
+
+
+def test_a_run_that_goes_on_counts_its_own_steps_only(timed):
+    """100 steps were done before; these take 6 s each."""
+    lines, last = timed(range(101, 121), 200, 6)
+    assert lines == ["  step 110 of 200, 0:09:00 left", "  step 120 of 200, 0:08:00 left"]
+    assert last == "VAE: 20 steps in 120 s, 2 images/s"
+
+
+def test_one_step_is_a_step(timed):
+    assert timed([7], 9, 2)[1] == "VAE: 1 step in 2 s, 6 images/s"

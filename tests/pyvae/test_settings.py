@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvae.errors import UserError
-from pyvae.settings import DTYPES, Settings
+from pyvae.generators import generator_names
+from pyvae.settings import DTYPES, RNGS, Settings
 
 modest = hypothesis.settings(max_examples=60, deadline=None)
 GOOD = Settings("vae", epochs=2, batch_size=10, latent_dim=3, learning_rate=1e-3)
@@ -23,6 +24,11 @@ counts = st.integers(1, 50)
         ("objective", "emea", "did you mean 'emae'"),
         ("objective", "both", "unknown objective 'both'"),
         ("dtype", "float46", "did you mean 'float64'"),
+        (
+            "rng",
+            "toch",
+            "unknown rng 'toch'; expected one of injected, torch, r; did you mean 'torch'",
+        ),
         ("epochs", 0, "--epochs 0; expected 1 or more"),
         ("steps", 0, "--steps 0; expected 1 or more"),
         ("steps", -3, "--steps -3"),
@@ -81,6 +87,16 @@ def test_published_settings_are_taken_where_nothing_is_given(conv):
 def test_a_dtype_has_the_bits_of_its_name(name, bits):
     assert torch.finfo(dataclasses.replace(GOOD, dtype=name).torch_dtype).bits == bits
     assert name in DTYPES
+
+
+def test_draws_are_injected_unless_something_else_is_said():
+    assert GOOD.rng == "injected"
+    for rng in RNGS:
+        assert dataclasses.replace(GOOD, rng=rng).as_dict()["rng"] == rng
+
+
+def test_every_generator_can_be_asked_for():
+    assert set(generator_names()) < set(RNGS)
 
 
 def test_settings_survive_a_dictionary():

@@ -375,10 +375,10 @@ def rewrite(folder, change):
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
-@pytest.mark.parametrize("version", [3, 4, 1000])
+@pytest.mark.parametrize("version", [4, 5, 1000])
 def test_a_newer_format_is_refused_by_name(saved, version):
     rewrite(saved, lambda about: about | {"format": version})
-    with pytest.raises(UserError, match=rf"has format {version};.*format 1 to 2;.*newer pyvae"):
+    with pytest.raises(UserError, match=rf"has format {version};.*format 1 to 3;.*newer pyvae"):
         Trace.load(saved)
 
 
@@ -392,6 +392,70 @@ def test_a_format_that_is_no_number_is_the_users_error(saved, version):
 def test_a_trace_without_a_format_is_the_users_error(saved):
     rewrite(saved, lambda about: {k: v for k, v in about.items() if k != "format"})
     with pytest.raises(UserError, match="no 'format'"):
+        Trace.load(saved)
+
+
+def test_the_format_is_written_down(saved):
+    about = json.loads((saved / "trace.json").read_text())
+    assert about["format"] == 3
+    assert about["settings"]["rng"] == "injected"
+
+
+@pytest.mark.parametrize("rng", ["injected", "torch", "r"])
+def test_where_chance_came_from_survives_saving(tmp_path, rng):
+    settings = dataclasses.replace(SETTINGS, rng=rng)
+    dataclasses.replace(make_trace(np.ones((2, 3))), settings=settings).save(tmp_path)
+    assert Trace.load(tmp_path).settings == settings
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_draws_of_a_trace_from_before_format_3_were_injected(saved, version):
+    def older(about):
+        settings = {name: value for name, value in about["settings"].items() if name != "rng"}
+        return about | {"format": version, "settings": settings}
+
+    rewrite(saved, older)
+    assert Trace.load(saved).settings == SETTINGS
+
+
+@pytest.mark.parametrize("rng", ["dice", None, 3])
+def test_chance_from_nowhere_is_the_users_error(saved, rng):
+    rewrite(saved, lambda about: about | {"settings": about["settings"] | {"rng": rng}})
+    with pytest.raises(UserError, match=r"unknown rng|cannot be read"):
+        Trace.load(saved)
+
+
+def partial(losses):
+    return dataclasses.replace(make_trace(losses), parameters={}, latent_means={}, samples=None)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 7])
+def test_an_incomplete_trace_may_have_a_history_that_is_ahead(tmp_path, steps):
+    """It is written before trace.json, and a run may be killed in between."""
+    partial(np.ones((2, 3))).save(tmp_path)
+    about = (tmp_path / "trace.json").read_text()
+    ahead = partial(np.arange(3.0 * steps))
+    ahead.save(tmp_path)
+    (tmp_path / "trace.json").write_text(about)
+    loaded = Trace.load(tmp_path)
+    assert (loaded.steps, loaded.complete) == (steps, False)
+    assert np.array_equal(loaded.losses, ahead.losses)
+
+
+def test_an_incomplete_trace_with_a_history_that_is_behind_is_the_users_error(tmp_path):
+    partial(np.ones((3, 3))).save(tmp_path)
+    about = (tmp_path / "trace.json").read_text()
+    partial(np.ones((2, 3))).save(tmp_path)
+    (tmp_path / "trace.json").write_text(about)
+    with pytest.raises(UserError, match=r"history.csv has 2 of 3 steps"):
+        Trace.load(tmp_path)
+
+
+def test_a_complete_trace_with_a_history_that_is_ahead_is_the_users_error(saved):
+    about = (saved / "trace.json").read_text()
+    partial(np.ones((5, 3))).save(saved)
+    (saved / "trace.json").write_text(about)
+    with pytest.raises(UserError, match=r"history.csv has 5 of 4 steps"):
         Trace.load(saved)
 
 

@@ -49,7 +49,7 @@ class CountingEngine:
         self.restored.append(state)
         self.count = int(state["step"])
 
-    def latent_means(self, x, draws):
+    def latent_means(self, x, draws, training):
         return np.zeros((len(x), 1))
 
     def decode(self, z):
@@ -328,3 +328,39 @@ def test_draws_are_all_that_another_engine_needs(conv, digits, settings, tmp_pat
         assert np.array_equal(engine.parameters()[name], value)
     Trace.remove(tmp_path)
     assert not tmp_path.exists()
+
+
+class RefusingEngine(CountingEngine):
+    def start(self, recipe, settings, parameters):
+        if settings.rng == "r" or settings.objective == "emae":
+            raise UserError("this engine cannot")
+        super().start(recipe, settings, parameters)
+
+
+@pytest.mark.parametrize("changes", [{"rng": "r"}, {"objectives": ("vae", "emae")}])
+def test_what_an_engine_cannot_run_removes_and_writes_nothing(write, tmp_path, changes):
+    write(probe="all")
+    before = files_below(tmp_path)
+    for out in ("out", "other"):
+        with pytest.raises(UserError, match="this engine cannot"):
+            write(RefusingEngine(), out=out, **changes)
+        assert files_below(tmp_path) == before
+
+
+def test_a_leader_whose_chance_came_from_elsewhere_is_the_users_error(write, tmp_path):
+    write(out="leader", probe="all")
+    before = files_below(tmp_path)
+    with pytest.raises(UserError, match="has rng injected; expected torch"):
+        write(follow="leader", rng="torch")
+    assert files_below(tmp_path) == before
+
+
+def test_own_draws_cannot_be_written_beforehand(conv, digits, settings, tmp_path):
+    runs = [settings(rng="torch")]
+    console = Console(file=io.StringIO())
+    with pytest.raises(UserError, match="--draws with --rng torch; expected --rng injected"):
+        write_traces(
+            PyTorchEngine("cpu"), conv, runs, digits, tmp_path / "out", StepSet.parse("none"),
+            None, console, with_draws=True,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
