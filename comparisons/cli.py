@@ -274,7 +274,11 @@ def _compare_native(
     recipe = get_recipe("conv")
     runs = Settings.runs_of_recipe(recipe, objective, **changes)
     asked = NativeOptions(
-        seeds or 0, margins, jobs or os.cpu_count() or 1, threads or 1, repetitions or 1
+        seeds or 0,
+        margins,
+        os.cpu_count() or 1 if jobs is None else jobs,
+        1 if threads is None else threads,
+        1 if repetitions is None else repetitions,
     )
     images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
@@ -302,9 +306,17 @@ def _introduce_saved(comparisons: Sequence[Comparison], console: Console) -> Non
         a, b = comparison.under_test, comparison.reference
         console.print(
             f"{a.data['name']}: {a.steps} steps of {a.settings.batch_size}, {a.settings.dtype}, "
-            f"{a.engine} ({a.folder}) against {b.engine} ({b.folder})",
+            f"{a.engine} ({a.folder}) against {b.engine} ({b.folder})"
+            + (", every bit has to be equal" if comparison.exact else ""),
             soft_wrap=True,
         )
+        threads = [trace.environment.get("threads") for trace in (a, b)]
+        if comparison.exact and threads[0] != threads[1]:
+            console.print(
+                f"threads: {threads[0]} against {threads[1]}; another number changes the order of "
+                "sums, and with it the last bits (pyvae trace --like takes over the number)",
+                soft_wrap=True,
+            )
 
 
 def _compare_live(

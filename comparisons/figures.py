@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import TICKDOWN, TICKUP
 
 from comparisons.comparison import Comparison
 from pyvae.figures import COLOURS, draw_digits, draw_latent_means, draw_losses
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
+EQUAL_TICKS = {"vae": TICKUP, "emae": TICKDOWN}
 LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
 LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
 
@@ -80,7 +82,9 @@ def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) ->
         axes.axhline(rtol, color="gray", linestyle=":")
         axes.text(steps, rtol, f"tolerance {rtol:g}", ha="right", va="bottom", color="gray")
     axes.axhline(BITWISE_EQUAL, color="lightgray", linewidth=0.5)
-    axes.text(1, BITWISE_EQUAL, "every bit equal", va="bottom", color="gray")
+    axes.annotate(
+        "every bit equal", (1, BITWISE_EQUAL), (0, 7), textcoords="offset points", color="gray"
+    )
     axes.set_xlim(0, steps + 1)
     axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest, LEAST_SCALE))
     axes.set_yscale("log")
@@ -100,7 +104,8 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> float:
     steps = np.arange(1, len(a) + 1)
     style: dict[str, Any] = {"color": COLOURS[name], "linestyle": "none", "markersize": 4}
     axes.plot(steps[~equal], difference[~equal], marker="o", label=OBJECTIVES[name].title, **style)
-    axes.plot(steps[equal], np.full(equal.sum(), BITWISE_EQUAL), marker="|", **style)
+    tick = EQUAL_TICKS.get(name, TICKUP)  # up and down: neither objective hides the other
+    axes.plot(steps[equal], np.full(equal.sum(), BITWISE_EQUAL), marker=tick, **style)
     return float(max(difference[np.isfinite(difference)], default=0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +33,7 @@ __all__ = ["Native", "compare_native", "plan", "run_seeds"]
 
 MOST_SEEDS = 10_000
 SIDES = ("under-test", "reference")
+LARGEST_SEEDS = {engine.name: engine.largest_seed for engine in (BaseREngine, RTorchEngine)}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def plan(
         patches: R code by side, to try a change.
 
     Raises:
-        UserError: If the number of seeds is out of its range.
+        UserError: If the number of seeds is out of its range, or an engine cannot take one.
     """
     if not 3 <= seeds <= MOST_SEEDS:
         raise UserError(f"--seeds {seeds}", f"3 to {MOST_SEEDS}")
@@ -84,6 +86,13 @@ def plan(
                     seed=settings.seed + place * seeds + number,
                     rng=sides.rng(engine),
                 )
+                if one.seed > LARGEST_SEEDS.get(engine, one.seed):
+                    raise UserError(
+                        f"--seed {settings.seed} with --seeds {seeds}: {engine} would have seed "
+                        f"{one.seed}",
+                        f"none above {LARGEST_SEEDS[engine]}",
+                        "choose a smaller --seed",
+                    )
                 patch = (patches or {}).get(side, "")
                 planned.append(SeedRun(side, engine, one, dict(about[engine]), patch))
     return planned
@@ -127,38 +136,49 @@ def run_seeds(
     if not missing:
         return outcomes
     output_folder(folder)
-    given = (recipe.name, sides.adam, threads, data.name, data.pixels.numpy(), data.source)
-    pool = ProcessPoolExecutor(
-        min(jobs, len(missing)), multiprocessing.get_context("spawn"), _prepare, given
-    )
-    try:
-        for run in _done(pool, missing, folder):
-            outcome = load_outcome(run, folder)
-            if outcome is None:
-                raise UserError(f"'{folder / run.file}' was written and cannot be read")
-            outcomes[run.file] = outcome
-            observe(run, outcome, False)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that trained a seed was ended from outside; the system may have been out "
-            "of memory",
-            "",
-            "run the same command again: seeds that are done are not repeated (fewer --jobs need "
-            "less memory)",
-        ) from error
-    finally:
-        # not waited for: what is under way is not wanted any more, or there is nothing
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+    with tempfile.TemporaryDirectory() as shared:
+        # as a file: of what a process is handed, it takes all before the next one is started
+        pixels = Path(shared) / "pixels.npy"
+        np.save(pixels, data.pixels.numpy())
+        pool = ProcessPoolExecutor(
+            min(jobs, len(missing)),
+            multiprocessing.get_context("spawn"),
+            _prepare,
+            (recipe.name, sides.adam, threads, data.name, pixels, data.source),
+        )
+        try:
+            for run in _done(pool, missing, folder):
+                outcome = load_outcome(run, folder)
+                if outcome is None:
+                    raise UserError(f"'{folder / run.file}' was written and cannot be read")
+                outcomes[run.file] = outcome
+                observe(run, outcome, False)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that trained a seed was ended from outside; the system may have been "
+                "out of memory",
+                "",
+                "run the same command again: seeds that are done are not repeated (fewer --jobs "
+                "need less memory)",
+            ) from error
+        finally:
+            # not waited for: what is under way is not wanted any more, or there is nothing
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
     return outcomes
 
 
 def _done(pool: ProcessPoolExecutor, missing: Sequence[SeedRun], folder: Path) -> Iterator[SeedRun]:
     """The runs, as they are done."""
-    pending: dict[Future[None], SeedRun] = {
-        pool.submit(_run_seed, run, folder): run for run in missing
-    }
+    # Ctrl-C reaches this process, which ends the others: they start out deaf to it
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pending: dict[Future[None], SeedRun] = {
+            pool.submit(_run_seed, run, folder): run for run in missing
+        }
+    finally:
+        signal.signal(signal.SIGINT, heard)
     while pending:
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:
@@ -173,14 +193,11 @@ def _done(pool: ProcessPoolExecutor, missing: Sequence[SeedRun], folder: Path) -
 _worker: dict[str, Any] = {}
 
 
-def _prepare(
-    recipe: str, adam: str, threads: int, name: str, pixels: np.ndarray, source: str
-) -> None:
+def _prepare(recipe: str, adam: str, threads: int, name: str, pixels: Path, source: str) -> None:
     """In a new process: what all its runs share."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this one
     torch.set_num_threads(threads)
     _worker["recipe"] = get_recipe(recipe)
-    _worker["data"] = ImageData(name, torch.from_numpy(pixels), None, source)
+    _worker["data"] = ImageData(name, torch.from_numpy(np.load(pixels)), None, source)
     _worker["engines"] = {}
     _worker["stack"] = ExitStack()
     _worker["open"] = (adam, threads)

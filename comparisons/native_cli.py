@@ -88,6 +88,11 @@ def run_native(
             engine.name: {"environment": engine.environment(), "data": data.describe()}
             for engine in engines
         }
+    repetitions = []
+    for number in range(options.repetitions):
+        first = 2 * options.seeds * number
+        shifted = [replace(settings, seed=settings.seed + first) for settings in runs]
+        repetitions.append(plan(sides, shifted, options.seeds, about))
     folder = output_folder(out)
     console.print(
         f"{data.name}: {len(data):,} images, {runs[0].total_steps(len(data))} steps of "
@@ -95,11 +100,6 @@ def run_native(
         f"own randomness, margin {options.margins.nats:g} nats per image",
         soft_wrap=True,
     )
-    repetitions = []
-    for number in range(options.repetitions):
-        first = 2 * options.seeds * number
-        shifted = [replace(settings, seed=settings.seed + first) for settings in runs]
-        repetitions.append(plan(sides, shifted, options.seeds, about))
     with _Watch(console, sum(map(len, repetitions))) as watch:
         outcomes = run_seeds(
             [run for planned in repetitions for run in planned], sides, recipe, data,
