@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from comparisons.equivalence import Equivalence, RunOutcome, Side, overall
+from comparisons.equivalence import Equivalence, Side, overall
+from comparisons.measures import RunOutcome
 from pyvae.figures import COLOURS
 from pyvae.objectives import OBJECTIVES
 

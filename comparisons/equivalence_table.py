@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from comparisons.equivalence import Equivalence, Side, overall
+from comparisons.tables import plain_table
 
 __all__ = ["print_equivalence"]
 
@@ -39,18 +39,10 @@ def print_equivalence(title: str, results: Sequence[Equivalence], console: Conso
 
 
 def _table(title: str, caption: str, headers: Sequence[str]) -> Table:
-    table = Table(
-        title=Text(title) if title else None,
-        caption=Text(caption) if caption else None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for column, header in enumerate(headers):
-        table.add_column(header, no_wrap=True, justify="right" if column else "left")
+    """Numbers to the right."""
+    table = plain_table(title, caption, headers, show_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
     return table
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from comparisons.equivalence import Equivalence, Margins, RunOutcome, compare_seeds
+from comparisons.equivalence import Equivalence, Margins, compare_seeds
+from comparisons.measures import RunOutcome
 from comparisons.outcomes import SeedRun, load_outcome, save_outcome
 from comparisons.sides import Sides, open_engine
 from pyvae.data import ImageData

@@ -16,16 +16,10 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from comparisons.equivalence import (
-    Margins,
-    RunOutcome,
-    expected_rate,
-    measures,
-    overall,
-    summary,
-)
+from comparisons.equivalence import Margins, expected_rate, overall, summary
 from comparisons.equivalence_figure import equivalence_figure
 from comparisons.equivalence_table import print_equivalence
+from comparisons.measures import RunOutcome, measures
 from comparisons.native import Native, compare_native, plan, run_seeds
 from comparisons.outcomes import SeedRun
 from comparisons.sides import Sides, open_sides

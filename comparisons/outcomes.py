@@ -10,7 +10,7 @@ from typing import Any
 import safetensors
 from safetensors import SafetensorError
 
-from comparisons.equivalence import RunOutcome
+from comparisons.measures import RunOutcome
 from pyvae.settings import Settings
 from pyvae.trace import Trace, write_arrays
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,7 +14,7 @@ from comparisons.comparison import Comparison
 from comparisons.localisation import Divergence
 from pyvae.objectives import OBJECTIVES
 
-__all__ = ["allowed_text", "print_comparison", "stage_line", "ulp_text"]
+__all__ = ["allowed_text", "plain_table", "print_comparison", "stage_line", "ulp_text"]
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -68,7 +69,14 @@ def allowed_text(rtol: float) -> str:
     return f"{rtol:.0e}" if rtol else "0"
 
 
-def _table(title: str, caption: str, headers: tuple[str, ...]) -> Table:
+def plain_table(title: str, caption: str, headers: Sequence[str], **style: Any) -> Table:
+    """An empty table with a line below its heads.
+
+    Arguments:
+        title, caption: Above and below; nothing if empty.
+        headers: Of the columns.
+        style: Further arguments of `rich.table.Table`.
+    """
     table = Table(
         title=Text(title) if title else None,
         caption=Text(caption) if caption else None,
@@ -77,6 +85,7 @@ def _table(title: str, caption: str, headers: tuple[str, ...]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
+        **style,
     )
     for header in headers:
         table.add_column(header, no_wrap=True)
@@ -92,7 +101,7 @@ def _agreement_table(comparison: Comparison) -> Table:
     about = OBJECTIVES[comparison.objective]
     settings = comparison.under_test.settings
     last = comparison.under_test.history().iloc[-1]
-    table = _table(
+    table = plain_table(
         f"{about.title}: {about.formula}",
         f"last step: {last.total:,.2f} nats, sum over {settings.batch_size} images; "
         f"{last.nats_per_image:.3f} nats per image",
@@ -118,7 +127,7 @@ def _print_divergence(found: Divergence, console: Console) -> None:
     for words in found.words:
         console.print(f"  looks like: {words}", soft_wrap=True)
     console.print(f"  worst element: {found.element()}", soft_wrap=True)
-    table = _table("", "", ("", "largest", "max abs", "needed", "allowed", "verdict"))
+    table = plain_table("", "", ("", "largest", "max abs", "needed", "allowed", "verdict"))
     for agreement in found.around:
         first = agreement is found.agreement
         table.add_row(

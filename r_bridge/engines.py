@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -63,7 +64,7 @@ def make_r_engine(name: str, threads: int | None = None) -> REngine:
     return engine(threads)
 
 
-class REngine:
+class REngine(ABC):
     """What the engines in R have in common: a process and a session in it.
 
     Draws, images and initial parameters are the values that the other engine sees, float32 ones
@@ -136,10 +137,10 @@ class REngine:
         probe.update({key: value for key, value in self.state().items() if key != "step"})
         return torch.from_numpy(losses)
 
+    @abstractmethod
     def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
         """Takes a step and puts into the probe what only R has seen: `start/`, `forward/`,
         `gradient/`; returns the losses."""
-        raise NotImplementedError
 
     def state(self) -> Probe:
         told = self._ask("session_state")
