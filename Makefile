@@ -3,6 +3,8 @@
 # Both set up all that they need first (setup.sh).
 
 PYTEST_ARGS ?=
+# a process for each core, with one thread each: the tests' networks are too small for more
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto
 COMPARE_ARGS ?=
 
 .PHONY: compare test quick lint setup clean
@@ -11,10 +13,10 @@ compare: setup
 	.venv/bin/pyvae compare $(COMPARE_ARGS)
 
 test: lint
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 quick: setup
-	.venv/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 lint: setup
 	.venv/bin/ruff check .
