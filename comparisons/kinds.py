@@ -106,6 +106,8 @@ def _rounding(
     dtype, key = layers.settings.dtype, quantity.key
     a, b = (np.asarray(probe[key], np.float64) for probe in probes)
     ulps = ulp_difference(a, b, dtype)
+    if not ulps.any():
+        return
     yield (
         f"rounding: {int((ulps > 0).sum()):,} of {ulps.size:,} elements differ, "
         f"by at most {ulps.max()} ULP"
