@@ -339,6 +339,7 @@ def _compare_live(
     from pyvae.recipes import get_recipe
     from pyvae.settings import Settings
     from pyvae.steps import StepSet
+    from pyvae.training import start
 
     recipe = get_recipe("conv")
     runs = Settings.runs_of_recipe(recipe, objective, **changes)
@@ -348,6 +349,8 @@ def _compare_live(
     total = runs[0].total_steps(len(images))
     probed.check(total)
     with open_sides(sides, threads) as (under_test, reference):
+        for engine in (under_test, reference):
+            start(engine, recipe, runs[0])  # can it? asked before anything is written
         folder = output_folder(out)
         console.print(
             f"{images.name}: {len(images):,} images, {total} steps of {runs[0].batch_size}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -86,7 +87,7 @@ def run_comparisons(
             )
             pair[1].mode = mode
             traces += pair
-            kept = [_kept_run(out / INTERRUPTED, trace) for trace in pair]
+            kept = [_kept_run(out / INTERRUPTED, trace, mode == "resync") for trace in pair]
             runs_kept += kept
             run = _Run(under_test, reference, recipe, settings, data, pair, watch, exact)
             comparisons.append(run.compare(mode, probed, kept, say))
@@ -221,13 +222,26 @@ def _keep_interrupted(runs: Sequence[KeptRun], out: Path) -> Path:
     return folder
 
 
-def _kept_run(folder: Path, trace: Trace) -> KeptRun:
+def _kept_run(folder: Path, trace: Trace, resync: bool) -> KeptRun:
     """Where a run is kept: with what there is of it, if it was interrupted; never in place of
     another run, which somebody may want to go on with."""
+    name = _name(trace)
+    if resync:  # does not go on: nothing of an earlier run belongs into the trace
+        run = KeptRun(folder / f"{name}-resync", replace(trace))
+        run.trace, run.complete = trace, False
+        return run
+    for path in sorted(folder.glob("*/trace.json")):
+        if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.parent.name):
+            run = KeptRun(path.parent, trace)
+            if run.complete or run.checkpoint:
+                return run
+    others = ""
     for number in itertools.count(1):
-        run = KeptRun(folder / (_name(trace) + (f"-{number}" if number > 1 else "")), trace)
+        run = KeptRun(folder / (f"{name}-{number}" if number > 1 else name), trace)
         if not run.taken:
             break
+        others = others or run.found
+    run.found = run.found or others  # why it starts again
     return run
 
 

@@ -13,6 +13,7 @@ from pyvae.data import load_digits
 from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
+from r_bridge.r_torch import find_r_torch
 from r_bridge.worker import check_r
 
 PYVAE = Path(sys.executable).with_name("pyvae")
@@ -39,14 +40,19 @@ def settings(conv):
     return make
 
 
-@pytest.fixture(autouse=True)
-def _r_is_there(request):
-    """Tests marked `r` skip, saying so, where there is no usable R."""
-    if request.node.get_closest_marker("r"):
+def pytest_runtest_setup(item):
+    """Tests marked `r` or `r_torch` skip, saying so, where there is no usable R, or R's torch;
+    before their fixtures, which may start one."""
+    names = {marker.name for marker in item.iter_markers()}
+    if names & {"r", "r_torch"}:
         try:
             check_r()
         except UserError as error:
             pytest.skip(f"needs R: {error}")
+    if "r_torch" in names:
+        problem = find_r_torch().problem()
+        if problem:
+            pytest.skip(f"needs R's torch: {'; '.join(words for words in problem if words)}")
 
 
 @pytest.fixture

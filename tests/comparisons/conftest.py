@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from comparisons import native
 from comparisons.run import run_comparisons
 from pyvae.engine import PyTorchEngine
 from r_bridge.engines import BaseREngine
@@ -26,3 +30,35 @@ def compare(conv, settings, digits, tmp_path):
             )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    return replace(digits, name="few", pixels=digits.pixels[:30])
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Runs seeds in this process, one after the other; as a pool that is ready at once."""
+
+    class Pool:
+        def __init__(self, processes, context, prepare, given):
+            self.processes = processes
+            prepare(*given)
+
+        def submit(self, function, *arguments):
+            future = Future()
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+            return future
+
+        def shutdown(self, **options):
+            native._worker["stack"].close()
+
+    monkeypatch.setattr(native, "_worker", {})
+    monkeypatch.setattr(native, "ProcessPoolExecutor", Pool)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

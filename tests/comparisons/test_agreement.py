@@ -11,7 +11,17 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from comparisons.agreement import RULES, Rule, compare_arrays, ulp_difference
+from comparisons.agreement import (
+    EXACT,
+    RULES,
+    STAGE_RULES,
+    Rule,
+    compare_arrays,
+    probe_rule,
+    run_rules,
+    stage_rule,
+    ulp_difference,
+)
 
 ELEMENT = Rule(1e-6, "element")
 TENSOR = Rule(1e-6, "tensor")
@@ -157,3 +167,43 @@ def test_the_worst_array_is_named():
     b = {"first": np.ones(3), "second": np.ones(3)}
     a = {"first": np.array([1, 1, 1.001]), "second": np.array([1, 1 + 1e-9, 1])}
     assert compare_arrays(a, b, TENSOR, "float64").worst == "first[2]"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("value", [1.0, -3e-7, 5e-324, 1e30])
+def test_a_single_bit_is_no_exact_agreement(dtype, value):
+    a = np.array([2.0, value, 3.0], dtype)
+    b = a.copy()
+    assert agreement(a, b, EXACT, dtype).agrees
+    b[1] = np.nextafter(b[1], np.array(np.inf, dtype))
+    found = agreement(a, b, EXACT, dtype)
+    assert not found.agrees
+    assert (found.max_ulp, found.worst) == (1, "x[1]")
+
+
+def test_exactly_both_zeros_are_one_number_and_nan_is_none():
+    assert agreement([0.0, 1.0], [-0.0, 1.0], EXACT).agrees
+    assert not agreement([math.nan], [math.nan], EXACT).agrees
+    assert not agreement([], [], EXACT).agrees
+
+
+@given_settings(max_examples=100, deadline=None)
+@given(pairs)
+def test_exact_agreement_is_equality(pair):
+    a, b = pair
+    assert agreement(a, b, EXACT).agrees == bool((a == b).all())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_rule_is_exact_where_every_bit_is_asked_for(dtype):
+    assert run_rules(dtype, exact=True) == dict.fromkeys(RULES[dtype], EXACT)
+    assert run_rules(dtype, exact=False) == RULES[dtype]
+    assert stage_rule(dtype, exact=True) == EXACT
+    assert stage_rule(dtype, exact=False) == STAGE_RULES[dtype]
+    for step in (1, 2, 100):
+        for resync in (False, True):
+            assert probe_rule(dtype, step, resync, exact=True) == EXACT
+            # of steps that both start from one state no more is allowed than of the first
+            allowed = probe_rule(dtype, step, resync).rtol
+            assert (allowed == STAGE_RULES[dtype].rtol) == (resync or step == 1)
+            assert allowed >= STAGE_RULES[dtype].rtol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,13 +16,13 @@ import pandas as pd
 import psutil
 import pytest
 
-from comparisons import cli
+from comparisons import cli, sides
 from pyvae.cli import main
 from pyvae.data import data_root
 from pyvae.mnist import is_present
-from r_bridge import engines
+from r_bridge.engines import BaseREngine
 
-SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4")
+SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--engine", "base-r")
 RESULTS = {
     "comparison.json", "history.csv", "latent_means.csv", "loss_history.png", "latent_means.png",
     "samples.png", "stages.csv", "traces",
@@ -60,7 +61,7 @@ def test_a_second_run_into_the_same_folder_replaces_the_first(pyvae, tmp_path):
 @r_test
 def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tmp_path, capsys):
     patch = "adam_settings$epsilon <- 1e-7"
-    monkeypatch.setattr(engines, "make_r_engine", lambda name: engines.BaseREngine(1, patch))
+    monkeypatch.setattr(sides, "make_r_engine", lambda *_: BaseREngine(1, patch))
     out = tmp_path / "out"
     arguments = ["compare", *SMALL, "--objective", "vae", "--steps", "3", "--out", str(out)]
     assert main(arguments) == 1
@@ -100,7 +101,7 @@ def test_resynchronised_every_step_is_looked_into_and_a_report_is_written(tmp_pa
 def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tmp_path, capsys):
     patch = """right <- conv_vae_loss_and_gradients
     conv_vae_loss_and_gradients <- function(p, ...) stop("a port's own error")"""
-    monkeypatch.setattr(engines, "make_r_engine", lambda name: engines.BaseREngine(1, patch))
+    monkeypatch.setattr(sides, "make_r_engine", lambda *_: BaseREngine(1, patch))
     out = tmp_path / "out"
     assert main(["compare", *SMALL, "--steps", "2", "--out", str(out)]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -141,7 +142,15 @@ def npz(folder: Path, name: str, images) -> str:
 
 BAD = {
     "engine": (("--engine", "base_r"), "unknown engine 'base_r'.*did you mean 'base-r'"),
-    "r-torch": (("--engine", "r-torch"), "'r-torch' is not part of this version"),
+    "rng": (("--rng", "seed"), "unknown rng 'seed'; expected one of injected, seeded, native"),
+    "under test": (("--under-test", "pytorhc"), "unknown engine under test 'pytorhc'.*'pytorch'"),
+    "itself": (("--under-test", "base-r"), "base-r against itself; expected two engines"),
+    "adam": (("--adam", "adamw"), "unknown adam 'adamw'; expected one of torch, r-torch"),
+    "threads": (("--threads", "0"), "--threads 0; expected 1 to 1024"),
+    "r's seed": (
+        ("--rng", "seeded", "--seed", str(2**31)),
+        "seed 2147483648 .*; expected a whole number from 0 to 2147483647",
+    ),
     "objective": (("--objective", "vea"), "unknown objective 'vea'.*did you mean 'vae'"),
     "data": (("--data", "mnits"), "unknown data 'mnits'.*did you mean 'mnist'"),
     "dtype": (("--dtype", "float46"), "unknown dtype 'float46'.*did you mean 'float64'"),
@@ -262,6 +271,51 @@ def test_r_killed_in_the_middle_is_named_and_what_was_computed_is_kept(running, 
     assert steps["pytorch"] == 100
     assert 1 <= steps["base-r"] < 100
     assert not (tmp_path / "out" / "comparison.json").exists()
+
+
+@r_test
+@pytest.mark.slow
+def test_killed_twice_the_same_command_gives_the_same_bytes(pyvae, tmp_path, is_running):
+    """R's process first, then Python's, with kill -9, each in the middle of R's run."""
+    arguments = [*SMALL, "--objective", "vae", "--rng", "seeded", "--steps", "8", "--out"]
+    environment = {"PYVAE_CHECKPOINT_SECONDS": "0"}
+    checkpoint = tmp_path / "out" / "interrupted" / "vae-base-r" / "checkpoint.safetensors"
+    told = []
+    for victim in ("R", "Python"):
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("pyvae"), "compare", *arguments, "out"],
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=os.environ | environment,
+        )  # fmt: skip
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            assert process.poll() is None
+            time.sleep(0.02)
+        r = r_child(process.pid)
+        os.kill(r if victim == "R" else process.pid, signal.SIGKILL)
+        told.append(process.communicate(timeout=30)[1])
+        assert process.returncode == (2 if victim == "R" else -signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while is_running(r) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not is_running(r)
+        assert not (tmp_path / "out" / "comparison.json").exists()
+    assert "SIGKILL" in told[0]
+    done = pyvae("compare", *arguments, "out", **environment)
+    assert done.returncode == 0, done.stderr
+    for said in (told[1], done.stderr):
+        assert "VAE in pytorch: all 8 steps were done before" in said
+        assert re.search(r"VAE in base-r: going on after step \d+, where it was interrupted", said)
+
+    whole = pyvae("compare", *arguments, "whole")
+    assert (whole.returncode, whole.stderr) == (0, "")
+    for name in ("history.csv", "latent_means.csv", "stages.csv", "comparison.json"):
+        one, other = (tmp_path / folder / name for folder in ("out", "whole"))
+        assert one.read_bytes() == other.read_bytes(), name
+    left, whole_left = (
+        {path.name for path in (tmp_path / folder).iterdir()} for folder in ("out", "whole")
+    )
+    assert left == whole_left == RESULTS
 
 
 @r_test

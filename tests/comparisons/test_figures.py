@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,3 +106,41 @@ def test_panels_of_the_report_are_one_picture_each(comparisons):
     for caption, figure in panels.items():
         (axes,) = figure.axes
         assert "decoded" in caption or (axes.get_xlabel() and axes.get_ylabel())
+
+
+@pytest.fixture(scope="module")
+def equal(comparisons):
+    """The same runs, every bit of which is equal and has to be."""
+    return [
+        compare_traces(one.under_test, replace(one.under_test, engine="r-torch"), exact=True)
+        for one in comparisons
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+def test_runs_whose_every_bit_is_equal_are_drawn_without_a_warning(equal, name, tmp_path):
+    """A tolerance of zero, and no difference to be drawn, on a logarithmic axis."""
+    save_figure(getattr(figures, f"{name}_figure")(equal), tmp_path / "figure.png")
+    assert np.asarray(Image.open(tmp_path / "figure.png").convert("L")).std() > 10
+
+
+@pytest.mark.filterwarnings("error")
+def test_panels_of_runs_whose_every_bit_is_equal_come_without_a_warning(equal, tmp_path):
+    for figure in figures.report_panels(equal).values():
+        save_figure(figure, tmp_path / "panel.png")
+
+
+def test_where_every_bit_is_equal_the_difference_says_so(equal):
+    axes = figures.loss_history_figure(equal).axes[3]
+    words = [text.get_text() for text in axes.texts]
+    assert words == ["every bit equal"]  # and no tolerance
+    low, high = axes.get_ylim()
+    assert 0 < low < figures.BITWISE_EQUAL < high
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert len(drawn) == 2  # one for each objective, in a way that both can be seen
+    assert len({str(line.get_marker()) for line in drawn}) == 2
+    for line in drawn:
+        assert list(line.get_ydata()) == [figures.BITWISE_EQUAL] * 3
+    titles = [axes.get_title() for axes in figures.loss_history_figure(equal).axes]
+    assert "R torch (r-torch)" in titles

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mistakes import MISTAKES, planted, recipe_of, small_data
 
-from comparisons.agreement import STAGE_RULES
+from comparisons.agreement import EXACT, STAGE_RULES
 from comparisons.localisation import first_divergence
 from comparisons.lockstep import locate, look
 from comparisons.probes import compare_probes
@@ -132,8 +132,8 @@ def probe(conv, settings, digits):
     return run, seen
 
 
-def divergence(conv, run, a, b, names=("pytorch", "base-r")):
-    rule = STAGE_RULES[run.dtype]
+def divergence(conv, run, a, b, names=("pytorch", "base-r"), rule=None):
+    rule = rule or STAGE_RULES[run.dtype]
     agreements = compare_probes(a, b, conv, run, 1, rule)
     return first_divergence(agreements, (a, b), names, conv, run)
 
@@ -201,3 +201,45 @@ def test_what_is_not_finite_is_told_with_its_place(conv, probe, side, value):
     assert f"{found.names[side]}: 1 of 110,592 values {word}" in found.words
     assert found.wrong == found.names[side]
     assert found.as_dict()["values"][found.names[side]] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("forward/encoder.pool", (1, 2, 3, 4)),
+        ("gradient/encoder.fc1", (3, 7)),
+        ("moment1/encoder.fc2.weight", (2, 5)),
+        ("moment2/encoder.fc2.bias", (1,)),
+        ("parameter/decoder.fc1.weight", (6, 1)),
+        ("forward/total", ()),
+    ],
+)
+def test_one_bit_is_placed_where_every_bit_has_to_be_equal(conv, probe, key, place):
+    """Nothing is taken off as rounding, and no side is called wrong for it."""
+    run, seen = probe
+    changed = seen[key].copy()
+    changed[place] = np.nextafter(changed[place], np.inf)
+    other = seen | {key: changed}
+    assert divergence(conv, run, seen, other) is None
+    found = divergence(conv, run, seen, other, rule=EXACT)
+    assert found is not None
+    assert found.agreement.quantity.key == key
+    assert found.agreement.index == place
+    size = f"{changed.size:,}"
+    assert found.words == (f"rounding: 1 of {size} elements differ, by at most 1 ULP",)
+    assert found.wrong == ""
+    assert found.as_dict()["rtol"] == 0
+
+
+def test_a_mistake_is_recognised_where_every_bit_has_to_be_equal_too(conv, probe):
+    run, seen = probe
+    other = seen | {"forward/encoder.dropout1": seen["forward/encoder.dropout1"] * 0.75}
+    found = divergence(conv, run, seen, other, rule=EXACT)
+    assert (found.stage, found.wrong) == ("encoder.dropout1", "base-r")
+    assert "1/(1 - p) missing" in found.words[0]
+
+
+def test_equal_probes_part_nowhere_exactly(conv, probe):
+    run, seen = probe
+    copies = {key: value.copy() for key, value in seen.items()}
+    assert divergence(conv, run, seen, copies, rule=EXACT) is None

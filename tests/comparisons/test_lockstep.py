@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,99 @@ def test_resynchronised_a_step_that_is_not_probed_is_compared_by_its_ends(conv, 
     assert apart[0] == []
     assert apart[1]
     assert all(key.startswith("parameter/") for key in apart[1])
+
+
+# Every bit
+
+
+def adam(order: str, name: str) -> PyTorchEngine:
+    made = PyTorchEngine("cpu", order)
+    made.name = name
+    return made
+
+
+# Which elements differ depends on the sums behind the gradients; that some do, does not.
+ROUNDING = r"rounding: [\d,]+ of [\d,]+ elements differ, by at most \d+ ULP"
+R_TORCHS = "exp_avg.mul_(beta1).add_(grad, alpha=1 - beta1), R torch's order of operations in Adam"
+PYTORCHS = (
+    "exp_avg.lerp_(grad, 1 - beta1), PyTorch's order of operations in Adam (--adam r-torch has R "
+    "torch's)"
+)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rng"),
+    [
+        ("float32", "torch"),
+        pytest.param("float32", "injected", marks=pytest.mark.slow),
+        pytest.param("float64", "torch", marks=pytest.mark.slow),
+    ],
+)
+def test_two_orders_of_operations_part_in_the_second_steps_first_moment(
+    conv, settings, digits, rng, dtype
+):
+    """Both are Adam: in the first step the moments are zero, and all bits are the same."""
+    run = settings(rng=rng, dtype=dtype)
+    engines = adam("torch", "python"), adam("r-torch", "r")
+    stages, found = locate(*engines, conv, run, digits, exact=True)
+    assert found is not None
+    assert (found.step, found.passing, found.stage) == (2, "first moment", "adam.moment1")
+    assert re.fullmatch(ROUNDING, found.words[0])
+    assert found.words[1:] == (f"python: {PYTORCHS}", f"r: {R_TORCHS}")
+    assert found.wrong == ""
+    before = [a for a in stages if a.quantity.passing in ("start", "forward", "backward")]
+    assert all(agreement.max_abs == 0 for agreement in before)
+    assert locate(*engines, conv, run, digits) == ([], None)  # within rounding they agree
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["torch", "r-torch"])
+def test_the_same_order_of_operations_gives_the_same_bits(conv, settings, digits, order):
+    run = settings(rng="torch", dtype="float32")
+    engines = adam(order, "python"), adam(order, "r")
+    assert locate(*engines, conv, run, digits, exact=True) == ([], None)
+    looks = list(
+        look(*engines, conv, run, digits, last=3, resync=False, probed={1, 2, 3}, exact=True)
+    )
+    agreements = [agreement for seen in looks for agreement in seen.agreements]
+    assert len(agreements) == 3 * 137
+    assert all(a.agrees and a.max_abs == a.raw_max_abs == 0 and not a.explained for a in agreements)
+
+
+@pytest.mark.parametrize("resync", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_looking_exactly_sees_the_last_bit(conv, settings, digits, resync):
+    run = settings(steps=2, rng="torch")
+    engines = adam("torch", "python"), adam("r-torch", "r")
+    arguments = {"last": 2, "resync": resync, "probed": {1, 2}}
+    exact = [seen.divergence for seen in look(*engines, conv, run, digits, exact=True, **arguments)]
+    assert exact[0] is None
+    assert (exact[1].step, exact[1].passing) == (2, "first moment")
+    assert f"r: {R_TORCHS}" in exact[1].words
+    loose = look(*engines, conv, run, digits, **arguments)
+    assert [seen.divergence for seen in loose] == [None, None]
+
+
+@pytest.mark.slow
+def test_resynchronised_ends_are_compared_exactly_too(conv, settings, digits):
+    run = settings(steps=2, rng="torch")
+    engines = adam("torch", "python"), adam("r-torch", "r")
+    looks = look(*engines, conv, run, digits, last=2, resync=True, probed=(), exact=True)
+    apart = [{a.quantity.passing for a in seen.agreements if not a.agrees} for seen in looks]
+    assert apart[0] == set()
+    assert "first moment" in apart[1]
+
+
+def test_engines_that_draw_for_themselves_are_told_apart_by_their_draws(conv, settings, digits):
+    """Where one engine draws its noise before its masks, it is that stage that is named."""
+
+    class Early(PyTorchEngine):
+        name = "early"
+
+        def start(self, *arguments):
+            super().start(*arguments)
+            self.spec = dict(reversed(self.spec.items()))
+
+    run = settings(rng="torch")
+    _, found = locate(adam("r-torch", "python"), Early("cpu", "r-torch"), conv, run, digits)
+    assert found is not None
+    assert (found.step, found.passing, found.stage) == (1, "forward", "encoder.dropout1")

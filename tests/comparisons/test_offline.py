@@ -19,6 +19,7 @@ from pyvae.engine import PyTorchEngine
 from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
 from pyvae.stages import Stage
+from pyvae.trace import FORMAT as TRACE_FORMAT
 from pyvae.trace import Trace
 from pyvae.training import train
 from r_bridge.worker import RProcess
@@ -75,7 +76,7 @@ def test_two_traces_written_separately_give_the_comparison_of_a_live_run(pyvae, 
     probe = ["--probe", "all"] if mode == "resync" else []
     both = ("--objective", "both")
     for arguments in (
-        ["compare", *SMALL, "--mode", mode, "--out", "live"],
+        ["compare", *SMALL, "--engine", "base-r", "--mode", mode, "--out", "live"],
         ["trace", *SMALL, *both, *probe, "--out", "A"],
         ["trace", *SMALL, *both, *probe, *follow, "--engine", "base-r", "--out", "B"],
         ["compare", "A", "B", "--out", "saved"],
@@ -104,19 +105,99 @@ def test_a_disagreement_is_placed_offline_too(pair):
 
 
 def test_a_disagreement_where_nothing_was_probed_is_told_how_to_be_placed(pair):
-    def spoil(path: Path) -> None:
-        history = (path / "history.csv").read_text().splitlines()
-        fields = history[2].split(",")
-        fields[4] = repr(float(fields[4]) * 1.001)
-        (path / "history.csv").write_text("\n".join([*history[:2], ",".join(fields)]) + "\n")
-
-    spoil(pair[1])
+    replace_history(pair[1], 2, lambda loss: loss * 1.001)
     ((a, b),) = load_pairs(*pair)
     comparison = compare_saved(a, b)
     assert not comparison.agrees
     assert comparison.divergence is None
     assert "the losses part at step 2" in comparison.note
     assert "--probe 2" in comparison.note
+
+
+def replace_history(path: Path, row: int, change) -> None:
+    """Changes the total loss of a step (from 1) on disk."""
+    history = (path / "history.csv").read_text().splitlines()
+    fields = history[row].split(",")
+    fields[4] = repr(float(change(float(fields[4]))))
+    history[row] = ",".join(fields)
+    (path / "history.csv").write_text("\n".join(history) + "\n")
+
+
+def test_exactly_a_single_bit_on_disk_is_a_disagreement(pair):
+    def comparison(exact: bool):
+        ((a, b),) = load_pairs(*pair)
+        return compare_saved(a, b, exact)
+
+    assert comparison(exact=True).agrees
+    replace_history(pair[1], 2, lambda loss: np.nextafter(loss, np.inf))
+    assert not comparison(exact=True).agrees
+    assert "the losses part at step 2" in comparison(exact=True).note
+    assert comparison(exact=False).agrees
+
+
+def test_exactly_a_single_bit_of_a_stage_is_placed(pair, tmp_path, monkeypatch, capsys):
+    path = pair[1] / "probes" / "step-000001.safetensors"
+    probe = safetensors.numpy.load_file(path)
+    value = probe["gradient/decoder.fc2"]
+    value[3, 4] = np.nextafter(value[3, 4], np.inf)
+    safetensors.numpy.save_file(probe, path)
+    ((a, b),) = load_pairs(*pair)
+    assert compare_saved(a, b).agrees
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "a", "b", "--out", "out", "--exact"]) == 1
+    said = capsys.readouterr().out
+    assert "first part at step 1, decoder.relu2, backward" in said
+    assert "looks like: rounding: 1 of 1,536 elements differ, by at most 1 ULP" in said
+    assert "[3, 4] in Python, [4, 5] in R" in said
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert told["exact"] is True
+    assert told["objectives"]["vae"]["loss"]["rtol"] == 0
+    assert told["objectives"]["vae"]["stages"]["agree"] == 136
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Traces of a run whose engines drew for themselves. Read only."""
+    root = tmp_path_factory.mktemp("drawn")
+    return tuple(write(root / name, probed=(1, 2), rng="torch") for name in "ab")
+
+
+def test_traces_of_engines_that_drew_for_themselves_agree_in_every_bit(drawn):
+    assert "draw/dropout1" in Trace.load(drawn[0]).probe(1)
+    ((a, b),) = load_pairs(*drawn)
+    comparison = compare_saved(a, b, exact=True)
+    assert comparison.agrees
+    assert len(comparison.stages) == 2 * 137
+    assert summary([comparison])["rng"] == "torch"
+
+
+@pytest.mark.parametrize("side", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_mistake_in_a_run_on_own_draws_is_recognised_by_these_draws(drawn, tmp_path, side):
+    """The draws are in one trace's probes alone, as where the other engine is R."""
+    copies = [shutil.copytree(path, tmp_path / path.name) for path in drawn]
+    for step in (1, 2):
+        path = copies[side] / "probes" / f"step-{step:06d}.safetensors"
+        probe = safetensors.numpy.load_file(path)
+        probe = {key: value for key, value in probe.items() if not key.startswith("draw/")}
+        if step == 2:
+            probe["forward/encoder.dropout1"] *= 0.75
+        safetensors.numpy.save_file(probe, path)
+    ((a, b),) = load_pairs(*copies)
+    found = compare_saved(a, b).divergence
+    assert found is not None
+    assert (found.step, found.stage) == (2, "encoder.dropout1")
+    assert found.wrong == ("pytorch", "other")[side]
+    assert "1/(1 - p) missing" in found.words[0]
+
+
+def test_a_trace_written_before_there_was_an_rng_was_injected(pair):
+    path = pair[1] / "trace.json"
+    told = json.loads(path.read_text())
+    del told["settings"]["rng"]
+    path.write_text(json.dumps(told | {"format": 2}))
+    ((a, b),) = load_pairs(*pair)
+    assert b.settings.rng == "injected"
+    assert compare_saved(a, b).agrees
 
 
 def test_two_traces_of_one_engine_are_told_apart(tmp_path):
@@ -194,7 +275,15 @@ BAD = {
         "trace 'b' lacks 1 of 137 entries in its probe of step 1, the first gradient/encoder.conv2",
     ),
     "missing means": (without_evaluation, "'b' has no latent means in evaluation mode"),
-    "newer format": (about(format=3), "trace 'b' has format 3; expected format 1 to 2; .* newer"),
+    "newer format": (
+        about(format=TRACE_FORMAT + 1),
+        f"trace 'b' has format {TRACE_FORMAT + 1}; expected format 1 to {TRACE_FORMAT}; .* newer",
+    ),
+    "other rng": (
+        about(rng="torch"),
+        "'a' has rng injected, 'b' has torch; expected two traces of the same run; .* --rng",
+    ),
+    "unknown rng": (about(rng="dice"), "unknown rng 'dice'"),
     "no number": (about(format="two"), "trace 'b' cannot be read .format is 'two'"),
     "interrupted": (about(complete=False), "trace 'b' was interrupted after 2 steps"),
     "unknown mode": (about(mode="fast"), "unknown mode 'fast'"),
@@ -224,7 +313,7 @@ def test_traces_that_cannot_be_compared_are_one_line_and_exit_code_2(
     [
         (["a"], "1 trace; expected two traces, or none"),
         (["a", "b", "c"], "3 traces; expected two traces, or none"),
-        (["a", "b", "--steps", "3"], "--steps together with two traces; expected --out and"),
+        (["a", "b", "--steps", "3"], "--steps together with two traces; expected --out, --report"),
         (["a", "b", "--mode", "resync"], "--mode together with two traces"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -192,3 +193,48 @@ def test_without_stages_the_page_has_no_strip(made, tmp_path):
     _, seen = page([comparison], tmp_path)
     assert "Layer by layer" not in seen.text
     assert seen.cells == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_page_of_runs_whose_every_bit_is_equal_says_so(made, tmp_path):
+    agree = made["agree"]
+    comparison = replace(
+        compare_traces(agree.under_test, agree.reference, exact=True),
+        stages=[replace(stage, rtol=0.0) for stage in agree.stages],
+    )
+    assert comparison.agrees
+    _, seen = page([comparison], tmp_path)
+    assert "none: every bit has to be equal" in seen.text
+    cells = [cell for _, parts in strip(comparison) for _, found in parts for cell in found]
+    assert {cell.size for cell in cells} == {"equal"}
+    assert all("allowed 0" in cell.title for cell in cells)
+    _, usual = page([agree], tmp_path)
+    assert "every bit has to be equal" not in usual.text
+
+
+def test_exactly_a_page_shows_the_bits_that_differ(made, tmp_path):
+    agree = made["agree"]
+    losses = agree.reference.losses.copy()
+    losses[1, 0] = np.nextafter(losses[1, 0], np.inf)
+    comparison = compare_traces(
+        agree.under_test, replace(agree.reference, losses=losses), exact=True
+    )
+    assert not comparison.agrees
+    _, seen = page([comparison], tmp_path)
+    assert "disagree" in seen.text
+    assert re.search(r"[12]\.\de-16 0\.0e\+00", seen.text)  # needed, allowed
+
+
+@pytest.mark.parametrize(
+    ("rng", "words"),
+    [
+        ("injected", "both engines get the same draws"),
+        ("torch", "both draw with LibTorch's generator from the same seed"),
+        ("r", "R's own generator, from the same seed on both sides"),
+    ],
+)
+def test_it_says_where_chance_came_from(made, tmp_path, rng, words):
+    agree = made["agree"]
+    settings = replace(agree.under_test.settings, rng=rng)
+    comparison = replace(agree, under_test=replace(agree.under_test, settings=settings))
+    assert words in page([comparison], tmp_path)[1].text

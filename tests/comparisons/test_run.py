@@ -72,12 +72,12 @@ def test_a_finished_comparison_clears_what_an_interrupted_one_left(
     with pytest.raises(KeyboardInterrupt):
         run(Stopping("cpu"), conv, [settings()], digits, tmp_path)
     other = PyTorchEngine("cpu")
-    other.name = "other"
+    other.name = "stopping"
     (comparison,) = run(other, conv, [settings()], digits, tmp_path)
     assert comparison.agrees
     assert comparison.quantities["loss"].max_ulp == 0  # the same engine twice: every bit
     assert not (tmp_path / "interrupted").exists()
-    for engine in ("pytorch", "other"):
+    for engine in ("pytorch", "stopping"):
         trace = Trace.load(tmp_path / "traces" / f"vae-{engine}")
         assert np.array_equal(trace.losses, comparison.under_test.losses)
 
@@ -154,3 +154,236 @@ def test_a_mistake_before_the_first_step_looked_into_is_placed_where_it_begins(
     )
     assert comparison.divergence is not None
     assert (comparison.divergence.step, comparison.divergence.stage) == (1, "adam.update")
+
+
+# Going on after an interruption
+
+
+class Interrupted(PyTorchEngine):
+    """An engine that is stopped once, in one step of one objective, or when it takes that step
+    again."""
+
+    def __init__(self, name, stop):
+        super().__init__("cpu")
+        self.name, self.stop = name, stop
+        self.taken = []  # (objective, step) of every step
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        self.count = 0
+
+    def restore(self, state):
+        super().restore(state)
+        self.count = int(state["step"])
+
+    def step(self, *arguments, **options):
+        self.count += 1
+        now = (self.settings.objective, self.count)
+        if self.stop == (now if now not in self.taken else (*now, "again")):
+            self.stop = None
+            raise KeyboardInterrupt
+        self.taken.append(now)
+        return super().step(*arguments, **options)
+
+
+class Comparing:
+    """Comparisons of two engines, one of them stopped if that is asked for."""
+
+    def __init__(self, conv, data, out):
+        self.conv, self.data, self.out = conv, data, out
+
+    def __call__(self, runs, a=None, b=None, out=None, probed=(), **options):
+        """The comparisons; None if one was stopped."""
+        self.said = []
+        self.engines = Interrupted("engine-a", a), Interrupted("engine-b", b)
+        out = out or self.out
+        out.mkdir(exist_ok=True)
+
+        def unwatched(engine, settings):
+            return nullcontext(SimpleNamespace(observe=lambda progress: None))
+
+        try:
+            made = run_comparisons(
+                *self.engines, self.conv, runs, self.data, out, unwatched, self.said.append,
+                probed=probed, **options,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            assert self.said.pop() == f"kept what was computed: {out / 'interrupted'}"
+            return None
+        return made
+
+    @property
+    def kept(self):
+        """What is in the folder of interrupted runs."""
+        folder = self.out / "interrupted"
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+    def gives_the_same_bits(self, runs, **options):
+        """As a comparison that was never interrupted, in all that it leaves."""
+        whole = self.out.with_name("whole")
+        assert self(runs, out=whole, **options) is not None
+        return contents(self.out / "traces") == contents(whole / "traces")
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def comparing(conv, few, tmp_path, monkeypatch):
+    """Comparisons with a checkpoint after every step."""
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
+    return Comparing(conv, few, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("rng", "side"),
+    [
+        ("torch", "a"),
+        pytest.param("torch", "b", marks=pytest.mark.slow),
+        pytest.param("injected", "b", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_comparison_goes_on_and_gives_the_same_bits(comparing, settings, rng, side):
+    """Thirty images: the fourth of the steps is the second epoch's second."""
+    runs = [settings(steps=5, rng=rng)]
+    assert comparing(runs, **{side: ("vae", 4)}) is None
+    assert comparing.said == []
+    both = {"vae-engine-a", "vae-engine-b"}
+    assert comparing.kept == {"history.csv"} | (both if side == "b" else {"vae-engine-a"})
+    (comparison,) = comparing(runs)
+    before = ["VAE in engine-a: all 5 steps were done before"] if side == "b" else []
+    goes_on = f"VAE in engine-{side}: going on after step 3, where it was interrupted"
+    assert comparing.said == [*before, goes_on]
+    assert comparison.agrees
+    assert comparing.kept == set()
+    assert not (comparing.out / "interrupted").exists()
+    assert comparing.gives_the_same_bits(runs)
+
+
+@pytest.mark.slow
+def test_interrupted_again_and_again_it_gives_the_same_bits(comparing, settings):
+    runs = [settings(steps=4, rng="torch", objective=name) for name in ("vae", "emae")]
+    assert comparing(runs, a=("vae", 2)) is None
+    assert comparing.said == []
+    assert comparing(runs, b=("vae", 3)) is None
+    assert comparing.said == ["VAE in engine-a: going on after step 1, where it was interrupted"]
+    assert comparing(runs, a=("emae", 1)) is None
+    assert comparing.said == [
+        "VAE in engine-a: all 4 steps were done before",
+        "VAE in engine-b: going on after step 2, where it was interrupted",
+    ]
+    assert comparing(runs, b=("emae", 4)) is None
+    assert comparing.said == [
+        "VAE in engine-a: all 4 steps were done before",
+        "VAE in engine-b: all 4 steps were done before",
+    ]
+    assert comparing.kept == {
+        "history.csv", "vae-engine-a", "vae-engine-b", "emae-engine-a", "emae-engine-b",
+    }  # fmt: skip
+    history = pd.read_csv(comparing.out / "interrupted" / "history.csv")
+    assert history.groupby(["objective", "engine"]).size().tolist() == [4, 3, 4, 4]
+    made = comparing(runs)
+    assert comparing.said[2:] == [
+        "EMAE in engine-a: all 4 steps were done before",
+        "EMAE in engine-b: going on after step 3, where it was interrupted",
+    ]
+    # nothing that was done is done again
+    assert [engine.taken for engine in comparing.engines] == [[], [("emae", 4)]]
+    assert all(comparison.agrees for comparison in made)
+    assert comparing.kept == set()
+    assert comparing.gives_the_same_bits(runs)
+
+
+def test_a_finished_comparison_starts_again_from_nothing(comparing, settings):
+    runs = [settings(steps=2)]
+    for _ in range(2):
+        assert comparing(runs) is not None
+        assert comparing.said == []
+        assert [len(engine.taken) for engine in comparing.engines] == [2, 2]
+
+
+@pytest.mark.slow
+def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comparing, settings):
+    runs, others = [settings(rng="torch")], [settings(rng="torch", learning_rate=2e-3)]
+    assert comparing(runs, b=("vae", 3)) is None
+    kept = contents(comparing.out / "interrupted" / "vae-engine-b")
+    assert comparing(others) is not None
+    other = "what was kept is of another run (learning_rate 0.001, now 0.002): starting again"
+    assert comparing.said == [f"VAE in engine-{name}: {other}" for name in "ab"]
+    assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
+    assert contents(comparing.out / "interrupted" / "vae-engine-b") == kept
+    # nor does it take the place of the first one where it is interrupted itself
+    assert comparing(others, b=("vae", 2)) is None
+    assert contents(comparing.out / "interrupted" / "vae-engine-b") == kept
+    for these, step in ((runs, 2), (others, 1)):
+        assert comparing(these) is not None
+        assert comparing.said == [
+            "VAE in engine-a: all 3 steps were done before",
+            f"VAE in engine-b: going on after step {step}, where it was interrupted",
+        ]
+        assert comparing.gives_the_same_bits(these)
+    assert comparing.kept == set()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_damaged_is_not_gone_on_from(comparing, settings):
+    runs = [settings(rng="torch")]
+    assert comparing(runs, a=("vae", 3)) is None
+    path = comparing.out / "interrupted" / "vae-engine-a" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert comparing(runs) is not None
+    (line,) = comparing.said
+    assert line.startswith(f"VAE in engine-a: what was kept cannot be used (checkpoint '{path}'")
+    assert line.endswith("starting again")
+    assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
+    assert comparing.gives_the_same_bits(runs)
+
+
+@pytest.mark.slow
+def test_what_was_kept_of_a_free_run_is_no_part_of_a_resynchronised_one(comparing, settings):
+    runs = [settings(rng="torch")]
+    assert comparing(runs, b=("vae", 3)) is None
+    kept = contents(comparing.out / "interrupted" / "vae-engine-a")
+    for stop in (("vae", 3), None):  # nor is what was kept of another resynchronised one
+        made = comparing(runs, b=stop, mode="resync", probed={1})
+    (comparison,) = made
+    assert comparison.agrees
+    assert (comparison.under_test.steps, comparison.reference.steps) == (3, 3)
+    assert comparing.gives_the_same_bits(runs, mode="resync", probed={1})
+    # and the free one goes on where it stood
+    assert contents(comparing.out / "interrupted" / "vae-engine-a") == kept
+    assert comparing(runs) is not None
+    assert len(comparing.said) == 2
+    assert comparing.kept == set()
+
+
+@pytest.mark.slow
+def test_without_a_checkpoint_yet_it_starts_at_the_beginning(comparing, settings, monkeypatch):
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
+    runs = [settings(rng="torch")]
+    assert comparing(runs, a=("vae", 3)) is None
+    assert comparing.kept == {"history.csv", "vae-engine-a"}
+    assert comparing(runs) is not None
+    assert comparing.said == []
+    assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
+    assert comparing.gives_the_same_bits(runs)
+
+
+@pytest.mark.slow
+def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, settings):
+    """Interrupted when both runs were complete and a step was being looked into."""
+    runs = [settings(rng="torch")]
+    assert comparing(runs, b=("vae", 1, "again"), probed={1}) is None
+    assert comparing.kept == {"history.csv", "vae-engine-a", "vae-engine-b"}
+    (comparison,) = comparing(runs, probed={1})
+    assert comparing.said == [
+        f"VAE in engine-{name}: all 3 steps were done before" for name in "ab"
+    ]
+    assert [engine.taken for engine in comparing.engines] == [[("vae", 1)]] * 2
+    assert len(comparison.stages) == 137
+    assert comparing.gives_the_same_bits(runs)

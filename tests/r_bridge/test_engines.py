@@ -1,6 +1,10 @@
-"""The base-R engine: its layers and gradients by independent computations."""
+"""The R engines: base R's layers and gradients by independent computations; their own generators,
+and R's torch, against PyTorch."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +13,14 @@ import torch.nn.functional as F
 from scipy import optimize, signal
 from torch import nn
 
+from pyvae.checkpoint import Checkpoint
 from pyvae.draws import Draws
-from pyvae.engine import PyTorchEngine
+from pyvae.engine import DivergedError, PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import quantities
 from pyvae.training import train
-from r_bridge.engines import BaseREngine, _flat, make_r_engine
+from r_bridge.engines import R_FILES, BaseREngine, RTorchEngine, _flat, make_r_engine
 from r_bridge.worker import RError
 
 pytestmark = pytest.mark.r
@@ -530,7 +535,387 @@ def test_the_environment_names_r_and_its_blas(r):
 
 
 def test_engine_names():
-    with pytest.raises(UserError, match=r"unknown engine 'base_r'.*did you mean 'base-r'"):
+    words = r"unknown engine 'base_r'; expected one of auto, base-r, r-torch; did you mean 'base-r'"
+    with pytest.raises(UserError, match=words):
         make_r_engine("base_r")
-    with pytest.raises(UserError, match="'r-torch' is not part of this version"):
-        make_r_engine("r-torch")
+
+
+# Its own generator
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    """Thirty images: two batches of 12 an epoch."""
+    return replace(digits, name="few", pixels=digits.pixels[:30])
+
+
+def go_through(engine, conv, run, data, probed=()):
+    """A run step by step: its trace, the probes, and where the generator stood after each step and
+    at the end."""
+    probes: dict = {step: {} for step in probed}
+    stood = []
+    trace = train(
+        engine, conv, run, data, probe=probes.get,
+        observe=lambda progress: stood.append(engine.generator_state()),
+    )  # fmt: skip
+    return trace, probes, [*stood, engine.generator_state()]
+
+
+def assert_close(one, two, scale=1.0):
+    """Two traces, to the rounding of float64."""
+    np.testing.assert_allclose(one.losses, two.losses, rtol=1e-13 * scale)
+    assert one.parameters.keys() == two.parameters.keys()
+    for name, value in two.parameters.items():
+        assert one.parameters[name].shape == value.shape
+        np.testing.assert_allclose(one.parameters[name], value, atol=1e-10 * scale)
+    for mode in ("training", "evaluation"):
+        np.testing.assert_allclose(
+            one.latent_means[mode], two.latent_means[mode], atol=1e-11 * scale
+        )
+    np.testing.assert_allclose(one.samples, two.samples, atol=1e-11 * scale)
+
+
+def assert_same_bits(found, expected):
+    """Two dicts of arrays; R's are float64, whatever the run's precision was."""
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key].shape == value.shape, key
+        assert np.array_equal(found[key], value.astype(np.float64)), key
+
+
+def assert_probes_alike(found, expected, tolerance=1e-12):
+    """The same entries, but for the draws that PyTorch's engine puts there, and close."""
+    assert found.keys() == {key for key in expected if not key.startswith("draw/")}
+    for key, value in found.items():
+        assert value.shape == expected[key].shape, key
+        # see test_every_stage_agrees_with_pytorchs
+        allowed = max(1e-9, tolerance) if key.startswith("parameter/") else tolerance
+        difference = np.abs(value - expected[key]).max()
+        assert difference <= allowed * np.abs(expected[key]).max(), key
+
+
+@pytest.mark.parametrize("objective", ["vae", pytest.param("emae", marks=pytest.mark.slow)])
+def test_a_seed_alone_brings_the_run_that_pytorch_repeats(r, conv, settings, few, objective):
+    """Into a second epoch; R's generator stands where its repetition in Python does, throughout."""
+    run = settings(rng="r", objective=objective, steps=3)
+    a, expected, python = go_through(PyTorchEngine("cpu"), conv, run, few, probed=(1, 3))
+    b, found, here = go_through(r, conv, run, few, probed=(1, 3))
+    assert_close(b, a)
+    assert {"draw/dropout1", "draw/dropout2", "draw/noise"} <= expected[1].keys()
+    assert_probes_alike(found[1], expected[1])
+    assert_probes_alike(found[3], expected[3], 1e-8)  # what two steps have made of rounding
+    for mine, state in zip(here, python, strict=True):
+        assert mine.dtype == np.int32
+        assert np.array_equal(mine[1:], state)  # R's begins with the kinds
+    # masks and noise in every step, masks and latents at the end
+    assert len({state.tobytes() for state in here}) == 4
+
+
+def test_before_the_first_step_both_hold_the_same_bits(r, conv, settings):
+    run = settings(rng="r", seed=7)
+    python = PyTorchEngine("cpu")
+    for engine in (python, r):
+        engine.start(conv, run, None)
+    assert_same_bits(r.state(), python.state())
+    assert np.array_equal(r.batch_order(1797), python.batch_order(1797))
+    assert np.array_equal(r.latents(3), python.latents(3))
+    other = r.latents(3)
+    assert other.shape == (3, 5)
+    assert not np.array_equal(other, python.latents(4)[:3])  # of other numbers of draws
+    r.start(conv, replace(run, seed=8), None)
+    assert not same(part(r.state(), "parameter"), part(python.state(), "parameter"))
+
+
+def test_the_means_of_an_image_depend_on_draws_in_training_alone(r, conv, settings, digits):
+    x = digits.batch(np.arange(30), torch.float64)
+    r.start(conv, settings(rng="r"), None)
+    before = r.generator_state()
+    evaluation = r.latent_means(x, None, training=False)
+    assert np.array_equal(r.latent_means(x, None, training=False), evaluation)
+    assert np.array_equal(r.generator_state(), before)
+    training = r.latent_means(x, None, training=True)
+    after = r.generator_state()
+    assert not np.allclose(training, evaluation)
+    assert not np.array_equal(after, before)
+    r.restore_generator(before)
+    assert np.array_equal(r.latent_means(x, None, training=True), training)
+    assert np.array_equal(r.generator_state(), after)
+
+
+def assert_being_looked_into_changes_nothing(engine, conv, run, data):
+    plain, _, stood = go_through(engine, conv, run, data)
+    probed, _, stood_too = go_through(engine, conv, run, data, probed=(1, 2, 3))
+    assert plain.losses.tobytes() == probed.losses.tobytes()
+    assert same(plain.parameters, probed.parameters)
+    assert np.array_equal(stood, stood_too)
+
+
+def test_being_looked_into_draws_no_more(r, conv, settings, few):
+    assert_being_looked_into_changes_nothing(r, conv, settings(rng="r"), few)
+
+
+def assert_goes_on(engine, conv, run, data):
+    """From after the third of five steps: in the middle of the second epoch."""
+    kept = []
+
+    def observe(progress):
+        if progress.step == 3:
+            kept.append((progress.checkpoint(), progress.trace.losses.copy()))
+
+    whole = train(engine, conv, run, data, observe=observe)
+    checkpoint, losses = kept[0]
+    assert isinstance(checkpoint, Checkpoint)
+    assert (checkpoint.generator is None) == (run.rng == "injected")
+    train(engine, conv, replace(run, seed=99), data)  # another run in between
+    rest = train(engine, conv, run, data, resume=checkpoint)
+    assert np.array_equal(np.concatenate([losses, rest.losses]), whole.losses)
+    assert same(rest.parameters, whole.parameters)
+    assert same(rest.latent_means, whole.latent_means)
+    assert np.array_equal(rest.samples, whole.samples)
+
+
+@pytest.mark.parametrize("rng", ["r", pytest.param("injected", marks=pytest.mark.slow)])
+def test_a_run_goes_on_from_a_checkpoint_to_the_bit(r, conv, settings, few, rng):
+    assert_goes_on(r, conv, settings(rng=rng, steps=5), few)
+
+
+def test_an_injected_run_has_no_generator(r, conv, settings):
+    run = settings()
+    r.start(conv, run, conv.initial_parameters(run.seed, run.latent_dim))
+    assert r.generator_state() is None
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_rs_smallest_and_largest_seed(r, conv, settings, seed):
+    python = PyTorchEngine("cpu")
+    for engine in (python, r):
+        engine.start(conv, settings(rng="r", seed=seed), None)
+    assert_same_bits(r.state(), python.state())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"rng": "r", "seed": 2**31},
+            "--seed 2147483648 of base-r's own generator; expected 0 to 2147483647",
+        ),
+        ({"rng": "torch"}, "engine base-r with rng 'torch'; expected injected or r"),
+    ],
+)
+def test_what_base_rs_generator_cannot_do_is_one_line(r, conv, settings, changes, words):
+    with pytest.raises(UserError) as caught:
+        r.start(conv, settings(**changes), None)
+    assert str(caught.value) == words
+
+
+def test_both_sessions_answer_what_engines_ask():
+    """With the same arguments, in base R and in R torch; R's partial matching would hide others."""
+    asked = set(re.findall(r'"(session_\w+)"', (R_FILES.parent / "engines.py").read_text()))
+    declared = [
+        dict(re.findall(r"^(session_\w+) <- function\((.*?)\)", text, re.MULTILINE | re.DOTALL))
+        for text in ((R_FILES / f"{name}.R").read_text() for name in ("session", "torch_session"))
+    ]
+    common = asked & declared[0].keys() & declared[1].keys()
+    assert asked <= declared[0].keys() | declared[1].keys()
+    assert {"session_start", "session_step", "session_state", "session_latents"} <= common
+    assert len(common) == 11
+    for name in common - {"session_start"}:
+        names = [re.findall(r"(\w+)(?: = [^,]*)?(?:,|$)", one[name]) for one in declared]
+        assert names[0] == names[1], name
+
+
+# R's torch
+
+
+@pytest.fixture(scope="module")
+def rt():
+    """R's torch, on as many threads as PyTorch."""
+    with RTorchEngine() as engine:
+        yield engine
+
+
+def in_r_torchs_order():
+    return PyTorchEngine("cpu", adam="r-torch")
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize(
+    ("dtype", "objective"),
+    [
+        ("float32", "vae"),
+        ("float64", "emae"),
+        pytest.param("float32", "emae", marks=pytest.mark.slow),
+        pytest.param("float64", "vae", marks=pytest.mark.slow),
+    ],
+)
+def test_r_torch_and_pytorch_are_equal_in_every_bit(rt, conv, settings, few, dtype, objective):
+    run = settings(rng="torch", dtype=dtype, objective=objective, steps=5)
+    a, expected, python = go_through(in_r_torchs_order(), conv, run, few, probed=(1, 3))
+    b, found, here = go_through(rt, conv, run, few, probed=(1, 3))
+    assert np.array_equal(b.losses, a.losses)
+    assert np.array_equal(b.epochs, a.epochs)
+    assert_same_bits(b.parameters, a.parameters)
+    assert_same_bits(b.latent_means, a.latent_means)
+    assert np.array_equal(b.samples, a.samples)
+    assert np.array_equal(here, python)
+    for step in (1, 3):
+        seen = {k: value for k, value in expected[step].items() if not k.startswith("draw/")}
+        assert_same_bits(found[step], seen)
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pytorchs_own_adam_differs_from_the_second_step_on(rt, conv, settings, few, dtype):
+    """The bits above are no accident: with lerp_ they are others."""
+    run = settings(rng="torch", dtype=dtype, steps=5)
+    a, b = (train(engine, conv, run, few) for engine in (PyTorchEngine("cpu"), rt))
+    assert np.array_equal(a.losses[:2], b.losses[:2])
+    assert not np.array_equal(a.losses, b.losses)
+    np.testing.assert_allclose(a.losses, b.losses, rtol=1e-4 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize("objective", ["vae", pytest.param("emae", marks=pytest.mark.slow)])
+def test_r_torch_on_injected_draws_agrees_to_rounding(rt, r, conv, settings, few, objective):
+    """With PyTorch, whose Adam has the other order of operations, and with base R."""
+    run = settings(objective=objective, steps=5)
+    a, expected, _ = go_through(PyTorchEngine("cpu"), conv, run, few, probed=(1,))
+    b, found, stood = go_through(rt, conv, run, few, probed=(1,))
+    assert_close(b, a)
+    assert_probes_alike(found[1], expected[1], 1e-13)
+    assert stood == [None] * 6
+    assert_close(b, train(r, conv, run, few))
+
+
+@pytest.mark.r_torch
+def test_an_injected_float32_run_is_equal_in_every_bit_too(rt, conv, settings, few):
+    run = settings(dtype="float32")
+    a, b = (train(engine, conv, run, few) for engine in (in_r_torchs_order(), rt))
+    assert np.array_equal(a.losses, b.losses)
+    assert_same_bits(b.parameters, a.parameters)
+
+
+@pytest.mark.r_torch
+def test_losses_of_r_torch_are_in_double_precision(rt, conv, settings, digits):
+    """R torch makes float32 of 0.5 * x where x is a sum: 1e-8 of it would be lost."""
+    run = settings(rng="torch", steps=1)
+    (losses,) = train(rt, conv, run, digits).losses
+    assert not np.array_equal(losses, losses.astype(np.float32))
+    assert losses[0] == losses[1] + losses[2]
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize("rng", ["torch", pytest.param("injected", marks=pytest.mark.slow)])
+def test_a_run_of_r_torch_goes_on_from_a_checkpoint_to_the_bit(rt, conv, settings, few, rng):
+    assert_goes_on(rt, conv, settings(rng=rng, dtype="float32", steps=5), few)
+
+
+@pytest.mark.r_torch
+def test_r_torch_draws_no_more_for_being_looked_into(rt, conv, settings, few):
+    run = settings(rng="torch", dtype="float32")
+    assert_being_looked_into_changes_nothing(rt, conv, run, few)
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_pytorchs_state_goes_into_r_torch_and_back(rt, conv, settings, digits, dtype, steps):
+    """Before the first step, too."""
+    run = settings(dtype=dtype)
+    parameters = conv.initial_parameters(run.seed, run.latent_dim)
+    python = in_r_torchs_order()
+    python.start(conv, run, parameters)
+    draws = Draws(run.seed, dtype).step(0, run.batch_size, conv.draws(run.latent_dim))
+    x = digits.batch(np.arange(run.batch_size), run.torch_dtype)
+    for _ in range(steps):
+        python.step(x, draws)
+    state = python.state()
+    rt.start(conv, run, conv.initial_parameters(99, run.latent_dim))
+    rt.restore(state)
+    back = rt.state()
+    assert back["step"].shape == ()
+    assert_same_bits(back, state)
+    losses = [engine.step(x, draws).double() for engine in (python, rt)]
+    assert torch.equal(*losses)
+    assert_same_bits(rt.state(), python.state())
+
+
+@pytest.mark.r_torch
+def test_r_torchs_means_in_both_modes(rt, conv, settings, digits):
+    run = settings(rng="torch")
+    x = digits.batch(np.arange(30), torch.float64)
+    python = in_r_torchs_order()
+    for engine in (python, rt):
+        engine.start(conv, run, None)
+    for training in (True, False, True):
+        a, b = (engine.latent_means(x, None, training) for engine in (python, rt))
+        assert np.array_equal(a, b)
+    assert np.array_equal(rt.latents(16), python.latents(16))
+    assert np.array_equal(rt.batch_order(1797), python.batch_order(1797))
+    assert np.array_equal(rt.generator_state(), python.generator_state())
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize("seed", [0, 2**31, 2**32 + 1, 2**53 - 1, 2**53])
+def test_seeds_reach_r_torch_whole(rt, conv, settings, seed):
+    python = in_r_torchs_order()
+    for engine in (python, rt):
+        engine.start(conv, settings(rng="torch", seed=seed), None)
+    assert same(rt.state(), python.state())
+    assert np.array_equal(rt.generator_state(), python.generator_state())
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"rng": "torch", "seed": 2**53 + 1},
+            f"--seed {2**53 + 1} of r-torch's own generator; expected 0 to {2**53}",
+        ),
+        ({"rng": "r"}, "engine r-torch with rng 'r'; expected injected or torch"),
+    ],
+)
+def test_what_r_torchs_generator_cannot_do_is_one_line(rt, conv, settings, changes, words):
+    with pytest.raises(UserError) as caught:
+        rt.start(conv, settings(**changes), None)
+    assert str(caught.value) == words
+
+
+@pytest.mark.r_torch
+def test_r_torchs_environment_names_both_torches(rt):
+    about = rt.environment()
+    assert about["R torch"].split(".")[0].isdecimal()
+    assert about["LibTorch"].split(".")[0].isdecimal()
+    assert about["threads"] == str(torch.get_num_threads())
+    assert rt.process.call("torch_get_num_threads") == torch.get_num_threads()
+
+
+@pytest.mark.r_torch
+def test_a_run_of_r_torch_that_diverges_is_told_as_pytorchs(rt, conv, settings, few):
+    run = settings(rng="torch", learning_rate=1e6)
+    for engine in (rt, PyTorchEngine("cpu")):
+        with pytest.raises(DivergedError, match="try a smaller --learning-rate"):
+            train(engine, conv, run, few)
+
+
+@pytest.mark.r_torch
+@pytest.mark.slow
+def test_an_error_in_r_torch_has_rs_text_and_place_and_keeps_what_was_seen(conv, settings, digits):
+    patch = """right <- torch_regularisers$vae
+    torch_regularisers$vae <- function(mu, log_var) {
+      if (ncol(mu) != 5L) stop("the mean has ", ncol(mu), " columns")
+      torch_matmul(mu, log_var)
+    }"""
+    with RTorchEngine(patch=patch) as engine:
+        run = settings(objective="vae", steps=1)
+        with pytest.raises(RError, match=r"the mean has 4 columns.*at torch_session.R line"):
+            train(engine, conv, replace(run, latent_dim=4), digits)
+        probe: dict = {}
+        with pytest.raises(RError, match="shapes cannot be multiplied") as caught:
+            train(engine, conv, run, digits, probe=lambda step: probe)
+        assert "Exception raised from" not in str(caught.value)  # frames of C++
+        train(engine, conv, replace(run, objective="emae"), digits)  # R lives on
+    assert {"start/encoder.conv1.weight", "forward/input", "forward/decoder.sigmoid"} <= set(probe)
+    assert not any(key.startswith(("gradient/", "parameter/")) for key in probe)

@@ -60,6 +60,22 @@ def test_what_r_says_reaches_the_user(r, code, words):
 
 
 @r_test
+def test_libtorchs_frames_are_no_part_of_what_it_says(r):
+    """R's torch hands on all that LibTorch has to say of an error: kilobytes of addresses. It
+    neither downloads nor starts anything when it is loaded."""
+    r.evaluate(
+        """fail <- function() stop("shapes (12x5 and 12x5)\nException raised from meta at ",
+          "/pytorch/x.cpp:3 (most recent call first):\nframe #0: c10::Error + 0x80"); NULL"""
+    )
+    with pytest.raises(RError) as caught:
+        r.call("fail")
+    assert str(caught.value).startswith("R error: shapes (12x5 and 12x5); in fail(); at ")
+    assert "frame" not in str(caught.value)
+    said = r.evaluate("Sys.getenv(c('TORCH_INSTALL', 'TORCH_VERIFY_LOAD'))")
+    assert said == ["0", "FALSE"]
+
+
+@r_test
 def test_an_error_in_a_source_file_is_told_and_leaves_no_process(tmp_path):
     source = tmp_path / "broken.R"
     source.write_text("x <- 1\nstop('on line two')\n")
