@@ -14,6 +14,14 @@ from pyvae.engine import PyTorchEngine
 from r_bridge.engines import BaseREngine
 
 
+@pytest.fixture(autouse=True)
+def _threads():
+    """A comparison with --threads N leaves PyTorch with N."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 def unwatched(engine, settings):
     return nullcontext(SimpleNamespace(observe=lambda progress: None))
 
@@ -34,6 +42,7 @@ def compare(conv, settings, digits, tmp_path):
 
 @pytest.fixture(scope="module")
 def few(digits):
+    """Thirty images: two batches of 12 an epoch."""
     return replace(digits, name="few", pixels=digits.pixels[:30])
 
 
@@ -43,7 +52,6 @@ def inline(monkeypatch):
 
     class Pool:
         def __init__(self, processes, context, prepare, given):
-            self.processes = processes
             prepare(*given)
 
         def submit(self, function, *arguments):
@@ -59,6 +67,3 @@ def inline(monkeypatch):
 
     monkeypatch.setattr(native, "_worker", {})
     monkeypatch.setattr(native, "ProcessPoolExecutor", Pool)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)

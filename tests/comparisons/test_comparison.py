@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from comparisons.comparison import compare_traces, summary
 from pyvae import objectives
 from pyvae.adam import ADAMS
+from pyvae.engine import PyTorchEngine
+from pyvae.training import train
 
 pytestmark = pytest.mark.r
 
@@ -152,3 +155,38 @@ def test_traces_of_different_length_disagree(compare):
     comparison = compare_traces(long.under_test, short.reference)
     assert not comparison.agrees
     assert "shape (3,) against (2,)" in comparison.quantities["loss"].problem
+
+
+def test_exactly_every_quantity_has_to_be_equal(conv, settings, digits):
+    run = settings(rng="torch", steps=2)
+    a, b = (train(PyTorchEngine("cpu"), conv, run, digits) for _ in range(2))
+    comparison = compare_traces(a, b, exact=True)
+    assert comparison.agrees
+    about = summary([comparison])
+    assert (about["exact"], about["rng"]) == (True, "torch")
+    for name in comparison.quantities:
+        numbers = about["objectives"]["vae"][name]
+        assert numbers["max_ulp"] == numbers["max_abs"] == numbers["rtol"] == 0
+
+    def changed(values, place):
+        values = values.copy()
+        values[place] = np.nextafter(values[place], np.inf)
+        return values
+
+    name, mode = "encoder.fc1.bias", "training"
+    for quantity, changes in {
+        "loss": {"losses": changed(b.losses, (1, 0))},
+        "reconstruction": {"losses": changed(b.losses, (0, 1))},
+        "regulariser": {"losses": changed(b.losses, (1, 2))},
+        "parameter": {"parameters": b.parameters | {name: changed(b.parameters[name], 7)}},
+        "latent_mean": {
+            "latent_means": b.latent_means | {mode: changed(b.latent_means[mode], (3, 2))}
+        },
+    }.items():
+        other = replace(b, **changes)
+        assert compare_traces(a, other).agrees
+        found = compare_traces(a, other, exact=True)
+        apart = [name for name, agreement in found.quantities.items() if not agreement.agrees]
+        assert apart == [quantity]
+        assert found.quantities[quantity].max_ulp == 1
+        json.dumps(summary([found]), allow_nan=False)

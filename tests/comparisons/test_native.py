@@ -145,6 +145,7 @@ def test_no_process_is_started_where_all_is_done(
     assert go(runs, conv, few, tmp_path)[1].those(was_there=False) == set()
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings_are_done_again(inline, conv, settings, few, tmp_path):
     go(planned(settings), conv, few, tmp_path)
     _, seen = go(planned(settings, learning_rate=2e-3), conv, few, tmp_path)
@@ -174,6 +175,7 @@ def test_a_run_that_fails_is_one_line_and_the_others_stay(
 
 
 @pytest.mark.r
+@pytest.mark.slow
 def test_an_error_in_r_is_one_line_with_engine_and_seed(inline, conv, settings, few, tmp_path):
     patch = "session_step <- function(...) stop('a port of its own')"
     runs = planned(settings, both("pytorch", "base-r"), patches={"reference": patch})

@@ -118,6 +118,7 @@ def test_a_diverged_seed_makes_two_sides_different(inline, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == RESULTS
 
 
+@pytest.mark.slow
 def test_repetitions_count_verdicts(inline, tmp_path, capsys):
     arguments = ("--seeds", "3", "--margin", "5", "--repetitions", "4")
     code, said, _ = run(capsys, tmp_path, *arguments)

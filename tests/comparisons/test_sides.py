@@ -138,9 +138,7 @@ def made(monkeypatch):
         return Made(name)
 
     monkeypatch.setattr(sides, "make_r_engine", make)
-    before = torch.get_num_threads()
-    yield seen
-    torch.set_num_threads(before)
+    return seen
 
 
 def test_both_engines_get_the_same_threads_and_are_closed(made):
