@@ -228,7 +228,7 @@ def _kept_run(folder: Path, trace: Trace, resync: bool) -> KeptRun:
     name = _name(trace)
     if resync:  # does not go on: nothing of an earlier run belongs into the trace
         run = KeptRun(folder / f"{name}-resync", replace(trace))
-        run.trace, run.complete = trace, False
+        run.trace = trace
         return run
     for path in sorted(folder.glob("*/trace.json")):
         if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.parent.name):
