@@ -25,19 +25,27 @@ from pyvae.errors import UserError, choose
 from pyvae.mnist import DownloadError, load_mnist_family
 from pyvae.npz import load_npz
 
-__all__ = ["DATA_NAMES", "ImageData", "data_root", "load_data", "load_digits"]
+__all__ = [
+    "DATA_NAMES",
+    "ImageData",
+    "data_root",
+    "load_data",
+    "load_digits",
+    "load_split",
+    "load_toy",
+]
 
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
-DATA_NAMES = ("auto", *TORCHVISION, "digits")
+DATA_NAMES = ("auto", *TORCHVISION, "digits", "toy")
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """Images of 28x28 pixels.
+    """Images of 28x28 pixels, or points.
 
     Attributes:
         name: `mnist`, ..., or the file's name.
-        pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1].
+        pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1]; of points (N, 2), floats.
         labels: (N,), int64, or None.
         source: Where they came from, in words.
     """
@@ -96,6 +104,8 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
     if name == "digits":
         return load_digits()
+    if name == "toy":
+        return load_toy()
     family = "mnist" if name == "auto" else name
     root = data_root()
     try:
@@ -113,6 +123,51 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
             "set PYVAE_DATA, or use --data digits",
         ) from error
     return ImageData(family, pixels, labels, f"{TORCHVISION[family]} training set, torchvision")
+
+
+def load_split(
+    name: str, say: Callable[[str], object] = print
+) -> tuple[ImageData, ImageData]:
+    """Images to train on and images to test with: the two sets of MNIST and its siblings; of
+    other data the first four fifths and the last.
+
+    Raises:
+        UserError: As `load_data`.
+    """
+    data = load_data(name, say)
+    if data.name in TORCHVISION:
+        pixels, labels = load_mnist_family(TORCHVISION[data.name], data_root(), train=False)
+        source = f"{TORCHVISION[data.name]} test set, torchvision"
+        return data, ImageData(data.name, pixels, labels, source)
+    cut = len(data) * 4 // 5
+    parts = (slice(None, cut), "first four fifths"), (slice(cut, None), "last fifth")
+    train, test = (
+        ImageData(
+            data.name,
+            data.pixels[rows],
+            None if data.labels is None else data.labels[rows],
+            f"{data.source}, {words}",
+        )
+        for rows, words in parts
+    )
+    return train, test
+
+
+def load_toy(points: int = 3000) -> ImageData:
+    """Points in the plane in three elongated groups, equally many in each, in mixed order.
+
+    Gaussians around (-1.5, -1), (1.5, -1) and (0, 1.5), each stretched along a direction of its
+    own (standard deviations 0.5 and 0.15). Always the same points.
+    """
+    generator = np.random.Generator(np.random.Philox(3))
+    centres = np.array([[-1.5, -1.0], [1.5, -1.0], [0.0, 1.5]])
+    angles = np.array([np.pi / 4, -np.pi / 4, 0.0])
+    labels = generator.permutation(points) % 3
+    along, across = generator.standard_normal((2, points)) * [[0.5], [0.15]]
+    cos, sin = np.cos(angles[labels]), np.sin(angles[labels])
+    offset = np.stack([along * cos - across * sin, along * sin + across * cos], axis=1)
+    xy = torch.from_numpy(centres[labels] + offset)
+    return ImageData("toy", xy, torch.from_numpy(labels), "three Gaussians in the plane")
 
 
 def load_digits() -> ImageData:

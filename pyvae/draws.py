@@ -13,28 +13,52 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draws", "Keep", "Normal"]
+__all__ = ["Draw", "Draws", "Gumbel", "Keep", "Normal", "gumbel_of_uniform"]
 
 
 @dataclass(frozen=True)
 class Keep:
-    """A dropout mask: True (keep) with probability 1 - p. `shape` is for one image."""
+    """A dropout mask: True (keep) with probability 1 - p. `shape` is for one image; `rows`
+    images, or as many as the batch has."""
 
     shape: tuple[int, ...]
     p: float
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
 class Normal:
-    """Standard normal noise. `shape` is for one image."""
+    """Standard normal noise. `shape` and `rows` as for `Keep`."""
 
     shape: tuple[int, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Gumbel:
+    """Standard Gumbel noise. `shape` and `rows` as for `Keep`."""
+
+    shape: tuple[int, ...]
+    rows: int | None = None
+
+
+Draw = Keep | Normal | Gumbel
+
+
+def gumbel_of_uniform(u: Any, log: Callable[[Any], Any] = np.log) -> Any:
+    r"""Gumbel noise from uniform numbers in [0, 1): :math:`-\log(-\log(u + 10^{-20}))`.
+
+    Jang, Gu & Poole (2017), "Categorical reparameterization with Gumbel-softmax", section 2.1,
+    https://arxiv.org/abs/1611.01144; the 1e-20 is the clustering article's.
+    """
+    return -log(-log(u + 1e-20))
 
 
 class Draws:
@@ -64,6 +88,10 @@ class Draws:
         """The order in which an epoch visits the images: a permutation of range(images)."""
         return self._generator("batch order", epoch).permutation(images)
 
+    def permutation(self, name: str, number: int) -> NDArray[np.int64]:
+        """A permutation of range(number) that is drawn once."""
+        return self._generator(name, 0).permutation(number)
+
     def normal(self, name: str, index: int, shape: tuple[int, ...]) -> NDArray[np.floating]:
         """Standard normal noise."""
         return self._generator(name, index).standard_normal(shape).astype(self.dtype)
@@ -85,7 +113,7 @@ class Draws:
         return (bits >= drop).reshape(shape)
 
     def step(
-        self, step: int, batch_size: int, spec: Mapping[str, Keep | Normal]
+        self, step: int, batch_size: int, spec: Mapping[str, Draw]
     ) -> dict[str, NDArray]:
         """The draws of one training step.
 
@@ -95,13 +123,16 @@ class Draws:
             spec: What to draw for each image, by name.
 
         Returns:
-            For each name an array of shape (B, *shape): bool for `Keep`, floats for `Normal`.
+            For each name an array of shape (B, *shape): bool for `Keep`, floats for the others.
         """
         drawn: dict[str, NDArray] = {}
         for name, kind in spec.items():
-            shape = (batch_size, *kind.shape)
+            shape = (kind.rows or batch_size, *kind.shape)
             if isinstance(kind, Keep):
                 drawn[name] = self.keep(name, step, shape, kind.p)
+            elif isinstance(kind, Gumbel):
+                uniform = self._generator(name, step).random(shape)
+                drawn[name] = gumbel_of_uniform(uniform).astype(self.dtype)
             else:
                 drawn[name] = self.normal(name, step, shape)
         return drawn

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pyvae.adam import ADAMS
-from pyvae.draws import Keep
+from pyvae.draws import Draw, Normal
 from pyvae.errors import UserError, choose
 from pyvae.generators import Generator, make_generator
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
-from pyvae.stages import LOSS_STAGES, Probe
+from pyvae.stages import Probe, Stage
 
 __all__ = [
     "DivergedError",
@@ -67,16 +67,18 @@ class Engine(Protocol):
     def step(
         self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
     ) -> Tensor:
-        """One training step; (3,): total, reconstruction and regulariser before the step.
+        """One training step; the objective's terms before the step, in its order (total,
+        reconstruction, regulariser, ...).
 
-        Without draws the engine draws masks and noise itself.
+        In a run whose draws are not injected the engine draws masks and noise itself; the draws
+        then hold what every step is given, if anything.
         A dict given as `probe` is filled with what `pyvae.stages` lists. If the step fails it
         holds what was computed until then.
         """
 
     def state(self) -> Probe:
-        """What the next step starts from: `parameter/...`, `moment1/...`, `moment2/...` as in a
-        probe, and `step` (), the number of steps so far."""
+        """What the next step starts from: `parameter/...`, `moment1/...`, `moment2/...` and
+        `buffer/...` as in a probe, and `step` (), the number of steps so far."""
 
     def restore(self, state: Mapping[str, NDArray]) -> None:
         """Goes on from a state, of this engine or another."""
@@ -100,7 +102,7 @@ class Engine(Protocol):
         """Pixels (B, 784) in [0, 1] of latents (B, L)."""
 
     def parameters(self) -> dict[str, NDArray]:
-        """The parameters as they stand, by name."""
+        """The parameters (and batch norm's running statistics) as they stand, by name."""
 
     def environment(self) -> dict[str, str]:
         """Versions and threads that the numbers depend on."""
@@ -131,15 +133,19 @@ class PyTorchEngine:
         self.settings = settings
         self.dtype = settings.torch_dtype
         self.objective = OBJECTIVES[settings.objective]
+        self.hyper = settings.hyper
         self.stages = recipe.stages
-        self.spec = recipe.draws(settings.latent_dim)
+        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
         self.generator: Generator | None = None
         if parameters is None:
             self.generator = make_generator(settings.rng, settings.seed, self.device)
-            parameters = self.generator.initial_parameters(recipe, settings.latent_dim)
+            parameters = self.generator.initial_parameters(
+                recipe, settings.latent_dim, **settings.hyper
+            )
         # its own initialisers are not used: they would only move the global generator
         with torch.random.fork_rng(devices=[]):
-            self.network = recipe.network(settings.latent_dim).to(self.device, self.dtype)
+            network = recipe.network(settings.latent_dim, **settings.hyper)
+            self.network = network.to(self.device, self.dtype)
         self.network.load_state_dict(parameters)
         adam = ADAMS[self.adam]
         self.optimizer = adam(self.network.parameters(), lr=settings.learning_rate)
@@ -157,45 +163,52 @@ class PyTorchEngine:
         self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
     ) -> Tensor:
         x = x.to(self.device)
-        if draws is None:
-            draws = self._own.step(len(x), self.spec, self.settings.dtype)
+        if self.generator is not None:
+            own = self._own.step(len(x), self.spec, self.settings.dtype)
             if probe is not None:
-                probe.update({f"draw/{name}": draw for name, draw in draws.items()})
+                probe.update({f"draw/{name}": draw for name, draw in own.items()})
+            draws = own | dict(draws or {})
+        given = self._tensors(draws or {})
         self.network.train()
         self.optimizer.zero_grad()
         with nullcontext() if probe is None else self._watch(x, probe) as seen:
             try:
-                output = self.network(x if seen is None else seen["input"], self._tensors(draws))
-                losses = self.objective(x, *output)
+                output = self.network(x if seen is None else seen["input"], given)
+                losses = self.objective(x, output, self.hyper)
             except RuntimeError as error:
                 if "between 0 and 1" not in str(error):
                     raise
                 # binary_cross_entropy refuses probabilities that are not a number.
                 raise DivergedError from error
+            if self.objective.unit == "" and not torch.isfinite(losses["total"]):
+                raise DivergedError  # no likelihood that would refuse it
             if seen is not None:
-                seen |= {name: getattr(losses, name) for name in LOSS_STAGES}
-            losses.total.backward()
+                seen |= losses | {s.name: given[s.draw] for s in self.stages if _is_given(s)}
+            losses["total"].backward()
             self.optimizer.step()
-        return torch.stack(losses).detach()
+        return torch.stack([losses[name] for name in self.objective.terms]).detach()
 
     @contextmanager
     def _watch(self, x: Tensor, probe: Probe) -> Iterator[dict[str, Tensor]]:
         """Collects what every stage returns in one step, by the stage's name, and at the end
         puts it into a probe, with its gradients."""
         seen = {"input": x.detach().requires_grad_()}
-        for name, parameter in self.network.named_parameters():
-            probe[f"start/{name}"] = _array(parameter).copy()
+        probe.update({f"start/{name}": value for name, value in self.parameters().items()})
 
-        def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def keep(names: list[str]) -> Callable[[nn.Module, object, Tensor], None]:
             def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
                 output.retain_grad()
-                seen[name] = output
+                seen[names.pop(0)] = output
 
             return hook
 
-        modules = [stage.name for stage in self.stages if stage.layer not in ("input", "loss")]
+        uses: dict[str, list[str]] = {}  # of each module, in order
+        for stage in self.stages:
+            if stage.layer != "input" and not stage.is_term:
+                uses.setdefault(stage.path, []).append(stage.name)
         hooks = [
-            self.network.get_submodule(name).register_forward_hook(keep(name)) for name in modules
+            self.network.get_submodule(path).register_forward_hook(keep(names))
+            for path, names in uses.items()
         ]
         try:
             yield seen
@@ -203,9 +216,10 @@ class PyTorchEngine:
         finally:
             for hook in hooks:
                 hook.remove()
+            terms = {stage.name for stage in self.stages if stage.is_term}
             for name, value in seen.items():
                 probe[f"forward/{name}"] = _array(value)
-                if name not in LOSS_STAGES and value.grad is not None:
+                if name not in terms and value.grad is not None:
                     probe[f"gradient/{name}"] = _array(value.grad)
             for name, parameter in self.network.named_parameters():
                 if parameter.grad is not None:
@@ -221,6 +235,8 @@ class PyTorchEngine:
             state[f"moment2/{name}"] = _array(kept["exp_avg_sq"] if kept else zeros).copy()
             if kept:
                 state["step"] = np.array(int(kept["step"]))
+        for name, buffer in self.network.named_buffers():
+            state[f"buffer/{name}"] = _array(buffer).copy()
         return state
 
     @torch.no_grad()
@@ -235,6 +251,8 @@ class PyTorchEngine:
                 "exp_avg": tensor(f"moment1/{name}"),
                 "exp_avg_sq": tensor(f"moment2/{name}"),
             }
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(tensor(f"buffer/{name}"))
 
     def generator_state(self) -> NDArray | None:
         return None if self.generator is None else self.generator.state()
@@ -247,12 +265,15 @@ class PyTorchEngine:
         self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
     ) -> NDArray:
         self.network.train(training)
-        if training and draws is None:
-            masks = {name: kind for name, kind in self.spec.items() if isinstance(kind, Keep)}
-            draws = self._own.step(len(x), masks, self.settings.dtype)
-        mu, _ = self.network.encoder(
+        if training and self.generator is not None:
+            needed = {name: kind for name, kind in self.spec.items() if not _is_noise(kind)}
+            draws = self._own.step(len(x), needed, self.settings.dtype)
+        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        mu, _ = self.network.posterior(
             x.to(self.device), self._tensors(draws if training and draws else {})
         )
+        for name, buffer in self.network.named_buffers():  # a look must not change the model
+            buffer.copy_(kept[name])
         return mu.cpu().numpy()
 
     def latents(self, images: int) -> NDArray:
@@ -261,7 +282,7 @@ class PyTorchEngine:
     @torch.no_grad()
     def decode(self, z: NDArray) -> NDArray:
         self.network.eval()
-        return self.network.decoder(self._tensors({"z": z})["z"]).cpu().numpy()
+        return self.network.decode(self._tensors({"z": z})["z"]).cpu().numpy()
 
     def parameters(self) -> dict[str, NDArray]:
         return {
@@ -309,6 +330,15 @@ def open_engine(name: str, device: str = "auto", adam: str | None = None) -> Ite
         yield engine
     finally:
         getattr(engine, "close", lambda: None)()
+
+
+def _is_given(stage: Stage) -> bool:
+    return stage.layer == "input" and stage.draw is not None
+
+
+def _is_noise(kind: Draw) -> bool:
+    """Whether latent means do without it: the noise of z."""
+    return isinstance(kind, Normal)
 
 
 def _array(value: Tensor) -> NDArray:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.draws import Keep, Normal
+from pyvae.draws import Draw, Gumbel, Keep, gumbel_of_uniform
 from pyvae.errors import choose
 from pyvae.recipes.recipe import Recipe
 
@@ -32,14 +32,16 @@ class Generator(Protocol):
 
     name: str
 
-    def initial_parameters(self, recipe: Recipe, latent_dim: int) -> Mapping[str, Tensor]:
+    def initial_parameters(
+        self, recipe: Recipe, latent_dim: int, **hyper: float
+    ) -> Mapping[str, Tensor]:
         """The parameters before the first step, by name."""
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
         """The order in which an epoch visits the images: a permutation of range(images)."""
 
     def step(
-        self, batch_size: int, spec: Mapping[str, Keep | Normal], dtype: str
+        self, batch_size: int, spec: Mapping[str, Draw], dtype: str
     ) -> dict[str, NDArray]:
         """Dropout masks (bool) and noise of one step, in the order of the spec."""
 
@@ -76,25 +78,33 @@ class TorchGenerator:
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(seed)
 
-    def initial_parameters(self, recipe: Recipe, latent_dim: int) -> dict[str, Tensor]:
+    def initial_parameters(
+        self, recipe: Recipe, latent_dim: int, **hyper: float
+    ) -> dict[str, Tensor]:
         with self._global():
-            network = recipe.network(latent_dim)
+            network = recipe.network(latent_dim, **hyper)
         return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
         return torch.randperm(images, generator=self._generator, device=self.device).cpu().numpy()
 
     def step(
-        self, batch_size: int, spec: Mapping[str, Keep | Normal], dtype: str
+        self, batch_size: int, spec: Mapping[str, Draw], dtype: str
     ) -> dict[str, NDArray]:
         drawn: dict[str, NDArray] = {}
         for name, kind in spec.items():
-            shape = (batch_size, *kind.shape)
+            shape = (kind.rows or batch_size, *kind.shape)
             if isinstance(kind, Keep):
                 # as torch's dropout draws its mask, in the run's precision
                 keep = torch.empty(shape, dtype=getattr(torch, dtype), device=self.device)
                 keep.bernoulli_(1 - kind.p, generator=self._generator)
                 drawn[name] = keep.bool().cpu().numpy()
+            elif isinstance(kind, Gumbel):
+                uniform = torch.rand(
+                    shape, generator=self._generator, dtype=getattr(torch, dtype),
+                    device=self.device,
+                )  # fmt: skip
+                drawn[name] = gumbel_of_uniform(uniform, torch.log).cpu().numpy()
             else:
                 drawn[name] = self.normal(shape, dtype)
         return drawn

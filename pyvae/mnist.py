@@ -34,11 +34,11 @@ def is_present(dataset: str, root: Path) -> bool:
     return all((root / dataset / "raw" / file).is_file() for file in FILES)
 
 
-def load_mnist_family(dataset: str, root: Path) -> tuple[Tensor, Tensor]:
-    """The training set of `MNIST`, `FashionMNIST` or `KMNIST`.
+def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Tensor, Tensor]:
+    """The training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
 
     Returns:
-        Pixels (60000, 784), uint8, and labels (60000,), int64.
+        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64.
 
     Raises:
         DownloadError: If it is not there and cannot be fetched.
@@ -49,10 +49,10 @@ def load_mnist_family(dataset: str, root: Path) -> tuple[Tensor, Tensor]:
     source = getattr(torchvision.datasets, dataset)
     if not is_present(dataset, root):
         _download(source, dataset, root)
-    for file in TRAINING:
+    for file in TRAINING if train else FILES[2:]:
         _check_idx(root / dataset / "raw" / file)
     try:
-        loaded = source(root, train=True, download=False)
+        loaded = source(root, train=train, download=False)
     except (RuntimeError, ValueError, AssertionError, OSError) as error:
         raise _damaged(root / dataset / "raw", str(error)) from error
     if loaded.data.shape[1:] != (28, 28) or len(loaded.data) != len(loaded.targets):

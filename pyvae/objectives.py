@@ -1,112 +1,222 @@
-r"""Objectives: a reconstruction term plus a regulariser, both in nats.
+r"""Objectives: a reconstruction term plus a regulariser.
 
-All terms are sums over the images of a batch (and over pixels or latent dimensions), as in
-the R article; divide by the number of images for nats per image.
+Each says on what scale it is: a sum over the images of a batch, as in the R article, or a mean
+over them. The parts are `pyvae.terms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["OBJECTIVES", "Losses", "Objective", "bernoulli_reconstruction", "half_mu_squared", "kl"]
+from pyvae.terms import (
+    bernoulli_reconstruction,
+    cross_entropy,
+    expected_prior,
+    gaussian_reconstruction,
+    half_mu_squared,
+    kl,
+    kl_categorical,
+    kl_gaussians,
+    squared_error,
+)
 
+__all__ = ["LOSSES", "OBJECTIVES", "Losses", "Objective"]
 
-def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:
-    r"""Negative Bernoulli log-likelihood (binary cross-entropy) of images.
-
-    .. math:: -\sum x \log p + (1 - x) \log(1 - p)
-
-    Logarithms are held at -100 or above, as `torch.nn.functional.binary_cross_entropy` does.
-
-    Arguments:
-        pixels: Probabilities :math:`p` in [0, 1], shape (B, 784).
-        x: Pixels in [0, 1], shape (B, 784).
-
-    Returns:
-        The sum over images and pixels in nats, shape ().
-    """
-    return F.binary_cross_entropy(pixels, x, reduction="sum")
-
-
-def kl(mu: Tensor, log_var: Tensor) -> Tensor:
-    r"""KL divergence of the posterior :math:`N(\mu, \sigma^2)` from the prior :math:`N(0, I)`.
-
-    .. math:: -\tfrac12 \sum 1 + \log \sigma^2 - \mu^2 - \sigma^2
-
-    Kingma & Welling (2014), "Auto-encoding variational Bayes", appendix B,
-    https://arxiv.org/abs/1312.6114.
-
-    Arguments:
-        mu: Posterior means, shape (B, L).
-        log_var: Logarithms of the posterior variances, shape (B, L).
-
-    Returns:
-        The sum over images and dimensions in nats, shape ().
-    """
-    return -0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp())
-
-
-def half_mu_squared(mu: Tensor, log_var: Tensor) -> Tensor:
-    r"""The regulariser of the R article's EMAE: :math:`\tfrac12 \sum \mu^2`.
-
-    The VAE's KL without the posterior's entropy, and, in the loss that the article prints,
-    without the prior's variance term :math:`\tfrac12 \sum \sigma^2` as well.
-
-    Arguments:
-        mu: Posterior means, shape (B, L).
-        log_var: Not used; the signature is that of `kl`.
-
-    Returns:
-        The sum over images and dimensions in nats, shape ().
-    """
-    return 0.5 * torch.sum(mu.pow(2))
-
-
-class Losses(NamedTuple):
-    """An objective's value for a batch: sums over images in nats, each of shape ()."""
-
-    total: Tensor
-    reconstruction: Tensor
-    regulariser: Tensor
+LOSSES = ("total", "reconstruction", "regulariser")
+Losses = dict[str, Tensor]  # `LOSSES`, then further terms; each of shape ()
+Hyper = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Reconstruction + regulariser, both with weight 1.
+    """What is minimised.
 
     Attributes:
         name: The name on the command line.
         title: The name in figures.
         formula: What is minimised, and its scale, in words.
-        regulariser: Maps (mu, log_var) to a sum in nats.
+        parts: From the images x (B, 784), what the network returned for them and the recipe's
+            hyperparameters, the reconstruction, the regulariser and further terms by name, each
+            of shape (); terms are what they are before they are weighted.
+        weight: The hyperparameter that the regulariser is multiplied by in the total, if any.
+        further: Names of the further terms.
+        mean: Whether terms are means over the images of a batch, not sums.
+        unit: Of the loss of one image; empty if it has none.
     """
 
     name: str
     title: str
     formula: str
-    regulariser: Callable[[Tensor, Tensor], Tensor]
+    parts: Callable[[Tensor, Any, Hyper], Losses]
+    weight: str = ""
+    further: tuple[str, ...] = ()
+    mean: bool = False
+    unit: str = "nats per image"
 
-    def __call__(self, x: Tensor, pixels: Tensor, mu: Tensor, log_var: Tensor) -> Losses:
-        reconstruction = bernoulli_reconstruction(pixels, x)
-        regulariser = self.regulariser(mu, log_var)
-        return Losses(reconstruction + regulariser, reconstruction, regulariser)
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """All that is written down of a step, in this order."""
+        return (*LOSSES, *self.further)
+
+    @property
+    def column(self) -> str:
+        """What the loss of one image is called in tables."""
+        return "nats_per_image" if self.unit == "nats per image" else "loss"
+
+    def per_image(self, total: Any, images: int) -> Any:
+        """The loss of one image from that of a batch of so many images."""
+        return total if self.mean else total / images
+
+    def __call__(self, x: Tensor, output: Any, hyper: Hyper | None = None) -> Losses:
+        parts = self.parts(x, output, hyper or {})
+        weight = (hyper or {}).get(self.weight, 1.0)
+        weighted = parts["regulariser"] * weight if self.weight else parts["regulariser"]
+        return {"total": parts["reconstruction"] + weighted, **parts}
 
 
+def _of_normal(regulariser: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Losses]:
+    """Bernoulli likelihood and a regulariser of mu and log_var, sums over the batch."""
+
+    def parts(x: Tensor, output: Any, hyper: Hyper) -> Losses:
+        return {
+            "reconstruction": bernoulli_reconstruction(output.pixels, x),
+            "regulariser": regulariser(output.mu, output.log_var),
+        }
+
+    return parts
+
+
+def _elbo(x: Tensor, output: Any, hyper: Hyper) -> Losses:
+    images = len(x)
+    return {
+        "reconstruction": bernoulli_reconstruction(output.pixels, x) / images,
+        "regulariser": kl(output.mu, output.log_var) / images,
+    }
+
+
+def _beta(x: Tensor, output: Any, hyper: Hyper) -> Losses:
+    return {
+        "reconstruction": squared_error(output.pixels, x),
+        "regulariser": kl(output.mu, output.log_var) / len(x),
+    }
+
+
+def _divergences(output: Any) -> Losses:
+    return {
+        "categorical_kl": kl_categorical(output.pi),
+        "gaussian_kl": kl_gaussians(
+            output.mu, output.log_var, output.prior_mu, output.prior_log_var
+        ),
+    }
+
+
+def _clustering(x: Tensor, output: Any, hyper: Hyper) -> Losses:
+    reconstruction = bernoulli_reconstruction(output.pixels, x)
+    return _clustering_of(reconstruction, _divergences(output), hyper)
+
+
+def _clustering_points(x: Tensor, output: Any, hyper: Hyper) -> Losses:
+    reconstruction = gaussian_reconstruction(output.pixels, x, hyper["variance"])
+    return _clustering_of(reconstruction, _divergences(output), hyper)
+
+
+def _clustering_of(reconstruction: Tensor, terms: Losses, hyper: Hyper) -> Losses:
+    regulariser = terms["categorical_kl"] + hyper["beta"] * terms["gaussian_kl"]
+    return {"reconstruction": reconstruction, "regulariser": regulariser, **terms}
+
+
+def _semi_supervised(x: Tensor, output: Any, hyper: Hyper) -> Losses:
+    labelled = output.labelled
+    terms = _divergences(output) | {
+        "cross_entropy": cross_entropy(labelled.pi, labelled.labels),
+        "unlabelled_reconstruction": bernoulli_reconstruction(output.pixels, x),
+        "labelled_reconstruction": bernoulli_reconstruction(labelled.pixels, labelled.x),
+    }
+    reconstruction = (
+        terms["unlabelled_reconstruction"]
+        + hyper["labelled_weight"] * terms["labelled_reconstruction"]
+    )
+    regulariser = (
+        terms["categorical_kl"]
+        + hyper["beta"] * terms["gaussian_kl"]
+        + hyper["alpha"] * terms["cross_entropy"]
+    )
+    return {"reconstruction": reconstruction, "regulariser": regulariser, **terms}
+
+
+DIVERGENCES = ("categorical_kl", "gaussian_kl")
 OBJECTIVES = {
     objective.name: objective
     for objective in (
-        Objective("vae", "VAE", "BCE + KL, summed over pixels and images, weights 1 and 1", kl),
+        Objective(
+            "vae",
+            "VAE",
+            "BCE + KL, summed over pixels and images, weights 1 and 1",
+            _of_normal(kl),
+        ),
         Objective(
             "emae",
             "EMAE",
             "BCE + sum(mu^2)/2, summed over pixels and images, weights 1 and 1",
-            half_mu_squared,
+            _of_normal(half_mu_squared),
+        ),
+        Objective(
+            "em",
+            "EM",
+            "BCE + sum(mu^2 + exp(log_var))/2 (the VAE's loss without exactly the entropy of q), "
+            "summed over pixels and images, weights 1 and 1",
+            _of_normal(expected_prior),
+        ),
+        Objective(
+            "elbo",
+            "ELBO",
+            "BCE + KL, summed over pixels, mean over the batch's images, weights 1 and 1",
+            _elbo,
+            mean=True,
+        ),
+        Objective(
+            "beta",
+            "beta-VAE",
+            "squared error, mean over pixels and images, + beta KL, mean over images",
+            _beta,
+            weight="beta",
+            mean=True,
+            unit="",
+        ),
+        Objective(
+            "clustering",
+            "clustering",
+            "BCE + KL(q(y|x) || uniform) + beta KL(q(z|x,y) || p(z|y)), summed over pixels and "
+            "images, weights 1, 1 and beta",
+            _clustering,
+            further=DIVERGENCES,
+        ),
+        Objective(
+            "clustering-points",
+            "clustering",
+            "Gaussian likelihood of fixed variance + KL(q(y|x) || uniform) + beta KL(q(z|x,y) || "
+            "p(z|y)), summed over coordinates and points, weights 1, 1 and beta",
+            _clustering_points,
+            further=DIVERGENCES,
+            unit="nats per point",
+        ),
+        Objective(
+            "semi-supervised",
+            "semi-supervised",
+            "BCE + labelled_weight BCE of the labelled images + KL(q(y|x) || uniform) + beta "
+            "KL(q(z|x,y) || p(z|y)) + alpha cross entropy of the labels, summed over pixels and "
+            "images",
+            _semi_supervised,
+            further=(
+                *DIVERGENCES,
+                "cross_entropy",
+                "unlabelled_reconstruction",
+                "labelled_reconstruction",
+            ),
         ),
     )
 }

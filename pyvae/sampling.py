@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from pyvae.draws import Draws
 from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
+from pyvae.recipes.recipe import VAE
 from pyvae.trace import Trace
 
-__all__ = ["load_traces", "sample"]
+__all__ = ["load_traces", "network_of", "sample"]
 
 
 @torch.no_grad()
 def sample(trace: Trace, n: int, seed: int) -> NDArray:
-    """Decodes n latents drawn from the prior N(0, I).
+    """Decodes n latents drawn from the prior: N(0, I), or p(z|y) of the clusters in turn.
 
     Returns:
         Pixels (n, 784) in [0, 1].
@@ -26,7 +27,21 @@ def sample(trace: Trace, n: int, seed: int) -> NDArray:
         UserError: If the trace's parameters do not fit its recipe and settings.
     """
     settings = trace.settings
-    network = get_recipe(trace.recipe).network(settings.latent_dim).to(settings.torch_dtype)
+    network = network_of(trace)
+    noise = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
+    return network.decode(network.from_prior(torch.from_numpy(noise))).numpy()
+
+
+def network_of(trace: Trace) -> VAE:
+    """The trained network of a trace, in evaluation mode.
+
+    Raises:
+        UserError: If the trace's parameters do not fit its recipe and settings.
+    """
+    settings = trace.settings
+    with torch.random.fork_rng(devices=[]):
+        network = get_recipe(trace.recipe).network(settings.latent_dim, **settings.hyper)
+    network = network.to(settings.torch_dtype)
     parameters = {name: torch.from_numpy(value) for name, value in trace.parameters.items()}
     try:
         network.load_state_dict(parameters)
@@ -37,8 +52,7 @@ def sample(trace: Trace, n: int, seed: int) -> NDArray:
             "a run as pyvae train wrote it",
         ) from error
     network.eval()
-    z = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
-    return network.decoder(torch.from_numpy(z)).numpy()
+    return network
 
 
 def load_traces(run: Path) -> list[Trace]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from pyvae.errors import UserError, choose
 from pyvae.objectives import OBJECTIVES
+from pyvae.recipes.hyper import settle_hyper
 from pyvae.recipes.recipe import Recipe
 
 __all__ = ["DTYPES", "RNGS", "Settings"]
@@ -24,7 +26,7 @@ class Settings:
     """What is to be run.
 
     Attributes:
-        objective: `vae` or `emae`.
+        objective: One of `pyvae.objectives.OBJECTIVES`.
         epochs: Passes over the images.
         steps: Ends the run after so many steps in all, if not None.
         batch_size: Images in a batch; the last incomplete batch of an epoch is dropped.
@@ -34,6 +36,7 @@ class Settings:
         seed: Of initial parameters, batch order, dropout masks and noise.
         rng: Where these come from: `injected` (drawn by `pyvae.draws` and handed to the engine),
             or a generator that is seeded once, `torch` (PyTorch's, and R torch's) or `r` (R's).
+        hyper: What the recipe alone has, such as a temperature.
 
     Raises:
         UserError: If a value is out of its range.
@@ -48,6 +51,7 @@ class Settings:
     dtype: str = "float32"
     seed: int = 2
     rng: str = "injected"
+    hyper: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         choose("objective", self.objective, OBJECTIVES)
@@ -66,7 +70,10 @@ class Settings:
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, **changes) -> Settings:
-        """The recipe's published settings, with the `changes` that are not None."""
+        """The recipe's published settings, with the `changes` that are not None; `hyper` may
+        hold some of the recipe's hyperparameters."""
+        changes = dict(changes)
+        changes["hyper"] = settle_hyper(recipe.name, recipe.hyper, changes.get("hyper") or {})
         published: dict[str, Any] = {
             "objective": recipe.objectives[0],
             "epochs": recipe.epochs,
@@ -78,11 +85,13 @@ class Settings:
 
     @classmethod
     def runs_of_recipe(cls, recipe: Recipe, objective: str | None, **changes) -> list[Settings]:
-        """One run for each objective meant: itself, all that were published for `both`, the
-        first for None."""
+        """One run for each objective meant: itself, all that were published for `both`, these
+        and all others for `all`, the first for None."""
+        several = {"both": recipe.objectives, "all": (*recipe.objectives, *recipe.further)}
         if objective is not None:
-            choose("objective", objective, (*recipe.objectives, "both"))
-        names = recipe.objectives if objective == "both" else (objective,)
+            together = several if len(several["all"]) > 1 else ()
+            choose("objective", objective, (*several["all"], *together))
+        names = several.get(objective or "", (objective,))
         return [cls.of_recipe(recipe, objective=name, **changes) for name in names]
 
     @property

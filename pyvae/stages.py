@@ -4,28 +4,52 @@ A step runs forward through a recipe's stages (its layers, then the terms of the
 through them in reverse order, and then through Adam. A *probe* is what an engine saw on the way:
 a dict of arrays under names that are the same for every engine.
 
-    start/PARAMETER     the parameter that the step started from
+    start/PARAMETER     the parameter (or running statistic) that the step started from
     forward/STAGE       what the stage returns, e.g. forward/encoder.relu1 (B, 32, 26, 26)
     gradient/STAGE      the total loss's gradient with respect to that
     gradient/PARAMETER  and with respect to a parameter, e.g. gradient/encoder.conv1.weight
     moment1/PARAMETER   Adam's first moment after the step (torch: exp_avg)
     moment2/PARAMETER   Adam's second moment after the step (torch: exp_avg_sq)
     parameter/PARAMETER the parameter after the step
+    buffer/NAME         batch norm's running statistics after the step
 
 Axes are PyTorch's: image first, then channel, row, column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["LOSS_STAGES", "PASSES", "Probe", "Quantity", "Stage", "quantities"]
+__all__ = [
+    "BUFFERS",
+    "LOSS_STAGES",
+    "PASSES",
+    "TERMS",
+    "Probe",
+    "Quantity",
+    "Stage",
+    "is_buffer",
+    "quantities",
+]
 
 Probe = dict[str, NDArray]
 LOSS_STAGES = ("reconstruction", "regulariser", "total")
+TERMS = (  # layers that are terms of the loss, each one number
+    "loss",
+    "bce",
+    "mse",
+    "gaussian",
+    "kl_normal",
+    "kl_gaussians",
+    "kl_categorical",
+    "cross_entropy",
+    "sum",
+)
+BUFFERS = ("running_mean", "running_var")  # of batch norm: not trained, but part of the state
 PASSES = ("start", "forward", "backward", "first moment", "second moment", "parameter")
 
 
@@ -38,13 +62,39 @@ class Stage:
             the loss `reconstruction`, `regulariser` and `total`.
         layer: What it computes: `conv2d`, `relu`, `dropout`, ... (as in torch.nn.functional).
         inputs: The stages whose results it takes.
-        draw: The draw that it takes, if any: a dropout mask or noise.
+        draw: The draw that it takes, if any: a dropout mask or noise; for layer `input`, where
+            its values are given among the draws.
+        options: The layer's settings, such as stride or slope. A text that is the name of one of
+            the run's hyperparameters stands for its value.
+        module: The module's path where it is not the stage's name, because one module is gone
+            through twice; gradients of the two add up.
     """
 
     name: str
     layer: str
     inputs: tuple[str, ...] = ()
     draw: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    module: str = ""
+
+    @property
+    def path(self) -> str:
+        """The module's path in the network."""
+        return self.module or self.name
+
+    @property
+    def is_term(self) -> bool:
+        """Whether it is a term of the loss."""
+        return self.layer in TERMS
+
+    def settled(self, hyper: Mapping[str, float]) -> dict[str, Any]:
+        """Its options, with the values of hyperparameters for their names."""
+        return {
+            name: tuple(hyper.get(v, v) for v in value)
+            if isinstance(value, tuple)
+            else hyper.get(value, value)
+            for name, value in self.options.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -71,28 +121,49 @@ class Quantity:
         return self.key.split("/", 1)[1]
 
 
-def quantities(stages: Sequence[Stage], parameters: Iterable[str]) -> list[Quantity]:
+def is_buffer(name: str) -> bool:
+    """Whether a network's array of this name is a running statistic, not a parameter."""
+    return name.rpartition(".")[2] in BUFFERS
+
+
+def quantities(
+    stages: Sequence[Stage], parameters: Iterable[str], buffers: Iterable[str] = ()
+) -> list[Quantity]:
     """Everything that a probe holds, in the order in which a step computes it.
 
     Arguments:
         stages: A recipe's stages in the order of computation, the terms of the loss last.
-        parameters: Names of the parameters, `STAGE.weight` and `STAGE.bias`.
+        parameters: Names of the parameters, `MODULE.weight` and `MODULE.bias`.
+        buffers: Names of running statistics, `MODULE.running_mean` and `MODULE.running_var`.
     """
-    parameters = list(parameters)
-    forward = [Quantity(f"forward/{stage.name}", "forward", (stage.name,)) for stage in stages]
+    parameters, buffers = list(parameters), list(buffers)
+    users = _users(stages)
+    forward = []
+    for stage in stages:
+        forward.append(Quantity(f"forward/{stage.name}", "forward", (stage.name,)))
+        if stage.name == users.get(stage.path, ("",))[-1]:
+            forward.extend(
+                Quantity(f"buffer/{name}", "forward", users[stage.path])
+                for name in buffers
+                if name.rpartition(".")[0] == stage.path
+            )
     backward = []
     for stage in reversed(stages):
-        if stage.name in LOSS_STAGES:  # their gradients are the loss's weights: constants
+        if stage.is_term:  # their gradients are the loss's weights: constants
+            continue
+        if stage.layer == "input" and stage.name != "input":  # given, and not differentiated
             continue
         takers = tuple(taker.name for taker in stages if stage.name in taker.inputs)
         if stage.layer == "input":  # the loss's view of the images is not differentiated
-            takers = tuple(taker for taker in takers if taker not in LOSS_STAGES)
+            terms = {term.name for term in stages if term.is_term}
+            takers = tuple(taker for taker in takers if taker not in terms)
         backward.append(Quantity(f"gradient/{stage.name}", "backward", takers))
-        backward.extend(
-            Quantity(f"gradient/{name}", "backward", (stage.name,))
-            for name in parameters
-            if name.rpartition(".")[0] == stage.name
-        )
+        if stage.name == users[stage.path][0]:  # all uses of the module have been gone through
+            backward.extend(
+                Quantity(f"gradient/{name}", "backward", users[stage.path])
+                for name in parameters
+                if name.rpartition(".")[0] == stage.path
+            )
     updates = [
         Quantity(f"{key}/{name}", passing, (by,))
         for key, passing, by in (
@@ -102,5 +173,16 @@ def quantities(stages: Sequence[Stage], parameters: Iterable[str]) -> list[Quant
         )
         for name in parameters
     ]
-    start = [Quantity(f"start/{name}", "start", ("the step before",)) for name in parameters]
+    start = [
+        Quantity(f"start/{name}", "start", ("the step before",)) for name in (*parameters, *buffers)
+    ]
     return start + forward + backward + updates
+
+
+def _users(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """The stages that go through a module, by its path, in order."""
+    users: dict[str, tuple[str, ...]] = {}
+    for stage in stages:
+        if not stage.is_term:
+            users[stage.path] = (*users.get(stage.path, ()), stage.name)
+    return users

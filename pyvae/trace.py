@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 
 from pyvae.errors import UserError, choose
 from pyvae.files import remove_file, write_file
+from pyvae.objectives import LOSSES, OBJECTIVES
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 
@@ -37,7 +38,6 @@ __all__ = ["CHECKPOINT", "LOSSES", "UNREADABLE", "Trace", "write_arrays"]
 FORMAT = 3  # 1 had neither `mode` nor `probes`, 2 no `rng` among the settings
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 CHECKPOINT = "checkpoint.safetensors"  # of a run that was interrupted
-LOSSES = ("total", "reconstruction", "regulariser")
 UNREADABLE = (  # what files that are no trace's make of reading them
     OSError,
     ValueError,
@@ -60,8 +60,9 @@ class Trace:
         settings: Its settings.
         data: The images' name, number and source.
         environment: Versions and threads that the numbers depend on.
-        losses: (steps, 3), float64: total, reconstruction and regulariser of each step, sums
-            over the batch in nats.
+        losses: (steps, terms), float64: total, reconstruction, regulariser and what further
+            terms the objective has, of each step; sums over the batch in nats, or on what scale
+            the objective says.
         epochs: (steps,), the epoch of each step, from 1.
         latent_means: Posterior means (B, L) of the last batch, under `training` (dropout on,
             as the R article draws them) and `evaluation`.
@@ -90,10 +91,17 @@ class Trace:
     def of_run(cls, engine: Engine, recipe: Recipe, settings: Settings, data: ImageData) -> Trace:
         """An empty trace for a run that is about to start."""
         environment = {"python": platform.python_version(), **engine.environment()}
-        return cls(engine.name, recipe.name, settings, data.describe(), environment)
+        trace = cls(engine.name, recipe.name, settings, data.describe(), environment)
+        trace.losses = np.empty((0, len(trace.terms)))
+        return trace
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of the losses' columns."""
+        return OBJECTIVES[self.settings.objective].terms
 
     def extend(self, epoch: int, losses: Sequence[torch.Tensor]) -> None:
-        """Adds steps of an epoch (counted from 0), each (3,)."""
+        """Adds steps of an epoch (counted from 0), each (terms,)."""
         values = torch.stack(list(losses)).cpu().double().numpy()
         self.losses = np.concatenate([self.losses, values])
         self.epochs = np.concatenate([self.epochs, np.full(len(values), epoch + 1)])
@@ -109,23 +117,28 @@ class Trace:
 
     def history(self) -> pd.DataFrame:
         """One row per step: engine, objective, epoch, step (from 1), total, reconstruction,
-        regulariser (sums over the batch in nats), nats_per_image (total / batch size)."""
-        table = pd.DataFrame(self.losses, columns=list(LOSSES))
+        regulariser, further terms (sums over the batch in nats, or on the objective's scale), and
+        the loss of one image, `nats_per_image` (`loss` where it is not in nats per image)."""
+        table = pd.DataFrame(self.losses, columns=list(self.terms))
         table.insert(0, "engine", self.engine)
         table.insert(1, "objective", self.settings.objective)
         table.insert(2, "epoch", self.epochs)
         table.insert(3, "step", np.arange(1, self.steps + 1))
-        table["nats_per_image"] = table["total"] / self.settings.batch_size
+        objective = OBJECTIVES[self.settings.objective]
+        table[objective.column] = objective.per_image(table["total"], self.settings.batch_size)
         return table
 
     def epoch_table(self) -> pd.DataFrame:
-        """One row per epoch: steps, total, reconstruction, regulariser (sums over the epoch's
-        batches in nats, as the R article prints the total), nats_per_image."""
+        """One row per epoch: steps, all terms (sums over the epoch's batches, as the R article
+        prints the total; means where the objective is a mean), and the loss of one image."""
         history = self.history()
+        objective = OBJECTIVES[self.settings.objective]
         groups = history.groupby("epoch", sort=True)
-        table = groups[list(LOSSES)].sum()
+        terms = groups[list(self.terms)]
+        table = terms.mean() if objective.mean else terms.sum()
         table.insert(0, "steps", groups.size())
-        table["nats_per_image"] = table["total"] / (table["steps"] * self.settings.batch_size)
+        images = table["steps"] * self.settings.batch_size
+        table[objective.column] = objective.per_image(table["total"], images)
         return table.reset_index()
 
     def save(self, folder: Path) -> None:
@@ -182,7 +195,7 @@ class Trace:
         Raises:
             UserError: If the step was not probed, or the file cannot be read.
         """
-        kinds = ("parameter/", "moment1/", "moment2/")
+        kinds = ("parameter/", "moment1/", "moment2/", "buffer/")
         state = {key: v for key, v in self.probe(step).items() if key.startswith(kinds)}
         return state | {"step": np.array(step)}
 
@@ -224,13 +237,15 @@ class Trace:
                 )
             # as text, and by NumPy to floats: exact in every version of pandas
             history = pd.read_csv(folder / "history.csv", dtype=str, keep_default_na=False)
+            settings = Settings(**about["settings"])
+            terms = list(OBJECTIVES[settings.objective].terms)
             trace = cls(
                 _text(about, "engine"),
                 _text(about, "recipe"),
-                Settings(**about["settings"]),
+                settings,
                 about["data"],
                 about["environment"],
-                history[list(LOSSES)].to_numpy(dtype=str).astype(np.float64),
+                history[terms].to_numpy(dtype=str).astype(np.float64),
                 history["epoch"].to_numpy(dtype=str).astype(np.int64),
                 mode=choose("mode", about.get("mode", "free"), ("free", "resync")),
                 probed=[int(step) for step in about.get("probes", [])],

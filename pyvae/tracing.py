@@ -90,7 +90,9 @@ def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Pat
         folder: Is made.
     """
     output_folder(folder)
-    initial = recipe.initial_parameters(settings.seed, settings.latent_dim)
+    initial = recipe.initial_parameters(
+        settings.seed, settings.latent_dim, **settings.hyper
+    )
     write_arrays(folder / "initial.safetensors", {k: v.numpy() for k, v in initial.items()})
     for step, x, draws in batches(recipe, settings, data):
         arrays = {
@@ -150,7 +152,9 @@ def _leader(
 
 def _states(leader: Trace, recipe: Recipe) -> Callable[[int], Probe | None]:
     """What a step starts from: where the leader stood after the step before."""
-    initial = recipe.initial_parameters(leader.settings.seed, leader.settings.latent_dim)
+    initial = recipe.initial_parameters(
+        leader.settings.seed, leader.settings.latent_dim, **leader.settings.hyper
+    )
     shapes = {
         f"{kind}/{name}": tuple(value.shape)
         for kind in ("parameter", "moment1", "moment2")

@@ -13,12 +13,13 @@ from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData
 from pyvae.draws import Draws
 from pyvae.engine import Engine
+from pyvae.errors import UserError
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace
 
-__all__ = ["Progress", "batches", "start", "train", "training_steps"]
+__all__ = ["Progress", "batches", "check_data", "start", "train", "training_steps"]
 
 SAMPLES = 16
 
@@ -30,7 +31,7 @@ class Progress(NamedTuple):
     steps: int
     epoch_ended: bool
     trace: Trace
-    losses: torch.Tensor  # (3,): total, reconstruction and regulariser of this step
+    losses: torch.Tensor  # the terms of this step, in the objective's order
     checkpoint: Callable[[], Checkpoint]  # what to go on from; completes the trace up to here
 
 
@@ -102,6 +103,7 @@ def training_steps(
     """
     steps_per_epoch = settings.steps_per_epoch(len(data))
     steps = settings.total_steps(len(data))
+    check_data(recipe, data)
     start(engine, recipe, settings)
     step, order = 0, None
     if resume is not None:
@@ -112,7 +114,7 @@ def training_steps(
     give = (
         _Injected(recipe, settings, data)
         if settings.rng == "injected"
-        else _Own(engine, settings, data, order)
+        else _Own(engine, recipe, settings, data, order)
     )
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
 
@@ -163,8 +165,20 @@ def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
     engine.start(
         recipe,
         settings,
-        recipe.initial_parameters(settings.seed, settings.latent_dim) if injected else None,
+        recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
+        if injected
+        else None,
     )
+
+
+def check_data(recipe: Recipe, data: ImageData) -> None:
+    """Raises UserError if a recipe cannot take the data's inputs."""
+    if data.pixels.shape[1] != recipe.features:
+        kinds = {784: "images of 28x28 pixels", 2: "points in the plane (--data toy)"}
+        raise UserError(
+            f"recipe {recipe.name} with {data.name}, {data.pixels.shape[1]} numbers each",
+            kinds[recipe.features],
+        )
 
 
 class _Given:
@@ -173,7 +187,8 @@ class _Given:
     The last incomplete batch of an epoch is dropped.
     """
 
-    def __init__(self, settings: Settings, data: ImageData) -> None:
+    def __init__(self, recipe: Recipe, settings: Settings, data: ImageData) -> None:
+        self.always = {} if recipe.given is None else recipe.given(data, settings)
         self.settings = settings
         self.data = data
         self.steps_per_epoch = settings.steps_per_epoch(len(data))
@@ -189,9 +204,9 @@ class _Injected(_Given):
     """Everything from `Draws(settings.seed)`."""
 
     def __init__(self, recipe: Recipe, settings: Settings, data: ImageData) -> None:
-        super().__init__(settings, data)
+        super().__init__(recipe, settings, data)
         self.draws = Draws(settings.seed, settings.dtype)
-        self.spec = recipe.draws(settings.latent_dim)
+        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
         self._epoch = -1
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
@@ -205,7 +220,7 @@ class _Injected(_Given):
         return self.batch(self._injected_order, step)
 
     def after(self, step: int) -> dict[str, NDArray]:
-        return self.draws.step(step, self.settings.batch_size, self.spec)
+        return self.draws.step(step, self.settings.batch_size, self.spec) | self.always
 
     def latents(self) -> NDArray:
         return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
@@ -215,24 +230,29 @@ class _Own(_Given):
     """The engine draws."""
 
     def __init__(
-        self, engine: Engine, settings: Settings, data: ImageData, order: NDArray | None
+        self,
+        engine: Engine,
+        recipe: Recipe,
+        settings: Settings,
+        data: ImageData,
+        order: NDArray | None,
     ) -> None:
-        super().__init__(settings, data)
+        super().__init__(recipe, settings, data)
         self.engine = engine
         self.order = order
 
-    def __call__(self, step: int) -> tuple[torch.Tensor, None]:
+    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray] | None]:
         if (step - 1) % self.steps_per_epoch == 0:
             self.order = self.engine.batch_order(len(self.data))
-        return self.images(step), None
+        return self.images(step), self.always or None
 
     def images(self, step: int) -> torch.Tensor:
         if self.order is None:
             raise ValueError("no epoch has begun")
         return self.batch(self.order, step)
 
-    def after(self, step: int) -> None:
-        return None
+    def after(self, step: int) -> dict[str, NDArray] | None:
+        return self.always or None
 
     def latents(self) -> NDArray:
         return self.engine.latents(SAMPLES)

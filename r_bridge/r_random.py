@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
-from pyvae.draws import Keep, Normal
+from pyvae.draws import Draw, Keep
 from pyvae.errors import UserError
 from pyvae.recipes import Recipe
 
@@ -159,7 +159,9 @@ class RGenerator(RRandom):
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
         super().__init__(seed)
 
-    def initial_parameters(self, recipe: Recipe, latent_dim: int) -> dict[str, Tensor]:
+    def initial_parameters(
+        self, recipe: Recipe, latent_dim: int, **hyper: float
+    ) -> dict[str, Tensor]:
         r"""Weights and biases of all layers, float64, with the bounds of PyTorch's initialisers.
 
         .. math:: \theta \sim U(-b, b), \quad b = 1 / \sqrt{\textit{fan\_in}}
@@ -185,7 +187,7 @@ class RGenerator(RRandom):
         return self.sample(images)
 
     def step(
-        self, batch_size: int, spec: Mapping[str, Keep | Normal], dtype: DTypeLike
+        self, batch_size: int, spec: Mapping[str, Draw], dtype: DTypeLike
     ) -> dict[str, NDArray]:
         """The draws of the next training step, in the order of `spec`.
 

@@ -7,41 +7,14 @@ Schmon (2022), torch_R_examples. Dropout stays on throughout, as there; pixels a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyvae.draws import Keep, Normal
+from pyvae.draws import Draw, Keep, Normal
+from pyvae.recipes.modules import Drawn, Dropout, Reparameterise
 from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
 from pyvae.stages import Stage
 
-__all__ = ["CONV", "ConvVAE", "Decoder", "Dropout", "Encoder", "Reparameterise"]
-
-Drawn = Mapping[str, Tensor]
-
-
-class Dropout(nn.Module):
-    r"""Inverted dropout, :math:`x \cdot keep / (1 - p)`, with the mask given or drawn.
-
-    Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from
-    overfitting", JMLR 15. Without a mask it does what `torch.nn.Dropout` does: draws one in
-    training mode, does nothing in evaluation mode.
-
-    Shapes:
-        x, keep and the result: (*).
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        if keep is None:
-            return F.dropout(x, self.p, self.training)
-        return x * (keep.to(x.dtype) / (1 - self.p))
-
+__all__ = ["CONV", "ConvVAE", "Decoder", "Encoder"]
 
 class Encoder(nn.Module):
     """Images to the posterior's mean and log-variance."""
@@ -88,30 +61,13 @@ class Decoder(nn.Module):
         self.conv2 = nn.ConvTranspose2d(256, 784, 1)
         self.sigmoid = nn.Sigmoid()
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, draws: Drawn | None = None) -> Tensor:
         x = self.relu1(self.fc1(z))  # (B, 128)
         x = self.relu2(self.fc2(x))
         x = x.reshape(-1, 128, 1, 1)  # (B, 128, 1, 1)
         x = self.relu3(self.conv1(x))  # (B, 256, 1, 1)
         x = self.conv2(x)  # (B, 784, 1, 1)
         return self.sigmoid(x.reshape(-1, 784))  # (B, 784)
-
-
-class Reparameterise(nn.Module):
-    r"""A sample of the posterior from noise, given or drawn.
-
-    .. math:: z = \mu + \exp(\tfrac12 \log \sigma^2) \, \epsilon
-
-    Kingma & Welling (2014), "Auto-encoding variational Bayes", section 2.4.
-
-    Shapes:
-        mu, log_var, noise and the result: (B, L).
-    """
-
-    def forward(self, mu: Tensor, log_var: Tensor, noise: Tensor | None = None) -> Tensor:
-        if noise is None:
-            noise = torch.randn_like(mu)
-        return mu + torch.exp(0.5 * log_var) * noise
 
 
 class ConvVAE(VAE):
@@ -138,7 +94,7 @@ class ConvVAE(VAE):
         return VAEOutput(self.decoder(z), mu, log_var)
 
 
-def _draws(latent_dim: int) -> dict[str, Keep | Normal]:
+def _draws(latent_dim: int) -> dict[str, Draw]:
     return {
         "dropout1": Keep((64, 12, 12), 0.25),
         "dropout2": Keep((128,), 0.5),
@@ -153,11 +109,11 @@ STAGES = (
     Stage("encoder.conv2", "conv2d", ("encoder.relu1",)),
     Stage("encoder.relu2", "relu", ("encoder.conv2",)),
     Stage("encoder.pool", "max_pool2d", ("encoder.relu2",)),
-    Stage("encoder.dropout1", "dropout", ("encoder.pool",), "dropout1"),
+    Stage("encoder.dropout1", "dropout", ("encoder.pool",), "dropout1", {"p": 0.25}),
     Stage("encoder.flatten", "flatten", ("encoder.dropout1",)),
     Stage("encoder.fc1", "linear", ("encoder.flatten",)),
     Stage("encoder.relu3", "relu", ("encoder.fc1",)),
-    Stage("encoder.dropout2", "dropout", ("encoder.relu3",), "dropout2"),
+    Stage("encoder.dropout2", "dropout", ("encoder.relu3",), "dropout2", {"p": 0.5}),
     Stage("encoder.fc2", "linear", ("encoder.dropout2",)),  # mu
     Stage("encoder.fc3", "linear", ("encoder.dropout2",)),  # log_var
     Stage("reparameterise", "reparameterise", ("encoder.fc2", "encoder.fc3"), "noise"),  # z
@@ -187,4 +143,5 @@ CONV = Recipe(
     batch_size=250,
     latent_dim=30,
     learning_rate=1e-3,
+    further=("em",),
 )

@@ -1,0 +1,81 @@
+"""Training into a folder, once: a run that was done is read, one that was interrupted goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from pyvae.data import ImageData
+from pyvae.engine import PyTorchEngine
+from pyvae.evaluation import evaluate
+from pyvae.files import output_folder, write_file
+from pyvae.recipes import get_recipe
+from pyvae.resume import KeptRun
+from pyvae.settings import Settings
+from pyvae.trace import Trace, csv_text
+from pyvae.training import Progress, train
+
+__all__ = ["TEST_HISTORY", "kept_training", "read_test_history"]
+
+TEST_HISTORY = "test_history.csv"
+
+
+def kept_training(
+    recipe: str,
+    settings: Settings,
+    data: ImageData,
+    folder: Path,
+    *,
+    test: ImageData | None = None,
+    device: str = "auto",
+    observe: Callable[[Progress], object] = lambda progress: None,
+    say: Callable[[str], object] = lambda line: None,
+) -> Trace:
+    """Trains a recipe, or takes what an earlier call has left of the same run.
+
+    Arguments:
+        recipe, settings, data: What is trained.
+        folder: Where the trace is kept.
+        test: Images that the loss is computed on at the end of every epoch, into
+            `test_history.csv`; None for none.
+        device: For `PyTorchEngine`.
+        observe: Called after every step.
+        say: Called with a line on what was found.
+
+    Raises:
+        UserError: If the run cannot be trained, or the folder not be written.
+    """
+    engine = PyTorchEngine(device)
+    chosen = get_recipe(recipe)
+    trace = Trace.of_run(engine, chosen, settings, data)
+    kept = KeptRun(folder, trace)
+    if kept.found:
+        say(f"{folder.name}: {kept.found}")
+    if kept.complete:
+        return trace
+    begun = kept.checkpoint is not None
+    tests = read_test_history(folder).to_dict("records") if begun else []
+
+    def at_each_step(progress: Progress) -> None:
+        if progress.epoch_ended and test is not None:
+            epoch = int(progress.trace.epochs[-1])
+            terms = evaluate(engine.network, recipe, settings, test, seed=epoch)
+            tests[:] = [row for row in tests if row["epoch"] < epoch]
+            tests.append({"epoch": epoch, **terms})
+            write_file(output_folder(folder) / TEST_HISTORY, csv_text(pd.DataFrame(tests)))
+        kept.observe(progress)
+        observe(progress)
+
+    train(
+        engine, chosen, settings, data, trace=trace, observe=at_each_step, resume=kept.checkpoint
+    )
+    kept.keep()
+    return trace
+
+
+def read_test_history(folder: Path) -> pd.DataFrame:
+    """One row per epoch: epoch, and the objective's terms on the test images, per image."""
+    path = folder / TEST_HISTORY
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame({"epoch": []})

@@ -1,0 +1,83 @@
+"""Hyperparameters that belong to one recipe, such as a temperature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyvae.errors import UserError, choose
+
+__all__ = ["Hyper", "parse_hyper", "settle_hyper"]
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """One of them.
+
+    Attributes:
+        name: Its name on the command line.
+        value: As published.
+        what: What it is, in a few words.
+        whole: Whether it is a whole number.
+        least: The smallest value that makes sense.
+        above: Whether it has to be above `least`, not equal to it.
+    """
+
+    name: str
+    value: float
+    what: str
+    whole: bool = False
+    least: float = 0.0
+    above: bool = False
+
+    def check(self, value: float) -> float:
+        """The value, as an int where it is a whole number.
+
+        Raises:
+            UserError: If it is out of its range.
+        """
+        large_enough = value > self.least if self.above else value >= self.least
+        if not (math.isfinite(value) and large_enough) or (self.whole and value % 1):
+            kind = "a whole number" if self.whole else "a number"
+            more = f"above {self.least:g}" if self.above else f"of {self.least:g} or more"
+            raise UserError(
+                f"--set {self.name}={value:g}",
+                f"{self.what}: {kind} {more}",
+                f"the published value is {self.value:g}",
+            )
+        return int(value) if self.whole else float(value)
+
+
+def settle_hyper(
+    recipe: str, known: Sequence[Hyper], given: Mapping[str, float]
+) -> dict[str, float]:
+    """A recipe's hyperparameters: the published values, with those that are given.
+
+    Raises:
+        UserError: If the recipe has none of that name, or a value is out of its range.
+    """
+    names = [one.name for one in known]
+    for name in given:
+        if not names:
+            raise UserError(f"--set {name}: recipe {recipe} has no such settings", "leave it out")
+        choose(f"setting of recipe {recipe}", name, names)
+    return {one.name: one.check(given.get(one.name, one.value)) for one in known}
+
+
+def parse_hyper(texts: Sequence[str]) -> dict[str, float]:
+    """Reads `NAME=NUMBER`, as the command line has them.
+
+    Raises:
+        UserError: If one is not of that form.
+    """
+    values = {}
+    for text in texts:
+        name, equals, number = text.partition("=")
+        try:
+            values[name.strip().replace("-", "_")] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UserError(f"--set '{text}'", "NAME=NUMBER, such as temperature=0.5")
+    return values

@@ -1,0 +1,126 @@
+# A network declared as a list of stages, forward and backward: reverse-mode differentiation of a
+# directed acyclic graph, Goodfellow, Bengio & Courville (2016), "Deep Learning", section 6.5.
+#
+#   dL/dx of a stage = sum over the stages that it feeds of their gradients with respect to it
+#
+# A stage is list(name, layer, inputs, draw, options, module): the function `layer` of layers.R of
+# the values of the stages `inputs`, which come before it. Its parameters are MODULE.weight and
+# MODULE.bias, its buffers MODULE.running_mean and MODULE.running_var. Stages that share a module
+# share these: gradients add up, and buffers change once for each stage, in their order.
+#
+# Values are (F, N) or c(W, H, C, N), torch's (N, F) and (N, C, H, W) in memory; one number for a
+# term of the loss.
+
+network_stages <- function(stages) {
+  known <- character()
+  stages <- lapply(stages, function(stage) {
+    stage$inputs <- as.character(unlist(stage$inputs))
+    stage$options <- lapply(stage$options, unlist)                 # vectors may come as lists
+    if (!length(stage$module) || !nzchar(stage$module)) stage$module <- stage$name
+    wrong <- function(...) stop("stage '", stage$name, "' ", ..., call. = FALSE)
+    if (is.null(layers[[stage$layer]])) {
+      wrong("has layer '", stage$layer, "'; expected one of ",
+            paste(sort(names(layers)), collapse = ", "))
+    }
+    missing <- setdiff(stage$inputs, known)
+    if (length(missing)) wrong("reads '", missing[1L], "', which is no stage before it")
+    if (stage$name %in% known) wrong("is there twice")
+    known <<- c(known, stage$name)
+    stage
+  })
+  stats::setNames(stages, known)
+}
+
+# The stages that `to` are computed from, themselves included, in order; those with a value
+# `given` are computed from nothing.
+network_needed <- function(stages, to, given = character()) {
+  needed <- to
+  unknown <- setdiff(c(to, given), names(stages))
+  if (length(unknown)) stop("there is no stage '", unknown[1L], "'")
+  for (stage in rev(stages)) {
+    if (stage$name %in% needed && !stage$name %in% given) needed <- c(needed, stage$inputs)
+  }
+  stages[names(stages) %in% needed]
+}
+
+# given     values of stages by name: list(input = x) at least, where it is needed
+# draws     by name, in the layout of values; in evaluation mode inputs alone take them
+# Returns   list(seen = by stage what its layer got and returned, y = its value;
+#           buffers = their new values)
+network_forward <- function(stages, to, parameters, buffers, given, draws, training) {
+  seen <- list()
+  for (stage in network_needed(stages, to, names(given))) {
+    if (!is.null(given[[stage$name]])) {
+      seen[[stage$name]] <- list(y = given[[stage$name]])
+    } else if (stage$layer == "input") {
+      seen[[stage$name]] <- list(y = network_input(stage, draws))
+    } else {
+      s <- list(x = lapply(stage$inputs, function(input) seen[[input]]$y),
+                draw = if (training) network_draw(stage, draws), options = stage$options,
+                training = training, weight = parameters[[paste0(stage$module, ".weight")]],
+                bias = parameters[[paste0(stage$module, ".bias")]],
+                running_mean = buffers[[paste0(stage$module, ".running_mean")]],
+                running_var = buffers[[paste0(stage$module, ".running_var")]])
+      result <- layers[[stage$layer]]$forward(s)
+      for (name in names(result$buffers)) {
+        buffers[[paste(stage$module, name, sep = ".")]] <- result$buffers[[name]]
+      }
+      seen[[stage$name]] <- c(s, result)
+    }
+  }
+  list(seen = seen, buffers = buffers)
+}
+
+network_draw <- function(stage, draws) {
+  if (length(stage$draw) && nzchar(stage$draw)) draws[[stage$draw]]
+}
+
+network_input <- function(stage, draws) {
+  value <- network_draw(stage, draws)
+  if (is.null(value)) {
+    stop("input '", stage$name, "' was not given; draws are: ",
+         paste(names(draws), collapse = ", "))
+  }
+  value + 0                                                        # labels may be logical
+}
+
+# Gradients of the number that stage `of` is. With `inputs` also those with respect to stages that
+# no parameter comes before, such as input, and of all stages in between.
+# Returns   list(stages = by stage that `of` depends on, parameters = by name, zero where unused)
+network_backward <- function(stages, seen, parameters, of, inputs = FALSE) {
+  trained <- network_trained(stages, names(parameters))
+  d <- list()
+  d[[of]] <- 1
+  gradients <- list()
+  add <- function(sum, part) if (is.null(sum)) part else if (is.null(part)) sum else sum + part
+  for (stage in rev(stages[names(seen)])) {
+    dy <- d[[stage$name]]
+    if (is.null(dy) || stage$layer == "input") next
+    if (!inputs) d[[stage$name]] <- NULL                           # memory: nobody asks for it
+    wanted <- inputs | trained[stage$inputs]
+    back <- layers[[stage$layer]]$backward(dy, c(seen[[stage$name]], list(wanted = wanted)))
+    for (i in which(wanted)) {
+      input <- stage$inputs[i]
+      d[[input]] <- add(d[[input]], back$x[[i]])
+    }
+    for (kind in c("weight", "bias")) {
+      name <- paste(stage$module, kind, sep = ".")
+      if (!is.null(parameters[[name]])) {
+        gradients[[name]] <- add(gradients[[name]], back[[kind]])
+      }
+    }
+  }
+  unused <- setdiff(names(parameters), names(gradients))
+  gradients[unused] <- lapply(parameters[unused], function(theta) 0 * theta)
+  list(stages = d, parameters = gradients[names(parameters)])
+}
+
+# For each stage, whether a parameter comes before it or is its own.
+network_trained <- function(stages, parameters) {
+  trained <- logical()
+  for (stage in stages) {
+    own <- paste(stage$module, c("weight", "bias"), sep = ".")
+    trained[stage$name] <- any(own %in% parameters, trained[stage$inputs])
+  }
+  trained
+}
