@@ -67,15 +67,15 @@ def build_app() -> typer.Typer:
 
 def train_command(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See pyvae recipes.")],
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="vae, emae or both (default: vae).")
-    ] = None,
+    variant: options.Variant = None,
+    objective: options.Objective = None,
     data: options.Data = "auto",
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = None,
     latent_dim: options.LatentDim = None,
     learning_rate: options.LearningRate = None,
+    set_: options.Set = None,
     dtype: options.Dtype = "float32",
     seed: options.Seed = 2,
     device: options.Device = "auto",
@@ -86,17 +86,17 @@ def train_command(
     """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective."""
     from rich.console import Console
 
-    from pyvae.data import load_data
     from pyvae.engine import PyTorchEngine
     from pyvae.files import output_folder
     from pyvae.objectives import OBJECTIVES
     from pyvae.progress import RunProgress
     from pyvae.recipes import get_recipe
+    from pyvae.recipes.hyper import parse_hyper
     from pyvae.settings import Settings
     from pyvae.trace import Trace
-    from pyvae.training import train
+    from pyvae.training import load_for, train
 
-    chosen = get_recipe(recipe)
+    chosen = get_recipe(recipe, variant)
     runs = Settings.runs_of_recipe(
         chosen,
         objective,
@@ -105,12 +105,13 @@ def train_command(
         batch_size=batch_size,
         latent_dim=latent_dim,
         learning_rate=learning_rate,
+        hyper=parse_hyper(set_ or []),
         dtype=dtype,
         seed=seed,
     )
     engine = PyTorchEngine(device)
     console = Console(markup=False, highlight=False)
-    images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(chosen, data, say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is written
     folder = output_folder(out or Path("runs") / chosen.name)
 
@@ -135,16 +136,16 @@ def trace_command(
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="Who computes: pytorch, base-r or r-torch.")
     ] = "pytorch",
-    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="See pyvae recipes.")] = "conv",
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="vae, emae or both (default: vae).")
-    ] = None,
+    recipe: options.Recipe = "conv",
+    variant: options.Variant = None,
+    objective: options.Objective = None,
     data: options.Data = "auto",
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = None,
     latent_dim: options.LatentDim = None,
     learning_rate: options.LearningRate = None,
+    set_: options.Set = None,
     dtype: options.Dtype = "float64",
     seed: options.Seed = 2,
     rng: options.Rng = "injected",
@@ -175,16 +176,17 @@ def trace_command(
     """
     from rich.console import Console
 
-    from pyvae.data import load_data
     from pyvae.engine import open_engine, set_threads
     from pyvae.recipes import get_recipe
+    from pyvae.recipes.hyper import parse_hyper
     from pyvae.repeat import repeat_of
     from pyvae.settings import Settings
     from pyvae.steps import StepSet
     from pyvae.tracing import write_traces
+    from pyvae.training import load_for
 
     if like is None:
-        chosen = get_recipe(recipe)
+        chosen = get_recipe(recipe, variant)
         runs = Settings.runs_of_recipe(
             chosen,
             objective,
@@ -193,6 +195,7 @@ def trace_command(
             batch_size=batch_size,
             latent_dim=latent_dim,
             learning_rate=learning_rate,
+            hyper=parse_hyper(set_ or []),
             dtype=dtype,
             seed=seed,
             rng=rng,
@@ -208,7 +211,7 @@ def trace_command(
     set_threads(threads)
     console = Console(markup=False, highlight=False)
     with open_engine(engine, device="cpu", adam=adam) as computing:
-        images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+        images = load_for(chosen, data, say=lambda line: console.print(line, soft_wrap=True))
         probed.check(runs[0].total_steps(len(images)))
         write_traces(computing, chosen, runs, images, out, probed, follow, console, draws)
     console.print(f"written: {out}", soft_wrap=True)
@@ -217,13 +220,13 @@ def trace_command(
 def _check_like(context: typer.Context, data: str) -> None:
     """Raises UserError for options that the trace to be like decides."""
     decided = [
-        "recipe", "objective", "epochs", "steps", "batch_size", "latent_dim", "learning_rate",
-        "dtype", "seed", "rng",
+        "recipe", "variant", "objective", "epochs", "steps", "batch_size", "latent_dim",
+        "learning_rate", "set_", "dtype", "seed", "rng",
     ]  # fmt: skip
     for name in (*decided, *(["data"] if data else [])):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            option = "--" + name.replace("_", "-")
+            option = "--" + name.strip("_").replace("_", "-")
             raise UserError(f"{option} together with --like", "one of them", f"leave out {option}")
 
 
@@ -282,16 +285,22 @@ def draw_run(run: Path) -> None:
 
 def recipes_command() -> None:
     """Lists the recipes with their published settings."""
-    from pyvae.recipes import RECIPES
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.recipes import RECIPES, variants
 
     for recipe in RECIPES.values():
         print(f"{recipe.name}: {recipe.title}")
         print(f"    source: {recipe.source}")
-        print(f"    objectives: {', '.join(recipe.objectives)}")
+        for name in (*recipe.objectives, *recipe.further):
+            print(f"    objective {name}: {OBJECTIVES[name].formula}")
         print(
             f"    settings: {recipe.epochs} epochs, batch {recipe.batch_size}, "
             f"{recipe.latent_dim} latent dimensions, Adam {recipe.learning_rate:g}"
         )
+        for hyper in recipe.hyper:
+            print(f"    --set {hyper.name}={hyper.value:g}: {hyper.what}")
+        if variants(recipe.name):
+            print(f"    variants: {', '.join(variants(recipe.name))}")
 
 
 def doctor_command() -> None:

@@ -125,9 +125,7 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
     return ImageData(family, pixels, labels, f"{TORCHVISION[family]} training set, torchvision")
 
 
-def load_split(
-    name: str, say: Callable[[str], object] = print
-) -> tuple[ImageData, ImageData]:
+def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:
     """Images to train on and images to test with: the two sets of MNIST and its siblings; of
     other data the first four fifths and the last.
 

@@ -77,7 +77,7 @@ class DigitClassifier:
             # not torch.manual_seed: that seeds the global generators of CUDA, too
             torch.default_generator.manual_seed(seed)
             self.network = _network(classes).to(x.device)
-        with _one_thread():
+        if True:
             self._train(x, labels, seed)
         self.network.eval()
         self.test_accuracy = self.accuracy(test_x, test_labels)

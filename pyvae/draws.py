@@ -112,9 +112,7 @@ class Draws:
             drop = round(2**32 * p)
         return (bits >= drop).reshape(shape)
 
-    def step(
-        self, step: int, batch_size: int, spec: Mapping[str, Draw]
-    ) -> dict[str, NDArray]:
+    def step(self, step: int, batch_size: int, spec: Mapping[str, Draw]) -> dict[str, NDArray]:
         """The draws of one training step.
 
         Arguments:

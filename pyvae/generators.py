@@ -40,9 +40,7 @@ class Generator(Protocol):
     def batch_order(self, images: int) -> NDArray[np.int64]:
         """The order in which an epoch visits the images: a permutation of range(images)."""
 
-    def step(
-        self, batch_size: int, spec: Mapping[str, Draw], dtype: str
-    ) -> dict[str, NDArray]:
+    def step(self, batch_size: int, spec: Mapping[str, Draw], dtype: str) -> dict[str, NDArray]:
         """Dropout masks (bool) and noise of one step, in the order of the spec."""
 
     def normal(self, shape: tuple[int, int], dtype: str) -> NDArray:
@@ -88,9 +86,7 @@ class TorchGenerator:
     def batch_order(self, images: int) -> NDArray[np.int64]:
         return torch.randperm(images, generator=self._generator, device=self.device).cpu().numpy()
 
-    def step(
-        self, batch_size: int, spec: Mapping[str, Draw], dtype: str
-    ) -> dict[str, NDArray]:
+    def step(self, batch_size: int, spec: Mapping[str, Draw], dtype: str) -> dict[str, NDArray]:
         drawn: dict[str, NDArray] = {}
         for name, kind in spec.items():
             shape = (kind.rows or batch_size, *kind.shape)

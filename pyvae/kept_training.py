@@ -68,9 +68,7 @@ def kept_training(
         kept.observe(progress)
         observe(progress)
 
-    train(
-        engine, chosen, settings, data, trace=trace, observe=at_each_step, resume=kept.checkpoint
-    )
+    train(engine, chosen, settings, data, trace=trace, observe=at_each_step, resume=kept.checkpoint)
     kept.keep()
     return trace
 

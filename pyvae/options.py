@@ -15,11 +15,15 @@ __all__ = [
     "Epochs",
     "LatentDim",
     "LearningRate",
+    "Objective",
     "Probed",
+    "Recipe",
     "Rng",
     "Seed",
+    "Set",
     "Steps",
     "Threads",
+    "Variant",
     "WhoseAdam",
 ]
 
@@ -29,9 +33,30 @@ Data = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE.npz",
-        help="auto, mnist, fashion-mnist, kmnist, digits, or an .npz file with `images` "
-        "(N,28,28) or (N,784), uint8 or floats in [0, 1]. auto: MNIST where it is or can be "
-        "had, else digits.",
+        help="auto, mnist, fashion-mnist, kmnist, digits, toy (points), or an .npz file with "
+        "`images` (N,28,28) or (N,784), uint8 or floats in [0, 1]. auto: MNIST where it is or can "
+        "be had, else digits; the points for a recipe of points.",
+    ),
+]
+Recipe = Annotated[str, typer.Option(metavar="RECIPE", help="See pyvae recipes.")]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="One of the recipe's objectives, or both that were published, or all (default: the "
+        "first); conv has vae, emae and em.",
+    ),
+]
+Variant = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A variant of the recipe: see pyvae recipes.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=NUMBER",
+        help="A setting that the recipe alone has, such as temperature=0.5: see pyvae recipes. "
+        "May be given several times.",
     ),
 ]
 Epochs = Annotated[

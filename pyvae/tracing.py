@@ -90,9 +90,7 @@ def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Pat
         folder: Is made.
     """
     output_folder(folder)
-    initial = recipe.initial_parameters(
-        settings.seed, settings.latent_dim, **settings.hyper
-    )
+    initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
     write_arrays(folder / "initial.safetensors", {k: v.numpy() for k, v in initial.items()})
     for step, x, draws in batches(recipe, settings, data):
         arrays = {

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.checkpoint import Checkpoint
-from pyvae.data import ImageData
+from pyvae.data import ImageData, load_data
 from pyvae.draws import Draws
 from pyvae.engine import Engine
 from pyvae.errors import UserError
@@ -19,7 +19,15 @@ from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace
 
-__all__ = ["Progress", "batches", "check_data", "start", "train", "training_steps"]
+__all__ = [
+    "Progress",
+    "batches",
+    "check_data",
+    "load_for",
+    "start",
+    "train",
+    "training_steps",
+]
 
 SAMPLES = 16
 
@@ -179,6 +187,17 @@ def check_data(recipe: Recipe, data: ImageData) -> None:
             f"recipe {recipe.name} with {data.name}, {data.pixels.shape[1]} numbers each",
             kinds[recipe.features],
         )
+
+
+def load_for(recipe: Recipe, name: str, say: Callable[[str], object] = print) -> ImageData:
+    """Data by name that a recipe can take; `auto` is points for a recipe of points.
+
+    Raises:
+        UserError: If it cannot be had, or the recipe cannot take it.
+    """
+    data = load_data("toy" if name == "auto" and recipe.features == 2 else name, say)
+    check_data(recipe, data)
+    return data
 
 
 class _Given:

@@ -18,6 +18,8 @@ from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
+from r_bridge import network
+from r_bridge.network import RNetwork
 from r_bridge.r_torch import check_r_torch, find_r_torch
 from r_bridge.wire import Kept
 from r_bridge.worker import RError, RProcess, check_r
@@ -93,7 +95,9 @@ class REngine(ABC):
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
     ) -> None:
         if recipe.name != "conv":
-            raise UserError(f"engine {self.name} has no recipe '{recipe.name}'", "conv")
+            raise UserError(
+                f"engine {self.name} has no recipe '{recipe.name}'", "conv", "use --engine base-r"
+            )
         if parameters is None:
             self._check_own(settings)
         self.own = parameters is None
@@ -202,7 +206,8 @@ class REngine(ABC):
 
 class BaseREngine(REngine):
     """Layers, gradients and Adam in base R, in double precision whatever the settings' dtype is.
-    Its own generator is R's (`set.seed`)."""
+    Its own generator is R's (`set.seed`), for recipe `conv`, which has a network of its own
+    (R/conv_vae.R); all others are run from their stages (`r_bridge.network`)."""
 
     name = "base-r"
     sources = (
@@ -217,9 +222,52 @@ class BaseREngine(REngine):
         "conv_vae",
         "conv_vae_probe",
         "session",
+        *network.SOURCES,
     )
     rng = "r"
     largest_seed = 2**31 - 1
+    network: RNetwork | None = None
+
+    def start(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> None:
+        self.network = None
+        if recipe.name == "conv":
+            super().start(recipe, settings, parameters)
+            return
+        if parameters is None:
+            raise UserError(
+                f"engine {self.name} with rng '{settings.rng}' and recipe {recipe.name}",
+                "rng injected",
+                "only recipe conv is drawn with R's own generator",
+            )
+        self.own = False
+        self.network = RNetwork(self.process, recipe, settings, parameters)
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
+        if self.network is None:
+            return super().step(x, draws, probe)
+        return self.network.step(x, draws or {}, probe)
+
+    def state(self) -> Probe:
+        return super().state() if self.network is None else self.network.state()
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        (super() if self.network is None else self.network).restore(state)
+
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        run = super() if self.network is None else self.network
+        return run.latent_means(x, draws, training)
+
+    def decode(self, z: NDArray) -> NDArray:
+        return (super() if self.network is None else self.network).decode(z)
+
+    def parameters(self) -> dict[str, NDArray]:
+        return super().parameters() if self.network is None else self.network.parameters()
 
     def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
         if draws is None:

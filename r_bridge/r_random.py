@@ -171,6 +171,10 @@ class RGenerator(RRandom):
         index is an input. He et al. (2015), "Delving deep into rectifiers", with a = sqrt(5):
         `reset_parameters` of `torch.nn.Linear` and of `torch.nn.modules.conv`.
         """
+        if recipe.name != "conv":
+            raise UserError(
+                f"recipe {recipe.name} with R's generator", "recipe conv", "use --rng injected"
+            )
         with torch.device("meta"):
             network = recipe.network(latent_dim)
         shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}

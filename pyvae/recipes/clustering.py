@@ -318,9 +318,7 @@ NETWORK_STAGES = (
 )  # fmt: skip
 DIVERGENCES = (
     Stage("categorical_kl", "kl_categorical", ("qy_x.softmax",), None, {"per": "sum"}),
-    Stage(
-        "gaussian_kl", "kl_gaussians", (*_heads("qz_xy"), *_heads("pz_y")), None, {"per": "sum"}
-    ),
+    Stage("gaussian_kl", "kl_gaussians", (*_heads("qz_xy"), *_heads("pz_y")), None, {"per": "sum"}),
 )
 TOTAL = Stage("total", "sum", ("reconstruction", "regulariser"), None, {"weights": (1, 1)})
 STAGES = (

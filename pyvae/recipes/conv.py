@@ -16,6 +16,7 @@ from pyvae.stages import Stage
 
 __all__ = ["CONV", "ConvVAE", "Decoder", "Encoder"]
 
+
 class Encoder(nn.Module):
     """Images to the posterior's mean and log-variance."""
 

@@ -18,7 +18,7 @@ from pyvae.recipes.modules import BatchNorm, Drawn, Dropout, Log, Reparameterise
 from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
 from pyvae.stages import Stage
 
-__all__ = ["MLP", "MLP_WIDE", "MLPVAE", "WideMLPVAE"]
+__all__ = ["MLP", "MLPVAE", "MLP_WIDE", "WideMLPVAE"]
 
 
 class Encoder(nn.Module):

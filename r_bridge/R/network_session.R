@@ -78,7 +78,8 @@ network_session_decode <- function(session, z, from = "reparameterise", to) {
 
 # With the buffers, in the order in which the session was given them.
 network_session_parameters <- function(session) {
-  c(session$parameters, session$buffers)[session$names]
+  values <- c(session$parameters, session$buffers)
+  values[intersect(session$names, names(values))]
 }
 
 network_session_state <- function(session) {

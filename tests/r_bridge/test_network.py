@@ -241,6 +241,7 @@ def test_without_batch_norm_there_are_no_buffers(here):
     state = ask("state")
     ask("restore", **state | {"step": 1.0, "buffer": {}})
     told = ask("probe", **here.batch)
+    assert told["buffers"] == ask("state")["buffer"] == {}
     assert not np.any(told["parameter_gradients"]["norm.weight"])  # a module that is not used
     close(ask("parameters")["norm.weight"], here.network.norm.weight)
 

@@ -1,0 +1,154 @@
+"""A recipe's network in base R, run from its stages by R/network.R: any recipe whose layers are
+in R/layers.R."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.engine import DivergedError
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes.recipe import Recipe
+from pyvae.settings import Settings
+from pyvae.stages import Probe, Stage
+from r_bridge.wire import Kept
+from r_bridge.worker import RProcess
+
+__all__ = ["SOURCES", "RNetwork"]
+
+SOURCES = (
+    "strided_conv2d",
+    "batch_norm",
+    "softmax",
+    "likelihoods",
+    "divergences",
+    "layers",
+    "network",
+    "network_session",
+)
+LIKELIHOODS = ("bce", "mse", "gaussian")
+
+
+class RNetwork:
+    """One run of a recipe in an R process.
+
+    Arguments:
+        process: With `SOURCES`, and what they stand on, sourced.
+        recipe, settings: What is run.
+        parameters: To start from.
+    """
+
+    def __init__(
+        self,
+        process: RProcess,
+        recipe: Recipe,
+        settings: Settings,
+        parameters: Mapping[str, Tensor],
+    ) -> None:
+        self.process = process
+        self.terms = OBJECTIVES[settings.objective].terms
+        self.sample = next(s for s in recipe.stages if s.layer == "reparameterise")
+        self.pixels = next(s for s in recipe.stages if s.layer in LIKELIHOODS).inputs[0]
+        self.given = {s.name: s.draw for s in recipe.stages if s.layer == "input" and s.draw}
+        self.session: Kept = process.call(
+            "network_session_start",
+            keep="session",
+            stages=[_as_data(stage, settings.hyper) for stage in recipe.stages],
+            parameters={name: value.double().numpy() for name, value in parameters.items()},
+            learning_rate=settings.learning_rate,
+            terms=list(self.terms),
+        )
+
+    def step(self, x: Tensor, draws: Mapping[str, NDArray], probe: Probe | None) -> Tensor:
+        """As `Engine.step`."""
+        given = {"x": x.double().numpy(), "draws": _doubles(draws)}
+        if probe is None:
+            return self._losses(self._ask("step", **given))
+        probe.update({f"start/{name}": value for name, value in self.parameters().items()})
+        seen = self._ask("probe", **given)
+        for kind in ("forward", "gradient"):
+            # R has the image last and the column first: torch's order in memory
+            probe.update({f"{kind}/{name}": value.T for name, value in seen[kind].items()})
+        for name in self.given:  # values that are given are not differentiated
+            probe.pop(f"gradient/{name}", None)
+        gradients = seen["parameter_gradients"]
+        probe.update({f"gradient/{name}": value for name, value in gradients.items()})
+        losses = self._losses(seen["losses"])
+        values = zip(self.terms, losses.numpy(), strict=True)
+        probe.update({f"forward/{name}": np.array(value) for name, value in values})
+        probe.update({key: value for key, value in self.state().items() if key != "step"})
+        return losses
+
+    def _losses(self, losses: NDArray) -> Tensor:
+        if not np.isfinite(losses[0]):
+            raise DivergedError
+        return torch.from_numpy(losses)
+
+    def state(self) -> Probe:
+        """As `Engine.state`."""
+        told = self._ask("state")
+        state = {"step": np.asarray(told["step"]).astype(np.int64).reshape(())}
+        for kind in ("parameter", "moment1", "moment2", "buffer"):
+            state |= {f"{kind}/{name}": value for name, value in told[kind].items()}
+        return state
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """As `Engine.restore`."""
+        kinds: dict[str, Any] = {"parameter": {}, "moment1": {}, "moment2": {}, "buffer": {}}
+        for key, value in state.items():
+            kind, _, name = key.partition("/")
+            if name:
+                kinds[kind][name] = value.astype(np.float64)
+        self._ask("restore", step=float(state["step"]), **kinds)
+
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        """As `Engine.latent_means`."""
+        return self._ask(
+            "latent_means",
+            x=x.double().numpy(),
+            draws=None if draws is None else _doubles(draws),
+            training=training,
+            stage=self.sample.inputs[0],
+        )
+
+    def decode(self, z: NDArray) -> NDArray:
+        """As `Engine.decode`."""
+        ends = {"from": self.sample.name, "to": self.pixels}
+        return self._ask("decode", z=z.astype(np.float64), **ends)
+
+    def parameters(self) -> dict[str, NDArray]:
+        """As `Engine.parameters`."""
+        return self._ask("parameters")
+
+    def _ask(self, function: str, **arguments: Any) -> Any:
+        return self.process.call(f"network_session_{function}", session=self.session, **arguments)
+
+
+def _as_data(stage: Stage, hyper: Mapping[str, float]) -> dict[str, Any]:
+    """A stage as R takes it, its hyperparameters settled."""
+    options = {
+        name: [float(one) for one in value] if isinstance(value, tuple) else value
+        for name, value in stage.settled(hyper).items()
+    }
+    return {
+        "name": stage.name,
+        "layer": stage.layer,
+        "inputs": list(stage.inputs),
+        "draw": stage.draw or "",
+        "options": options,
+        "module": stage.path,
+    }
+
+
+def _doubles(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    return {
+        name: draw if draw.dtype == np.bool_ else draw.astype(np.float64)
+        for name, draw in draws.items()
+    }
