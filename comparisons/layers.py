@@ -1,4 +1,4 @@
-"""A recipe's layers as `torch.nn.functional` has them, in float64, on given values.
+"""A recipe's layers and terms of the loss, in float64, on given values.
 
 With them a comparison can ask what a layer *should* have returned for the inputs that both
 engines agree on, and how a difference at its output travels back to its inputs. They are written
@@ -7,20 +7,22 @@ from the stages' declarations alone and share no code with the network under tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.draws import Draws, Keep
+from comparisons.functions import FUNCTIONS, batch_statistics
+from comparisons.loss_terms import Term
+from pyvae.draws import Draws
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe, Stage
 
-__all__ = ["Layers", "float64", "own_draws"]
+__all__ = ["BETA1", "BETA2", "EPSILON", "Layers", "float64", "own_draws"]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's published settings, torch's defaults
 
@@ -28,12 +30,6 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's published settings, torch's d
 def float64(value: object) -> Tensor:
     """An array as a float64 tensor; nothing is copied where it is one already."""
     return torch.as_tensor(value).to(torch.float64)
-
-
-def images(x: Tensor, channels: int) -> Tensor:
-    """Rows as square images: (B, ...) to (B, C, H, H)."""
-    side = round((x[0].numel() / channels) ** 0.5)
-    return x.reshape(len(x), channels, side, side)
 
 
 def own_draws(probes: Iterable[Probe]) -> dict[str, NDArray]:
@@ -67,11 +63,15 @@ class Layers:
         self.settings = settings
         self.step = step
         self.stages = {stage.name: stage for stage in recipe.stages}
-        self.spec = recipe.draws(settings.latent_dim)
+        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
 
     def takers(self, name: str) -> list[Stage]:
         """The layers (not the terms of the loss) that take a stage's result."""
-        return [s for s in self.stages.values() if name in s.inputs and s.layer != "loss"]
+        return [s for s in self.stages.values() if name in s.inputs and not s.is_term]
+
+    def users(self, path: str) -> list[Stage]:
+        """The stages that go through a module, in order."""
+        return [s for s in self.stages.values() if s.path == path and not s.is_term]
 
     @cached_property
     def draws(self) -> Mapping[str, Tensor]:
@@ -87,15 +87,13 @@ class Layers:
         )
         return {name: torch.from_numpy(value) for name, value in drawn.items()}
 
-    def dropped(self, stage: Stage) -> float:
-        """The probability with which a dropout stage drops."""
-        kind = self.spec[stage.draw or ""]
-        assert isinstance(kind, Keep)  # noqa: S101 (a recipe's mistake, not a user's)
-        return kind.p
+    def options(self, stage: Stage) -> dict[str, Any]:
+        """A stage's settings, with the values of hyperparameters for their names."""
+        return stage.settled(self.settings.hyper)
 
     def weights(self, stage: Stage, probe: Probe) -> list[Tensor]:
         """The weight and bias that a stage started the step with, if it has any."""
-        keys = (f"start/{stage.name}.{kind}" for kind in ("weight", "bias"))
+        keys = (f"start/{stage.path}.{kind}" for kind in ("weight", "bias"))
         return [float64(probe[key]) for key in keys if key in probe]
 
     def inputs(self, stage: Stage, probe: Probe) -> list[Tensor]:
@@ -116,13 +114,10 @@ class Layers:
             weights: Its weight and bias, if it has any.
             draw: Its mask or noise; by default the step's own.
         """
-        x = inputs[0]
-        if stage.draw is None:
-            return SIMPLE[stage.layer](x, *weights)
-        drawn = (self.draws[stage.draw] if draw is None else draw).to(x.dtype)
-        if stage.layer == "dropout":
-            return x * (drawn / (1 - self.dropped(stage)))
-        return x + torch.exp(0.5 * inputs[1]) * drawn  # reparameterise
+        if stage.draw is not None and draw is None:
+            draw = self.draws[stage.draw]
+        drawn = [] if draw is None else [draw.to(inputs[0].dtype)]
+        return FUNCTIONS[stage.layer](*inputs, *weights, *drawn, **self.options(stage))
 
     def backward(
         self,
@@ -137,7 +132,8 @@ class Layers:
             stage: The layer.
             probe: Holds its inputs, weights and result.
             gradient: With respect to its result, for the images in `rows`.
-            rows: Images; all by default.
+            rows: Images; all by default, and always for batch norm, whose images depend on each
+                other.
 
         Returns:
             Gradients by name: of the input stages, (rows, ...), and of the parameters.
@@ -147,8 +143,48 @@ class Layers:
         draw = None if stage.draw is None else self.draws[stage.draw][rows]
         y = self.apply(stage, inputs, weights, draw)
         found = torch.autograd.grad(y, [*inputs, *weights], gradient.reshape(y.shape))
-        kinds = [f"{stage.name}.{kind}" for kind in ("weight", "bias")]
+        kinds = [f"{stage.path}.{kind}" for kind in ("weight", "bias")]
         return dict(zip([*stage.inputs, *kinds[: len(weights)]], found, strict=True))
+
+    def running(self, name: str, probe: Probe, momentum: float | None = None) -> Tensor:
+        r"""A running statistic of batch norm after the step.
+
+        .. math:: r \leftarrow (1 - m) r + m s
+
+        for each use of the module in turn; s is the batch's mean, or its unbiased variance.
+
+        Arguments:
+            name: Of the running statistic.
+            probe: Holds what it started from, and batch norm's inputs.
+            momentum: m, by default the layer's own.
+        """
+        value = float64(probe[f"start/{name}"])
+        for stage in self.users(name.rpartition(".")[0]):
+            rate = self.options(stage)["momentum"] if momentum is None else momentum
+            value = (1 - rate) * value + rate * self.statistic(name, stage, probe)
+        return value
+
+    def statistic(self, name: str, stage: Stage, probe: Probe, unbiased: bool = True) -> Tensor:
+        """A batch's mean or variance (C,), that a running statistic moves towards."""
+        (x,) = self.inputs(stage, probe)
+        mean, variance, count = batch_statistics(x)
+        if name.endswith("running_mean"):
+            return mean
+        return variance * (count / (count - 1)) if unbiased else variance
+
+    def term(self, stage: Stage) -> Term:
+        """What a stage of the loss computes."""
+        return Term.of_stage(stage, self.settings.objective, self.settings.hyper)
+
+    def coefficient(self, name: str) -> float:
+        """The total's derivative with respect to a term: the weight that it has in it."""
+        if name == "total":
+            return 1.0
+        return sum(
+            self.term(taker).weights[taker.inputs.index(name)] * self.coefficient(taker.name)
+            for taker in self.stages.values()
+            if taker.is_term and name in taker.inputs
+        )
 
     def adam_update(self, moment1: Tensor, moment2: Tensor) -> Tensor:
         r"""What Adam subtracts from a parameter.
@@ -160,14 +196,3 @@ class Layers:
         correction1, correction2 = 1 - BETA1**self.step, 1 - BETA2**self.step
         size = (moment2 / correction2).sqrt() + EPSILON
         return self.settings.learning_rate * (moment1 / correction1) / size
-
-
-SIMPLE: dict[str, Callable[..., Tensor]] = {
-    "conv2d": lambda x, w, b: F.conv2d(images(x, w.shape[1]), w, b),
-    "conv_transpose2d": lambda x, w, b: F.conv_transpose2d(images(x, w.shape[0]), w, b),
-    "flatten": lambda x: x.flatten(1),
-    "linear": F.linear,
-    "max_pool2d": lambda x: F.max_pool2d(x, 2),
-    "relu": F.relu,
-    "sigmoid": torch.sigmoid,
-}

@@ -33,6 +33,7 @@ __all__ = [
 
 ENGINES = "pyvae.engines"
 MOST_THREADS = 1024
+NO_REFUSAL = ("beta", "clustering-points")  # without a likelihood that refuses what is no number
 
 
 class DivergedError(UserError):
@@ -168,7 +169,9 @@ class PyTorchEngine:
             if probe is not None:
                 probe.update({f"draw/{name}": draw for name, draw in own.items()})
             draws = own | dict(draws or {})
-        given = self._tensors(draws or {})
+        elif draws is None:
+            raise ValueError("draws are injected in this run")
+        given = self._tensors(draws)
         self.network.train()
         self.optimizer.zero_grad()
         with nullcontext() if probe is None else self._watch(x, probe) as seen:
@@ -180,8 +183,8 @@ class PyTorchEngine:
                     raise
                 # binary_cross_entropy refuses probabilities that are not a number.
                 raise DivergedError from error
-            if self.objective.unit == "" and not torch.isfinite(losses["total"]):
-                raise DivergedError  # no likelihood that would refuse it
+            if self.objective.name in NO_REFUSAL and not torch.isfinite(losses["total"]):
+                raise DivergedError
             if seen is not None:
                 seen |= losses | {s.name: given[s.draw] for s in self.stages if _is_given(s)}
             losses["total"].backward()
@@ -268,6 +271,8 @@ class PyTorchEngine:
         if training and self.generator is not None:
             needed = {name: kind for name, kind in self.spec.items() if not _is_noise(kind)}
             draws = self._own.step(len(x), needed, self.settings.dtype)
+        elif training and draws is None:
+            raise ValueError("draws are injected in this run")
         kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         mu, _ = self.network.posterior(
             x.to(self.device), self._tensors(draws if training and draws else {})

@@ -1,10 +1,11 @@
-"""Pictures of traces. The same colours mean the same thing everywhere: VAE firebrick and
-EMAE steelblue, as in the R article."""
+"""Pictures of traces, and what all figures share. The same colours mean the same thing
+everywhere: VAE firebrick and EMAE steelblue, as in the R article; the ten digits tab10."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,49 @@ from pyvae.trace import Trace
 
 __all__ = [
     "COLOURS",
+    "DIGIT_COLOURS",
+    "LINES",
+    "add_note",
     "check_figure_path",
+    "digit_sheet",
     "draw_digits",
     "draw_latent_means",
     "draw_losses",
+    "group_colours",
     "latent_means_figure",
     "loss_history_figure",
+    "loss_label",
+    "run_title",
     "samples_figure",
     "save_figure",
+    "titles_and_colours",
+    "wrapped",
 ]
 
-COLOURS = {"vae": "firebrick", "emae": "steelblue"}
+COLOURS = {
+    "vae": "firebrick",
+    "emae": "steelblue",
+    "em": "darkorange",
+    "elbo": "seagreen",
+    "beta": "rebeccapurple",
+    "clustering": "darkcyan",
+    "semi-supervised": "mediumvioletred",
+    "clustering-points": "olivedrab",
+}
+LINES = {name: "--" if name == "vae" else "-" for name in COLOURS}
+SPARE_COLOURS = ("goldenrod", "slateblue", "saddlebrown", "deeppink", "darkslategray")
+DIGIT_COLOURS = matplotlib.colormaps["tab10"](range(10))  # (10, 4)
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
-LINES = {"vae": "--", "emae": "-"}
 
 
-def loss_history_figure(traces: Sequence[Trace]) -> Figure:
-    """The loss of one or more runs: the article's epoch sums, and nats per image."""
+def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
+    """The loss of one or more runs, of an image; where the objective is a sum over the batch
+    also the article's sums over an epoch.
+
+    Arguments:
+        traces: Of one recipe.
+        note: Stands small at the bottom.
+    """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     epochs = max(int(trace.epochs[-1]) for trace in traces)
@@ -47,7 +74,7 @@ def loss_history_figure(traces: Sequence[Trace]) -> Figure:
         table = trace.epoch_table() if epochs > 1 else trace.history()
         axes.plot(
             table["epoch" if epochs > 1 else "step"],
-            table["nats_per_image"],
+            table[OBJECTIVES[name].column],
             LINES[name],
             color=COLOURS[name],
             label=OBJECTIVES[name].title,
@@ -55,35 +82,43 @@ def loss_history_figure(traces: Sequence[Trace]) -> Figure:
             marker="." if len(table) < 10 else None,
         )
     axes.set_xlabel("epoch" if epochs > 1 else "step")
-    axes.set_ylabel("loss (nats per image)")
+    axes.set_ylabel(loss_label(traces[0].settings.objective))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
-    if epochs > 1:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if epochs > 1 and not OBJECTIVES[traces[0].settings.objective].mean:
         steps = traces[0].epoch_table()["steps"]
         if steps.nunique() == 1:  # epochs of equal length: the article's scale is a factor
             images = int(steps.iloc[0]) * traces[0].settings.batch_size
             right = axes.secondary_yaxis("right", functions=_scale(images))
             right.set_ylabel("sum over the epoch's batches (nats)")
-    axes.set_title(_where(traces[0]), fontsize=10)
+    axes.set_title(wrapped(figure, run_title(traces[0])), fontsize=10)
+    add_note(figure, note)
     return figure
 
 
 def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any) -> None:
-    """One run's loss per step, in nats per image; dashed lines lie on solid ones."""
+    """One run's loss of an image per step; dashed lines lie on solid ones."""
     default: dict[str, Any] = {"color": COLOURS[objective], "linestyle": LINES[objective]}
     default["zorder"] = 3 if LINES[objective] == "--" else 2
-    axes.plot(history["step"], history["nats_per_image"], **default | style)
+    axes.plot(history["step"], history[OBJECTIVES[objective].column], **default | style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
 
 
-def latent_means_figure(traces: Sequence[Trace]) -> Figure:
-    """Latent means of the last batch in training mode (the article's figure), one panel each."""
-    figure = Figure(figsize=(6 * len(traces), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(traces), squeeze=False)
-    for axes, trace in zip(panels[0], traces, strict=True):
+def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
+    """Latent means of the last batch in training mode (the article's figure), one panel each,
+    at most three side by side."""
+    columns = 2 if len(traces) == 4 else min(len(traces), 3)
+    rows = math.ceil(len(traces) / columns)
+    width = 6 if columns < 3 else 5
+    figure = Figure(figsize=(width * columns, 4.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, trace in zip(panels, traces, strict=False):
         draw_latent_means(axes, trace.latent_means["training"])
         axes.set_title(f"{OBJECTIVES[trace.settings.objective].title}, training mode")
+    for axes in panels[len(traces) :]:
+        axes.remove()
+    add_note(figure, note)
     return figure
 
 
@@ -97,23 +132,39 @@ def draw_latent_means(axes: Axes, mu: NDArray) -> None:
     axes.margins(x=0.01)
 
 
-def samples_figure(images: NDArray, title: str) -> Figure:
+def samples_figure(images: NDArray, title: str, note: str = "") -> Figure:
     """Generated images in a grid as near a square as can be.
 
     Arguments:
         images: (N, 784), pixels in [0, 1].
         title: Stands above.
+        note: Stands small at the bottom.
     """
     columns = math.ceil(math.sqrt(len(images)))
     figure = Figure(figsize=(4, 4.3), layout="constrained")
     axes = figure.subplots()
     draw_digits(axes, images, columns)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(wrapped(figure, title), fontsize=10)
+    add_note(figure, note)
     return figure
 
 
 def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
     """Images side by side with a thin line between, in rows of so many columns."""
+    sheet = digit_sheet(images, columns)
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def digit_sheet(images: NDArray, columns: int) -> NDArray[np.float64]:
+    """One image (29 rows - 1, 29 columns - 1) of images (N, 784), grey lines between them;
+    black where there is none.
+
+    Raises:
+        UserError: If they are not images of 784 pixels.
+    """
+    if images.ndim != 2 or images.shape[1] != 784:
+        raise UserError(f"images of shape {images.shape}", "(N, 784): 28x28 pixels each")
     rows = math.ceil(len(images) / columns)
     sheet = np.full((rows * 29 - 1, columns * 29 - 1), 0.5)
     for index, image in enumerate(images):
@@ -122,8 +173,54 @@ def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
     for index in range(len(images), rows * columns):
         top, left = 29 * (index // columns), 29 * (index % columns)
         sheet[top : top + 28, left : left + 28] = 0
-    axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_axis_off()
+    return sheet
+
+
+def add_note(figure: Figure, note: str) -> None:
+    """Writes a note small at the bottom of a figure, in as many lines as it needs."""
+    if note:
+        figure.supxlabel(wrapped(figure, note, 8), fontsize=8, color="dimgray")
+
+
+def wrapped(figure: Figure, text: str, size: float = 10) -> str:
+    """A text of that size in points, broken so that no line is wider than the figure."""
+    characters = int(figure.get_figwidth() * 72 / (0.55 * size))
+    return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
+
+
+def group_colours(groups: int) -> NDArray:
+    """Colours (groups, 4) of digits or clusters 0, 1, ...: tab10, tab20 for more than ten."""
+    if groups <= len(DIGIT_COLOURS):
+        return DIGIT_COLOURS[:groups]
+    return matplotlib.colormaps["tab20"](np.arange(groups) % 20)
+
+
+def titles_and_colours(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
+    """Title and colour of what is shown, by label: an objective's own for its name or title,
+    else the label itself and a colour that is no objective's."""
+    names = {objective.title: name for name, objective in reversed(OBJECTIVES.items())}
+    spare = iter(SPARE_COLOURS * len(OBJECTIVES))
+    found: dict[str, tuple[str, Any]] = {}
+    for label in labels:
+        name = label if label in OBJECTIVES else names.get(label)
+        found[label] = (
+            (OBJECTIVES[name].title, COLOURS[name]) if name is not None else (label, next(spare))
+        )
+    return found
+
+
+def loss_label(objective: str) -> str:
+    """The label of an axis of losses, with their unit."""
+    unit = OBJECTIVES[objective].unit
+    return f"loss ({unit})" if unit else "loss"
+
+
+def run_title(trace: Trace) -> str:
+    """What was run, in a line."""
+    return (
+        f"recipe {trace.recipe}, {trace.data['name']}, batch {trace.settings.batch_size}, "
+        f"{trace.steps:,} steps, {trace.settings.dtype}"
+    )
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -149,10 +246,3 @@ def check_figure_path(path: Path) -> None:
 def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """Multiplying and dividing by a factor: a secondary axis wants both ways."""
     return lambda y: y * factor, lambda y: y / factor
-
-
-def _where(trace: Trace) -> str:
-    return (
-        f"recipe {trace.recipe}, {trace.data['name']}, batch {trace.settings.batch_size}, "
-        f"{trace.steps} steps, {trace.settings.dtype}"
-    )

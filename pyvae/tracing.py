@@ -16,7 +16,7 @@ from pyvae.objectives import OBJECTIVES
 from pyvae.progress import RunProgress
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
-from pyvae.stages import Probe
+from pyvae.stages import Probe, is_buffer
 from pyvae.trace import Trace, write_arrays
 from pyvae.training import Progress, batches, start, train
 
@@ -138,6 +138,10 @@ def _leader(
         found, wanted = getattr(trace.settings, name), getattr(settings, name)
         if found != wanted:
             raise UserError(f"'{folder}' has {name.replace('_', ' ')} {found}", str(wanted))
+    for name, wanted in settings.hyper.items():
+        found = trace.settings.hyper.get(name)
+        if found != wanted:
+            raise UserError(f"'{folder}' has {name.replace('_', ' ')} {found}", str(wanted))
     missing = [step for step in range(1, steps) if step not in trace.probed]
     if missing:
         raise UserError(
@@ -155,8 +159,8 @@ def _states(leader: Trace, recipe: Recipe) -> Callable[[int], Probe | None]:
     )
     shapes = {
         f"{kind}/{name}": tuple(value.shape)
-        for kind in ("parameter", "moment1", "moment2")
         for name, value in initial.items()
+        for kind in (("buffer",) if is_buffer(name) else ("parameter", "moment1", "moment2"))
     }
 
     def state(step: int) -> Probe | None:

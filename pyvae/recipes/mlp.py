@@ -136,7 +136,7 @@ class WideMLPVAE(VAE):
 
 
 def _draws(latent_dim: int) -> dict[str, Draw]:
-    return {"drop1": Keep((20,), 0.2), "noise": Normal((latent_dim,))}
+    return {"noise": Normal((latent_dim,)), "drop1": Keep((20,), 0.2)}  # as the network does
 
 
 def _wide_draws(latent_dim: int) -> dict[str, Draw]:

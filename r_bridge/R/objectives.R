@@ -1,4 +1,4 @@
-# The two objectives, as sums over images and pixels (nats), and their gradients.
+# The objectives, as sums over images and pixels (nats), and their gradients.
 #
 # Reconstruction, the negative Bernoulli log-likelihood (binary cross-entropy) of pixels x in
 # [0, 1] under probabilities q:
@@ -15,8 +15,10 @@
 #   vae   KL = -1/2 sum (1 + log_var - mu^2 - exp(log_var))     Kingma & Welling (2014),
 #                                       "Auto-encoding variational Bayes", appendix B
 #   emae  1/2 sum mu^2                  the R article's loss without the entropy of the posterior
+#   em    1/2 sum (mu^2 + exp(log_var))   KL without exactly that entropy
 #
-# Gradients: vae  dmu = mu, dlog_var = (exp(log_var) - 1) / 2;   emae  dmu = mu, dlog_var = 0.
+# Gradients: vae  dmu = mu, dlog_var = (exp(log_var) - 1) / 2;   emae  dmu = mu, dlog_var = 0;
+#            em   dmu = mu, dlog_var = exp(log_var) / 2.
 
 bce <- function(q, x) {
   sum((x - 1) * pmax(log1p(-q), -100) - x * pmax(log(q), -100))
@@ -34,5 +36,9 @@ regularisers <- list(
   emae = list(
     value = function(mu, log_var) 0.5 * sum(mu^2),
     gradient = function(mu, log_var) list(mu = mu, log_var = 0 * log_var)
+  ),
+  em = list(
+    value = function(mu, log_var) 0.5 * sum(mu^2 + exp(log_var)),
+    gradient = function(mu, log_var) list(mu = mu, log_var = 0.5 * exp(log_var))
   )
 )

@@ -99,5 +99,10 @@ torch_regularisers <- list(
   emae = function(mu, log_var) {
     musq <- mu$pow(2)
     musq$sum()$mul(0.5)
+  },
+  # the KL without exactly the posterior's entropy
+  em = function(mu, log_var) {
+    expected <- mu$pow(2) + log_var$exp()
+    expected$sum()$mul(0.5)
   }
 )

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pyvae.cli import main
-from pyvae.data import data_root
+from pyvae.data import data_root, load_toy
 from pyvae.engine import PyTorchEngine
 from pyvae.mnist import is_present
+from pyvae.recipes import RECIPES
 from pyvae.settings import Settings
 from pyvae.training import train
 
@@ -101,3 +102,30 @@ def trained(conv, digits):
         )
         for name in conv.objectives
     }
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Makes settings for a short run of any recipe: small batches, few labels."""
+
+    def make(recipe, **changes):
+        short = {"batch_size": 6, "latent_dim": 3, "steps": 3, "dtype": "float64", "seed": 3}
+        few = {"labels": 12} if recipe.given else {}
+        hyper = few | changes.pop("hyper", {})
+        return Settings.of_recipe(recipe, **short | changes, hyper=hyper)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_of(digits):
+    """What a recipe is trained on in tests: digits, or points."""
+    toy = load_toy(60)
+    return lambda recipe: toy if recipe.features == 2 else digits
+
+
+@pytest.fixture(scope="session", params=RECIPES.values(), ids=list(RECIPES))
+def any_trained(request, small, data_of):
+    """Each recipe, and a short run of it with its first objective. Read only."""
+    recipe = request.param
+    return recipe, train(PyTorchEngine("cpu"), recipe, small(recipe), data_of(recipe))

@@ -62,8 +62,8 @@ def test_the_same_seed_gives_the_same_network(quick, split):
     assert not torch.equal(one.network[1].weight, other.network[1].weight)
 
 
-def test_the_process_is_left_as_it_was(quick, split, monkeypatch):
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
+def test_the_process_is_left_as_it_was(quick, split):
+    state = torch.get_rng_state()
     with torch.no_grad():
         within = DigitClassifier(*split.train, *split.test)
         assert not torch.is_grad_enabled()
@@ -73,7 +73,18 @@ def test_the_process_is_left_as_it_was(quick, split, monkeypatch):
     torch.set_rng_state(state)
     DigitClassifier(*split.train, *split.test)
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_is_no_matter_and_stays(quick, split, threads):
+    before = torch.get_num_threads()
+    expected = DigitClassifier(*split.train, *split.test)
+    torch.set_num_threads(threads)
+    try:
+        assert_same(DigitClassifier(*split.train, *split.test), expected)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_it_learns(quick, classifier, split):

@@ -216,7 +216,7 @@ def test_more_samples_begin_with_those_of_fewer(model, x):
 
 @every_function
 def test_no_gradient_is_kept(function, model, x):
-    model.back.requires_grad_()
+    model.mean.requires_grad_()
     function(x, model.encode, model.decode)
     assert not any(z.requires_grad for z in model.decoded)
 

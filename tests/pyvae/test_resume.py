@@ -25,7 +25,7 @@ from pyvae.data import ImageData
 from pyvae.draws import Keep, Normal
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.recipes.conv import Dropout, Reparameterise
+from pyvae.recipes.modules import Dropout, Reparameterise
 from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
 from pyvae.resume import KeptRun
 from pyvae.settings import RNGS, Settings
@@ -50,12 +50,17 @@ class Encoder(nn.Module):
         return self.fc2(x), self.fc3(x)
 
 
+class Decoder(nn.Sequential):
+    def forward(self, z, draws=None):
+        return super().forward(z)
+
+
 class LittleVAE(VAE):
     def __init__(self, latent_dim):
         super().__init__()
         self.encoder = Encoder(latent_dim)
         self.reparameterise = Reparameterise()
-        self.decoder = nn.Sequential(nn.Linear(latent_dim, 784), nn.Sigmoid())
+        self.decoder = Decoder(nn.Linear(latent_dim, 784), nn.Sigmoid())
 
     def forward(self, x, draws=None):
         mu, log_var = self.encoder(x, draws)

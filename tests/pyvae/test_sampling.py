@@ -8,10 +8,10 @@ from scipy import special
 
 from pyvae.draws import Draws
 from pyvae.errors import UserError
-from pyvae.objectives import OBJECTIVES
+from pyvae.recipes.conv import CONV
 from pyvae.sampling import load_traces, sample
 
-every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
+every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""The strided convolutional write-up: two and four latent dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyvae import image_figures, latent_figures, loss_figures
+from pyvae.clustering_metrics import class_shares
+from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
+from pyvae.reproduction.measures import neighbours
+
+__all__ = ["STRIDED_CONV_ARTICLE"]
+
+KEYS = {"z2": 2, "z4": 4}
+
+
+def _drawings(measured: Measured) -> Iterable[Drawing]:
+    for key, size in KEYS.items():
+        yield Drawing(
+            f"loss_{key}.png",
+            f"training and test loss, {size} latent dimensions",
+            lambda key=key, size=size: loss_figures.train_test_figure(  # type: ignore[misc]
+                measured.runs[key][0], measured.test_history(key),
+                f"strided ConvVAE, {size} latent dimensions", measured.note,
+            ),
+        )  # fmt: skip
+        yield Drawing(
+            f"latents_{key}.png",
+            f"latents of the test images by digit, {size} dimensions"
+            + (", by t-SNE" if size > 2 else ""),
+            lambda key=key, size=size: _latents(measured, key, size),  # type: ignore[misc]
+        )
+        yield Drawing(
+            f"generated_{key}.png",
+            f"100 images from N(0, I), {size} latent dimensions",
+            lambda key=key, size=size: image_figures.generated_figure(  # type: ignore[misc]
+                measured.generated(key, 100).numpy(),
+                f"strided ConvVAE, {size} latent dimensions: 100 images from N(0, I)",
+                measured.note, columns=10,
+            ),
+        )  # fmt: skip
+
+
+def _latents(measured: Measured, key: str, size: int):
+    title = f"strided ConvVAE, {size} latent dimensions: "
+    z, labels = measured.latents(key).numpy(), measured.labels.numpy()
+    if size == 2:
+        return latent_figures.latent_scatter(
+            z, labels, f"{title}latents of the test images", measured.note
+        )
+    return latent_figures.tsne_scatter(
+        z[:2000], labels[:2000], f"{title}t-SNE of latents", measured.note, seed=0, markers=False,
+        most=2000,
+    )  # fmt: skip
+
+
+def _claims(measured: Measured) -> Iterable[Claim]:
+    last: dict[str, list[float]] = {}
+    for key, size in KEYS.items():
+        train = [float(trace.epoch_table()["total"].iloc[-1]) for trace in measured.runs[key]]
+        last[key] = [
+            float(measured.test_history(key, index)["total"].iloc[-1])
+            for index in measured.seeds(key)
+        ]
+        for name, values in (("training", train), ("test", last[key])):
+            claim = f"{name} loss of the last epoch, {size} latent dimensions"
+            yield Claim(claim, "in a figure", values, "nats per image")
+    lower = [four - two for two, four in zip(last["z2"], last["z4"], strict=True)]
+    yield Claim(
+        "four latent dimensions give a lower loss than two: difference of the test losses",
+        "lower", lower, "nats per image", lambda value: value < 0,
+    )  # fmt: skip
+    near = {
+        key: [neighbours(measured, key, index) for index in measured.seeds(key)] for key in KEYS
+    }
+    for key, size in KEYS.items():
+        claim = f"accuracy of 10 nearest neighbours of the means, {size} latent dimensions"
+        yield Claim(claim, "in a figure", near[key], "share of test images")
+    yield Claim(
+        "digits gather better with four: difference of the accuracies", "better",
+        [four - two for two, four in zip(near["z2"], near["z4"], strict=True)],
+        "share of test images", lambda value: value > 0,
+    )  # fmt: skip
+    seen = [
+        class_shares(measured.classifier.predict(measured.generated("z4", 100, index))).seen
+        for index in measured.seeds("z4")
+    ]
+    yield Claim(
+        "with four, each digit is there at least once among 100 generated images: digits seen by "
+        f"a classifier of accuracy {measured.classifier.accuracy:.3f}",
+        "10", [float(count) for count in seen], "digits", lambda value: value == 10,
+    )  # fmt: skip
+
+
+STRIDED_CONV_ARTICLE = Article(
+    name="strided-conv",
+    title="strided convolutions, two and four latent dimensions",
+    planned=tuple(
+        Planned(key, "strided-conv", {"latent_dim": size}, quick={"epochs": 1}, test=True)
+        for key, size in KEYS.items()
+    ),
+    drawings=_drawings,
+    claims=_claims,
+)

@@ -1,0 +1,92 @@
+"""How far each latent dimension moves from image to image, objective beside objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from pyvae.figures import add_note, titles_and_colours, wrapped
+from pyvae.latent_figures import PRIOR_UNIT
+from pyvae.latent_metrics import PosteriorSpread
+
+__all__ = ["mean_and_variance_figure", "spread_figure"]
+
+ACTIVE = 0.01**0.5  # active units: the threshold of the variance is 0.01
+LEAST_SPREAD = 1e-8  # drawn for 0 on a logarithmic axis
+
+
+def spread_figure(spreads: Mapping[str, ArrayLike], title: str, note: str = "") -> Figure:
+    """The standard deviation of mu over images in each latent dimension, in falling order.
+
+    Arguments:
+        spreads: (L,) each, by objective (name or title) or any other label.
+        title: Stands above.
+        note: Stands small at the bottom.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    known = titles_and_colours(spreads)
+    for label, spread in spreads.items():
+        ordered = np.sort(np.asarray(spread, dtype=float))[::-1]
+        name, colour = known[label]
+        active = f"{name}: {(ordered > ACTIVE).sum()} of {len(ordered)} active"
+        _draw_spread(axes, ordered, marker="o", color=colour, label=active)
+    _finish_spread(axes)
+    axes.set_ylabel(f"standard deviation of mu over images\n({PRIOR_UNIT})")
+    axes.legend()
+    axes.set_title(wrapped(figure, title), fontsize=10)
+    add_note(figure, note)
+    return figure
+
+
+def mean_and_variance_figure(
+    spreads: Mapping[str, PosteriorSpread], title: str, note: str = ""
+) -> Figure:
+    """How far mu and log_var move from image to image in each latent dimension, a panel for
+    each objective; dimensions in falling order of mu's standard deviation.
+
+    Arguments:
+        spreads: What `pyvae.latent_metrics.posterior_spread` gives, by objective or label.
+        title: Stands above.
+        note: Stands small at the bottom.
+    """
+    figure = Figure(figsize=(max(4.2 * len(spreads), 6), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(spreads), squeeze=False, sharey=True)[0]
+    known = titles_and_colours(spreads)
+    for axes, (label, spread) in zip(panels, spreads.items(), strict=True):
+        name, colour = known[label]
+        order = np.argsort(spread.mu_sd)[::-1]
+        _draw_spread(
+            axes, spread.mu_sd[order], marker="o", color=colour, label=f"mu ({PRIOR_UNIT})"
+        )
+        _draw_spread(
+            axes, spread.log_var_sd[order], marker="s", fillstyle="none", linestyle=":",
+            color=colour, label="log_var (log of a variance)",
+        )  # fmt: skip
+        _finish_spread(axes)
+        axes.set_title(name, fontsize=10, color=colour)
+    for axes in panels:  # once the shared axis has its limits
+        axes.legend(fontsize=8)
+    panels[0].set_ylabel("standard deviation over images")
+    figure.suptitle(wrapped(figure, title), fontsize=10)
+    add_note(figure, note)
+    return figure
+
+
+def _draw_spread(axes: Axes, spread: NDArray, **style) -> None:
+    ranks = np.arange(1, len(spread) + 1)
+    default = {"markersize": 4, "linewidth": 1}
+    axes.plot(ranks, np.maximum(spread, LEAST_SPREAD), **default | style)
+
+
+def _finish_spread(axes: Axes) -> None:
+    axes.axhline(ACTIVE, color="gray", linestyle="--", linewidth=1, label="mu active above 0.1")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("latent dimensions, by falling spread of mu")
+    axes.grid(alpha=0.3)
