@@ -17,19 +17,23 @@ disagreements with words of their own; they are never a pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvae.stages import Stage
+
 __all__ = [
     "EXACT",
+    "NORMALISED_RULES",
     "RULES",
     "STAGE_RULES",
     "Agreement",
     "Rule",
     "compare_arrays",
+    "is_normalised",
     "probe_rule",
     "run_rules",
     "stage_rule",
@@ -76,6 +80,24 @@ RULES = {
     },
 }
 
+# Networks with batch norm amplify rounding: a unit that is active for all images has a bias without
+# an effect (`comparisons.no_effect`), and weights of nearly none; Adam makes steps of their
+# rounding noise. Measured over 8 to 42 steps: 8e-13 of a loss, 2e-10 of a regulariser, 2e-6 of a
+# tensor's largest parameter, but 1e-8 of its norm; 1e-9 of the latent means. In evaluation mode
+# running means are subtracted that have not yet followed such a bias: 6e-6 after 8 steps. In
+# float32 two runs part after a few steps.
+NORMALISED_RULES = {
+    "float64": {
+        "loss": Rule(1e-10, "element"),
+        "reconstruction": Rule(1e-10, "element"),
+        "regulariser": Rule(1e-8, "element"),
+        "parameter": Rule(1e-6, "norm"),
+        "latent_mean": Rule(1e-7, "tensor"),
+        "evaluation_mean": Rule(1e-3, "tensor"),
+    },
+    "float32": RULES["float32"] | {"evaluation_mean": Rule(5e-2, "norm")},
+}
+
 
 # Every stage of a single step that both engines started from the same state, relative to the
 # largest magnitude of its tensor. Measured on MNIST at batch 250: at most 2e-14 in float64 and
@@ -86,9 +108,30 @@ STAGE_RULES = {"float64": Rule(1e-11, "tensor"), "float32": Rule(1e-4, "tensor")
 EXACT = Rule(0.0, "element")  # every bit
 
 
-def run_rules(dtype: str, exact: bool) -> dict[str, Rule]:
-    """What the quantities of a run are held against."""
-    return {name: EXACT if exact else rule for name, rule in RULES[dtype].items()}
+def is_normalised(stages: Iterable[Stage]) -> bool:
+    """Whether a network has batch norm."""
+    return any(stage.layer == "batch_norm" for stage in stages)
+
+
+def run_rules(
+    dtype: str, exact: bool, normalised: bool = False, further: Iterable[str] = ()
+) -> dict[str, Rule]:
+    """What the quantities of a run are held against.
+
+    Arguments:
+        dtype: The run's precision.
+        exact: Every bit has to be equal.
+        normalised: Whether the network has batch norm.
+        further: The objective's further terms. One may all but vanish, as the categorical KL
+            does: differences are relative to its largest value in the run.
+    """
+    known = (NORMALISED_RULES if normalised else RULES)[dtype]
+    rules = {name: known[name] for name in ("loss", "reconstruction", "regulariser")}
+    for name in further:
+        like = "reconstruction" if name.endswith("reconstruction") else "regulariser"
+        rules[name] = Rule(known[like].rtol, "tensor")
+    rules |= known
+    return {name: EXACT if exact else rule for name, rule in rules.items()}
 
 
 def stage_rule(dtype: str, exact: bool) -> Rule:
@@ -96,13 +139,17 @@ def stage_rule(dtype: str, exact: bool) -> Rule:
     return EXACT if exact else STAGE_RULES[dtype]
 
 
-def probe_rule(dtype: str, step: int, resync: bool, exact: bool = False) -> Rule:
+def probe_rule(
+    dtype: str, step: int, resync: bool, exact: bool = False, normalised: bool = False
+) -> Rule:
     """What the stages of a step are held against: where the two engines did not start it from
     the same state, what they may have drifted apart by until then."""
     if exact:
         return EXACT
     if resync or step == 1:
         return STAGE_RULES[dtype]
+    if normalised and dtype == "float64":
+        return Rule(1e-5, "tensor")
     return Rule(RULES[dtype]["parameter"].rtol, "tensor")
 
 

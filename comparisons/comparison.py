@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
 
-from comparisons.agreement import Agreement, compare_arrays, run_rules
+from comparisons.agreement import Agreement, compare_arrays, is_normalised, run_rules
 from comparisons.localisation import Divergence
+from comparisons.no_effect import NoEffect
 from comparisons.probes import StageAgreement
-from pyvae.trace import LOSSES, Trace
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import get_recipe
+from pyvae.trace import Trace
 
 __all__ = ["TINY", "Comparison", "compare_traces", "summary"]
 
@@ -26,13 +29,15 @@ class Comparison:
 
     Attributes:
         under_test, reference: The two traces.
-        quantities: Agreement of `loss` (the total of each step), its two parts
-            `reconstruction` and `regulariser`, `parameter` and `latent_mean`.
+        quantities: Agreement of `loss` (the total of each step), its parts `reconstruction`,
+            `regulariser` and further terms, `parameter` and `latent_mean`; with batch norm
+            `latent_mean` in training mode and `evaluation_mean`.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
         exact: Whether every bit had to be equal.
         stages: Agreement of every stage of the steps that were looked into.
         divergence: The first place where the two part.
         note: What is to be said where they disagree and no such place was found.
+        not_judged: Parameters that are left out: they have no effect in front of a batch norm.
     """
 
     under_test: Trace
@@ -43,6 +48,7 @@ class Comparison:
     stages: Sequence[StageAgreement] = ()
     divergence: Divergence | None = None
     note: str = ""
+    not_judged: tuple[str, ...] = ()
 
     @property
     def objective(self) -> str:
@@ -122,18 +128,42 @@ def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> 
         under_test, reference: The traces.
         exact: Every bit has to be equal.
     """
-    dtype = under_test.settings.dtype
-    rules = run_rules(dtype, exact)
+    settings = under_test.settings
+    stages = get_recipe(under_test.recipe).stages
+    objective = OBJECTIVES[settings.objective]
+    rules = run_rules(settings.dtype, exact, is_normalised(stages), objective.further)
+    no_effect = NoEffect.of_stages(stages)
+    left_out = set() if exact else {*no_effect.biases, *no_effect.means}
+
+    def but_left_out(parameters: dict[str, NDArray]) -> dict[str, NDArray]:
+        return {name: value for name, value in parameters.items() if name not in left_out}
 
     pairs: dict[str, tuple[dict[str, NDArray], dict[str, NDArray]]] = {
         name: ({name: under_test.losses[:, i]}, {name: reference.losses[:, i]})
-        for i, name in enumerate(LOSSES)
+        for i, name in enumerate(objective.terms)
     }
     pairs["loss"] = pairs.pop("total")
-    pairs["parameter"] = (under_test.parameters, reference.parameters)
-    pairs["latent_mean"] = (under_test.latent_means, reference.latent_means)
-    quantities = {name: compare_arrays(*pairs[name], rule, dtype) for name, rule in rules.items()}
-    return Comparison(under_test, reference, quantities, exact=exact)
+    pairs["parameter"] = (but_left_out(under_test.parameters), but_left_out(reference.parameters))
+    means = under_test.latent_means, reference.latent_means
+    pairs["latent_mean"] = means
+    if "evaluation_mean" in rules:
+        pairs["latent_mean"], pairs["evaluation_mean"] = (
+            _of_modes(means, lambda mode, wanted=wanted: (mode == "evaluation") == wanted)
+            for wanted in (False, True)
+        )
+    quantities = {
+        name: compare_arrays(*pairs[name], rule, settings.dtype) for name, rule in rules.items()
+    }
+    names = tuple(sorted(left_out & set(reference.parameters)))
+    return Comparison(under_test, reference, quantities, exact=exact, not_judged=names)
+
+
+def _of_modes(
+    means: tuple[dict[str, NDArray], dict[str, NDArray]], chosen: Callable[[str], bool]
+) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    """The latent means of some modes, of both sides."""
+    a, b = ({mode: mu for mode, mu in side.items() if chosen(mode)} for side in means)
+    return a, b
 
 
 def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -147,6 +177,7 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "rng": settings.rng,
         "exact": first.exact,
         "dtype": settings.dtype,
+        "recipe": first.under_test.recipe,
         "data": first.under_test.data["name"],
         "batch_size": settings.batch_size,
         "steps": first.under_test.steps,
@@ -157,6 +188,7 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
                 "stages": _stages(comparison),
                 "first_divergence": comparison.divergence and comparison.divergence.as_dict(),
                 **({"note": comparison.note} if comparison.note else {}),
+                **({"not_judged": list(comparison.not_judged)} if comparison.not_judged else {}),
             }
             for comparison in comparisons
         },

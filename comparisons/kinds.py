@@ -166,11 +166,11 @@ def _suspects(
     name, passing = quantity.name, quantity.passing
     if passing in ("forward", "backward"):  # both sides have the same inputs
         if passing == "forward":
-            both = list(alternatives.forward(layers, layers.stages[name], probes[1]))
-        elif name in layers.stages:
+            return _of_forward(probes, quantity, layers)
+        if name in layers.stages:
             both = list(_of_gradient(probes, quantity, layers, finding, rtol))
         else:
-            both = list(_of_parameter_gradient(probes, name, layers, previous))
+            both = list(_of_parameter_gradient(probes, quantity, layers, previous, finding, rtol))
         return both, both
     sides: list[Suspects] = []  # moments and updates follow from each side's own gradients
     for side, probe in enumerate(probes):
@@ -191,6 +191,22 @@ def _suspects(
     return sides[0], sides[1]
 
 
+def _of_forward(
+    probes: tuple[Probe, Probe], quantity: Quantity, layers: Layers
+) -> tuple[Suspects, Suspects]:
+    """Both sides have the same inputs; a mistake with a constant is fitted to each side's value."""
+    sides: list[Suspects] = []
+    found = [float64(probe[quantity.key]) for probe in probes]
+    if quantity.key.startswith("buffer/"):
+        of_sides = [alternatives.running(layers, quantity.name, probes[1], v) for v in found]
+        return list(of_sides[0]), list(of_sides[1])
+    stage = layers.stages[quantity.name]
+    both = list(alternatives.forward(layers, stage, probes[1]))
+    for value in found:
+        sides.append([*both, *alternatives.fitted(layers, stage, probes[1], value)])
+    return sides[0], sides[1]
+
+
 def _of_gradient(
     probes: tuple[Probe, Probe], quantity: Quantity, layers: Layers, finding: Finding, rtol: float
 ) -> Iterator[tuple[str, Tensor]]:
@@ -198,40 +214,57 @@ def _of_gradient(
     parts = alternatives.right_gradient(layers, name, probe)
     right = torch.stack(list(parts.values())).sum(0)
     yield "", right
-    wrong = [
-        value
-        for value in (float64(one[quantity.key]) for one in probes)
-        if not same(value, right, rtol)
-    ]
-    if len(parts) > 1 and len(wrong) == 1:
-        # which of several layers' parts of the gradient is off, if its part alone is by a factor
-        difference = wrong[0] - right
-        for taker, part in parts.items():
-            square = float((part * part).sum())
-            factor = 1 + float((difference * part).sum()) / square if square else 1.0
-            if factor != 1 and same((factor - 1) * part, difference, REST):
-                finding.stage = taker
-                yield f"{taker}'s part of the gradient is {factor:.6g} times what it is", wrong[0]
+    yield from _part_off(probes, quantity, parts, right, finding, rtol)
     for layer in layers.takers(name):
         rest = right - parts[layer.name]
         for words, value in alternatives.backward(layers, layer, name, probe):
             yield words, value.reshape(rest.shape) + rest
 
 
+def _part_off(
+    probes: tuple[Probe, Probe],
+    quantity: Quantity,
+    parts: dict[str, Tensor],
+    right: Tensor,
+    finding: Finding,
+    rtol: float,
+) -> Iterator[tuple[str, Tensor]]:
+    """Which of several stages' parts of a gradient is off, if its part alone is by a factor."""
+    wrong = [
+        value
+        for value in (float64(one[quantity.key]) for one in probes)
+        if not same(value, right, rtol)
+    ]
+    if len(parts) < 2 or len(wrong) != 1:
+        return
+    difference = wrong[0] - right
+    for stage, part in parts.items():
+        square = float((part * part).sum())
+        factor = 1 + float((difference * part).sum()) / square if square else 1.0
+        if factor != 1 and same((factor - 1) * part, difference, REST):
+            finding.stage = stage
+            if abs(factor) < REST:
+                yield f"{stage}'s part of the gradient is missing", wrong[0]
+            yield f"{stage}'s part of the gradient is {factor:.6g} times what it is", wrong[0]
+
+
 def _of_parameter_gradient(
     probes: tuple[Probe, Probe],
-    name: str,
+    quantity: Quantity,
     layers: Layers,
     previous: tuple[Probe, Probe] | None,
+    finding: Finding,
+    rtol: float,
 ) -> Iterator[tuple[str, Tensor]]:
-    stage = layers.stages[name.rpartition(".")[0]]
-    gradient = float64(probes[1][f"gradient/{stage.name}"])
-    right = layers.backward(stage, probes[1], gradient)[name]
+    name = quantity.name
+    parts = alternatives.parameter_gradient(layers, name, probes[1])
+    right = torch.stack(list(parts.values())).sum(0)
     yield "", right
     for one in previous or ():
         if f"gradient/{name}" in one:
             words = "the gradient of the step before is added to it: it was not zeroed"
             yield words, right + float64(one[f"gradient/{name}"])
+    yield from _part_off(probes, quantity, parts, right, finding, rtol)
 
 
 def _not_finite(name: str, value: Tensor) -> list[str]:
@@ -245,20 +278,22 @@ def _not_finite(name: str, value: Tensor) -> list[str]:
 
 def _factors(layers: Layers) -> dict[str, float]:
     settings = layers.settings
-    batch, dimensions, pixels = settings.batch_size, settings.latent_dim, 784
+    batch, dimensions = settings.batch_size, settings.latent_dim
+    features = layers.recipe.features
+    pixels, name = features, "pixels" if features == 784 else "coordinates"
     found: dict[str, float] = {
         "1/2": 1 / 2,
         "255/256 (pixels divided by 256 where it is 255)": 255 / 256,
         "1/255 (pixels not divided by 255)": 1 / 255,
         f"1/batch size (1/{batch})": 1 / batch,
         f"1/latent dimensions (1/{dimensions})": 1 / dimensions,
-        f"1/pixels (1/{pixels})": 1 / pixels,
-        f"1/(batch size x pixels) (1/{batch * pixels})": 1 / (batch * pixels),
+        f"1/{name} (1/{pixels})": 1 / pixels,
+        f"1/(batch size x {name}) (1/{batch * pixels})": 1 / (batch * pixels),
         f"1/(batch size x latent dimensions) (1/{batch * dimensions})": 1 / (batch * dimensions),
     }
     for stage in layers.stages.values():
         if stage.layer == "dropout":
-            p = layers.dropped(stage)
+            p = layers.options(stage)["p"]
             found[f"(1 - p) = {1 - p:g} ({stage.name}'s 1/(1 - p) is missing)"] = 1 - p
     return {label: value for label, value in found.items() if value != 1}
 

@@ -1,7 +1,7 @@
 """Two engines side by side, step by step.
 
 *Free*: each goes its own way from step 1. *Re-synchronised*: each step starts from the state
-(parameters, Adam's moments, number of steps) of the engine under test, so that neither rounding
+(parameters, running statistics, Adam's moments, number of steps) of the engine under test, so that neither rounding
 nor a mistake is carried from one step to the next.
 """
 
@@ -11,15 +11,18 @@ from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from comparisons.agreement import probe_rule, stage_rule
+import numpy as np
+
+from comparisons.agreement import is_normalised, probe_rule, stage_rule
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import StageAgreement, compare_probes
 from pyvae.data import ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
-from pyvae.stages import LOSS_STAGES, Probe
+from pyvae.stages import Probe
 from pyvae.trace import Trace
 from pyvae.training import Progress, training_steps
 from r_bridge.worker import RProcessError
@@ -148,7 +151,7 @@ def look(
             agreements: list[StageAgreement] = []
             divergence = None
             if pair.probes is not None:
-                rule = probe_rule(settings.dtype, pair.step, resync, exact)
+                rule = probe_rule(settings.dtype, pair.step, resync, exact, is_normalised(recipe.stages))
                 agreements = compare_probes(*pair.probes, recipe, settings, pair.step, rule)
                 names = (under_test.name, reference.name)
                 divergence = first_divergence(
@@ -249,9 +252,8 @@ def _compare_ends(
     ends = []
     for engine, progress in zip((under_test, reference), pair.progress, strict=True):
         losses = progress.losses.cpu().double().numpy()
-        total, reconstruction, regulariser = (losses[i : i + 1].reshape(()) for i in range(3))
-        parts = zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True)
-        end: Probe = {f"forward/{name}": value for name, value in parts}
+        terms = zip(OBJECTIVES[settings.objective].terms, losses, strict=True)
+        end: Probe = {f"forward/{name}": np.array(value) for name, value in terms}
         ends.append(end | {key: v for key, v in engine.state().items() if key != "step"})
     rule = stage_rule(settings.dtype, exact)
     keys = set(ends[0]) | set(ends[1])

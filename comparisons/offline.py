@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.agreement import probe_rule
+from comparisons.agreement import is_normalised, probe_rule
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import StageAgreement, compare_probes
 from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
-from pyvae.stages import LOSS_STAGES, Probe, quantities
+from pyvae.stages import Probe
 from pyvae.trace import Trace
 
 __all__ = ["compare_saved", "load_pairs"]
@@ -79,6 +79,9 @@ def _check(pair: tuple[Trace, Trace], paths: tuple[Path, Path]) -> None:
         option = "--" + name.replace("_", "-")
         values = [getattr(trace.settings, name) for trace in pair]
         differs(option[2:].replace("-", " "), values, f"{again} {option}")
+    for name in sorted({*pair[0].settings.hyper, *pair[1].settings.hyper}):
+        values = [trace.settings.hyper.get(name) for trace in pair]
+        differs(name.replace("_", " "), values, f"{again} --set {name}=...")
     differs("steps", [trace.steps for trace in pair], f"{again} --steps")
     for name in ("name", "images", "sha256"):
         if all(name in trace.data for trace in pair):
@@ -153,9 +156,8 @@ def _mode(a: Trace, b: Trace) -> str:
 def _probes(a: Trace, b: Trace) -> Iterator[tuple[int, tuple[Probe, Probe]]]:
     """The probes of every step that both traces have, one step at a time."""
     recipe = get_recipe(a.recipe)
-    wanted = [
-        q.key for q in quantities(recipe.stages, recipe.parameter_names(a.settings.latent_dim))
-    ]
+    wanted = [quantity.key for quantity in recipe.quantities(a.settings)]
+    terms = [stage.name for stage in recipe.stages if stage.is_term]
     for step in sorted(set(a.probed) & set(b.probed)):
         probes = a.probe(step), b.probe(step)
         for trace, probe in zip((a, b), probes, strict=True):
@@ -167,7 +169,7 @@ def _probes(a: Trace, b: Trace) -> Iterator[tuple[int, tuple[Probe, Probe]]]:
                     "all that docs/trace-format.md lists",
                     "write it again",
                 )
-            for name in LOSS_STAGES:  # R has no numbers without a dimension
+            for name in terms:  # R has no numbers without a dimension
                 value = probe[f"forward/{name}"]
                 probe[f"forward/{name}"] = value.reshape(()) if value.size == 1 else value
         yield step, probes
@@ -183,7 +185,8 @@ def _compare_step(
 ) -> tuple[list[StageAgreement], Divergence | None]:
     recipe, settings = get_recipe(a.recipe), a.settings
     resync = _mode(a, b) == "resync"
-    rule = probe_rule(settings.dtype, step, resync, exact)
+    normalised = is_normalised(recipe.stages)
+    rule = probe_rule(settings.dtype, step, resync, exact, normalised)
     agreements = compare_probes(*probes, recipe, settings, step, rule)
     before = previous[1] if previous is not None and previous[0] == step - 1 else None
     names = (a.engine, b.engine)

@@ -1,7 +1,7 @@
 """Two engines' probes of one step, held side by side, stage by stage.
 
 Each quantity is judged by its largest absolute difference, relative to the largest magnitude
-that it has on either side. Two kinds of difference are *explained* and taken off first, each
+that it has on either side. Three kinds of difference are *explained* and taken off first, each
 counted and shown:
 
 - **Kinks decided by rounding.** Max-pooling passes its gradient to one of four pixels, ReLU
@@ -14,6 +14,14 @@ counted and shown:
 - **Adam's amplification.** Where a gradient is not large against Adam's epsilon, the update
   multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
   moments explain of the parameters' difference is taken off; the moments themselves are compared.
+
+- **No effect in front of batch norm** (`comparisons.no_effect`). Where two runs have gone their
+  own ways the biases there have drifted apart, and shift all images alike: that shift, and the
+  running mean that follows it, is taken off.
+
+Where the right number is zero, or nearly, because large ones cancel, a difference is held against
+the size of what was summed, not of the sum: gradients and moments of those biases, and the
+categorical KL of near-uniform probabilities.
 
 What follows from a disagreement is not explained any more, and where every bit has to be equal
 nothing is.
@@ -29,12 +37,19 @@ import torch
 from torch import Tensor
 
 from comparisons.agreement import Rule
+from comparisons.functions import reduced_axes
+from comparisons.kinks import elements_on_a_kink, windows_that_tie
 from comparisons.layers import BETA1, BETA2, Layers, float64, own_draws
+from comparisons.loss_terms import reduced
+from comparisons.no_effect import NoEffect
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
-from pyvae.stages import Probe, Quantity, Stage, quantities
+from pyvae.stages import Probe, Quantity, Stage
 
-__all__ = ["StageAgreement", "compare_probes"]
+__all__ = ["NO_EFFECT", "StageAgreement", "compare_probes"]
+
+NO_EFFECT = "no effect in front of batch norm"
+POWERS = {"backward": 1, "first moment": 1, "second moment": 2}  # of the gradient
 
 
 @dataclass(frozen=True)
@@ -108,10 +123,9 @@ def compare_probes(
     """
     drawn = {step: own_draws((under_test, reference))}
     comparer = _Comparer(under_test, reference, Layers(recipe, settings, step, drawn), rule)
-    names = recipe.parameter_names(settings.latent_dim)
     return [
         comparer.compare(quantity)
-        for quantity in quantities(recipe.stages, names)
+        for quantity in recipe.quantities(settings)
         if keys is None or quantity.key in keys
     ]
 
@@ -121,6 +135,8 @@ class _Comparer:
         self.a, self.b, self.layers, self.rule = a, b, layers, rule
         self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
         self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
+        self.no_effect = NoEffect.of_stages(layers.recipe.stages)
+        self.drifted = False  # whether biases without an effect differ at the start
 
     def compare(self, quantity: Quantity) -> StageAgreement:
         agreement = self._compare(quantity)
@@ -140,7 +156,7 @@ class _Comparer:
                 index, values, problem=problem,
             )  # fmt: skip
         a, b = float64(self.a[key]), float64(self.b[key])
-        largest = max(_magnitude(a), _magnitude(b))
+        largest = max(_magnitude(a), _magnitude(b), self._summed(quantity))
         difference = a - b
         raw = _magnitude(difference)
         notes = []
@@ -153,9 +169,29 @@ class _Comparer:
             self.rule.rtol, index, (float(a[index]), float(b[index])), "; ".join(notes),
         )  # fmt: skip
 
+    def _summed(self, quantity: Quantity) -> float:
+        """The size of what a quantity is a sum of, where it cancels; 0 where it does not."""
+        name, sides = quantity.name, (self.a, self.b)
+        if name in self.no_effect.biases and quantity.passing in POWERS:
+            keys = [f"gradient/{stage.name}" for stage in self.no_effect.biases[name]]
+            if not all(key in probe for key in keys for probe in sides):
+                return 0.0
+            gradients = [[float64(probe[key]).abs() for key in keys] for probe in sides]
+            sizes = [sum(_magnitude(g.sum(reduced_axes(g))) for g in side) for side in gradients]
+            return float(max(sizes)) ** POWERS[quantity.passing]
+        stage = self.layers.stages.get(name)
+        if stage is not None and stage.layer == "kl_categorical" and quantity.passing == "forward":
+            parts = [self.layers.inputs(stage, p)[0] for p in sides if _has_inputs(stage, p)]
+            sizes = [(pi * (pi + 1e-20).log()).abs() + pi * math.log(pi.shape[1]) for pi in parts]
+            per = self.layers.term(stage).per
+            return max((float(reduced(size, per)) for size in sizes), default=0.0)
+        return 0.0
+
     def _explicable(self, quantity: Quantity) -> bool:
         """Whether all that a quantity follows from agrees."""
         name = quantity.name
+        if quantity.passing in ("start", "forward"):
+            return True
         if quantity.passing == "backward":
             parted = {key for key in self.parted if key.startswith("gradient/")}
             return not parted and f"forward/{name}" not in self.parted
@@ -196,6 +232,11 @@ class _Comparer:
     def _explain(self, quantity: Quantity, difference: Tensor, tolerance: float) -> list[str]:
         """Takes off a difference what is explained; says what."""
         name = quantity.name
+        if quantity.passing in ("start", "forward"):
+            return self._explain_shift(quantity, difference)
+        if name in self.no_effect.biases and not self._summed(quantity) and quantity.passing in POWERS:
+            difference.zero_()  # noise, and nothing is known of its size
+            return [NO_EFFECT]
         if quantity.passing == "backward" and name in self.layers.stages:
             return self._explain_gradient(name, difference, tolerance)
         if quantity.passing == "backward" and name in self.explained:
@@ -219,6 +260,21 @@ class _Comparer:
                 return ["follows from the moments' rounding"] if _magnitude(a - b) else []
         return []
 
+    def _explain_shift(self, quantity: Quantity, difference: Tensor) -> list[str]:
+        """Biases that have no effect, and what they shift alike in all images."""
+        name = quantity.name
+        if quantity.passing == "start" and name in self.no_effect.biases:
+            self.drifted = True
+        elif not self.drifted:
+            return []
+        elif name in self.no_effect.stages:
+            difference -= difference.mean(reduced_axes(difference), keepdim=True)
+            return [f"{NO_EFFECT}: the same shift of all images"]
+        elif name not in self.no_effect.means:
+            return []
+        difference.zero_()
+        return [NO_EFFECT]
+
     def _explain_gradient(self, name: str, difference: Tensor, tolerance: float) -> list[str]:
         notes = []
         part = self.explained.get(name)  # of later layers, which have come before
@@ -241,13 +297,17 @@ class _Comparer:
     def _hand_on(self, stage: Stage, part: Tensor) -> None:
         """What a part of the gradient with respect to a stage's result makes of the gradients
         with respect to its inputs and parameters."""
-        rows = part.flatten(1).any(1).nonzero()[:, 0]
+        rows: Tensor | slice = part.flatten(1).any(1).nonzero()[:, 0]
+        if stage.layer == "batch_norm":  # the images depend on each other
+            rows = slice(None)
         for name, value in self.layers.backward(stage, self.b, part[rows], rows).items():
             if name in self.layers.stages:
+                if f"gradient/{name}" not in self.b:  # given with the step
+                    continue
                 whole = torch.zeros(self.b[f"gradient/{name}"].shape, dtype=torch.float64)
                 whole[rows] = value.reshape(whole[rows].shape)
-                value = whole + self.explained.get(name, 0.0)
-            self.explained[name] = value
+                value = whole
+            self.explained[name] = value + self.explained.get(name, 0.0)
 
     def _kinks(
         self, taker: Stage, name: str, difference: Tensor, tolerance: float
@@ -258,45 +318,18 @@ class _Comparer:
         if a.shape != b.shape or a.shape != difference.shape:
             return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
-        if taker.layer == "relu":
-            passed = float64(self.a[f"gradient/{taker.name}"]).reshape(a.shape)
-            expected = passed * ((a > 0).to(a.dtype) - (b > 0).to(a.dtype))
-            kink = (a.abs() <= near) & (b.abs() <= near) & (expected != 0)
-            kink &= (difference - expected).abs() <= tolerance
+        if taker.layer in ("relu", "leaky_relu"):
+            slope = self.layers.options(taker).get("slope", 0.0)
+            passed = float64(self.a[f"gradient/{taker.name}"])
+            kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
             return int(kink.sum()), torch.where(kink, difference, 0.0)
         if taker.layer == "max_pool2d":
-            return _ties(a, b, difference, near, tolerance)
+            return windows_that_tie((a, b), difference, near, tolerance)
         return nothing
 
 
-def _ties(
-    a: Tensor, b: Tensor, difference: Tensor, near: float, tolerance: float
-) -> tuple[int, Tensor]:
-    """Windows of max-pooling whose winners tie up to rounding, but not exactly on both sides."""
-    windows, va, vb = (_windows(x) for x in (difference, a, b))
-    odd = (windows.abs() > tolerance).any(-1).nonzero()[:, 0]
-    windows, va, vb = windows[odd], va[odd], vb[odd]
-    moved = windows.abs() > tolerance  # where one side's gradient went and the other's did not
-    low, high = math.inf, -math.inf
-
-    def spread(v: Tensor) -> Tensor:
-        return torch.where(moved, v, high).amax(-1) - torch.where(moved, v, low).amin(-1)
-
-    near_both = (spread(va) <= near) & (spread(vb) <= near)
-    on_both = (spread(va) == 0) & (spread(vb) == 0)
-    whole = windows.sum(-1).abs() <= tolerance
-    accepted = odd[near_both & ~on_both & whole]
-    mask = torch.zeros(difference.numel() // 4, dtype=torch.bool)
-    mask[accepted] = True
-    n, c, h, w = difference.shape
-    mask = mask.reshape(n, c, h // 2, 1, w // 2, 1).expand(n, c, h // 2, 2, w // 2, 2)
-    return len(accepted), torch.where(mask.reshape(n, c, h, w), difference, 0.0)
-
-
-def _windows(x: Tensor) -> Tensor:
-    """(B, C, H, W) as (windows, 4)."""
-    n, c, h, w = x.shape
-    return x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 1, 2, 4, 3, 5).reshape(-1, 4)
+def _has_inputs(stage: Stage, probe: Probe) -> bool:
+    return all(f"forward/{name}" in probe for name in stage.inputs)
 
 
 def _magnitude(x: Tensor) -> float:

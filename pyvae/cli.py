@@ -56,6 +56,7 @@ def build_app() -> typer.Typer:
     )
     app.command("train")(train_command)
     app.command("trace")(trace_command)
+    app.command("reproduce")(reproduce_command)
     app.command("sample")(sample_command)
     app.command("figures")(figures_command)
     app.command("recipes")(recipes_command)
@@ -228,6 +229,55 @@ def _check_like(context: typer.Context, data: str) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.strip("_").replace("_", "-")
             raise UserError(f"{option} together with --like", "one of them", f"leave out {option}")
+
+
+def reproduce_command(
+    article: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARTICLE", help="conv, mlp, strided-conv, beta, clustering, or all."
+        ),
+    ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer epochs, one seed: a look in minutes.")
+    ] = False,
+    data: options.Data = "auto",
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Seeds (default: 1 to 5, by article).")
+    ] = None,
+    epochs: options.Epochs = None,
+    latent_dim: options.LatentDim = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to (default: reproduced, or reproduced-quick)."),
+    ] = None,
+) -> None:
+    """Does a write-up again: trains it as published, draws its figures, measures its claims.
+
+    Leaves a folder for each article with a README.md that shows all figures, and published.csv:
+    what the article says, what was measured (median and range over seeds), and a verdict. What
+    was trained is kept: the same command trains nothing twice.
+    """
+    from rich.console import Console
+
+    from pyvae.engine import set_threads
+    from pyvae.reproduction.run import choose_articles, reproduce
+
+    chosen = choose_articles(article)
+    set_threads(threads)
+    reproduce(
+        chosen,
+        data,
+        out or Path("reproduced-quick" if quick else "reproduced"),
+        Console(markup=False, highlight=False),
+        quick=quick,
+        seeds=seeds,
+        epochs=epochs,
+        latent_dim=latent_dim,
+        device=device,
+    )
 
 
 def sample_command(

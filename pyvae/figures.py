@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
@@ -91,6 +91,7 @@ def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
             images = int(steps.iloc[0]) * traces[0].settings.batch_size
             right = axes.secondary_yaxis("right", functions=_scale(images))
             right.set_ylabel("sum over the epoch's batches (nats)")
+            right.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_title(wrapped(figure, run_title(traces[0])), fontsize=10)
     add_note(figure, note)
     return figure
@@ -112,6 +113,7 @@ def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
     rows = math.ceil(len(traces) / columns)
     width = 6 if columns < 3 else 5
     figure = Figure(figsize=(width * columns, 4.2 * rows), layout="constrained")
+    figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, trace in zip(panels, traces, strict=False):
         draw_latent_means(axes, trace.latent_means["training"])

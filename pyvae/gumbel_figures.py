@@ -91,7 +91,8 @@ def gumbel_softmax_figure(
         for tau, drawn in zip(temperatures, softened, strict=True)
     ]
     figure = Figure(figsize=(3.8 + 1.7 * len(panels), 5.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(3.2, 1.7 * len(panels) + 0.6))
+    ratios = (3.2, 1.7 * len(panels) + 0.6)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=ratios)[0]
     upper, lower = left.subplots(2, 1)
     upper.bar(categories, np.asarray(pi), color="black")
     upper.set_title("the die", fontsize=10)

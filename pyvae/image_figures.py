@@ -68,15 +68,13 @@ def cluster_samples_figure(
         shares: (K,), the share of all images that was put into each cluster.
     """
     images = np.asarray(images)
-    numbers = [str(cluster) for cluster in range(len(images))]
+    labels = [f"cluster {number}" for number in range(len(images))]
     if shares is not None:
-        numbers = [
-            f"{k}  ({100 * share:.1f} %)"
-            for k, share in zip(numbers, np.asarray(shares), strict=True)
+        labels = [
+            f"{label}\n{100 * share:.1f} % of images"
+            for label, share in zip(labels, np.asarray(shares), strict=True)
         ]
-    figure = rows_figure(list(zip(numbers, images, strict=True)), title, note)
-    figure.axes[0].set_ylabel("cluster" if shares is None else "cluster (share of the images)")
-    return figure
+    return rows_figure(list(zip(labels, images, strict=True)), title, note)
 
 
 def generated_figure(
@@ -109,7 +107,8 @@ def comparison_of_samples(images: Mapping[str, ArrayLike], title: str, note: str
         title: Stands above.
         note: Stands small at the bottom.
     """
-    figure = Figure(figsize=(max(3.6 * len(images), 5), 4.4), layout="constrained")
+    figure = Figure(figsize=(max(3.6 * len(images), 5), 4.3), layout="constrained")
+    figure.set_layout_engine("constrained", w_pad=0.1)
     panels = figure.subplots(1, len(images), squeeze=False)[0]
     known = titles_and_colours(images)
     for axes, (label, shown) in zip(panels, images.items(), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -56,7 +57,9 @@ def kept_training(
     if kept.complete:
         return trace
     begun = kept.checkpoint is not None
-    tests = read_test_history(folder).to_dict("records") if begun else []
+    tests: list[dict[Any, Any]] = []
+    if begun:
+        tests = read_test_history(folder).to_dict("records")
 
     def at_each_step(progress: Progress) -> None:
         if progress.epoch_ended and test is not None:

@@ -5,7 +5,7 @@ Latents are in units of the prior's standard deviation wherever the prior is N(0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -115,12 +115,15 @@ def tsne_scatter(
     for digit in np.unique(labels):
         chosen = xy[labels == digit]
         marker, size = (f"${digit}$", 30.0) if markers else ("o", _size(len(xy)))
-        axes.scatter(*chosen.T, marker=marker, s=size, color=colours[digit], linewidths=0)
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], marker=marker, s=size, color=colours[digit], linewidths=0
+        )
     axes.set_xlabel("t-SNE, first coordinate (arbitrary unit)")
     axes.set_ylabel("t-SNE, second coordinate (arbitrary unit)")
     about = f"{title}\nt-SNE of {len(z):,} images, {z.shape[1]} latent dimensions"
     axes.set_title(wrapped(figure, about), fontsize=10)
-    _legend(figure, colours, "digit", [f"${n}$" for n in range(len(colours))] if markers else "o")
+    if not markers:
+        _legend(figure, colours, "digit")
     add_note(figure, note)
     return figure
 
@@ -164,9 +167,9 @@ def manifold_figure(
     axes = figure.subplots()
     extent = (-0.5, n - 0.5, -0.5, n - 0.5)  # an image is one unit wide, around its place
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
-    ticks = np.unique(np.linspace(0, n - 1, min(n, 7)).round().astype(int))
-    axes.set_xticks(ticks, [f"{across[tick]:.2g}" for tick in ticks])
-    axes.set_yticks(ticks, [f"{up[tick]:.2g}" for tick in ticks])
+    ticks = np.unique(np.linspace(0, n - 1, min(n, 6 + n % 2)).round().astype(int))
+    axes.set_xticks(ticks, [f"{across[tick]:.2f}" for tick in ticks])
+    axes.set_yticks(ticks, [f"{up[tick]:.2f}" for tick in ticks])
     spacing = "at quantiles of N(0, 1)" if low is None else "evenly spaced"
     behind = ", ".join(words for words in (unit, spacing) if words)
     axes.set_xlabel(f"latent dimension 1 ({behind})")
@@ -192,16 +195,13 @@ def _colours(labels: NDArray) -> NDArray:
 
 def _size(points: int) -> float:
     """Area of a dot: the more there are, the smaller."""
-    return float(np.clip(30_000 / max(points, 1), 3, 20))
+    return float(np.clip(40_000 / max(points, 1), 3, 20))
 
 
-def _legend(
-    figure: Figure, colours: NDArray, title: str, markers: str | Sequence[str] = "o"
-) -> None:
+def _legend(figure: Figure, colours: NDArray, title: str) -> None:
     """A colour for each number, outside the axes."""
-    markers = [markers] * len(colours) if isinstance(markers, str) else markers
     handles = [
-        Line2D([], [], linestyle="none", marker=marker, color=colour, label=str(number))
-        for number, (colour, marker) in enumerate(zip(colours, markers, strict=True))
+        Line2D([], [], linestyle="none", marker="o", color=colour, label=str(number))
+        for number, colour in enumerate(colours)
     ]
     figure.legend(handles=handles, title=title, loc="outside right upper")

@@ -97,17 +97,17 @@ def terms_figure(trace: Trace, note: str = "") -> Figure:
     columns = 4 if len(trace.terms) > 6 else 3
     rows = math.ceil(len(trace.terms) / columns)
     figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.5), layout="constrained")
+    figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, term in zip(panels, trace.terms, strict=False):
         x, y = table[place], _per_image(trace, table, term)
         style: dict[str, Any] = {"color": COLOURS[settings.objective]}
-        if by_step:
-            window = max(1, len(y) // 50)
+        label = place if by_step else "mean over the epoch"
+        window = len(y) // 50
+        if by_step and window > 1:
             axes.plot(x, y, alpha=0.3, linewidth=0.6, label="step", **style)
             y = y.rolling(window, center=True, min_periods=1).mean()
             label = f"mean of {window} steps"
-        else:
-            label = "mean over the epoch"
         axes.plot(x, y, marker=_marker(len(y)), label=label, **style)
         axes.set_title(_title(trace, term), fontsize=9)
         _finish(axes, place, _unit(trace, term))
@@ -208,4 +208,4 @@ def _title(trace: Trace, term: str) -> str:
         "labelled_reconstruction": "labelled_weight",
     }
     weight = settings.hyper.get(weights.get(term, ""), 1)
-    return words if weight == 1 else f"{words}\n(times {weight:.3g} in the total)"
+    return words if weight == 1 else f"{words}\n(times {weight:,.4g} in the total)"

@@ -67,9 +67,13 @@ class Objective:
         """What the loss of one image is called in tables."""
         return "nats_per_image" if self.unit == "nats per image" else "loss"
 
-    def per_image(self, total: Any, images: int) -> Any:
+    def per_image(self, total: Any, images: Any) -> Any:
         """The loss of one image from that of a batch of so many images."""
         return total if self.mean else total / images
+
+    def words(self, loss: float, digits: int = 3) -> str:
+        """The loss of one image with its unit."""
+        return f"{loss:.{digits}f} {self.unit}" if self.unit else f"loss {loss:.5g}"
 
     def __call__(self, x: Tensor, output: Any, hyper: Hyper | None = None) -> Losses:
         parts = self.parts(x, output, hyper or {})

@@ -45,7 +45,9 @@ def points_figure(
     axes = figure.subplots()
     size = float(np.clip(20_000 / max(len(xy), 1), 4, 20))
     if groups is None:
-        axes.scatter(*xy.T, s=size, color="dimgray", alpha=0.7, linewidths=0, rasterized=True)
+        axes.scatter(
+            xy[:, 0], xy[:, 1], s=size, color="dimgray", alpha=0.7, linewidths=0, rasterized=True
+        )
     else:
         numbers = np.asarray(groups, dtype=int)
         count = int(numbers.max(initial=-1)) + 1
@@ -56,8 +58,8 @@ def points_figure(
         for number, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
             chosen = xy[numbers == number]
             axes.scatter(
-                *chosen.T, s=size, color=colour, alpha=0.7, linewidths=0, rasterized=True,
-                label=f"{name}: {len(chosen):,}",
+                chosen[:, 0], chosen[:, 1], s=size, color=colour, alpha=0.7, linewidths=0,
+                rasterized=True, label=f"{name}: {len(chosen):,}",
             )  # fmt: skip
         figure.legend(
             loc="outside right upper", markerscale=3, title="number of points", alignment="left"

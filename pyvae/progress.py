@@ -7,10 +7,12 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pyvae.objectives import OBJECTIVES, Objective
 from pyvae.training import Progress as Step
 
 __all__ = ["RunProgress"]
@@ -60,9 +62,11 @@ class RunProgress:
         fields: dict[str, Any] = {}
         if progress.epoch_ended:
             last = progress.trace.epoch_table().iloc[-1]
-            fields["loss"] = f"{last.nats_per_image:.2f} nats per image"
+            objective = OBJECTIVES[progress.trace.settings.objective]
+            fields["loss"] = objective.words(last[objective.column], 2)
             if self.epochs:
-                self.console.print(_epoch_line(last), highlight=False, markup=False, soft_wrap=True)
+                line = _epoch_line(last, objective)
+                self.console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._bar.update(self._task, completed=progress.step, total=progress.steps, **fields)
 
     def _done(self) -> int:
@@ -110,11 +114,13 @@ class RunProgress:
         )
 
 
-def _epoch_line(epoch) -> str:
+def _epoch_line(epoch: pd.Series, objective: Objective) -> str:
+    mine = objective.words(epoch[objective.column])
+    if objective.mean:
+        return f"  epoch {epoch.epoch:.0f}: {mine}, mean over its {epoch.steps:.0f} batches"
     return (
         f"  epoch {epoch.epoch:.0f}: {epoch.total:,.2f} nats, summed over its "
-        f"{epoch.steps:.0f} batches (as the article prints it); "
-        f"{epoch.nats_per_image:.3f} nats per image"
+        f"{epoch.steps:.0f} batches (as the article prints it); {mine}"
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,6 +20,9 @@ __all__ = ["mean_and_variance_figure", "spread_figure"]
 
 ACTIVE = 0.01**0.5  # active units: the threshold of the variance is 0.01
 LEAST_SPREAD = 1e-8  # drawn for 0 on a logarithmic axis
+MU: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1}
+LOG_VAR: dict[str, Any] = {"marker": "s", "markersize": 4, "fillstyle": "none", "linestyle": "none"}
+THRESHOLD: dict[str, Any] = {"color": "gray", "linestyle": "--", "linewidth": 1}
 
 
 def spread_figure(spreads: Mapping[str, ArrayLike], title: str, note: str = "") -> Figure:
@@ -35,7 +40,7 @@ def spread_figure(spreads: Mapping[str, ArrayLike], title: str, note: str = "") 
         ordered = np.sort(np.asarray(spread, dtype=float))[::-1]
         name, colour = known[label]
         active = f"{name}: {(ordered > ACTIVE).sum()} of {len(ordered)} active"
-        _draw_spread(axes, ordered, marker="o", color=colour, label=active)
+        _draw_spread(axes, ordered, color=colour, label=active, **MU)
     _finish_spread(axes)
     axes.set_ylabel(f"standard deviation of mu over images\n({PRIOR_UNIT})")
     axes.legend()
@@ -55,23 +60,22 @@ def mean_and_variance_figure(
         title: Stands above.
         note: Stands small at the bottom.
     """
-    figure = Figure(figsize=(max(4.2 * len(spreads), 6), 4.2), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(spreads) + 2.2, 4.2), layout="constrained")
     panels = figure.subplots(1, len(spreads), squeeze=False, sharey=True)[0]
     known = titles_and_colours(spreads)
     for axes, (label, spread) in zip(panels, spreads.items(), strict=True):
         name, colour = known[label]
         order = np.argsort(spread.mu_sd)[::-1]
-        _draw_spread(
-            axes, spread.mu_sd[order], marker="o", color=colour, label=f"mu ({PRIOR_UNIT})"
-        )
-        _draw_spread(
-            axes, spread.log_var_sd[order], marker="s", fillstyle="none", linestyle=":",
-            color=colour, label="log_var (log of a variance)",
-        )  # fmt: skip
+        _draw_spread(axes, spread.mu_sd[order], color=colour, **MU)
+        _draw_spread(axes, spread.log_var_sd[order], color=colour, **LOG_VAR)
         _finish_spread(axes)
         axes.set_title(name, fontsize=10, color=colour)
-    for axes in panels:  # once the shared axis has its limits
-        axes.legend(fontsize=8)
+    handles = [
+        Line2D([], [], color="black", label="of mu\n(prior standard deviations)", **MU),
+        Line2D([], [], color="black", label="of log_var\n(a logarithm, no unit)", **LOG_VAR),
+        Line2D([], [], label=f"mu active above {ACTIVE:g}", **THRESHOLD),
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8)
     panels[0].set_ylabel("standard deviation over images")
     figure.suptitle(wrapped(figure, title), fontsize=10)
     add_note(figure, note)
@@ -79,14 +83,12 @@ def mean_and_variance_figure(
 
 
 def _draw_spread(axes: Axes, spread: NDArray, **style) -> None:
-    ranks = np.arange(1, len(spread) + 1)
-    default = {"markersize": 4, "linewidth": 1}
-    axes.plot(ranks, np.maximum(spread, LEAST_SPREAD), **default | style)
+    axes.plot(np.arange(1, len(spread) + 1), np.maximum(spread, LEAST_SPREAD), **style)
 
 
 def _finish_spread(axes: Axes) -> None:
-    axes.axhline(ACTIVE, color="gray", linestyle="--", linewidth=1, label="mu active above 0.1")
+    axes.axhline(ACTIVE, label=f"active above {ACTIVE:g}", **THRESHOLD)
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("latent dimensions, by falling spread of mu")
+    axes.set_xlabel("latent dimension, by falling spread of mu")
     axes.grid(alpha=0.3)

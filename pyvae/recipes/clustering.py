@@ -9,7 +9,7 @@ samples and does not use (a z of p(z|y) in every step) is left out.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -209,18 +209,21 @@ def _heads(part: str) -> tuple[str, str]:
     return f"{part}.mean", f"{part}.log_var"
 
 
-HALVING = {"stride": 2, "padding": 1}
-WIDE = {"stride": 1, "padding": 2}
-NORM = {"momentum": 0.1, "eps": 1e-5}
-LEAK = {"slope": 0.2}
+HALVING: dict[str, Any] = {"stride": 2, "padding": 1}
+WIDE: dict[str, Any] = {"stride": 1, "padding": 2}
+NORM: dict[str, Any] = {"momentum": 0.1, "eps": 1e-5}
+LEAK: dict[str, Any] = {"slope": 0.2}
 
 
 def _classifier_stages(x: str, at: str = "", mask: str = "dropout") -> tuple[Stage, ...]:
     """q(y|x) of the images x; `at` stands before the names of a second use."""
 
-    def stage(name: str, layer: str, *inputs: str, draw: str | None = None, **options) -> Stage:
+    def stage(
+        name: str, layer: str, *inputs: str, draw: str | None = None, **options: Any
+    ) -> Stage:
         return Stage(
-            f"{at}qy_x.{name}", layer, tuple(one if one == x else f"{at}qy_x.{one}" for one in inputs),
+            f"{at}qy_x.{name}", layer,
+            tuple(one if one == x else f"{at}qy_x.{one}" for one in inputs),
             draw, options, f"qy_x.{name}" if at else "",
         )  # fmt: skip
 
@@ -245,7 +248,9 @@ def _classifier_stages(x: str, at: str = "", mask: str = "dropout") -> tuple[Sta
 def _posterior_stages(x: str, y: str, at: str = "", noise: str = "noise") -> tuple[Stage, ...]:
     """q(z|x, y) and a sample z."""
 
-    def stage(name: str, layer: str, *inputs: str, draw: str | None = None, **options) -> Stage:
+    def stage(
+        name: str, layer: str, *inputs: str, draw: str | None = None, **options: Any
+    ) -> Stage:
         return Stage(
             f"{at}qz_xy.{name}", layer,
             tuple(one if one in (x, y) else f"{at}qz_xy.{one}" for one in inputs),
@@ -277,9 +282,10 @@ def _posterior_stages(x: str, y: str, at: str = "", noise: str = "noise") -> tup
 def _decoder_stages(z: str, at: str = "") -> tuple[Stage, ...]:
     """p(x|z)."""
 
-    def stage(name: str, layer: str, *inputs: str, **options) -> Stage:
+    def stage(name: str, layer: str, *inputs: str, **options: Any) -> Stage:
         return Stage(
-            f"{at}px_z.{name}", layer, tuple(one if one == z else f"{at}px_z.{one}" for one in inputs),
+            f"{at}px_z.{name}", layer,
+            tuple(one if one == z else f"{at}px_z.{one}" for one in inputs),
             None, options, f"px_z.{name}" if at else "",
         )  # fmt: skip
 
@@ -339,7 +345,9 @@ SEMI_SUPERVISED_STAGES = (
     *_posterior_stages("labelled", "labels", AT, "labelled_noise"),
     *_decoder_stages(f"{AT}qz_xy.reparameterise", AT),
     Stage("unlabelled_reconstruction", "bce", ("px_z.sigmoid", "input"), None, {"per": "sum"}),
-    Stage("labelled_reconstruction", "bce", (f"{AT}px_z.sigmoid", "labelled"), None, {"per": "sum"}),
+    Stage(
+        "labelled_reconstruction", "bce", (f"{AT}px_z.sigmoid", "labelled"), None, {"per": "sum"}
+    ),
     Stage(
         "reconstruction", "sum", ("unlabelled_reconstruction", "labelled_reconstruction"), None,
         {"weights": (1, "labelled_weight")},

@@ -94,7 +94,8 @@ class Recipe:
     given: Callable[[ImageData, Settings], dict[str, NDArray]] | None = None
 
     def initial_parameters(self, seed: int, latent_dim: int, **hyper: float) -> dict[str, Tensor]:
-        """The parameters (and buffers) that PyTorch's initialisers draw after `torch.manual_seed(seed)`.
+        """The parameters (and buffers) that PyTorch's initialisers draw after
+        `torch.manual_seed(seed)`.
 
         The global generator is left as it was. R's torch draws the same bits after
         `torch_manual_seed(seed)`. Always float32, so that runs in either precision start

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.data import ImageData
@@ -196,9 +197,10 @@ class Measured:
         return Posterior(*(torch.cat(both) for both in zip(*parts, strict=True)))
 
     @torch.no_grad()
-    def decode(self, key: str, z: Tensor, index: int = 0) -> Tensor:
+    def decode(self, key: str, z: Tensor | NDArray, index: int = 0) -> Tensor:
         """Pixels of latents, (N, F)."""
         network = self.network(key, index)
+        z = torch.as_tensor(z, dtype=torch.float32)
         return torch.cat([network.decode(part) for part in z.split(500)])
 
     @torch.no_grad()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
 from pyvae import latent_figures
 from pyvae.figures import loss_history_figure
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
@@ -27,7 +25,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
         "manifold.png",
         "a grid over the latent space, decoded",
         lambda: latent_figures.manifold_figure(
-            lambda z: measured.decode("beta", torch.as_tensor(z, dtype=torch.float32)).numpy(),
+            lambda z: measured.decode("beta", z).numpy(),
             title="beta-VAE: images over the latent space", note=measured.note,
             latent_dim=measured.runs["beta"][0].settings.latent_dim,
         ),

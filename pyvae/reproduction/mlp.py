@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-
 from pyvae import image_figures, latent_figures, loss_figures
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
 from pyvae.reproduction.measures import neighbours
@@ -54,11 +51,11 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
 def _rows(measured: Measured, key: str, label: str):
     x = measured.images[:10]
     z = measured.latents(key)[:10]
-    between: Tensor = image_figures.interpolation(z[0], z[1], 10)
+    between = image_figures.interpolation(z[0], z[1], 10)
     rows = [
         ("test images", x.numpy()),
         ("reconstructed", measured.decode(key, z).numpy()),
-        ("from the first\nto the second", measured.decode(key, torch.as_tensor(between)).numpy()),
+        ("from the first\nto the second", measured.decode(key, between).numpy()),
     ]
     return image_figures.rows_figure(rows, f"MLP VAE ({label})", measured.note)
 
@@ -67,9 +64,7 @@ def _claims(measured: Measured) -> Iterable[Claim]:
     for key, label in LABELS.items():
         tables = [trace.epoch_table() for trace in measured.runs[key]]
         for epoch in (0, 19):
-            values = [
-                float(table["total"].iloc[epoch]) for table in tables if len(table) > epoch
-            ]
+            values = [float(table["total"].iloc[epoch]) for table in tables if len(table) > epoch]
             if not values:
                 continue
             printed = PRINTED[epoch]

@@ -87,7 +87,7 @@ def _claims(measured: Measured) -> Iterable[Claim]:
     ]
     yield Claim(
         "with four, each digit is there at least once among 100 generated images: digits seen by "
-        f"a classifier of accuracy {measured.classifier.accuracy:.3f}",
+        f"a classifier of accuracy {measured.classifier.test_accuracy:.3f}",
         "10", [float(count) for count in seen], "digits", lambda value: value == 10,
     )  # fmt: skip
 

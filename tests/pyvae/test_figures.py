@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from figures_help import assert_readable, made_trace, note_of
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,15 +17,22 @@ from PIL import Image
 from pyvae.errors import UserError
 from pyvae.figures import (
     COLOURS,
+    DIGIT_COLOURS,
+    LINES,
     check_figure_path,
+    digit_sheet,
     draw_digits,
     draw_latent_means,
     draw_losses,
+    group_colours,
     latent_means_figure,
     loss_history_figure,
     samples_figure,
     save_figure,
+    titles_and_colours,
+    wrapped,
 )
+from pyvae.objectives import OBJECTIVES
 
 modest = hypothesis.settings(max_examples=20, deadline=None)
 
@@ -61,7 +69,7 @@ def test_a_saved_figure_can_be_opened_and_shows_both_colours(tmp_path, traces, s
     path = tmp_path / f"loss{suffix}"
     save_figure(loss_history_figure(traces), path)
     pixels = picture(path)
-    for name in COLOURS:
+    for name in ("vae", "emae"):
         near = np.abs(pixels - to_rgb(COLOURS[name])).max(axis=2) < 0.15
         assert near.sum() > 50, name
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
@@ -84,7 +92,10 @@ def test_no_figure_is_blank(tmp_path, traces, make):
 
 
 def test_the_colours_are_those_of_the_article(traces):
-    assert COLOURS == {"vae": "firebrick", "emae": "steelblue"}
+    assert {name: COLOURS[name] for name in ("vae", "emae")} == {
+        "vae": "firebrick",
+        "emae": "steelblue",
+    }
     lines = loss_history_figure(traces).axes[0].lines
     assert [to_hex(line.get_color()) for line in lines] == [
         to_hex("firebrick"),
@@ -112,6 +123,78 @@ def test_epochs_are_shown_on_both_scales(epochs):
     assert np.allclose(axes.lines[0].get_ydata(), epochs[0].losses[::2, 0] / 12)
     assert np.allclose(right.get_ylim(), np.multiply(axes.get_ylim(), 2 * 12))
     assert "sum over the epoch's batches" in right.get_ylabel()
+
+
+RECIPES = {
+    "conv": "loss (nats per image)",
+    "mlp": "loss (nats per image)",
+    "beta": "loss",
+    "clustering": "loss (nats per image)",
+    "clustering-semi-supervised": "loss (nats per image)",
+    "clustering-toy": "loss (nats per point)",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_objective_has_its_unit_and_only_sums_a_second_scale(recipe):
+    trace = made_trace(recipe)
+    objective = OBJECTIVES[trace.settings.objective]
+    figure = loss_history_figure([trace], "a quick look")
+    assert_readable(figure)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == RECIPES[recipe]
+    shown = trace.losses[:, 0].reshape(3, 4).mean(axis=1)
+    images = 1 if objective.mean else trace.settings.batch_size
+    assert np.allclose(axes.lines[0].get_ydata(), shown / images)
+    assert len(axes.child_axes) == (0 if objective.mean else 1)
+    assert note_of(figure) == "a quick look"
+
+
+def test_every_objective_has_a_colour_of_its_own():
+    assert set(COLOURS) == set(LINES) == set(OBJECTIVES)
+    assert len({to_hex(colour) for colour in COLOURS.values()}) == len(COLOURS)
+
+
+def test_titles_and_colours_are_the_objectives_for_name_and_title():
+    found = titles_and_colours(["em", "VAE", "mine", "yours"])
+    assert found["em"] == ("EM", COLOURS["em"])
+    assert found["VAE"] == ("VAE", COLOURS["vae"])
+    assert found["mine"][0] == "mine"
+    hexes = {to_hex(colour) for colour in COLOURS.values()}
+    assert not {to_hex(found["mine"][1]), to_hex(found["yours"][1])} & hexes
+    assert found["mine"][1] != found["yours"][1]
+
+
+def test_digits_have_ten_colours_and_more_groups_more():
+    assert len({to_hex(colour) for colour in DIGIT_COLOURS}) == 10
+    assert np.array_equal(group_colours(3), DIGIT_COLOURS[:3])
+    assert len({to_hex(colour) for colour in group_colours(15)}) == 15
+
+
+def test_a_long_note_is_broken_and_stays_inside(traces):
+    note = "quick look: 2 of the published 50 epochs, " * 8
+    figure = loss_history_figure(traces, note)
+    assert_readable(figure)
+    assert figure.get_supxlabel().count("\n") >= 2
+    assert note_of(figure) == note.strip()
+
+
+def test_lines_of_a_text_are_kept():
+    assert wrapped(Figure(figsize=(7, 4)), "one\ntwo words") == "one\ntwo words"
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)])
+def test_latent_means_of_many_runs_stand_in_rows(traces, count, rows):
+    figure = latent_means_figure((traces * 3)[:count], "a note")
+    assert len(figure.axes) == count
+    assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == rows
+    assert_readable(figure)
+    assert note_of(figure) == "a note"
+
+
+def test_points_are_no_images():
+    with pytest.raises(UserError, match=r"\(16, 2\).*28x28"):
+        digit_sheet(np.zeros((16, 2)), 4)
 
 
 def test_epochs_of_unequal_length_have_no_second_scale(epochs):

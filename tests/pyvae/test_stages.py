@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pyvae.draws import Draws
-from pyvae.recipes import RECIPES
-from pyvae.stages import LOSS_STAGES, PASSES, Stage, quantities
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import RECIPES, get_recipe
+from pyvae.stages import BUFFERS, PASSES, Stage, is_buffer, quantities
+from pyvae.training import batches
 
 modest = hypothesis_settings(max_examples=60, deadline=None)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
@@ -96,56 +96,134 @@ def test_who_computes_what_in_the_articles_network(conv, key, by):
     assert found[key] == by
 
 
+@pytest.mark.parametrize(
+    ("key", "by"),
+    [
+        ("gradient/input", ("qy_x.conv1", "qz_xy.conv1")),
+        ("gradient/gumbel_softmax", ("qz_xy.multiply", "pz_y.fc1")),
+        ("gradient/qy_x.softmax", ("gumbel_softmax", "categorical_kl")),
+        # one module, gone through twice: gradients add up
+        ("gradient/qy_x.fc2.weight", ("qy_x.fc2", "labelled.qy_x.fc2")),
+        ("gradient/pz_y.fc2.weight", ("pz_y.fc2",)),
+        ("gradient/labelled.qy_x.softmax", ("cross_entropy",)),
+        ("buffer/qz_xy.bn3.running_var", ("qz_xy.bn3", "labelled.qz_xy.bn3")),
+        ("start/qy_x.bn1.running_mean", ("the step before",)),
+    ],
+)
+def test_who_computes_what_with_labels(small, key, by):
+    recipe = get_recipe("clustering-semi-supervised")
+    found = {q.key: q.computed_by for q in recipe.quantities(small(recipe))}
+    assert found[key] == by
+
+
+def test_what_is_given_is_not_differentiated(small):
+    recipe = get_recipe("clustering-semi-supervised")
+    keys = {quantity.key for quantity in recipe.quantities(small(recipe))}
+    for name in ("labelled", "labels"):
+        assert f"forward/{name}" in keys
+        assert f"gradient/{name}" not in keys
+
+
 @every_recipe
-def test_terms_of_the_loss_have_no_gradient_and_all_else_has_one(recipe):
-    names = recipe.parameter_names(L)
-    keys = {quantity.key for quantity in quantities(recipe.stages, names)}
+def test_running_statistics_are_known_once_all_have_gone_through(recipe, small):
+    keys = [quantity.key for quantity in recipe.quantities(small(recipe))]
+    for stage in recipe.stages:
+        if stage.layer == "batch_norm":
+            for name in BUFFERS:
+                at = keys.index(f"buffer/{stage.path}.{name}")
+                assert at > keys.index(f"forward/{stage.name}")
+                assert at < keys.index("forward/total")
+
+
+@every_recipe
+def test_terms_of_the_loss_have_no_gradient_and_all_else_has_one(recipe, small):
+    settings = small(recipe)
+    names = recipe.parameter_names(settings.latent_dim, **settings.hyper)
+    keys = {quantity.key for quantity in recipe.quantities(settings)}
     differentiated = {key.split("/", 1)[1] for key in keys if key.startswith("gradient/")}
-    assert differentiated == {*names, *(s.name for s in recipe.stages)} - set(LOSS_STAGES)
+    constant = {stage.name for stage in recipe.stages if stage.is_term}
+    constant |= {stage.name for stage in recipe.stages if stage.layer == "input" and stage.draw}
+    assert differentiated == {*names, *(stage.name for stage in recipe.stages)} - constant
 
 
 @every_recipe
-def test_a_quantitys_name_is_what_follows_the_kind(recipe):
-    found = quantities(recipe.stages, recipe.parameter_names(L))
+def test_a_quantitys_name_is_what_follows_the_kind(recipe, small):
+    found = recipe.quantities(small(recipe))
     assert len({quantity.key for quantity in found}) == len(found)
     assert all(quantity.key.endswith(f"/{quantity.name}") for quantity in found)
     assert all("/" not in quantity.name for quantity in found)
 
 
+def rows(tensor):
+    """One row for each image: what is between two stages may reshape, and nothing else."""
+    return tensor.reshape(len(tensor), -1)
+
+
 @every_recipe
-def test_stages_are_the_networks_layers_and_take_what_they_say(recipe):
+def test_stages_are_the_networks_layers_and_take_what_they_say(recipe, small, data_of):
     """Hooks see every module that has no parts of its own: when it is called, what it is given
     and what it returns."""
-    network = recipe.network(L).double()
+    settings, data = small(recipe, batch_size=3), data_of(recipe)
+    network = recipe.network(settings.latent_dim, **settings.hyper).double()
     called = []
     for name, module in network.named_modules():
         if not list(module.children()):
             module.register_forward_hook(
                 lambda _, args, result, name=name: called.append((name, args, result))
             )
-    x = torch.from_numpy(np.random.default_rng(1).uniform(0, 1, (3, 784)))
-    draws = Draws(1).step(0, 3, recipe.draws(L))
-    network(x, {name: torch.from_numpy(draw) for name, draw in draws.items()})
+    _, x, draws = next(batches(recipe, settings, data))
+    given = {name: torch.from_numpy(draw) for name, draw in draws.items()}
+    network(x, given)
 
-    first, *layers = recipe.stages[:-3]
-    assert (first.name, first.layer, first.inputs) == ("input", "input", ())
-    assert [name for name, *_ in called] == [stage.name for stage in layers]
+    layers = [s for s in recipe.stages if s.layer != "input" and not s.is_term]
+    assert (recipe.stages[0].name, recipe.stages[0].inputs) == ("input", ())
+    assert [name for name, *_ in called] == [stage.path for stage in layers]
     returned = {"input": x}
+    returned |= {s.name: given[s.draw] for s in recipe.stages if s.layer == "input" and s.draw}
     for stage, (name, args, result) in zip(layers, called, strict=True):
-        # images first; what is between two stages may reshape, and nothing else
-        taken = [tensor.reshape(3, -1) for tensor in args if tensor is not None]
-        stages = [returned[name].reshape(3, -1) for name in stage.inputs]
-        drawn = [] if stage.draw is None else [torch.from_numpy(draws[stage.draw]).reshape(3, -1)]
+        taken = [rows(tensor) for tensor in args if tensor is not None]
+        stages = [rows(returned[name]) for name in stage.inputs]
+        drawn = [] if stage.draw is None else [rows(given[stage.draw])]
         assert len(taken) == len(stages + drawn), name
         assert all(map(torch.equal, taken, stages + drawn)), name
-        returned[name] = result
+        returned[stage.name] = result
+
+
+SETTINGS_OF_LAYERS = {  # what a module of torch.nn or pyvae calls the option
+    "conv2d": {"stride": ("stride", 1), "padding": ("padding", 0)},
+    "conv_transpose2d": {"stride": ("stride", 1), "padding": ("padding", 0)},
+    "dropout": {"p": ("p", None)},
+    "leaky_relu": {"slope": ("negative_slope", None)},
+    "batch_norm": {"momentum": ("momentum", None), "eps": ("eps", None)},
+    "gumbel_softmax": {"temperature": ("temperature", None)},
+    "unflatten": {"channels": ("channels", None)},
+}
+
+
+@every_recipe
+def test_options_are_those_of_the_modules(recipe, small):
+    settings = small(recipe)
+    network = recipe.network(settings.latent_dim, **settings.hyper)
+    for stage in recipe.stages:
+        if stage.layer == "input" or stage.is_term:
+            continue
+        module, options = network.get_submodule(stage.path), stage.settled(settings.hyper)
+        known = SETTINGS_OF_LAYERS.get(stage.layer, {})
+        assert set(options) <= set(known), stage.name
+        for option, (attribute, default) in known.items():
+            found = getattr(module, attribute)
+            found = found[0] if isinstance(found, tuple) else found
+            assert options.get(option, default) == found, (stage.name, option)
 
 
 @every_recipe
 def test_the_terms_of_the_loss_come_last(recipe):
-    assert tuple(stage.name for stage in recipe.stages[-3:]) == LOSS_STAGES
-    assert [stage.layer == "loss" for stage in recipe.stages[-4:]] == [False, True, True, True]
-    assert set(recipe.stages[-1].inputs) == {"reconstruction", "regulariser"}
+    terms = [stage for stage in recipe.stages if stage.is_term]
+    assert list(recipe.stages[-len(terms) :]) == terms
+    assert terms[-1].name == "total"
+    assert set(terms[-1].inputs) == {"reconstruction", "regulariser"}
+    for name in (*recipe.objectives, *recipe.further):
+        assert {term.name for term in terms} == set(OBJECTIVES[name].terms)
 
 
 @every_recipe
@@ -158,12 +236,36 @@ def test_every_stage_takes_what_came_before(recipe):
 
 
 @every_recipe
-def test_every_draw_is_taken_by_one_stage(recipe):
+def test_every_draw_is_taken_by_one_stage(recipe, small, data_of):
+    settings = small(recipe)
     taken = [stage.draw for stage in recipe.stages if stage.draw is not None]
-    assert sorted(taken) == sorted(recipe.draws(L))
+    given = {} if recipe.given is None else recipe.given(data_of(recipe), settings)
+    assert sorted(taken) == sorted([*recipe.draws(settings.latent_dim, **settings.hyper), *given])
 
 
 @every_recipe
 @pytest.mark.parametrize("latent_dim", [1, 30])
-def test_parameter_names_are_in_the_networks_order(recipe, latent_dim):
-    assert recipe.parameter_names(latent_dim) == list(recipe.network(latent_dim).state_dict())
+def test_names_of_parameters_and_statistics_are_in_the_networks_order(recipe, small, latent_dim):
+    hyper = small(recipe).hyper
+    network = recipe.network(latent_dim, **hyper)
+    parameters = recipe.parameter_names(latent_dim, **hyper)
+    buffers = recipe.buffer_names(latent_dim, **hyper)
+    assert parameters == [name for name, _ in network.named_parameters()]
+    assert sorted([*parameters, *buffers]) == sorted(network.state_dict())
+    assert [name for name in network.state_dict() if is_buffer(name)] == buffers
+    assert not any(map(is_buffer, parameters))
+
+
+def test_hyperparameters_stand_for_their_values_in_options():
+    stage = Stage(
+        "total", "sum", ("a", "b"), None, {"weights": (1, "beta"), "variance": "variance", "per": "sum"}
+    )
+    assert stage.settled({"beta": 8, "variance": 0.05}) == {
+        "weights": (1, 8), "variance": 0.05, "per": "sum",
+    }  # fmt: skip
+    assert stage.settled({}) == dict(stage.options)
+
+
+def test_a_stages_module_has_its_name_unless_another_is_said():
+    assert Stage("qy_x.fc1", "linear").path == "qy_x.fc1"
+    assert Stage("labelled.qy_x.fc1", "linear", module="qy_x.fc1").path == "qy_x.fc1"

@@ -1,0 +1,285 @@
+"""`pyvae reproduce`: trains what a write-up trains, draws what it shows, measures what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+
+from pyvae.data import ImageData, load_split
+from pyvae.digit_classifier import DigitClassifier
+from pyvae.errors import UserError, choose
+from pyvae.figures import save_figure
+from pyvae.files import output_folder, write_file
+from pyvae.kept_training import kept_training
+from pyvae.objectives import OBJECTIVES
+from pyvae.progress import RunProgress
+from pyvae.recipes import get_recipe
+from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
+from pyvae.reproduction.beta import BETA_ARTICLE
+from pyvae.reproduction.clustering import CLUSTERING_ARTICLE
+from pyvae.reproduction.conv import CONV_ARTICLE
+from pyvae.reproduction.mlp import MLP_ARTICLE
+from pyvae.reproduction.strided_conv import STRIDED_CONV_ARTICLE
+from pyvae.settings import Settings
+from pyvae.trace import Trace, csv_text
+
+__all__ = ["ARTICLES", "choose_articles", "reproduce"]
+
+ARTICLES = {
+    article.name: article
+    for article in (
+        CONV_ARTICLE,
+        MLP_ARTICLE,
+        STRIDED_CONV_ARTICLE,
+        BETA_ARTICLE,
+        CLUSTERING_ARTICLE,
+    )
+}
+FIRST_SEED = 1
+CONV_SEED = 2  # with 1 the encoder of the R article's network dies
+
+
+def choose_articles(name: str) -> list[Article]:
+    """The article of that name, or `all`.
+
+    Raises:
+        UserError: If there is none.
+    """
+    choose("article", name, (*ARTICLES, "all"))
+    return list(ARTICLES.values()) if name == "all" else [ARTICLES[name]]
+
+
+def reproduce(
+    articles: Sequence[Article],
+    data: str,
+    out: Path,
+    console: Console,
+    *,
+    quick: bool = False,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    latent_dim: int | None = None,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Does articles again.
+
+    Leaves in `out` a folder for each article with its figures and a `README.md` that shows them,
+    `published.csv` with what the articles say and what was measured, and `runs` with what was
+    trained: a second call trains nothing twice, and goes on where the first was interrupted.
+
+    Arguments:
+        articles: Which.
+        data: The images' name, as `pyvae.data.load_data` takes it.
+        out: The folder.
+        console: Shows the progress.
+        quick: Fewer epochs and one seed, for a look; said on every figure.
+        seeds: How many seeds, instead of as many as each article plans.
+        epochs: How many epochs, instead of the published ones; said on every figure.
+        latent_dim: Latent dimensions, instead of the published ones.
+        device: Where to train.
+
+    Returns:
+        What is in published.csv.
+
+    Raises:
+        UserError: If an argument is out of its range, or the data cannot be had or used.
+    """
+    for option, value in (("--seeds", seeds), ("--epochs", epochs)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} {value}", "1 or more")
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    sets = load_split(data, say)
+    if sets[0].pixels.shape[1] != get_recipe("conv").features:
+        raise UserError(f"--data {data}", "images of 28x28 pixels", "the points come by themselves")
+    if sets[1].labels is None:
+        raise UserError(f"--data {data} has no labels", "images with labels", "use --data mnist")
+    for article in articles:
+        for planned in article.planned:  # asked before anything is trained
+            settings = _settings(planned, FIRST_SEED, quick, epochs, latent_dim)
+            settings.steps_per_epoch(len(_sets(planned, sets)[0]))
+    output_folder(out)
+    classifier = _classifier(sets, say)
+    rows = []
+    for article in articles:
+        say(f"{article.name}: {article.title}")
+        runs: dict[str, list[Trace]] = {}
+        folders: dict[str, list[Path]] = {}
+        for planned in article.planned:
+            first = CONV_SEED if planned.recipe == "conv" else FIRST_SEED
+            for seed in range(first, first + (seeds or (1 if quick else planned.seeds))):
+                settings = _settings(planned, seed, quick, epochs, latent_dim)
+                folder = out / "runs" / planned.folder(settings)
+                train, test = _sets(planned, sets)
+                objective = OBJECTIVES[settings.objective].title
+                title = f"{planned.recipe} ({objective}), seed {seed}"
+                with RunProgress(title, settings.batch_size, console) as progress:
+                    trace = kept_training(
+                        planned.recipe, settings, train, folder,
+                        test=test if planned.test else None, device=device,
+                        observe=progress.observe, say=say,
+                    )  # fmt: skip
+                runs.setdefault(planned.key, []).append(trace)
+                folders.setdefault(planned.key, []).append(folder)
+        note = _note(article, runs, quick)
+        measured = Measured(runs, folders, *sets, quick, note, classifier)
+        folder = output_folder(out / article.name)
+        drawn, left_out = _draw(article.drawings(measured), folder, say)
+        claims = list(article.claims(measured))
+        for name, table in article.tables(measured).items():
+            write_file(folder / name, csv_text(table))
+        write_file(folder / "README.md", _index(article, runs, drawn, left_out, claims, note))
+        rows += [_row(claim, article, runs) for claim in claims]
+    published = _merged(out / "published.csv", pd.DataFrame(rows))
+    write_file(out / "published.csv", csv_text(published))
+    write_file(out / "README.md", _contents(out))
+    say(f"written: {out}")
+    return published
+
+
+def _settings(
+    planned: Planned, seed: int, quick: bool, epochs: int | None, latent_dim: int | None
+) -> Settings:
+    settings = planned.settings(seed, quick, epochs)
+    if latent_dim is None:
+        return settings
+    changes = {**planned.changes, "latent_dim": latent_dim}
+    return Planned(
+        planned.key, planned.recipe, changes, quick=planned.quick, test=planned.test
+    ).settings(seed, quick, epochs)
+
+
+def _sets(planned: Planned, sets: tuple[ImageData, ImageData]) -> tuple[ImageData, ImageData]:
+    return sets if get_recipe(planned.recipe).features == 784 else load_split("toy")
+
+
+def _classifier(
+    sets: tuple[ImageData, ImageData], say: Callable[[str], object]
+) -> Callable[[], DigitClassifier]:
+    @cache
+    def made() -> DigitClassifier:
+        (x, labels), (test_x, test_labels) = (_labelled(data) for data in sets)
+        classes = int(labels.max()) + 1
+        classifier = DigitClassifier(x, labels, test_x, test_labels, classes=classes)
+        say(f"digit classifier: test accuracy {classifier.test_accuracy:.4f}")
+        return classifier
+
+    return made
+
+
+def _labelled(data: ImageData) -> tuple[torch.Tensor, torch.Tensor]:
+    assert data.labels is not None  # noqa: S101 (asked for before)
+    return data.batch(np.arange(len(data)), torch.float32), data.labels
+
+
+def _note(article: Article, runs: Mapping[str, Sequence[Trace]], quick: bool) -> str:
+    """What was cut, in words; empty where nothing was."""
+    parts: list[str] = []
+    for planned in article.planned:
+        trace = runs[planned.key][0]
+        published = get_recipe(trace.recipe).epochs
+        per_epoch = trace.settings.steps_per_epoch(int(trace.data["images"]))
+        if trace.steps < published * per_epoch:
+            done = trace.steps / per_epoch
+            words = f"{done:.2g} of {published} epochs"
+            parts.append(words if len(article.planned) == 1 else f"{planned.key} {words}")
+    alike = {part.partition(" ")[2] for part in parts}
+    if len(parts) == len(article.planned) > 1 and len(alike) == 1:
+        parts = [alike.pop()]
+    return ("quick look: " if quick else "cut: ") + ", ".join(parts) if parts else ""
+
+
+def _draw(
+    drawings: Iterable[Drawing], folder: Path, say: Callable[[str], object]
+) -> tuple[list[Drawing], list[str]]:
+    """Draws all figures that can be drawn; says which cannot, and why."""
+    drawn, left_out = [], []
+    for drawing in drawings:
+        try:
+            figure = drawing.draw()
+        except UserError as error:
+            left_out.append(f"{drawing.file} is left out: {error}")
+            say(left_out[-1])
+            (folder / drawing.file).unlink(missing_ok=True)
+            continue
+        save_figure(figure, folder / drawing.file)
+        drawn.append(drawing)
+    return drawn, left_out
+
+
+def _row(claim: Claim, article: Article, runs: Mapping[str, Sequence[Trace]]) -> dict:
+    row = claim.row(article.name)
+    done = {}
+    for key, traces in runs.items():
+        per_epoch = traces[0].settings.steps_per_epoch(int(traces[0].data["images"]))
+        done[key] = f"{traces[0].steps / per_epoch:.3g}"
+    same = set(done.values())
+    row["epochs"] = same.pop() if len(same) == 1 else " ".join(f"{k}:{v}" for k, v in done.items())
+    row["data"] = next(iter(runs.values()))[0].data["name"]
+    return row
+
+
+def _merged(path: Path, new: pd.DataFrame) -> pd.DataFrame:
+    """The table with the lines of the articles that were done now in place of older ones."""
+    if not path.is_file():
+        return new
+    old = pd.read_csv(path, dtype=str, keep_default_na=False)
+    kept = old[~old["article"].isin(new["article"])]
+    return pd.concat([kept, new], ignore_index=True)
+
+
+def _index(
+    article: Article,
+    runs: Mapping[str, Sequence[Trace]],
+    drawn: Sequence[Drawing],
+    left_out: Sequence[str],
+    claims: Sequence[Claim],
+    note: str,
+) -> str:
+    """The article's README.md."""
+    lines = [f"# {article.name}: {article.title}", ""]
+    lines += [f"Source: {get_recipe(next(iter(runs.values()))[0].recipe).source}.", ""]
+    if note:
+        lines += [f"**{note[0].upper()}{note[1:]}.**", ""]
+    lines += ["| run | objective | settings | seeds |", "|---|---|---|---|"]
+    for key, traces in runs.items():
+        settings = traces[0].settings
+        lines.append(
+            f"| {key} | {OBJECTIVES[settings.objective].formula} | {traces[0].steps} steps of "
+            f"{settings.batch_size}, {settings.latent_dim} latent dimensions, Adam "
+            f"{settings.learning_rate:g}"
+            + "".join(f", {name} {value:g}" for name, value in settings.hyper.items())
+            + f" | {', '.join(str(trace.settings.seed) for trace in traces)} |"
+        )
+    lines += ["", "## Figures", ""]
+    for drawing in drawn:
+        lines += [f"![{drawing.caption}]({drawing.file})", "", f"{drawing.caption}.", ""]
+    lines += [f"- {words}" for words in left_out]
+    lines += ["", "## What the article says, and what was measured", ""]
+    lines += ["| claim | published | median | range | unit | seeds | verdict |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for claim in claims:
+        row = claim.row(article.name)
+        lines.append(
+            f"| {claim.claim} | {claim.published} | {row['median']:.4g} | {row['least']:.4g} to "
+            f"{row['greatest']:.4g} | {claim.unit} | {row['seeds']} | {claim.verdict} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _contents(out: Path) -> str:
+    """The whole folder's README.md."""
+    lines = ["# Five write-ups, done again", ""]
+    for article in ARTICLES.values():
+        if (out / article.name / "README.md").is_file():
+            lines.append(f"- [{article.name}]({article.name}/README.md): {article.title}")
+    lines += ["", "What the articles say beside what was measured: [published.csv](published.csv)."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,171 @@
+"""Doing write-ups again: figures, index, published.csv, and nothing trained twice."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from pyvae.cli import main
+from pyvae.errors import UserError
+from pyvae.reproduction.run import ARTICLES, choose_articles, reproduce
+from pyvae.trace import Trace
+
+
+def run(out, name="beta", **options):
+    console = Console(file=io.StringIO(), width=200)
+    options = {"data": "digits", "quick": True, "epochs": 1, "device": "cpu"} | options
+    data = options.pop("data")
+    table = reproduce(choose_articles(name), data, out, console, **options)
+    return table, console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    out = tmp_path_factory.mktemp("reproduced")
+    return out, *run(out, seeds=2)
+
+
+def test_the_index_shows_every_figure_and_nothing_else(done):
+    out, _, _ = done
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (out / "beta" / "README.md").read_text())
+    assert sorted(shown) == sorted(path.name for path in (out / "beta").glob("*.png"))
+    assert "latent_scatter.png" in shown
+    assert "manifold.png" in shown
+
+
+def test_published_csv_is_what_is_returned(done):
+    out, table, _ = done
+    read = pd.read_csv(out / "published.csv")
+    assert list(read.columns) == [
+        "article", "claim", "published", "median", "least", "greatest", "unit", "seeds", "verdict",
+        "epochs", "data",
+    ]  # fmt: skip
+    assert read["claim"].tolist() == table["claim"].tolist()
+    np.testing.assert_allclose(read["median"], table["median"])
+    assert set(read["seeds"]) == {2}
+    assert (read["least"] <= read["median"]).all()
+    assert (read["median"] <= read["greatest"]).all()
+
+
+def test_the_measured_loss_is_the_traces(done):
+    out, table, _ = done
+    traces = [Trace.load(out / "runs" / f"beta-z2-seed{seed}") for seed in (1, 2)]
+    losses = [trace.epoch_table()["total"].iloc[-1] for trace in traces]
+    row = table.set_index("claim").loc["total of the last epoch"]
+    assert row["least"] == min(losses)
+    assert row["median"] == pytest.approx(np.mean(losses))
+
+
+def test_what_was_cut_is_said(done):
+    out, table, _ = done
+    assert "Quick look: 1 of 100 epochs" in (out / "beta" / "README.md").read_text()
+    assert set(table["epochs"]) == {"1"}
+
+
+def test_nothing_is_trained_twice(done):
+    out, table, _ = done
+    traces = {path: path.read_bytes() for path in (out / "runs").glob("*/history.csv")}
+    again, said = run(out, seeds=2)
+    assert said.count("all 11 steps were done before") == 2
+    assert {path: path.read_bytes() for path in traces} == traces
+    pd.testing.assert_frame_equal(
+        again.drop(columns=["median", "least", "greatest"]).astype(str),
+        table.drop(columns=["median", "least", "greatest"]).astype(str),
+    )
+
+
+def test_a_second_article_joins_the_table(done):
+    out, table, _ = done
+    both, _ = run(out, "mlp", epochs=1, seeds=1)
+    assert set(both["article"]) == {"beta", "mlp"}
+    assert (both["article"] == "beta").sum() == len(table)
+    contents = (out / "README.md").read_text()
+    assert "(beta/README.md)" in contents
+    assert "(mlp/README.md)" in contents
+
+
+def test_a_figure_that_cannot_be_drawn_is_left_out_and_said(tmp_path):
+    _, said = run(tmp_path, latent_dim=3)
+    assert "latent_scatter.png is left out" in said
+    assert "manifold.png is left out" in said
+    assert "2 latent dimensions and has 3" in said
+    index = (tmp_path / "beta" / "README.md").read_text()
+    assert "manifold.png is left out" in index
+    assert "](manifold.png)" not in index
+    assert not (tmp_path / "beta" / "manifold.png").exists()
+    assert (tmp_path / "beta" / "loss.png").is_file()
+
+
+def test_figures_are_pictures(done):
+    out, _, _ = done
+    for path in (out / "beta").glob("*.png"):
+        picture = imread(path)
+        assert min(picture.shape[:2]) > 300
+        assert picture[..., :3].std() > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conv", "strided-conv", "clustering"])
+def test_each_article_has_its_figures(name, tmp_path):
+    table, said = run(tmp_path, name)
+    expected = {
+        "conv": ["loss_hist.png", "vae_gen.png", "emae_gen.png", "mu_VAE.png", "mu_EMAE.png"],
+        "strided-conv": [
+            f"{kind}_{key}.png" for kind in ("loss", "latents", "generated") for key in ("z2", "z4")
+        ],
+        "clustering": [
+            f"{kind}_{key}.png"
+            for kind in ("losses", "clusters", "latents", "prior")
+            for key in ("unsupervised", "labelled")
+        ]
+        + ["reconstructions.png", "toy_clusters.png", "toy_generated.png", "gumbel_softmax.png"],
+    }[name]
+    assert {path.name for path in (tmp_path / name).glob("*.png")} >= set(expected)
+    assert "left out" not in said
+    assert np.isfinite(table["median"].astype(float)).all()
+    if name == "conv":
+        measures = pd.read_csv(tmp_path / name / "measures.csv")
+        assert measures["objective"].tolist() == ["vae", "emae", "em"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"data": "toy"}, "expected images of 28x28 pixels"),
+        ({"seeds": 0}, "--seeds 0; expected 1 or more"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"latent_dim": 0}, "--latent-dim 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(options, words, tmp_path):
+    with pytest.raises(UserError, match=re.escape(words)):
+        run(tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_without_labels_are_refused(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=np.zeros((300, 28, 28), np.uint8))
+    with pytest.raises(UserError, match="has no labels"):
+        run(tmp_path / "out", data=str(tmp_path / "mine.npz"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["beta", "--quick", "--epochs", "1", "--data", "digits", "--device", "cpu"]
+    assert main(["reproduce", *arguments]) == 0
+    assert (tmp_path / "reproduced-quick" / "published.csv").is_file()
+    assert "written: reproduced-quick" in capsys.readouterr().out
+
+
+def test_an_unknown_article_is_one_line(capsys):
+    assert main(["reproduce", "gan"]) == 2
+    words = capsys.readouterr().err
+    assert words.count("\n") == 1
+    assert all(name in words for name in (*ARTICLES, "all"))
