@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,18 +14,19 @@ from pyvae.errors import UserError
 from pyvae.files import output_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
     from comparisons.comparison import Comparison
     from comparisons.sides import Sides
+    from pyvae.recipes import Recipe
+    from pyvae.settings import Settings
 
 __all__ = ["add_commands"]
 
 # Beyond so many steps two float32 runs of MNIST drift apart by rounding alone: measured, the
 # largest relative difference of the loss is 1e-6 after 42 steps and 4e-4 after 240.
 FLOAT32_STEPS = 50
+FLOAT32_STEPS_NORMALISED = 2  # with batch norm (comparisons.agreement)
 NATIVE_OPTIONS = (
     "seeds",
     "margin",
@@ -88,7 +87,7 @@ def compare_command(
         typer.Option(
             metavar="X",
             help="With --rng native: the largest difference of losses that does not matter, in "
-            "nats per image.",
+            "their unit: nats per image, mostly.",
         ),
     ] = None,
     margin_units: Annotated[
@@ -112,13 +111,23 @@ def compare_command(
             help="With --rng native: do it so often, with other seeds, and count the verdicts.",
         ),
     ] = None,
-    objective: Annotated[str, typer.Option(metavar="NAME", help="both, vae or emae.")] = "both",
+    recipe: options.Recipe = "conv",
+    variant: options.Variant = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="One of the recipe's objectives, or both that were published, or all (default: "
+            "those that were published); conv has vae, emae and em.",
+        ),
+    ] = None,
     data: options.Data = "auto",
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = None,
     latent_dim: options.LatentDim = None,
     learning_rate: options.LearningRate = None,
+    set_: options.Set = None,
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -145,8 +154,8 @@ def compare_command(
     report: Annotated[bool, typer.Option("--report", help="Write report.html, too.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("comparison"),
 ) -> None:
-    """Trains the R article's network in Python and in R on the same draws, and compares; or
-    compares two traces made anywhere.
+    """Trains a recipe's network in Python and in R on the same draws, and compares; or compares
+    two traces made anywhere.
 
     Without --epochs and --steps it runs 42 steps (six epochs of the digits). Where the two
     disagree, the first step, stage and element in which they part is named. A run that was
@@ -157,13 +166,18 @@ def compare_command(
     from rich.console import Console
 
     from comparisons.sides import choose_sides
+    from pyvae.recipes import get_recipe
+    from pyvae.recipes.hyper import parse_hyper
+    from pyvae.settings import Settings
 
     console = Console(markup=False, highlight=False)
     if traces:
+        from comparisons.results import conclude, introduce_saved
+
         comparisons = _compare_saved(context, traces, exact is True)
         folder = output_folder(out)
-        _introduce_saved(comparisons, console)
-        raise typer.Exit(_conclude(console, comparisons, folder, report))
+        introduce_saved(comparisons, console)
+        raise typer.Exit(conclude(console, comparisons, folder, report))
     native = rng == "native"
     others = ("mode", "probe", "report", "exact") if native else NATIVE_OPTIONS
     for name in (name for name in others if _given(context, name)):
@@ -172,8 +186,9 @@ def compare_command(
             "it with another --rng" if native else "it with --rng native",
             "leave it out",
         )
-    sides = choose_sides(under_test, engine, rng, exact, adam)
-    if engine == "auto":
+    chosen = get_recipe(recipe, variant)
+    sides = choose_sides(under_test, engine, rng, exact, adam, chosen.name)
+    if engine == "auto" and chosen.name == "conv":
         _say_why_not_r_torch(console)
     changes = {
         "epochs": epochs,
@@ -181,44 +196,25 @@ def compare_command(
         "batch_size": batch_size,
         "latent_dim": latent_dim,
         "learning_rate": learning_rate,
+        "hyper": parse_hyper(set_ or []),
         "dtype": dtype or ("float32" if native else "float64"),
         "seed": seed,
         "rng": sides.rng(sides.under_test),
     }
+    several = objective is None and len(chosen.objectives) > 1
+    runs = Settings.runs_of_recipe(chosen, "both" if several else objective, **changes)
     if native:
         asked = (seeds, margin, margin_units, margin_spread, jobs, threads, repetitions)
-        verdict = _compare_native(console, out, sides, objective, data, changes, *asked)
+        verdict = _compare_native(console, out, sides, chosen, runs, data, *asked)
         console.print(f"written: {out}", soft_wrap=True)
         console.print(f"verdict: {verdict}")
         raise typer.Exit(0 if verdict in ("equivalent", "calibrated") else 1)
     comparisons, folder = _compare_live(
-        console, out, sides, objective, data, changes, threads, mode, probe
+        console, out, sides, chosen, runs, data, threads, mode, probe
     )
-    raise typer.Exit(_conclude(console, comparisons, folder, report))
+    from comparisons.results import conclude  # matplotlib, which no error has to wait for
 
-
-def _conclude(
-    console: Console, comparisons: Sequence[Comparison], folder: Path, report: bool
-) -> int:
-    """Writes and prints what was found; returns the exit code."""
-    from comparisons.comparison import summary
-    from comparisons.tables import print_comparison
-    from pyvae.files import write_file
-
-    write_results(comparisons, folder)
-    about = summary(comparisons)
-    write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
-    for comparison in comparisons:
-        print_comparison(comparison, console)
-    if report:
-        from comparisons.report import write_report
-
-        write_report(comparisons, folder / "report.html", shlex.join(["pyvae", *sys.argv[1:]]))
-    else:
-        (folder / "report.html").unlink(missing_ok=True)  # of an earlier comparison
-    console.print(f"written: {folder}", soft_wrap=True)
-    console.print(f"verdict: {about['verdict']}")
-    return 0 if about["verdict"] == "agree" else 1
+    raise typer.Exit(conclude(console, comparisons, folder, report))
 
 
 def _say_why_not_r_torch(console: Console) -> None:
@@ -237,16 +233,16 @@ def _given(context: typer.Context, name: str) -> bool:
 
 
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + name.strip("_").replace("_", "-")
 
 
 def _compare_native(
     console: Console,
     out: Path,
     sides: Sides,
-    objective: str,
+    recipe: Recipe,
+    runs: list[Settings],
     data: str,
-    changes: dict[str, Any],
     seeds: int | None,
     margin: float | None,
     margin_units: float | None,
@@ -257,22 +253,20 @@ def _compare_native(
 ) -> str:
     from comparisons.equivalence import Margins
     from comparisons.native_cli import NativeOptions, run_native
-    from pyvae.data import load_data
-    from pyvae.recipes import get_recipe
-    from pyvae.settings import Settings
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.training import load_for
 
+    unit = OBJECTIVES[runs[0].objective].unit or "the loss's unit"
     for name, value, example in (("--seeds", seeds, 10), ("--margin", margin, 2)):
         if value is None:
             raise UserError(
                 f"--rng native without {name}",
                 "how many seeds each side has, and the largest difference that does not matter, "
                 "fixed before you look",
-                f"add {name} {example}" + (" (nats per image)" if name == "--margin" else ""),
+                f"add {name} {example}" + (f" ({unit})" if name == "--margin" else ""),
             )
     further = {"units": margin_units, "spread": margin_spread}
     margins = Margins(margin, **{k: v for k, v in further.items() if v is not None})  # type: ignore[arg-type]
-    recipe = get_recipe("conv")
-    runs = Settings.runs_of_recipe(recipe, objective, **changes)
     asked = NativeOptions(
         seeds or 0,
         margins,
@@ -280,7 +274,7 @@ def _compare_native(
         1 if threads is None else threads,
         1 if repetitions is None else repetitions,
     )
-    images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(recipe, data, say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
     return run_native(console, out, sides, recipe, runs, images, asked)
 
@@ -301,69 +295,49 @@ def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> l
     return [compare_saved(a, b, exact) for a, b in load_pairs(*traces)]
 
 
-def _introduce_saved(comparisons: Sequence[Comparison], console: Console) -> None:
-    for comparison in comparisons:
-        a, b = comparison.under_test, comparison.reference
-        console.print(
-            f"{a.data['name']}: {a.steps} steps of {a.settings.batch_size}, {a.settings.dtype}, "
-            f"{a.engine} ({a.folder}) against {b.engine} ({b.folder})"
-            + (", every bit has to be equal" if comparison.exact else ""),
-            soft_wrap=True,
-        )
-        threads = [trace.environment.get("threads") for trace in (a, b)]
-        if comparison.exact and threads[0] != threads[1]:
-            console.print(
-                f"threads: {threads[0]} against {threads[1]}; another number changes the order of "
-                "sums, and with it the last bits (pyvae trace --like takes over the number)",
-                soft_wrap=True,
-            )
-
-
 def _compare_live(
     console: Console,
     out: Path,
     sides: Sides,
-    objective: str,
+    recipe: Recipe,
+    runs: list[Settings],
     data: str,
-    changes: dict[str, Any],
     threads: int | None,
     mode: str,
     probe: str | None,
 ) -> tuple[list[Comparison], Path]:
+    from comparisons.agreement import is_normalised
     from comparisons.run import run_comparisons
     from comparisons.sides import open_sides
-    from pyvae.data import load_data
     from pyvae.errors import choose
     from pyvae.objectives import OBJECTIVES
     from pyvae.progress import RunProgress
-    from pyvae.recipes import get_recipe
-    from pyvae.settings import Settings
     from pyvae.steps import StepSet
-    from pyvae.training import start
+    from pyvae.training import load_for, start
 
-    recipe = get_recipe("conv")
-    runs = Settings.runs_of_recipe(recipe, objective, **changes)
     choose("mode", mode, ("free", "resync"))
     probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
-    images = load_data(data, say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(recipe, data, say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
     probed.check(total)
     with open_sides(sides, threads) as (under_test, reference):
         for engine in (under_test, reference):
             start(engine, recipe, runs[0])  # can it? asked before anything is written
         folder = output_folder(out)
+        what = "images" if recipe.features == 784 else "points"
         console.print(
-            f"{images.name}: {len(images):,} images, {total} steps of {runs[0].batch_size}, "
+            f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
             f"{runs[0].dtype}, {sides}"
             + (f", every step from {under_test.name}'s state" if mode == "resync" else "")
             + (f", both from seed {runs[0].seed}" if sides.randomness == "seeded" else "")
             + (", every bit has to be equal" if sides.exact else ""),
             soft_wrap=True,
         )
-        drifts = runs[0].dtype == "float32" and total > FLOAT32_STEPS
+        most = FLOAT32_STEPS_NORMALISED if is_normalised(recipe.stages) else FLOAT32_STEPS
+        drifts = runs[0].dtype == "float32" and total > most
         if drifts and mode == "free" and not sides.exact:
             console.print(
-                f"float32: beyond {FLOAT32_STEPS} steps rounding alone drives two runs apart; "
+                f"float32: beyond {most} steps rounding alone drives two runs apart; "
                 "--mode resync tells a mistake from rounding",
                 soft_wrap=True,
             )
@@ -380,28 +354,3 @@ def _compare_live(
             sides.exact,
         )  # fmt: skip
     return comparisons, folder
-
-
-def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
-    """Tables and pictures."""
-    import pandas as pd
-
-    from comparisons import figures
-    from pyvae.figures import save_figure
-    from pyvae.files import write_file
-    from pyvae.trace import csv_text
-
-    tables = {
-        "history.csv": [comparison.history() for comparison in comparisons],
-        "latent_means.csv": [comparison.latent_means() for comparison in comparisons],
-        "stages.csv": [comparison.stage_table() for comparison in comparisons],
-    }
-    for name, parts in tables.items():
-        table = pd.concat(parts, ignore_index=True)
-        if table.empty:  # no step was looked into
-            (folder / name).unlink(missing_ok=True)
-        else:
-            write_file(folder / name, csv_text(table))
-    save_figure(figures.loss_history_figure(comparisons), folder / "loss_history.png")
-    save_figure(figures.latent_means_figure(comparisons), folder / "latent_means.png")
-    save_figure(figures.samples_figure(comparisons), folder / "samples.png")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,8 +148,7 @@ def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> 
     pairs["latent_mean"] = means
     if "evaluation_mean" in rules:
         pairs["latent_mean"], pairs["evaluation_mean"] = (
-            _of_modes(means, lambda mode, wanted=wanted: (mode == "evaluation") == wanted)
-            for wanted in (False, True)
+            _of_modes(means, evaluation) for evaluation in (False, True)
         )
     quantities = {
         name: compare_arrays(*pairs[name], rule, settings.dtype) for name, rule in rules.items()
@@ -159,10 +158,13 @@ def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> 
 
 
 def _of_modes(
-    means: tuple[dict[str, NDArray], dict[str, NDArray]], chosen: Callable[[str], bool]
+    means: tuple[dict[str, NDArray], dict[str, NDArray]], evaluation: bool
 ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """The latent means of some modes, of both sides."""
-    a, b = ({mode: mu for mode, mu in side.items() if chosen(mode)} for side in means)
+    """The latent means in evaluation mode, or the others, of both sides."""
+    a, b = (
+        {mode: mu for mode, mu in side.items() if (mode == "evaluation") == evaluation}
+        for side in means
+    )
     return a, b
 
 

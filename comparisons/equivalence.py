@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from comparisons.measures import RunOutcome, measures
 from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
 
 __all__ = [
     "UNITS",
@@ -50,9 +51,9 @@ LARGEST = 1e150  # the squares of larger numbers overflow
 NEGLIGIBLE = 1e-12  # in margins: the rounding error of a constant's standard deviation is no spread
 
 UNITS = {
-    "loss": "nats per image",
-    "reconstruction": "nats per image",
-    "regulariser": "nats per image",
+    "loss": "",  # the objective's
+    "reconstruction": "",
+    "regulariser": "",
     "active_units": "dimensions",
     "latent_spread": "prior sd",  # of the prior N(0, I): 1
 }
@@ -63,7 +64,7 @@ class Margins:
     """The largest differences that do not matter, fixed before anything is run.
 
     Attributes:
-        nats: Of loss, reconstruction and regulariser, in nats per image.
+        nats: Of loss, reconstruction and regulariser, in their unit: nats per image, mostly.
         units: Of active units, in latent dimensions.
         spread: Of the latent spread, in standard deviations of the prior.
 
@@ -152,6 +153,7 @@ class Equivalence:
         margin: What the interval is held against.
         p_value: Of TOST; where no seed varies, 0 inside the margin and 1 elsewhere.
         problem: A seed that diverged, in words; then the numbers are NaN.
+        loss_unit: Of losses.
     """
 
     measure: str
@@ -162,10 +164,11 @@ class Equivalence:
     margin: float
     p_value: float
     problem: str = ""
+    loss_unit: str = "nats per image"
 
     @property
     def unit(self) -> str:
-        return UNITS[self.measure]
+        return UNITS[self.measure] or self.loss_unit
 
     @property
     def verdict(self) -> str:
@@ -236,10 +239,12 @@ def compare_seeds(
         seeds = tuple(outcome.seed for outcome in outcomes)
         return Side(outcomes[0].engine, seeds, tuple(numbers[name] for numbers in found))
 
-    return [
+    unit = OBJECTIVES[a[0].objective].unit
+    compared = [
         compare_measure(name, side(a, values[0], name), side(b, values[1], name), margins.of(name))
         for name in UNITS
     ]
+    return [replace(result, loss_unit=unit) for result in compared]
 
 
 def overall(results: Sequence[Equivalence]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from comparisons.equivalence import Equivalence, Side, overall
 from comparisons.measures import RunOutcome
-from pyvae.figures import COLOURS
+from pyvae.figures import COLOURS, loss_label
 from pyvae.objectives import OBJECTIVES
 
 __all__ = ["VERDICT_COLOURS", "equivalence_figure"]
@@ -58,7 +58,7 @@ def _draw_curves(
         (a, COLOURS[objective], "-", 3),
         (b, "black", "--", 4),
     ):
-        losses = _nats_per_image(outcomes)
+        losses = _losses(outcomes)
         steps = np.arange(1, losses.shape[1] + 1)
         seen = np.where(np.isfinite(losses), losses, np.nan)
         axes.plot(
@@ -75,16 +75,16 @@ def _draw_curves(
         axes.set_xlabel("step (logarithmic)")
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("loss (nats per image)")
+    axes.set_ylabel(loss_label(objective))
     axes.legend(loc="upper right")
 
 
-def _nats_per_image(outcomes: Sequence[RunOutcome]) -> NDArray[np.float64]:
+def _losses(outcomes: Sequence[RunOutcome]) -> NDArray[np.float64]:
     """The total loss, (seeds, steps); infinite where a run diverged or ended early, so that
     medians count it among the worst."""
     losses = np.full((len(outcomes), max(len(outcome.losses) for outcome in outcomes)), np.inf)
     for row, outcome in zip(losses, outcomes, strict=True):
-        row[: len(outcome.losses)] = outcome.nats_per_image
+        row[: len(outcome.losses)] = outcome.loss_per_image
     return np.where(np.isnan(losses), np.inf, losses)
 
 
@@ -115,7 +115,7 @@ def _draw_seeds(axes: Axes, objective: str, loss: Equivalence) -> None:
     axes.set_xlim(-0.5, 1.5)
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xticks([0, 1], [_seeds(side) for side in (loss.a, loss.b)])
-    axes.set_ylabel("loss (nats per image)")
+    axes.set_ylabel(loss_label(objective))
     axes.set_xlabel("bar: median, diamond: mean\nshaded: reference's mean ± margin")
 
 
@@ -179,4 +179,4 @@ def _label(result: Equivalence) -> str:
     name = result.measure.replace("_", " ")
     if result.problem:
         return name
-    return f"{name}\n{result.text(result.difference, '+')} {result.unit}"
+    return f"{name}\n{result.text(result.difference, '+')} {result.unit}".rstrip()

@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.markers import TICKDOWN, TICKUP
 
 from comparisons.comparison import Comparison
-from pyvae.figures import COLOURS, draw_digits, draw_latent_means, draw_losses
+from pyvae.figures import (
+    COLOURS,
+    draw_digits,
+    draw_latent_means,
+    draw_losses,
+    loss_label,
+)
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
@@ -41,7 +47,7 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
             name = trace.settings.objective
             draw_losses(axes, trace.history(), name, label=OBJECTIVES[name].title)
         axes.set_title(_engine(traces[0]))
-        axes.set_ylabel("loss (nats per image)")
+        axes.set_ylabel(loss_label(traces[0].settings.objective))
         axes.legend()
     right.sharey(left)
     _draw_overlaid(overlaid, comparisons)
@@ -70,7 +76,7 @@ def _draw_overlaid(axes: Axes, comparisons: Sequence[Comparison]) -> None:
             fillstyle="none",
             markersize=5,
         )
-    axes.set_ylabel("loss (nats per image)")
+    axes.set_ylabel(loss_label(comparisons[0].objective))
     axes.legend()
 
 
@@ -121,7 +127,7 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
         row[1].sharey(row[0])
         _draw_spread(row[2], comparison)
         row[2].set_title(f"{title}, spread of each dimension")
-    figure.suptitle("Latent means of the last batch, training mode (dropout on, as in the article)")
+    figure.suptitle("Latent means of the last batch in training mode")
     return figure
 
 
@@ -170,24 +176,38 @@ def report_panels(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
         title = OBJECTIVES[comparison.objective].title
         for trace in (comparison.under_test, comparison.reference):
             if trace.samples is not None:
-                caption = f"{title}: the same draws from N(0, I), decoded in {_language(trace)}"
-                draw_digits(panel(caption, 5), trace.samples, columns=4)
+                caption = f"{title}: the same draws from the prior, decoded in {_language(trace)}"
+                _draw_samples(panel(caption, 5), trace)
     return panels
 
 
 def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """16 images of each objective from the same draws of N(0, I), decoded in Python and in R."""
+    """16 images (or points) of each objective from the same draws of the prior, decoded in Python
+    and in R."""
     figure = Figure(figsize=(7, 3.8 * len(comparisons)), layout="constrained")
     panels = figure.subplots(len(comparisons), 2, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
         for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=True):
             if trace.samples is not None:
-                draw_digits(axes, trace.samples, columns=4)
+                _draw_samples(axes, trace)
             title = OBJECTIVES[comparison.objective].title
             axes.set_title(f"{title}, {_language(trace)}")
     steps = comparisons[0].under_test.steps
-    figure.suptitle(f"Decoded draws from N(0, I) after {steps} steps, the same draws everywhere")
+    figure.suptitle(f"Decoded draws from the prior after {steps} steps, the same draws everywhere")
     return figure
+
+
+def _draw_samples(axes: Axes, trace: Trace) -> None:
+    """Images side by side; points in the plane, numbered."""
+    assert trace.samples is not None  # noqa: S101 (asked by the caller)
+    if trace.samples.shape[1] != 2:
+        draw_digits(axes, trace.samples, columns=4)
+        return
+    axes.plot(*trace.samples.T, "o", color=COLOURS[trace.settings.objective], fillstyle="none")
+    for number, point in enumerate(trace.samples, start=1):
+        axes.annotate(str(number), point, (3, 3), textcoords="offset points", fontsize=7)
+    axes.set_xlabel("first coordinate")
+    axes.set_ylabel("second coordinate")
 
 
 def _language(trace: Trace) -> str:

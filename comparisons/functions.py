@@ -1,4 +1,4 @@
-"""Layers as functions of their inputs, weights and options, in the precision of what they are given.
+"""Layers as functions of their inputs, weights and options, in the precision of the inputs.
 
 Written from the stages' declarations alone: they share no code with the networks.
 """
@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["FUNCTIONS", "batch_statistics", "gumbel_logits", "images", "per_channel", "reduced_axes"]
+__all__ = [
+    "FUNCTIONS",
+    "batch_statistics",
+    "gumbel_logits",
+    "images",
+    "per_channel",
+    "reduced_axes",
+]
 
 
 def images(x: Tensor, channels: int) -> Tensor:

@@ -56,7 +56,9 @@ class Divergence:
     def sentence(self) -> str:
         """Where, in a line."""
         quantity = self.agreement.quantity
-        if self.passing == "forward":
+        if quantity.key.startswith("buffer/"):
+            what = f"{self.stage}, forward ({quantity.name} after it)"
+        elif self.passing == "forward":
             what = f"{self.stage}, forward"
         elif self.passing == "backward":
             what = f"{self.stage}, backward (the gradient with respect to {quantity.name})"

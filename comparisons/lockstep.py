@@ -1,8 +1,8 @@
 """Two engines side by side, step by step.
 
 *Free*: each goes its own way from step 1. *Re-synchronised*: each step starts from the state
-(parameters, running statistics, Adam's moments, number of steps) of the engine under test, so that neither rounding
-nor a mistake is carried from one step to the next.
+(parameters, running statistics, Adam's moments, number of steps) of the engine under test, so that
+neither rounding nor a mistake is carried from one step to the next.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def look(
             agreements: list[StageAgreement] = []
             divergence = None
             if pair.probes is not None:
-                rule = probe_rule(settings.dtype, pair.step, resync, exact, is_normalised(recipe.stages))
+                normalised = is_normalised(recipe.stages)
+                rule = probe_rule(settings.dtype, pair.step, resync, exact, normalised)
                 agreements = compare_probes(*pair.probes, recipe, settings, pair.step, rule)
                 names = (under_test.name, reference.name)
                 divergence = first_divergence(

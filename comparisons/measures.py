@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
 
 __all__ = ["RunOutcome", "measures"]
 
@@ -22,8 +24,8 @@ class RunOutcome:
     Attributes:
         engine, objective: Their names.
         seed: What the engine drew its own numbers from.
-        losses: (steps, 3): total, reconstruction and regulariser of each step, sums over the
-            batch in nats.
+        losses: (steps, terms): total, reconstruction, regulariser and further terms of each
+            step, on the objective's scale.
         epochs: (steps,), the epoch of each step.
         batch_size: Images per step.
         mu: Latent means (B, L) of the last batch, in evaluation mode.
@@ -42,18 +44,24 @@ class RunOutcome:
         return f"{self.engine}, seed {self.seed}"
 
     @property
-    def nats_per_image(self) -> NDArray[np.float64]:
+    def loss_per_image(self) -> NDArray[np.float64]:
         """The total loss of each step, (steps,)."""
-        return self.losses[:, 0].astype(np.float64) / self.batch_size
+        return self.per_image(self.losses[:, 0].astype(np.float64))
+
+    def per_image(self, values: Any) -> Any:
+        """Losses of one image from those of a batch, on the objective's scale."""
+        return OBJECTIVES[self.objective].per_image(values, self.batch_size)
 
 
 def measures(outcome: RunOutcome) -> dict[str, float]:
     r"""A run in five numbers; NaN or infinity where it diverged.
 
-    `loss`, `reconstruction` and `regulariser` in nats per image, the mean over the steps
-    :math:`E` of the last epoch with batches of B:
+    `loss`, `reconstruction` and `regulariser` of one image (in nats, where the objective is), the
+    mean over the steps :math:`E` of the last epoch with batches of B:
 
     .. math:: \frac{1}{|E|\,B} \sum_{t \in E} L_t
+
+    (without 1/B where the objective is a mean over images already).
 
     `active_units`: how many latent dimensions have :math:`\mathrm{Var}_x(\mu_l(x)) > 0.01` over
     the images of the last batch: Burda, Grosse & Salakhutdinov (2016), "Importance weighted
@@ -70,7 +78,7 @@ def measures(outcome: RunOutcome) -> dict[str, float]:
     mu = outcome.mu.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverged
         last = outcome.losses[outcome.epochs == outcome.epochs[-1]].astype(np.float64)
-        total, reconstruction, regulariser = last.mean(axis=0) / outcome.batch_size
+        total, reconstruction, regulariser = outcome.per_image(last.mean(axis=0))[:3]
         variance = mu.var(axis=0)  # (L,)
     # NaN > 0.01 is false: without this, a diverged run would have no active units, a number
     active = float((variance > ACTIVE).sum()) if np.isfinite(variance).all() else math.nan

@@ -139,13 +139,15 @@ def run_seeds(
     output_folder(folder)
     with tempfile.TemporaryDirectory() as shared:
         # as a file: of what a process is handed, it takes all before the next one is started
-        pixels = Path(shared) / "pixels.npy"
-        np.save(pixels, data.pixels.numpy())
+        images = Path(shared) / "images.npz"
+        arrays = {"pixels": data.pixels, "labels": data.labels}
+        there = {name: value.numpy() for name, value in arrays.items() if value is not None}
+        np.savez(images, **there)  # type: ignore[arg-type]
         pool = ProcessPoolExecutor(
             min(jobs, len(missing)),
             multiprocessing.get_context("spawn"),
             _prepare,
-            (recipe.name, sides.adam, threads, data.name, pixels, data.source),
+            (recipe.name, sides.adam, threads, data.name, images, data.source),
         )
         try:
             for run in _done(pool, missing, folder):
@@ -164,10 +166,17 @@ def run_seeds(
             ) from error
         finally:
             # not waited for: what is under way is not wanted any more, or there is nothing
+            mine = processes_of(pool)
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
+            for process in mine:
+                process.terminate()
     return outcomes
+
+
+def processes_of(pool: ProcessPoolExecutor) -> list[multiprocessing.process.BaseProcess]:
+    """A pool's own processes: others of this program are left alone. (From Python 3.14 on it ends
+    them itself, `terminate_workers`.)"""
+    return list((getattr(pool, "_processes", None) or {}).values())
 
 
 def _done(pool: ProcessPoolExecutor, missing: Sequence[SeedRun], folder: Path) -> Iterator[SeedRun]:
@@ -194,11 +203,14 @@ def _done(pool: ProcessPoolExecutor, missing: Sequence[SeedRun], folder: Path) -
 _worker: dict[str, Any] = {}
 
 
-def _prepare(recipe: str, adam: str, threads: int, name: str, pixels: Path, source: str) -> None:
+def _prepare(recipe: str, adam: str, threads: int, name: str, images: Path, source: str) -> None:
     """In a new process: what all its runs share."""
     torch.set_num_threads(threads)
     _worker["recipe"] = get_recipe(recipe)
-    _worker["data"] = ImageData(name, torch.from_numpy(np.load(pixels)), None, source)
+    with np.load(images) as arrays:
+        pixels = torch.from_numpy(arrays["pixels"])
+        labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
+    _worker["data"] = ImageData(name, pixels, labels, source)
     _worker["engines"] = {}
     _worker["stack"] = ExitStack()
     _worker["open"] = (adam, threads)
@@ -210,7 +222,7 @@ def _run_seed(run: SeedRun, folder: Path) -> None:
     try:
         train(engine, recipe, run.settings, data, trace=trace)
     except DivergedError:  # a result like any other: it is said of the seed
-        trace.losses = np.vstack([trace.losses, np.full((1, 3), np.nan)])
+        trace.losses = np.vstack([trace.losses, np.full((1, len(trace.terms)), np.nan)])
         trace.epochs = np.append(trace.epochs, trace.epochs[-1:] if trace.steps > 1 else 1)
         trace.latent_means["evaluation"] = np.full((1, run.settings.latent_dim), np.nan)
     save_outcome(run, trace, folder)

@@ -30,7 +30,8 @@ from pyvae.files import output_folder, write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
-from pyvae.trace import LOSSES, csv_text
+from pyvae.trace import csv_text
+from pyvae.training import start
 
 __all__ = ["NativeOptions", "run_native"]
 
@@ -78,6 +79,8 @@ def run_native(
         UserError: If an engine cannot be used, a run fails, or a folder cannot be written.
     """
     with open_sides(sides, options.threads) as engines:  # can both be used? what are they?
+        for engine in engines:
+            start(engine, recipe, replace(runs[0], rng=sides.rng(engine.name)))
         about = {
             engine.name: {"environment": engine.environment(), "data": data.describe()}
             for engine in engines
@@ -88,10 +91,11 @@ def run_native(
         shifted = [replace(settings, seed=settings.seed + first) for settings in runs]
         repetitions.append(plan(sides, shifted, options.seeds, about))
     folder = output_folder(out)
+    unit = OBJECTIVES[runs[0].objective].unit
     console.print(
         f"{data.name}: {len(data):,} images, {runs[0].total_steps(len(data))} steps of "
         f"{runs[0].batch_size}, {runs[0].dtype}, {sides}, {options.seeds} seeds each with their "
-        f"own randomness, margin {options.margins.nats:g} nats per image",
+        f"own randomness, margin {options.margins.nats:g} {unit}".rstrip(),
         soft_wrap=True,
     )
     with _Watch(console, sum(map(len, repetitions))) as watch:
@@ -149,12 +153,13 @@ def _write_tables(compared: Sequence[Sequence[Native]], folder: Path) -> None:
 
 
 def _history(outcome: RunOutcome, key: dict[str, Any]) -> pd.DataFrame:
-    table = pd.DataFrame(outcome.losses, columns=list(LOSSES))
+    objective = OBJECTIVES[outcome.objective]
+    table = pd.DataFrame(outcome.losses, columns=list(objective.terms))
     table.insert(0, "epoch", outcome.epochs)
     table.insert(1, "step", np.arange(1, len(table) + 1))
     for place, (name, value) in enumerate(key.items()):
         table.insert(place, name, value)
-    table["nats_per_image"] = outcome.nats_per_image
+    table[objective.column] = outcome.loss_per_image
     return table
 
 
@@ -221,10 +226,9 @@ class _Watch:
     def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool) -> None:
         self.done += 1
         self.here += not was_there
-        newest = (
-            f"{OBJECTIVES[run.settings.objective].title} in {run.engine}, seed "
-            f"{run.settings.seed}: {outcome.nats_per_image[-1]:.2f} nats per image at the end"
-        )
+        about = OBJECTIVES[run.settings.objective]
+        loss = f"{outcome.loss_per_image[-1]:.2f} {about.unit}".rstrip()
+        newest = f"{about.title} in {run.engine}, seed {run.settings.seed}: {loss} at the end"
         self._bar.update(self._task, completed=self.done, newest=newest)
         if not self._live and not was_there:
             left = (time.monotonic() - self._started) / self.here * (self.runs - self.done)

@@ -181,10 +181,9 @@ class _Comparer:
             return float(max(sizes)) ** POWERS[quantity.passing]
         stage = self.layers.stages.get(name)
         if stage is not None and stage.layer == "kl_categorical" and quantity.passing == "forward":
-            parts = [self.layers.inputs(stage, p)[0] for p in sides if _has_inputs(stage, p)]
-            sizes = [(pi * (pi + 1e-20).log()).abs() + pi * math.log(pi.shape[1]) for pi in parts]
             per = self.layers.term(stage).per
-            return max((float(reduced(size, per)) for size in sizes), default=0.0)
+            parts = [self.layers.inputs(stage, p)[0] for p in sides if _has_inputs(stage, p)]
+            return max((_summed_kl(pi, per) for pi in parts), default=0.0)
         return 0.0
 
     def _explicable(self, quantity: Quantity) -> bool:
@@ -234,8 +233,8 @@ class _Comparer:
         name = quantity.name
         if quantity.passing in ("start", "forward"):
             return self._explain_shift(quantity, difference)
-        if name in self.no_effect.biases and not self._summed(quantity) and quantity.passing in POWERS:
-            difference.zero_()  # noise, and nothing is known of its size
+        if name in self.no_effect.biases and self._is_noise(quantity):
+            difference.zero_()
             return [NO_EFFECT]
         if quantity.passing == "backward" and name in self.layers.stages:
             return self._explain_gradient(name, difference, tolerance)
@@ -259,6 +258,12 @@ class _Comparer:
                 difference += a - b
                 return ["follows from the moments' rounding"] if _magnitude(a - b) else []
         return []
+
+    def _is_noise(self, quantity: Quantity) -> bool:
+        """Whether a bias without an effect is noise of a size that nothing is known of."""
+        if quantity.passing == "parameter":
+            return self.drifted
+        return quantity.passing in POWERS and not self._summed(quantity)
 
     def _explain_shift(self, quantity: Quantity, difference: Tensor) -> list[str]:
         """Biases that have no effect, and what they shift alike in all images."""
@@ -326,6 +331,12 @@ class _Comparer:
         if taker.layer == "max_pool2d":
             return windows_that_tie((a, b), difference, near, tolerance)
         return nothing
+
+
+def _summed_kl(pi: Tensor, per: str) -> float:
+    """The size of entropy and log K together, which cancel in the categorical KL."""
+    entropy = (pi * (pi + 1e-20).log()).abs()
+    return float(reduced(entropy + pi * math.log(pi.shape[1]), per))
 
 
 def _has_inputs(stage: Stage, probe: Probe) -> bool:

@@ -16,7 +16,13 @@ from matplotlib.figure import Figure
 from comparisons import figures
 from comparisons.comparison import TINY, Comparison
 from comparisons.probes import StageAgreement
-from comparisons.tables import allowed_text, stage_line, ulp_text
+from comparisons.tables import (
+    allowed_text,
+    last_step_line,
+    not_judged_line,
+    stage_line,
+    ulp_text,
+)
 from pyvae.files import write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
@@ -87,6 +93,8 @@ def write_report(comparisons: Sequence[Comparison], path: Path, command: str) ->
         versions=_versions(comparisons[0]),
         strips=[strip(comparison) for comparison in comparisons],
         stage_line=stage_line,
+        last_step_line=last_step_line,
+        not_judged_line=not_judged_line,
         panels={
             caption: _picture(figure)
             for caption, figure in figures.report_panels(comparisons).items()
@@ -165,6 +173,7 @@ def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
         "steps": f"{trace.steps} steps of {settings.batch_size} images",
         "latent dimensions": str(settings.latent_dim),
         "learning rate": f"{settings.learning_rate:g} (Adam)",
+        **{name.replace("_", " "): f"{value:g}" for name, value in settings.hyper.items()},
         "precision": settings.dtype,
         "seed": str(settings.seed),
         "randomness": CHANCE[settings.rng],

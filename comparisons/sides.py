@@ -49,7 +49,12 @@ class Sides:
 
 
 def choose_sides(
-    under_test: str, reference: str, randomness: str, exact: bool | None, adam: str | None
+    under_test: str,
+    reference: str,
+    randomness: str,
+    exact: bool | None,
+    adam: str | None,
+    recipe: str = "conv",
 ) -> Sides:
     """Checks what was asked for and fills in what follows from it.
 
@@ -60,6 +65,7 @@ def choose_sides(
         exact: Whether every bit has to be equal; None: where that can be, that is, where both
             draw from the same seed with the same generator.
         adam: One of `pyvae.adam.ADAMS`; None: R torch's where every bit has to be equal.
+        recipe: What is run; R's torch has `conv` alone.
 
     Raises:
         UserError: If there is no such engine, it cannot be used, or the two cannot be compared
@@ -68,6 +74,8 @@ def choose_sides(
     choose("rng", randomness, RANDOMNESS)
     choose("engine under test", under_test, OWN)
     choose("engine", reference, ("pytorch", *ENGINE_NAMES))
+    if reference == "auto" and recipe != "conv":
+        reference = "base-r"
     if reference != "pytorch":
         reference = check_r_engine(reference)
     if under_test != "pytorch":
@@ -89,6 +97,12 @@ def choose_sides(
         raise UserError("--exact with --rng native", "--rng injected or seeded")
     if exact is None:
         exact = randomness == "seeded" and both == {"pytorch", "r-torch"}
+    if adam is not None and "pytorch" not in both:
+        raise UserError(
+            f"--adam {adam} with {under_test} and {reference}",
+            "pytorch on one side",
+            "leave it out: it is the order of operations of PyTorch's Adam",
+        )
     if adam is None:
         adam = "r-torch" if exact and "r-torch" in both else "torch"
     choose("adam", adam, ADAMS)

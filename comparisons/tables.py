@@ -14,7 +14,15 @@ from comparisons.comparison import Comparison
 from comparisons.localisation import Divergence
 from pyvae.objectives import OBJECTIVES
 
-__all__ = ["allowed_text", "plain_table", "print_comparison", "stage_line", "ulp_text"]
+__all__ = [
+    "allowed_text",
+    "last_step_line",
+    "not_judged_line",
+    "plain_table",
+    "print_comparison",
+    "stage_line",
+    "ulp_text",
+]
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -34,9 +42,9 @@ def _problems(comparison: Comparison) -> Iterator[str]:
             yield f"{name}: {agreement.problem}"
         elif not agreement.agrees:
             yield f"{name}: worst at {agreement.worst}"
-    line = stage_line(comparison)
-    if line:
-        yield line
+    for line in (stage_line(comparison), not_judged_line(comparison)):
+        if line:
+            yield line
 
 
 def stage_line(comparison: Comparison) -> str:
@@ -54,6 +62,33 @@ def stage_line(comparison: Comparison) -> str:
     return (
         f"stages of {which}: {agree:,} of {len(comparison.stages):,} agree; the worst is "
         f"{worst.quantity.key} of step {worst.step}: {size} (allowed {allowed_text(worst.rtol)})"
+    )
+
+
+def last_step_line(comparison: Comparison) -> str:
+    """The loss of the last step, on what scale."""
+    about = OBJECTIVES[comparison.objective]
+    batch = comparison.under_test.settings.batch_size
+    last = comparison.under_test.history().iloc[-1]
+    what = "points" if about.unit == "nats per point" else "images"
+    if about.mean:
+        unit = f" {about.unit}" if about.unit else ""
+        return f"last step: {last.total:.6g}{unit}, mean over {batch} {what}"
+    return (
+        f"last step: {last.total:,.2f} nats, sum over {batch} {what}; "
+        f"{last[about.column]:.3f} {about.unit}"
+    )
+
+
+def not_judged_line(comparison: Comparison) -> str:
+    """The parameters that are left out, in a line; empty if there are none."""
+    names = comparison.not_judged
+    if not names:
+        return ""
+    biases = [name for name in names if name.endswith(".bias")]
+    return (
+        f"not judged: {len(biases)} biases in front of a batch norm, which takes them off again, "
+        f"and {len(names) - len(biases)} running means that follow them ({', '.join(biases)})"
     )
 
 
@@ -99,12 +134,9 @@ def _verdict(agrees: bool) -> Text:
 def _agreement_table(comparison: Comparison) -> Table:
     """One objective's agreement, with the tolerance that would have sufficed."""
     about = OBJECTIVES[comparison.objective]
-    settings = comparison.under_test.settings
-    last = comparison.under_test.history().iloc[-1]
     table = plain_table(
         f"{about.title}: {about.formula}",
-        f"last step: {last.total:,.2f} nats, sum over {settings.batch_size} images; "
-        f"{last.nats_per_image:.3f} nats per image",
+        last_step_line(comparison),
         ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"),
     )
     for name, agreement in comparison.quantities.items():

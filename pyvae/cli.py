@@ -6,13 +6,19 @@ from __future__ import annotations
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from pyvae import options
 from pyvae.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from pyvae.trace import Trace
 
 __all__ = ["build_app", "main"]
 
@@ -286,10 +292,9 @@ def sample_command(
     n: Annotated[int, typer.Option("-n", metavar="N", help="How many images.")] = 16,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the latents drawn.")] = 1,
 ) -> None:
-    """Draws images from the prior N(0, I) through the decoder of a trained run."""
-    from pyvae.figures import check_figure_path, samples_figure, save_figure
+    """Draws images (or points) from the prior through the decoder of a trained run."""
+    from pyvae.figures import check_figure_path, save_figure
     from pyvae.files import output_folder
-    from pyvae.objectives import OBJECTIVES
     from pyvae.sampling import load_traces, sample
 
     if not 1 <= n <= 10_000:
@@ -302,8 +307,8 @@ def sample_command(
         names = " or ".join(str(run / trace.settings.objective) for trace in traces)
         raise UserError(f"'{run}' holds {len(traces)} runs", names)
     output_folder(out.parent)
-    title = f"{OBJECTIVES[traces[0].settings.objective].title}: {n} images from N(0, I)"
-    save_figure(samples_figure(sample(traces[0], n, seed), title), out)
+    prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
+    save_figure(_samples_figure(sample(traces[0], n, seed), traces[0], prior), out)
     print(f"written: {out}")
 
 
@@ -318,7 +323,6 @@ def figures_command(
 def draw_run(run: Path) -> None:
     """Loss history, samples and latent means of all traces of a run."""
     from pyvae import figures
-    from pyvae.objectives import OBJECTIVES
     from pyvae.sampling import load_traces
 
     traces = load_traces(run)
@@ -327,10 +331,20 @@ def draw_run(run: Path) -> None:
     for trace in traces:
         if trace.samples is None:
             continue
-        name = trace.settings.objective
-        title = f"{OBJECTIVES[name].title}: {len(trace.samples)} images from N(0, I)"
-        figure = figures.samples_figure(trace.samples, title)
-        figures.save_figure(figure, run / f"samples_{name}.png")
+        figure = _samples_figure(trace.samples, trace, "N(0, I)")
+        figures.save_figure(figure, run / f"samples_{trace.settings.objective}.png")
+
+
+def _samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:
+    """Images in a grid, or points in the plane."""
+    from pyvae.figures import samples_figure
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.points_figures import points_figure
+
+    title = OBJECTIVES[trace.settings.objective].title
+    if samples.shape[1] == 2:
+        return points_figure(samples, None, f"{title}: {len(samples)} points from {prior}")
+    return samples_figure(samples, f"{title}: {len(samples)} images from {prior}")
 
 
 def recipes_command() -> None:

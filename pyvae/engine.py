@@ -186,7 +186,7 @@ class PyTorchEngine:
             if self.objective.name in NO_REFUSAL and not torch.isfinite(losses["total"]):
                 raise DivergedError
             if seen is not None:
-                seen |= losses | {s.name: given[s.draw] for s in self.stages if _is_given(s)}
+                seen |= losses | {s.name: given[s.draw or ""] for s in self.stages if _is_given(s)}
             losses["total"].backward()
             self.optimizer.step()
         return torch.stack([losses[name] for name in self.objective.terms]).detach()

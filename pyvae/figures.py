@@ -186,7 +186,7 @@ def add_note(figure: Figure, note: str) -> None:
 
 def wrapped(figure: Figure, text: str, size: float = 10) -> str:
     """A text of that size in points, broken so that no line is wider than the figure."""
-    characters = int(figure.get_figwidth() * 72 / (0.55 * size))
+    characters = int(figure.get_figwidth() * 72 / (0.62 * size))
     return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
 
 

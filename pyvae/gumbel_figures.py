@@ -21,10 +21,10 @@ __all__ = ["gumbel_samples", "gumbel_softmax_figure"]
 def gumbel_samples(
     pi: ArrayLike, temperatures: Sequence[float], samples: int, seed: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """One-hot samples of a categorical distribution and Gumbel-softmax ones, of the same noise.
+    r"""One-hot samples of a categorical distribution and Gumbel-softmax ones, of the same noise.
 
-    .. math:: y = \\mathrm{onehot}(\\arg\\max_k \\log \\pi_k + g_k), \\quad
-        y_\\tau = \\mathrm{softmax}((\\log \\pi + g) / \\tau)
+    .. math:: y = \mathrm{onehot}(\arg\max_k \log \pi_k + g_k), \quad
+        y_\tau = \mathrm{softmax}((\log \pi + g) / \tau)
 
     Maddison, Tarlow & Minka (2014), "A* sampling", section 2 (the Gumbel-max trick).
 
@@ -41,11 +41,8 @@ def gumbel_samples(
         UserError: If `pi` is no distribution, or a temperature is not above 0.
     """
     probabilities = torch.as_tensor(np.asarray(pi, dtype=np.float64))
-    if (
-        probabilities.ndim != 1
-        or bool((probabilities < 0).any())
-        or (abs(float(probabilities.sum()) - 1) > 1e-6)
-    ):
+    fits = probabilities.ndim == 1 and abs(float(probabilities.sum()) - 1) <= 1e-6
+    if not fits or bool((probabilities < 0).any()):
         raise UserError(f"pi is {probabilities.tolist()}", "probabilities (K,) that sum to 1")
     if not all(temperature > 0 for temperature in temperatures):
         raise UserError(f"temperatures {list(temperatures)}", "numbers above 0")

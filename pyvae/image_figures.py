@@ -45,8 +45,9 @@ def rows_figure(rows: Sequence[tuple[str, ArrayLike]], title: str, note: str = "
     sheet = digit_sheet(np.concatenate(images), columns)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_yticks(29 * np.arange(len(rows)) + 13.5, [label for label, _ in rows])
+    axes.set_anchor("W")  # centred, the layout takes the labels' room from the wrong side
     _frame(axes)
-    axes.set_title(wrapped(figure, title), fontsize=10)
+    figure.suptitle(wrapped(figure, title), fontsize=10)
     add_note(figure, note)
     return figure
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pyvae.data import ImageData
 from pyvae.engine import PyTorchEngine
 from pyvae.evaluation import evaluate
-from pyvae.files import output_folder, write_file
+from pyvae.files import output_folder, remove_file, write_file
 from pyvae.recipes import get_recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
@@ -73,6 +73,8 @@ def kept_training(
 
     train(engine, chosen, settings, data, trace=trace, observe=at_each_step, resume=kept.checkpoint)
     kept.keep()
+    if test is None:
+        remove_file(folder / TEST_HISTORY)  # of another run
     return trace
 
 

@@ -57,9 +57,10 @@ def latent_scatter(
     figure = Figure(figsize=(7, 5.6), layout="constrained")
     axes = figure.subplots()
     colours = _colours(labels)
+    mixed = np.random.default_rng(0).permutation(len(z))  # else the last digit covers the others
     axes.scatter(
-        z[:, 0], z[:, 1], c=colours[labels], s=_size(len(z)), alpha=0.7, linewidths=0,
-        rasterized=True,
+        z[mixed, 0], z[mixed, 1], c=colours[labels[mixed]], s=_size(len(z)), alpha=0.7,
+        linewidths=0, rasterized=True,
     )  # fmt: skip
     axes.set_aspect("equal", adjustable="datalim")
     behind = f" ({unit})" if unit else ""

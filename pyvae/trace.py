@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKPOINT", "LOSSES", "UNREADABLE", "Trace", "write_arrays"]
 
-FORMAT = 3  # 1 had neither `mode` nor `probes`, 2 no `rng` among the settings
+FORMAT = 4  # 1 had neither `mode` nor `probes`, 2 no `rng`, 3 no `hyper` among the settings
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 CHECKPOINT = "checkpoint.safetensors"  # of a run that was interrupted
 UNREADABLE = (  # what files that are no trace's make of reading them

@@ -18,8 +18,8 @@ from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
-from r_bridge import network
-from r_bridge.network import RNetwork
+from r_bridge import r_network
+from r_bridge.r_network import RNetwork
 from r_bridge.r_torch import check_r_torch, find_r_torch
 from r_bridge.wire import Kept
 from r_bridge.worker import RError, RProcess, check_r
@@ -207,7 +207,7 @@ class REngine(ABC):
 class BaseREngine(REngine):
     """Layers, gradients and Adam in base R, in double precision whatever the settings' dtype is.
     Its own generator is R's (`set.seed`), for recipe `conv`, which has a network of its own
-    (R/conv_vae.R); all others are run from their stages (`r_bridge.network`)."""
+    (R/conv_vae.R); all others are run from their stages (`r_bridge.r_network`)."""
 
     name = "base-r"
     sources = (
@@ -222,7 +222,7 @@ class BaseREngine(REngine):
         "conv_vae",
         "conv_vae_probe",
         "session",
-        *network.SOURCES,
+        *r_network.SOURCES,
     )
     rng = "r"
     largest_seed = 2**31 - 1

@@ -93,5 +93,3 @@ def update(layers: Layers, name: str, probe: Probe) -> Suspects:
                 f"epsilon = {epsilon:.3g} where it is {EPSILON:g}",
                 (rate * (m / c1) / ((v / c2).sqrt() + epsilon)),
             )
-
-

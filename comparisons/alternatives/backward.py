@@ -168,9 +168,7 @@ def _conv_transpose2d(
         yield "the kernel flipped", _through(layers, taker, x, w.flip(2, 3), b, dy)
 
 
-def _through(
-    layers: Layers, taker: Stage, x: Tensor, w: Tensor, b: Tensor, dy: Tensor
-) -> Tensor:
+def _through(layers: Layers, taker: Stage, x: Tensor, w: Tensor, b: Tensor, dy: Tensor) -> Tensor:
     """The gradient with respect to x of a layer with another weight."""
     x = images(x, w.shape[1 if taker.layer == "conv2d" else 0]).clone().requires_grad_()
     y = layers.apply(taker, [x], [w, b])

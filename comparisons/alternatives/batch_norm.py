@@ -57,9 +57,7 @@ def forward(layers: Layers, stage: Stage, probe: Probe) -> Suspects:
         yield words, scaled(own[0], (own[1] + eps).sqrt())
 
 
-def fitted(
-    found: Tensor, x: Tensor, w: Tensor, b: Tensor, eps: float, momentum: float
-) -> Suspects:
+def fitted(found: Tensor, x: Tensor, w: Tensor, b: Tensor, eps: float, momentum: float) -> Suspects:
     """Another epsilon, from the channel whose variance hides it least."""
     mean, variance, _ = batch_statistics(x)
     weighted = (x - per_channel(mean, x)) * per_channel(w, x)

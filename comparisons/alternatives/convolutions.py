@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +15,7 @@ __all__ = ["conv2d", "conv_transpose2d", "max_pool2d"]
 
 def conv2d(x: Tensor, w: Tensor, b: Tensor, stride: int = 1, padding: int = 0) -> Suspects:
     x = images(x, w.shape[1])
-    how = {"stride": stride, "padding": padding}
+    how: Any = {"stride": stride, "padding": padding}
     yield (
         "its kernel flipped (torch correlates, it does not convolve)",
         F.conv2d(x, w.flip(2, 3), b, **how),
@@ -33,7 +35,7 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor, stride: int = 1, padding: int = 0) -
         )
 
 
-def _other_ways(stride: int, padding: int) -> list[tuple[str, dict[str, int]]]:
+def _other_ways(stride: int, padding: int) -> list[tuple[str, Any]]:
     """Another padding, another stride; in words."""
     there = f"it is {padding}" if padding else "there is none"
     ways = [
@@ -61,7 +63,7 @@ def conv_transpose2d(
     x: Tensor, w: Tensor, b: Tensor, stride: int = 1, padding: int = 0
 ) -> Suspects:
     x = images(x, w.shape[0])
-    how = {"stride": stride, "padding": padding}
+    how: Any = {"stride": stride, "padding": padding}
     inputs, outputs, *kernel = w.shape
     if min(inputs, outputs) > 1:
         read = w.reshape(outputs, inputs, *kernel).transpose(0, 1)

@@ -179,19 +179,25 @@ def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> 
 
     told = {weights}
     for place, (name, weight, hyper) in enumerate(zip(names, weights, given, strict=True)):
-        yield f"the {_words(name)} subtracted", replaced(place, -weight)
-        yield f"the {_words(name)} left out", replaced(place, 0.0)
-        if weight != 1:
+        if weight:
+            yield f"the {_words(name)} subtracted", replaced(place, -weight)
+            yield f"the {_words(name)} left out", replaced(place, 0.0)
+        if weight not in (0, 1):
             told.add(tuple(1.0 if i == place else w for i, w in enumerate(weights)))
             what = f"{hyper} missing" if isinstance(hyper, str) else "its weight missing"
             yield f"{what}: the {_words(name)} with weight 1", replaced(place, 1.0)
-            yield f"the {_words(name)} divided by its weight {weight:g}", replaced(place, 1 / weight)
+            yield (
+                f"the {_words(name)} divided by its weight {weight:g}",
+                replaced(place, 1 / weight),
+            )
             everywhere = [w if w != 1 else weight for w in weights]
             yield f"{hyper} on all terms", weighted(everywhere)
     for order in permutations(weights):
         if order not in told:
             told.add(order)
-            parts = ", ".join(f"{w:g} of the {_words(n)}" for w, n in zip(order, names, strict=True))
+            parts = ", ".join(
+                f"{w:g} of the {_words(n)}" for w, n in zip(order, names, strict=True)
+            )
             yield f"the weights on the wrong terms: {parts}", weighted(order)
     if layers.settings.batch_size > 1:
         yield "averaged over images", weighted(weights) / layers.settings.batch_size

@@ -185,16 +185,23 @@ def _note(article: Article, runs: Mapping[str, Sequence[Trace]], quick: bool) ->
     parts: list[str] = []
     for planned in article.planned:
         trace = runs[planned.key][0]
-        published = get_recipe(trace.recipe).epochs
-        per_epoch = trace.settings.steps_per_epoch(int(trace.data["images"]))
-        if trace.steps < published * per_epoch:
-            done = trace.steps / per_epoch
-            words = f"{done:.2g} of {published} epochs"
+        if _is_cut(trace):
+            words = f"{_epochs(trace):.2g} of {get_recipe(trace.recipe).epochs} epochs"
             parts.append(words if len(article.planned) == 1 else f"{planned.key} {words}")
     alike = {part.partition(" ")[2] for part in parts}
     if len(parts) == len(article.planned) > 1 and len(alike) == 1:
         parts = [alike.pop()]
     return ("quick look: " if quick else "cut: ") + ", ".join(parts) if parts else ""
+
+
+def _epochs(trace: Trace) -> float:
+    """How many epochs a run went through."""
+    return trace.steps / trace.settings.steps_per_epoch(int(trace.data["images"]))
+
+
+def _is_cut(trace: Trace) -> bool:
+    """Whether that is less than was published."""
+    return _epochs(trace) < get_recipe(trace.recipe).epochs
 
 
 def _draw(
@@ -219,10 +226,11 @@ def _row(claim: Claim, article: Article, runs: Mapping[str, Sequence[Trace]]) ->
     row = claim.row(article.name)
     done = {}
     for key, traces in runs.items():
-        per_epoch = traces[0].settings.steps_per_epoch(int(traces[0].data["images"]))
-        done[key] = f"{traces[0].steps / per_epoch:.3g}"
+        done[key] = f"{_epochs(traces[0]):.3g}"
     same = set(done.values())
     row["epochs"] = same.pop() if len(same) == 1 else " ".join(f"{k}:{v}" for k, v in done.items())
+    if any(_is_cut(traces[0]) for traces in runs.values()):
+        row["verdict"] += " (cut)"
     row["data"] = next(iter(runs.values()))[0].data["name"]
     return row
 

@@ -42,7 +42,7 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
     name <- sprintf("step-%06d.safetensors", as.integer(step))
     write_safetensors(file.path(folder, "probes", name), probes[[step]])
   }
-  about <- list(format = 3L, engine = engine, recipe = recipe, settings = settings, data = data,
+  about <- list(format = 4L, engine = engine, recipe = recipe, settings = settings, data = data,
                 environment = environment, mode = mode,
                 probes = I(as.integer(names(probes))), steps = nrow(losses), complete = complete)
   write_lines(file.path(folder, "trace.json"), to_json(about))

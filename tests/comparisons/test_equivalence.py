@@ -62,7 +62,7 @@ def test_losses_are_those_of_the_last_epoch_per_image():
     run = replace(outcome(), losses=losses, epochs=np.array([1, 2, 2]), batch_size=10)
     found = measures(run)
     assert (found["loss"], found["reconstruction"], found["regulariser"]) == (6, 4, 2)
-    assert run.nats_per_image.tolist() == [90, 4, 8]
+    assert run.loss_per_image.tolist() == [90, 4, 8]
 
 
 def test_latents_are_measured_over_images():

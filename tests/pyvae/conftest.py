@@ -124,7 +124,16 @@ def data_of(digits):
     return lambda recipe: toy if recipe.features == 2 else digits
 
 
-@pytest.fixture(scope="session", params=RECIPES.values(), ids=list(RECIPES))
+LARGE = ("clustering-semi-supervised",)  # seconds for what takes the others less than one
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(recipe, id=name, marks=pytest.mark.slow if name in LARGE else ())
+        for name, recipe in RECIPES.items()
+    ],
+)
 def any_trained(request, small, data_of):
     """Each recipe, and a short run of it with its first objective. Read only."""
     recipe = request.param

@@ -14,6 +14,7 @@ from pyvae.cli import main
 from pyvae.engine import PyTorchEngine
 from pyvae.objectives import OBJECTIVES
 from pyvae.options import STEPS
+from pyvae.recipes import RECIPES
 from pyvae.stages import quantities
 from pyvae.trace import Trace
 
@@ -102,6 +103,7 @@ def test_all_options_reach_the_run(command, tmp_path):
         "dtype": "float64",
         "seed": 7,
         "rng": "injected",
+        "hyper": {},
     }
 
 
@@ -120,7 +122,21 @@ def test_auto_says_in_one_line_that_it_fell_back(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("train", "covn"), "unknown recipe 'covn'; expected one of conv; did you mean 'conv'?"),
+        (("train", "covn"), "unknown recipe 'covn'; expected one of conv, mlp, mlp-wide,"),
+        (("train", "covn"), "did you mean 'conv'?"),
+        (("train", "conv", "--variant", "wide"), "--variant wide: recipe conv has no variants"),
+        (("train", "mlp", "--variant", "wild"), "did you mean 'wide'?"),
+        (("train", "mlp", "--objective", "both"), "unknown objective 'both'; expected one of elbo"),
+        (("train", "mlp", "--objective", "vae"), "unknown objective 'vae'; expected one of elbo"),
+        (("train", "conv", "--set", "beta=1"), "--set beta: recipe conv has no such settings"),
+        (("train", "beta", "--set", "beta"), "--set 'beta'; expected NAME=NUMBER"),
+        (("train", "beta", "--set", "beta=-1"), "--set beta=-1; expected weight of the KL"),
+        (("train", "clustering", "--set", "clusters=1"), "--set clusters=1; expected number of"),
+        (("train", "clustering", "--set", "clusters=2.5"), "a whole number of 2 or more"),
+        (("train", "clustering", "--set", "temperature=0"), "a number above 0"),
+        (("train", "clustering", "--set", "temprature=1"), "did you mean 'temperature'?"),
+        (("train", "mlp", "--data", "toy"), "recipe mlp with toy, 2 numbers each"),
+        (("train", "clustering-toy", "--data", "digits"), "with digits, 784 numbers each"),
         (("train",), "RECIPE"),
         (("train", "conv", "--objective", "emea"), "did you mean 'emae'?"),
         (("train", "conv", "--objective", "bth"), "did you mean 'both'?"),
@@ -294,7 +310,48 @@ def test_recipes_are_listed_with_their_settings(command, conv):
     assert "50 epochs, batch 250, 30 latent dimensions, Adam 0.001" in out
 
 
-@pytest.mark.parametrize("name", ["train", "trace", "sample", "figures", "recipes", "doctor"])
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_every_recipe_is_listed_with_its_own_settings(command, recipe):
+    code, out, _ = command("recipes")
+    assert code == 0
+    assert f"{recipe.name}: {recipe.title}" in out
+    assert recipe.source in out
+    for one in recipe.hyper:
+        assert f"--set {one.name}={one.value:g}: {one.what}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recipe"),
+    [
+        (("mlp", "--data", "digits"), "mlp"),
+        (("mlp", "--variant", "wide", "--data", "digits"), "mlp-wide"),
+        (("beta", "--data", "digits", "--set", "beta=0.01"), "beta"),
+        (("clustering-toy", "--set", "clusters=4", "--set", "temperature=0.7"), "clustering-toy"),
+        (("clustering", "--variant", "toy", "--data", "toy"), "clustering-toy"),
+    ],
+)
+def test_any_recipe_is_trained_drawn_and_sampled(command, tmp_path, arguments, recipe):
+    code, out, err = command("train", *arguments, *SMALL[2:], "--out", "out")
+    assert (code, err) == (0, "")
+    (name,) = RECIPES[recipe].objectives
+    objective = OBJECTIVES[name]
+    assert f"{objective.title}: {objective.formula}" in out
+    trace = Trace.load(tmp_path / "out" / name)
+    assert (trace.recipe, trace.steps, trace.complete) == (recipe, 2, True)
+    given = dict(text.split("=") for text in arguments if "=" in text)
+    for key, one in ((one.name, one) for one in RECIPES[recipe].hyper):
+        assert trace.settings.hyper[key] == float(given.get(key, one.value))
+    assert command("sample", "out", "-n", 5, "--out", "x.png")[0] == 0
+    assert command("figures", "out")[0] == 0
+    for path in (*(tmp_path / "out").glob("*.png"), tmp_path / "x.png"):
+        with Image.open(path) as image:
+            assert np.ptp(np.asarray(image.convert("L"))) > 0, path.name
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "trace", "reproduce", "sample", "figures", "recipes", "doctor"]
+)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_every_command_has_help(command, name, option):
     code, out, err = command(name, option)

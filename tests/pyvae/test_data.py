@@ -16,10 +16,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import datasets
 
 from pyvae import mnist
-from pyvae.data import DATA_NAMES, ImageData, data_root, load_data
+from pyvae.data import DATA_NAMES, ImageData, data_root, load_data, load_split, load_toy
 from pyvae.errors import UserError
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
@@ -193,3 +194,88 @@ def test_a_home_that_does_not_exist_is_the_users_error(monkeypatch):
     monkeypatch.setenv("PYVAE_DATA", "~no-such-user-here/data")
     with pytest.raises(UserError):
         load_data("mnist")
+
+
+def test_points_lie_in_three_groups_equally_many_in_mixed_order():
+    data = load_data("toy", say=silent)
+    assert data.name == "toy"
+    assert data.pixels.shape == (3000, 2)
+    assert data.pixels.dtype == torch.float64
+    labels = data.labels.numpy()
+    assert np.bincount(labels).tolist() == [1000] * 3
+    assert stats.chisquare(np.bincount(labels[:300])).pvalue > 1e-4
+    for group, centre in enumerate([(-1.5, -1), (1.5, -1), (0, 1.5)]):
+        points = data.pixels[data.labels == group].numpy()
+        np.testing.assert_allclose(points.mean(0), centre, atol=5 * 0.5 / np.sqrt(1000))
+        # elongated: standard deviations 0.15 and 0.5 along its own axes
+        spread = np.sqrt(np.linalg.eigvalsh(np.cov(points.T)))
+        np.testing.assert_allclose(spread, [0.15, 0.5], rtol=0.12)
+
+
+@pytest.mark.parametrize("points", [60, 3000])
+def test_points_are_always_the_same(points):
+    one, again = load_toy(points), load_toy(points)
+    assert torch.equal(one.pixels, again.pixels)
+    assert torch.equal(one.labels, again.labels)
+    assert one.checksum == again.checksum
+    assert len(one) == points
+
+
+def rows_of(data):
+    return sorted(row.tobytes() for row in data.pixels.numpy())
+
+
+@pytest.mark.parametrize("name", ["digits", "toy"])
+def test_a_split_is_four_fifths_and_the_rest(name):
+    whole = load_data(name)
+    train, test = load_split(name, say=silent)
+    cut = len(whole) * 4 // 5
+    assert (len(train), len(test)) == (cut, len(whole) - cut)
+    assert sorted(rows_of(train) + rows_of(test)) == rows_of(whole)
+    assert train.name == test.name == name
+    assert train.source != test.source
+    assert len({part.checksum for part in (train, test, whole)}) == 3
+    again = load_split(name)
+    assert (again[0].checksum, again[1].checksum) == (train.checksum, test.checksum)
+    # labels go with their images
+    pairs = zip(whole.pixels.numpy(), whole.labels.tolist(), strict=True)
+    of_image = {row.tobytes(): label for row, label in pairs}
+    for part in (train, test):
+        assert [of_image[row.tobytes()] for row in part.pixels.numpy()] == part.labels.tolist()
+        assert set(part.labels.tolist()) == set(whole.labels.tolist())
+
+
+def test_a_split_of_a_file_without_labels_has_none(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (11, 784), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", images=pixels)
+    train, test = load_split(str(tmp_path / "mine.npz"))
+    assert (len(train), len(test)) == (8, 3)
+    assert train.labels is None
+    assert test.labels is None
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_split_of_a_data_set_is_its_training_and_its_test_set(empty_root, write_family, name):
+    pixels, _ = write_family(empty_root, FAMILY[name])
+    train, test = load_split(name, say=silent)
+    assert np.array_equal(train.pixels, pixels.reshape(30, 784))
+    raw = (empty_root / FAMILY[name] / "raw" / "t10k-images-idx3-ubyte").read_bytes()
+    assert test.pixels.numpy().tobytes() == raw[16:]
+    labels = (empty_root / FAMILY[name] / "raw" / "t10k-labels-idx1-ubyte").read_bytes()
+    assert bytes(test.labels.tolist()) == labels[8:]
+    assert len(test) == 7
+    assert "test set" in test.source
+
+
+def test_a_split_of_what_auto_fell_back_to_is_that_of_the_digits(empty_root):
+    said = []
+    train, test = load_split("auto", said.append)
+    assert (train.name, len(train) + len(test)) == ("digits", 1797)
+    assert len(said) == 1
+
+
+def test_the_real_test_set_is_mnists(real_mnist):
+    train, test = load_split("mnist")
+    assert (len(train), len(test)) == (60_000, 10_000)
+    raw = (real_mnist / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").read_bytes()
+    assert bytes(test.labels.tolist()) == raw[8:]

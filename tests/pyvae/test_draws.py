@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pyvae import draws as draws_module
-from pyvae.draws import Draws, Keep, Normal
+from pyvae.draws import Draws, Gumbel, Keep, Normal, gumbel_of_uniform
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 2**63 - 1)
-SPEC = {"mask": Keep((3, 2), 0.25), "other": Keep((5,), 0.3), "noise": Normal((4,))}
+SPEC = {
+    "mask": Keep((3, 2), 0.25),
+    "other": Keep((5,), 0.3),
+    "noise": Normal((4,)),
+    "gumbel": Gumbel((3,)),
+}
 MANY = (500, 400)
 
 
@@ -109,13 +114,57 @@ def test_noise_is_standard_normal(dtype):
     assert stats.kstest(noise.ravel(), stats.norm.cdf).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gumbel_noise_is_standard_gumbel(dtype):
+    drawn = Draws(3, dtype).step(4, 50_000, {"gumbel": Gumbel((3,))})["gumbel"]
+    assert drawn.dtype == dtype
+    assert stats.kstest(drawn.ravel(), stats.gumbel_r.cdf).pvalue > 1e-4
+
+
+@modest
+@given(st.floats(0, 1, exclude_max=True))
+def test_gumbel_noise_of_a_uniform_number_is_its_quantile_and_always_a_number(u):
+    found = gumbel_of_uniform(np.float64(u))
+    assert np.isfinite(found)
+    if u > 1e-4:
+        assert found == pytest.approx(stats.gumbel_r.ppf(u), rel=1e-9, abs=1e-12)
+
+
+def test_the_largest_of_gumbel_noise_picks_every_class_equally_often():
+    drawn = Draws(8).step(0, 20_000, {"gumbel": Gumbel((5,))})["gumbel"]
+    assert stats.chisquare(np.bincount(drawn.argmax(1), minlength=5)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("kind", [Keep((2, 3), 0.4, 7), Normal((2, 3), 7), Gumbel((2, 3), 7)])
+@pytest.mark.parametrize("batch_size", [1, 7, 12])
+def test_a_draw_with_rows_of_its_own_does_not_depend_on_the_batch(kind, batch_size):
+    drawn = Draws(1).step(5, batch_size, {"a": kind})["a"]
+    assert drawn.shape == (7, 2, 3)
+    assert np.array_equal(drawn, Draws(1).step(5, 99, {"a": kind})["a"])
+
+
+@modest
+@given(seeds, st.integers(1, 200))
+def test_a_permutation_is_drawn_once(seed, number):
+    found = Draws(seed).permutation("labelled", number)
+    assert np.array_equal(np.sort(found), np.arange(number))
+    assert np.array_equal(found, Draws(seed, "float32").permutation("labelled", number))
+
+
+def test_permutations_of_names_and_seeds_differ():
+    found = [Draws(seed).permutation(name, 99) for seed in (1, 2) for name in ("a", "b")]
+    found.append(Draws(1).batch_order(0, 99))
+    assert len({order.tobytes() for order in found}) == 5
+
+
 @modest
 @given(seeds, st.integers(0, 2**31))
 def test_float32_noise_is_the_rounded_float64_noise(seed, step):
     coarse, fine = (Draws(seed, dtype).step(step, 9, SPEC) for dtype in ("float32", "float64"))
     assert coarse["noise"].dtype == np.float32
     assert fine["noise"].dtype == np.float64
-    assert np.array_equal(coarse["noise"], fine["noise"].astype(np.float32))
+    for name in ("noise", "gumbel"):
+        assert np.array_equal(coarse[name], fine[name].astype(np.float32))
     assert np.array_equal(coarse["mask"], fine["mask"])
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from figures_help import assert_readable, made_trace, note_of
 from hypothesis import given
 from hypothesis import strategies as st
-from figures_help import assert_readable, made_trace, note_of
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image

@@ -11,17 +11,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from pyvae.draws import Keep, Normal
+from pyvae.draws import Gumbel, Keep, Normal, gumbel_of_uniform
 from pyvae.errors import UserError
 from pyvae.generators import TorchGenerator, generator_names, make_generator
+from pyvae.recipes import get_recipe
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 2**63 - 1)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 every_seed = pytest.mark.parametrize("seed", [0, 2, 2**63 - 1])
 L = 5
-SPEC = {"mask": Keep((3, 2), 0.25), "other": Keep((5,), 0.3), "noise": Normal((4,))}
+SPEC = {
+    "mask": Keep((3, 2), 0.25),
+    "other": Keep((5,), 0.3),
+    "gumbel": Gumbel((3,)),
+    "noise": Normal((4,)),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +129,44 @@ def test_masks_alone_are_those_of_the_encoder_in_training_mode(conv, digits, dty
     torch.manual_seed(3)
     for one, other in zip(network.encoder(x), network.encoder(x, tensors(draws)), strict=True):
         assert equal(one.detach(), other.detach())
+
+
+@pytest.mark.parametrize("name", ["mlp", "clustering-toy", "clustering"])
+def test_a_step_of_any_recipe_draws_what_the_network_itself_would(name, small, data_of):
+    recipe = get_recipe(name)
+    settings = small(recipe)
+    torch.manual_seed(4)
+    native = recipe.network(settings.latent_dim, **settings.hyper)
+    generator = TorchGenerator(4)
+    initial = generator.initial_parameters(recipe, settings.latent_dim, **settings.hyper)
+    assert same(initial, native.state_dict())
+    position = torch.from_numpy(generator.state())
+    told = recipe.network(settings.latent_dim, **settings.hyper)
+    told.load_state_dict(initial)
+    torch.set_rng_state(position)
+    x = data_of(recipe).batch(np.arange(7), torch.float32)
+    for _ in range(2):
+        draws = generator.step(7, recipe.draws(settings.latent_dim, **settings.hyper), "float32")
+        mine = told(x, tensors(draws))
+        for one, other in zip(mine, native(x), strict=True):
+            assert one is other is None or equal(one.detach(), other.detach())
+        assert equal(generator.state(), torch.get_rng_state())
+
+
+@every_dtype
+def test_gumbel_noise_is_of_the_global_generators_uniform_numbers(dtype):
+    drawn = TorchGenerator(9).step(50, {"gumbel": Gumbel((4,))}, dtype)["gumbel"]
+    torch.manual_seed(9)
+    uniform = torch.rand(50, 4, dtype=getattr(torch, dtype))
+    assert equal(drawn, gumbel_of_uniform(uniform, torch.log))
+    many = TorchGenerator(9).step(20_000, {"gumbel": Gumbel(())}, dtype)["gumbel"]
+    assert stats.kstest(many, stats.gumbel_r.cdf).pvalue > 1e-4
+
+
+def test_draws_with_rows_of_their_own_have_these():
+    spec = {"a": Keep((3,), 0.5, 7), "b": Normal((3,), 7), "c": Gumbel((3,), 7), "d": Normal((3,))}
+    drawn = TorchGenerator(1).step(5, spec, "float32")
+    assert {name: len(value) for name, value in drawn.items()} == {"a": 7, "b": 7, "c": 7, "d": 5}
 
 
 def test_draws_have_the_shapes_types_and_probabilities_asked_for():

@@ -24,8 +24,10 @@ def test_latents_lie_where_they_are_in_their_digits_colour(colour_bar):
     assert_readable(figure)
     axes = figure.axes[0]
     (points,) = axes.collections
-    assert np.array_equal(points.get_offsets(), z)
-    assert np.allclose(points.get_facecolors()[:, :3], DIGIT_COLOURS[LABELS][:, :3])
+    drawn = np.argsort(points.get_offsets()[:, 0])
+    given = np.argsort(z[:, 0])
+    assert np.array_equal(points.get_offsets()[drawn], z[given])
+    assert np.allclose(points.get_facecolors()[drawn, :3], DIGIT_COLOURS[LABELS[given]][:, :3])
     assert axes.get_aspect() == 1
     assert axes.get_xlabel() == "latent dimension 1 (prior standard deviations)"
     assert (axes.get_title(), note_of(figure)) == ("a title", "a note")
@@ -36,6 +38,13 @@ def test_latents_lie_where_they_are_in_their_digits_colour(colour_bar):
         assert not figure.legends
     else:
         assert words_of(figure.legends[0]) == DIGITS
+
+
+def test_no_digit_is_drawn_over_all_others():
+    z = np.random.default_rng(1).normal(size=(400, 2))
+    (points,) = latent_scatter(z, np.repeat([0, 1], 200), "").axes[0].collections
+    first = (points.get_facecolors()[:200, :3] == DIGIT_COLOURS[0, :3]).all(axis=1).sum()
+    assert 70 < first < 130
 
 
 def test_colours_of_the_bar_are_the_digits():
@@ -49,6 +58,13 @@ def test_a_digit_that_is_missing_takes_no_others_colour():
     (points,) = figure.axes[0].collections
     assert np.allclose(points.get_facecolors()[0, :3], DIGIT_COLOURS[9][:3])
     assert words_of(figure.legends[0]) == DIGITS
+
+
+def test_a_long_title_is_broken_beside_a_legend():
+    title = "a title of many words " * 8
+    figure = latent_scatter(latents(2), LABELS, title)
+    assert_readable(figure)
+    assert figure.axes[0].get_title().split() == title.split()
 
 
 def test_groups_and_unit_can_be_named():

@@ -12,13 +12,13 @@ from pyvae.loss_figures import losses_figure, terms_figure, train_test_figure
 RECIPES = ("conv", "mlp", "beta", "clustering", "clustering-semi-supervised", "clustering-toy")
 
 
-def tested(epochs):
+def held_out(epochs):
     total = np.linspace(200.0, 100.0, epochs)
     return pd.DataFrame({"epoch": np.arange(1, epochs + 1), "total": total})
 
 
 def test_training_and_test_loss_are_drawn_as_given():
-    trace, test = made_trace("strided-conv", epochs=30), tested(30)
+    trace, test = made_trace("strided-conv", epochs=30), held_out(30)
     figure = train_test_figure(trace, test, "a title", "a note", checkpoint_every=10)
     (axes,) = figure.axes
     train, shown, saved = axes.lines
@@ -36,12 +36,11 @@ def test_training_and_test_loss_are_drawn_as_given():
 
 
 def test_single_epochs_can_be_seen():
-    lines = train_test_figure(made_trace("beta", epochs=1), tested(1), "beta").axes[0].lines
+    lines = train_test_figure(made_trace("beta", epochs=1), held_out(1), "beta").axes[0].lines
     assert [line.get_marker() for line in lines] == [".", "."]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("epochs", [1, 4])
+@pytest.mark.parametrize(("recipe", "epochs"), [*((recipe, 4) for recipe in RECIPES), ("conv", 1)])
 def test_every_term_has_a_panel_with_title_and_unit(recipe, epochs):
     trace = made_trace(recipe, epochs=epochs)
     figure = terms_figure(trace, "a note")

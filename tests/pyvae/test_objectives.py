@@ -63,9 +63,9 @@ def by_hand(name, x, output):
         return error + HYPER["beta"] * normal / B, error
     classes = (o["pi"] * np.log(o["pi"] * K)).sum()
     prior = np.exp(o["prior_log_var"])
-    gaussians = 0.5 * (
-        np.log(prior / variance) + (variance + (mu - o["prior_mu"]) ** 2) / prior - 1
-    ).sum()
+    gaussians = (
+        0.5 * (np.log(prior / variance) + (variance + (mu - o["prior_mu"]) ** 2) / prior - 1).sum()
+    )
     if name == "clustering-points":
         error = -stats.norm.logpdf(x, o["pixels"], np.sqrt(HYPER["variance"])).sum()
         return error + classes + HYPER["beta"] * gaussians, error
@@ -119,14 +119,15 @@ def test_its_terms_are_those_that_it_names(objective, batch):
     assert len(set(objective.terms)) == len(objective.terms)
 
 
-@pytest.mark.parametrize(
-    "objective", [o for o in OBJECTIVES.values() if o.name != "semi-supervised"], ids=lambda o: o.name
-)
-def test_losses_are_sums_or_means_over_images_as_it_says(objective, batch):
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "semi-supervised"])
+def test_losses_are_sums_or_means_over_images_as_it_says(name, batch):
+    objective = OBJECTIVES[name]
     x, output = batch
 
     def losses(rows):
-        part = output._replace(**{k: v[rows] for k, v in output._asdict().items() if k != "labelled"})
+        part = output._replace(
+            **{k: v[rows] for k, v in output._asdict().items() if k != "labelled"}
+        )
         found = objective(x[rows], part, HYPER)
         return torch.stack([found[name] for name in objective.terms])
 

@@ -25,6 +25,7 @@ from pyvae.data import ImageData
 from pyvae.draws import Keep, Normal
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.recipes import get_recipe
 from pyvae.recipes.modules import Dropout, Reparameterise
 from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
 from pyvae.resume import KeptRun
@@ -216,6 +217,32 @@ def test_the_articles_network_goes_on_to_the_bit(tmp_path, conv, few, rng, adam)
     settings = runs.settings(rng=rng, epochs=2, batch_size=7)
     runs.killed(settings, stop=2, adam=adam)
     assert_same_run(runs.go(settings, adam).trace, runs.plain(settings, adam))
+
+
+@pytest.mark.parametrize("rng", ["injected", "torch"])
+@pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
+@pytest.mark.parametrize("stop", [2, 4, 7])
+def test_a_run_with_batch_norm_goes_on_to_the_bit(tmp_path, data_of, name, rng, stop):
+    recipe = get_recipe(name)
+    runs = Runs(tmp_path / "kept", recipe, data_of(recipe))
+    settings = runs.settings(rng=rng, epochs=3, steps=9, batch_size=15)
+    runs.killed(settings, stop)
+    _, kept = runs.kept(settings)
+    assert kept.checkpoint.step == stop
+    assert any(key.startswith("buffer/") for key in kept.checkpoint.state)
+    done = runs.go(settings).trace
+    assert_same_run(done, runs.plain(settings))
+    assert_same_run(Trace.load(runs.folder), done)
+
+
+def test_a_run_with_other_hyperparameters_is_another(tmp_path, data_of):
+    recipe = get_recipe("clustering-toy")
+    runs = Runs(tmp_path / "kept", recipe, data_of(recipe))
+    settings = runs.settings(epochs=1, batch_size=15)
+    runs.killed(settings, 2)
+    _, kept = runs.kept(runs.settings(epochs=1, batch_size=15, hyper={"temperature": 0.7}))
+    assert kept.taken
+    assert "temperature" in kept.found
 
 
 @every_rng

@@ -4,12 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from scipy import special
 
 from pyvae.draws import Draws
+from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
-from pyvae.sampling import load_traces, sample
+from pyvae.sampling import load_traces, network_of, sample
+from pyvae.training import train
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 
@@ -77,3 +81,52 @@ def test_parameters_of_another_network_are_the_users_error(trained):
     settings = dataclasses.replace(trained["vae"].settings, latent_dim=6)
     with pytest.raises(UserError):
         sample(dataclasses.replace(trained["vae"], settings=settings), 2, 1)
+
+
+def test_the_network_of_any_trace_is_the_trained_one_in_evaluation_mode(any_trained, data_of):
+    recipe, trace = any_trained
+    before = torch.get_rng_state()
+    network = network_of(trace)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for module in network.modules())
+    state = network.state_dict()
+    assert state.keys() == trace.parameters.keys()
+    for name, value in trace.parameters.items():
+        assert np.array_equal(state[name], value)
+        assert state[name].dtype == torch.float64
+    # it encodes the run's last batch as the run did
+    settings = trace.settings
+    order = Draws(settings.seed).batch_order(0, len(data_of(recipe)))
+    first = (trace.steps - 1) * settings.batch_size
+    x = data_of(recipe).batch(order[first : first + settings.batch_size], torch.float64)
+    with torch.no_grad():
+        mu, _ = network.posterior(x)
+    np.testing.assert_allclose(mu, trace.latent_means["evaluation"], atol=1e-12)
+
+
+def test_samples_of_any_recipe_are_decoded_from_its_prior(any_trained):
+    recipe, trace = any_trained
+    found = sample(trace, 7, 8)
+    assert found.shape == (7, recipe.features)
+    assert np.array_equal(found, sample(trace, 7, 8))
+    assert not np.array_equal(found, sample(trace, 7, 9))
+    noise = torch.from_numpy(Draws(8).normal("samples", 0, (7, 3)))
+    network = network_of(trace)
+    z = noise
+    if recipe.name.startswith("clustering"):  # of p(z|y), the clusters in turn
+        clusters = trace.settings.hyper["clusters"]
+        y = torch.eye(clusters, dtype=torch.float64)[[k % clusters for k in range(7)]]
+        with torch.no_grad():
+            mu, log_var = network.pz_y(y)
+        z = mu + torch.sqrt(torch.exp(log_var)) * noise
+    with torch.no_grad():
+        np.testing.assert_allclose(found, network.decoder(z), atol=1e-12)
+
+
+@pytest.mark.parametrize("changes", [{"hyper": {"clusters": 4}}, {"latent_dim": 6}])
+def test_parameters_of_other_clusters_are_the_users_error(small, data_of, changes):
+    recipe = get_recipe("clustering-toy")
+    trace = train(PyTorchEngine("cpu"), recipe, small(recipe, steps=1), data_of(recipe))
+    other = dataclasses.replace(trace, settings=small(recipe, **changes))
+    with pytest.raises(UserError, match="do not fit recipe clustering-toy"):
+        network_of(other)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import hypothesis
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyvae.errors import UserError
 from pyvae.generators import generator_names
+from pyvae.recipes import RECIPES
 from pyvae.settings import DTYPES, RNGS, Settings
 
 modest = hypothesis.settings(max_examples=60, deadline=None)
@@ -104,12 +106,47 @@ def test_settings_survive_a_dictionary():
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"), [("both", ["vae", "emae"]), ("emae", ["emae"]), (None, ["vae"])]
+    ("asked", "meant"),
+    [
+        ("both", ["vae", "emae"]),
+        ("all", ["vae", "emae", "em"]),
+        ("emae", ["emae"]),
+        ("em", ["em"]),
+        (None, ["vae"]),
+    ],
 )
 def test_a_run_for_each_objective_meant(conv, asked, meant):
     runs = Settings.runs_of_recipe(conv, asked, steps=3)
     assert [run.objective for run in runs] == meant
     assert {run.steps for run in runs} == {3}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_any_recipe_runs_with_its_own_objectives(recipe):
+    (first,) = Settings.runs_of_recipe(recipe, None, seed=7)
+    assert (first.objective, first.seed) == (recipe.objectives[0], 7)
+    assert Settings.runs_of_recipe(recipe, recipe.objectives[0], seed=7) == [first]
+    if recipe.name != "conv":  # there are no two
+        for name in ("both", "all", "vae"):
+            said = f"unknown objective '{name}'; expected one of {recipe.objectives[0]}"
+            with pytest.raises(UserError, match=said):
+                Settings.runs_of_recipe(recipe, name)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_settings_of_any_recipe_survive_a_dictionary_and_json(recipe):
+    changes = {one.name: one.value + 1 for one in recipe.hyper[-1:]}
+    settings = Settings.of_recipe(recipe, steps=3, hyper=changes)
+    assert Settings(**settings.as_dict()) == settings
+    again = Settings(**json.loads(json.dumps(settings.as_dict())))
+    assert again == settings
+    assert {k: type(v) for k, v in again.hyper.items()} == {
+        k: type(v) for k, v in settings.hyper.items()
+    }
+    assert settings.hyper.keys() == {one.name for one in recipe.hyper}
+    if changes:
+        assert settings != Settings.of_recipe(recipe, steps=3)
+    assert isinstance(hash(settings), int)
 
 
 def test_an_objective_that_the_recipe_was_not_published_with_is_refused(conv):

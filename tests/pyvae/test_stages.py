@@ -257,9 +257,8 @@ def test_names_of_parameters_and_statistics_are_in_the_networks_order(recipe, sm
 
 
 def test_hyperparameters_stand_for_their_values_in_options():
-    stage = Stage(
-        "total", "sum", ("a", "b"), None, {"weights": (1, "beta"), "variance": "variance", "per": "sum"}
-    )
+    options = {"weights": (1, "beta"), "variance": "variance", "per": "sum"}
+    stage = Stage("total", "sum", ("a", "b"), None, options)
     assert stage.settled({"beta": 8, "variance": 0.05}) == {
         "weights": (1, 8), "variance": 0.05, "per": "sum",
     }  # fmt: skip

@@ -15,9 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
 from pyvae.trace import LOSSES, Trace
+from pyvae.training import train
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
 SETTINGS = Settings("vae", epochs=4, batch_size=7, latent_dim=3, learning_rate=0.1 + 0.2, seed=5)
@@ -375,10 +379,10 @@ def rewrite(folder, change):
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
-@pytest.mark.parametrize("version", [4, 5, 1000])
+@pytest.mark.parametrize("version", [5, 6, 1000])
 def test_a_newer_format_is_refused_by_name(saved, version):
     rewrite(saved, lambda about: about | {"format": version})
-    with pytest.raises(UserError, match=rf"has format {version};.*format 1 to 3;.*newer pyvae"):
+    with pytest.raises(UserError, match=rf"has format {version};.*format 1 to 4;.*newer pyvae"):
         Trace.load(saved)
 
 
@@ -397,7 +401,7 @@ def test_a_trace_without_a_format_is_the_users_error(saved):
 
 def test_the_format_is_written_down(saved):
     about = json.loads((saved / "trace.json").read_text())
-    assert about["format"] == 3
+    assert about["format"] == 4
     assert about["settings"]["rng"] == "injected"
 
 
@@ -416,6 +420,17 @@ def test_draws_of_a_trace_from_before_format_3_were_injected(saved, version):
 
     rewrite(saved, older)
     assert Trace.load(saved).settings == SETTINGS
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_trace_from_before_format_4_has_no_hyperparameters(saved, version):
+    def older(about):
+        settings = {name: value for name, value in about["settings"].items() if name != "hyper"}
+        return about | {"format": version, "settings": settings}
+
+    rewrite(saved, older)
+    assert Trace.load(saved).settings == SETTINGS
+    assert Trace.load(saved).settings.hyper == {}
 
 
 @pytest.mark.parametrize("rng", ["dice", None, 3])
@@ -515,3 +530,54 @@ def test_removing_a_trace_leaves_the_users_own_files(tmp_path):
 def test_removing_what_is_not_there_does_nothing(tmp_path):
     Trace.remove(tmp_path / "absent")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_of_any_recipe_survives_saving(tmp_path, any_trained):
+    recipe, trace = any_trained
+    trace.save(tmp_path)
+    loaded = Trace.load(tmp_path)
+    assert (loaded.recipe, loaded.settings) == (recipe.name, trace.settings)
+    assert loaded.terms == trace.terms
+    assert np.array_equal(loaded.losses, trace.losses)
+    assert same(loaded.parameters, trace.parameters)
+    assert same(loaded.latent_means, trace.latent_means)
+    assert np.array_equal(loaded.samples, trace.samples)
+    for path in tmp_path.iterdir():
+        path.unlink()  # up to 70 MB
+
+
+def test_tables_of_any_recipe_have_a_column_for_each_term(any_trained):
+    recipe, trace = any_trained
+    objective = OBJECTIVES[recipe.objectives[0]]
+    history, epochs = trace.history(), trace.epoch_table()
+    column = "nats_per_image" if objective.unit == "nats per image" else "loss"
+    first = ["engine", "objective", "epoch", "step"]
+    assert list(history) == [*first, *objective.terms, column]
+    assert list(epochs) == ["epoch", "steps", *objective.terms, column]
+    assert np.array_equal(history[list(objective.terms)], trace.losses)
+    images = 1 if objective.mean else trace.settings.batch_size
+    assert np.array_equal(history[column], trace.losses[:, 0] / images)
+    whole = trace.losses.mean(0) if objective.mean else trace.losses.sum(0)
+    np.testing.assert_allclose(epochs[list(objective.terms)].iloc[0], whole, rtol=1e-14)
+    np.testing.assert_allclose(epochs[column], history[column].mean(), rtol=1e-14)
+
+
+def test_a_history_without_a_further_term_is_the_users_error(tmp_path, small, data_of):
+    recipe = get_recipe("clustering-toy")
+    train(PyTorchEngine("cpu"), recipe, small(recipe), data_of(recipe)).save(tmp_path)
+    table = pd.read_csv(tmp_path / "history.csv").drop(columns="gaussian_kl")
+    table.to_csv(tmp_path / "history.csv", index=False)
+    with pytest.raises(UserError, match=r"cannot be read .*gaussian_kl"):
+        Trace.load(tmp_path)
+
+
+def test_the_state_after_a_step_has_the_running_statistics(tmp_path, small, data_of):
+    recipe, probe = get_recipe("mlp"), {}
+    settings, data = small(recipe, steps=1), data_of(recipe)
+    trace = train(PyTorchEngine("cpu"), recipe, settings, data, probe=lambda step: probe)
+    trace.save_probe(tmp_path, 1, probe)
+    trace.save(tmp_path)
+    state = Trace.load(tmp_path).state_after(1)
+    for name in ("running_mean", "running_var"):
+        found = state[f"buffer/encoder.bn1.{name}"]
+        assert np.array_equal(found, trace.parameters[f"encoder.bn1.{name}"])

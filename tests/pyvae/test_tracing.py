@@ -13,9 +13,11 @@ from torch import nn
 
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.recipes import get_recipe
 from pyvae.steps import StepSet
 from pyvae.trace import Trace
 from pyvae.tracing import write_draws, write_traces
+from pyvae.training import batches
 
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 
@@ -364,3 +366,60 @@ def test_own_draws_cannot_be_written_beforehand(conv, digits, settings, tmp_path
             None, console, with_draws=True,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def write_any(recipe, runs, data, out, probe="all", follow=None, **options):
+    console = Console(file=io.StringIO())
+    write_traces(
+        PyTorchEngine("cpu"), recipe, runs, data, out, StepSet.parse(probe), follow, console,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
+def test_following_a_run_with_batch_norm_is_the_same_run_to_the_bit(name, small, data_of, tmp_path):
+    recipe = get_recipe(name)
+    settings, data = small(recipe, steps=4), data_of(recipe)
+    write_any(recipe, [settings], data, tmp_path / "leader")
+    write_any(recipe, [settings], data, tmp_path / "follower", "none", tmp_path / "leader")
+    leader, follower = (Trace.load(tmp_path / one) for one in ("leader", "follower"))
+    assert follower.mode == "resync"
+    assert np.array_equal(follower.losses, leader.losses)
+    for key, value in leader.parameters.items():
+        assert np.array_equal(follower.parameters[key], value)
+
+
+def test_a_leader_without_running_statistics_is_the_users_error(small, data_of, tmp_path):
+    recipe = get_recipe("mlp")
+    settings, data = small(recipe), data_of(recipe)
+    write_any(recipe, [settings], data, tmp_path / "leader")
+    path = tmp_path / "leader" / "probes" / "step-000001.safetensors"
+    probe = safetensors.numpy.load_file(path)
+    del probe["buffer/encoder.bn1.running_var"]
+    safetensors.numpy.save_file(probe, path)
+    with pytest.raises(UserError, match=r"no buffer/encoder.bn1.running_var \(20,\) in its probe"):
+        write_any(recipe, [settings], data, tmp_path / "follower", "none", tmp_path / "leader")
+
+
+def test_a_leader_with_other_hyperparameters_is_the_users_error(small, data_of, tmp_path):
+    recipe = get_recipe("clustering-toy")
+    data = data_of(recipe)
+    write_any(recipe, [small(recipe)], data, tmp_path / "leader")
+    other = small(recipe, hyper={"temperature": 0.7})
+    with pytest.raises(UserError, match=r"has temperature 0.5; expected 0.7"):
+        write_any(recipe, [other], data, tmp_path / "follower", "none", tmp_path / "leader")
+    assert not (tmp_path / "follower").exists()
+
+
+@pytest.mark.slow
+def test_draws_hold_the_images_with_labels(small, data_of, tmp_path):
+    recipe = get_recipe("clustering-semi-supervised")
+    settings = small(recipe, steps=2)
+    write_draws(recipe, settings, data_of(recipe), tmp_path / "draws")
+    given = list(batches(recipe, settings, data_of(recipe)))
+    for step, x, draws in given:
+        found = safetensors.numpy.load_file(tmp_path / "draws" / f"step-{step:06d}.safetensors")
+        assert found.keys() == {"input", *draws}
+        assert np.array_equal(found["input"], x)
+        assert all(np.array_equal(found[name], value) for name, value in draws.items())
+    Trace.remove(tmp_path)

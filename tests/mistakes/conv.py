@@ -1,53 +1,16 @@
-"""The mistakes that people make in ports, each planted into one side alone.
-
-A mistake is R code that is evaluated after the R sources, or a change to an engine: of what it
-is given (`given`), or of what it has built (`built`).
-"""
+"""Mistakes in ports of the R article's network (recipe `conv`): its layers, its losses, Adam."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import nn
 
-from pyvae.data import ImageData
+from mistakes.mistake import BATCH, Mistake, adam, altered, not_zeroed, replaced
 from pyvae.draws import Draws
-from pyvae.engine import Engine, PyTorchEngine
-from pyvae.recipes import Recipe, get_recipe
-from r_bridge.engines import BaseREngine
 
-__all__ = ["MISTAKES", "Mistake", "planted", "recipe_of", "small_data"]
-
-BATCH = 12
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One planted mistake and where it has to be found.
-
-    Attributes:
-        found: Step, pass and stage that have to be named.
-        words: What has to be recognised.
-        objective: Of the run.
-        patch: R code, if the mistake is R's.
-        given: Changes what R's step is given: (x, draws, data, memory) -> (x, draws).
-        built: Changes what PyTorch's engine has built.
-        images: `digits`, `blank` (all pixels zero: every window ties), or `few` (30 images).
-        saturated: Start from parameters that give pixels of exactly 0 and 1.
-    """
-
-    found: tuple[int, str, str]
-    words: str
-    objective: str = "vae"
-    patch: str = ""
-    given: Callable | None = None
-    built: Callable[[PyTorchEngine], object] | None = None
-    images: str = "digits"
-    saturated: bool = False
+__all__ = ["CONV_MISTAKES"]
 
 
 def remembered(name: str) -> Callable:
@@ -69,30 +32,6 @@ def last_batch_kept(x, draws, data, memory):
     order = Draws(2).batch_order(0, len(data))
     left = data.batch(order[2 * BATCH :], torch.float64)
     return left, {name: draw[: len(left)] for name, draw in draws.items()}
-
-
-def replaced(path: str, module: nn.Module) -> Callable[[PyTorchEngine], object]:
-    def built(engine: PyTorchEngine) -> None:
-        parent, _, name = path.rpartition(".")
-        setattr(engine.network.get_submodule(parent), name, module)
-
-    return built
-
-
-def altered(path: str, **attributes: object) -> Callable[[PyTorchEngine], object]:
-    def built(engine: PyTorchEngine) -> None:
-        for name, value in attributes.items():
-            setattr(engine.network.get_submodule(path), name, value)
-
-    return built
-
-
-def adam(**changes: object) -> Callable[[PyTorchEngine], object]:
-    return lambda engine: engine.optimizer.param_groups[0].update(changes)
-
-
-def not_zeroed(engine: PyTorchEngine) -> None:
-    engine.optimizer.zero_grad = lambda: None  # type: ignore[method-assign]
 
 
 REGULARISER = """right <- regularisers$vae
@@ -128,7 +67,7 @@ def scaled(factor: str) -> str:
     )
 
 
-MISTAKES = {
+CONV_MISTAKES = {
     # what goes in
     "pixels divided by 256": Mistake(
         (1, "forward", "input"), "255/256",
@@ -305,58 +244,3 @@ MISTAKES = {
         (1, "parameter", "adam.update"), "learning rate 0.001001 where it is 0.001",
         built=adam(lr=1.001e-3)),
 }  # fmt: skip
-
-
-def planted(mistake: Mistake, data: ImageData) -> tuple[Engine, AbstractContextManager]:
-    """The engine under test, and R's as a context manager; one of them with the mistake."""
-    python = PyTorchEngine("cpu") if mistake.built is None else _Built(mistake.built)
-    if mistake.given is not None:
-        return python, _Given(mistake.given, data)
-    return python, BaseREngine(threads=1, patch=mistake.patch or None)
-
-
-class _Built(PyTorchEngine):
-    def __init__(self, change: Callable[[PyTorchEngine], object]) -> None:
-        super().__init__("cpu")
-        self.change = change
-
-    def start(self, *arguments) -> None:
-        super().start(*arguments)
-        self.change(self)
-
-
-class _Given(BaseREngine):
-    def __init__(self, change: Callable, data: ImageData) -> None:
-        super().__init__(threads=1)
-        self.change, self.data = change, data
-
-    def start(self, *arguments) -> None:
-        super().start(*arguments)
-        self.memory: dict = {}
-
-    def step(self, x, draws, probe=None):
-        return super().step(*self.change(x, dict(draws), self.data, self.memory), probe)
-
-
-class _Saturated(Recipe):
-    """Starts from parameters that give probabilities of exactly 0 and 1."""
-
-    def initial_parameters(self, seed: int, latent_dim: int) -> dict[str, torch.Tensor]:
-        parameters = super().initial_parameters(seed, latent_dim)
-        bias = parameters["decoder.conv2.bias"]
-        bias[::2], bias[1::2] = 50, -800
-        return parameters
-
-
-def recipe_of(mistake: Mistake) -> Recipe:
-    conv = get_recipe("conv")
-    return _Saturated(**vars(conv)) if mistake.saturated else conv
-
-
-def small_data(mistake: Mistake, digits: ImageData) -> ImageData:
-    if mistake.images == "blank":
-        return replace(digits, name="blank", pixels=torch.zeros(30, 784, dtype=torch.uint8))
-    if mistake.images == "few":
-        chosen = torch.from_numpy(np.arange(30))
-        return replace(digits, name="few", pixels=digits.pixels[chosen])
-    return digits
