@@ -214,11 +214,11 @@ def _of_gradient(
     parts = alternatives.right_gradient(layers, name, probe)
     right = torch.stack(list(parts.values())).sum(0)
     yield "", right
-    yield from _part_off(probes, quantity, parts, right, finding, rtol)
     for layer in layers.takers(name):
         rest = right - parts[layer.name]
         for words, value in alternatives.backward(layers, layer, name, probe):
             yield words, value.reshape(rest.shape) + rest
+    yield from _part_off(probes, quantity, parts, right, finding, rtol)
 
 
 def _part_off(

@@ -27,7 +27,9 @@ from pyvae.trace import Trace
 from pyvae.training import Progress, training_steps
 from r_bridge.worker import RProcessError
 
-__all__ = ["Look", "Pair", "locate", "lockstep", "look"]
+__all__ = ["FAILURES", "Look", "Pair", "locate", "lockstep", "look"]
+
+FAILURES = (UserError, RuntimeError, ValueError)  # diverged, shapes that do not fit, R's errors
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def lockstep(
                     progress.append(next(run))
                 except RProcessError:
                     raise
-                except (UserError, RuntimeError) as error:  # diverged, shapes, R's own errors
+                except FAILURES as error:
                     failure = failure or error
             seen = None if probes[0] is None or probes[1] is None else (probes[0], probes[1])
             if failure is not None:

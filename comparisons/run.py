@@ -14,7 +14,7 @@ import pandas as pd
 
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence
-from comparisons.lockstep import locate, look
+from comparisons.lockstep import FAILURES, locate, look
 from comparisons.probes import StageAgreement
 from pyvae.data import ImageData
 from pyvae.engine import Engine
@@ -144,7 +144,7 @@ class _Run:
                 )
         except RProcessError:
             raise
-        except (UserError, RuntimeError) as error:  # diverged, shapes that do not fit, R's errors
+        except FAILURES as error:
             raise self._failed(error) from error
         comparison = replace(
             compare_traces(*self.traces, self.exact),

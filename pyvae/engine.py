@@ -224,6 +224,8 @@ class PyTorchEngine:
                 probe[f"forward/{name}"] = _array(value)
                 if name not in terms and value.grad is not None:
                     probe[f"gradient/{name}"] = _array(value.grad)
+            for name, buffer in self.network.named_buffers():  # of a step that failed, too
+                probe[f"buffer/{name}"] = _array(buffer).copy()
             for name, parameter in self.network.named_parameters():
                 if parameter.grad is not None:
                     probe[f"gradient/{name}"] = _array(parameter.grad).copy()

@@ -15,7 +15,7 @@ from pyvae.files import output_folder, remove_file, write_file
 from pyvae.recipes import get_recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
-from pyvae.trace import Trace, csv_text
+from pyvae.trace import Trace, csv_text, write_arrays
 from pyvae.training import Progress, train
 
 __all__ = ["TEST_HISTORY", "kept_training", "read_test_history"]
@@ -31,6 +31,7 @@ def kept_training(
     *,
     test: ImageData | None = None,
     device: str = "auto",
+    checkpoint_every: int = 0,
     observe: Callable[[Progress], object] = lambda progress: None,
     say: Callable[[str], object] = lambda line: None,
 ) -> Trace:
@@ -42,6 +43,8 @@ def kept_training(
         test: Images that the loss is computed on at the end of every epoch, into
             `test_history.csv`; None for none.
         device: For `PyTorchEngine`.
+        checkpoint_every: The parameters are written down each time so many epochs are done, into
+            `checkpoints/epoch-010.safetensors` and so on; 0 for never.
         observe: Called after every step.
         say: Called with a line on what was found.
 
@@ -68,6 +71,11 @@ def kept_training(
             tests[:] = [row for row in tests if row["epoch"] < epoch]
             tests.append({"epoch": epoch, **terms})
             write_file(output_folder(folder) / TEST_HISTORY, csv_text(pd.DataFrame(tests)))
+        if progress.epoch_ended and checkpoint_every:
+            epoch = int(progress.trace.epochs[-1])
+            if epoch % checkpoint_every == 0:
+                place = output_folder(folder / "checkpoints")
+                write_arrays(place / f"epoch-{epoch:03d}.safetensors", engine.parameters())
         kept.observe(progress)
         observe(progress)
 

@@ -255,16 +255,20 @@ class BaseREngine(REngine):
         return super().state() if self.network is None else self.network.state()
 
     def restore(self, state: Mapping[str, NDArray]) -> None:
-        (super() if self.network is None else self.network).restore(state)
+        if self.network is None:
+            super().restore(state)
+        else:
+            self.network.restore(state)
 
     def latent_means(
         self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
     ) -> NDArray:
-        run = super() if self.network is None else self.network
-        return run.latent_means(x, draws, training)
+        if self.network is None:
+            return super().latent_means(x, draws, training)
+        return self.network.latent_means(x, draws, training)
 
     def decode(self, z: NDArray) -> NDArray:
-        return (super() if self.network is None else self.network).decode(z)
+        return super().decode(z) if self.network is None else self.network.decode(z)
 
     def parameters(self) -> dict[str, NDArray]:
         return super().parameters() if self.network is None else self.network.parameters()

@@ -45,11 +45,10 @@ def _scales(term: Term, summands: Tensor) -> Suspects:
         "feature": f"averaged over {features} alone (the wrong axis)",
         "element": f"averaged over images and {features}",
     }
-    there = "summed over both" if term.per == "sum" else ways[term.per]
     for per, words in ways.items():
         differs = bool(abs(reduced(summands, per) - reduced(summands, term.per)) > 0)
         if per != term.per and differs:
-            yield f"{words} where it is {there}", reduced(summands, per)
+            yield f"{words} where it is {ways[term.per]}", reduced(summands, per)
 
 
 def _bce(q: Tensor, x: Tensor) -> Suspects:

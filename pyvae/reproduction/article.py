@@ -40,6 +40,7 @@ class Planned:
         seeds: How many, where nothing else is asked for.
         quick: What a quick look runs instead: `epochs` or `steps`.
         test: Whether the loss on the test set is computed after every epoch.
+        checkpoint_every: Epochs after which the parameters are written down; 0 for never.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Planned:
     seeds: int = 1
     quick: Mapping[str, int] = field(default_factory=dict)
     test: bool = False
+    checkpoint_every: int = 0
 
     def settings(self, seed: int, quick: bool, epochs: int | None) -> Settings:
         """The settings for one seed."""

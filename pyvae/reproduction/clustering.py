@@ -54,6 +54,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             lambda key=key, words=words: latent_figures.latent_scatter(  # type: ignore[misc]
                 measured.posterior(key).mu.numpy(), measured.labels.numpy(),
                 f"clustering VAE, {words}: latent means of the test images", measured.note,
+                unit="",
             ),
         )  # fmt: skip
         yield Drawing(
@@ -102,7 +103,7 @@ def _prior(measured: Measured, key: str, words: str):
     clusters = np.repeat(np.arange(len(z)), z.shape[1])
     return latent_figures.latent_scatter(
         z.flatten(0, 1).numpy(), clusters, f"clustering VAE, {words}: samples of p(z|y)",
-        measured.note, groups="cluster",
+        measured.note, groups="cluster", unit="",
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"t-SNE of the latents of 1,000 test images ({label})",
             lambda key=key, label=label: latent_figures.tsne_scatter(  # type: ignore[misc]
                 measured.latents(key)[:1000].numpy(), measured.labels[:1000].numpy(),
-                f"MLP VAE ({label}): t-SNE of sampled latents", measured.note, seed=0,
+                f"MLP VAE ({label}): sampled latents", measured.note, seed=0,
             ),
         )  # fmt: skip
 

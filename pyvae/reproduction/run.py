@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def reproduce(
                     trace = kept_training(
                         planned.recipe, settings, train, folder,
                         test=test if planned.test else None, device=device,
+                        checkpoint_every=planned.checkpoint_every,
                         observe=progress.observe, say=say,
                     )  # fmt: skip
                 runs.setdefault(planned.key, []).append(trace)
@@ -151,10 +153,8 @@ def _settings(
     settings = planned.settings(seed, quick, epochs)
     if latent_dim is None:
         return settings
-    changes = {**planned.changes, "latent_dim": latent_dim}
-    return Planned(
-        planned.key, planned.recipe, changes, quick=planned.quick, test=planned.test
-    ).settings(seed, quick, epochs)
+    changed = replace(planned, changes={**planned.changes, "latent_dim": latent_dim})
+    return changed.settings(seed, quick, epochs)
 
 
 def _sets(planned: Planned, sets: tuple[ImageData, ImageData]) -> tuple[ImageData, ImageData]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mistakes import MISTAKES, planted, recipe_of, small_data
+from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
 
 from comparisons.agreement import EXACT, STAGE_RULES
 from comparisons.localisation import first_divergence
@@ -36,8 +36,8 @@ The table is written by
 PYVAE_UPDATE_DOCS=1 .venv/bin/python -m pytest tests/comparisons/test_localisation.py
 ```
 
-| planted | step | named | size | looks like |
-|---|---|---|---|---|
+| planted | recipe | step | named | size | looks like |
+|---|---|---|---|---|---|
 """
 
 
@@ -68,10 +68,10 @@ QUICK = (
 
 @pytest.mark.r
 @pytest.mark.parametrize("name", some(MISTAKES, QUICK))
-def test_a_planted_mistake_is_placed(name, settings, digits, table):
+def test_a_planted_mistake_is_placed(name, digits, table):
     mistake = MISTAKES[name]
     data, recipe = small_data(mistake, digits), recipe_of(mistake)
-    run = settings(objective=mistake.objective)
+    run = settings_of(mistake)
     python, r = planted(mistake, data)
     with r as reference:
         _, found = locate(python, reference, recipe, run, data)
@@ -81,7 +81,7 @@ def test_a_planted_mistake_is_placed(name, settings, digits, table):
     if found.wrong:
         assert found.wrong == ("base-r" if mistake.built is None else "pytorch")
     place = found.sentence().partition(", ")[2]
-    row = f"| {name} | {found.step} | {place} | {size(found)} | {'; '.join(found.words)} |"
+    row = f"| {name} | {recipe.name} | {found.step} | {place} | {size(found)} | {'; '.join(found.words)} |"
     table.append(row)
     if not os.environ.get("PYVAE_UPDATE_DOCS"):
         assert told_apart_from_numbers(row) in told_apart_from_numbers(TABLE.read_text())
