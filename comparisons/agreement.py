@@ -37,6 +37,7 @@ __all__ = [
     "probe_rule",
     "run_rules",
     "stage_rule",
+    "steps_until_drift",
     "ulp_difference",
 ]
 
@@ -101,8 +102,10 @@ NORMALISED_RULES = {
 
 # Every stage of a single step that both engines started from the same state, relative to the
 # largest magnitude of its tensor. Measured on MNIST at batch 250: at most 2e-14 in float64 and
-# 8e-6 in float32.
+# 8e-6 in float32. Weights in front of a batch norm, which takes most of what they change off
+# again, have gradients that cancel: 3e-12 and 3e-5.
 STAGE_RULES = {"float64": Rule(1e-11, "tensor"), "float32": Rule(1e-4, "tensor")}
+NORMALISED_STAGE_RULES = STAGE_RULES | {"float64": Rule(1e-10, "tensor")}
 
 
 EXACT = Rule(0.0, "element")  # every bit
@@ -134,9 +137,9 @@ def run_rules(
     return {name: EXACT if exact else rule for name, rule in rules.items()}
 
 
-def stage_rule(dtype: str, exact: bool) -> Rule:
+def stage_rule(dtype: str, exact: bool, normalised: bool = False) -> Rule:
     """What the stages of a step are held against that both engines start from one state."""
-    return EXACT if exact else STAGE_RULES[dtype]
+    return EXACT if exact else (NORMALISED_STAGE_RULES if normalised else STAGE_RULES)[dtype]
 
 
 def probe_rule(
@@ -147,10 +150,23 @@ def probe_rule(
     if exact:
         return EXACT
     if resync or step == 1:
-        return STAGE_RULES[dtype]
+        return stage_rule(dtype, exact, normalised)
     if normalised and dtype == "float64":
         return Rule(1e-5, "tensor")
     return Rule(RULES[dtype]["parameter"].rtol, "tensor")
+
+
+def steps_until_drift(recipe: str, dtype: str, normalised: bool) -> int | None:
+    """The steps beyond which rounding alone drives two free runs apart; None if that is far off.
+
+    Measured: in float32 the largest relative difference of `conv`'s loss on MNIST is 1e-6 after 42
+    steps and 4e-4 after 240; with batch norm runs part within a few steps. Training of
+    `clustering` with its published settings is chaotic: even in float64 differences grow by a
+    factor of two to three a step, in the loss from 4e-12 after 10 steps to 1e-3 after 33.
+    """
+    if dtype == "float32":
+        return 2 if normalised else 50
+    return 10 if recipe in ("clustering", "clustering-semi-supervised") else None
 
 
 @dataclass(frozen=True)

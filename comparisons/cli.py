@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
-# Beyond so many steps two float32 runs of MNIST drift apart by rounding alone: measured, the
-# largest relative difference of the loss is 1e-6 after 42 steps and 4e-4 after 240.
-FLOAT32_STEPS = 50
-FLOAT32_STEPS_NORMALISED = 2  # with batch norm (comparisons.agreement)
 NATIVE_OPTIONS = (
     "seeds",
     "margin",
@@ -157,14 +153,16 @@ def compare_command(
     """Trains a recipe's network in Python and in R on the same draws, and compares; or compares
     two traces made anywhere.
 
-    Without --epochs and --steps it runs 42 steps (six epochs of the digits). Where the two
-    disagree, the first step, stage and element in which they part is named. A run that was
-    interrupted goes on where it stopped when the same command is given again. With --rng native
-    both are trained over many seeds and tested for equivalence. Exit code 0: agree (equivalent),
-    1: disagree (different, inconclusive), 2: unusable input or environment.
+    Without --epochs and --steps it runs 42 steps (six epochs of the digits), or as many as two
+    faithful runs stay together: 10 of the clustering recipes. Where the two disagree, the first
+    step, stage and element in which they part is named. A run that was interrupted goes on where
+    it stopped when the same command is given again. With --rng native both are trained over many
+    seeds and tested for equivalence. Exit code 0: agree (equivalent), 1: disagree (different,
+    inconclusive), 2: unusable input or environment.
     """
     from rich.console import Console
 
+    from comparisons.agreement import steps_until_drift
     from comparisons.sides import choose_sides
     from pyvae.recipes import get_recipe
     from pyvae.recipes.hyper import parse_hyper
@@ -190,9 +188,13 @@ def compare_command(
     sides = choose_sides(under_test, engine, rng, exact, adam, chosen.name)
     if engine == "auto" and chosen.name == "conv":
         _say_why_not_r_torch(console)
+    if epochs is None and steps is None:
+        steps = options.STEPS
+        if not native and mode == "free":
+            steps = min(steps, steps_until_drift(chosen.name, "float64", False) or steps)
     changes = {
         "epochs": epochs,
-        "steps": options.STEPS if epochs is None and steps is None else steps,
+        "steps": steps,
         "batch_size": batch_size,
         "latent_dim": latent_dim,
         "learning_rate": learning_rate,
@@ -306,7 +308,7 @@ def _compare_live(
     mode: str,
     probe: str | None,
 ) -> tuple[list[Comparison], Path]:
-    from comparisons.agreement import is_normalised
+    from comparisons.agreement import is_normalised, steps_until_drift
     from comparisons.run import run_comparisons
     from comparisons.sides import open_sides
     from pyvae.errors import choose
@@ -333,11 +335,11 @@ def _compare_live(
             + (", every bit has to be equal" if sides.exact else ""),
             soft_wrap=True,
         )
-        most = FLOAT32_STEPS_NORMALISED if is_normalised(recipe.stages) else FLOAT32_STEPS
-        drifts = runs[0].dtype == "float32" and total > most
-        if drifts and mode == "free" and not sides.exact:
+        normalised = is_normalised(recipe.stages)
+        most = steps_until_drift(recipe.name, runs[0].dtype, normalised)
+        if most is not None and total > most and mode == "free" and not sides.exact:
             console.print(
-                f"float32: beyond {most} steps rounding alone drives two runs apart; "
+                f"{runs[0].dtype}: beyond {most} steps rounding alone drives two runs apart; "
                 "--mode resync tells a mistake from rounding",
                 soft_wrap=True,
             )

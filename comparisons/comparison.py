@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from comparisons.agreement import Agreement, compare_arrays, is_normalised, run_rules
 from comparisons.localisation import Divergence
 from comparisons.no_effect import NoEffect
-from comparisons.probes import StageAgreement
+from comparisons.stage_agreement import StageAgreement
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 from pyvae.trace import Trace

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import TICKDOWN, TICKUP
+from matplotlib.ticker import MaxNLocator
 
 from comparisons.comparison import Comparison
 from pyvae.figures import (
@@ -148,6 +149,7 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
         markersize=5,
         label=_language(comparison.reference),
     )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("standard deviation of mu over images")
     # room for the legend; a collapsed posterior is not blown up to its rounding errors

@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.kinds import recognise
 from comparisons.layers import Layers, own_draws
-from comparisons.probes import StageAgreement
+from comparisons.stage_agreement import StageAgreement
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe

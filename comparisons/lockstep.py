@@ -15,7 +15,8 @@ import numpy as np
 
 from comparisons.agreement import is_normalised, probe_rule, stage_rule
 from comparisons.localisation import Divergence, first_divergence
-from comparisons.probes import StageAgreement, compare_probes
+from comparisons.probes import compare_probes
+from comparisons.stage_agreement import StageAgreement
 from pyvae.data import ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError
@@ -212,7 +213,7 @@ def _look_into(
     with closing(lockstep(*run, resync=True, probed={step - 1, step})) as pairs:
         for pair in pairs:
             if pair.step == step and pair.probes is not None:
-                rule = stage_rule(settings.dtype, exact)
+                rule = stage_rule(settings.dtype, exact, is_normalised(recipe.stages))
                 agreements = compare_probes(*pair.probes, recipe, settings, step, rule)
                 names = (under_test.name, reference.name)
                 return agreements, first_divergence(
@@ -258,6 +259,6 @@ def _compare_ends(
         terms = zip(OBJECTIVES[settings.objective].terms, losses, strict=True)
         end: Probe = {f"forward/{name}": np.array(value) for name, value in terms}
         ends.append(end | {key: v for key, v in engine.state().items() if key != "step"})
-    rule = stage_rule(settings.dtype, exact)
+    rule = stage_rule(settings.dtype, exact, is_normalised(recipe.stages))
     keys = set(ends[0]) | set(ends[1])
     return compare_probes(ends[0], ends[1], recipe, settings, pair.step, rule, keys)

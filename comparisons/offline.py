@@ -12,7 +12,8 @@ import numpy as np
 from comparisons.agreement import is_normalised, probe_rule
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence, first_divergence
-from comparisons.probes import StageAgreement, compare_probes
+from comparisons.probes import compare_probes
+from comparisons.stage_agreement import StageAgreement
 from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
 from pyvae.stages import Probe

@@ -30,9 +30,7 @@ nothing is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +40,7 @@ from comparisons.kinks import elements_on_a_kink, windows_that_tie
 from comparisons.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.loss_terms import reduced
 from comparisons.no_effect import NoEffect
+from comparisons.stage_agreement import StageAgreement
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe, Quantity, Stage
@@ -50,54 +49,6 @@ __all__ = ["NO_EFFECT", "StageAgreement", "compare_probes"]
 
 NO_EFFECT = "no effect in front of batch norm"
 POWERS = {"backward": 1, "first moment": 1, "second moment": 2}  # of the gradient
-
-
-@dataclass(frozen=True)
-class StageAgreement:
-    """How far two engines agree in one quantity of one step.
-
-    Attributes:
-        step: Counted from 1.
-        quantity: Which.
-        shape: Its shape (under test).
-        largest: Its largest magnitude on either side.
-        max_abs: The largest difference that is not explained.
-        raw_max_abs: The largest difference, explained or not.
-        rtol: The largest `required_rtol` that agrees.
-        index: The element with the largest unexplained difference, counted from 0.
-        values: Both sides' values there, under test first.
-        explained: What explains the rest, in words.
-        problem: A shape difference, NaN, infinity or absence, in words.
-    """
-
-    step: int
-    quantity: Quantity
-    shape: tuple[int, ...]
-    largest: float
-    max_abs: float
-    raw_max_abs: float
-    rtol: float
-    index: tuple[int, ...] = ()
-    values: tuple[float, float] = (math.nan, math.nan)
-    explained: str = ""
-    problem: str = ""
-
-    @property
-    def required_rtol(self) -> float:
-        """The tolerance that would have sufficed, relative to the largest magnitude."""
-        if self.problem:
-            return math.nan
-        return self.max_abs / self.largest if self.max_abs else 0.0
-
-    @property
-    def agrees(self) -> bool:
-        return not self.problem and self.required_rtol <= self.rtol
-
-    def ulps(self, dtype: str) -> float:
-        """The difference in units of the last place of the largest magnitude."""
-        if self.problem or not self.max_abs:
-            return math.nan if self.problem else 0.0
-        return self.max_abs / float(np.spacing(np.array(self.largest, dtype)))
 
 
 def compare_probes(

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from comparisons import figures
 from comparisons.comparison import TINY, Comparison
-from comparisons.probes import StageAgreement
+from comparisons.stage_agreement import StageAgreement
 from comparisons.tables import (
     allowed_text,
     last_step_line,

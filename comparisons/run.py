@@ -15,7 +15,7 @@ import pandas as pd
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence
 from comparisons.lockstep import FAILURES, locate, look
-from comparisons.probes import StageAgreement
+from comparisons.stage_agreement import StageAgreement
 from pyvae.data import ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError

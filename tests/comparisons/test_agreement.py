@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from comparisons.agreement import (
     EXACT,
+    NORMALISED_RULES,
     RULES,
     STAGE_RULES,
     Rule,
@@ -20,6 +21,7 @@ from comparisons.agreement import (
     probe_rule,
     run_rules,
     stage_rule,
+    steps_until_drift,
     ulp_difference,
 )
 
@@ -198,8 +200,16 @@ def test_exact_agreement_is_equality(pair):
 def test_every_rule_is_exact_where_every_bit_is_asked_for(dtype):
     assert run_rules(dtype, exact=True) == dict.fromkeys(RULES[dtype], EXACT)
     assert run_rules(dtype, exact=False) == RULES[dtype]
+    assert run_rules(dtype, exact=False, normalised=True) == NORMALISED_RULES[dtype]
+    further = run_rules(dtype, False, False, ("gaussian_kl", "labelled_reconstruction"))
+    assert further["gaussian_kl"] == Rule(RULES[dtype]["regulariser"].rtol, "tensor")
+    likelihood = RULES[dtype]["reconstruction"].rtol
+    assert further["labelled_reconstruction"] == Rule(likelihood, "tensor")
     assert stage_rule(dtype, exact=True) == EXACT
     assert stage_rule(dtype, exact=False) == STAGE_RULES[dtype]
+    normalised = stage_rule(dtype, exact=False, normalised=True)
+    assert normalised.rtol >= STAGE_RULES[dtype].rtol
+    assert probe_rule(dtype, 2, resync=True, normalised=True) == normalised
     for step in (1, 2, 100):
         for resync in (False, True):
             assert probe_rule(dtype, step, resync, exact=True) == EXACT
@@ -207,3 +217,18 @@ def test_every_rule_is_exact_where_every_bit_is_asked_for(dtype):
             allowed = probe_rule(dtype, step, resync).rtol
             assert (allowed == STAGE_RULES[dtype].rtol) == (resync or step == 1)
             assert allowed >= STAGE_RULES[dtype].rtol
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dtype", "normalised", "steps"),
+    [
+        ("conv", "float64", False, None),
+        ("conv", "float32", False, 50),
+        ("mlp", "float64", True, None),
+        ("mlp", "float32", True, 2),
+        ("clustering", "float64", True, 10),
+        ("clustering-toy", "float64", True, None),
+    ],
+)
+def test_it_is_known_where_two_runs_part_by_rounding_alone(recipe, dtype, normalised, steps):
+    assert steps_until_drift(recipe, dtype, normalised) == steps

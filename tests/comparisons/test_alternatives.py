@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -11,10 +9,10 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
+from told_apart import assert_told_apart, off, one_with
 
 from comparisons import alternatives
 from comparisons.layers import Layers, float64
-from comparisons.relations import distance
 from pyvae.draws import Draws
 from pyvae.engine import PyTorchEngine
 from pyvae.recipes import get_recipe
@@ -60,25 +58,6 @@ def run(digits):
 
     yield of_step
     torch.set_num_threads(threads)
-
-
-def off(found, expected):
-    """The distance, relative to the largest magnitude."""
-    expected = float64(expected)
-    assert expected.abs().max() > 0
-    return distance(found, expected) / float(expected.abs().max())
-
-
-def assert_told_apart(suspects, fitted=()):
-    """The right value alone has no words; the others have, each its own, and another value."""
-    (right_words, right), *rest = suspects
-    words = [words for words, _ in rest]
-    assert right_words == ""
-    assert all(words)
-    assert len(set(words)) == len(words)
-    for mistake, value in rest:
-        if not mistake.startswith(fitted):
-            assert off(value, right) > 1e-12, mistake
 
 
 @both_objectives
@@ -224,13 +203,6 @@ def test_the_right_update_comes_first_and_every_mistaken_one_is_another(run, ste
 
 
 # Mistakes with a constant, which is fitted to what was found
-
-
-def one_with(suspects, words):
-    """The value and the constant of the suspect whose words match."""
-    found = [(re.match(words, text), value) for text, value in suspects]
-    ((match, value),) = [(match, value) for match, value in found if match]
-    return value, float(match[1])
 
 
 NUMBER = r"([-\d.e]+)"

@@ -329,3 +329,56 @@ def test_ctrl_c_during_the_r_run_ends_both_within_seconds(running, is_running):
     assert time.monotonic() - started < 6
     assert process.returncode == 130
     assert not is_running(pid)
+
+
+@r_test
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--recipe", "clustering-toy", "--set", "temperature=0.7", "--set", "beta=2"),
+        pytest.param(("--recipe", "clustering", "--variant", "toy"), marks=pytest.mark.slow),
+        pytest.param(
+            ("--recipe", "beta", "--data", "digits", "--mode", "resync"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("--recipe", "mlp", "--variant", "wide", "--data", "digits"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("--recipe", "strided-conv", "--data", "digits", "--latent-dim", "4"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("--data", "digits", "--objective", "em", "--engine", "base-r"), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_every_kind_of_recipe_is_compared(pyvae, tmp_path, arguments):
+    done = pyvae("compare", *arguments, "--batch-size", "12", "--steps", "2", "--out", "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict: agree" in done.stdout
+    about = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    hyper = about["settings"]["hyper"]
+    if "--set" in arguments:
+        assert (hyper["temperature"], hyper["beta"]) == (0.7, 2.0)
+    assert about["data"] == ("toy" if about["recipe"] == "clustering-toy" else "digits")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--recipe", "convv"), "unknown recipe 'convv'"),
+        (("--recipe", "beta", "--variant", "wide"), "recipe beta has no variants"),
+        (("--recipe", "beta", "--set", "gamma=1"), "unknown setting of recipe beta 'gamma'"),
+        (("--recipe", "beta", "--set", "beta"), "--set 'beta'"),
+        (("--recipe", "beta", "--objective", "vae"), "unknown objective 'vae'"),
+        (("--recipe", "beta", "--data", "toy"), "recipe beta with toy, 2 numbers each"),
+        (("--under-test", "base-r", "--engine", "r-torch", "--adam", "torch"), "--adam torch with"),
+    ],
+)
+@r_test
+def test_what_a_recipe_cannot_do_is_one_line(capsys, monkeypatch, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sides, "check_r_engine", lambda name: name)
+    assert main(["compare", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

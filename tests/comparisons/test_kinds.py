@@ -346,8 +346,8 @@ def test_of_two_parts_of_a_gradient_the_wrong_one_is_named(probes, parts, stage,
     )
     assert finding.stage == stage
     assert finding.wrong == NAMES[side]
-    words = f"{NAMES[side]}: {stage}'s part of the gradient is {factor} times what it is"
-    assert finding.words == [words]
+    how = "missing" if factor == "0" else f"{factor} times what it is"
+    assert finding.words == [f"{NAMES[side]}: {stage}'s part of the gradient is {how}"]
 
 
 @both_sides

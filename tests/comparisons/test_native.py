@@ -10,11 +10,14 @@ import pytest
 
 from comparisons import native
 from comparisons.equivalence import Margins, overall
+from comparisons.measures import measures
 from comparisons.native import compare_native, plan, run_seeds
 from comparisons.outcomes import load_outcome
 from comparisons.sides import Sides
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.recipes import get_recipe
+from pyvae.settings import Settings
 from pyvae.training import train
 
 SEEDS = 3
@@ -337,6 +340,40 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, setti
     there = {run.file for run in runs if load_outcome(run, tmp_path)}
     assert set(done) <= there
     assert len(there) < len(runs)
+
+
+def sleep():
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_processes_of_others_are_left_alone(conv, settings, few, tmp_path):
+    other = multiprocessing.get_context("spawn").Process(target=sleep)
+    other.start()
+    try:
+        go(planned(settings), conv, few, tmp_path, jobs=2)
+        deadline = time.monotonic() + 10
+        while multiprocessing.active_children() != [other] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert multiprocessing.active_children() == [other]
+        assert other.is_alive()
+    finally:
+        other.terminate()
+        other.join()
+
+
+def test_labels_go_to_the_processes_and_means_are_not_divided(inline, digits, tmp_path):
+    """A recipe that is given labels, and one whose loss is a mean over images."""
+    for name, hyper in (("clustering-semi-supervised", {"labels": 10}), ("beta", {})):
+        recipe = get_recipe(name)
+        run = Settings.of_recipe(
+            recipe, batch_size=6, latent_dim=2, steps=1, dtype="float32", hyper=hyper
+        )
+        runs = plan(both(), [run], 3, {"pytorch": {}})[:1]
+        (outcome,) = run_seeds(runs, both(), recipe, digits, tmp_path / name, 1, 1).values()
+        per_image = outcome.losses[:, 0] / (1 if name == "beta" else 6)
+        assert np.array_equal(outcome.loss_per_image, per_image)
+        assert measures(outcome)["loss"] == pytest.approx(per_image[0])
 
 
 @pytest.mark.r

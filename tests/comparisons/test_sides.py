@@ -97,6 +97,8 @@ def test_what_is_said_is_taken(reference, randomness, exact, adam, expected):
          "compares an engine with itself"),
         ({"reference": "pytorch", "randomness": "seeded"}, "pytorch against itself"),
         ({"under_test": "r-torch", "reference": "auto"}, "r-torch against itself"),
+        ({"under_test": "base-r", "reference": "r-torch", "adam": "torch"},
+         "--adam torch with base-r and r-torch; expected pytorch on one side; leave it out"),
         ({"randomness": "native", "exact": True},
          "--exact with --rng native; expected --rng injected or seeded"),
     ],
@@ -117,6 +119,10 @@ def test_an_engine_that_cannot_be_used_is_said(monkeypatch, side):
     monkeypatch.setattr(sides, "check_r_engine", refuse)
     with pytest.raises(UserError, match="R has no package torch"):
         chosen(**{"under_test": "pytorch", "reference": "base-r"} | {side: "r-torch"})
+
+
+def test_auto_is_base_r_for_a_recipe_that_r_torch_has_not():
+    assert choose_sides("pytorch", "auto", "injected", None, None, "mlp").reference == "base-r"
 
 
 def test_sides_are_named():

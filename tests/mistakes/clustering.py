@@ -53,7 +53,8 @@ def weight(place: int, value: str, terms: int) -> str:
     """Another weight in the sums of so many terms."""
     return f"""right <- layers$sum
     other <- function(s) {{
-      if (length(s$x) == {terms} && any(s$options$weights != 1)) s$options$weights[{place}] <- {value}
+      w <- s$options$weights
+      if (length(w) == {terms} && any(w != 1)) s$options$weights[{place}] <- {value}
       s
     }}
     layers$sum <- list(forward = function(s) right$forward(other(s)),
@@ -144,7 +145,7 @@ CLUSTERING_MISTAKES = {
         }"""),
     "beta on both divergences": Mistake(
         (1, "forward", "regulariser"), "beta on all terms", recipe=TOY, hyper={"beta": 8},
-        patch=weight(1, "s$options$weights[2]", 2)),
+        patch=weight(1, "w[2]", 2)),
     # images
     "odd row and column pooled (ceil mode)": Mistake(
         (1, "forward", "qy_x.pool1"), "ceil mode", recipe=IMAGES, batch=4,
@@ -161,7 +162,7 @@ CLUSTERING_MISTAKES = {
     "weight of the labelled images missing": Mistake(
         (1, "forward", "reconstruction"),
         "labelled_weight missing: the labelled reconstruction with weight 1",
-        patch=weight(2, "ifelse(s$options$weights[2] < 1, 1, s$options$weights[2])", 2), **FEW),
+        patch=weight(2, "if (w[2] < 1) 1 else w[2]", 2), **FEW),
     "cross entropy of the probabilities": Mistake(
         (1, "forward", "cross_entropy"), "where softmax is taken of them a second time",
         patch="""layers$cross_entropy <- loss_term(list(

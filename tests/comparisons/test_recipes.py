@@ -1,0 +1,161 @@
+"""Every recipe through all of a comparison: PyTorch against itself with other rounding errors, so
+that no R is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from rounding import RoundedOtherwise
+
+from comparisons.comparison import compare_traces, summary
+from comparisons.lockstep import look
+from comparisons.no_effect import NoEffect
+from comparisons.probes import NO_EFFECT
+from comparisons.report import write_report
+from comparisons.results import conclude
+from comparisons.run import run_comparisons
+from comparisons.tables import last_step_line
+from pyvae.data import load_toy
+from pyvae.engine import PyTorchEngine
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import RECIPES
+from pyvae.settings import Settings
+from pyvae.training import train
+
+SMALL = {"clustering": 6, "clustering-semi-supervised": 6}
+every_recipe = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SMALL else []) for n in RECIPES]
+)
+
+
+def unwatched(engine, settings):
+    return nullcontext(SimpleNamespace(observe=lambda progress: None))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run_of(name, steps=3, **changes):
+    recipe = RECIPES[name]
+    hyper = {"labels": 10} if name.endswith("supervised") else {}
+    settings = Settings.of_recipe(
+        recipe, batch_size=SMALL.get(name, 20), latent_dim=3, steps=steps,
+        **{"dtype": "float64", "hyper": hyper} | changes,
+    )  # fmt: skip
+    return recipe, settings
+
+
+@every_recipe
+def test_a_comparison_agrees_and_all_of_it_is_written(name, digits, tmp_path):
+    recipe, settings = run_of(name)
+    data = load_toy() if recipe.features == 2 else digits
+    made = run_comparisons(
+        PyTorchEngine("cpu"), RoundedOtherwise("cpu"), recipe, [settings], data, tmp_path, unwatched
+    )
+    (comparison,) = made
+    console = Console(record=True, width=200)
+    assert conclude(console, made, tmp_path, report=True) == 0
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    about = json.loads((tmp_path / "comparison.json").read_text())
+    assert (about["verdict"], about["recipe"]) == ("agree", name)
+    objective = OBJECTIVES[settings.objective]
+    assert set(objective.further) <= set(comparison.quantities)
+    assert len(comparison.stages) == len(recipe.quantities(settings))
+    table = console.export_text()
+    assert objective.title in table
+    left_out = NoEffect.of_stages(recipe.stages)
+    assert set(comparison.not_judged) == {*left_out.biases, *left_out.means}
+    assert ("not judged" in table) == bool(left_out.biases)
+    assert ("not_judged" in about["objectives"][objective.name]) == bool(left_out.biases)
+
+
+@every_recipe
+@pytest.mark.parametrize("resync", [False, True])
+def test_stages_of_further_steps_agree(name, resync, digits):
+    recipe, settings = run_of(name, steps=2)
+    data = load_toy() if recipe.features == 2 else digits
+    looks = list(
+        look(
+            PyTorchEngine("cpu"), RoundedOtherwise("cpu"), recipe, settings, data,
+            last=2, resync=resync, probed={1, 2},
+        )
+    )  # fmt: skip
+    assert [seen.divergence for seen in looks] == [None, None]
+    explained = [a.quantity.name for a in looks[1].agreements if NO_EFFECT in a.explained]
+    drifts = bool(NoEffect.of_stages(recipe.stages).biases) and not resync
+    assert bool(explained) == drifts
+
+
+@pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
+def test_re_synchronised_steps_that_are_not_probed_agree(name, digits):
+    recipe, settings = run_of(name, steps=3)
+    data = load_toy() if recipe.features == 2 else digits
+    engines = PyTorchEngine("cpu"), RoundedOtherwise("cpu")
+    looks = list(look(*engines, recipe, settings, data, last=3, resync=True, probed=()))
+    for seen in looks:
+        keys = {agreement.quantity.key for agreement in seen.agreements}
+        assert all(agreement.agrees for agreement in seen.agreements)
+        assert any(key.startswith("buffer/") for key in keys)
+        assert {f"forward/{name}" for name in OBJECTIVES[settings.objective].terms} <= keys
+
+
+def test_a_bias_with_an_effect_is_judged(digits):
+    recipe, settings = run_of("clustering-toy")
+    engine = PyTorchEngine("cpu")
+    a = train(engine, recipe, settings, load_toy())
+    for name, agrees in (("px_z.fc1.bias", True), ("px_z.fc2.bias", False)):
+        b = train(engine, recipe, settings, load_toy())
+        b.parameters[name] = b.parameters[name] + 1e-3
+        assert compare_traces(a, b).agrees == agrees
+        assert not compare_traces(a, b, exact=True).agrees
+    assert summary([compare_traces(a, a, exact=True)])["verdict"] == "agree"
+    assert compare_traces(a, a, exact=True).not_judged == ()
+
+
+def test_evaluation_mode_has_a_rule_of_its_own_with_batch_norm(digits):
+    recipe, settings = run_of("mlp")
+    engine = PyTorchEngine("cpu")
+    a, b = (train(engine, recipe, settings, digits) for _ in range(2))
+    b.latent_means["evaluation"] = b.latent_means["evaluation"] * (1 + 1e-5)
+    assert compare_traces(a, b).agrees
+    b.latent_means["training"] = b.latent_means["training"] * (1 + 1e-5)
+    found = compare_traces(a, b).quantities
+    assert not found["latent_mean"].agrees
+    assert found["evaluation_mean"].agrees
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mlp-wide", r"nats per image, mean over 20 images$"),
+        ("beta", r"^last step: [\d.e-]+, mean over 20 images$"),
+        ("clustering-toy", r"nats, sum over 20 points; [\d.]+ nats per point$"),
+    ],
+)
+def test_the_last_step_says_on_what_scale_it_is(name, words, digits):
+    recipe, settings = run_of(name, steps=1)
+    data = load_toy() if recipe.features == 2 else digits
+    trace = train(PyTorchEngine("cpu"), recipe, settings, data)
+    assert re.search(words, last_step_line(compare_traces(trace, trace)))
+
+
+def test_a_report_names_hyperparameters(tmp_path, digits):
+    recipe, settings = run_of("clustering-toy", steps=1, hyper={"temperature": 0.75})
+    trace = train(PyTorchEngine("cpu"), recipe, settings, load_toy())
+    write_report([compare_traces(trace, trace)], tmp_path / "report.html", "")
+    page = (tmp_path / "report.html").read_text()
+    assert "temperature" in page
+    assert "0.75" in page
+    assert np.isfinite(trace.losses).all()
