@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pyvae.stages import Stage
 
 __all__ = [
+    "EVALUATION_RULES",
     "EXACT",
     "NORMALISED_RULES",
     "RULES",
@@ -98,6 +99,10 @@ NORMALISED_RULES = {
     },
     "float32": RULES["float32"] | {"evaluation_mean": Rule(5e-2, "norm")},
 }
+
+# Means and decoded images of both engines in evaluation mode, given the same parameters and running
+# statistics: nothing can have drifted.
+EVALUATION_RULES = {"float64": Rule(1e-10, "tensor"), "float32": Rule(1e-4, "norm")}
 
 
 # Every stage of a single step that both engines started from the same state, relative to the

@@ -31,7 +31,8 @@ class Comparison:
         under_test, reference: The two traces.
         quantities: Agreement of `loss` (the total of each step), its parts `reconstruction`,
             `regulariser` and further terms, `parameter` and `latent_mean`; with batch norm
-            `latent_mean` in training mode and `evaluation_mean`.
+            `latent_mean` in training mode, `evaluation_mean` and, of live runs that agree,
+            `evaluation_mode`: means and decoded images in evaluation mode from one state.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
         exact: Whether every bit had to be equal.
         stages: Agreement of every stage of the steps that were looked into.

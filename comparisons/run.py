@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from comparisons.agreement import EVALUATION_RULES, EXACT, Agreement, compare_arrays, is_normalised
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence
 from comparisons.lockstep import FAILURES, locate, look
 from comparisons.stage_agreement import StageAgreement
 from pyvae.data import ImageData
+from pyvae.draws import Draws
 from pyvae.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files import output_folder, write_file
@@ -24,8 +28,9 @@ from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
+from pyvae.stages import is_buffer
 from pyvae.trace import Trace, csv_text
-from pyvae.training import Progress, train
+from pyvae.training import Progress, start, train
 from r_bridge.worker import RProcessError
 
 __all__ = ["run_comparisons"]
@@ -152,6 +157,12 @@ class _Run:
             stages=stages,
             divergence=divergence,
         )
+        if comparison.agrees and is_normalised(self.recipe.stages):
+            with_evaluation = {
+                **comparison.quantities,
+                "evaluation_mode": self._evaluated(),
+            }
+            return replace(comparison, quantities=with_evaluation)
         if comparison.agrees or _is_first(divergence, stages):
             return comparison
         more, divergence = self._locate()
@@ -185,6 +196,29 @@ class _Run:
                     divergence = divergence or seen.divergence
                     watcher.observe(seen.progress)
         return stages, divergence
+
+    def _evaluated(self) -> Agreement:
+        """Latent means and decoded images of both engines in evaluation mode, from the final
+        parameters and running statistics of the engine under test."""
+        dtype = self.settings.dtype
+        state: dict[str, NDArray] = {"step": np.array(1)}
+        for name, value in self.traces[0].parameters.items():
+            if is_buffer(name):
+                state[f"buffer/{name}"] = value
+                continue
+            state[f"parameter/{name}"] = value
+            state |= {f"{moment}/{name}": np.zeros_like(value) for moment in ("moment1", "moment2")}
+        size = self.settings.batch_size
+        x = self.data.batch(np.arange(size), self.settings.torch_dtype)
+        z = Draws(self.settings.seed, dtype).normal("samples", 0, (16, self.settings.latent_dim))
+        seen = []
+        for engine in (self.under_test, self.reference):
+            start(engine, self.recipe, self.settings)
+            engine.restore(state)
+            means = engine.latent_means(x, None, training=False)
+            seen.append({"mu": means, "decoded": engine.decode(z)})
+        rule = EXACT if self.exact else EVALUATION_RULES[dtype]
+        return compare_arrays(seen[0], seen[1], rule, dtype)
 
     def _locate(self) -> tuple[list[StageAgreement], Divergence | None]:
         names = f"{self.under_test.name} and {self.reference.name}, looking for where they part"

@@ -4,6 +4,7 @@ in R/layers.R."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe, Stage
 from r_bridge.wire import Kept
-from r_bridge.worker import RProcess
+from r_bridge.worker import RError, RProcess
 
 __all__ = ["SOURCES", "RNetwork"]
 
@@ -70,7 +71,12 @@ class RNetwork:
         if probe is None:
             return self._losses(self._ask("step", **given))
         probe.update({f"start/{name}": value for name, value in self.parameters().items()})
-        seen = self._ask("probe", **given)
+        try:
+            seen = self._ask("probe", **given)
+        except RError:
+            with suppress(RError):  # what was computed until then
+                probe.update({f"forward/{k}": v.T for k, v in self._ask("seen").items()})
+            raise
         for kind in ("forward", "gradient"):
             # R has the image last and the column first: torch's order in memory
             probe.update({f"{kind}/{name}": value.T for name, value in seen[kind].items()})

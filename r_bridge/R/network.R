@@ -47,7 +47,8 @@ network_needed <- function(stages, to, given = character()) {
 # draws     by name, in the layout of values; in evaluation mode inputs alone take them
 # Returns   list(seen = by stage what its layer got and returned, y = its value;
 #           buffers = their new values)
-network_forward <- function(stages, to, parameters, buffers, given, draws, training) {
+network_forward <- function(stages, to, parameters, buffers, given, draws, training,
+                            keep = new.env()) {
   seen <- list()
   for (stage in network_needed(stages, to, names(given))) {
     if (!is.null(given[[stage$name]])) {
@@ -67,6 +68,7 @@ network_forward <- function(stages, to, parameters, buffers, given, draws, train
       }
       seen[[stage$name]] <- c(s, result)
     }
+    keep$seen <- seen                                              # should a later stage fail
   }
   list(seen = seen, buffers = buffers)
 }

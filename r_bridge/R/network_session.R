@@ -41,21 +41,31 @@ network_session_step <- function(session, x, draws = NULL) {
 # buffers those after it.
 network_session_probe <- function(session, x, draws = NULL) {
   step <- network_session_train(session, x, draws, probe = TRUE)
-  arrays <- function(values) Filter(function(value) !is.null(dim(value)), values)
-  list(forward = arrays(lapply(step$seen, function(s) s$y)), gradient = arrays(step$d$stages),
-       parameter_gradients = step$d$parameters, buffers = session$buffers, losses = step$losses)
+  list(forward = network_arrays(lapply(step$seen, function(s) s$y)),
+       gradient = network_arrays(step$d$stages), parameter_gradients = step$d$parameters,
+       buffers = session$buffers, losses = step$losses)
 }
+
+# What the stages of a step that failed had returned until then.
+network_session_seen <- function(session) {
+  seen <- session$seen
+  session$seen <- NULL
+  network_arrays(lapply(seen, function(s) s$y))
+}
+
+network_arrays <- function(values) Filter(function(value) !is.null(dim(value)), values)
 
 network_session_train <- function(session, x, draws, probe) {
   forward <- network_forward(session$stages, c("total", session$terms), session$parameters,
                              session$buffers, list(input = images_last(x)),
-                             lapply(draws, images_last), training = TRUE)
+                             lapply(draws, images_last), training = TRUE, keep = session)
   losses <- vapply(session$terms, function(term) forward$seen[[term]]$y, 0)
   d <- network_backward(session$stages, forward$seen, session$parameters, "total", inputs = probe)
   step <- adam_step(session$parameters, d$parameters, session$adam, session$learning_rate)
   session$parameters <- step$parameters
   session$adam <- step$state
   session$buffers <- forward$buffers
+  session$seen <- NULL
   list(losses = losses, seen = forward$seen, d = d)
 }
 

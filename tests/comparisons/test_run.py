@@ -11,8 +11,12 @@ import pytest
 import torch
 
 from comparisons.run import run_comparisons
+from pyvae.data import load_toy
 from pyvae.engine import PyTorchEngine
+from pyvae.recipes import RECIPES
+from pyvae.settings import Settings
 from pyvae.trace import Trace
+from r_bridge.engines import BaseREngine
 
 
 class Stopping(PyTorchEngine):
@@ -387,3 +391,35 @@ def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, 
     assert [engine.taken for engine in comparing.engines] == [[("vae", 1)]] * 2
     assert len(comparison.stages) == 137
     assert comparing.gives_the_same_bits(runs)
+
+
+def compared_toy(patch, tmp_path):
+    toy = RECIPES["clustering-toy"]
+    settings = Settings.of_recipe(toy, batch_size=20, steps=2, dtype="float64")
+    with BaseREngine(threads=1, patch=patch) as reference:
+        (comparison,) = run(reference, toy, [settings], load_toy(60), tmp_path)
+    return comparison
+
+
+@pytest.mark.r
+def test_evaluation_mode_is_compared_from_one_state(tmp_path):
+    """Running statistics drift with biases that have no effect; from one state nothing has."""
+    comparison = compared_toy(None, tmp_path)
+    assert comparison.agrees
+    assert comparison.quantities["evaluation_mode"].required_rtol < 1e-13
+
+
+@pytest.mark.r
+def test_a_mistake_in_evaluation_mode_alone_is_seen(tmp_path):
+    patch = """right <- batch_norm_forward
+    batch_norm_forward <- function(x, weight, bias, running_mean, running_var, momentum, eps,
+                                   training) {
+      right(x, weight, bias, running_mean, running_var, momentum,
+            if (training) eps else eps + 1e-6, training)
+    }"""
+    comparison = compared_toy(patch, tmp_path)
+    quantities = comparison.quantities
+    assert not comparison.agrees
+    assert not quantities["evaluation_mode"].agrees
+    assert quantities["evaluation_mean"].agrees  # its tolerance leaves room for drift
+    assert quantities["loss"].agrees
