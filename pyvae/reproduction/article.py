@@ -155,6 +155,7 @@ class Measured:
         self.note = note
         self._classifier = classifier
         self._networks: dict[tuple[str, int], VAE] = {}
+        self.tables: dict[str, pd.DataFrame] = {}  # what was measured already, by name
 
     @cached_property
     def classifier(self) -> DigitClassifier:
