@@ -72,7 +72,7 @@ def train_test_figure(
         marker=_marker(len(test_history)),
         label="test, after the epoch",
     )
-    if checkpoint_every:
+    if checkpoint_every and len(test_history) >= checkpoint_every:
         saved = test_history[test_history["epoch"] % checkpoint_every == 0]
         axes.plot(
             saved["epoch"], saved["total"], "D", color="black", fillstyle="none", label="checkpoint"

@@ -40,7 +40,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"100 digits generated from the latents of 100 training images, {size} dimensions",
             lambda key=key, size=size: image_figures.generated_figure(  # type: ignore[misc]
                 _of_training_images(measured, key).numpy(),
-                f"strided ConvVAE, {size} latent dimensions: 100 training images, generated anew",
+                f"strided ConvVAE, {size} dimensions: 100 training images anew",
                 measured.note, columns=10,
             ),
         )  # fmt: skip
@@ -49,7 +49,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"100 images from N(0, I), {size} latent dimensions (not in the article)",
             lambda key=key, size=size: image_figures.generated_figure(  # type: ignore[misc]
                 measured.generated(key, 100).numpy(),
-                f"strided ConvVAE, {size} latent dimensions: 100 images from N(0, I)",
+                f"strided ConvVAE, {size} dimensions: 100 images from N(0, I)",
                 measured.note, columns=10,
             ),
         )  # fmt: skip

@@ -16,7 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from comparisons import cli, sides
+from comparisons import agreement, sides
 from pyvae.cli import main
 from pyvae.data import data_root
 from pyvae.mnist import is_present
@@ -113,7 +113,8 @@ def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tm
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "warned"), [("float32", True), ("float64", False)])
 def test_long_float32_runs_come_with_a_warning(monkeypatch, tmp_path, capsys, dtype, warned):
-    monkeypatch.setattr(cli, "FLOAT32_STEPS", 1)
+    drift = {"float32": 1}
+    monkeypatch.setattr(agreement, "steps_until_drift", lambda recipe, dtype, _: drift.get(dtype))
     arguments = ["--objective", "vae", "--steps", "2", "--dtype", dtype, "--out", str(tmp_path)]
     assert main(["compare", *SMALL, *arguments]) == 0
     assert ("rounding alone drives two runs apart" in capsys.readouterr().out) == warned
