@@ -26,7 +26,16 @@ from pyvae.sampling import network_of
 from pyvae.settings import Settings
 from pyvae.trace import Trace
 
-__all__ = ["Article", "Claim", "Drawing", "Measured", "Planned", "Posterior"]
+__all__ = [
+    "Article",
+    "Claim",
+    "Drawing",
+    "Measured",
+    "Planned",
+    "Posterior",
+    "epochs_of",
+    "is_cut",
+]
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class Claim:
         values: Measured, one for each seed.
         unit: Of the values.
         holds: Whether a value bears the claim out; None where there is nothing to hold it against.
+        keys: The runs that it is about; none for all of the article.
     """
 
     claim: str
@@ -92,6 +102,7 @@ class Claim:
     values: Sequence[float]
     unit: str = ""
     holds: Callable[[float], bool] | None = None
+    keys: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -116,6 +127,16 @@ class Claim:
             "seeds": len(self.values),
             "verdict": self.verdict,
         }
+
+
+def epochs_of(trace: Trace) -> float:
+    """How many epochs a run went through."""
+    return trace.steps / trace.settings.steps_per_epoch(int(trace.data["images"]))
+
+
+def is_cut(trace: Trace) -> bool:
+    """Whether that is less than was published."""
+    return epochs_of(trace) < get_recipe(trace.recipe).epochs
 
 
 class Posterior(NamedTuple):
@@ -160,6 +181,14 @@ class Measured:
     @cached_property
     def classifier(self) -> DigitClassifier:
         return self._classifier()
+
+    def note_of(self, key: str) -> str:
+        """What has to be said on a figure of one run."""
+        trace = self.runs[key][0]
+        if not is_cut(trace):
+            return ""
+        how = "quick look" if self.quick else "cut"
+        return f"{how}: {epochs_of(trace):.2g} of {get_recipe(trace.recipe).epochs} epochs"
 
     @property
     def images(self) -> Tensor:

@@ -124,7 +124,7 @@ def _points() -> tuple[torch.Tensor, NDArray]:
 def _toy_found(measured: Measured):
     return points_figures.points_figure(
         _points()[0].numpy(), _found(measured, "toy"), "points: the clusters found by q(y|x)",
-        measured.note,
+        measured.note_of("toy"),
     )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _toy_made(measured: Measured):
     points = measured.decode("toy", z.flatten(0, 1)).numpy()
     clusters = np.repeat(np.arange(len(z)), z.shape[1])
     title = "points: means of p(x|z), z from p(z|y)"
-    return points_figures.points_figure(points, clusters, title, measured.note)
+    return points_figures.points_figure(points, clusters, title, measured.note_of("toy"))
 
 
 def _claims(measured: Measured) -> Iterable[Claim]:
@@ -173,7 +173,7 @@ def _claims(measured: Measured) -> Iterable[Claim]:
         "points: the clusters are found, K = 3: accuracy under the best assignment, test points",
         "in a figure",
         [clustering_accuracy(groups, _found(measured, "toy", i)).accuracy
-         for i in measured.seeds("toy")], "share of points", lambda value: value > 0.9,
+         for i in measured.seeds("toy")], "share of points", lambda value: value > 0.9, ("toy",),
     )  # fmt: skip
 
 

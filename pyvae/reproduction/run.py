@@ -21,7 +21,15 @@ from pyvae.kept_training import kept_training
 from pyvae.objectives import OBJECTIVES
 from pyvae.progress import RunProgress
 from pyvae.recipes import get_recipe
-from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
+from pyvae.reproduction.article import (
+    Article,
+    Claim,
+    Drawing,
+    Measured,
+    Planned,
+    epochs_of,
+    is_cut,
+)
 from pyvae.reproduction.beta import BETA_ARTICLE
 from pyvae.reproduction.clustering import CLUSTERING_ARTICLE
 from pyvae.reproduction.conv import CONV_ARTICLE
@@ -189,23 +197,13 @@ def _note(article: Article, runs: Mapping[str, Sequence[Trace]], quick: bool) ->
     parts: list[str] = []
     for planned in article.planned:
         trace = runs[planned.key][0]
-        if _is_cut(trace):
-            words = f"{_epochs(trace):.2g} of {get_recipe(trace.recipe).epochs} epochs"
+        if is_cut(trace):
+            words = f"{epochs_of(trace):.2g} of {get_recipe(trace.recipe).epochs} epochs"
             parts.append(words if len(article.planned) == 1 else f"{planned.key} {words}")
     alike = {part.partition(" ")[2] for part in parts}
     if len(parts) == len(article.planned) > 1 and len(alike) == 1:
         parts = [alike.pop()]
     return ("quick look: " if quick else "cut: ") + ", ".join(parts) if parts else ""
-
-
-def _epochs(trace: Trace) -> float:
-    """How many epochs a run went through."""
-    return trace.steps / trace.settings.steps_per_epoch(int(trace.data["images"]))
-
-
-def _is_cut(trace: Trace) -> bool:
-    """Whether that is less than was published."""
-    return _epochs(trace) < get_recipe(trace.recipe).epochs
 
 
 def _draw(
@@ -228,12 +226,11 @@ def _draw(
 
 def _row(claim: Claim, article: Article, runs: Mapping[str, Sequence[Trace]]) -> dict:
     row = claim.row(article.name)
-    done = {}
-    for key, traces in runs.items():
-        done[key] = f"{_epochs(traces[0]):.3g}"
+    mine = {key: traces[0] for key, traces in runs.items() if key in (claim.keys or runs)}
+    done = {key: f"{epochs_of(trace):.3g}" for key, trace in mine.items()}
     same = set(done.values())
     row["epochs"] = same.pop() if len(same) == 1 else " ".join(f"{k}:{v}" for k, v in done.items())
-    if any(_is_cut(traces[0]) for traces in runs.values()):
+    if any(is_cut(trace) for trace in mine.values()):
         row["verdict"] += " (cut)"
     row["data"] = next(iter(runs.values()))[0].data["name"]
     return row

@@ -169,3 +169,15 @@ def test_an_unknown_article_is_one_line(capsys):
     words = capsys.readouterr().err
     assert words.count("\n") == 1
     assert all(name in words for name in (*ARTICLES, "all"))
+
+
+@pytest.mark.slow
+def test_points_are_trained_in_full_and_only_what_was_cut_says_so(tmp_path):
+    """Of the clustering article the images are cut here, the points are not."""
+    table, _ = run(tmp_path, "clustering", quick=False, seeds=1)
+    rows = table.set_index("claim")
+    points = rows.loc[[claim for claim in rows.index if claim.startswith("points")]]
+    assert set(points["epochs"]) == {"100"}
+    assert not points["verdict"].str.contains("cut").any()
+    others = rows.drop(points.index)
+    assert others["verdict"].str.endswith("(cut)").all()
