@@ -34,7 +34,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"losses_{key}.png",
             f"the terms of the loss ({words})",
             lambda key=key: loss_figures.terms_figure(  # type: ignore[misc]
-                measured.runs[key][0], measured.note
+                measured.runs[key][0], measured.note_of(key)
             ),
         )
         if key == "unsupervised":
@@ -53,7 +53,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"latents of the test images by their true digit ({words})",
             lambda key=key, words=words: latent_figures.latent_scatter(  # type: ignore[misc]
                 measured.posterior(key).mu.numpy(), measured.labels.numpy(),
-                f"clustering VAE, {words}: latent means of the test images", measured.note,
+                f"clustering VAE, {words}: latent means of the test images", measured.note_of(key),
                 unit="",
             ),
         )  # fmt: skip
@@ -77,7 +77,9 @@ def _reconstructions(measured: Measured):
     x = measured.images[:10]
     again = measured.decode("unsupervised", measured.posterior("unsupervised", images=x).mu)
     rows = [("test images", x.numpy()), ("reconstructed", again.numpy())]
-    return image_figures.rows_figure(rows, "clustering VAE, unsupervised", measured.note)
+    return image_figures.rows_figure(
+        rows, "clustering VAE, unsupervised", measured.note_of("unsupervised")
+    )
 
 
 @torch.no_grad()
@@ -95,7 +97,7 @@ def _cluster_samples(measured: Measured, key: str, words: str):
     z = _from_prior(measured, key, 10)
     images = measured.decode(key, z.flatten(0, 1)).numpy().reshape(*z.shape[:2], -1)
     title = f"clustering VAE, {words}: ten images of each cluster"
-    return image_figures.cluster_samples_figure(images, title, measured.note)
+    return image_figures.cluster_samples_figure(images, title, measured.note_of(key))
 
 
 def _prior(measured: Measured, key: str, words: str):
@@ -103,7 +105,7 @@ def _prior(measured: Measured, key: str, words: str):
     clusters = np.repeat(np.arange(len(z)), z.shape[1])
     return latent_figures.latent_scatter(
         z.flatten(0, 1).numpy(), clusters, f"clustering VAE, {words}: samples of p(z|y)",
-        measured.note, groups="cluster", unit="",
+        measured.note_of(key), groups="cluster", unit="",
     )  # fmt: skip
 
 
