@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pyvae.draws import Draw, Normal
 from pyvae.recipes.hyper import Hyper
-from pyvae.recipes.modules import Drawn, Reparameterise
-from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
+from pyvae.recipes.modules import Drawn
+from pyvae.recipes.recipe import GaussianVAE, Recipe
 from pyvae.stages import Stage
 
 __all__ = ["BETA", "BetaVAE", "Decoder", "Encoder"]
@@ -47,7 +47,7 @@ class Decoder(nn.Module):
         return self.sigmoid(self.fc2(x))  # (B, 784)
 
 
-class BetaVAE(VAE):
+class BetaVAE(GaussianVAE):
     """The article's network.
 
     Shapes:
@@ -56,15 +56,7 @@ class BetaVAE(VAE):
     """
 
     def __init__(self, latent_dim: int, **hyper: float) -> None:
-        super().__init__()
-        self.encoder = Encoder(latent_dim)
-        self.reparameterise = Reparameterise()
-        self.decoder = Decoder(latent_dim)
-
-    def forward(self, x: Tensor, draws: Drawn | None = None) -> VAEOutput:
-        mu, log_var = self.encoder(x, draws)
-        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
-        return VAEOutput(self.decoder(z, draws), mu, log_var)
+        super().__init__(Encoder(latent_dim), Decoder(latent_dim))
 
 
 def _draws(latent_dim: int, **hyper: float) -> dict[str, Draw]:

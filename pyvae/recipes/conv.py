@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyvae.draws import Draw, Keep, Normal
-from pyvae.recipes.modules import Drawn, Dropout, Reparameterise
-from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
+from pyvae.recipes.modules import Drawn, Dropout
+from pyvae.recipes.recipe import GaussianVAE, Recipe
 from pyvae.stages import Stage
 
 __all__ = ["CONV", "ConvVAE", "Decoder", "Encoder"]
@@ -71,7 +71,7 @@ class Decoder(nn.Module):
         return self.sigmoid(x.reshape(-1, 784))  # (B, 784)
 
 
-class ConvVAE(VAE):
+class ConvVAE(GaussianVAE):
     r"""The article's network: encoder, reparameterised sample, decoder.
 
     Arguments:
@@ -84,15 +84,7 @@ class ConvVAE(VAE):
     """
 
     def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.encoder = Encoder(latent_dim)
-        self.reparameterise = Reparameterise()
-        self.decoder = Decoder(latent_dim)
-
-    def forward(self, x: Tensor, draws: Drawn | None = None) -> VAEOutput:
-        mu, log_var = self.encoder(x, draws)
-        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
-        return VAEOutput(self.decoder(z), mu, log_var)
+        super().__init__(Encoder(latent_dim), Decoder(latent_dim))
 
 
 def _draws(latent_dim: int) -> dict[str, Draw]:

@@ -14,8 +14,8 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from pyvae.draws import Draw, Keep, Normal
-from pyvae.recipes.modules import BatchNorm, Drawn, Dropout, Log, Reparameterise
-from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
+from pyvae.recipes.modules import BatchNorm, Drawn, Dropout, Log
+from pyvae.recipes.recipe import GaussianVAE, Recipe
 from pyvae.stages import Stage
 
 __all__ = ["MLP", "MLPVAE", "MLP_WIDE", "WideMLPVAE"]
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
         return self.sigmoid(self.fc4(x))  # (B, 784)
 
 
-class MLPVAE(VAE):
+class MLPVAE(GaussianVAE):
     """The article's network.
 
     Arguments:
@@ -66,15 +66,7 @@ class MLPVAE(VAE):
     """
 
     def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.encoder = Encoder(latent_dim)
-        self.reparameterise = Reparameterise()
-        self.decoder = Decoder(latent_dim)
-
-    def forward(self, x: Tensor, draws: Drawn | None = None) -> VAEOutput:
-        mu, log_var = self.encoder(x, draws)
-        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
-        return VAEOutput(self.decoder(z, draws), mu, log_var)
+        super().__init__(Encoder(latent_dim), Decoder(latent_dim))
 
 
 class WideEncoder(nn.Module):
@@ -115,7 +107,7 @@ class WideDecoder(nn.Module):
         return self.sigmoid(self.fc3(x))  # (B, 784)
 
 
-class WideMLPVAE(VAE):
+class WideMLPVAE(GaussianVAE):
     """Two layers of 200 hidden units on either side, without batch norm and dropout.
 
     Shapes:
@@ -124,15 +116,7 @@ class WideMLPVAE(VAE):
     """
 
     def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.encoder = WideEncoder(latent_dim)
-        self.reparameterise = Reparameterise()
-        self.decoder = WideDecoder(latent_dim)
-
-    def forward(self, x: Tensor, draws: Drawn | None = None) -> VAEOutput:
-        mu, log_var = self.encoder(x, draws)
-        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
-        return VAEOutput(self.decoder(z, draws), mu, log_var)
+        super().__init__(WideEncoder(latent_dim), WideDecoder(latent_dim))
 
 
 def _draws(latent_dim: int) -> dict[str, Draw]:

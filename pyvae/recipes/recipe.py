@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from pyvae.draws import Draw
 from pyvae.recipes.hyper import Hyper
+from pyvae.recipes.modules import Reparameterise
 from pyvae.stages import Quantity, Stage, quantities
 
 if TYPE_CHECKING:
     from pyvae.data import ImageData
     from pyvae.settings import Settings
 
-__all__ = ["VAE", "Recipe", "VAEOutput"]
+__all__ = ["VAE", "GaussianVAE", "Recipe", "VAEOutput"]
 
 
 class VAEOutput(NamedTuple):
@@ -53,6 +54,27 @@ class VAE(nn.Module):
     def from_prior(self, noise: Tensor) -> Tensor:
         """Latents (B, L) of the prior from standard normal noise (B, L): for N(0, I) the noise."""
         return noise
+
+
+class GaussianVAE(VAE):
+    """An encoder, a reparameterised sample of its posterior, a decoder.
+
+    Shapes:
+        x: (B, 784), pixels in [0, 1].
+        draws: `noise` (B, L), and the masks of encoder and decoder, by name. What is absent is
+            drawn natively.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.reparameterise = Reparameterise()
+        self.decoder = decoder
+
+    def forward(self, x: Tensor, draws: Mapping[str, Tensor] | None = None) -> VAEOutput:
+        mu, log_var = self.encoder(x, draws)
+        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
+        return VAEOutput(self.decoder(z, draws), mu, log_var)
 
 
 @dataclass(frozen=True)

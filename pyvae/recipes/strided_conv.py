@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyvae.draws import Draw, Normal
-from pyvae.recipes.modules import Drawn, FirstHalf, Reparameterise, SecondHalf, Unflatten
-from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
+from pyvae.recipes.modules import Drawn, FirstHalf, SecondHalf, Unflatten
+from pyvae.recipes.recipe import GaussianVAE, Recipe
 from pyvae.stages import Stage
 
 __all__ = ["STRIDED_CONV", "Decoder", "Encoder", "StridedConvVAE"]
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
         return self.sigmoid(self.flatten(x))  # (B, 784)
 
 
-class StridedConvVAE(VAE):
+class StridedConvVAE(GaussianVAE):
     """The article's network.
 
     Shapes:
@@ -71,15 +71,7 @@ class StridedConvVAE(VAE):
     """
 
     def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.encoder = Encoder(latent_dim)
-        self.reparameterise = Reparameterise()
-        self.decoder = Decoder(latent_dim)
-
-    def forward(self, x: Tensor, draws: Drawn | None = None) -> VAEOutput:
-        mu, log_var = self.encoder(x, draws)
-        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
-        return VAEOutput(self.decoder(z, draws), mu, log_var)
+        super().__init__(Encoder(latent_dim), Decoder(latent_dim))
 
 
 def _draws(latent_dim: int) -> dict[str, Draw]:
