@@ -276,7 +276,7 @@ def _compare_native(
         1 if threads is None else threads,
         1 if repetitions is None else repetitions,
     )
-    images = load_for(recipe, data, say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
     return run_native(console, out, sides, recipe, runs, images, asked)
 
@@ -319,7 +319,7 @@ def _compare_live(
 
     choose("mode", mode, ("free", "resync"))
     probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
-    images = load_for(recipe, data, say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
     probed.check(total)
     with open_sides(sides, threads) as (under_test, reference):

@@ -118,7 +118,7 @@ def train_command(
     )
     engine = PyTorchEngine(device)
     console = Console(markup=False, highlight=False)
-    images = load_for(chosen, data, say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is written
     folder = output_folder(out or Path("runs") / chosen.name)
 
@@ -218,7 +218,9 @@ def trace_command(
     set_threads(threads)
     console = Console(markup=False, highlight=False)
     with open_engine(engine, device="cpu", adam=adam) as computing:
-        images = load_for(chosen, data, say=lambda line: console.print(line, soft_wrap=True))
+        images = load_for(
+            chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
+        )
         probed.check(runs[0].total_steps(len(images)))
         write_traces(computing, chosen, runs, images, out, probed, follow, console, draws)
     console.print(f"written: {out}", soft_wrap=True)

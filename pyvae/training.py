@@ -189,14 +189,22 @@ def check_data(recipe: Recipe, data: ImageData) -> None:
         )
 
 
-def load_for(recipe: Recipe, name: str, say: Callable[[str], object] = print) -> ImageData:
-    """Data by name that a recipe can take; `auto` is points for a recipe of points.
+def load_for(
+    recipe: Recipe,
+    name: str,
+    settings: Settings | None = None,
+    say: Callable[[str], object] = print,
+) -> ImageData:
+    """Data by name that a recipe can take, with these settings; `auto` is points for a recipe of
+    points.
 
     Raises:
         UserError: If it cannot be had, or the recipe cannot take it.
     """
     data = load_data("toy" if name == "auto" and recipe.features == 2 else name, say)
     check_data(recipe, data)
+    if settings is not None and recipe.given is not None:
+        recipe.given(data, settings)  # enough labels? asked before anything is written
     return data
 
 

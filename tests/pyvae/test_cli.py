@@ -679,3 +679,11 @@ def test_an_engine_in_r_with_a_generator_that_it_does_not_have(tracing, tmp_path
     arguments = ("--engine", "base-r", "--rng", "torch", "--steps", 1, "--out", "out")
     assert_refused(tracing(*arguments), "engine base-r with rng 'torch'; expected injected or r")
     assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", [["train", "clustering"], ["trace", "--recipe", "clustering"]])
+def test_too_few_labels_leave_nothing_behind(command, tmp_path, capsys):
+    arguments = ["--variant", "semi-supervised", "--set", "labels=5", "--data", "digits"]
+    assert main([*command, *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "--set labels=5 with 10 classes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
