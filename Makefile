@@ -1,5 +1,6 @@
 # make compare    train in Python and in R, compare, leave pictures in comparison/
-# make test       lint, type check, all tests
+# make test       lint, type check, all tests, R CMD check of the R package
+# make vignette   the R package's vignette, as vignette/pyvae.html
 # Both set up all that they need first (setup.sh).
 
 PYTEST_ARGS ?=
@@ -7,15 +8,15 @@ PYTEST_ARGS ?=
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto
 COMPARE_ARGS ?=
 
-.PHONY: compare test quick lint setup clean
+.PHONY: compare test quick lint setup setup-r vignette clean
 
 compare: setup
 	.venv/bin/pyvae compare $(COMPARE_ARGS)
 
-test: lint
+test: setup-r lint
 	$(PYTEST) $(PYTEST_ARGS)
 
-quick: setup
+quick: setup-r
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 lint: setup
@@ -26,5 +27,16 @@ lint: setup
 setup:
 	@./setup.sh
 
+# what the R package and its check need, too
+setup-r:
+	@./setup.sh --r-package
+
+# the vignette as a page to read
+vignette: setup-r
+	mkdir -p .venv/r-library
+	R CMD INSTALL --library=.venv/r-library r_bridge/rpackage
+	R_LIBS=$(CURDIR)/.venv/r-library RETICULATE_PYTHON=$(CURDIR)/.venv/bin/python Rscript -e \
+	  'rmarkdown::render("r_bridge/rpackage/vignettes/pyvae.Rmd", output_dir = "vignette")'
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs setup.log
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs vignette setup.log

@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Sets up what `make` needs: R, and a virtual environment in .venv with an rpy2 that fits this R.
+# With --r-package also the R packages that the R package pyvae and its check are made of.
 # Does nothing when that is done already. On Debian and Ubuntu it installs system packages where
 # it may (root, or sudo without a password); elsewhere it prints the one command to run.
 set -euo pipefail
 cd "$(dirname "$0")"
+
+for_r_package=no
+[ "${1:-}" = --r-package ] && for_r_package=yes
+r_packages="callr cli ggplot2 jsonlite knitr processx reticulate rlang rmarkdown testthat"
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 2; }
@@ -37,6 +42,21 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
   elif [ "$(command -v R)" = /usr/bin/R ] && ! dpkg -s r-base-dev >/dev/null 2>&1; then
     echo r-base-dev
   fi
+  if [ "$for_r_package" = yes ] && [ "$(command -v R || echo /usr/bin/R)" = /usr/bin/R ]; then
+    local package
+    for package in $r_packages; do
+      [ -d "/usr/lib/R/site-library/$package" ] || echo "r-cran-$package"
+    done
+    command -v pandoc >/dev/null || echo pandoc
+  fi
+}
+
+# Of an R that is not the system's: what is missing is said, and not installed behind its back.
+check_r_packages() {
+  local missing
+  missing=$(Rscript -e 'need <- commandArgs(TRUE)
+    cat(need[!vapply(need, requireNamespace, NA, quietly = TRUE)])' $r_packages)
+  [ -z "$missing" ] || fail "R lacks the packages $missing; in R: install.packages(c('${missing// /\', \'}'))"
 }
 
 install_packages() {
@@ -64,6 +84,9 @@ python=$(find_python)
 [ -n "$python" ] || fail "Python 3.11 or newer was not found; install it, or set PYTHON=/path/to/python"
 command -v R >/dev/null || fail "R was not found; install R and run this again"
 rpy2=$("$python" r_bridge/rpy2_fit.py) || exit 2
+if [ "$for_r_package" = yes ]; then
+  check_r_packages
+fi
 
 stamp="$("$python" --version) $(R --version | head -n 1) $rpy2 $(cat pyproject.toml constraints.txt setup.sh | cksum)"
 if [ "$(cat .venv/.ready 2>/dev/null)" = "$stamp" ]; then

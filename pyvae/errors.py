@@ -20,6 +20,7 @@ class UserError(Exception):
     """
 
     def __init__(self, given: str, expected: str = "", remedy: str = "") -> None:
+        self.given, self.expected, self.remedy = given, expected, remedy
         parts = [given, f"expected {expected}" if expected else "", remedy]
         super().__init__("; ".join(" ".join(part.split()) for part in parts if part))
 

@@ -67,7 +67,7 @@ def train(
         trace: An empty trace to be filled as the run goes, for who wants to keep what was
             computed when the run is interrupted; by default a new one.
         observe: Called after every step.
-        options: `probe`, `state` and `resume` of `training_steps`.
+        options: `probe`, `state`, `resume` and `stop` of `training_steps`.
 
     Returns:
         The trace, complete.
@@ -95,6 +95,7 @@ def training_steps(
     probe: Callable[[int], Probe | None] | None = None,
     state: Callable[[int], Mapping[str, NDArray] | None] | None = None,
     resume: Checkpoint | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Generator[Progress, None, None]:
     """The training loop, one step at a time, so that two engines can go side by side.
 
@@ -105,6 +106,8 @@ def training_steps(
             step's stages return; None for a step that is not probed.
         state: Asked before every step for the state to start it from; None to go on.
         resume: Go on from here; the trace holds the steps until then.
+        stop: Asked after every step whether to end the run there; the trace is then complete up
+            to that step.
 
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
@@ -136,7 +139,7 @@ def training_steps(
         return Checkpoint(step, engine.state(), engine.generator_state(), give.order)
 
     try:
-        while step < steps:
+        while step < steps and not (step and stop is not None and stop()):
             step += 1
             x, drawn = give(step)
             begin = None if state is None else state(step)
@@ -154,9 +157,9 @@ def training_steps(
         keep()  # interrupted: what was computed
 
     # The article draws its latent means from the last batch, with dropout still on.
-    x = give.images(steps)
+    x = give.images(step)
     trace.latent_means = {
-        "training": engine.latent_means(x, give.after(steps), training=True),
+        "training": engine.latent_means(x, give.after(step), training=True),
         "evaluation": engine.latent_means(x, None, training=False),
     }
     trace.samples = engine.decode(give.latents())

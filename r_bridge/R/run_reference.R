@@ -135,9 +135,10 @@ read_options <- function(arguments) {
 reference_file <- gsub("~+~", " ", fixed = TRUE, sub(
   "^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)))
 
-source_r <- function(names) {
+source_r <- function(names, folder = ".") {
   for (name in names) {
-    source(file.path(dirname(reference_file), paste0(name, ".R")), local = globalenv())
+    file <- file.path(dirname(reference_file), folder, paste0(name, ".R"))
+    source(file, local = globalenv())
   }
 }
 
@@ -298,7 +299,7 @@ run_reference <- function(arguments) {
     user_error(paste("this is R", getRversion()), "R 4.0 or newer", "update R")
   }
   options <- read_options(arguments)
-  source_r(c("idx", "trace", "article_figures"))
+  source_r(c("idx", "write_trace", "article_figures"), file.path("..", "rpackage", "R"))
   environment <- open_engine(options$engine, options$threads)
   file <- asking(find_idx_images(options$data), "choose another --data")
   pixels <- asking(read_idx_images(file))

@@ -25,7 +25,7 @@ from pyvae.training import train
 from r_bridge.worker import RProcess
 
 FORMAT = (Path(__file__).parents[2] / "docs" / "trace-format.md").read_text()
-R_TRACE = Path(__file__).parents[2] / "r_bridge" / "R" / "trace.R"
+R_TRACE = Path(__file__).parents[2] / "r_bridge" / "rpackage" / "R" / "write_trace.R"
 SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "3")
 
 
@@ -349,7 +349,7 @@ def test_the_documents_python_example_writes_a_trace(saved, tmp_path, monkeypatc
 @pytest.mark.r
 def test_the_documents_r_example_writes_a_trace(saved, tmp_path):
     (example,) = re.findall(r"```r\n(.*?)```", FORMAT, re.DOTALL)
-    code = example.replace("r_bridge/R/trace.R", str(R_TRACE))
+    code = example.replace("r_bridge/rpackage/R/write_trace.R", str(R_TRACE))
     code = code.replace('"TRACE"', json.dumps(str(tmp_path / "TRACE \u00fc 'x'")))
     given = in_the_documents_words(Trace.load(saved[0]))
     given["probes"] = {str(step): probe for step, probe in given["probes"].items()}

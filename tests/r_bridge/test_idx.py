@@ -28,7 +28,7 @@ NULL
 
 @pytest.fixture(scope="module")
 def r():
-    with RProcess(sources=(engines.R_FILES / "idx.R",)) as process:
+    with RProcess(sources=(engines.R_FILES.parent / "rpackage" / "R" / "idx.R",)) as process:
         process.evaluate(READ)
         yield process
 

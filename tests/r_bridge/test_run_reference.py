@@ -159,8 +159,9 @@ def test_r_torch_is_repeated_in_every_bit(mnist, images, conv, tmp_path, objecti
 
 
 def test_one_objective_has_three_figures_wherever_the_files_are(mnist, tmp_path):
-    scripts = tmp_path / "s ü 1"
-    shutil.copytree(engines.R_FILES, scripts)
+    scripts = tmp_path / "s ü 1" / "R"
+    for folder in ("R", "rpackage/R"):
+        shutil.copytree(engines.R_FILES.parent / folder, scripts.parent / folder)
     out = tmp_path / "o ü" / "deep"
     options = ("--objective=emae", "--steps", "1", f"--out={out}", *SMALL)
     ran = run(*options, folder=tmp_path, scripts=scripts, environment={"PYVAE_DATA": str(mnist)})

@@ -11,14 +11,29 @@
 # batch_size     images in a step
 # latent_means   list(training = images x dimensions), of the last batch
 # samples        16 x 784, decoded draws from N(0, I), pixels in [0, 1], row by row of the image
+# title, mean, unit    of other objectives: what they are called, whether losses are means over the
+#                      images of a batch, the unit of the loss of one image
 #
 # All return the paths of the files they wrote.
 
-article_styles <- list(vae = list(title = "VAE", colour = "firebrick", line = 2L),
-                       emae = list(title = "EMAE", colour = "steelblue", line = 1L))
+article_styles <- list(
+  vae = list(title = "VAE", colour = "firebrick", line = 2L),
+  emae = list(title = "EMAE", colour = "steelblue", line = 1L),
+  em = list(title = "EM", colour = "darkorange", line = 1L),
+  elbo = list(colour = "seagreen", line = 1L),
+  beta = list(colour = "rebeccapurple", line = 1L),
+  clustering = list(colour = "darkcyan", line = 1L),
+  "semi-supervised" = list(colour = "mediumvioletred", line = 1L),
+  "clustering-points" = list(colour = "olivedrab", line = 1L))
+
+run_style <- function(run) {
+  style <- article_styles[[run$objective]]
+  if (!is.null(run$title)) style$title <- run$title
+  style
+}
 
 article_run_figures <- function(folder, run, kind = picture_kind()) {
-  title <- article_styles[[run$objective]]$title
+  title <- run_style(run)$title
   c(write_picture(folder, paste0(run$objective, "_gen"), 4, 4, kind, draw_digits(run$samples)),
     write_picture(folder, paste0("mu_", title), 7, 4.7, kind,
                   draw_latent_means(run$latent_means$training, title)))
@@ -34,7 +49,9 @@ draw_loss_history <- function(runs, title) {
   per_epoch <- max(vapply(runs, function(run) max(run$epochs), 0)) > 1
   curves <- lapply(runs, loss_curve, per_epoch)
   images <- unique(unlist(lapply(curves, function(curve) curve$images)))
-  what <- if (length(images) > 1L) "loss (nats per image)"
+  averaged <- any(vapply(runs, function(run) isTRUE(run$mean), NA))
+  what <- if (averaged) mean_loss_label(runs[[1L]], per_epoch)
+    else if (length(images) > 1L) "loss (nats per image)"
     else if (per_epoch) "sum over the epoch's batches (nats)" else "sum over the batch (nats)"
   y <- lapply(curves, function(curve) {
     if (length(images) > 1L) curve$total / curve$images else curve$total
@@ -51,12 +68,12 @@ draw_loss_history <- function(runs, title) {
   graphics::axis(1, at = whole[whole == round(whole)])
   graphics::axis(2, at = left, labels = labels)
   graphics::mtext(what, side = 2, line = room + 0.5, las = 0)
-  if (length(images) == 1L) {
+  if (length(images) == 1L && !averaged) {
     right <- pretty(range(y) / images, 6)
     graphics::axis(4, at = right * images, labels = right)
     graphics::mtext("nats per image", side = 4, line = 3, las = 0)
   }
-  styles <- article_styles[vapply(runs, function(run) run$objective, "")]
+  styles <- lapply(runs, run_style)
   field <- function(name) vapply(styles, function(style) style[[name]], styles[[1L]][[name]])
   for (i in rev(seq_along(runs))) {                                # dashed lies on solid
     style <- styles[[i]]
@@ -67,11 +84,19 @@ draw_loss_history <- function(runs, title) {
                    lwd = 1.5, inset = 0.02)
 }
 
+mean_loss_label <- function(run, per_epoch) {
+  unit <- if (nzchar(run$unit)) run$unit else "no unit"
+  sprintf("loss (%s)%s", unit, if (per_epoch) ", mean over the epoch's batches" else "")
+}
+
 # Where the points are, what the loss sums to there, and over how many images.
 loss_curve <- function(run, per_epoch) {
   group <- if (per_epoch) run$epochs else seq_along(run$epochs)
   total <- rowsum(run$losses[, 1L], group)
   steps <- rowsum(rep(1, length(group)), group)
+  if (isTRUE(run$mean)) {
+    return(list(at = as.numeric(rownames(total)), total = as.vector(total / steps), images = 1))
+  }
   list(at = as.numeric(rownames(total)), total = as.vector(total),
        images = as.vector(steps) * run$batch_size)
 }

@@ -1,36 +1,56 @@
 # Writes a trace as docs/trace-format.md describes it, in base R alone, so that a run made in R
-# on any machine can be held against another with `pyvae compare TRACE_A TRACE_B`.
-#
-#   write_trace("my-run", engine = "my-r", recipe = "conv", settings = list(...),
-#               data = list(name = "mnist", images = 60000), losses = losses, ...)
-#
-# Arrays have the same index order as in Python: w[2, 1, 3, 3] in R is w[1, 0, 2, 2] there.
+# on any machine can be held against another with `pyvae compare TRACE_A TRACE_B`. This file can be
+# sourced on its own.
 
-# settings      list(objective, epochs, steps, batch_size, latent_dim, learning_rate, dtype, seed,
-#               rng); without rng draws were injected
-# data          list(name, images)
-# environment   list of text: versions and what else the numbers depend on
-# losses        steps x 3: total, reconstruction, regulariser, sums over the batch in nats
-# epochs        the epoch of each step, from 1
-# parameters    named list of arrays, after the last step; NULL if the run was interrupted
-# latent_means  list(training, evaluation): images x dimensions, of the last batch
-# samples       16 x 784, decoded draws from N(0, I), or NULL
-# probes        list of probes named by step, such as list("1" = list("forward/input" = x, ...))
-#
-# What an earlier trace has left in the folder goes first, and trace.json is written last: a
-# folder that has one holds a whole trace.
+trace_format <- 4L
+
+#' Write a trace
+#'
+#' Writes down what happened in a run, so that it can be held against another run, made anywhere,
+#' with `pyvae compare TRACE_A TRACE_B`. Needs no Python. What an earlier trace has left in the
+#' folder goes first, and `trace.json` is written last: a folder that has one holds a whole trace.
+#'
+#' @param folder Where to; made if need be.
+#' @param engine Who computed, free text; or a whole trace of [read_trace()], or a fit of
+#'   [vae_fit()], and nothing else.
+#' @param recipe The recipe's name.
+#' @param settings `list(objective, epochs, steps, batch_size, latent_dim, learning_rate, dtype,
+#'   seed, rng)`, and `hyper` where the recipe has such; without `rng` draws were injected.
+#' @param data `list(name, images)`.
+#' @param losses Steps x terms: total, reconstruction, regulariser, sums over the batch in nats;
+#'   further terms of the objective with their names as column names.
+#' @param epochs The epoch of each step, from 1.
+#' @param parameters A named list of arrays, after the last step; `NULL` if the run was
+#'   interrupted. Arrays have the same order of indices as in Python: `w[2, 1, 3, 3]` in R is
+#'   `w[1, 0, 2, 2]` there.
+#' @param latent_means `list(training, evaluation)`: images x dimensions, of the last batch.
+#' @param samples 16 x 784, decoded draws from N(0, I), or `NULL`.
+#' @param probes A list of probes named by step, such as `list("1" = list("forward/input" = x))`.
+#' @param environment A list of text: versions and what else the numbers depend on.
+#' @param mode `"free"`, or `"resync"` if every step started from another trace's state.
+#' @returns `folder`, invisibly.
+#' @seealso [read_trace()], which has an example.
+#' @export
 write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
                         parameters = NULL, latent_means = NULL, samples = NULL, probes = list(),
                         environment = list(), mode = "free") {
+  if (is.list(engine)) return(do.call(write_trace, c(list(folder), trace_arguments(engine))))
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   trace_remove(folder)
   complete <- !is.null(parameters)
   exact <- function(x) sprintf("%.17g", x)
   whole <- function(x) sprintf("%d", as.integer(x))
   rows <- paste(engine, settings$objective, whole(epochs), whole(seq_len(nrow(losses))),
-                exact(losses[, 1L]), exact(losses[, 2L]), exact(losses[, 3L]),
-                exact(losses[, 1L] / settings$batch_size), sep = ",")
-  head <- "engine,objective,epoch,step,total,reconstruction,regulariser,nats_per_image"
+                exact(losses[, 1L]), exact(losses[, 2L]), exact(losses[, 3L]), sep = ",")
+  head <- "engine,objective,epoch,step,total,reconstruction,regulariser"
+  for (further in colnames(losses)[-(1:3)]) {
+    rows <- paste(rows, exact(losses[, further]), sep = ",")
+    head <- paste(head, further, sep = ",")
+  }
+  if (settings$objective %in% c("vae", "emae", "em")) {
+    rows <- paste(rows, exact(losses[, 1L] / settings$batch_size), sep = ",")
+    head <- paste0(head, ",nats_per_image")
+  }
   write_lines(file.path(folder, "history.csv"), c(head, rows))
   if (complete) {
     write_safetensors(file.path(folder, "parameters.safetensors"), parameters)
@@ -42,11 +62,26 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
     name <- sprintf("step-%06d.safetensors", as.integer(step))
     write_safetensors(file.path(folder, "probes", name), probes[[step]])
   }
-  about <- list(format = 4L, engine = engine, recipe = recipe, settings = settings, data = data,
+  about <- list(format = trace_format, engine = engine, recipe = recipe, settings = settings, data = data,
                 environment = environment, mode = mode,
                 probes = I(as.integer(names(probes))), steps = nrow(losses), complete = complete)
   write_lines(file.path(folder, "trace.json"), to_json(about))
   invisible(folder)
+}
+
+# What write_trace takes, from a trace that was read, or a fit.
+trace_arguments <- function(x) {
+  fields <- setdiff(names(formals(write_trace)), "folder")
+  if (inherits(x, "pyvae_trace")) return(unclass(x)[intersect(fields, names(x))])
+  if (!inherits(x, "vae_fit")) {
+    stop("engine must be a name, a trace or a fit, and is a list", call. = FALSE)
+  }
+  samples <- x$samples
+  if (length(dim(samples)) == 3L) samples <- matrix(aperm(samples, c(1L, 3L, 2L)), nrow(samples))
+  run <- as_run(x)
+  list(engine = "pytorch", recipe = x$recipe, settings = x$settings, data = x$data,
+       losses = run$losses, epochs = run$epochs, parameters = coef.vae_fit(x),
+       latent_means = x$latent_means, samples = samples, environment = x$environment)
 }
 
 trace_remove <- function(folder) {

@@ -1,0 +1,94 @@
+#' Figures of a fit with ggplot2
+#'
+#' `autoplot()` of ggplot2, where that is installed: see [plot.vae_fit()] for what is drawn.
+#'
+#' @param object A fit of [vae_fit()].
+#' @param ... Further fits.
+#' @param type `"loss"`, `"samples"`, `"latent"` or `"spread"`.
+#' @returns A ggplot.
+#' @exportS3Method ggplot2::autoplot
+autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", "spread")) {
+  type <- match.arg(type)
+  fits <- list(object, ...)
+  titles <- vapply(fits, function(fit) fit$title, "")
+  if (anyDuplicated(titles)) {
+    titles <- paste0(titles, ", seed ", vapply(fits, function(fit) format(fit$seed), ""))
+  }
+  if (anyDuplicated(titles)) titles <- paste(titles, seq_along(titles))
+  colours <- vapply(fits, function(fit) article_styles[[fit$objective]]$colour, "")
+  names(colours) <- titles
+  together <- function(table) {
+    tables <- Map(function(fit, title) cbind(table(fit), fit = factor(title, titles)),
+                  fits, titles)
+    do.call(rbind, tables)
+  }
+  aes <- function(...) ggplot2::aes(...)
+  picture <- switch(type,
+    loss = {
+      by <- if (max(vapply(fits, function(fit) max(fit$history$epoch), 0L)) > 1L) "epoch" else "step"
+      rows <- together(function(fit) {
+        table <- as.data.frame.vae_fit(fit, by = by)
+        data.frame(at = table[[by]], loss = table[[loss_column(fit)]])
+      })
+      ggplot2::ggplot(rows, aes(.data$at, .data$loss, colour = .data$fit)) +
+        ggplot2::geom_line() +
+        ggplot2::geom_point(size = 0.8) +
+        ggplot2::labs(x = by, y = if (nzchar(object$unit)) object$unit else "loss", colour = NULL)
+    },
+    samples = {
+      if (length(dim(object$samples)) == 2L) {
+        rows <- together(function(fit) data.frame(x = fit$samples[, 1L], y = fit$samples[, 2L]))
+        ggplot2::ggplot(rows, aes(.data$x, .data$y, colour = .data$fit)) +
+          ggplot2::geom_point() + ggplot2::facet_wrap("fit") + ggplot2::coord_equal() +
+          ggplot2::labs(colour = NULL)
+      } else {
+        rows <- together(sample_pixels)
+        ggplot2::ggplot(rows, aes(.data$x, .data$y, fill = .data$pixel)) +
+          ggplot2::geom_raster() +
+          ggplot2::facet_wrap("fit") +
+          ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1),
+                                       oob = function(x, ...) pmin(pmax(x, 0), 1)) +
+          ggplot2::coord_equal(expand = FALSE) +
+          ggplot2::labs(x = NULL, y = NULL, fill = "pixel") +
+          ggplot2::theme(axis.text = ggplot2::element_blank(),
+                         axis.ticks = ggplot2::element_blank())
+      }
+    },
+    latent = {
+      rows <- together(function(fit) {
+        mu <- fit$latent_means$training
+        data.frame(image = as.vector(row(mu)), dimension = factor(as.vector(col(mu))),
+                   mu = as.vector(mu))
+      })
+      ggplot2::ggplot(rows, aes(.data$image, .data$mu, colour = .data$dimension)) +
+        ggplot2::geom_line(linewidth = 0.3, show.legend = FALSE) +
+        ggplot2::facet_wrap("fit") +
+        ggplot2::scale_colour_viridis_d() +
+        ggplot2::labs(x = "image of the last batch, dropout on", y = expression(mu))
+    },
+    spread = {
+      rows <- together(function(fit) {
+        spread <- summary.vae_fit(fit)$spread
+        data.frame(rank = seq_along(spread), spread = spread)
+      })
+      ggplot2::ggplot(rows, aes(.data$rank, .data$spread, fill = .data$fit)) +
+        ggplot2::geom_col(show.legend = FALSE) +
+        ggplot2::facet_wrap("fit") +
+        ggplot2::scale_fill_manual(values = colours) +
+        ggplot2::labs(x = "latent dimension, largest first",
+                      y = expression("standard deviation of " * mu))
+    })
+  if (type %in% c("loss") || (type == "samples" && length(dim(object$samples)) == 2L)) {
+    picture <- picture + ggplot2::scale_colour_manual(values = colours)
+  }
+  picture
+}
+
+sample_pixels <- function(fit) {
+  images <- fit$samples
+  columns <- ceiling(sqrt(dim(images)[[1L]]))
+  place <- arrayInd(seq_along(images), dim(images))
+  number <- place[, 1L] - 1L
+  data.frame(x = number %% columns * (image_side + 1L) + place[, 3L],
+             y = -(number %/% columns * (image_side + 1L) + place[, 2L]), pixel = as.vector(images))
+}

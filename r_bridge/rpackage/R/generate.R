@@ -1,0 +1,63 @@
+#' New images from a fitted network
+#'
+#' Decodes draws from the prior: N(0, I), or of a clustering recipe p(z|y), the clusters in turn.
+#' The draws come from R's own generator, so that [set.seed()] decides them. Needs Python (see
+#' [pyvae_sitrep()]).
+#'
+#' @param object A fit of [vae_fit()].
+#' @param n,nsim How many images.
+#' @param z Latents to decode, a matrix of n x latent dimensions; by default drawn from N(0, I).
+#' @param seed Passed to [set.seed()], if not `NULL`; the generator's state is restored afterwards,
+#'   as [stats::simulate()] does it.
+#' @param ... Not used.
+#' @returns An array of n x 28 x 28, `[image, row, column]`, pixels from 0 to 1 (of the recipe
+#'   `"clustering-toy"`: a matrix of n x 2, points). `simulate()` adds the attribute `seed`: the
+#'   state of the generator, or the seed, as [stats::simulate()] does.
+#' @export
+#' @examples
+#' \dontrun{
+#' set.seed(1)
+#' digits <- generate(fit, 25)
+#' image(t(digits[1, 28:1, ]), col = grey.colors(256))
+#' }
+generate <- function(object, ...) UseMethod("generate")
+
+#' @rdname generate
+#' @export
+generate.vae_fit <- function(object, n = 16, z = NULL, ...) {
+  here <- environment()
+  dimensions <- object$settings$latent_dim
+  if (is.null(z)) {
+    n <- check_whole(n, "n", most = 1e6)
+    z <- matrix(stats::rnorm(n * dimensions), n)
+  } else if (!is.matrix(z) || !is.numeric(z) || ncol(z) != dimensions || !nrow(z)) {
+    abort(c("{.arg z} must be a matrix with {dimensions} column{?s}, one for each latent dimension.",
+            "x" = "It is {in_words(z)}."), here)
+  } else if (!all(is.finite(z))) {
+    bad <- which(!is.finite(z))[[1L]]
+    place <- paste(arrayInd(bad, dim(z)), collapse = ", ")
+    abort(c("{.arg z} must hold numbers.", "x" = "{.code z[{place}]} is {z[[bad]]}."), here)
+  }
+  storage.mode(z) <- "double"
+  rows <- unpack(where_python_is("decode_latents", list(as_model(object), pack(z)), call = here))
+  if (ncol(rows) == image_side^2) as_image_array(rows) else rows
+}
+
+decode_latents <- function(model, z, tell, call) {
+  answer(python(call)$generate(model, z), call)
+}
+
+#' @rdname generate
+#' @export
+simulate.vae_fit <- function(object, nsim = 1, seed = NULL, ...) {
+  if (!exists(".Random.seed", envir = globalenv(), inherits = FALSE)) stats::runif(1L)
+  state <- get(".Random.seed", envir = globalenv())
+  if (!is.null(seed)) {
+    on.exit(assign(".Random.seed", state, envir = globalenv()))
+    set.seed(seed)
+    state_or_seed <- structure(seed, kind = as.list(RNGkind()))
+  } else {
+    state_or_seed <- state
+  }
+  structure(generate.vae_fit(object, nsim), seed = state_or_seed)
+}

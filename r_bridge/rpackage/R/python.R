@@ -1,0 +1,109 @@
+# Python: found and checked before the session binds to it, loaded on first use.
+
+the <- new.env(parent = emptyenv())                                # the$module: r_bridge/from_r.py
+python_oldest <- "3.11"
+
+# The functions of r_bridge/from_r.py.
+python <- function(call = NULL) {
+  if (is.null(the$module)) {
+    check_python(call)
+    the$module <- tryCatch({
+      reticulate::import("r_bridge.torch_in_r", convert = FALSE)$import_torch()
+      reticulate::import("r_bridge.from_r", convert = FALSE)
+    }, error = function(e) {
+      why <- first_line(conditionMessage(e))
+      abort(c("The Python package pyvae cannot be loaded.", "x" = "{why}",
+              "i" = "See {.run [pyvae_sitrep()](pyvae::pyvae_sitrep())}."), call)
+    })
+  }
+  the$module
+}
+
+first_line <- function(text) {
+  lines <- strsplit(trimws(text), "\n", fixed = TRUE)[[1L]]
+  lines <- lines[nzchar(trimws(lines)) & !grepl("^Run `?reticulate", lines)]
+  if (length(lines)) trimws(lines[[1L]]) else "no reason was given"
+}
+
+# What Python there is: list(python, version, pyvae, problem). `problem` is NULL, or what is wrong
+# and what to do about it. Nothing is loaded into the session by asking.
+find_python <- function() {
+  found <- list(python = NULL, version = NULL, pyvae = NULL, problem = NULL)
+  config <- tryCatch(
+    if (reticulate::py_available()) reticulate::py_config()
+    else reticulate::py_discover_config("pyvae", "r-pyvae"),
+    error = function(e) e)
+  if (inherits(config, "error") || is.null(config$python)) {
+    why <- if (inherits(config, "error")) first_line(conditionMessage(config))
+      else "reticulate finds no Python."
+    found$problem <- c("Python was not found.", why, paste(
+      "Install Python", python_oldest, "or newer and run `install_pyvae()`, or name one with",
+      "`reticulate::use_python()` or the environment variable RETICULATE_PYTHON."))
+    return(found)
+  }
+  found$python <- config$python
+  asked <- ask_python(config$python)
+  if (is.null(asked)) {
+    found$problem <- c("Python cannot be run.", paste0(config$python, " does not answer."),
+                       "Name another with `reticulate::use_python()`.")
+    return(found)
+  }
+  found$version <- asked$version
+  if (numeric_version(asked$version) < python_oldest) {
+    found$problem <- c(
+      paste("Python is too old: pyvae needs", python_oldest, "or newer."),
+      paste0(config$python, " is Python ", asked$version, "."),
+      "Name a newer one with `reticulate::use_python()`, or run `install_pyvae()`.")
+  } else if (is.null(asked$pyvae)) {
+    found$problem <- c(
+      "Python is there, but not its package pyvae.",
+      paste0(config$python, " cannot import pyvae."),
+      paste("Run `install_pyvae()`, or name the Python that has it with",
+            "`reticulate::use_python()` or RETICULATE_PYTHON."))
+  } else if (!asked$bridge) {
+    found$problem <- c(
+      "Python's package pyvae is too old for this R package.",
+      paste0("pyvae ", asked$pyvae, " of ", config$python, " has no `r_bridge.from_r`."),
+      "Update it with `install_pyvae()`.")
+  }
+  found["pyvae"] <- list(asked$pyvae)
+  found
+}
+
+# Version of a Python and of the pyvae that it would import, asked in a process of its own.
+ask_python <- function(python) {
+  code <- paste(
+    "import sys", "sys.path = [folder for folder in sys.path if folder]  # not the working directory",
+    "import json, importlib.util as u, importlib.metadata as m",
+    "found = u.find_spec('pyvae') is not None",
+    "try: version = m.version('pyvae')",
+    "except Exception: version = 'of unknown version'",
+    "bridge = found and u.find_spec('r_bridge') is not None",
+    "bridge = bridge and u.find_spec('r_bridge.from_r') is not None",
+    "version = version if found else None",
+    "print('pyvae:' + json.dumps([sys.version.split()[0], version, bridge]))", sep = "\n")
+  run <- tryCatch(
+    processx::run(python, c("-c", code), error_on_status = FALSE, timeout = 60),
+    error = function(e) NULL)
+  line <- grep("^pyvae:", strsplit(run$stdout %||% "", "\n")[[1L]], value = TRUE)
+  if (!length(line)) {                                             # older than importlib.metadata
+    run <- tryCatch(
+      processx::run(python, c("-c", "import sys; print(sys.version.split()[0])"), timeout = 60),
+      error = function(e) NULL)
+    return(if (is.null(run)) NULL else list(version = trimws(run$stdout), bridge = FALSE))
+  }
+  answer <- jsonlite::fromJSON(sub("^pyvae:", "", line[[1L]]), simplifyVector = FALSE)
+  list(version = answer[[1L]], pyvae = answer[[2L]], bridge = isTRUE(answer[[3L]]))
+}
+
+check_python <- function(call = NULL) {
+  found <- find_python()
+  if (!is.null(found$problem)) {
+    problem <- found$problem
+    abort(c("{problem[[1L]]}", "x" = "{problem[[2L]]}", "i" = "{problem[[3L]]}"), call,
+          class = "pyvae_no_python")
+  }
+  invisible(found)
+}
+
+`%||%` <- function(x, y) if (is.null(x)) y else x

@@ -1,0 +1,45 @@
+#' What is there, what is missing, what to do
+#'
+#' Looks for Python and its package pyvae without loading them, and says where they would run.
+#'
+#' @returns A list, invisibly: `python`, `version`, `pyvae` (its version), `torch_in_r` (the version
+#'   of the R package torch, or `NULL`), `own_process`, `ready`, and `problem` (`NULL`, or three
+#'   texts: what is wrong, what was found, what to do).
+#' @export
+#' @examples
+#' pyvae_sitrep()
+pyvae_sitrep <- function() {
+  found <- find_python()
+  torch <- if (nzchar(system.file(package = "torch"))) as.character(utils::packageVersion("torch"))
+  own <- tryCatch(needs_own_process(), pyvae_error = function(e) NA)
+  ready <- is.null(found$problem)
+  r <- paste0(R.version$major, ".", R.version$minor)
+  cli::cli_h2("pyvae situation report")
+  cli::cli_alert_success(paste("R {r}, pyvae {utils::packageVersion('pyvae')},",
+                               "reticulate {utils::packageVersion('reticulate')}"))
+  if (!is.null(found$version) && numeric_version(found$version) >= python_oldest) {
+    cli::cli_alert_success("Python {found$version}: {.file {found$python}}")
+  }
+  if (ready) {
+    cli::cli_alert_success("Python's package pyvae {found$pyvae}")
+  } else {
+    problem <- found$problem
+    cli::cli_alert_danger("{problem[[1L]]}")
+    cli::cli_bullets(c("x" = "{problem[[2L]]}", "i" = "{problem[[3L]]}"))
+  }
+  if (is.null(torch)) {
+    cli::cli_alert_info(paste("The R package torch is not installed: {.fn compare_with_r} compares",
+                              "with base R"))
+  } else {
+    cli::cli_alert_info(paste("The R package torch {torch} is",
+                              "{if (isNamespaceLoaded('torch')) 'loaded' else 'installed'}"))
+  }
+  cli::cli_alert_info("Python runs in {if (isTRUE(own)) 'a process of its own' else 'this session'}")
+  if (is.na(own)) {
+    cli::cli_alert_danger(paste("{.code options(pyvae.own_process = FALSE)} is set while torch is",
+                                "loaded: set it to {.code NULL}"))
+  }
+  if (ready) cli::cli_alert_info("Ready: try {.run vae_fit(\"digits\", epochs = 2)}")
+  invisible(list(python = found$python, version = found$version, pyvae = found$pyvae,
+                 torch_in_r = torch, own_process = own, ready = ready, problem = found$problem))
+}

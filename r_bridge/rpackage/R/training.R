@@ -1,0 +1,51 @@
+# The training loop as R sees it: Python trains in a thread, and R looks in four times a second to
+# show progress, and for Ctrl-C.
+
+pause <- 0.25                                                      # seconds
+
+train_network <- function(request, tell, call) {
+  run <- python(call)$Training(request$x, request$labels, request$settings)
+  on.exit(run$stop())                                              # whatever happens here
+  about <- answer(run$start(), call)
+  tell(c(list(event = "start"), about))
+  tryCatch(
+    repeat {
+      now <- answer(run$advance(pause), call)
+      tell(list(event = "step", step = now$step, lines = as.list(now$lines)))
+      if (now$done) break
+    },
+    interrupt = function(condition) NULL,
+    python.builtin.KeyboardInterrupt = function(condition) NULL)
+  result <- suspendInterrupts(answer(run$finish(), call))
+  tell(list(event = "end", interrupted = result$interrupted, steps = about$steps,
+            step = result$losses$dim[[1L]]))
+  result
+}
+
+# Shows what `train_network` tells: a bar, and a line for each epoch. That training was interrupted
+# is said even where nothing else is.
+training_progress <- function(verbose, env = parent.frame()) {
+  bar <- NULL
+  function(report) {
+    if (report$event == "end") {
+      if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = env)
+      if (report$interrupted) {
+        cli::cli_alert_warning(paste("Interrupted after step {report$step} of {report$steps}: the",
+                                     "fit holds what was trained until then."))
+      }
+    } else if (verbose && report$event == "start") {
+      images <- counted(report$images, "image")
+      steps <- counted(report$steps, "step")
+      cli::cli_alert_info(paste("{report$title} on {images} ({report$data}), {steps} of",
+                                "{report$batch_size}, {report$device}: {report$formula}"))
+      for (note in report$notes) cli::cli_alert_warning("{note}")
+      bar <<- cli::cli_progress_bar(
+        total = report$steps, clear = TRUE, auto_terminate = FALSE, .auto_close = FALSE,
+        .envir = env, format = paste("{cli::pb_bar} step {cli::pb_current} of {cli::pb_total}",
+                                     "| {cli::pb_eta_str}"))
+    } else if (verbose) {
+      for (line in report$lines) cli::cli_alert_success("{line}")
+      cli::cli_progress_update(set = report$step, id = bar, .envir = env)
+    }
+  }
+}
