@@ -21,7 +21,7 @@ article_styles <- list(
   emae = list(title = "EMAE", colour = "steelblue", line = 1L),
   em = list(title = "EM", colour = "darkorange", line = 1L),
   elbo = list(colour = "seagreen", line = 1L),
-  beta = list(colour = "rebeccapurple", line = 1L),
+  beta = list(colour = "#663399", line = 1L),
   clustering = list(colour = "darkcyan", line = 1L),
   "semi-supervised" = list(colour = "mediumvioletred", line = 1L),
   "clustering-points" = list(colour = "olivedrab", line = 1L))
@@ -113,13 +113,13 @@ draw_digits <- function(samples) {
 }
 
 # Image index against mu, a line for each latent dimension.
-draw_latent_means <- function(mu, title) {
+draw_latent_means <- function(mu, title, narrow = FALSE) {
+  words <- if (narrow) "%s: %d dimensions, dropout on" else "%s: latent means, %d dimensions, dropout on"
   graphics::par(mar = c(4, 4, 2.5, 1), mgp = c(2.6, 0.7, 0), las = 1)
   graphics::matplot(mu, type = if (nrow(mu) > 1L) "l" else "p", pch = 20L, lty = 1L, lwd = 0.7,
                     col = grDevices::hcl.colors(ncol(mu)), xlab = "image of the last batch",
                     ylab = expression(mu), cex.main = 0.9, font.main = 1,
-                    main = sprintf("%s: latent means, %d dimensions, dropout on", title,
-                                   ncol(mu)))
+                    main = sprintf(words, title, ncol(mu)))
 }
 
 # How this R can draw without a screen: PNG through cairo, PNG as it likes to, or PDF, which every

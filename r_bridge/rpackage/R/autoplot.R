@@ -47,7 +47,7 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
           ggplot2::geom_raster() +
           ggplot2::facet_wrap("fit") +
           ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1),
-                                       oob = function(x, ...) pmin(pmax(x, 0), 1)) +
+                                       na.value = "white") +
           ggplot2::coord_equal(expand = FALSE) +
           ggplot2::labs(x = NULL, y = NULL, fill = "pixel") +
           ggplot2::theme(axis.text = ggplot2::element_blank(),
@@ -85,10 +85,6 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
 }
 
 sample_pixels <- function(fit) {
-  images <- fit$samples
-  columns <- ceiling(sqrt(dim(images)[[1L]]))
-  place <- arrayInd(seq_along(images), dim(images))
-  number <- place[, 1L] - 1L
-  data.frame(x = number %% columns * (image_side + 1L) + place[, 3L],
-             y = -(number %/% columns * (image_side + 1L) + place[, 2L]), pixel = as.vector(images))
+  canvas <- canvas_of(fit$samples)
+  data.frame(x = as.vector(col(canvas)), y = -as.vector(row(canvas)), pixel = as.vector(canvas))
 }

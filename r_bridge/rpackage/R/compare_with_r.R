@@ -77,7 +77,7 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
                  "--data", data, "--out", folder, if (report) "--report",
                  rbind(rep("--set", length(hyper)),
                        sprintf("%s=%.17g", names(hyper), unlist(hyper))))
-  show <- function(line, process) cli::cat_line(line)
+  show <- function(line, process) cli::cli_verbatim(line)
   done <- processx::run(found$python, arguments, error_on_status = FALSE,
                         env = c("current", callr::rcmd_safe_env(), PYTHONUNBUFFERED = "1"),
                         stdout_line_callback = if (verbose) show)
@@ -187,10 +187,11 @@ plot.pyvae_comparison <- function(x, ...) {
   of <- function(objective, engine) {
     history[history$objective == objective & history$engine == engine, ]
   }
-  graphics::par(mfrow = c(1L, 2L), mar = c(4, 4.5, 2.5, 1), mgp = c(3, 0.7, 0), las = 1)
+  graphics::par(mfrow = c(1L, 2L), mar = c(3.5, 4.5, 2.5, 1), mgp = c(2.2, 0.7, 0), las = 1)
   unit <- if (column == "nats_per_image") "nats per image" else "loss of one image"
-  plot(range(history$step), range(history[[column]]), type = "n", xlab = "step", ylab = unit,
+  plot(range(history$step), range(history[[column]]), type = "n", xlab = "step", ylab = "",
        main = "Loss in Python and in R", font.main = 1, cex.main = 1)
+  graphics::title(ylab = unit, line = 3)
   for (objective in objectives) {
     style <- article_styles[[objective]]
     python <- of(objective, engines[[1L]])
@@ -200,7 +201,7 @@ plot.pyvae_comparison <- function(x, ...) {
   }
   titles <- vapply(objectives, function(name) article_styles[[name]]$title %||% name, "")
   colours <- vapply(objectives, function(name) article_styles[[name]]$colour, "")
-  graphics::legend("topright", c(titles, engines), col = c(colours, "grey30", "grey30"),
+  graphics::legend("bottomleft", c(titles, engines), col = c(colours, "grey30", "grey30"),
                    lty = c(rep(1L, length(titles)), 1L, NA),
                    pch = c(rep(NA, length(titles)), NA, 1L), bty = "n", cex = 0.9)
   lowest <- .Machine$double.eps / 4                                # where equal ones are drawn
@@ -211,13 +212,16 @@ plot.pyvae_comparison <- function(x, ...) {
   })
   ylim <- range(lowest, unlist(apart), 1e-15)
   plot(range(history$step), ylim, type = "n", log = "y", xlab = "step", yaxt = "n",
-       ylab = "relative difference (equal: lowest line)", main = "How far apart", font.main = 1,
-       cex.main = 1)
+       ylab = "", main = "How far apart", font.main = 1, cex.main = 1)
+  graphics::title(ylab = "relative difference", line = 3.2)
   powers <- seq(ceiling(log10(ylim[[1L]])), floor(log10(ylim[[2L]])))
   graphics::axis(2, at = 10^powers, labels = parse(text = paste0("10^", powers)))
   for (i in seq_along(objectives)) {
     graphics::points(seq_along(apart[[i]]), apart[[i]], pch = i,
                      col = article_styles[[objectives[[i]]]]$colour)
+  }
+  if (any(unlist(apart) == lowest)) {
+    graphics::mtext("equal", side = 4, at = lowest, cex = 0.7, line = 0.1)
   }
   invisible(x)
 }

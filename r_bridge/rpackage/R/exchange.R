@@ -44,11 +44,12 @@ from_bytes <- function(bytes, type, n) {
 
 # What a function of from_r.py answered: its value, or the user's mistake as an R error.
 answer <- function(given, call = NULL) {
-  given <- reticulate::py_to_r(given)
+  if (inherits(given, "python.builtin.object")) given <- reticulate::py_to_r(given)
   if (is.null(given$error)) return(given$value)
   wrong <- given$error
   sentence <- function(text) {
-    text <- paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L))
+    code <- grepl("^[a-z_]+ =", text)
+    if (!code) text <- paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L))
     if (grepl("[.!?]$", text)) text else paste0(text, ".")
   }
   bullets <- c(sentence(wrong$given),

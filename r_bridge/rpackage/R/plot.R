@@ -38,7 +38,8 @@ plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread")
   for (i in seq_along(fits)) {
     switch(type,
       samples = draw_samples(fits[[i]]$samples, runs[[i]]),
-      latent = draw_latent_means(runs[[i]]$latent_means$training, runs[[i]]$title),
+      latent = draw_latent_means(runs[[i]]$latent_means$training, runs[[i]]$title,
+                                 narrow = length(fits) > 1L),
       spread = draw_spread(fits[[i]], runs[[i]]))
   }
   invisible(x)
@@ -75,31 +76,37 @@ draw_samples <- function(samples, run) {
          cex.main = 1, main = sprintf("%s: %d draws", style$title, nrow(samples)))
     return(invisible())
   }
-  columns <- ceiling(sqrt(nrow(samples)))
-  gap <- 1L
-  side <- image_side + gap
-  canvas <- matrix(1, columns * side - gap, columns * side - gap)
-  for (i in seq_len(nrow(samples))) {
-    top <- (i - 1L) %/% columns * side
-    left <- (i - 1L) %% columns * side
-    canvas[top + seq_len(image_side), left + seq_len(image_side)] <- samples[i, , ]
-  }
+  canvas <- canvas_of(samples)
   graphics::par(mar = c(0.5, 0.5, 2, 0.5))
   graphics::plot.new()
   graphics::plot.window(c(0, 1), c(0, 1), asp = 1)
-  canvas[] <- pmin(pmax(canvas, 0), 1)
+  canvas[is.na(canvas)] <- 1
   graphics::rasterImage(canvas, 0, 0, 1, 1, interpolate = FALSE)
   graphics::title(sprintf("%s: %d draws from N(0, I)", style$title, nrow(samples)),
                   col.main = style$colour, font.main = 1, cex.main = 1)
 }
 
+# Images row by row in one matrix, pixels in [0, 1], with a line of NA between them.
+canvas_of <- function(images) {
+  columns <- ceiling(sqrt(nrow(images)))
+  side <- image_side + 1L
+  canvas <- matrix(NA_real_, columns * side - 1L, columns * side - 1L)
+  for (i in seq_len(nrow(images))) {
+    top <- (i - 1L) %/% columns * side
+    left <- (i - 1L) %% columns * side
+    canvas[top + seq_len(image_side), left + seq_len(image_side)] <- images[i, , ]
+  }
+  canvas[] <- pmin(pmax(canvas, 0), 1)
+  canvas
+}
+
 draw_spread <- function(fit, run) {
   style <- run_style(run)
   spread <- summary.vae_fit(fit)$spread
-  graphics::par(mar = c(4, 4, 2.5, 1), mgp = c(2.6, 0.7, 0), las = 1)
+  graphics::par(mar = c(2.5, 4.5, 2.5, 1), las = 1)
   graphics::barplot(spread, col = style$colour, border = NA, font.main = 1, cex.main = 0.9,
-                    xlab = "latent dimension, largest first",
-                    ylab = expression("standard deviation of " * mu), main = sprintf(
-                      "%s: spread over %d images", style$title,
-                      nrow(fit$latent_means$evaluation)))
+                    main = sprintf("%s: spread over %d images", style$title,
+                                   nrow(fit$latent_means$evaluation)))
+  graphics::title(xlab = "latent dimension, largest first", line = 1)
+  graphics::title(ylab = expression("standard deviation of " * mu), line = 3.2)
 }

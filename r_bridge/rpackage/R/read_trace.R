@@ -107,7 +107,7 @@ exact_numbers <- function(text) {
 decimal_digits <- function(text) {
   text <- sub("^[-+]", "", tolower(text))
   mantissa <- sub("e.*", "", text)
-  exponent <- ifelse(grepl("e", text), as.integer(sub(".*e", "", text)), 0L)
+  exponent <- as.integer(sub("^[^e]*e?", "", paste0(text, ifelse(grepl("e", text), "", "e0"))))
   whole <- sub("[.].*", "", mantissa)
   digits <- sub(".", "", mantissa, fixed = TRUE)
   zeros <- nchar(sub("^(0*).*", "\\1", digits))

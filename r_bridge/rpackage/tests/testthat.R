@@ -1,0 +1,4 @@
+library(testthat)
+library(pyvae)
+
+test_check("pyvae")

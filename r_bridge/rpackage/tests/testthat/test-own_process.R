@@ -1,0 +1,77 @@
+test_that("a process of its own gives the same fit, prediction and images", {
+  skip_without_python()
+  here <- small_fit()
+  old <- options(pyvae.own_process = TRUE)
+  on.exit(options(old))
+  there <- vae_fit(noise_images, latent_dim = 4, epochs = 2, batch_size = 20, seed = 3,
+                   device = "cpu")
+  expect_identical(there[names(there) != "call"], here[names(here) != "call"])
+  expect_identical(predict(there, noise_images), {
+    options(old)
+    predict(here, noise_images)
+  })
+})
+
+test_that("mistakes and progress come back from there, too", {
+  skip_without_python()
+  old <- options(pyvae.own_process = TRUE)
+  on.exit(options(old))
+  expect_match(refusal(vae_fit(noise_images)), "fewer than one batch of 250")
+  said <- cli::ansi_strip(paste(cli::cli_fmt(
+    vae_fit(noise_images, batch_size = 20, epochs = 1, latent_dim = 2, verbose = TRUE)),
+    collapse = "\n"))
+  expect_match(said, "2 steps of 20")
+  expect_match(said, "epoch 1: [0-9.]+ nats per image")
+})
+
+# A package of the name torch in a library of its own, with a namespace that can be loaded.
+stand_in_torch <- function() {
+  folder <- tempfile("library")
+  dir.create(file.path(folder, "source", "torch"), recursive = TRUE)
+  write.dcf(list(Package = "torch", Version = "0.17.0", Title = "Stand-in", Author = "Nobody",
+                 Maintainer = "Nobody <nobody@example.org>", Description = "A stand-in.",
+                 License = "MIT"), file.path(folder, "source", "torch", "DESCRIPTION"))
+  file.create(file.path(folder, "source", "torch", "NAMESPACE"))
+  callr::rcmd("INSTALL", c(paste0("--library=", folder), file.path(folder, "source", "torch")))
+  folder
+}
+
+test_that("where the R package torch is, Python stays out of the session", {
+  skip_without_python()
+  library <- stand_in_torch()
+  found <- in_session(function(x) {
+    installed <- pyvae:::needs_own_process()
+    loadNamespace("torch")
+    own <- pyvae:::needs_own_process()
+    fit <- pyvae::vae_fit(x, batch_size = 20, epochs = 1, latent_dim = 2, seed = 1)
+    options(pyvae.own_process = FALSE)
+    refused <- tryCatch(pyvae::vae_fit(x, batch_size = 20), error = conditionMessage)
+    list(installed = installed, own = own, fit = class(fit), python_here = reticulate::py_available(), refused = refused)
+  }, list(noise_images), library = library)
+  expect_true(found$installed)
+  expect_true(found$own)
+  expect_equal(found$fit, "vae_fit")
+  expect_false(found$python_here)
+  expect_match(cli::ansi_strip(found$refused), "does not fit.*own_process = NULL")
+})
+
+test_that("the real torch and a fit live in one session", {
+  skip_without_python()
+  where <- Sys.getenv("PYVAE_TEST_R_TORCH")                        # a library that has it
+  if (!nzchar(where)) {
+    succeed()
+    return()
+  }
+  found <- in_session(function(x) {
+    before <- torch::as_array(torch::torch_ones(2))
+    fit <- pyvae::vae_fit(x, batch_size = 20, epochs = 1, latent_dim = 2, seed = 1)
+    list(before, class(fit), torch::as_array(torch::torch_ones(2)))
+  }, list(noise_images), library = where)
+  expect_equal(found, list(c(1, 1), "vae_fit", c(1, 1)))
+})
+
+test_that("an option that is no flag is refused", {
+  old <- options(pyvae.own_process = "yes")
+  on.exit(options(old))
+  expect_match(refusal(needs_own_process()), "own_process.*TRUE.*FALSE")
+})

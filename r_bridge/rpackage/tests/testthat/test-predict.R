@@ -1,0 +1,44 @@
+test_that("latent means are those of the run's own last batch", {
+  skip_without_python()
+  x <- noise_images
+  fit <- vae_fit(x, latent_dim = 3, batch_size = 40, epochs = 1, seed = 2, dtype = "float64")
+  found <- predict(fit, x)                                         # the batch is all images, mixed
+  expected <- fit$latent_means$evaluation
+  sorted <- function(mu) mu[order(mu[, 1L]), ]
+  expect_equal(sorted(found), sorted(expected), tolerance = 1e-12)
+  expect_identical(predict(fit, as_rows(x)), found)
+  expect_equal(predict(fit, x / 255), found, tolerance = 1e-12)
+  one <- predict(fit, x[5, , , drop = FALSE])
+  expect_equal(one, found[5, , drop = FALSE], tolerance = 1e-12)
+})
+
+test_that("reconstructions have the shape of the images, and are decoded latent means", {
+  fit <- small_fit()
+  again <- predict(fit, noise_images, type = "reconstruction")
+  expect_identical(dim(again), dim(noise_images))
+  expect_true(all(again >= 0 & again <= 1))
+  expect_equal(again, generate(fit, z = predict(fit, noise_images)), tolerance = 1e-6)
+  rows <- predict(fit, as_rows(noise_images), type = "reconstruction")
+  expect_identical(rows, as_rows(again))
+})
+
+test_that("a fit of a clustering recipe knows clusters, others say that they do not", {
+  skip_without_python()
+  fit <- vae_fit(matrix(rnorm(80), 40), recipe = "clustering-toy", batch_size = 20, steps = 1)
+  shares <- predict(fit, matrix(rnorm(20), 10), type = "cluster")
+  expect_identical(dim(shares), c(10L, 3L))
+  expect_equal(rowSums(shares), rep(1, 10), tolerance = 1e-6)
+  expect_match(refusal(predict(small_fit(), noise_images, type = "cluster")), "recipe conv.*latent")
+})
+
+test_that("what cannot be predicted is one message", {
+  fit <- small_fit()
+  expect_match(refusal(predict(fit)), "newdata.* is missing")
+  expect_match(refusal(predict(fit, "digits")), "must be images or a path")
+  expect_match(refusal(predict(fit, matrix(0, 2, 3))), "newdata.*784 columns")
+  expect_match(refusal(predict(fit, array(NA_real_, c(1, 28, 28)))), "newdata\\[1, 1, 1\\].* is NA")
+  expect_match(refusal(predict(fit, matrix(0, 3, 2))), "28x28")
+  fit$parameters <- fit$parameters[1:100]
+  expect_match(refusal(predict(fit, noise_images)), "parameters cannot be read")
+  expect_error(predict(fit, noise_images, type = "sample"), "latent")
+})

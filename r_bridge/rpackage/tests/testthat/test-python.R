@@ -1,0 +1,97 @@
+# A folder with a Python of its own, as `python -m venv` makes it, without any package; a file in it
+# that is run at every start may change what it says of itself.
+make_python <- function(at_start = NULL) {
+  skip_without_python()
+  folder <- tempfile("venv")
+  made <- processx::run(find_python()$python, c("-m", "venv", "--without-pip", folder),
+                        error_on_status = FALSE)
+  skip_if(made$status != 0L, "needs Python's venv")
+  if (!is.null(at_start)) {
+    site <- Sys.glob(file.path(folder, "lib", "python*", "site-packages"))
+    writeLines(at_start, file.path(site, "sitecustomize.py"))
+  }
+  file.path(folder, "bin", "python")
+}
+
+ask_for_fit <- function(python) {
+  in_session(function() {
+    tryCatch(pyvae::vae_fit(array(0, c(2, 28, 28)), batch_size = 2, epochs = 1),
+             error = function(e) c(class(e)[[1L]], cli::ansi_strip(conditionMessage(e))))
+  }, environment = c(RETICULATE_PYTHON = python))
+}
+
+test_that("Python without pyvae is one message, before the session is bound to it", {
+  python <- make_python()
+  said <- ask_for_fit(python)
+  expect_equal(said[[1L]], "pyvae_no_python")
+  expect_match(said[[2L]], "Python is there, but not its package pyvae.*install_pyvae\\(\\)")
+  expect_match(said[[2L]], python, fixed = TRUE)
+})
+
+test_that("Python that is too old is one message", {
+  python <- make_python(c(
+    "import sys, collections",
+    "sys.version = '3.8.10 (default)'",
+    "sys.version_info = collections.namedtuple('v', 'major minor micro releaselevel serial')(",
+    "    3, 8, 10, 'final', 0)"))
+  said <- ask_for_fit(python)
+  expect_equal(said[[1L]], "pyvae_no_python")
+  expect_match(said[[2L]], "Python is too old: pyvae needs 3.11 or newer.*Python 3.8.10")
+})
+
+test_that("a pyvae without what this package calls is one message", {
+  python <- make_python()
+  site <- Sys.glob(file.path(dirname(dirname(python)), "lib", "python*", "site-packages"))
+  dir.create(file.path(site, "pyvae"))
+  file.create(file.path(site, "pyvae", "__init__.py"))
+  expect_match(ask_for_fit(python)[[2L]], "too old for this R package")
+})
+
+test_that("no Python is one message, and the package loads without it", {
+  said <- in_session(function() {
+    library(pyvae)
+    tryCatch(vae_fit("digits"), error = function(e) cli::ansi_strip(conditionMessage(e)))
+  }, environment = without_python)
+  expect_match(said, "Python was not found")
+  expect_match(said, "RETICULATE_PYTHON")
+})
+
+test_that("asking does not bind the session to a Python", {
+  skip_without_python()
+  bound <- in_session(function() {
+    pyvae:::find_python()
+    reticulate::py_available()
+  })
+  expect_false(bound)
+})
+
+test_that("PyTorch multiplies with its own BLAS, not with R's", {
+  skip_without_python()
+  code <- paste(
+    "import hashlib, torch",
+    "a = torch.randn(200, 300, generator=torch.Generator().manual_seed(1))",
+    "b = torch.randn(300, 100, generator=torch.Generator().manual_seed(2))",
+    "torch.set_num_threads(1)",
+    "bits = hashlib.sha256((a @ b).numpy().tobytes()).hexdigest()", sep = "\n")
+  alone <- processx::run(find_python()$python, c("-c", paste0(code, "\nprint(bits)")))$stdout
+  here <- in_session(function(code) {
+    pyvae:::python()
+    reticulate::py_run_string(code)$bits
+  }, list(code))
+  expect_equal(here, trimws(alone))
+})
+
+test_that("R knows the recipes and objectives that Python has", {
+  skip_without_python()
+  python()
+  known <- reticulate::import("pyvae.recipes")$RECIPES
+  expect_setequal(recipe_names, names(known))
+  expect_setequal(objective_names, names(reticulate::import("pyvae.objectives")$OBJECTIVES))
+  expect_setequal(data_names, unlist(reticulate::import("pyvae.data")$DATA_NAMES))
+  to_hex <- reticulate::import("matplotlib.colors")$to_hex
+  for (name in names(reticulate::import("pyvae.figures")$COLOURS)) {
+    colour <- grDevices::col2rgb(article_styles[[name]]$colour)
+    expected <- to_hex(reticulate::import("pyvae.figures")$COLOURS[[name]])
+    expect_equal(tolower(grDevices::rgb(t(colour), maxColorValue = 255)), expected, info = name)
+  }
+})

@@ -1,0 +1,134 @@
+settings <- list(objective = "vae", epochs = 3, steps = NULL, batch_size = 7, latent_dim = 2,
+                 learning_rate = 1e-3, dtype = "float64", seed = 2, rng = "r")
+
+write_example <- function(folder = tempfile(), ...) {
+  set.seed(1)
+  losses <- matrix(rnorm(600) * 10^runif(600, -20, 20), ncol = 3,
+                   dimnames = list(NULL, c("total", "reconstruction", "regulariser")))
+  trace <- list(engine = "my-r", recipe = "conv", settings = settings,
+                data = list(name = "mine \"{x}\"", images = 40), losses = losses,
+                epochs = rep(1:2, each = 100),
+                parameters = list(w = array(rnorm(120), 2:5), b = rnorm(3)),
+                latent_means = list(training = matrix(rnorm(6), 3), evaluation = diag(2)),
+                samples = matrix(runif(32), 2), probes = list("3" = list(input = matrix(1:6, 2))))
+  changed <- list(...)
+  trace[names(changed)] <- changed
+  do.call(write_trace, c(list(folder), trace))
+  list(folder = folder, trace = trace)
+}
+
+test_that("what is written is read again, to the last bit", {
+  example <- write_example()
+  found <- read_trace(example$folder, probes = 3)
+  for (name in c("engine", "recipe", "losses", "epochs", "parameters", "latent_means", "samples",
+                 "probes")) {
+    expect_equal(found[[name]], example$trace[[name]], tolerance = 0, info = name)
+  }
+  expect_equal(found$data, example$trace$data)
+  expect_equal(found$settings$learning_rate, 1e-3, tolerance = 0)
+  expect_true(found$complete)
+  expect_identical(found$probed, 3L)
+  again <- tempfile()
+  write_trace(again, found)
+  expect_identical(read_trace(again, probes = 3), found)
+  expect_output(print(found), "Trace of my-r: recipe conv, objective vae, 200 steps of 7")
+  table <- as.data.frame(found)
+  expect_identical(table$total, unname(found$losses[, "total"]))
+  expect_identical(table$step, 1:200)
+})
+
+test_that("decimal numbers are read as Python reads them", {
+  # as.numeric() is off by a bit for some of the shortest decimals
+  hard <- c("6912290852.051229", "6952874499.838799", "4.343949565663934e-20",
+            "4.65152682736516e-06", "8.264727932401e-15", "9.0175037458539e-05", "0.1", "-2.5e300",
+            "0", "1e0", "123456789012345680000", "inf", "nan", "9007199254740993",
+            "1.7976931348623157e+308", "2.2250738585072014e-308", "9.999999999999999e22")
+  found <- exact_numbers(hard)
+  expect_true(is.infinite(found[[12L]]) && is.nan(found[[13L]]))
+  skip_without_python()
+  python()
+  float <- reticulate::import_builtins(convert = TRUE)$float
+  expected <- vapply(hard, function(text) float(text), 0)
+  expect_identical(found[-13L], unname(expected)[-13L])
+})
+
+test_that("a trace that Python wrote is read, and one that R wrote is compared", {
+  skip_without_python()
+  python <- find_python()$python
+  images <- tempfile(fileext = ".npz")
+  save_images(images, read_images(noise_images), NULL)
+  one <- tempfile()
+  processx::run(python, c("-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective",
+                          "vae", "--batch-size", "8", "--latent-dim", "3", "--out", one))
+  trace <- read_trace(one, probes = 1)
+  expect_identical(dim(trace$losses), c(2L, 3L))
+  expect_identical(dim(trace$probes[["1"]][["forward/input"]]), c(8L, 784L))
+  other <- tempfile()
+  write_trace(other, trace)
+  compared <- processx::run(python, c("-m", "pyvae", "compare", one, other, "--exact", "--out",
+                                      tempfile()), error_on_status = FALSE)
+  expect_equal(compared$status, 0L, info = compared$stderr)
+  expect_match(compared$stdout, "verdict: agree")
+})
+
+test_that("a fit is a trace, too", {
+  fit <- small_fit()
+  folder <- tempfile()
+  write_trace(folder, fit)
+  found <- read_trace(folder)
+  expect_identical(found$losses, as_run(fit)$losses)
+  expect_identical(found$parameters[names(coef(fit))], coef(fit))
+  expect_error(write_trace(folder, list(1)), "a name, a trace or a fit")
+})
+
+test_that("an interrupted trace has losses alone", {
+  example <- write_example(parameters = NULL, probes = list())
+  found <- read_trace(example$folder)
+  expect_false(found$complete)
+  expect_null(found$parameters)
+  expect_output(print(found), "interrupted")
+})
+
+test_that("what is no trace, or a damaged one, is one message", {
+  spoil <- function(file, how) {
+    folder <- write_example()$folder
+    how(file.path(folder, file))
+    refusal(read_trace(folder, probes = 3))
+  }
+  cut <- function(path) writeBin(readBin(path, "raw", 40), path)
+  expect_match(refusal(read_trace(tempfile())), "It has no trace.json")
+  expect_match(refusal(read_trace(3)), "folder.* must be a path")
+  expect_match(spoil("trace.json", cut), "trace.json is no JSON")
+  expect_match(spoil("trace.json", function(path) writeLines("{\"format\": 1}", path)), "no engine")
+  expect_match(spoil("trace.json", function(path) {
+    writeLines(sub("\"format\": 4", "\"format\": 99", readLines(path)), path)
+  }), "format 99")
+  expect_match(spoil("history.csv", unlink), "history.csv cannot be read")
+  expect_match(spoil("history.csv", cut), "history.csv (lacks|cannot be read)")
+  expect_match(spoil("history.csv", function(path) writeLines(utils::head(readLines(path), 9), path)),
+               "8 of 200 steps")
+  expect_match(spoil("parameters.safetensors", cut), "parameters.safetensors is damaged")
+  expect_match(spoil("latents.safetensors", unlink), "It has no latents.safetensors")
+  expect_match(spoil("probes/step-000003.safetensors", unlink), "no probes")
+  expect_match(refusal(read_trace(write_example()$folder, probes = 2)), "Step 2 was not probed")
+})
+
+test_that("all types of safetensors that PyTorch writes are read", {
+  skip_without_python()
+  python()
+  made <- reticulate::py_run_string(paste(
+    "import numpy, safetensors.numpy",
+    "x = numpy.arange(6).reshape(2, 3)",
+    "data = bytearray(safetensors.numpy.save({name: x.astype(name) for name in",
+    "    ('float64', 'float32', 'int64', 'int32', 'uint8')}",
+    "    | {'bool': x > 2, 'scalar': numpy.array(-3), 'large': numpy.array([2**40, -2**40])}))",
+    sep = "\n"))$data
+  found <- read_safetensors(as.raw(made))
+  expected <- matrix(c(0, 3, 1, 4, 2, 5), 2)
+  for (name in c("float64", "float32", "int64", "int32", "uint8")) {
+    expect_equal(found[[name]], expected, info = name)
+  }
+  expect_equal(found$bool, expected > 2)
+  expect_equal(found$scalar, -3)
+  expect_equal(found$large, c(2^40, -2^40))
+})

@@ -1,0 +1,112 @@
+"""The R package: built and checked as CRAN does it, its tests run against this Python."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from r_bridge.rpy2_fit import find_r
+from r_bridge.worker import r_environment
+
+PACKAGE = Path(__file__).parents[2] / "r_bridge" / "rpackage"
+NEEDED = re.findall(
+    r"^    (\w+)(?: \(.*\))?,?$",
+    (PACKAGE / "DESCRIPTION").read_text().partition("Imports:")[2].partition("VignetteBuilder")[0],
+    re.MULTILINE,
+)
+
+pytestmark = [pytest.mark.r, pytest.mark.slow]
+
+
+def r(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = find_r()
+    assert program is not None
+    environment = r_environment(program, 1) | {
+        "RETICULATE_PYTHON": sys.executable,
+        "OMP_NUM_THREADS": "1",
+        "PYVAE_VIGNETTE_EPOCHS": "1",
+        "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
+    }
+    return subprocess.run(
+        [program, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """The folder in which the package was built and checked, and what was said."""
+    folder = tmp_path_factory.mktemp("rpackage")
+    asked = f"cat(!vapply(c({','.join(map(repr, NEEDED))}), requireNamespace, NA, quietly = TRUE))"
+    said = r("--no-echo", "-e", asked, folder=folder).stdout.split()
+    absent = [name for name, is_absent in zip(NEEDED, said, strict=True) if is_absent == "TRUE"]
+    if absent or shutil.which("pandoc") is None:
+        pytest.skip(f"needs R's packages and pandoc (make setup-r): {', '.join(absent)}")
+    built = r("CMD", "build", PACKAGE, folder=folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (archive,) = folder.glob("pyvae_*.tar.gz")
+    done = r("CMD", "check", "--no-manual", archive, folder=folder)
+    return folder / "pyvae.Rcheck", done.stdout + done.stderr
+
+
+def test_the_check_finds_no_error_no_warning_and_at_most_a_note(checked):
+    folder, said = checked
+    (status,) = re.findall(r"^Status: (.*)$", (folder / "00check.log").read_text(), re.MULTILINE)
+    assert status in ("OK", "1 NOTE"), said
+
+
+def test_its_tests_ran_and_none_was_skipped(checked):
+    folder, said = checked
+    (output,) = (folder / "tests").glob("testthat.Rout*")
+    counts = re.findall(
+        r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", output.read_text()
+    )
+    assert counts, said
+    failed, warned, skipped, passed = map(int, counts[-1])
+    assert (failed, warned, skipped) == (0, 0, 0), output.read_text()
+    assert passed > 100
+
+
+def test_the_vignette_has_its_results(checked):
+    folder, _ = checked
+    page = (folder / "pyvae" / "doc" / "pyvae.html").read_text()
+    assert page.count("<img") == 5
+    assert "verdict: agree" in page
+    assert "has no results" not in page
+
+
+def test_the_help_pages_are_those_of_the_sources(tmp_path):
+    """NAMESPACE and man/ as roxygen2 writes them, where it is."""
+    copy = tmp_path / "rpackage"
+    shutil.copytree(PACKAGE, copy)
+    written = r(
+        "--no-echo", "-e", "if (requireNamespace('roxygen2', quietly = TRUE)) "
+        "{ roxygen2::roxygenise('.'); cat('written') }", folder=copy,
+    )  # fmt: skip
+    if "written" not in written.stdout:
+        pytest.skip("needs R's package roxygen2")
+    for file in (Path("NAMESPACE"), *(f.relative_to(PACKAGE) for f in PACKAGE.glob("man/*.Rd"))):
+        assert (copy / file).read_text() == (PACKAGE / file).read_text(), file
+    assert {f.name for f in copy.glob("man/*")} == {f.name for f in PACKAGE.glob("man/*")}
+
+
+def test_what_pip_installs_has_the_package(checked):
+    """Every file of the package matches a pattern of package-data in pyproject.toml."""
+    import tomllib
+
+    about = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())
+    patterns = about["tool"]["setuptools"]["package-data"]["r_bridge"]
+    found = {path for pattern in patterns for path in PACKAGE.parent.glob(pattern)}
+    files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.name[0] != "."}
+    assert files <= found, os.linesep.join(map(str, files - found))
