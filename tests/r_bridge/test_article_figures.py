@@ -18,7 +18,9 @@ FIREBRICK, STEELBLUE = (178, 34, 34), (70, 130, 180)
 
 @pytest.fixture(scope="module")
 def r():
-    with RProcess(sources=(engines.R_FILES.parent / "rpackage" / "R" / "article_figures.R",)) as process:
+    with RProcess(
+        sources=(engines.R_FILES.parent / "rpackage" / "R" / "article_figures.R",)
+    ) as process:
         yield process
 
 

@@ -92,6 +92,7 @@ exact_numbers <- function(text) {
   step <- 2^(floor(log2(abs(near))) - 52)
   candidates <- cbind(near, near - step, near + step)
   distance <- apply(candidates, 2L, function(candidate) {
+    candidate[!is.finite(candidate)] <- 0                          # beyond the largest double
     found <- decimal_digits(sprintf("%.30e", candidate))
     gap <- (found$high - wanted$high) * 1e16 + (found$low - wanted$low)
     ifelse(found$exponent == wanted$exponent, abs(gap), Inf)
@@ -107,7 +108,7 @@ exact_numbers <- function(text) {
 decimal_digits <- function(text) {
   text <- sub("^[-+]", "", tolower(text))
   mantissa <- sub("e.*", "", text)
-  exponent <- as.integer(sub("^[^e]*e?", "", paste0(text, ifelse(grepl("e", text), "", "e0"))))
+  exponent <- as.numeric(sub("^[^e]*e?", "", paste0(text, ifelse(grepl("e", text), "", "e0"))))
   whole <- sub("[.].*", "", mantissa)
   digits <- sub(".", "", mantissa, fixed = TRUE)
   zeros <- nchar(sub("^(0*).*", "\\1", digits))
@@ -117,7 +118,7 @@ decimal_digits <- function(text) {
 }
 
 #' @rdname read_trace
-#' @param x,object A trace.
+#' @param x A trace.
 #' @param ... Not used.
 #' @export
 print.pyvae_trace <- function(x, ...) {
