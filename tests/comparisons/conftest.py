@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from reused_r import ReusedR
 
 from comparisons import native
 from comparisons.run import run_comparisons
 from pyvae.engine import PyTorchEngine
+from r_bridge import engines
 from r_bridge.engines import BaseREngine
 
 
@@ -20,6 +22,19 @@ def _threads():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def processes():
+    processes = ReusedR()
+    yield processes
+    processes.end()
+
+
+@pytest.fixture(autouse=True)
+def _reused_r(monkeypatch, processes):
+    """R engines of this process take an R that has served another test, emptied."""
+    monkeypatch.setattr(engines, "RProcess", processes)
 
 
 def unwatched(engine, settings):
