@@ -342,16 +342,12 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, setti
     assert len(there) < len(runs)
 
 
-def sleep():
-    time.sleep(60)
-
-
 @pytest.mark.slow
 def test_processes_of_others_are_left_alone(conv, settings, few, tmp_path):
-    other = multiprocessing.get_context("spawn").Process(target=sleep)
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
     other.start()
     try:
-        go(planned(settings), conv, few, tmp_path, jobs=2)
+        go(planned(settings), conv, few, tmp_path, jobs=1)
         deadline = time.monotonic() + 10
         while multiprocessing.active_children() != [other] and time.monotonic() < deadline:
             time.sleep(0.05)
