@@ -31,10 +31,12 @@ def processes():
     processes.end()
 
 
-@pytest.fixture(autouse=True)
-def _reused_r(monkeypatch, processes):
+@pytest.fixture(scope="module", autouse=True)
+def _reused_r(processes):
     """R engines of this process take an R that has served another test, emptied."""
-    monkeypatch.setattr(engines, "RProcess", processes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "RProcess", processes)
+        yield
 
 
 def unwatched(engine, settings):

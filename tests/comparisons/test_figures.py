@@ -35,7 +35,7 @@ def comparisons(request):
 
 
 @pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_figures_can_be_seen(comparisons, name, count, tmp_path):
     figure = getattr(figures, f"{name}_figure")(comparisons[:count])
     save_figure(figure, tmp_path / "figure.png")
@@ -45,7 +45,7 @@ def test_figures_can_be_seen(comparisons, name, count, tmp_path):
 
 
 @pytest.mark.filterwarnings("error", "ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
 def test_a_run_that_went_astray_is_drawn_too(comparisons, value, name, tmp_path):
     astray = copy.deepcopy(comparisons[0].reference)
@@ -126,6 +126,7 @@ def test_runs_whose_every_bit_is_equal_are_drawn_without_a_warning(equal, name, 
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.slow
 def test_panels_of_runs_whose_every_bit_is_equal_come_without_a_warning(equal, tmp_path):
     for figure in figures.report_panels(equal).values():
         save_figure(figure, tmp_path / "panel.png")

@@ -89,7 +89,7 @@ def test_a_probe_agrees_with_itself_everywhere_without_a_difference(probe):
         assert (agreement.explained, agreement.problem) == ("", "")
 
 
-@given_settings(max_examples=50, deadline=None)
+@given_settings(max_examples=30, deadline=None)
 @given(st.sampled_from(KEYS), places, st.floats(0.05, 14), st.booleans(), sides)
 def test_one_changed_element_is_found_with_its_place_and_values(
     probe, key, place, power, negative, order
@@ -109,6 +109,7 @@ def test_one_changed_element_is_found_with_its_place_and_values(
     assert all(one.raw_max_abs == 0 for other, one in found.items() if other != key)
 
 
+@pytest.mark.slow
 @given_settings(max_examples=25, deadline=None)
 @given(st.sampled_from(KEYS), places, st.floats(-4, -0.05), st.booleans(), sides)
 def test_one_element_changed_by_less_than_the_tolerance_agrees(
@@ -126,7 +127,9 @@ def test_one_element_changed_by_less_than_the_tolerance_agrees(
     assert found[key].max_abs == abs(after - before)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "bad", [math.nan, *(pytest.param(v, marks=pytest.mark.slow) for v in (math.inf, -math.inf))]
+)
 @given_settings(max_examples=15, deadline=None)
 @given(key=st.sampled_from(KEYS), place=places, order=sides, both=st.booleans())
 def test_what_is_not_finite_is_a_disagreement_with_a_word(probe, bad, key, place, order, both):
@@ -366,6 +369,7 @@ def test_the_gradient_was_moved_as_max_pooling_moves_it(probe):
         assert not np.array_equal(by_hand[key], probe[key])
 
 
+@pytest.mark.slow
 @given_settings(max_examples=5, deadline=None)
 @given(places, sides)
 def test_a_second_kink_before_the_first_is_explained_as_well(probe, place, order):
@@ -400,6 +404,7 @@ def at_the_end(key, found):
     return kind == "parameter" and all(found[f"moment{n}/{name}"].agrees for n in (1, 2))
 
 
+@pytest.mark.slow
 @given_settings(max_examples=5, deadline=None)
 @given(places, sides)
 def test_pixels_that_tie_exactly_on_both_sides_leave_no_choice(probe, place, order):

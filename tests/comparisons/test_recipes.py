@@ -30,8 +30,9 @@ from pyvae.settings import Settings
 from pyvae.training import train
 
 SMALL = {"clustering": 6, "clustering-semi-supervised": 6}
+SLOW = (*SMALL, "conv", "strided-conv", "mlp-wide")
 every_recipe = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SMALL else []) for n in RECIPES]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in RECIPES]
 )
 
 

@@ -348,12 +348,15 @@ def same(one, two):
     )
 
 
-# more than one of R's parts with a last one that is not full; whole parts; less than one
-batch_sizes = pytest.mark.parametrize("batch_size", [30, 25, 6, 1])
+# more than one of R's parts with a last one that is not full; whole parts; less than one. Parts are
+# no matter of the objective.
+objectives_and_sizes = pytest.mark.parametrize(
+    ("objective", "batch_size"),
+    [("vae", 30), ("vae", 25), ("vae", 6), ("vae", 1), ("emae", 30), ("em", 30)],
+)
 
 
-@batch_sizes
-@pytest.mark.parametrize("objective", ["vae", "emae", "em"])
+@objectives_and_sizes
 def test_being_looked_into_changes_no_bit_of_a_step(
     r, conv, settings, digits, objective, batch_size
 ):
@@ -369,9 +372,8 @@ def test_being_looked_into_changes_no_bit_of_a_step(
     assert not torch.equal(plain[0], plain[1])
 
 
-@batch_sizes
-@pytest.mark.parametrize("latent_dim", [5, 1])
-@pytest.mark.parametrize("objective", ["vae", "emae", "em"])
+@objectives_and_sizes
+@pytest.mark.parametrize("latent_dim", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_stage_agrees_with_pytorchs(
     r, conv, settings, digits, objective, batch_size, latent_dim
 ):

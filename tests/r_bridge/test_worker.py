@@ -25,6 +25,13 @@ def r():
         yield process
 
 
+@pytest.fixture(scope="module")
+def lasting():
+    """One that no test ends."""
+    with RProcess(timeout=60) as process:
+        yield process
+
+
 @r_test
 def test_an_r_error_comes_with_its_own_text_and_its_place(tmp_path):
     source = tmp_path / 'it\'s a "file" ü.R'
@@ -54,24 +61,24 @@ def test_an_r_error_comes_with_its_own_text_and_its_place(tmp_path):
         ("numeric(1e13)", "cannot allocate vector"),
     ],
 )
-def test_what_r_says_reaches_the_user(r, code, words):
+def test_what_r_says_reaches_the_user(lasting, code, words):
     with pytest.raises(RError, match=words):
-        r.evaluate(code)
+        lasting.evaluate(code)
 
 
 @r_test
-def test_libtorchs_frames_are_no_part_of_what_it_says(r):
+def test_libtorchs_frames_are_no_part_of_what_it_says(lasting):
     """R's torch hands on all that LibTorch has to say of an error: kilobytes of addresses. It
     neither downloads nor starts anything when it is loaded."""
-    r.evaluate(
+    lasting.evaluate(
         """fail <- function() stop("shapes (12x5 and 12x5)\nException raised from meta at ",
           "/pytorch/x.cpp:3 (most recent call first):\nframe #0: c10::Error + 0x80"); NULL"""
     )
     with pytest.raises(RError) as caught:
-        r.call("fail")
+        lasting.call("fail")
     assert str(caught.value).startswith("R error: shapes (12x5 and 12x5); in fail(); at ")
     assert "frame" not in str(caught.value)
-    said = r.evaluate("Sys.getenv(c('TORCH_INSTALL', 'TORCH_VERIFY_LOAD'))")
+    said = lasting.evaluate("Sys.getenv(c('TORCH_INSTALL', 'TORCH_VERIFY_LOAD'))")
     assert said == ["0", "FALSE"]
 
 
@@ -231,6 +238,6 @@ def test_the_time_out_comes_from_the_environment(monkeypatch):
 
 
 @r_test
-def test_ctrl_c_does_not_reach_r(r):
+def test_ctrl_c_does_not_reach_r(lasting):
     """Ctrl-C goes to the terminal's process group; R is in a session of its own."""
-    assert os.getsid(r.pid) != os.getsid(0)
+    assert os.getsid(lasting.pid) != os.getsid(0)
