@@ -202,6 +202,7 @@ def test_no_r_is_one_line_and_exit_code_2(pyvae, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
 
 
+@pytest.mark.slow
 def test_an_r_that_rpy2_does_not_fit_is_one_line_and_exit_code_2(pyvae, tmp_path):
     program = tmp_path / "bin" / "R"
     program.parent.mkdir()

@@ -231,11 +231,11 @@ def test_a_difference_of_the_margin_is_called_equivalent_in_5_percent_at_most(sd
     ("sds", "n", "margin"),
     [
         ((1.0, 1.0), 3, 2.5),
-        ((1.0, 1.0), 5, 1.5),
-        ((1.0, 1.0), 10, 1.0),
+        pytest.param((1.0, 1.0), 5, 1.5, marks=pytest.mark.slow),
+        pytest.param((1.0, 1.0), 10, 1.0, marks=pytest.mark.slow),
         ((0.3, 1.5), 8, 1.2),
-        ((0.0, 1.0), 6, 1.0),
-        ((1.0, 1.0), 30, 1.2),
+        pytest.param((0.0, 1.0), 6, 1.0, marks=pytest.mark.slow),
+        pytest.param((1.0, 1.0), 30, 1.2, marks=pytest.mark.slow),
     ],
 )
 def test_two_engines_that_are_the_same_are_called_equivalent_as_often_as_expected(sds, n, margin):

@@ -64,7 +64,7 @@ QUICK = (
     "max-pool tie rule",
     "noise reused between steps",
     "KL's gradient alone with its sign changed",
-    "gradient not zeroed",
+    "GELU in place of ReLU",
     "Adam beta2",
     "learning rate off by 0.1 %",
 )
@@ -148,7 +148,7 @@ def test_mistakes_are_planted_in_every_recipe():
 
 
 @pytest.mark.r
-@pytest.mark.parametrize("seed", some(range(10), (0, 1)))
+@pytest.mark.parametrize("seed", some(range(10), (0,)))
 def test_nothing_is_found_where_nothing_is_planted(seed, conv, settings, digits):
     objective = ("vae", "emae")[seed % 2]
     run = settings(objective=objective, seed=seed)

@@ -55,8 +55,9 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def pair(saved, tmp_path):
-    """Two traces of the same run, to be damaged."""
-    return tuple(shutil.copytree(path, tmp_path / path.name) for path in saved)
+    """Two traces of the same run, the second to be damaged."""
+    (tmp_path / "a").symlink_to(saved[0])
+    return tmp_path / "a", shutil.copytree(saved[1], tmp_path / "b")
 
 
 def test_two_traces_of_the_same_run_agree_in_every_bit(saved):

@@ -324,10 +324,16 @@ def test_every_recipe_is_listed_with_its_own_settings(command, recipe):
     ("arguments", "recipe"),
     [
         (("mlp", "--data", "digits"), "mlp"),
-        (("mlp", "--variant", "wide", "--data", "digits"), "mlp-wide"),
+        pytest.param(
+            ("mlp", "--variant", "wide", "--data", "digits"), "mlp-wide", marks=pytest.mark.slow
+        ),
         (("beta", "--data", "digits", "--set", "beta=0.01"), "beta"),
         (("clustering-toy", "--set", "clusters=4", "--set", "temperature=0.7"), "clustering-toy"),
-        (("clustering", "--variant", "toy", "--data", "toy"), "clustering-toy"),
+        pytest.param(
+            ("clustering", "--variant", "toy", "--data", "toy"),
+            "clustering-toy",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_any_recipe_is_trained_drawn_and_sampled(command, tmp_path, arguments, recipe):

@@ -730,7 +730,10 @@ def test_another_engine_has_an_adam_of_its_own(entries):
 
 
 LARGE = pytest.param("clustering-semi-supervised", marks=pytest.mark.slow)
-EVERY = [LARGE if name in LARGE.values else name for name in RECIPES]
+EVERY = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("clustering", *LARGE.values) else name
+    for name in RECIPES
+]
 every_normed = pytest.mark.parametrize("name", ["mlp", "clustering-toy", LARGE])  # batch norm
 
 

@@ -231,7 +231,12 @@ def assert_one_line(ran, words):
     assert re.search(words, line), line
 
 
-@pytest.mark.parametrize("case", BAD)
+QUICK = ("unknown", "no value", "objective", "fraction", "rate", "few", "damaged", "within")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow) for c in BAD]
+)
 def test_bad_input_is_one_line_and_nothing_written(case, mnist, tmp_path):
     arguments, words = BAD[case]
     for folder in ("empty", "damaged", "taken"):

@@ -92,6 +92,7 @@ def test_nothing_is_trained_twice(done):
     )
 
 
+@pytest.mark.slow
 def test_a_second_article_joins_the_table(done):
     out, table, _ = done
     both, _ = run(out, "mlp", epochs=1, seeds=1)
