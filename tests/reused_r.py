@@ -9,8 +9,10 @@ from r_bridge.worker import RProcess
 
 __all__ = ["ReusedR"]
 
-EMPTY = """everything <- ls(globalenv(), all.names = TRUE)
-rm(list = grep("^bridge_", everything, value = TRUE, invert = TRUE), envir = globalenv())
+EMPTY = """local({
+  everything <- ls(globalenv(), all.names = TRUE)
+  rm(list = grep("^bridge_", everything, value = TRUE, invert = TRUE), envir = globalenv())
+})
 NULL"""
 
 

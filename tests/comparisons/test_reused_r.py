@@ -15,7 +15,7 @@ pytestmark = pytest.mark.r
 
 EVERYTHING = """local({
   kept <- mget(ls(globalenv(), all.names = TRUE), envir = globalenv())
-  vapply(kept, function(one) paste(deparse(one), collapse = " "), "")
+  paste(names(kept), vapply(kept, function(one) paste(deparse(one), collapse = " "), ""))
 })"""
 
 
@@ -25,7 +25,10 @@ def everything(engine):
 
 def test_nothing_of_one_test_reaches_the_next():
     with BaseREngine(threads=1) as engine:
-        pid, before = engine.process.pid, everything(engine)
+        before = everything(engine)
+    with BaseREngine(threads=1) as engine:
+        pid = engine.process.pid
+        assert everything(engine) == before
     patch = """adam_settings$epsilon <- 1; layers$relu <- NULL; .hidden <- mine <- set.seed(2)
     conv_vae_patches(3)"""
     with BaseREngine(threads=1, patch=patch) as engine:
