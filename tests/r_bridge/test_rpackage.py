@@ -24,19 +24,20 @@ NEEDED = re.findall(
 pytestmark = [pytest.mark.r, pytest.mark.slow]
 
 
-def r(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def r(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     program = find_r()
     assert program is not None
-    environment = r_environment(program, 1) | {
+    environment = {
         "RETICULATE_PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
         "PYVAE_VIGNETTE_EPOCHS": "1",
         "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
+        **environment,
     }
     return subprocess.run(
         [program, *arguments],
         cwd=folder,
-        env=environment,
+        env=r_environment(program, 1) | environment,
         capture_output=True,
         text=True,
         timeout=800,
@@ -84,6 +85,19 @@ def test_the_vignette_has_its_results(checked):
     assert page.count("<img") == 5
     assert "verdict: agree" in page
     assert "has no results" not in page
+
+
+def test_the_example_of_the_readme_runs(checked):
+    folder, _ = checked
+    root = PACKAGE.parents[1]
+    (example,) = re.findall(r"```r\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    assert "epochs = 10" in example
+    # the venv that the example names is where make puts it; this one need not be that
+    code = example.replace("epochs = 10", "epochs = 1").replace("./.venv", sys.prefix)
+    done = r("--no-echo", "-e", code, folder=root, R_LIBS=str(folder), RETICULATE_PYTHON="")
+    (root / "Rplots.pdf").unlink(missing_ok=True)
+    assert done.returncode == 0, done.stderr
+    assert "verdict: agree" in done.stdout
 
 
 def test_the_help_pages_are_those_of_the_sources(tmp_path):

@@ -8,7 +8,8 @@ python <- function(call = NULL) {
   if (is.null(the$module)) {
     check_python(call)
     the$module <- tryCatch({
-      reticulate::import("r_bridge.torch_in_r", convert = FALSE)$import_torch()
+      ours <- reticulate::import("r_bridge.torch_in_r")$import_torch()
+      if (!ours) warn_of_foreign_torch()
       reticulate::import("r_bridge.from_r", convert = FALSE)
     }, error = function(e) {
       why <- first_line(conditionMessage(e))
@@ -17,6 +18,14 @@ python <- function(call = NULL) {
     })
   }
   the$module
+}
+
+# torch_in_r.py says why it matters who imports PyTorch.
+warn_of_foreign_torch <- function() {
+  cli::cli_warn(c(
+    "PyTorch was loaded in this session before pyvae, and may be multiplying with R's BLAS.",
+    "!" = "Numbers can differ in their last digits from those of Python alone.",
+    "i" = "Use pyvae first, or {.code options(pyvae.own_process = TRUE)} in a new session."))
 }
 
 first_line <- function(text) {

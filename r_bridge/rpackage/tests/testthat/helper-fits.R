@@ -26,8 +26,10 @@ refusal <- function(expression) {
     NULL
   }, error = identity)
   testthat::expect_s3_class(error, "pyvae_error")
-  cli::ansi_strip(conditionMessage(error))
+  in_one_line(conditionMessage(error))
 }
+
+in_one_line <- function(text) gsub("[[:space:]]+", " ", cli::ansi_strip(text))
 
 # A function in a fresh R session, with other environment variables.
 in_session <- function(f, arguments = list(), environment = character(), library = character()) {

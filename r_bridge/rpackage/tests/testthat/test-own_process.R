@@ -52,7 +52,7 @@ test_that("where the R package torch is, Python stays out of the session", {
   expect_true(found$own)
   expect_equal(found$fit, "vae_fit")
   expect_false(found$python_here)
-  expect_match(cli::ansi_strip(found$refused), "does not fit.*own_process = NULL")
+  expect_match(in_one_line(found$refused), "does not fit beside it.*own_process = NULL")
 })
 
 test_that("the real torch and a fit live in one session", {

@@ -81,6 +81,21 @@ test_that("PyTorch multiplies with its own BLAS, not with R's", {
   expect_equal(here, trimws(alone))
 })
 
+test_that("a PyTorch that was there before is warned of, once", {
+  skip_without_python()
+  warned <- in_session(function() {
+    reticulate::import("torch")
+    said <- character()
+    for (i in 1:2) withCallingHandlers(pyvae:::python(), warning = function(w) {
+      said <<- c(said, conditionMessage(w))
+      invokeRestart("muffleWarning")
+    })
+    said
+  })
+  expect_length(warned, 1)
+  expect_match(in_one_line(warned[[1L]]), "may be multiplying with R's BLAS")
+})
+
 test_that("R knows the recipes and objectives that Python has", {
   skip_without_python()
   python()
