@@ -24,20 +24,22 @@ NEEDED = re.findall(
 pytestmark = [pytest.mark.r, pytest.mark.slow]
 
 
-def r(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def r(
+    *arguments: str | Path, folder: Path, **changes: str | None
+) -> subprocess.CompletedProcess[str]:
     program = find_r()
     assert program is not None
-    environment = {
+    environment = r_environment(program, 1) | {
         "RETICULATE_PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
         "PYVAE_VIGNETTE_EPOCHS": "1",
         "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
-        **environment,
+        **changes,
     }
     return subprocess.run(
         [program, *arguments],
         cwd=folder,
-        env=r_environment(program, 1) | environment,
+        env={name: value for name, value in environment.items() if value is not None},
         capture_output=True,
         text=True,
         timeout=800,
@@ -94,7 +96,7 @@ def test_the_example_of_the_readme_runs(checked):
     assert "epochs = 10" in example
     # the venv that the example names is where make puts it; this one need not be that
     code = example.replace("epochs = 10", "epochs = 1").replace("./.venv", sys.prefix)
-    done = r("--no-echo", "-e", code, folder=root, R_LIBS=str(folder), RETICULATE_PYTHON="")
+    done = r("--no-echo", "-e", code, folder=root, R_LIBS=str(folder), RETICULATE_PYTHON=None)
     (root / "Rplots.pdf").unlink(missing_ok=True)
     assert done.returncode == 0, done.stderr
     assert "verdict: agree" in done.stdout

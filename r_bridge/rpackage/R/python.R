@@ -8,8 +8,9 @@ python <- function(call = NULL) {
   if (is.null(the$module)) {
     check_python(call)
     the$module <- tryCatch({
-      ours <- reticulate::import("r_bridge.torch_in_r")$import_torch()
-      if (!ours) warn_of_foreign_torch()
+      own_blas <- without_poetry_warning(
+        reticulate::import("r_bridge.torch_in_r")$import_torch())
+      if (!own_blas) warn_of_foreign_torch()
       reticulate::import("r_bridge.from_r", convert = FALSE)
     }, error = function(e) {
       why <- first_line(conditionMessage(e))
@@ -18,6 +19,13 @@ python <- function(call = NULL) {
     })
   }
   the$module
+}
+
+# Older reticulates warn of Poetry wherever there is a pyproject.toml, as in this project's folder.
+without_poetry_warning <- function(code) {
+  withCallingHandlers(code, warning = function(w) {
+    if (grepl("Poetry", conditionMessage(w))) invokeRestart("muffleWarning")
+  })
 }
 
 # torch_in_r.py says why it matters who imports PyTorch.
@@ -40,8 +48,8 @@ find_python <- function() {
   found <- list(python = NULL, version = NULL, pyvae = NULL, problem = NULL)
   config <- tryCatch(
     if (reticulate::py_available()) reticulate::py_config()
-    else reticulate::py_discover_config("pyvae", "r-pyvae"),
-    error = function(e) e)
+    else without_poetry_warning(reticulate::py_discover_config("pyvae", "r-pyvae")),
+    error = identity)
   if (inherits(config, "error") || is.null(config$python)) {
     why <- if (inherits(config, "error")) first_line(conditionMessage(config))
       else "reticulate finds no Python."
