@@ -89,15 +89,14 @@ def test_the_vignette_has_its_results(checked):
     assert "has no results" not in page
 
 
-def test_the_example_of_the_readme_runs(checked):
+def test_the_example_of_the_readme_runs(checked, tmp_path):
     folder, _ = checked
-    root = PACKAGE.parents[1]
-    (example,) = re.findall(r"```r\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    readme = (PACKAGE.parents[1] / "README.md").read_text()
+    (example,) = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
     assert "epochs = 10" in example
     # the venv that the example names is where make puts it; this one need not be that
     code = example.replace("epochs = 10", "epochs = 1").replace("./.venv", sys.prefix)
-    done = r("--no-echo", "-e", code, folder=root, R_LIBS=str(folder), RETICULATE_PYTHON=None)
-    (root / "Rplots.pdf").unlink(missing_ok=True)
+    done = r("--no-echo", "-e", code, folder=tmp_path, R_LIBS=str(folder), RETICULATE_PYTHON=None)
     assert done.returncode == 0, done.stderr
     assert "verdict: agree" in done.stdout
 
