@@ -691,3 +691,24 @@ def test_what_is_given_in_every_step_is_given_with_the_draws(small, data_of):
         assert same(given, draws.step(step - 1, 6, spec) | always)
         assert x.shape == (6, 784)
         assert given["labelled_noise"].shape == (12, 3)
+
+
+def test_a_run_that_is_stopped_is_whole_up_to_there(conv, settings, digits):
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) == 3
+
+    stopped = train(PyTorchEngine("cpu"), conv, settings(steps=9), digits, stop=stop)
+    whole = train(PyTorchEngine("cpu"), conv, settings(steps=3), digits)
+    assert np.array_equal(stopped.losses, whole.losses)
+    assert np.array_equal(stopped.samples, whole.samples)
+    for kind in ("parameters", "latent_means"):
+        for name, value in getattr(whole, kind).items():
+            assert np.array_equal(getattr(stopped, kind)[name], value), name
+
+
+def test_a_run_has_a_step_even_if_it_is_stopped_at_once(conv, settings, digits):
+    trace = train(PyTorchEngine("cpu"), conv, settings(steps=9), digits, stop=lambda: True)
+    assert (trace.steps, trace.complete) == (1, True)

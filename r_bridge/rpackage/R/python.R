@@ -89,8 +89,10 @@ find_python <- function() {
 
 # Version of a Python and of the pyvae that it would import, asked in a process of its own.
 ask_python <- function(python) {
+  number <- "'.'.join(map(str, sys.version_info[:3]))"
   code <- paste(
-    "import sys", "sys.path = [folder for folder in sys.path if folder]  # not the working directory",
+    "import sys",
+    "sys.path = [folder for folder in sys.path if folder]",         # not the working directory
     "import json, importlib.util as u, importlib.metadata as m",
     "found = u.find_spec('pyvae') is not None",
     "try: version = m.version('pyvae')",
@@ -98,14 +100,15 @@ ask_python <- function(python) {
     "bridge = found and u.find_spec('r_bridge') is not None",
     "bridge = bridge and u.find_spec('r_bridge.from_r') is not None",
     "version = version if found else None",
-    "print('pyvae:' + json.dumps([sys.version.split()[0], version, bridge]))", sep = "\n")
+    paste("python =", number),
+    "print('pyvae:' + json.dumps([python, version, bridge]))", sep = "\n")
   run <- tryCatch(
     processx::run(python, c("-c", code), error_on_status = FALSE, timeout = 60),
     error = function(e) NULL)
   line <- grep("^pyvae:", strsplit(run$stdout %||% "", "\n")[[1L]], value = TRUE)
   if (!length(line)) {                                             # older than importlib.metadata
     run <- tryCatch(
-      processx::run(python, c("-c", "import sys; print(sys.version.split()[0])"), timeout = 60),
+      processx::run(python, c("-c", paste0("import sys; print(", number, ")")), timeout = 60),
       error = function(e) NULL)
     return(if (is.null(run)) NULL else list(version = trimws(run$stdout), bridge = FALSE))
   }
