@@ -9,7 +9,7 @@
 #' @exportS3Method ggplot2::autoplot
 autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", "spread")) {
   type <- match.arg(type)
-  fits <- list(object, ...)
+  fits <- check_fits(list(object, ...), "autoplot", environment())
   titles <- vapply(fits, function(fit) fit$title, "")
   if (anyDuplicated(titles)) {
     titles <- paste0(titles, ", seed ", vapply(fits, function(fit) format(fit$seed), ""))
@@ -62,7 +62,7 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
       })
       ggplot2::ggplot(rows, aes(.data$image, .data$mu, colour = .data$dimension)) +
         ggplot2::geom_line(linewidth = 0.3, show.legend = FALSE) +
-        ggplot2::facet_wrap("fit") +
+        ggplot2::facet_wrap("fit", scales = "free_y") +
         ggplot2::scale_colour_viridis_d() +
         ggplot2::labs(x = "image of the last batch, dropout on", y = expression(mu))
     },
@@ -73,12 +73,12 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
       })
       ggplot2::ggplot(rows, aes(.data$rank, .data$spread, fill = .data$fit)) +
         ggplot2::geom_col(show.legend = FALSE) +
-        ggplot2::facet_wrap("fit") +
+        ggplot2::facet_wrap("fit", scales = "free_y") +
         ggplot2::scale_fill_manual(values = colours) +
         ggplot2::labs(x = "latent dimension, largest first",
                       y = expression("standard deviation of " * mu))
     })
-  if (type %in% c("loss") || (type == "samples" && length(dim(object$samples)) == 2L)) {
+  if (type == "loss" || (type == "samples" && length(dim(object$samples)) == 2L)) {
     picture <- picture + ggplot2::scale_colour_manual(values = colours)
   }
   picture

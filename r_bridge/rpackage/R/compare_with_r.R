@@ -210,6 +210,7 @@ plot.pyvae_comparison <- function(x, ...) {
     r <- of(objective, engines[[2L]])$total
     pmax(abs(python - r) / abs(r), lowest)
   })
+  graphics::par(mar = c(3.5, 4.5, 2.5, 3))
   ylim <- range(lowest, unlist(apart), 1e-15)
   plot(range(history$step), ylim, type = "n", log = "y", xlab = "step", yaxt = "n",
        ylab = "", main = "How far apart", font.main = 1, cex.main = 1)

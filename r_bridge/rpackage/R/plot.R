@@ -21,12 +21,7 @@
 #' }
 plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread")) {
   type <- match.arg(type)
-  fits <- list(x, ...)
-  fine <- vapply(fits, inherits, NA, "vae_fit") & !nzchar(names(fits) %||% rep("", length(fits)))
-  if (!all(fine)) {
-    abort(c("{.fn plot} of a fit takes further fits and {.arg type} alone.",
-            "x" = "Argument {which(!fine)[[1L]]} is {in_words(fits[[which(!fine)[[1L]]]])}."))
-  }
+  fits <- check_fits(list(x, ...), "plot", environment())
   before <- graphics::par(no.readonly = TRUE)
   on.exit(graphics::par(before))
   runs <- lapply(fits, as_run)
@@ -43,6 +38,14 @@ plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread")
       spread = draw_spread(fits[[i]], runs[[i]]))
   }
   invisible(x)
+}
+
+check_fits <- function(fits, name, call) {
+  fine <- vapply(fits, inherits, NA, "vae_fit") & !nzchar(names(fits) %||% rep("", length(fits)))
+  if (all(fine)) return(fits)
+  first <- which(!fine)[[1L]]
+  abort(c("{.fn {name}} of a fit takes further fits and {.arg type} alone.",
+          "x" = "Argument {first} is {in_words(fits[[first]])}."), call)
 }
 
 # A fit as article_figures.R has its runs.

@@ -57,6 +57,7 @@ test_that("ggplot2's autoplot() draws the same", {
     expect_s3_class(picture, "ggplot")
     expect_silent(print(picture))
   })
+  expect_match(refusal(ggplot2::autoplot(vae, 3)), "autoplot.*Argument 2 is 3")
   loss <- ggplot2::ggplot_build(ggplot2::autoplot(vae, emae))$data[[1L]]
   expect_setequal(loss$colour, c("firebrick", "steelblue"))
   expect_equal(loss$y[loss$colour == "firebrick"], as.data.frame(vae, by = "epoch")$nats_per_image)
