@@ -40,6 +40,11 @@ def settings(conv):
     return make
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test comes first: at the end all other processes would wait for it."""
+    items.sort(key=lambda item: item.name != "test_the_package_passes_its_check")
+
+
 def pytest_runtest_setup(item):
     """Tests marked `r` or `r_torch` skip, saying so, where there is no usable R, or R's torch;
     before their fixtures, which may start one."""
