@@ -48,6 +48,7 @@ def engine(name="other"):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resync", [True, False])
 def test_both_go_through_the_run_that_each_would_go_through_alone(conv, settings, digits, resync):
     run = settings(steps=4)

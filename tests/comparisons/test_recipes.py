@@ -58,6 +58,7 @@ def run_of(name, steps=3, **changes):
     return recipe, settings
 
 
+@pytest.mark.slow
 @every_recipe
 def test_a_comparison_agrees_and_all_of_it_is_written(name, digits, tmp_path):
     recipe, settings = run_of(name)

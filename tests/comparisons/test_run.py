@@ -86,6 +86,7 @@ def test_a_finished_comparison_clears_what_an_interrupted_one_left(
         assert np.array_equal(trace.losses, comparison.under_test.losses)
 
 
+@pytest.mark.slow
 def test_what_is_not_ours_stays_and_older_traces_go(conv, settings, digits, tmp_path):
     other = PyTorchEngine("cpu")
     other.name = "other"

@@ -371,6 +371,7 @@ def test_main_reads_the_process_arguments(monkeypatch, capsys):
     assert "conv:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_as_a_user_types_it(pyvae, tmp_path):
     done = pyvae("train", "conv", *SMALL, "--objective", "both", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "")
@@ -614,6 +615,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rng", ["torch", "r"])
 @pytest.mark.parametrize("adam", [None, "torch", "r-torch"])
 def test_a_trace_with_a_generator_of_its_own(tracing, threads, conv, tmp_path, rng, adam):

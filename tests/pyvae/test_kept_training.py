@@ -85,6 +85,7 @@ def test_the_second_call_reads_and_trains_nothing(keep, tmp_path, name):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()} == before
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("rng", ["injected", "torch"])
 @pytest.mark.parametrize("stop", [2, 4, 5, 12])

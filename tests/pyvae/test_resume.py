@@ -210,6 +210,7 @@ def test_being_kept_changes_no_bit(runs, rng):
     assert_same_run(runs.go(settings).trace, runs.plain(settings))
 
 
+@pytest.mark.slow
 @every_rng
 @pytest.mark.parametrize("adam", ADAMS)
 def test_the_articles_network_goes_on_to_the_bit(tmp_path, conv, few, rng, adam):

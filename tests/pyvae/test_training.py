@@ -185,6 +185,7 @@ def test_another_seed_gives_another_run(conv, settings, digits):
     assert not np.array_equal(runs[0].samples, runs[1].samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [*CONV.objectives, *CONV.further])
 def test_the_loss_falls(conv, settings, digits, objective):
     wanted = settings(objective=objective, dtype="float32", batch_size=20, steps=30)

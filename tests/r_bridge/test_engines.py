@@ -356,6 +356,7 @@ objectives_and_sizes = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @objectives_and_sizes
 def test_being_looked_into_changes_no_bit_of_a_step(
     r, conv, settings, digits, objective, batch_size

@@ -194,6 +194,7 @@ def test_images_for_a_comparison_are_what_it_reads(images, tmp_path):
     assert data.labels.tolist() == labels.tolist()
 
 
+@pytest.mark.slow
 def test_pytorch_comes_with_its_own_symbols():
     code = (
         "import os, sys; from r_bridge.torch_in_r import import_torch\n"

@@ -294,6 +294,7 @@ def test_what_diverges_is_told_and_its_losses_kept(mnist, tmp_path, engine, requ
     assert trace.steps == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_its_losses_in_place_of_an_older_trace(mnist, article, tmp_path):
     _, folder = article
     shutil.copytree(folder, tmp_path / "out")

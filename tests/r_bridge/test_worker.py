@@ -143,6 +143,7 @@ def test_leaving_ends_a_process_that_is_busy_at_once(r, is_running):
     assert not is_running(r.pid)
 
 
+@pytest.mark.slow
 @r_test
 def test_r_goes_when_python_is_killed(is_running):
     code = (
