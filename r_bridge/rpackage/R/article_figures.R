@@ -114,7 +114,7 @@ draw_digits <- function(samples) {
 
 # Image index against mu, a line for each latent dimension.
 draw_latent_means <- function(mu, title, narrow = FALSE) {
-  words <- if (narrow) "%s: %d dimensions, dropout on" else "%s: latent means, %d dimensions, dropout on"
+  words <- paste0("%s: ", if (!narrow) "latent means, ", "%d dimensions, dropout on")
   graphics::par(mar = c(4, 4, 2.5, 1), mgp = c(2.6, 0.7, 0), las = 1)
   graphics::matplot(mu, type = if (nrow(mu) > 1L) "l" else "p", pch = 20L, lty = 1L, lwd = 0.7,
                     col = grDevices::hcl.colors(ncol(mu)), xlab = "image of the last batch",

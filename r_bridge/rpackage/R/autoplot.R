@@ -25,7 +25,8 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
   aes <- function(...) ggplot2::aes(...)
   picture <- switch(type,
     loss = {
-      by <- if (max(vapply(fits, function(fit) max(fit$history$epoch), 0L)) > 1L) "epoch" else "step"
+      epochs <- max(vapply(fits, function(fit) max(fit$history$epoch), 0L))
+      by <- if (epochs > 1L) "epoch" else "step"
       rows <- together(function(fit) {
         table <- as.data.frame.vae_fit(fit, by = by)
         data.frame(at = table[[by]], loss = table[[loss_column(fit)]])

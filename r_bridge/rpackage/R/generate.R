@@ -31,7 +31,8 @@ generate.vae_fit <- function(object, n = 16, z = NULL, ...) {
     n <- check_whole(n, "n", most = 1e6)
     z <- matrix(stats::rnorm(n * dimensions), n)
   } else if (!is.matrix(z) || !is.numeric(z) || ncol(z) != dimensions || !nrow(z)) {
-    abort(c("{.arg z} must be a matrix with {dimensions} column{?s}, one for each latent dimension.",
+    abort(c(paste("{.arg z} must be a matrix with {dimensions} column{?s}, one for each latent",
+                  "dimension."),
             "x" = "It is {in_words(z)}."), here)
   } else if (!all(is.finite(z))) {
     bad <- which(!is.finite(z))[[1L]]

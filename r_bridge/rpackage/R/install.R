@@ -29,7 +29,8 @@ install_pyvae <- function(source = getOption("pyvae.source", "pyvae"),
   if (!is.null(python)) {
     version <- ask_python(python)$version
     if (is.null(version)) {
-      abort(c("{.arg python} must be a Python that runs.", "x" = "{.file {python}} does not."), here)
+      abort(c("{.arg python} must be a Python that runs.", "x" = "{.file {python}} does not."),
+            here)
     }
     if (numeric_version(version) < python_oldest) {
       abort(c("pyvae needs Python {python_oldest} or newer.",

@@ -44,5 +44,5 @@ as_model <- function(fit) {
   settings <- fit$settings
   list(parameters = fit$parameters, recipe = fit$recipe, objective = fit$objective,
        latent_dim = settings$latent_dim, dtype = settings$dtype,
-       hyper = if (length(settings$hyper)) settings$hyper else structure(list(), names = character()))
+       hyper = stats::setNames(as.list(settings$hyper), names(settings$hyper) %||% character()))
 }

@@ -34,7 +34,8 @@ pyvae_sitrep <- function() {
     cli::cli_alert_info(paste("The R package torch {torch} is",
                               "{if (isNamespaceLoaded('torch')) 'loaded' else 'installed'}"))
   }
-  cli::cli_alert_info("Python runs in {if (isTRUE(own)) 'a process of its own' else 'this session'}")
+  where <- if (isTRUE(own)) "a process of its own" else "this session"
+  cli::cli_alert_info("Python runs in {where}")
   if (is.na(own)) {
     cli::cli_alert_danger(paste("{.code options(pyvae.own_process = FALSE)} is set while torch is",
                                 "loaded: set it to {.code NULL}"))

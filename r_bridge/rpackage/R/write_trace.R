@@ -35,6 +35,7 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
                         parameters = NULL, latent_means = NULL, samples = NULL, probes = list(),
                         environment = list(), mode = "free") {
   if (is.list(engine)) return(do.call(write_trace, c(list(folder), trace_arguments(engine))))
+  check_run(settings, data, losses, epochs, parameters)
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   trace_remove(folder)
   complete <- !is.null(parameters)
@@ -62,11 +63,33 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
     name <- sprintf("step-%06d.safetensors", as.integer(step))
     write_safetensors(file.path(folder, "probes", name), probes[[step]])
   }
-  about <- list(format = trace_format, engine = engine, recipe = recipe, settings = settings, data = data,
-                environment = environment, mode = mode,
+  about <- list(format = trace_format, engine = engine, recipe = recipe, settings = settings,
+                data = data, environment = environment, mode = mode,
                 probes = I(as.integer(names(probes))), steps = nrow(losses), complete = complete)
   write_lines(file.path(folder, "trace.json"), to_json(about))
   invisible(folder)
+}
+
+check_run <- function(settings, data, losses, epochs, parameters) {
+  refuse <- function(...) stop(..., call. = FALSE)
+  if (!is.numeric(losses) || !is.matrix(losses) || ncol(losses) < 3L) {
+    refuse("losses must be a matrix of steps x 3 or more: total, reconstruction, regulariser, ...")
+  }
+  if (ncol(losses) > 3L && is.null(colnames(losses))) {
+    refuse("the columns of losses must have names where there are more than 3")
+  }
+  if (!is.numeric(epochs) || length(epochs) != nrow(losses)) {
+    refuse("epochs must have ", nrow(losses), " numbers, one for each step")
+  }
+  needed <- c("objective", "epochs", "batch_size", "latent_dim", "learning_rate", "dtype", "seed")
+  lacking <- setdiff(needed, names(settings))
+  if (length(lacking)) refuse("settings lack ", paste(lacking, collapse = ", "))
+  if (!is.list(data) || !all(c("name", "images") %in% names(data))) {
+    refuse("data must be list(name, images)")
+  }
+  if (length(parameters) && (!is.list(parameters) || is.null(names(parameters)))) {
+    refuse("parameters must be a named list of arrays")
+  }
 }
 
 # What write_trace takes, from a trace that was read, or a fit.

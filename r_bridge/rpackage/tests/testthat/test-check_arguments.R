@@ -1,6 +1,7 @@
 test_that("each argument out of its range is one message that names it and what it is", {
   x <- noise_images
-  expect_match(refusal(vae_fit(x, latent_dim = 0)), "latent_dim.*whole number from 1 to 10000.*It is 0")
+  expect_match(refusal(vae_fit(x, latent_dim = 0)),
+               "latent_dim.*whole number from 1 to 10000.*It is 0")
   expect_match(refusal(vae_fit(x, latent_dim = 2.5)), "latent_dim.*It is 2.5")
   expect_match(refusal(vae_fit(x, epochs = -1)), "epochs.*It is -1")
   expect_match(refusal(vae_fit(x, epochs = NA)), "epochs.*It is NA")

@@ -46,7 +46,8 @@ test_that("where the R package torch is, Python stays out of the session", {
     fit <- pyvae::vae_fit(x, batch_size = 20, epochs = 1, latent_dim = 2, seed = 1)
     options(pyvae.own_process = FALSE)
     refused <- tryCatch(pyvae::vae_fit(x, batch_size = 20), error = conditionMessage)
-    list(installed = installed, own = own, fit = class(fit), python_here = reticulate::py_available(), refused = refused)
+    list(installed = installed, own = own, fit = class(fit),
+         python_here = reticulate::py_available(), refused = refused)
   }, list(noise_images), library = library)
   expect_true(found$installed)
   expect_true(found$own)

@@ -81,6 +81,19 @@ test_that("a fit is a trace, too", {
   expect_error(write_trace(folder, list(1)), "a name, a trace or a fit")
 })
 
+test_that("what is no run is refused before anything is written or removed", {
+  folder <- write_example()$folder
+  before <- tools::md5sum(list.files(folder, recursive = TRUE, full.names = TRUE))
+  wrong <- function(...) expect_error(write_example(folder, ...), class = "error")
+  expect_match(conditionMessage(wrong(losses = 1:3)), "losses must be a matrix of steps x 3")
+  expect_match(conditionMessage(wrong(losses = matrix(0, 200, 4))), "the columns of losses")
+  expect_match(conditionMessage(wrong(epochs = 1)), "epochs must have 200 numbers")
+  expect_match(conditionMessage(wrong(settings = list(objective = "vae"))), "settings lack epochs")
+  expect_match(conditionMessage(wrong(data = "digits")), "data must be list\\(name, images\\)")
+  expect_match(conditionMessage(wrong(parameters = list(1))), "parameters must be a named list")
+  expect_identical(tools::md5sum(list.files(folder, recursive = TRUE, full.names = TRUE)), before)
+})
+
 test_that("an interrupted trace has losses alone", {
   example <- write_example(parameters = NULL, probes = list())
   found <- read_trace(example$folder)
@@ -105,8 +118,9 @@ test_that("what is no trace, or a damaged one, is one message", {
   }), "format 99")
   expect_match(spoil("history.csv", unlink), "history.csv cannot be read")
   expect_match(spoil("history.csv", cut), "history.csv (lacks|cannot be read)")
-  expect_match(spoil("history.csv", function(path) writeLines(utils::head(readLines(path), 9), path)),
-               "8 of 200 steps")
+  expect_match(spoil("history.csv", function(path) {
+    writeLines(utils::head(readLines(path), 9), path)
+  }), "8 of 200 steps")
   expect_match(spoil("parameters.safetensors", cut), "parameters.safetensors is damaged")
   expect_match(spoil("latents.safetensors", unlink), "It has no latents.safetensors")
   expect_match(spoil("probes/step-000003.safetensors", unlink), "no probes")
