@@ -60,8 +60,12 @@ read_trace <- function(folder, probes = NULL) {
   if (nrow(history) < about$steps) {
     unreadable(sprintf("Its history.csv has %d of %d steps.", nrow(history), about$steps))
   }
+  terms <- c(trace_terms, setdiff(terms, trace_terms))
   losses <- matrix(vapply(history[terms], exact_numbers, numeric(nrow(history))), nrow(history),
                    dimnames = list(NULL, terms))
+  text <- as.matrix(history[terms])
+  bad <- which(is.na(losses) & !tolower(text) %in% c("nan", "na"))
+  if (length(bad)) unreadable(paste0("Its history.csv has '", text[[bad[[1L]]]], "' for a loss."))
   latents <- if (about$complete) safely("latents.safetensors")
   probed <- as.integer(unlist(about$probes))
   absent <- setdiff(probes, probed)
