@@ -14,12 +14,12 @@
 #'   `"clustering-toy"`: a matrix of n x 2, points). `simulate()` adds the attribute `seed`: the
 #'   state of the generator, or the seed, as [stats::simulate()] does.
 #' @export
-#' @examples
-#' \dontrun{
+#' @examplesIf pyvae::pyvae_available()
+#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
 #' set.seed(1)
-#' digits <- generate(fit, 25)
-#' image(t(digits[1, 28:1, ]), col = grey.colors(256))
-#' }
+#' images <- generate(fit, 25)
+#' image(t(images[1, 28:1, ]), col = grey.colors(256))
 generate <- function(object, ...) UseMethod("generate")
 
 #' @rdname generate

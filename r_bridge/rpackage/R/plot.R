@@ -13,12 +13,13 @@
 #'   images of the last batch, without dropout, the largest first.
 #' @returns `x`, invisibly.
 #' @export
-#' @examples
-#' \dontrun{
+#' @examplesIf pyvae::pyvae_available()
+#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
+#' vae <- vae_fit(x, "vae", latent_dim = 5, epochs = 2, batch_size = 20, seed = 1)
+#' emae <- vae_fit(x, "emae", latent_dim = 5, epochs = 2, batch_size = 20, seed = 1)
 #' plot(vae, emae)
 #' plot(vae, emae, type = "samples")
 #' plot(vae, emae, type = "latent")
-#' }
 plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread")) {
   type <- match.arg(type)
   fits <- check_fits(list(x, ...), "plot", environment())

@@ -10,11 +10,13 @@
 #' @returns `"latent"`: a matrix, images x latent dimensions. `"reconstruction"`: pixels from 0 to
 #'   1, in the shape of `newdata`. `"cluster"`: a matrix, images x clusters.
 #' @export
-#' @examples
-#' \dontrun{
+#' @examplesIf pyvae::pyvae_available()
+#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
 #' mu <- predict(fit, x)
+#' dim(mu)
 #' again <- predict(fit, x, type = "reconstruction")
-#' }
+#' mean((x - again)^2)
 predict.vae_fit <- function(object, newdata, type = c("latent", "reconstruction", "cluster"), ...) {
   here <- environment()
   type <- match.arg(type)

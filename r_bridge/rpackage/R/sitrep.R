@@ -5,6 +5,7 @@
 #' @returns A list, invisibly: `python`, `version`, `pyvae` (its version), `torch_in_r` (the version
 #'   of the R package torch, or `NULL`), `own_process`, `ready`, and `problem` (`NULL`, or three
 #'   texts: what is wrong, what was found, what to do).
+#' @seealso [pyvae_available()], [install_pyvae()]
 #' @export
 #' @examples
 #' pyvae_sitrep()
@@ -44,3 +45,12 @@ pyvae_sitrep <- function() {
   invisible(list(python = found$python, version = found$version, pyvae = found$pyvae,
                  torch_in_r = torch, own_process = own, ready = ready, problem = found$problem))
 }
+
+#' Is there a Python with pyvae?
+#'
+#' @returns `TRUE` if [vae_fit()] and the like can run, else `FALSE`; [pyvae_sitrep()] says why. Python
+#'   is not loaded by asking.
+#' @export
+#' @examples
+#' pyvae_available()
+pyvae_available <- function() is.null(find_python()$problem)

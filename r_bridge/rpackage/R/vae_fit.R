@@ -53,17 +53,18 @@
 #'   - `interrupted`: whether it was stopped before its end
 #' @seealso [predict.vae_fit()], [generate()], [plot.vae_fit()], [compare_with_r()]
 #' @export
-#' @examples
-#' \dontrun{
-#' vae <- vae_fit("digits", epochs = 10, seed = 2)
-#' emae <- vae_fit("digits", "emae", epochs = 10, seed = 2)
-#' plot(vae, emae)
-#' plot(vae, type = "samples")
-#'
-#' x <- array(runif(500 * 28 * 28), c(500, 28, 28))
+#' @examplesIf pyvae::pyvae_available()
+#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
 #' set.seed(1)
-#' fit <- vae_fit(x, epochs = 2, batch_size = 50)
-#' mu <- predict(fit, x, type = "latent")
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 2, batch_size = 20)
+#' fit
+#' as.data.frame(fit, by = "epoch")
+#'
+#' \dontrun{
+#' # the article: hours on a CPU
+#' vae <- vae_fit("mnist", seed = 2)
+#' emae <- vae_fit("mnist", "emae", seed = 2)
+#' plot(vae, emae)
 #' }
 vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim = 30,
                     epochs = 50, batch_size = 250, learning_rate = 1e-3, seed = NULL,

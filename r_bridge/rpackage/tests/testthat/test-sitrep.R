@@ -3,6 +3,7 @@ test_that("it says what is there", {
   said <- cli::ansi_strip(paste(cli::cli_fmt(found <- pyvae_sitrep()), collapse = "\n"))
   expect_true(found$ready)
   expect_null(found$problem)
+  expect_true(pyvae_available())
   expect_match(said, found$python, fixed = TRUE)
   expect_match(said, paste0("Python ", found$version), fixed = TRUE)
   expect_match(said, "Ready")
