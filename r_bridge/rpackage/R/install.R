@@ -42,9 +42,6 @@ install_pyvae <- function(source = getOption("pyvae.source", "pyvae"),
       reticulate::virtualenv_create(envname, python = python)
     }
     reticulate::virtualenv_install(envname, plan$requirements, ignore_installed = FALSE)
-    for (requirements in rpy2_requirements(reticulate::virtualenv_python(envname))) {
-      reticulate::virtualenv_install(envname, requirements, ignore_installed = FALSE)
-    }
   }, error = function(e) {
     why <- first_line(conditionMessage(e))
     abort(c("pyvae could not be installed into {.val {envname}}.", "x" = "{why}",
@@ -78,13 +75,11 @@ install_plan <- function(source, method, envname, call) {
   }
   requirement <- if (!local) source else if (method == "virtualenv") normalizePath(path)
     else paste0("pyvae @ file://", normalizePath(path))
-  list(method = method, requirements = requirement, envname = envname)
+  list(method = method, requirements = c(requirement, rpy2_requirements()), envname = envname)
 }
 
-# The rpy2 that fits this R, as pyvae knows it.
-rpy2_requirements <- function(python) {
-  asked <- processx::run(python, c("-m", "r_bridge.rpy2_fit"), error_on_status = FALSE,
-                         env = c("current", callr::rcmd_safe_env()))
-  if (asked$status != 0L) return(character())
-  strsplit(trimws(asked$stdout), " ", fixed = TRUE)[[1L]]
+# The rpy2 that fits this R, as r_bridge/rpy2_fit.py has it (a test holds the two together).
+rpy2_requirements <- function(r = getRversion()) {
+  if (r >= "4.5") c("rpy2==3.6.9", "rpy2-rinterface==3.6.7", "rpy2-robjects==3.6.6")
+    else c("rpy2==3.6.6", "rpy2-rinterface==3.6.5", "rpy2-robjects==3.6.6")
 }

@@ -46,10 +46,15 @@ first_line <- function(text) {
 # and what to do about it. Nothing is loaded into the session by asking.
 find_python <- function() {
   found <- list(python = NULL, version = NULL, pyvae = NULL, problem = NULL)
-  config <- tryCatch(
-    if (reticulate::py_available()) reticulate::py_config()
-    else without_poetry_warning(reticulate::py_discover_config("pyvae", "r-pyvae")),
-    error = identity)
+  config <- tryCatch(discover_python(), error = identity)
+  if (inherits(config, "error") && grepl("occurred running", conditionMessage(config))) {
+    found$problem <- c(
+      paste("reticulate", utils::packageVersion("reticulate"), "cannot use this Python."),
+      sub(":$", ".", first_line(conditionMessage(config))),
+      paste("Update reticulate (1.28 knows no Python newer than 3.11), or name another Python with",
+            "`reticulate::use_python()` or the environment variable RETICULATE_PYTHON."))
+    return(found)
+  }
   if (inherits(config, "error") || is.null(config$python)) {
     why <- if (inherits(config, "error")) first_line(conditionMessage(config))
       else "reticulate finds no Python."
@@ -85,6 +90,26 @@ find_python <- function() {
   }
   found["pyvae"] <- list(asked$pyvae)
   found
+}
+
+# As reticulate describes it; NULL if it finds none.
+discover_python <- function() {
+  if (reticulate::py_available()) return(reticulate::py_config())
+  config <- suppressWarnings(reticulate::py_discover_config("pyvae", "r-pyvae"))
+  if (is.null(config) && is_required()) {
+    # the environment that py_require() asks for is only made, and told, while Python starts
+    before <- options(reticulate.python.initializing = TRUE)
+    on.exit(options(before))
+    if (is.null(the$managed)) the$managed <- reticulate::py_discover_config("pyvae", "r-pyvae")
+    config <- the$managed
+  }
+  config
+}
+
+# Whether py_require() was called for pyvae, of a reticulate that has it.
+is_required <- function() {
+  if (!"py_require" %in% getNamespaceExports("reticulate")) return(FALSE)
+  any(grepl("^pyvae\\b", getExportedValue("reticulate", "py_require")()$packages))
 }
 
 # Version of a Python and of the pyvae that it would import, asked in a process of its own.

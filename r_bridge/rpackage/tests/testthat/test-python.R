@@ -47,6 +47,15 @@ test_that("a pyvae without what this package calls is one message", {
   expect_match(ask_for_fit(python)[[2L]], "too old for this R package")
 })
 
+test_that("a Python that reticulate cannot use is one message", {
+  skip_without_python()
+  python <- tempfile("python")
+  writeLines(c("#!/bin/sh", "exit 1"), python)
+  Sys.chmod(python, "755")
+  expect_match(in_one_line(ask_for_fit(python)[[2L]]),
+               "reticulate [0-9.]+ cannot use this Python.*Update")
+})
+
 test_that("no Python is one message, and the package loads without it", {
   said <- in_session(function() {
     library(pyvae)
