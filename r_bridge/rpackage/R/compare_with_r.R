@@ -93,7 +93,11 @@ refuse_comparison <- function(done, call) {
   lines <- grep("^pyvae: ", strsplit(done$stderr, "\n", fixed = TRUE)[[1L]], value = TRUE)
   why <- if (length(lines)) sub("^pyvae: ", "", utils::tail(lines, 1L))
     else first_line(utils::tail(strsplit(trimws(done$stderr), "\n", fixed = TRUE)[[1L]], 1L))
-  parts <- strsplit(why, "; ", fixed = TRUE)[[1L]]
+  options <- gregexpr("--[a-z][a-z-]*", why)                       # are arguments in R
+  regmatches(why, options) <- lapply(regmatches(why, options), function(option) {
+    gsub("-", "_", substring(option, 3L), fixed = TRUE)
+  })
+  parts <- vapply(strsplit(why, "; ", fixed = TRUE)[[1L]], sentence, "")
   bullets <- sprintf("{parts[[%d]]}", seq_along(parts))
   names(bullets) <- c("x", rep("i", length(parts) - 1L))
   abort(c("The comparison could not be made.", bullets), call)

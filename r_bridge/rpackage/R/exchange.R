@@ -47,11 +47,6 @@ answer <- function(given, call = NULL) {
   if (inherits(given, "python.builtin.object")) given <- reticulate::py_to_r(given)
   if (is.null(given$error)) return(given$value)
   wrong <- given$error
-  sentence <- function(text) {
-    code <- grepl("^[a-z_]+ =", text)
-    if (!code) text <- paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L))
-    if (grepl("[.!?]$", text)) text else paste0(text, ".")
-  }
   bullets <- c(sentence(wrong$given),
                if (nzchar(wrong$expected)) sentence(paste("expected", wrong$expected)),
                if (nzchar(wrong$remedy)) sentence(wrong$remedy))
@@ -59,4 +54,11 @@ answer <- function(given, call = NULL) {
   texts <- bullets                                                  # may hold braces
   bullets[] <- sprintf("{texts[[%d]]}", seq_along(texts))
   abort(bullets, call)
+}
+
+# A part of a message of Python's as a sentence.
+sentence <- function(text) {
+  code <- grepl("^[a-z_]+ =", text)
+  if (!code) text <- paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L))
+  if (grepl("[.!?]$", text)) text else paste0(text, ".")
 }

@@ -48,8 +48,9 @@ pyvae_sitrep <- function() {
 
 #' Is there a Python with pyvae?
 #'
-#' @returns `TRUE` if [vae_fit()] and the like can run, else `FALSE`; [pyvae_sitrep()] says why. Python
-#'   is not loaded by asking.
+#' Python is not loaded by asking.
+#'
+#' @returns `TRUE` if [vae_fit()] and the like can run, else `FALSE`; [pyvae_sitrep()] says why.
 #' @export
 #' @examples
 #' pyvae_available()
