@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -118,5 +117,6 @@ def test_what_pip_installs_has_the_package():
     about = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())
     patterns = about["tool"]["setuptools"]["package-data"]["r_bridge"]
     found = {path for pattern in patterns for path in PACKAGE.parent.glob(pattern)}
-    files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.name[0] != "."}
-    assert files <= found, os.linesep.join(map(str, files - found))
+    files = {path for suffix in ("R", "Rd", "Rmd") for path in PACKAGE.rglob(f"*.{suffix}")}
+    files |= {PACKAGE / name for name in ("DESCRIPTION", "NAMESPACE", "LICENSE", "NEWS.md")}
+    assert files <= found, sorted(files - found)
