@@ -22,11 +22,12 @@ train_network <- function(request, tell, call) {
   result
 }
 
-# Shows what `train_network` tells: a bar, and a line for each epoch. That training was interrupted
-# is said even where nothing else is.
+# Shows what `train_network` tells: a bar, and a line for each epoch. That training was interrupted,
+# or that other data had to be taken, is said even where nothing else is.
 training_progress <- function(verbose, env = parent.frame()) {
   bar <- NULL
   function(report) {
+    for (note in report$notes) cli::cli_alert_warning("{note}")
     if (report$event == "end") {
       if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = env)
       if (report$interrupted) {
@@ -38,7 +39,6 @@ training_progress <- function(verbose, env = parent.frame()) {
       steps <- counted(report$steps, "step")
       cli::cli_alert_info(paste("{report$title} on {images} ({report$data}), {steps} of",
                                 "{report$batch_size}, {report$device}: {report$formula}"))
-      for (note in report$notes) cli::cli_alert_warning("{note}")
       bar <<- cli::cli_progress_bar(
         total = report$steps, clear = TRUE, auto_terminate = FALSE, .auto_close = FALSE,
         .envir = env, format = paste("{cli::pb_bar} step {cli::pb_current} of {cli::pb_total}",

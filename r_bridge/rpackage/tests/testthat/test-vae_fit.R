@@ -124,6 +124,13 @@ test_that("it is silent when it is not asked to speak, and speaks when it is", {
   expect_match(said, "epoch 1: [0-9.]+ nats per image")
 })
 
+test_that("what had to be taken instead is said even to who wants silence", {
+  said <- cli::ansi_strip(paste(cli::cli_fmt(
+    training_progress(FALSE)(list(event = "start", notes = list("using {digits} instead")))),
+    collapse = "\n"))
+  expect_match(said, "using {digits} instead", fixed = TRUE)
+})
+
 # Presses Ctrl-C in an R session that fits, `after` the fit has begun.
 interrupted_fit <- function(own_process) {
   begun <- tempfile()
