@@ -125,6 +125,7 @@ class Training:
         self._given = x, labels, dict(settings)
         self._notes: list[str] = []
         self._lines: list[str] = []
+        self._said = 0  # of these
         self._step = 0
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -188,7 +189,8 @@ class Training:
         """Waits so long, or until the run has ended; says how far it is."""
         done = self._ended.wait(seconds)
         self._raise()
-        lines, self._lines = self._lines, []
+        lines = self._lines[self._said :]  # never emptied: the other thread may be adding
+        self._said += len(lines)
         return {"done": done, "step": self._step, "lines": lines}
 
     def _raise(self) -> None:

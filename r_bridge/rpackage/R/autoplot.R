@@ -22,7 +22,7 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
                   fits, titles)
     do.call(rbind, tables)
   }
-  aes <- function(...) ggplot2::aes(...)
+  aes <- ggplot2::aes
   picture <- switch(type,
     loss = {
       epochs <- max(vapply(fits, function(fit) max(fit$history$epoch), 0L))

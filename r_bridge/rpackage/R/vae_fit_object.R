@@ -98,6 +98,12 @@ print.vae_fit <- function(x, ...) {
   invisible(x)
 }
 
+# On what scale the terms of an epoch are.
+scale_in_words <- function(fit) {
+  if (!fit$mean) return(paste0("sums over its batches", if (nzchar(fit$unit)) ", in nats"))
+  paste0("means over its batches", if (nzchar(fit$unit)) paste0(", in ", fit$unit))
+}
+
 in_unit <- function(fit, loss) {
   if (nzchar(fit$unit)) paste(format(round(loss, 3L), nsmall = 3L), fit$unit)
     else format(loss, digits = 5L)
@@ -123,8 +129,8 @@ print.summary.vae_fit <- function(x, ...) {
   print.vae_fit(x$fit)
   last <- x$last_epoch
   terms <- setdiff(names(last), c("objective", "epoch", "steps", loss_column(x$fit)))
-  cat("\nEpoch ", last$epoch, " (", counted(last$steps, "step"), ", ",
-      if (x$fit$mean) "mean" else "sum", " over its batches):\n", sep = "")
+  cat("\nEpoch ", last$epoch, " (", counted(last$steps, "step"), ", ", scale_in_words(x$fit), "):\n",
+      sep = "")
   print(format(last[terms], big.mark = ",", digits = 8L), row.names = FALSE)
   cat("\n", counted(x$parameters, "parameter"), "; ", x$active_units, " active of ",
       counted(length(x$spread), "latent dimension"), ": their means vary by more than 0.01 over ",

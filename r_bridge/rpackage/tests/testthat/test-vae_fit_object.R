@@ -52,7 +52,7 @@ test_that("the summary counts parameters and active units", {
   variance <- apply(mu, 2, var) * (nrow(mu) - 1) / nrow(mu)
   expect_equal(found$spread, sort(sqrt(variance), decreasing = TRUE))
   expect_equal(found$active_units, sum(variance > 0.01))
-  expect_output(print(found), "sum over its batches")
+  expect_output(print(found), "2 steps, sums over its batches, in nats")
 })
 
 test_that("parameters are arrays with PyTorch's names and order of indices", {
