@@ -133,8 +133,8 @@ print.summary.vae_fit <- function(x, ...) {
       sep = "")
   print(format(last[terms], big.mark = ",", digits = 8L), row.names = FALSE)
   cat("\n", counted(x$parameters, "parameter"), "; ", x$active_units, " active of ",
-      counted(length(x$spread), "latent dimension"), ": their means vary by more than 0.01 over ",
-      counted(x$images, "image"), " of the last batch.\nStandard deviation of the means of each",
+      counted(length(x$spread), "latent dimension"), " (variance of their means above 0.01 over ",
+      counted(x$images, "image"), " of the last batch).\nStandard deviation of the means of each",
       " dimension, largest first:\n", sep = "")
   print(signif(x$spread, 3L))
   invisible(x)
