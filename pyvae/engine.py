@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pyvae.adam import ADAMS
+from pyvae.allocator import keep_freed_memory
 from pyvae.draws import Draw, Normal
 from pyvae.errors import UserError, choose
 from pyvae.generators import Generator, make_generator
@@ -127,6 +128,8 @@ class PyTorchEngine:
         choose("adam", adam, ADAMS)
         self.device = choose_device(device)
         self.adam = adam
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def start(
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
