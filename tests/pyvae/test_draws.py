@@ -190,3 +190,13 @@ def test_examples_run():
     result = doctest.testmod(draws_module)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@modest
+@given(st.integers(0, 2**32), st.integers(1, 300), st.sampled_from([0.25, 0.3]))
+def test_a_mask_is_made_of_the_bytes_that_numpy_gives(seed, count, p):
+    generator = Draws(seed)._generator("mask", 3)
+    size, kind = (1, np.uint8) if p == 0.25 else (4, "<u4")
+    bits = np.frombuffer(generator.bytes(size * count), kind)
+    expected = bits >= round(p * 256**size)
+    np.testing.assert_array_equal(Draws(seed).keep("mask", 3, (count,), p), expected)
