@@ -1,0 +1,76 @@
+"""The order in memory changes nothing that is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import pyvae.recipes.conv
+from pyvae.engine import PyTorchEngine
+from pyvae.layout import from_blocks, to_blocks
+from pyvae.training import train
+
+blocks = pytest.mark.skipif(
+    not to_blocks(torch.zeros(1, 1, 4, 4)).is_mkldnn, reason="needs an x86 CPU and oneDNN"
+)
+
+
+def images(count: int = 9) -> torch.Tensor:
+    """With ties in most windows of a max-pool: flat patches, as MNIST's background."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.rand((count, 1, 28, 28), generator=generator)
+    return x.where(torch.rand(x.shape, generator=generator) < 0.2, 0.0)
+
+
+def features_and_gradients(lay, back) -> list[torch.Tensor]:
+    torch.manual_seed(5)
+    convolutions = [nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3)]
+    x = lay(images())
+    for convolution in convolutions:
+        x = torch.relu(convolution(x))
+    pooled = back(nn.MaxPool2d(2)(x))
+    weights = torch.rand(pooled.shape, generator=torch.Generator().manual_seed(1))
+    (pooled * weights).sum().backward()
+    return [pooled.detach(), *(p.grad for c in convolutions for p in c.parameters())]
+
+
+@blocks
+def test_features_and_gradients_are_equal_in_every_bit():
+    plain = features_and_gradients(lambda x: x, lambda x: x)
+    for ours, theirs in zip(features_and_gradients(to_blocks, from_blocks), plain, strict=True):
+        assert torch.equal(ours, theirs)
+    windows = F.unfold(plain[0][:, :1], 2, stride=2)
+    assert (windows.amax(1) == windows.mean(1)).any()  # there were ties
+
+
+@blocks
+@pytest.mark.parametrize("objective", ["vae", "emae"])
+def test_a_run_is_equal_in_every_bit(monkeypatch, conv, settings, digits, objective):
+    run = settings(dtype="float32", objective=objective, batch_size=50)
+    used = []
+
+    def seen(x):
+        used.append(to_blocks(x).is_mkldnn)
+        return to_blocks(x)
+
+    monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", seen)
+    fast = train(PyTorchEngine("cpu"), conv, run, digits)
+    assert all(used)
+    assert used
+    monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", lambda x: x)
+    plain = train(PyTorchEngine("cpu"), conv, run, digits)
+    np.testing.assert_array_equal(fast.losses, plain.losses)
+    for name, value in plain.parameters.items():
+        np.testing.assert_array_equal(fast.parameters[name], value, err_msg=name)
+
+
+def test_what_does_not_suit_stays_as_it_is():
+    x = torch.zeros(1, 1, 4, 4)
+    for unsuitable in (x.double(), x.clone().requires_grad_(), x.to("meta")):
+        assert to_blocks(unsuitable) is unsuitable
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert to_blocks(x) is x
+    assert from_blocks(x) is x
