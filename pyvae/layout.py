@@ -6,14 +6,15 @@ import platform
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["from_blocks", "to_blocks"]
+__all__ = ["from_blocks", "relu_then_pool", "to_blocks"]
 
 X86 = ("x86_64", "AMD64")
+LARGE = 1e9
 
 
-def to_blocks(x: Tensor) -> Tensor:
+def to_blocks(x: Tensor, *convolutions: nn.Conv2d) -> Tensor:
     """Images in the order that oneDNN's convolutions compute in, where they do.
 
     PyTorch's convolutions on the CPU are oneDNN's, whose fastest kernels want blocks of 16
@@ -21,22 +22,48 @@ def to_blocks(x: Tensor) -> Tensor:
     backward, and PyTorch's own max-pool of a plain tensor takes as long as a convolution. A tensor
     that is in blocks stays so through convolutions, ReLUs and max-pools and their gradients,
     until `from_blocks`. The arithmetic is the same: every bit of results and gradients is equal to
-    a plain tensor's.
+    a plain tensor's. But oneDNN's ReLU and max-pool take NaN for a very small number, where a
+    plain tensor hands it on: with parameters so large that a convolution could overflow, or that
+    are no numbers, images stay plain, so that a run that diverges is seen to.
 
     Arguments:
-        x: (B, C, H, W).
+        x: (B, C, H, W), pixels in [0, 1].
+        convolutions: Which they are going to go through.
 
     Returns:
         The same images: in blocks in single precision on an x86 CPU where PyTorch uses oneDNN;
         else, or where the gradient of the images is asked for, as they are.
     """
     suits = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
-    return x.to_mkldnn() if suits and _uses_onednn() else x
+    if suits and _uses_onednn() and all(_is_tame(c) for c in convolutions):
+        return x.to_mkldnn()
+    return x
+
+
+def _is_tame(convolution: nn.Conv2d) -> bool:
+    """Whether no parameter is NaN or large: two such layers of 10,000 weights an output stay
+    below the largest float, 3e38."""
+    return all(bool(p.detach().abs().amax() < LARGE) for p in convolution.parameters())
 
 
 def _uses_onednn() -> bool:
     mkldnn: Any = torch.backends.mkldnn
     return platform.machine() in X86 and mkldnn.is_available() and mkldnn.enabled
+
+
+def relu_then_pool(relu: nn.ReLU, pool: nn.MaxPool2d, x: Tensor) -> Tensor:
+    r"""The max-pool of ReLUs. In blocks the other way round, a quarter of the ReLUs:
+    :math:`\max_i \max(x_i, 0) = \max(\max_i x_i, 0)`, and the gradients are the same, too: that of
+    a window without a positive x is zero in either order.
+
+    Arguments:
+        relu, pool: The modules.
+        x: (B, C, H, W), plain or in blocks.
+
+    Returns:
+        (B, C, H / k, W / k) for a window of k pixels, plain or in blocks as x is.
+    """
+    return relu(pool(x)) if x.is_mkldnn else pool(relu(x))
 
 
 def from_blocks(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyvae.draws import Draw, Keep, Normal
-from pyvae.layout import from_blocks, to_blocks
+from pyvae.layout import from_blocks, relu_then_pool, to_blocks
 from pyvae.recipes.modules import Drawn, Dropout
 from pyvae.recipes.recipe import GaussianVAE, Recipe
 from pyvae.stages import Stage
@@ -38,10 +38,10 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, draws: Drawn | None = None) -> tuple[Tensor, Tensor]:
         draws = draws or {}
-        x = to_blocks(x.reshape(-1, 1, 28, 28))  # (B, 1, 28, 28)
+        x = to_blocks(x.reshape(-1, 1, 28, 28), self.conv1, self.conv2)  # (B, 1, 28, 28)
         x = self.relu1(self.conv1(x))  # (B, 32, 26, 26)
-        x = self.relu2(self.conv2(x))  # (B, 64, 24, 24)
-        x = from_blocks(self.pool(x))  # (B, 64, 12, 12)
+        x = self.conv2(x)  # (B, 64, 24, 24)
+        x = from_blocks(relu_then_pool(self.relu2, self.pool, x))  # (B, 64, 12, 12)
         x = self.dropout1(x, draws.get("dropout1"))
         x = self.flatten(x)  # (B, 9216)
         x = self.relu3(self.fc1(x))  # (B, 128)

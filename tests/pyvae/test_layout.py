@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import pyvae.recipes.conv
-from pyvae.engine import PyTorchEngine
-from pyvae.layout import from_blocks, to_blocks
+from pyvae.engine import DivergedError, PyTorchEngine
+from pyvae.layout import from_blocks, relu_then_pool, to_blocks
 from pyvae.training import train
 
 blocks = pytest.mark.skipif(
@@ -28,10 +28,8 @@ def images(count: int = 9) -> torch.Tensor:
 def features_and_gradients(lay, back) -> list[torch.Tensor]:
     torch.manual_seed(5)
     convolutions = [nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3)]
-    x = lay(images())
-    for convolution in convolutions:
-        x = torch.relu(convolution(x))
-    pooled = back(nn.MaxPool2d(2)(x))
+    x = torch.relu(convolutions[0](lay(images())))
+    pooled = back(relu_then_pool(nn.ReLU(), nn.MaxPool2d(2), convolutions[1](x)))
     weights = torch.rand(pooled.shape, generator=torch.Generator().manual_seed(1))
     (pooled * weights).sum().backward()
     return [pooled.detach(), *(p.grad for c in convolutions for p in c.parameters())]
@@ -52,15 +50,15 @@ def test_a_run_is_equal_in_every_bit(monkeypatch, conv, settings, digits, object
     run = settings(dtype="float32", objective=objective, batch_size=50)
     used = []
 
-    def seen(x):
-        used.append(to_blocks(x).is_mkldnn)
-        return to_blocks(x)
+    def seen(x, *convolutions):
+        used.append(to_blocks(x, *convolutions).is_mkldnn)
+        return to_blocks(x, *convolutions)
 
     monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", seen)
     fast = train(PyTorchEngine("cpu"), conv, run, digits)
     assert all(used)
     assert used
-    monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", lambda x: x)
+    monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", lambda x, *convolutions: x)
     plain = train(PyTorchEngine("cpu"), conv, run, digits)
     np.testing.assert_array_equal(fast.losses, plain.losses)
     for name, value in plain.parameters.items():
@@ -74,3 +72,27 @@ def test_what_does_not_suit_stays_as_it_is():
     with torch.backends.mkldnn.flags(enabled=False):
         assert to_blocks(x) is x
     assert from_blocks(x) is x
+
+
+@blocks
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_where_a_convolution_could_overflow_images_stay_plain(value, name):
+    """oneDNN's ReLU and max-pool would make zeros of NaN."""
+    convolution = nn.Conv2d(1, 32, 3)
+    assert to_blocks(images(), convolution).is_mkldnn
+    with torch.no_grad():
+        getattr(convolution, name).view(-1)[7] = value
+    assert not to_blocks(images(), convolution).is_mkldnn
+
+
+@blocks
+def test_a_run_that_diverges_is_seen_to(conv, settings, digits):
+    engine = PyTorchEngine("cpu")
+
+    def spoil(progress):
+        with torch.no_grad():
+            engine.network.encoder.conv1.weight.fill_(float("nan"))
+
+    with pytest.raises(DivergedError):
+        train(engine, conv, settings(dtype="float32"), digits, observe=spoil)
