@@ -1,4 +1,4 @@
-"""Adam in the order of operations of R's torch."""
+"""Adam in PyTorch's order of operations, and in that of R's torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,92 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
-__all__ = ["ADAMS", "RTorchAdam"]
+__all__ = ["ADAMS", "Adam", "RTorchAdam"]
+
+
+class Adam:
+    r"""Adam, as `torch.optim.Adam` computes it, to the bit on the CPU.
+
+    .. math::
+        m &\leftarrow m + (1 - \beta_1) (g - m) \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+        \theta &\leftarrow \theta
+            - \frac{\eta}{1 - \beta_1^t} \frac{m}{\sqrt{v} / \sqrt{1 - \beta_2^t} + \epsilon}
+
+    Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1,
+    https://arxiv.org/abs/1412.6980. The steps are those of `torch.optim.adam.adam`, all parameters
+    at once: three times faster on the CPU than one after the other, and on a GPU in one kernel
+    that does not wait for the host. The class of the same name in `torch.optim` imports PyTorch's
+    compiler when it is first made, which takes longer than eight steps of the largest network.
+
+    Arguments:
+        params: Parameters to optimise.
+        lr: Step size, :math:`\eta`.
+        betas: Decay rates of the two moments.
+        eps: :math:`\epsilon`.
+
+    Attributes:
+        param_groups, state: As of a `torch.optim.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.param_groups: list[dict[str, Any]] = [
+            {"params": list(params), "lr": lr, "betas": betas, "eps": eps}
+        ]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+
+    def zero_grad(self) -> None:
+        """Forgets all gradients."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step; parameters without a gradient are left alone."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            on_gpu = parameters[0].is_cuda
+            states = [self._state(parameter) for parameter in parameters]
+            adam(
+                parameters,
+                [parameter.grad for parameter in parameters],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                foreach=not on_gpu,
+                fused=on_gpu,
+                capturable=on_gpu,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=group["eps"],
+                maximize=False,
+            )
+
+    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
+        if parameter not in self.state:
+            # on a GPU the count of steps is there, too: the host is not waited for
+            where = parameter.device if parameter.is_cuda else None
+            self.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=where),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return self.state[parameter]
 
 
 class RTorchAdam(torch.optim.Optimizer):
@@ -25,7 +109,7 @@ class RTorchAdam(torch.optim.Optimizer):
     https://arxiv.org/abs/1412.6980. The first line is R's
     `exp_avg$mul_(beta1)$add_(grad, alpha = 1 - beta1)`
     (https://github.com/mlverse/torch, R/optim-adam.R; `optim_ignite_adam` rounds alike), where
-    `torch.optim.Adam` has `exp_avg.lerp_(grad, 1 - beta1)`: the same formula, rounded
+    PyTorch's has `exp_avg.lerp_(grad, 1 - beta1)`: the same formula, rounded
     differently from the second step on. All else is the same in both. With this optimiser a
     run in PyTorch and one in R's torch, from the same seed, are equal in every bit.
 
@@ -75,7 +159,7 @@ class RTorchAdam(torch.optim.Optimizer):
         parameter.addcdiv_(moment1, denominator, value=-(group["lr"] / (1 - beta1**step)))
 
 
-ADAMS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "torch": torch.optim.Adam,
+ADAMS: dict[str, Callable[..., Adam | RTorchAdam]] = {
+    "torch": Adam,
     "r-torch": RTorchAdam,
 }

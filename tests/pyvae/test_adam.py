@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 
 import hypothesis
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvae.adam import ADAMS, RTorchAdam
+from pyvae.adam import ADAMS, Adam, RTorchAdam
 from pyvae.draws import Draws
 from pyvae.engine import PyTorchEngine
 
@@ -240,4 +242,43 @@ def test_an_engine_goes_on_from_a_state_to_the_bit(conv, settings, digits, adam,
 
 
 def test_each_adam_has_a_name():
-    assert list(ADAMS.items()) == [("torch", torch.optim.Adam), ("r-torch", RTorchAdam)]
+    assert list(ADAMS.items()) == [("torch", Adam), ("r-torch", RTorchAdam)]
+
+
+@every_dtype
+def test_pytorchs_order_is_torch_optims_to_the_bit(dtype):
+    gradients = [gradients_of(step, dtype) for step in range(20)]
+    options = {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-6}
+    for chosen in ({}, options):
+        ours, mine = run(Adam, made(dtype), gradients, **chosen)
+        theirs, expected = run(torch.optim.Adam, made(dtype), gradients, **chosen)
+        for one, other in zip(mine, expected, strict=True):
+            assert torch.equal(flat(one), flat(other))
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(moments(ours, name), moments(theirs, name))
+
+
+def test_pytorchs_order_leaves_parameters_without_a_gradient_alone():
+    parameters = [torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)]
+    adam = Adam(parameters)
+    adam.step()
+    assert not adam.state
+    parameters[1].grad = torch.ones(2)
+    adam.step()
+    assert list(adam.state) == parameters[1:]
+    assert torch.equal(parameters[0].detach(), torch.ones(3))
+    adam.zero_grad()
+    assert parameters[1].grad is None
+
+
+def test_pytorchs_compiler_is_not_imported():
+    """It takes seconds, in every process that trains."""
+    code = """
+import sys, torch
+from pyvae.adam import Adam
+parameter = torch.ones(3, requires_grad=True)
+parameter.grad = torch.ones(3)
+Adam([parameter]).step()
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
