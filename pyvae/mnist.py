@@ -1,9 +1,13 @@
-"""MNIST and its siblings through torchvision, downloaded only when they are not there."""
+"""MNIST and its siblings: downloaded by torchvision when they are not there, in its layout.
+
+What is there is read without torchvision, whose import takes longer than ten training steps.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import socket
 import struct
 import tempfile
@@ -13,7 +17,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
@@ -44,39 +50,36 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
         DownloadError: If it is not there and cannot be fetched.
         UserError: If a file is damaged.
     """
-    import torchvision.datasets  # a second or two: only for who needs it
-
-    source = getattr(torchvision.datasets, dataset)
+    raw = root / dataset / "raw"
     if not is_present(dataset, root):
-        _download(source, dataset, root)
-    for file in TRAINING if train else FILES[2:]:
-        _check_idx(root / dataset / "raw" / file)
+        import torchvision.datasets  # more than a second: only for who needs it
+
+        _download(getattr(torchvision.datasets, dataset), dataset, root)
+    images, labels = (_read_idx(raw / file) for file in (TRAINING if train else FILES[2:]))
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+        raise _damaged(raw, f"images are {images.shape}, with {len(labels)} labels")
+    pixels = images.reshape(len(images), 784)
+    return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Bytes in LeCun's IDX format: four bytes that say what is in it, the last of them the number
+    of dimensions, the dimensions (big-endian), the bytes."""
     try:
-        loaded = source(root, train=train, download=False)
-    except (RuntimeError, ValueError, AssertionError, OSError) as error:
-        raise _damaged(root / dataset / "raw", str(error)) from error
-    if loaded.data.shape[1:] != (28, 28) or len(loaded.data) != len(loaded.targets):
-        found = f"{tuple(loaded.data.shape)} images and {len(loaded.targets)} labels"
-        raise _damaged(root / dataset / "raw", found)
-    return loaded.data.reshape(len(loaded.data), 784), loaded.targets.to(torch.int64)
-
-
-def _check_idx(path: Path) -> None:
-    """Holds the file's size against its header (LeCun's IDX format)."""
-    with path.open("rb") as file:
-        head = file.read(4)
-        if len(head) < 4 or head[:3] != b"\0\0\x08":
-            raise _damaged(path, "it does not begin as an IDX file of bytes")
-        lengths = file.read(4 * head[3])
-    size = path.stat().st_size
-    if len(lengths) < 4 * head[3]:
-        raise _damaged(path, f"it ends after {size} bytes")
-    whole = 4 + len(lengths)
-    count = 1
-    for length in struct.unpack(f">{head[3]}I", lengths):
-        count *= length
-    if size != whole + count:
-        raise _damaged(path, f"it has {size} bytes where its header promises {whole + count}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, str(error)) from error
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise _damaged(path, "it does not begin as an IDX file of bytes")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise _damaged(path, f"it ends after {len(content)} bytes")
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    if len(content) != start + math.prod(shape):
+        promised = f"it has {len(content)} bytes where its header promises"
+        raise _damaged(path, f"{promised} {start + math.prod(shape)}")
+    # a copy: PyTorch wants memory that may be written to
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _damaged(path: Path, why: str) -> UserError:
