@@ -57,7 +57,7 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
         _download(getattr(torchvision.datasets, dataset), dataset, root)
     images, labels = (_read_idx(raw / file) for file in (TRAINING if train else FILES[2:]))
     if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
-        raise _damaged(raw, f"images are {images.shape}, with {len(labels)} labels")
+        raise _damaged(raw, f"images are {images.shape}, with {labels.size} labels")
     pixels = images.reshape(len(images), 784)
     return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
 
