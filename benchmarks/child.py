@@ -106,12 +106,16 @@ class Child:
             None if memory is None else Memory(*(mb - self._before for mb in memory)),
         )
 
-    def close(self) -> None:
-        """Ends it: by asking for no more, then by force."""
+    def ask_for_no_more(self) -> None:
+        """Lets it end by itself."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):  # what was not heard any more
                     pipe.close()
+
+    def close(self) -> None:
+        """Ends it: by asking for no more, then by force."""
+        self.ask_for_no_more()
         try:
             self._process.wait(GRACE)
         except subprocess.TimeoutExpired:

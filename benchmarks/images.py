@@ -25,12 +25,12 @@ class Images(NamedTuple):
 
     Attributes:
         name: `mnist` or `digits`.
-        count: How many.
+        size: How many.
         folder: Where they lie, in torchvision's layout.
     """
 
     name: str
-    count: int
+    size: int
     folder: Path
 
 

@@ -42,6 +42,8 @@ def running(children: Sequence[Child]) -> Iterator[Sequence[Child]]:
         raise
     finally:
         for child in children:
+            child.ask_for_no_more()
+        for child in children:
             child.close()
 
 

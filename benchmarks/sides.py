@@ -9,11 +9,8 @@ from contextlib import ExitStack
 
 from benchmarks.case import ENDLESS, Case
 from benchmarks.limits import copies, products
-from pyvae.data import load_data
 from pyvae.engine import Engine, PyTorchEngine
 from pyvae.errors import choose
-from pyvae.trace import Trace
-from pyvae.training import training_steps
 
 __all__ = ["PYTHON_SIDES", "Steps", "open_side"]
 
@@ -55,6 +52,10 @@ def open_side(
 
 def _training(cases: Mapping[str, Case], engine: Callable[[], Engine]) -> Steps:
     """pyvae's own loop, as `pyvae train` runs it."""
+    from pyvae.data import load_data
+    from pyvae.trace import Trace
+    from pyvae.training import training_steps
+
     data = load_data("mnist")
 
     def steps(case: Case) -> Iterator[object]:

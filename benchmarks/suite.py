@@ -10,10 +10,19 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.bridge import measure_bridge
 from benchmarks.conv import measure_conv
-from benchmarks.images import image_folder
+from benchmarks.draws import measure_draws
+from benchmarks.figures import growth_figure, performance_figure
+from benchmarks.growth import Sizes, measure_growth, thread_counts
+from benchmarks.images import Images, image_folder
 from benchmarks.machine import about, cores
+from benchmarks.recipes import OTHERS, measure_recipes
+from benchmarks.startup import measure_startup
+from benchmarks.tables import markdown as as_markdown
+from benchmarks.tables import print_tables
 from pyvae.errors import UserError, choose
+from pyvae.figures import save_figure
 from pyvae.files import output_folder, write_file
 from r_bridge.r_torch import find_r_torch
 from r_bridge.worker import check_r
@@ -21,6 +30,7 @@ from r_bridge.worker import check_r
 __all__ = ["PARTS", "Plan", "run_suite", "write_results"]
 
 PARTS = ("conv", "recipes", "startup", "draws", "bridge", "growth")
+QUICK_RECIPES = OTHERS[:3]  # a step of the last one takes as long as dozens of the others
 
 
 @dataclass(frozen=True)
@@ -78,15 +88,60 @@ def run_suite(plan: Plan, data: str, spare: Path, out: Path, markdown: Path | No
     with_r, with_r_torch = _what_there_is_of_r(say)
     results: dict[str, Any] = {"about": about(plan.threads, images.name)}
     results |= dict.fromkeys(PARTS)
-    measures: dict[str, Callable[[], Any]] = {
-        "conv": lambda: measure_conv(
-            images.folder, plan.threads, plan.rounds, 3 if plan.quick else 6,
-            with_r=with_r, with_r_torch=with_r_torch, say=say,
-        ),
-    }  # fmt: skip
+    measures = _measures(plan, images, with_r, with_r_torch, say)
     for part in plan.parts:
+        say(f"{part} ...")
         results[part] = measures[part]()
         write_results(results, out / "results.json")
+    print_tables(results, console)
+    for name, figure in (
+        ("performance.png", performance_figure(results)),
+        ("growth.png", growth_figure(results)),
+    ):
+        if figure is not None:
+            save_figure(figure, out / name)
+    if markdown is not None:
+        write_file(markdown, as_markdown(results))
+    say(f"written: {out}")
+
+
+def _measures(
+    plan: Plan, images: Images, with_r: bool, with_r_torch: bool, say: Callable[[str], object]
+) -> dict[str, Callable[[], Any]]:
+    """What measures each part."""
+    folder, threads, rounds, quick = images.folder, plan.threads, plan.rounds, plan.quick
+    sizes = (
+        Sizes((50, 250, 1000), beside_plain=False)
+        if quick
+        else Sizes(
+            (50, 100, 250, 500, 1000, 2000, 4000),
+            (2, 30, 128),
+            (1_000, 10_000, 60_000),
+            thread_counts(threads),
+        )
+    )
+    return {
+        "conv": lambda: measure_conv(
+            folder, threads, rounds, 2 if quick else 6,
+            with_r=with_r, with_r_torch=with_r_torch, say=say,
+        ),
+        "recipes": lambda: measure_recipes(
+            folder, threads, 2 if quick else rounds, 3 if quick else 10,
+            QUICK_RECIPES if quick else OTHERS, say,
+        ),
+        "startup": lambda: measure_startup(folder, threads, 1 if quick else 5, say),
+        "draws": lambda: measure_draws(
+            folder, images.name, threads, 4 if quick else 20, 0 if quick else 3, say
+        ),
+        "bridge": lambda: (
+            measure_bridge(images.name, threads, 50 if quick else 300, 1 if quick else 5)
+            if with_r
+            else None
+        ),
+        "growth": lambda: measure_growth(
+            images, threads, sizes, 1 if quick else 3, 1 if quick else 6, say
+        ),
+    }  # fmt: skip
 
 
 def write_results(results: dict[str, Any], path: Path) -> None:
