@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,14 @@ class ImageData:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def batch(self, index: NDArray[np.int64], dtype: torch.dtype) -> Tensor:
+    def batch(self, index: NDArray[np.int64] | Tensor, dtype: torch.dtype) -> Tensor:
         """Images of these indices, (B, 784), pixels in [0, 1] (uint8 divided by 255)."""
-        chosen = self.pixels[torch.from_numpy(index)]
+        chosen = self.pixels[torch.as_tensor(index)]
         return chosen.to(dtype) / 255 if chosen.dtype == torch.uint8 else chosen.to(dtype)
+
+    def to(self, device: torch.device) -> ImageData:
+        """The same images, in a device's memory."""
+        return replace(self, pixels=self.pixels.to(device)) if device.type != "cpu" else self
 
     def describe(self) -> dict[str, Any]:
         """Name, number of images, source, and a checksum of the pixels."""

@@ -12,15 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pyvae.adam import ADAMS
+from pyvae.adam import ADAMS, Adam
 from pyvae.allocator import keep_freed_memory
 from pyvae.draws import Draw, Normal
 from pyvae.errors import UserError, choose
-from pyvae.generators import Generator, make_generator
-from pyvae.objectives import OBJECTIVES
+from pyvae.generators import Generator, TorchGenerator, make_generator
+from pyvae.objectives import OBJECTIVES, Losses
+from pyvae.precision import Precision
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
+from pyvae.shares import ALONE, Shares
 from pyvae.stages import Probe, Stage
+from pyvae.step_graph import StepGraph
 
 __all__ = [
     "DivergedError",
@@ -117,17 +120,27 @@ class PyTorchEngine:
         device: `auto` (CUDA where it is), `cpu` or `cuda`.
         adam: Whose order of operations Adam has: `torch` (`torch.optim.Adam`) or `r-torch`
             (`pyvae.adam.RTorchAdam`).
+        precision: Of matrix products and convolutions, one of `pyvae.precision.PRECISIONS`.
+        shares: What this process computes of each batch; by default all of it.
 
     Raises:
-        UserError: If CUDA is asked for and absent, or there is no such Adam.
+        UserError: If CUDA is asked for and absent, or there is no such Adam or precision.
     """
 
     name = "pytorch"
 
-    def __init__(self, device: str = "auto", adam: str = "torch") -> None:
+    def __init__(
+        self,
+        device: str = "auto",
+        adam: str = "torch",
+        precision: str = "full",
+        shares: Shares = ALONE,
+    ) -> None:
         choose("adam", adam, ADAMS)
         self.device = choose_device(device)
         self.adam = adam
+        self.precision = Precision(precision, self.device)
+        self.shares = shares
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -136,6 +149,7 @@ class PyTorchEngine:
     ) -> None:
         self.settings = settings
         self.dtype = settings.torch_dtype
+        precision = Precision(self.precision.name, self.device, self.dtype)
         self.objective = OBJECTIVES[settings.objective]
         self.hyper = settings.hyper
         self.stages = recipe.stages
@@ -151,8 +165,23 @@ class PyTorchEngine:
             network = recipe.network(settings.latent_dim, **settings.hyper)
             self.network = network.to(self.device, self.dtype)
         self.network.load_state_dict(parameters)
-        adam = ADAMS[self.adam]
-        self.optimizer = adam(self.network.parameters(), lr=settings.learning_rate)
+        if self.device.type == "cuda":
+            # cuDNN's tensor cores want channels last
+            self.network.to(memory_format=torch.channels_last)
+        precision.prepare(self.network)
+        self._parallel = self.shares.parallel(self.network)
+        self.optimizer = ADAMS[self.adam](self.network.parameters(), lr=settings.learning_rate)
+        self._graph = self._make_graph()
+
+    def _make_graph(self) -> StepGraph | None:
+        """Of steps on a GPU that do not wait for the host."""
+        if self.device.type != "cuda" or self.adam != "torch" or self.shares.several:
+            return None
+        if self.generator is None:
+            return StepGraph(self._step)
+        if isinstance(self.generator, TorchGenerator):
+            return StepGraph(self._step, self.generator.source)
+        return None  # it draws on the host
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
         return self._own.batch_order(images)
@@ -166,33 +195,48 @@ class PyTorchEngine:
     def step(
         self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
     ) -> Tensor:
-        x = x.to(self.device)
+        if draws is None and self.generator is None:
+            raise ValueError("draws are injected in this run")
+        x, given = x.to(self.device), self._tensors(draws or {})
+        if probe is None and self._graph is not None:
+            return self._graph(x, given)
+        return self._step(x, given, probe)
+
+    def _step(self, x: Tensor, given: Mapping[str, Tensor], probe: Probe | None = None) -> Tensor:
         if self.generator is not None:
             own = self._own.step(len(x), self.spec, self.settings.dtype)
             if probe is not None:
-                probe.update({f"draw/{name}": draw for name, draw in own.items()})
-            draws = own | dict(draws or {})
-        elif draws is None:
-            raise ValueError("draws are injected in this run")
-        given = self._tensors(draws)
+                probe.update({f"draw/{name}": _array(draw) for name, draw in own.items()})
+            given = self._tensors(own) | dict(given)
+        weight = self.shares.weight(len(x), self.objective.mean)
+        x, given = x[self.shares.rows(len(x))], self.shares.of(given)
         self.network.train()
         self.optimizer.zero_grad()
         with nullcontext() if probe is None else self._watch(x, probe) as seen:
             try:
-                output = self.network(x if seen is None else seen["input"], given)
-                losses = self.objective(x, output, self.hyper)
+                losses = self._losses(x if seen is None else seen["input"], x, given)
             except RuntimeError as error:
                 if "between 0 and 1" not in str(error):
                     raise
                 # binary_cross_entropy refuses probabilities that are not a number.
                 raise DivergedError from error
-            if self.objective.name in NO_REFUSAL and not torch.isfinite(losses["total"]):
-                raise DivergedError
             if seen is not None:
                 seen |= losses | {s.name: given[s.draw or ""] for s in self.stages if _is_given(s)}
-            losses["total"].backward()
+            (losses["total"] * weight if weight != 1 else losses["total"]).backward()
             self.optimizer.step()
-        return torch.stack([losses[name] for name in self.objective.terms]).detach()
+        terms = torch.stack([losses[name] for name in self.objective.terms]).detach()
+        return self.shares.total(terms * weight if weight != 1 else terms)
+
+    def _losses(self, images: Tensor, x: Tensor, given: Mapping[str, Tensor]) -> Losses:
+        """The objective's terms; `images` are x, or what a probe sees of them."""
+        with self.precision.computing():
+            output = self._parallel(images, given)
+        losses = self.objective(x, self.precision.finish(output), self.hyper)
+        # of a GPU it is asked at the end of the epoch: nothing waits for it before
+        on_cpu = self.device.type == "cpu"
+        if on_cpu and self.objective.name in NO_REFUSAL and not torch.isfinite(losses["total"]):
+            raise DivergedError
+        return losses
 
     @contextmanager
     def _watch(self, x: Tensor, probe: Probe) -> Iterator[dict[str, Tensor]]:
@@ -252,13 +296,21 @@ class PyTorchEngine:
         def tensor(key: str) -> Tensor:
             return torch.from_numpy(np.array(state[key])).to(self.device, self.dtype)
 
+        # in place where it can be: a CUDA graph knows where things are
+        counting = self.device if isinstance(self.optimizer, Adam) else torch.device("cpu")
         for name, parameter in self.network.named_parameters():
             parameter.copy_(tensor(f"parameter/{name}"))
-            self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(state["step"])),
+            kept = self.optimizer.state.get(parameter)
+            new = {
+                "step": torch.tensor(float(state["step"]), device=counting),
                 "exp_avg": tensor(f"moment1/{name}"),
                 "exp_avg_sq": tensor(f"moment2/{name}"),
             }
+            if kept:
+                for key, value in new.items():
+                    kept[key].copy_(value)
+            else:
+                self.optimizer.state[parameter] = new
         for name, buffer in self.network.named_buffers():
             buffer.copy_(tensor(f"buffer/{name}"))
 
@@ -275,13 +327,13 @@ class PyTorchEngine:
         self.network.train(training)
         if training and self.generator is not None:
             needed = {name: kind for name, kind in self.spec.items() if not _is_noise(kind)}
-            draws = self._own.step(len(x), needed, self.settings.dtype)
+            given = self._tensors(self._own.step(len(x), needed, self.settings.dtype))
         elif training and draws is None:
             raise ValueError("draws are injected in this run")
+        else:
+            given = self._tensors(draws if training and draws else {})
         kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        mu, _ = self.network.posterior(
-            x.to(self.device), self._tensors(draws if training and draws else {})
-        )
+        mu, _ = self.network.posterior(x.to(self.device), given)
         for name, buffer in self.network.named_buffers():  # a look must not change the model
             buffer.copy_(kept[name])
         return mu.cpu().numpy()
@@ -300,15 +352,28 @@ class PyTorchEngine:
         }
 
     def environment(self) -> dict[str, str]:
-        return {
+        about = {
             "torch": torch.__version__,
             "device": self.device.type,
             "threads": str(torch.get_num_threads()),
             "adam": self.adam,
         }
+        if self.device.type == "cuda":
+            about["gpu"] = torch.cuda.get_device_name(self.device)
+        if self.precision.name != "full":
+            about["precision"] = self.precision.name
+        if self.shares.several:
+            about["processes"] = str(self.shares.number)
+        return about
 
-    def _tensors(self, draws: Mapping[str, NDArray]) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(draw).to(self.device) for name, draw in draws.items()}
+    def _tensors(self, draws: Mapping[str, NDArray | Tensor]) -> dict[str, Tensor]:
+        return {name: self._tensor(draw) for name, draw in draws.items()}
+
+    def _tensor(self, value: NDArray | Tensor) -> Tensor:
+        tensor = torch.as_tensor(value)
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            return tensor.pin_memory().to(self.device, non_blocking=True)  # nobody waits for it
+        return tensor
 
 
 def engine_names() -> list[str]:
@@ -351,8 +416,8 @@ def _is_noise(kind: Draw) -> bool:
     return isinstance(kind, Normal)
 
 
-def _array(value: Tensor) -> NDArray:
-    return value.detach().cpu().numpy()
+def _array(value: Tensor | NDArray) -> NDArray:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
 def set_threads(threads: int | None) -> None:

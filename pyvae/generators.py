@@ -40,8 +40,11 @@ class Generator(Protocol):
     def batch_order(self, images: int) -> NDArray[np.int64]:
         """The order in which an epoch visits the images: a permutation of range(images)."""
 
-    def step(self, batch_size: int, spec: Mapping[str, Draw], dtype: str) -> dict[str, NDArray]:
-        """Dropout masks (bool) and noise of one step, in the order of the spec."""
+    def step(
+        self, batch_size: int, spec: Mapping[str, Draw], dtype: str
+    ) -> dict[str, NDArray] | dict[str, Tensor]:
+        """Dropout masks (bool) and noise of one step, in the order of the spec; tensors where they
+        are drawn on a device."""
 
     def normal(self, shape: tuple[int, int], dtype: str) -> NDArray:
         """Standard normal noise."""
@@ -67,14 +70,17 @@ class TorchGenerator:
     Arguments:
         seed: 0 to 2^63 - 1.
         device: Where the draws are made; those of CUDA are not those of the CPU.
+
+    Attributes:
+        source: PyTorch's generator.
     """
 
     name = "torch"
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cpu")
-        self._generator = torch.Generator(self.device)
-        self._generator.manual_seed(seed)
+        self.source = torch.Generator(self.device)
+        self.source.manual_seed(seed)
 
     def initial_parameters(
         self, recipe: Recipe, latent_dim: int, **hyper: float
@@ -84,38 +90,40 @@ class TorchGenerator:
         return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
-        return torch.randperm(images, generator=self._generator, device=self.device).cpu().numpy()
+        return torch.randperm(images, generator=self.source, device=self.device).cpu().numpy()
 
-    def step(self, batch_size: int, spec: Mapping[str, Draw], dtype: str) -> dict[str, NDArray]:
-        drawn: dict[str, NDArray] = {}
+    def step(self, batch_size: int, spec: Mapping[str, Draw], dtype: str) -> dict[str, Tensor]:
+        drawn: dict[str, Tensor] = {}
         for name, kind in spec.items():
             shape = (kind.rows or batch_size, *kind.shape)
             if isinstance(kind, Keep):
                 # as torch's dropout draws its mask, in the run's precision
                 keep = torch.empty(shape, dtype=getattr(torch, dtype), device=self.device)
-                keep.bernoulli_(1 - kind.p, generator=self._generator)
-                drawn[name] = keep.bool().cpu().numpy()
+                keep.bernoulli_(1 - kind.p, generator=self.source)
+                drawn[name] = keep.bool()
             elif isinstance(kind, Gumbel):
                 uniform = torch.rand(
-                    shape, generator=self._generator, dtype=getattr(torch, dtype),
+                    shape, generator=self.source, dtype=getattr(torch, dtype),
                     device=self.device,
                 )  # fmt: skip
-                drawn[name] = gumbel_of_uniform(uniform, torch.log).cpu().numpy()
+                drawn[name] = gumbel_of_uniform(uniform, torch.log)
             else:
-                drawn[name] = self.normal(shape, dtype)
+                drawn[name] = self._normal(shape, dtype)
         return drawn
 
     def normal(self, shape: tuple[int, ...], dtype: str) -> NDArray:
-        drawn = torch.randn(
-            shape, generator=self._generator, dtype=getattr(torch, dtype), device=self.device
+        return self._normal(shape, dtype).cpu().numpy()
+
+    def _normal(self, shape: tuple[int, ...], dtype: str) -> Tensor:
+        return torch.randn(
+            shape, generator=self.source, dtype=getattr(torch, dtype), device=self.device
         )
-        return drawn.cpu().numpy()
 
     def state(self) -> NDArray:
-        return self._generator.get_state().numpy().copy()
+        return self.source.get_state().numpy().copy()
 
     def restore(self, state: NDArray) -> None:
-        self._generator.set_state(torch.from_numpy(np.array(state, np.uint8)))
+        self.source.set_state(torch.from_numpy(np.array(state, np.uint8)))
 
     @contextmanager
     def _global(self) -> Iterator[None]:
@@ -126,12 +134,12 @@ class TorchGenerator:
         with torch.random.fork_rng(devices=[]):
             if self.device.type != "cpu":
                 # not torch.manual_seed: that seeds the global generators of CUDA, too
-                torch.default_generator.manual_seed(self._generator.initial_seed())
+                torch.default_generator.manual_seed(self.source.initial_seed())
                 yield
                 return
-            torch.set_rng_state(self._generator.get_state())
+            torch.set_rng_state(self.source.get_state())
             yield
-            self._generator.set_state(torch.get_rng_state())
+            self.source.set_state(torch.get_rng_state())
 
 
 def generator_names() -> list[str]:

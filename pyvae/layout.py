@@ -32,9 +32,10 @@ def to_blocks(x: Tensor, *convolutions: nn.Conv2d) -> Tensor:
 
     Returns:
         The same images: in blocks in single precision on an x86 CPU where PyTorch uses oneDNN;
-        else, or where the gradient of the images is asked for, as they are.
+        else, under autocast, or where the gradient of the images is asked for, as they are.
     """
     suits = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
+    suits = suits and not torch.is_autocast_enabled("cpu")
     if suits and _uses_onednn() and all(_is_tame(c) for c in convolutions):
         return x.to_mkldnn()
     return x

@@ -37,6 +37,11 @@ def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:
     Returns:
         The sum over images and pixels in nats, shape ().
     """
+    if pixels.is_cuda:
+        # CUDA's kernel stops the whole process where a probability is no number
+        numbers = torch.nan_to_num(pixels, nan=0.5)
+        refused = (pixels - numbers).detach().sum()  # 0, or NaN
+        return F.binary_cross_entropy(numbers, x, reduction="sum") + refused
     return F.binary_cross_entropy(pixels, x, reduction="sum")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 
+from pyvae.ahead import Ahead
 from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData, load_data
 from pyvae.draws import Draws
-from pyvae.engine import Engine
+from pyvae.engine import DivergedError, Engine
 from pyvae.errors import UserError
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 SAMPLES = 16
+CPU = torch.device("cpu")
 
 
 class Progress(NamedTuple):
@@ -122,20 +124,26 @@ def training_steps(
         engine.restore(resume.state)
         if resume.generator is not None:
             engine.restore_generator(resume.generator)
+    device = getattr(engine, "device", CPU)
     give = (
-        _Injected(recipe, settings, data)
+        _Injected(recipe, settings, data, device)
         if settings.rng == "injected"
-        else _Own(engine, recipe, settings, data, order)
+        else _Own(engine, recipe, settings, data, device, order)
     )
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
 
-    def keep() -> None:
-        if losses:
-            trace.extend((step - 1) // steps_per_epoch, losses)
-            losses.clear()
+    def keep() -> bool:
+        """Writes the epoch's losses down; whether all of them are numbers."""
+        taken = _numbers(losses)
+        if taken:
+            trace.extend((step - 1) // steps_per_epoch, taken)
+        sound = len(taken) == len(losses)
+        losses.clear()
+        return sound
 
     def checkpoint() -> Checkpoint:
-        keep()
+        if not keep():
+            raise DivergedError
         return Checkpoint(step, engine.state(), engine.generator_state(), give.order)
 
     try:
@@ -150,11 +158,12 @@ def training_steps(
             newest = engine.step(x, drawn, **asked)
             losses.append(newest)
             epoch_ended = step % steps_per_epoch == 0 or step == steps
-            if epoch_ended:
-                keep()
+            if epoch_ended and not keep():
+                raise DivergedError
             yield Progress(step, steps, epoch_ended, trace, newest, checkpoint)
     finally:
         keep()  # interrupted: what was computed
+        give.close()
 
     # The article draws its latent means from the last batch, with dropout still on.
     x = give.images(step)
@@ -164,6 +173,16 @@ def training_steps(
     }
     trace.samples = engine.decode(give.latents())
     trace.parameters = engine.parameters()
+
+
+def _numbers(losses: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """The steps before the first whose loss, computed on a GPU, is no number: an engine on the CPU
+    refuses such a step itself."""
+    if not losses or not losses[0].is_cuda:
+        return losses
+    taken = torch.stack(list(losses)).cpu()  # the GPU is waited for here, once an epoch
+    spoilt = torch.isnan(taken[:, 0]).nonzero()
+    return list(taken[: int(spoilt[0]) if len(spoilt) else len(taken)])
 
 
 def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
@@ -214,30 +233,46 @@ def load_for(
 class _Given:
     """What a step is given: images (B, 784) with pixels in [0, 1], and draws.
 
-    The last incomplete batch of an epoch is dropped.
+    The images are on the engine's device. The last incomplete batch of an epoch is dropped.
     """
 
-    def __init__(self, recipe: Recipe, settings: Settings, data: ImageData) -> None:
+    def __init__(
+        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device
+    ) -> None:
         self.always = {} if recipe.given is None else recipe.given(data, settings)
         self.settings = settings
-        self.data = data
+        self.device = device
+        self.data = data.to(device)
         self.steps_per_epoch = settings.steps_per_epoch(len(data))
         self.order: NDArray | None = None
+        self._epoch_order: NDArray | None = None
 
     def batch(self, order: NDArray, step: int) -> torch.Tensor:
+        if order is not self._epoch_order:
+            self._epoch_order = order
+            self._rows = torch.from_numpy(order).to(self.device)
         first = (step - 1) % self.steps_per_epoch * self.settings.batch_size
-        chosen = order[first : first + self.settings.batch_size]
+        chosen = self._rows[first : first + self.settings.batch_size]
         return self.data.batch(chosen, self.settings.torch_dtype)
+
+    def close(self) -> None:
+        """Ends what was begun for later steps."""
 
 
 class _Injected(_Given):
     """Everything from `Draws(settings.seed)`."""
 
-    def __init__(self, recipe: Recipe, settings: Settings, data: ImageData) -> None:
-        super().__init__(recipe, settings, data)
+    def __init__(
+        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device = CPU
+    ) -> None:
+        super().__init__(recipe, settings, data, device)
         self.draws = Draws(settings.seed, settings.dtype)
         self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
         self._epoch = -1
+        # a GPU is done with a step before the next one's masks are drawn
+        self._ahead = (
+            None if device == CPU else Ahead(self._drawn, last=settings.total_steps(len(data)))
+        )
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
         return self.images(step), self.after(step - 1)
@@ -250,10 +285,18 @@ class _Injected(_Given):
         return self.batch(self._injected_order, step)
 
     def after(self, step: int) -> dict[str, NDArray]:
-        return self.draws.step(step, self.settings.batch_size, self.spec) | self.always
+        return (self._drawn if self._ahead is None else self._ahead)(step) | self.always
 
     def latents(self) -> NDArray:
         return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
+
+    def close(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def _drawn(self, step: int) -> dict[str, NDArray]:
+        return self.draws.step(step, self.settings.batch_size, self.spec)
 
 
 class _Own(_Given):
@@ -265,9 +308,10 @@ class _Own(_Given):
         recipe: Recipe,
         settings: Settings,
         data: ImageData,
+        device: torch.device,
         order: NDArray | None,
     ) -> None:
-        super().__init__(recipe, settings, data)
+        super().__init__(recipe, settings, data, device)
         self.engine = engine
         self.order = order
 

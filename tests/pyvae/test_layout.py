@@ -69,7 +69,9 @@ def test_what_does_not_suit_stays_as_it_is():
     x = torch.zeros(1, 1, 4, 4)
     for unsuitable in (x.double(), x.clone().requires_grad_(), x.to("meta")):
         assert to_blocks(unsuitable) is unsuitable
-    with torch.backends.mkldnn.flags(enabled=False):
+    with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+        assert to_blocks(x) is x
+    with torch.autocast("cpu", torch.bfloat16):
         assert to_blocks(x) is x
     assert from_blocks(x) is x
 

@@ -1,0 +1,79 @@
+"""How exactly a GPU (or a CPU with bfloat16) multiplies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyvae.errors import UserError, choose
+
+__all__ = ["PRECISIONS", "Precision"]
+
+PRECISIONS = ("full", "tf32", "bf16")
+
+
+class Precision:
+    """What matrix products and convolutions are computed in; parameters, losses and Adam stay in
+    the run's dtype.
+
+    `full`: in the run's dtype. PyTorch's own default on a GPU is not that: its convolutions there
+    round single precision to TF32.
+    `tf32`: single precision with factors rounded to 10 bits (TensorFloat-32), on an NVIDIA GPU.
+    `bf16`: factors and feature maps in bfloat16, 8 bits (`torch.autocast`).
+
+    Arguments:
+        name: One of `PRECISIONS`.
+        device: Where it is computed.
+        dtype: The run's.
+
+    Raises:
+        UserError: If the device or the dtype does not have it.
+    """
+
+    def __init__(self, name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        choose("precision", name, PRECISIONS)
+        if name == "tf32" and device.type != "cuda":
+            raise UserError("--precision tf32 on the CPU", "an NVIDIA GPU", "use --precision full")
+        if name != "full" and dtype != torch.float32:
+            raise UserError(f"--precision {name} with --dtype float64", "--dtype float32")
+        self.name = name
+        self.device = device
+
+    def prepare(self, network: nn.Module) -> None:
+        """Of a network that is about to be trained; on a GPU settings of the whole process, too."""
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = self.name == "tf32"
+            torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
+        if self.name == "bf16":
+            # in bfloat16 a probability above 0.998 would be 1, and a black pixel impossible
+            for module in network.modules():
+                if isinstance(module, nn.Sigmoid):
+                    module.register_forward_pre_hook(_single)
+
+    def computing(self) -> AbstractContextManager[object]:
+        """The context in which a network is called."""
+        if self.name == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def finish(self, output: Any) -> Any:
+        """What a network returned, in single precision, for the loss."""
+        return _map(Tensor.float, output) if self.name == "bf16" else output
+
+
+def _single(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    return _map(Tensor.float, inputs)
+
+
+def _map(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same tuples and named tuples with their tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        changed = [_map(change, part) for part in value]
+        return type(value)(*changed) if hasattr(value, "_fields") else tuple(changed)
+    return value
