@@ -1,14 +1,17 @@
 # make compare    train in Python and in R, compare, leave pictures in comparison/
 # make test       lint, type check, all tests, R CMD check of the R package
+# make benchmark  how fast it is, beside plain loops and the machine's limits, in benchmarks/ (eight
+#                 minutes; make benchmark-quick: one)
 # make vignette   the R package's vignette, as vignette/pyvae.html
-# Both set up all that they need first (setup.sh).
+# All set up what they need first (setup.sh).
 
 PYTEST_ARGS ?=
 # a process for each core, with one thread each: the tests' networks are too small for more
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto
 COMPARE_ARGS ?=
+BENCHMARK_ARGS ?=
 
-.PHONY: compare test quick lint setup setup-r vignette clean
+.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignette clean
 
 compare: setup
 	.venv/bin/pyvae compare $(COMPARE_ARGS)
@@ -18,6 +21,12 @@ test: setup-r lint
 
 quick: setup-r
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+benchmark: setup
+	.venv/bin/python -m benchmarks $(BENCHMARK_ARGS)
+
+benchmark-quick: setup
+	.venv/bin/python -m benchmarks --quick $(BENCHMARK_ARGS)
 
 lint: setup
 	.venv/bin/ruff check .

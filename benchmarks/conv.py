@@ -3,6 +3,7 @@ machine's limits."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def measure_conv(
     rounds: int,
     steps: int,
     *,
+    seconds: float = math.inf,
     with_r: bool,
     with_r_torch: bool,
     case: Case | None = None,
@@ -37,6 +39,7 @@ def measure_conv(
         threads: Of every side.
         rounds: How often each side has its turn.
         steps: What counts of a turn; of base R a third of it.
+        seconds: After which no further round begins.
         with_r, with_r_torch: Whether R, and R's torch, are there.
         case: Another batch size or latent dimension than the published ones.
         say: Told what is done.
@@ -57,7 +60,7 @@ def measure_conv(
     paces["base_r"] = [Pace("conv", max(1, steps // 3), skip=0, warm=1)]  # the slowest by far
     paces["limits"] = [Pace("product", 2 * steps), Pace("copy", 2 * steps)]
     with running(children) as ready:
-        return summary(in_rounds(ready, paces, rounds, say), case)
+        return summary(in_rounds(ready, paces, rounds, say, seconds), case)
 
 
 def summary(found: Mapping[tuple[str, str], Series], case: Case) -> dict[str, Any]:

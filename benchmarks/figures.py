@@ -163,7 +163,7 @@ def _draw_growth(
     axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     axes.yaxis.set_major_formatter(THOUSANDS)
     axes.set_xlabel(GROWTH[name])
     axes.set_ylabel(label)

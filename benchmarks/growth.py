@@ -16,6 +16,7 @@ from benchmarks.rounds import Pace, in_rounds, running
 
 __all__ = ["Sizes", "measure_growth", "thread_counts"]
 
+SECONDS = 12.0  # after which no further round of one size begins
 LARGE = 1000  # images in a batch from which on a turn has fewer steps
 BOTH = ("pyvae", "plain")
 
@@ -52,6 +53,14 @@ def measure_growth(
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Measures along each of the four, and leaves out what there are too few images for.
+
+    Arguments:
+        images: To train on.
+        threads: Of every side, where it is not they that are tried.
+        sizes: What is tried.
+        rounds: How often each side has its turn.
+        steps: What counts of a turn; of large batches a third of it.
+        say: Told what is done.
 
     Raises:
         UserError: If a side cannot be started, or ends.
@@ -106,7 +115,7 @@ class _Runs:
         ]
         paces = [Pace("conv", steps, skip=0 if batch >= LARGE else 1, warm=1)]
         with running(children) as ready:
-            found = in_rounds(ready, dict.fromkeys(BOTH, paces), self.rounds)
+            found = in_rounds(ready, dict.fromkeys(BOTH, paces), self.rounds, seconds=SECONDS)
         mine, plain = (found[side, "conv"] for side in BOTH)
         return _one(mine, batch) | {
             "peak_mb": rounded(mine.peak_mb),
@@ -123,7 +132,7 @@ class _Runs:
         children = [start_python("pyvae", named, self.folder, self.threads)]
         paces = {"pyvae": [Pace(name, self.steps) for name in named]}
         with running(children) as ready:
-            found = in_rounds(ready, paces, self.rounds)
+            found = in_rounds(ready, paces, self.rounds, seconds=SECONDS)
         return {size: found["pyvae", str(size)] for size in cases}
 
 

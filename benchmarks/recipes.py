@@ -3,6 +3,7 @@ network."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,19 @@ def measure_recipes(
     rounds: int,
     steps: int,
     names: Sequence[str] = OTHERS,
+    seconds: float = math.inf,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Measures both sides in turn, recipe by recipe.
+
+    Arguments:
+        folder: Of MNIST, in torchvision's layout.
+        threads: Of both sides.
+        rounds: How often each side has its turn.
+        steps: What counts of a turn.
+        names: Of the recipes.
+        seconds: After which no further round begins.
+        say: Told what is done.
 
     Returns:
         By recipe its batch size, milliseconds a step, images a second, and the ratio.
@@ -37,7 +48,7 @@ def measure_recipes(
     children = [start_python(side, cases, folder, threads) for side in ("pyvae", "plain")]
     paces = [Pace(name, steps) for name in names]
     with running(children) as ready:
-        found = in_rounds(ready, {"pyvae": paces, "plain": paces}, rounds, say)
+        found = in_rounds(ready, {"pyvae": paces, "plain": paces}, rounds, say, seconds)
     measured = {}
     for name, case in cases.items():
         mine, plain = found["pyvae", name], found["plain", name]

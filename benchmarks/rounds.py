@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -52,6 +54,7 @@ def in_rounds(
     paces: Mapping[str, Sequence[Pace]],
     rounds: int,
     say: Callable[[str], object] = lambda line: None,
+    seconds: float = math.inf,
 ) -> dict[tuple[str, str], Series]:
     """Lets all sides do their steps, round by round, in turn; every second round the other way
     about, so that none always follows the same one.
@@ -61,6 +64,7 @@ def in_rounds(
         paces: What each side does in a round, by its name.
         rounds: How many.
         say: Told what is done, in a line.
+        seconds: No round after the first begins when so many have passed.
 
     Returns:
         What was measured, by side and case.
@@ -73,7 +77,11 @@ def in_rounds(
             if pace.warm:
                 child.turn(pace.case, pace.warm, skip=0)
     found = {(child.side, pace.case): Series() for child in children for pace in paces[child.side]}
+    began = time.monotonic()
     for number in range(rounds):
+        if number and time.monotonic() - began > seconds:
+            say(f"no more than {number} of {rounds} rounds: they take longer than {seconds:g} s")
+            break
         for child in children if number % 2 == 0 else reversed(children):
             for pace in paces[child.side]:
                 turn = child.turn(pace.case, pace.steps, pace.skip)

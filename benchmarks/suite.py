@@ -62,7 +62,7 @@ class Plan:
         for name, number in (("threads", threads), ("rounds", rounds)):
             if number is not None and not 1 <= number <= 1000:
                 raise UserError(f"--{name} {number}", "1 to 1000")
-        return cls(parts, quick, threads or cores(), rounds or (3 if quick else 12))
+        return cls(parts, quick, threads or cores(), rounds or (3 if quick else 10))
 
 
 def run_suite(plan: Plan, data: str, spare: Path, out: Path, markdown: Path | None) -> None:
@@ -88,7 +88,7 @@ def run_suite(plan: Plan, data: str, spare: Path, out: Path, markdown: Path | No
     with_r, with_r_torch = _what_there_is_of_r(say)
     results: dict[str, Any] = {"about": about(plan.threads, images.name)}
     results |= dict.fromkeys(PARTS)
-    measures = _measures(plan, images, with_r, with_r_torch, say)
+    measures = _measures(plan, images, with_r, with_r_torch, results, say)
     for part in plan.parts:
         say(f"{part} ...")
         results[part] = measures[part]()
@@ -106,12 +106,17 @@ def run_suite(plan: Plan, data: str, spare: Path, out: Path, markdown: Path | No
 
 
 def _measures(
-    plan: Plan, images: Images, with_r: bool, with_r_torch: bool, say: Callable[[str], object]
+    plan: Plan,
+    images: Images,
+    with_r: bool,
+    with_r_torch: bool,
+    results: dict[str, Any],
+    say: Callable[[str], object],
 ) -> dict[str, Callable[[], Any]]:
-    """What measures each part."""
+    """What measures each part, given the results of those before."""
     folder, threads, rounds, quick = images.folder, plan.threads, plan.rounds, plan.quick
     sizes = (
-        Sizes((50, 250, 1000), beside_plain=False)
+        Sizes((50, 250, 500), beside_plain=False)
         if quick
         else Sizes(
             (50, 100, 250, 500, 1000, 2000, 4000),
@@ -122,24 +127,27 @@ def _measures(
     )
     return {
         "conv": lambda: measure_conv(
-            folder, threads, rounds, 2 if quick else 6,
+            folder, threads, rounds, 2 if quick else 6, seconds=9 if quick else 100,
             with_r=with_r, with_r_torch=with_r_torch, say=say,
         ),
         "recipes": lambda: measure_recipes(
-            folder, threads, 2 if quick else rounds, 3 if quick else 10,
-            QUICK_RECIPES if quick else OTHERS, say,
+            folder, threads, 2 if quick else rounds, 3 if quick else 5,
+            QUICK_RECIPES if quick else OTHERS, 3 if quick else 60, say,
         ),
         "startup": lambda: measure_startup(folder, threads, 1 if quick else 5, say),
         "draws": lambda: measure_draws(
             folder, images.name, threads, 4 if quick else 20, 0 if quick else 3, say
         ),
         "bridge": lambda: (
-            measure_bridge(images.name, threads, 50 if quick else 300, 1 if quick else 5)
+            measure_bridge(
+                images.name, threads, 50 if quick else 500, 10 if quick else 50,
+                (results["conv"] or {}).get("base_r_ms"),
+            )
             if with_r
             else None
         ),
         "growth": lambda: measure_growth(
-            images, threads, sizes, 1 if quick else 3, 1 if quick else 6, say
+            images, threads, sizes, 1 if quick else 3, 1 if quick else 4, say
         ),
     }  # fmt: skip
 

@@ -61,7 +61,7 @@ def about_line(about: Mapping[str, Any]) -> str:
         r_torch = f"R torch {about['r_torch']} on LibTorch {about['libtorch_of_r']}"
     return (
         f"{about['date'][:10]}, {machine['cpu']}, {machine['cores']} cores{memory}; "
-        f"{about['threads']} threads on every side; images: {about['data']}; "
+        f"threads of every side: {about['threads']}; images: {about['data']}; "
         f"Python {about['python']}, torch {about['torch']}, {r}, {r_torch}"
     )
 
@@ -77,7 +77,7 @@ def print_tables(results: Mapping[str, Any], console: Console) -> None:
             caption_justify="left",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, 1, 0, 0),
+            padding=0,  # eight columns on a terminal of 80
         )
         for place, header in enumerate(table.headers):
             drawn.add_column(header, justify="right" if place else "left", no_wrap=True)
@@ -113,27 +113,27 @@ def _conv(conv: Mapping[str, Any]) -> Table:
             (
                 TITLES[side],
                 _number(conv[f"{side}_ms"]),
-                f"{_number(low)} to {_number(high)}",
+                f"{_number(low)}-{_number(high)}",
                 _number(conv["images_per_second"][side]),
                 _number(conv.get(f"ratio_{side}"), 2),
-                _number(conv["page_faults_per_step"][side]),
+                _number(conv["page_faults_per_step"][side], 0),
                 _number(conv["peak_mb"][side]),
-                _number(conv["grown_mb"][side]),
+                _number(conv["grown_mb"][side], 0),
             )
         )
     limit = conv["batch_size"] / conv["floor_ms"] * 1000
     rows.append(
-        ("matrix products alone", _number(conv["floor_ms"]), NONE, _number(limit),
+        ("matrix products", _number(conv["floor_ms"]), NONE, _number(limit),
          _number(conv["ratio_floor"], 2), NONE, NONE, NONE)
     )  # fmt: skip
     return Table(
         f"Recipe conv, batch {conv['batch_size']}, {conv['latent_dim']} latent dimensions",
-        ("", "ms a step", "range", "images/s", "pyvae's time to it", "page faults a step",
-         "peak MB", "grown MB"),
+        ("", "ms", "range", "images/s", "pyvae/it", "faults", "peak MB", "grown"),
         rows,
-        f"{conv['rounds']} rounds in turn, medians over all steps; pyvae's time to it: median over "
-        f"the rounds of the quotient of both medians. Peak: above what was there before the first "
-        f"step; grown: from the first round to the last. A step's matrix products are "
+        f"{conv['rounds']} rounds in turn. ms: a step, the median over all; pyvae/it: pyvae's time "
+        f"to this one's, the median over the rounds of the quotient of both medians. faults: minor "
+        f"page faults a step. peak: memory above what was there before the first step; grown: MB "
+        f"from the first round to the last. A step's matrix products are "
         f"{conv['gflop_per_step']:.1f} GFLOP, a 2048x2048 product in the same rounds ran at "
         f"{_number(conv['gflop_per_second'])} GFLOP/s, a copy of 256 MB at "
         f"{_number(conv['copy_gb_per_second'])} GB/s: pyvae reaches "
@@ -144,13 +144,14 @@ def _conv(conv: Mapping[str, Any]) -> Table:
 def _recipes(recipes: Mapping[str, Any]) -> Table:
     return Table(
         "The other recipes at their published settings",
-        ("recipe", "batch", "pyvae ms", "plain loop ms", "pyvae's time to it", "images/s"),
+        ("recipe", "batch", "pyvae ms", "plain loop ms", "pyvae/it", "images/s"),
         [
             (name, str(one["batch_size"]), _number(one["pyvae_ms"]), _number(one["plain_ms"]),
              _number(one["ratio_plain"], 2), _number(one["images_per_second"]))
             for name, one in recipes.items()
         ],
-        "The plain loop: the same network, torchvision's images one by one, PyTorch's own draws.",
+        "ms: a step. The plain loop: the same network, torchvision's images one by one, PyTorch's "
+        "own draws.",
     )  # fmt: skip
 
 
@@ -179,37 +180,30 @@ def _waiting(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += [
             ("a bare call of R", f"{_number(found['call_ms'], 2)} ms"),
             ("250x784 doubles to R and back", f"{_number(found['array_ms'], 2)} ms"),
-            (
-                "of a step in base R the bridge takes",
-                f"{_number(found['step_bridge_ms'])} of {_number(found['step_ms'])} ms, "
-                f"{100 * found['share']:.1f} %",
-            ),
+            ("a step's images and draws to R", f"{_number(found['step_bridge_ms'])} ms"),
         ]
+        if found["share"] is not None:
+            of = f"{100 * found['share']:.1f} % of {_number(found['step_ms'])} ms"
+            rows.append(("which is of a step in base R", of))
     return rows
 
 
 def _growth(title: str, name: str, points: Sequence[Mapping[str, Any]]) -> Table:
-    columns = {
+    columns: dict[str, tuple[str, int | None]] = {
         name: (title, 0),
-        "pyvae_ms": ("pyvae ms a step", -1),
-        "images_per_second": ("images/s", -1),
-        "peak_mb": ("peak MB", -1),
-        "plain_ms": ("plain loop ms", -1),
-        "plain_peak_mb": ("its peak MB", -1),
-        "ratio_plain": ("pyvae's time to it", 2),
+        "pyvae_ms": ("pyvae ms", None),
+        "images_per_second": ("images/s", None),
+        "peak_mb": ("peak MB", None),
+        "plain_ms": ("plain loop ms", None),
+        "plain_peak_mb": ("its peak MB", None),
+        "ratio_plain": ("pyvae/it", 2),
         "epoch_s": ("s an epoch", 1),
     }
     shown = {key: about for key, about in columns.items() if key in points[0]}
     return Table(
         f"Growth with {title}",
         [header for header, _ in shown.values()],
-        [
-            [
-                _number(point[key], None if digits < 0 else digits)
-                for key, (_, digits) in shown.items()
-            ]
-            for point in points
-        ],
+        [[_number(point[key], digits) for key, (_, digits) in shown.items()] for point in points],
     )
 
 
