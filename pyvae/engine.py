@@ -43,6 +43,8 @@ NO_REFUSAL = ("beta", "clustering-points")  # without a likelihood that refuses 
 class DivergedError(UserError):
     """Training diverged: the decoder's pixels are not numbers any more."""
 
+    of_one_process = True  # of several that share a batch, perhaps only one sees it
+
     def __init__(self) -> None:
         super().__init__(
             "training diverged: the decoder's pixels are not numbers any more",

@@ -16,6 +16,7 @@ __all__ = [
     "LatentDim",
     "LearningRate",
     "Objective",
+    "Precision",
     "Probed",
     "Recipe",
     "Rng",
@@ -99,6 +100,14 @@ Rng = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Of matrix products and convolutions: full (the run's dtype), tf32 (an NVIDIA GPU's, "
+        "10 bits) or bf16 (8 bits).",
+    ),
+]
 Probed = Annotated[
     str,
     typer.Option(

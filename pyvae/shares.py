@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from pyvae.errors import UserError
 
-__all__ = ["ALONE", "Shares", "torchrun_shares"]
+__all__ = ["ALONE", "Shares", "is_shared", "summed", "torchrun_shares"]
 
 
 class Shares:
@@ -42,6 +41,15 @@ class Shares:
     def several(self) -> bool:
         return self.number > 1
 
+    def check(self, images: int) -> None:
+        """Raises UserError if a batch of so many images is too small to be shared."""
+        if images < self.number:
+            raise UserError(
+                f"a batch of {images} over {self.number} processes",
+                "an image or more for each",
+                f"choose torchrun --nproc-per-node {images} or less",
+            )
+
     def rows(self, images: int) -> slice:
         """The rows of this process; no two shares differ by more than one image."""
         first, last = (images * rank // self.number for rank in (self.rank, self.rank + 1))
@@ -64,7 +72,7 @@ class Shares:
             return network
         from torch.nn.parallel import DistributedDataParallel
 
-        wrapped = DistributedDataParallel(network, broadcast_buffers=False)
+        wrapped = DistributedDataParallel(network)
         wrapped.register_comm_hook(None, _sum)
         return wrapped
 
@@ -78,8 +86,36 @@ class Shares:
 ALONE = Shares()
 
 
-def _sum(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    work: Any = dist.all_reduce(bucket.buffer(), async_op=True)
+def is_shared() -> bool:
+    """Whether a batch is being computed by several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; gradients go through it to each of them."""
+    return _Summed.apply(value)
+
+
+class _Summed(torch.autograd.Function):
+    """Forward a sum, and backward: all processes' losses depend on it."""
+
+    @staticmethod
+    def forward(context: object, value: Tensor) -> Tensor:
+        return _all(value)
+
+    @staticmethod
+    def backward(context: object, gradient: Tensor) -> Tensor:
+        return _all(gradient)
+
+
+def _all(value: Tensor) -> Tensor:
+    total = value.clone()
+    dist.all_reduce(total)
+    return total
+
+
+def _sum(state, bucket):  # DistributedDataParallel takes no annotations that are text
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda done: done.value()[0])
 
 

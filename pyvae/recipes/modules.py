@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyvae.draws import gumbel_of_uniform
+from pyvae.shares import is_shared, summed
 
 __all__ = [
     "BatchNorm",
@@ -126,10 +127,26 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and is_shared():
+            return self._over_processes(x)
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training,
             self.momentum, self.eps,
         )  # fmt: skip
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        """With the statistics of the whole batch, of which each process has its share."""
+        features = [1, -1, *[1] * (x.ndim - 2)]  # (1, C), or (1, C, 1, 1)
+        dims = [0, *range(2, x.ndim)]
+        images = summed(x.new_tensor(float(x.numel() // x.shape[1])))
+        mean = summed(x.sum(dims)) / images  # (C,)
+        centred = x - mean.view(features)
+        variance = summed((centred**2).sum(dims)) / images  # (C,)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * images / (images - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale.view(features) + self.bias.view(features)
 
 
 class FirstHalf(nn.Module):
