@@ -38,11 +38,16 @@ def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:
         The sum over images and pixels in nats, shape ().
     """
     if pixels.is_cuda:
-        # CUDA's kernel stops the whole process where a probability is no number
-        numbers = torch.nan_to_num(pixels, nan=0.5)
-        refused = (pixels - numbers).detach().sum()  # 0, or NaN
-        return F.binary_cross_entropy(numbers, x, reduction="sum") + refused
+        return _without_refusal(pixels, x)
     return F.binary_cross_entropy(pixels, x, reduction="sum")
+
+
+def _without_refusal(pixels: Tensor, x: Tensor) -> Tensor:
+    """The same, and NaN where a probability is no number: CUDA's kernel would stop everything that
+    the process has on the GPU."""
+    numbers = torch.nan_to_num(pixels, nan=0.5)
+    refused = (pixels - numbers).detach().sum()  # 0, or NaN
+    return F.binary_cross_entropy(numbers, x, reduction="sum") + refused
 
 
 def gaussian_reconstruction(mean: Tensor, x: Tensor, variance: float) -> Tensor:

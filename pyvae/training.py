@@ -134,7 +134,7 @@ def training_steps(
 
     def keep() -> bool:
         """Writes the epoch's losses down; whether all of them are numbers."""
-        taken = _numbers(losses)
+        taken = losses if device == CPU else numbers(losses)
         if taken:
             trace.extend((step - 1) // steps_per_epoch, taken)
         sound = len(taken) == len(losses)
@@ -175,12 +175,12 @@ def training_steps(
     trace.parameters = engine.parameters()
 
 
-def _numbers(losses: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """The steps before the first whose loss, computed on a GPU, is no number: an engine on the CPU
-    refuses such a step itself."""
-    if not losses or not losses[0].is_cuda:
-        return losses
-    taken = torch.stack(list(losses)).cpu()  # the GPU is waited for here, once an epoch
+def numbers(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The steps before the first whose loss is no number, brought from the GPU that computed them,
+    which is waited for here, once an epoch. (On the CPU the engine refuses such a step itself.)"""
+    if not losses:
+        return []
+    taken = torch.stack(list(losses)).cpu()
     spoilt = torch.isnan(taken[:, 0]).nonzero()
     return list(taken[: int(spoilt[0]) if len(spoilt) else len(taken)])
 

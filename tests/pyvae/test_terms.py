@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from pyvae import terms
 from pyvae.terms import (
     bernoulli_reconstruction,
     cross_entropy,
@@ -210,3 +211,19 @@ def test_the_articles_cross_entropy_has_the_bound_that_it_says(values, data):
     assert cross_entropy(labels, labels).item() == pytest.approx(bound, rel=1e-12)
     if classes == 10:
         assert bound == pytest.approx(1.46, abs=5e-3)  # as the docstring has it
+
+
+def test_a_gpus_likelihood_is_the_same_and_refuses_nothing():
+    """It is NaN where the other raises an error: on a GPU that would end the process."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand((5, 784), generator=generator, dtype=torch.float64)
+    logits = torch.randn((5, 784), generator=generator, dtype=torch.float64) * 20
+    pixels = [torch.sigmoid(logits).requires_grad_() for _ in range(2)]
+    values = [bernoulli_reconstruction(pixels[0], x), terms._without_refusal(pixels[1], x)]
+    assert torch.equal(*values)
+    for value in values:
+        value.backward()
+    assert torch.equal(pixels[0].grad, pixels[1].grad)
+    spoilt = pixels[0].detach().clone()
+    spoilt[3, 7] = float("nan")
+    assert terms._without_refusal(spoilt, x).isnan()

@@ -12,7 +12,7 @@ from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.trace import Trace
-from pyvae.training import batches, start, train, training_steps
+from pyvae.training import batches, numbers, start, train, training_steps
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 
@@ -713,3 +713,13 @@ def test_a_run_that_is_stopped_is_whole_up_to_there(conv, settings, digits):
 def test_a_run_has_a_step_even_if_it_is_stopped_at_once(conv, settings, digits):
     trace = train(PyTorchEngine("cpu"), conv, settings(steps=9), digits, stop=lambda: True)
     assert (trace.steps, trace.complete) == (1, True)
+
+
+def test_losses_of_a_gpu_end_before_the_first_that_is_no_number():
+    losses = [torch.tensor([float(k), 1.0, 2.0]) for k in range(4)]
+    assert torch.equal(torch.stack(numbers(losses)), torch.stack(losses))
+    assert numbers([]) == []
+    losses[2][0] = float("nan")
+    assert torch.equal(torch.stack(numbers(losses)), torch.stack(losses[:2]))
+    losses[0][0] = float("nan")
+    assert numbers(losses) == []
