@@ -60,7 +60,10 @@ def _draw_speed(axes: Axes, conv: Mapping[str, Any]) -> None:
     for place, side in enumerate(there):
         fast, slow = (batch / ms * 1000 for ms in conv["range_ms"][side])
         axes.plot([slow, fast], [place, place], color="black", linewidth=1, marker="|")
-        _label(axes, max(fast, speeds[place]), place, f"{conv[f'{side}_ms']:,.0f} ms a step")
+    axes.set_yticks(
+        range(len(there)),
+        [f"{TITLES[side]}\n{conv[f'{side}_ms']:,.0f} ms a step" for side in there],
+    )
     axes.axvline(limit, color=LIMIT, linestyle="--", linewidth=1)
     axes.annotate(
         "matrix products alone", (limit, len(there) - 0.45), (4, 0), textcoords="offset points",
@@ -143,6 +146,10 @@ def growth_figure(results: Mapping[str, Any]) -> Figure | None:
     for one in axes[len(panels) :]:
         one.remove()
     figure.suptitle("Recipe conv, everything else as published", fontsize=10)
+    lines, names = max(
+        (one.get_legend_handles_labels() for one in figure.axes), key=lambda found: len(found[1])
+    )
+    figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
@@ -158,7 +165,6 @@ def _draw_growth(
             for point, batch in zip(points, batches, strict=True)
         ]
         axes.plot(x, plain, "s-", color=COLOURS["plain"], label=TITLES["plain"])
-        axes.legend(fontsize=8)
     axes.set_xscale("log")
     axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8)
     axes.xaxis.set_minor_formatter(NullFormatter())

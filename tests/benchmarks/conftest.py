@@ -56,7 +56,7 @@ def results(conv_results):
         "conv": conv_results("pyvae", "plain", "rtorch", "base_r"),
         "recipes": {"mlp": recipe, "beta": recipe},
         "startup": {"runs": 1, "help_s": 0.2, "import_torch_s": 1.0, "first_step_s": 3.0},
-        "draws": {"steps": 4, "writing_ms": 30.0, "mb_per_step": 3.1, "trace_s": 5.0,
+        "draws": {"steps": 20, "writing_ms": 30.0, "mb_per_step": 3.1, "trace_s": 5.0,
                   "trace_with_draws_s": 6.0, "more_ms_per_step": 250.0},
         "bridge": {"call_ms": 0.2, "array_ms": 2.0, "array_mb": 1.6, "step_ms": 1500.0,
                    "step_bridge_ms": 15.0, "share": 0.01},
