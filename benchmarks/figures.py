@@ -60,10 +60,8 @@ def _draw_speed(axes: Axes, conv: Mapping[str, Any]) -> None:
     for place, side in enumerate(there):
         fast, slow = (batch / ms * 1000 for ms in conv["range_ms"][side])
         axes.plot([slow, fast], [place, place], color="black", linewidth=1, marker="|")
-    axes.set_yticks(
-        range(len(there)),
-        [f"{TITLES[side]}\n{conv[f'{side}_ms']:,.0f} ms a step" for side in there],
-    )
+    names = [f"{TITLES[side]}\n{conv[f'{side}_ms']:,.0f} ms a step" for side in there]
+    axes.set_yticks(range(len(there)), names, fontsize=9)
     axes.axvline(limit, color=LIMIT, linestyle="--", linewidth=1)
     axes.annotate(
         "matrix products alone", (limit, len(there) - 0.45), (4, 0), textcoords="offset points",
@@ -146,9 +144,8 @@ def growth_figure(results: Mapping[str, Any]) -> Figure | None:
     for one in axes[len(panels) :]:
         one.remove()
     figure.suptitle("Recipe conv, everything else as published", fontsize=10)
-    lines, names = max(
-        (one.get_legend_handles_labels() for one in figure.axes), key=lambda found: len(found[1])
-    )
+    legends = [one.get_legend_handles_labels() for one in figure.axes]
+    lines, names = max(legends, key=lambda found: len(found[1]))  # the plain loop is not in all
     figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
+from contextlib import contextmanager
 
 import pytest
 
 from benchmarks.processes import _minor_faults, memory_of, minor_faults, reset_peak
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux counts, others do not")
-MB = 10**6
+
+
+@contextmanager
+def touched(megabytes=50):
+    """Holds memory that is asked of the system itself, and written to: an allocator might have
+    kept some."""
+    with mmap.mmap(-1, megabytes * 10**6) as memory:
+        memory.write(b"1" * len(memory))
+        yield
 
 
 def test_touched_pages_are_counted():
     before, memory = minor_faults([os.getpid()]), memory_of([os.getpid()])
-    kept = bytearray(b"1") * (50 * MB)
-    after, now = minor_faults([os.getpid()]), memory_of([os.getpid()])
-    assert len(kept) == 50 * MB
+    with touched():
+        after, now = minor_faults([os.getpid()]), memory_of([os.getpid()])
     assert after > before
     assert now.now - memory.now == pytest.approx(50, abs=20)
     assert now.peak >= now.now - 1
 
 
 def test_the_peak_begins_again():
-    bytearray(b"1") * (100 * MB)
-    before = memory_of([os.getpid()])
+    with touched():
+        before = memory_of([os.getpid()])
+    assert memory_of([os.getpid()]).peak >= before.now - 1
     reset_peak([os.getpid()])
-    assert memory_of([os.getpid()]).peak <= before.peak
+    if memory_of([os.getpid()]).peak == before.peak:
+        pytest.skip("this system does not let a peak begin again")
+    assert memory_of([os.getpid()]).peak < before.now - 20
 
 
 def test_several_processes_are_added_up():
