@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyvae.errors import UserError
 
-__all__ = ["output_folder", "remove_file", "write_file"]
+__all__ = ["output_folder", "remove_file", "remove_remains", "write_file"]
 
 
 def output_folder(path: Path) -> Path:
@@ -51,6 +51,14 @@ def remove_file(path: Path) -> None:
     """Removes a file, if it is there, and what `write_file` left of it when it was killed."""
     for found in (path, *path.parent.glob(f".{path.name}.????????")):
         found.unlink(missing_ok=True)
+
+
+def remove_remains(folder: Path) -> None:
+    """Removes what `write_file` left of files of a folder when it was killed, if they were
+    written again."""
+    for found in folder.glob(".*.????????"):
+        if (folder / found.name[1:].rpartition(".")[0]).is_file():
+            found.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ import pandas as pd
 from pyvae.data import ImageData
 from pyvae.engine import PyTorchEngine
 from pyvae.evaluation import evaluate
-from pyvae.files import output_folder, remove_file, write_file
+from pyvae.files import output_folder, remove_file, remove_remains, write_file
 from pyvae.recipes import get_recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
@@ -83,6 +83,8 @@ def kept_training(
     kept.keep()
     if test is None:
         remove_file(folder / TEST_HISTORY)  # of another run
+    for place in (folder, folder / "checkpoints"):
+        remove_remains(place)  # of a process that was killed
     return trace
 
 

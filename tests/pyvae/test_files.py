@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyvae.errors import UserError
-from pyvae.files import output_folder, remove_file, write_file
+from pyvae.files import output_folder, remove_file, remove_remains, write_file
 
 
 @pytest.mark.parametrize("content", ["a line\nand “another”\n", b"\x00\xff\n", ""])
@@ -78,3 +78,12 @@ def test_a_file_is_removed_with_what_a_killed_writer_left_of_it(tmp_path):
     remove_file(tmp_path / "absent")
     remove_file(tmp_path / "no folder" / "file.csv")
     assert {path.name for path in tmp_path.iterdir()} == mine
+
+
+def test_what_a_killed_writer_left_is_removed_where_the_file_was_written_again(tmp_path):
+    ours, theirs = ["a.csv", ".a.csv.x1_y2z3w"], [".b.csv.x1_y2z3w", ".a.csv.short", "b"]
+    for name in (*ours, *theirs):
+        (tmp_path / name).write_text(name)
+    remove_remains(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", *theirs}
+    remove_remains(tmp_path / "absent")

@@ -159,6 +159,13 @@ def test_another_run_in_the_folder_leaves_nothing_of_the_first(keep, tmp_path, s
         assert not (tmp_path / "kept" / TEST_HISTORY).exists()
 
 
+def test_nothing_is_left_of_a_process_that_was_killed_while_it_wrote(keep, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / ".history.csv.a1b2c3d4").write_text("half a li")
+    keep()
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == FILES | {TEST_HISTORY}
+
+
 def test_what_cannot_be_trained_leaves_the_folder_as_it_was(keep, data_of, small, tmp_path):
     keep()
     before = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
