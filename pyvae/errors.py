@@ -24,6 +24,10 @@ class UserError(Exception):
         parts = [given, f"expected {expected}" if expected else "", remedy]
         super().__init__("; ".join(" ".join(part.split()) for part in parts if part))
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
+        """From one process to another: those derived from it take other arguments."""
+        return UserError, (self.given, self.expected, self.remedy)
+
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:
     """Returns `name` if it is one of `options`.

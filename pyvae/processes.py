@@ -1,0 +1,90 @@
+"""Jobs in processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from pyvae.data import ImageData
+from pyvae.errors import UserError
+from pyvae.jobs import Finished, Job, Shared, do, share
+
+__all__ = ["Processes"]
+
+MOST_JOBS = 1000
+
+
+class Processes:
+    """So many processes, each with so many of PyTorch's threads.
+
+    Raises:
+        UserError: If that is not 1 to 1000.
+    """
+
+    lasting = False
+
+    def __init__(self, jobs: int, threads: int) -> None:
+        if not 1 <= jobs <= MOST_JOBS:
+            raise UserError(f"--jobs {jobs}", f"1 to {MOST_JOBS}")
+        self.jobs = jobs
+        self.threads = threads
+
+    def run(
+        self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
+    ) -> Generator[Finished, None, None]:
+        """As `pyvae.jobs.Workers.run` says."""
+        # as files: of what a process is handed, it takes all before the next one is started
+        with share(images, self.threads) as shared:
+            pool = ProcessPoolExecutor(
+                min(self.jobs, len(jobs)), multiprocessing.get_context("spawn")
+            )
+            try:
+                yield from _done(pool, jobs, shared)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a process that trained a seed was ended from outside; the system may have "
+                    "been out of memory",
+                    "",
+                    "run the same command again: seeds that are done are not repeated (fewer "
+                    "--jobs need less memory)",
+                ) from error
+            finally:
+                # not waited for: what is under way is not wanted any more, or there is nothing
+                mine = _processes_of(pool)
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in mine:
+                    process.terminate()
+
+    def __str__(self) -> str:
+        of = f" of {self.threads} threads" if self.threads > 1 else ""
+        return f"{self.jobs} process{'es' if self.jobs > 1 else ''}{of}"
+
+
+def _processes_of(pool: ProcessPoolExecutor) -> list[multiprocessing.process.BaseProcess]:
+    """A pool's own processes: others of this program are left alone. (From Python 3.14 on it ends
+    them itself, `terminate_workers`.)"""
+    return list((getattr(pool, "_processes", None) or {}).values())
+
+
+def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
+    """The jobs, as they are done."""
+    # Ctrl-C reaches this process, which ends the others: they start out deaf to it
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pending: dict[Future[Any], Job] = {pool.submit(do, job, shared): job for job in jobs}
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    while pending:
+        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            job = pending.pop(future)
+            try:
+                result = future.result()
+            except UserError as error:
+                raise UserError(f"{job.name}: {error}") from error
+            yield Finished(job, result)

@@ -1,0 +1,76 @@
+"""Progress of many runs side by side on the terminal; plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["RunsProgress"]
+
+
+class RunsProgress:
+    """Shows how many runs are done, and the time left.
+
+    Use as a context manager; tell it of each run that is done.
+
+    Arguments:
+        console: Where to.
+        runs: How many there are.
+        lines: Whether each run has its line on a terminal, too, above the bar.
+    """
+
+    def __init__(self, console: Console, runs: int, lines: bool = False) -> None:
+        self.console = console
+        self.runs = runs
+        self.done = self.here = 0
+        self._live = console.is_terminal and not console.is_dumb_terminal
+        self._lines = lines or not self._live
+        self._bar = Progress(
+            TextColumn("runs"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left  {task.fields[newest]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("runs", total=runs, newest="")
+
+    def add(self, words: str, was_there: bool = False, where: str = "") -> None:
+        """A run is done.
+
+        Arguments:
+            words: About it.
+            was_there: Whether it had been done before.
+            where: The worker that did it; empty: one of this machine.
+        """
+        self.done += 1
+        self.here += not was_there
+        if where:
+            words += f", on worker {where}"
+        self._bar.update(self._task, completed=self.done, newest="" if self._lines else words)
+        if self._lines and not was_there:
+            left = (time.monotonic() - self._started) / self.here * (self.runs - self.done)
+            self.console.print(
+                f"  {words} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
+
+    def __enter__(self) -> RunsProgress:
+        self._started = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+        seconds = time.monotonic() - self._started
+        before = self.done - self.here
+        told = f", {before} were there before" if before else ""
+        how = "" if error[0] is None else ", then interrupted: the same command goes on from here"
+        self.console.print(
+            f"{self.here} runs in {seconds:.0f} s{told}{how}", highlight=False, soft_wrap=True
+        )
