@@ -29,6 +29,7 @@ NATIVE_OPTIONS = (
     "margin_units",
     "margin_spread",
     "jobs",
+    "scheduler",
     "repetitions",
 )
 
@@ -98,6 +99,14 @@ def compare_command(
         int | None,
         typer.Option(
             metavar="N", help="With --rng native: processes side by side (default: one a core)."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --rng native, instead of --jobs: a Dask scheduler, such as "
+            "tcp://host:8786, whose workers do the runs.",
         ),
     ] = None,
     repetitions: Annotated[
@@ -206,8 +215,9 @@ def compare_command(
     several = objective is None and len(chosen.objectives) > 1
     runs = Settings.runs_of_recipe(chosen, "both" if several else objective, **changes)
     if native:
-        asked = (seeds, margin, margin_units, margin_spread, jobs, threads, repetitions)
-        verdict = _compare_native(console, out, sides, chosen, runs, data, *asked)
+        asked = (seeds, margin, margin_units, margin_spread, threads, repetitions)
+        where = (jobs, scheduler)
+        verdict = _compare_native(console, out, sides, chosen, runs, data, *asked, *where)
         console.print(f"written: {out}", soft_wrap=True)
         console.print(f"verdict: {verdict}")
         raise typer.Exit(0 if verdict in ("equivalent", "calibrated") else 1)
@@ -249,12 +259,14 @@ def _compare_native(
     margin: float | None,
     margin_units: float | None,
     margin_spread: float | None,
-    jobs: int | None,
     threads: int | None,
     repetitions: int | None,
+    jobs: int | None,
+    scheduler: str | None,
 ) -> str:
     from comparisons.equivalence import Margins
     from comparisons.native_cli import NativeOptions, run_native
+    from pyvae.fan_out import check_fan_out, open_workers
     from pyvae.objectives import OBJECTIVES
     from pyvae.training import load_for
 
@@ -272,13 +284,19 @@ def _compare_native(
     asked = NativeOptions(
         seeds or 0,
         margins,
-        os.cpu_count() or 1 if jobs is None else jobs,
         1 if threads is None else threads,
         1 if repetitions is None else repetitions,
     )
-    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
+    check_fan_out(jobs, scheduler)
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    images = load_for(recipe, data, runs[0], say)
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
-    return run_native(console, out, sides, recipe, runs, images, asked)
+    processes = os.cpu_count() or 1 if jobs is None else jobs
+    with open_workers(processes, scheduler, asked.threads, say) as workers:
+        return run_native(console, out, sides, recipe, runs, images, workers, asked)
 
 
 def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> list[Comparison]:

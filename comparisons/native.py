@@ -1,20 +1,16 @@
-"""Two engines, each with its own randomness, over many seeds: run side by side in processes."""
+"""Two engines, each with its own randomness, over many seeds: runs side by side."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from comparisons.equivalence import Equivalence, Margins, compare_seeds
 from comparisons.measures import RunOutcome
@@ -24,13 +20,14 @@ from pyvae.data import ImageData
 from pyvae.engine import DivergedError, Engine
 from pyvae.errors import UserError
 from pyvae.files import output_folder
+from pyvae.jobs import Job, Workers, read_back
 from pyvae.recipes import Recipe, get_recipe
 from pyvae.settings import Settings
 from pyvae.trace import Trace
 from pyvae.training import train
 from r_bridge.engines import BaseREngine, RTorchEngine
 
-__all__ = ["Native", "compare_native", "plan", "run_seeds"]
+__all__ = ["Native", "close_engines", "compare_native", "plan", "run_seeds"]
 
 MOST_SEEDS = 10_000
 SIDES = ("under-test", "reference")
@@ -105,19 +102,20 @@ def run_seeds(
     recipe: Recipe,
     data: ImageData,
     folder: Path,
-    jobs: int,
+    workers: Workers,
     threads: int,
-    observe: Callable[[SeedRun, RunOutcome, bool], object] = lambda *_: None,
+    observe: Callable[[SeedRun, RunOutcome, bool, str], object] = lambda *_: None,
 ) -> dict[str, RunOutcome]:
-    """Does all runs that are not there yet, so many at a time, each in a process of its own.
+    """Does all runs that are not there yet, each in a process of its own.
 
     Arguments:
         planned: The runs.
         sides, recipe, data: Who trains what on which images.
         folder: Where each run's outcome is written as soon as it is done.
-        jobs: Processes.
+        workers: Who does them, so many at a time.
         threads: Threads of each.
-        observe: Called with each run, its outcome, and whether it was there before.
+        observe: Called with each run, its outcome, whether it was there before, and the worker
+            that did it (empty: one of this machine).
 
     Returns:
         The outcomes, by the runs' file names.
@@ -126,121 +124,94 @@ def run_seeds(
         UserError: If a run fails; those that are done stay.
     """
     outcomes: dict[str, RunOutcome] = {}
-    missing = []
+    missing: dict[str, SeedRun] = {}
     for run in planned:
         found = load_outcome(run, folder)
         if found is None:
-            missing.append(run)
+            missing[run.file] = run
         else:
             outcomes[run.file] = found
-            observe(run, found, True)
+            observe(run, found, True, "")
     if not missing:
         return outcomes
     output_folder(folder)
-    with tempfile.TemporaryDirectory() as shared:
-        # as a file: of what a process is handed, it takes all before the next one is started
-        images = Path(shared) / "images.npz"
-        arrays = {"pixels": data.pixels, "labels": data.labels}
-        there = {name: value.numpy() for name, value in arrays.items() if value is not None}
-        np.savez(images, **there)  # type: ignore[arg-type]
-        pool = ProcessPoolExecutor(
-            min(jobs, len(missing)),
-            multiprocessing.get_context("spawn"),
-            _prepare,
-            (recipe.name, sides.adam, threads, data.name, images, data.source),
-        )
-        try:
-            for run in _done(pool, missing, folder):
-                outcome = load_outcome(run, folder)
-                if outcome is None:
-                    raise UserError(f"'{folder / run.file}' was written and cannot be read")
-                outcomes[run.file] = outcome
-                observe(run, outcome, False)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process that trained a seed was ended from outside; the system may have been "
-                "out of memory",
-                "",
-                "run the same command again: seeds that are done are not repeated (fewer --jobs "
-                "need less memory)",
-            ) from error
-        finally:
-            # not waited for: what is under way is not wanted any more, or there is nothing
-            mine = processes_of(pool)
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in mine:
-                process.terminate()
+    given = (folder.resolve(), recipe.name, sides.adam, threads, workers.lasting)
+    jobs = [
+        Job(file, f"{run.engine}, seed {run.settings.seed}", _run_seed, (run, *given), ("all",))
+        for file, run in missing.items()
+    ]
+    with closing(workers.run(jobs, {"all": data}, folder)) as done:
+        for job, _, where in done:
+            run = missing[job.key]
+            outcome = read_back(partial(load_outcome, run, folder), folder / run.file, where)
+            outcomes[run.file] = outcome
+            observe(run, outcome, False, where)
     return outcomes
 
 
-def processes_of(pool: ProcessPoolExecutor) -> list[multiprocessing.process.BaseProcess]:
-    """A pool's own processes: others of this program are left alone. (From Python 3.14 on it ends
-    them itself, `terminate_workers`.)"""
-    return list((getattr(pool, "_processes", None) or {}).values())
+_engines: dict[Any, Engine] = {}
+_open = ExitStack()
 
 
-def _done(pool: ProcessPoolExecutor, missing: Sequence[SeedRun], folder: Path) -> Iterator[SeedRun]:
-    """The runs, as they are done."""
-    # Ctrl-C reaches this process, which ends the others: they start out deaf to it
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _run_seed(
+    run: SeedRun,
+    folder: Path,
+    recipe: str,
+    adam: str,
+    threads: int,
+    lasting: bool,
+    images: Sequence[ImageData],
+    ask: Callable[[], object],
+) -> None:
+    """In a worker: one run."""
+    (data,) = images
     try:
-        pending: dict[Future[None], SeedRun] = {
-            pool.submit(_run_seed, run, folder): run for run in missing
-        }
+        engine = _engine(run, adam, threads)
+        _check_environment(run, engine)
+        chosen = get_recipe(recipe)
+        trace = Trace.of_run(engine, chosen, run.settings, data)
+        try:
+            train(engine, chosen, run.settings, data, trace=trace, observe=lambda progress: ask())
+        except DivergedError:  # a result like any other: it is said of the seed
+            trace.losses = np.vstack([trace.losses, np.full((1, len(trace.terms)), np.nan)])
+            trace.epochs = np.append(trace.epochs, trace.epochs[-1:] if trace.steps > 1 else 1)
+            trace.latent_means["evaluation"] = np.full((1, run.settings.latent_dim), np.nan)
+        save_outcome(run, trace, folder)
     finally:
-        signal.signal(signal.SIGINT, heard)
-    while pending:
-        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            run = pending.pop(future)
-            try:
-                future.result()
-            except UserError as error:
-                raise UserError(f"{run.engine}, seed {run.settings.seed}: {error}") from error
-            yield run
+        if lasting:  # nothing of ours stays in a process that goes on
+            close_engines()
 
 
-_worker: dict[str, Any] = {}
-
-
-def _prepare(recipe: str, adam: str, threads: int, name: str, images: Path, source: str) -> None:
-    """In a new process: what all its runs share."""
-    torch.set_num_threads(threads)
-    _worker["recipe"] = get_recipe(recipe)
-    with np.load(images) as arrays:
-        pixels = torch.from_numpy(arrays["pixels"])
-        labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
-    _worker["data"] = ImageData(name, pixels, labels, source)
-    _worker["engines"] = {}
-    _worker["stack"] = ExitStack()
-    _worker["open"] = (adam, threads)
-
-
-def _run_seed(run: SeedRun, folder: Path) -> None:
-    engine, recipe, data = _engine(run), _worker["recipe"], _worker["data"]
-    trace = Trace.of_run(engine, recipe, run.settings, data)
-    try:
-        train(engine, recipe, run.settings, data, trace=trace)
-    except DivergedError:  # a result like any other: it is said of the seed
-        trace.losses = np.vstack([trace.losses, np.full((1, len(trace.terms)), np.nan)])
-        trace.epochs = np.append(trace.epochs, trace.epochs[-1:] if trace.steps > 1 else 1)
-        trace.latent_means["evaluation"] = np.full((1, run.settings.latent_dim), np.nan)
-    save_outcome(run, trace, folder)
-
-
-def _engine(run: SeedRun) -> Engine:
+def _engine(run: SeedRun, adam: str, threads: int) -> Engine:
     """R takes a second or more to start: an engine serves all runs of its process."""
-    key = run.engine, run.patch
-    engines = _worker["engines"]
-    if key not in engines:
-        adam, threads = _worker["open"]
+    key = run.engine, run.patch, adam, threads
+    if key not in _engines:
         if run.patch:
             made = {"base-r": BaseREngine, "r-torch": RTorchEngine}[run.engine](threads, run.patch)
             opened: Any = made
         else:
             opened = open_engine(run.engine, adam, threads)
-        engines[key] = _worker["stack"].enter_context(opened)
-    return engines[key]
+        _engines[key] = _open.enter_context(opened)
+    return _engines[key]
+
+
+def close_engines() -> None:
+    """Ends what the runs of this process have started."""
+    _engines.clear()
+    _open.close()
+
+
+def _check_environment(run: SeedRun, engine: Engine) -> None:
+    """An outcome says with which versions it was computed: they must be these."""
+    expected, found = run.about.get("environment"), engine.environment()
+    for name, version in (expected or {}).items():
+        if found.get(name) != version:
+            raise UserError(
+                f"{run.engine} has {name} {found.get(name, 'not at all')} on {platform.node()}, "
+                f"{version} where the command was given",
+                "the same on all machines",
+                "install the same version there",
+            )
 
 
 def compare_native(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from comparisons.equivalence import Margins, expected_rate, overall, summary
 from comparisons.equivalence_figure import equivalence_figure
@@ -27,8 +24,10 @@ from pyvae.data import ImageData
 from pyvae.errors import UserError
 from pyvae.figures import save_figure
 from pyvae.files import output_folder, write_file
+from pyvae.jobs import Workers
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
+from pyvae.runs_progress import RunsProgress
 from pyvae.settings import Settings
 from pyvae.trace import csv_text
 from pyvae.training import start
@@ -43,19 +42,17 @@ class NativeOptions:
     Attributes:
         seeds: Of each side.
         margins: What the differences are held against.
-        jobs: Processes side by side.
-        threads: Threads of each.
+        threads: Threads of each run.
         repetitions: How often all of it is done, with other seeds each time.
     """
 
     seeds: int
     margins: Margins
-    jobs: int
     threads: int
     repetitions: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "threads", "repetitions"):
+        for name in ("threads", "repetitions"):
             if not 1 <= getattr(self, name) <= 1000:
                 raise UserError(f"--{name} {getattr(self, name)}", "1 to 1000")
 
@@ -67,6 +64,7 @@ def run_native(
     recipe: Recipe,
     runs: Sequence[Settings],
     data: ImageData,
+    workers: Workers,
     options: NativeOptions,
 ) -> str:
     """Runs, compares, prints and writes.
@@ -98,10 +96,11 @@ def run_native(
         f"own randomness, margin {options.margins.nats:g} {unit}".rstrip(),
         soft_wrap=True,
     )
-    with _Watch(console, sum(map(len, repetitions))) as watch:
+    watch = _Watch(console, sum(map(len, repetitions)))
+    with watch:
         outcomes = run_seeds(
             [run for planned in repetitions for run in planned], sides, recipe, data,
-            folder / "seeds", options.jobs, options.threads, watch.observe,
+            folder / "seeds", workers, options.threads, watch.observe,
         )  # fmt: skip
     compared = [compare_native(planned, outcomes, options.margins) for planned in repetitions]
     _write_tables(compared, folder)
@@ -203,51 +202,11 @@ def _count(
     return "calibrated"
 
 
-class _Watch:
-    """Shows how many runs are done, and the time left."""
+class _Watch(RunsProgress):
+    """Shows how many runs are done, and the loss that the newest has ended with."""
 
-    def __init__(self, console: Console, runs: int) -> None:
-        self.console = console
-        self.runs = runs
-        self.done = self.here = 0
-        self._live = console.is_terminal and not console.is_dumb_terminal
-        self._bar = Progress(
-            TextColumn("runs"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left  {task.fields[newest]}", markup=False),
-            console=console,
-            transient=True,
-            disable=not self._live,
-        )
-        self._task = self._bar.add_task("runs", total=runs, newest="")
-
-    def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool) -> None:
-        self.done += 1
-        self.here += not was_there
+    def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool, where: str) -> None:
         about = OBJECTIVES[run.settings.objective]
         loss = f"{outcome.loss_per_image[-1]:.2f} {about.unit}".rstrip()
         newest = f"{about.title} in {run.engine}, seed {run.settings.seed}: {loss} at the end"
-        self._bar.update(self._task, completed=self.done, newest=newest)
-        if not self._live and not was_there:
-            left = (time.monotonic() - self._started) / self.here * (self.runs - self.done)
-            self.console.print(
-                f"  {newest} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
-                highlight=False, markup=False, soft_wrap=True,
-            )  # fmt: skip
-
-    def __enter__(self) -> _Watch:
-        self._started = time.monotonic()
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-        seconds = time.monotonic() - self._started
-        before = self.done - self.here
-        told = f", {before} were there before" if before else ""
-        how = "" if error[0] is None else ", then interrupted: the same command goes on from here"
-        self.console.print(
-            f"{self.here} runs in {seconds:.0f} s{told}{how}", highlight=False, soft_wrap=True
-        )
+        self.add(newest, was_there, where)

@@ -68,8 +68,8 @@ def inline(monkeypatch):
     """Runs seeds in this process, one after the other; as a pool that is ready at once."""
 
     class Pool:
-        def __init__(self, processes, context, prepare, given):
-            prepare(*given)
+        def __init__(self, processes, context):
+            pass
 
         def submit(self, function, *arguments):
             future = Future()
@@ -80,7 +80,6 @@ def inline(monkeypatch):
             return future
 
         def shutdown(self, **options):
-            native._worker["stack"].close()
+            native.close_engines()
 
-    monkeypatch.setattr(native, "_worker", {})
-    monkeypatch.setattr(native, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("pyvae.processes.ProcessPoolExecutor", Pool)

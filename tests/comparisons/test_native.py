@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from comparisons import native
 from comparisons.equivalence import Margins, overall
@@ -16,6 +17,7 @@ from comparisons.outcomes import load_outcome
 from comparisons.sides import Sides
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.processes import Processes
 from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
 from pyvae.training import train
@@ -40,8 +42,9 @@ def planned(settings, sides=None, seeds=SEEDS, patches=None, **changes):
 class Seen(list):
     """What `run_seeds` says of each run: its file, and whether it was there before."""
 
-    def __call__(self, run, outcome, was_there):
+    def __call__(self, run, outcome, was_there, where):
         assert outcome.seed == run.settings.seed
+        assert where == ""
         self.append((run.file, was_there))
 
     def those(self, was_there):
@@ -50,7 +53,7 @@ class Seen(list):
 
 def go(runs, conv, data, folder, sides=None, jobs=2):
     seen = Seen()
-    outcomes = run_seeds(runs, sides or both(), conv, data, folder, jobs, 1, seen)
+    outcomes = run_seeds(runs, sides or both(), conv, data, folder, Processes(jobs, 1), 1, seen)
     return outcomes, seen
 
 
@@ -144,7 +147,7 @@ def test_no_process_is_started_where_all_is_done(
 ):
     runs = planned(settings)
     go(runs, conv, few, tmp_path)
-    monkeypatch.delattr(native, "ProcessPoolExecutor")
+    monkeypatch.delattr("pyvae.processes.ProcessPoolExecutor")
     assert go(runs, conv, few, tmp_path)[1].those(was_there=False) == set()
 
 
@@ -189,6 +192,45 @@ def test_an_error_in_r_is_one_line_with_engine_and_seed(inline, conv, settings, 
     assert not list(tmp_path.glob("*reference*"))
 
 
+def test_an_engine_of_other_versions_is_one_line(inline, conv, settings, few, tmp_path):
+    """A worker's may be others: its outcome would say what is not so."""
+    environment = PyTorchEngine("cpu").environment()
+    run = settings(steps=2, dtype="float32")
+    right = plan(both(), [run], SEEDS, {"pytorch": {"environment": environment}})
+    assert len(go(right[:1], conv, few, tmp_path / "right")[0]) == 1
+    wrong = plan(both(), [run], SEEDS, {"pytorch": {"environment": {"torch": "1.0"}}})
+    with pytest.raises(UserError) as caught:
+        go(wrong[:1], conv, few, tmp_path / "wrong")
+    assert str(caught.value).startswith(
+        f"pytorch, seed 2: pytorch has torch {torch.__version__} on"
+    )
+    assert "1.0 where the command was given" in str(caught.value)
+    assert list((tmp_path / "wrong").iterdir()) == []
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_only_a_process_of_its_own_keeps_its_engines(settings, few, tmp_path, lasting):
+    (run,) = planned(settings)[:1]
+    try:
+        native._run_seed(run, tmp_path, "conv", "torch", 1, lasting, [few], lambda: None)
+        assert (len(native._engines) == 0) is lasting
+    finally:
+        native.close_engines()
+
+
+def test_a_seed_that_is_not_wanted_any_more_ends(settings, few, tmp_path):
+    asked = []
+
+    def ask():
+        asked.append(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        native._run_seed(planned(settings)[0], tmp_path, "conv", "torch", 1, True, [few], ask)
+    assert asked == [1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_seed_that_diverges_is_a_result(inline, conv, settings, few, tmp_path):
     """In the second step, of which the loss is not a number; and where it has run to the end."""
     sides = both()
@@ -220,7 +262,7 @@ def test_a_seed_that_diverges_at_once_is_a_result(
             super().start(*arguments)
             self.network.decoder.conv2.bias.data[0] = np.nan
 
-    monkeypatch.setattr(native, "_engine", lambda run: Blind("cpu"))
+    monkeypatch.setattr(native, "_engine", lambda *given: Blind("cpu"))
     runs = planned(settings)
     outcomes, _ = go(runs, conv, few, tmp_path)
     for outcome in outcomes.values():
@@ -324,14 +366,14 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, setti
     runs = planned(settings, seeds=8, steps=20)
     done = []
 
-    def kill(run, outcome, was_there):
+    def kill(run, outcome, was_there, where):
         done.append(run.file)
         if len(done) == 1:
             for child in multiprocessing.active_children():
                 child.kill()
 
     with pytest.raises(UserError) as caught:
-        run_seeds(runs, both(), conv, few, tmp_path, 2, 1, kill)
+        run_seeds(runs, both(), conv, few, tmp_path, Processes(2, 1), 1, kill)
     assert str(caught.value).startswith(
         "a process that trained a seed was ended from outside; the system may have been out of "
         "memory; run the same command again: seeds that are done are not repeated"
@@ -366,7 +408,8 @@ def test_labels_go_to_the_processes_and_means_are_not_divided(inline, digits, tm
             recipe, batch_size=6, latent_dim=2, steps=1, dtype="float32", hyper=hyper
         )
         runs = plan(both(), [run], 3, {"pytorch": {}})[:1]
-        (outcome,) = run_seeds(runs, both(), recipe, digits, tmp_path / name, 1, 1).values()
+        folder = tmp_path / name
+        (outcome,) = run_seeds(runs, both(), recipe, digits, folder, Processes(1, 1), 1).values()
         per_image = outcome.losses[:, 0] / (1 if name == "beta" else 6)
         assert np.array_equal(outcome.loss_per_image, per_image)
         assert measures(outcome)["loss"] == pytest.approx(per_image[0])

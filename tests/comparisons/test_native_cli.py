@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from comparisons.equivalence import UNITS
 from comparisons.native_cli import NativeOptions
@@ -119,6 +120,29 @@ def test_a_diverged_seed_makes_two_sides_different(inline, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_cluster_gives_the_bits_of_this_process(inline, tmp_path, capsys):
+    """Its one worker is a thread of this process; with processes of their own and one that is
+    killed: tests/pyvae/reproduction/test_side_by_side.py."""
+    arguments = ("--seeds", "3", "--margin", "5")
+    assert run(capsys, tmp_path / "here", *arguments)[0] == 0
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:  # fmt: skip
+        there = ("--scheduler", cluster.scheduler_address)
+        code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
+        assert (code, error) == (0, "")
+        assert said.count(", on worker 0 (") == 6
+        code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
+        assert "0 runs in 0 s, 6 were there before" in said
+    one, other = (
+        {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (tmp_path / "here", tmp_path / "there")
+    )
+    assert one == other
+
+
+@pytest.mark.slow
 def test_repetitions_count_verdicts(inline, tmp_path, capsys):
     arguments = ("--seeds", "3", "--margin", "5", "--repetitions", "4")
     code, said, _ = run(capsys, tmp_path, *arguments)
@@ -160,6 +184,14 @@ BAD = {
     "units": (("--seeds", "3", "--margin", "1", "--margin-units", "-2"), "--margin-units -2; exp"),
     "spread": (("--seeds", "3", "--margin", "1", "--margin-spread", "0"), "--margin-spread 0; exp"),
     "jobs": (("--seeds", "3", "--margin", "1", "--jobs", "0"), "--jobs 0; expected 1 to 1000"),
+    "jobs and scheduler": (
+        ("--seeds", "3", "--margin", "1", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"),
+        "--jobs 2 together with --scheduler tcp://127.0.0.1:1; expected one of them",
+    ),
+    "scheduler": (
+        ("--seeds", "3", "--margin", "1", "--scheduler", "tcp://127.0.0.1:1"),
+        "--scheduler tcp://127.0.0.1:1 cannot be reached",
+    ),
     "threads": (("--seeds", "3", "--margin", "1", "--threads", "0"), "--threads 0; expected 1 to"),
     "repetitions": (
         ("--seeds", "3", "--margin", "1", "--repetitions", "0"),
@@ -186,8 +218,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(name, tmp_path, capsys, inline):
+def test_bad_input_is_one_line_and_leaves_nothing(name, tmp_path, capsys, inline, monkeypatch):
     arguments, words = BAD[name]
+    monkeypatch.setenv("PYVAE_DASK_TIMEOUT", "0.2")
     code, said, error = run(capsys, tmp_path / "out", *arguments)
     assert code == 2
     assert re.search(words, error), error
@@ -201,7 +234,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(name, tmp_path, capsys, inline
     "arguments",
     [
         ("--seeds", "3"), ("--margin", "1"), ("--margin-units", "1"), ("--margin-spread", "1"),
-        ("--jobs", "1"), ("--repetitions", "2"),
+        ("--jobs", "1"), ("--scheduler", "tcp://127.0.0.1:1"), ("--repetitions", "2"),
     ],
 )  # fmt: skip
 def test_options_of_many_seeds_go_with_no_other_rng(tmp_path, capsys, rng, arguments):
@@ -220,13 +253,13 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
     assert "cannot be written" in error
 
 
-@pytest.mark.parametrize("name", ["jobs", "threads", "repetitions"])
+@pytest.mark.parametrize("name", ["threads", "repetitions"])
 def test_numbers_have_a_range(name):
     for number in (1, 1000):
-        NativeOptions(**{"seeds": 3, "margins": None, "jobs": 1, "threads": 1} | {name: number})
+        NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
     for number in (-1, 0, 1001):
         with pytest.raises(UserError, match=f"--{name} {number}; expected 1 to 1000"):
-            NativeOptions(**{"seeds": 3, "margins": None, "jobs": 1, "threads": 1} | {name: number})
+            NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
 
 
 # The command itself, with its processes
