@@ -257,6 +257,22 @@ def reproduce_command(
     latent_dim: options.LatentDim = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train so many runs side by side, in processes (default: 1). Each has --threads "
+            "threads: N times as many should not exceed the cores.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Instead of --jobs: a Dask scheduler, such as tcp://host:8786, whose workers "
+            "train the runs. They have to see DIR.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where to (default: reproduced, or reproduced-quick)."),
@@ -266,26 +282,45 @@ def reproduce_command(
 
     Leaves a folder for each article with a README.md that shows all figures, and published.csv:
     what the article says, what was measured (median and range over seeds), and a verdict. What
-    was trained is kept: the same command trains nothing twice.
+    was trained is kept: the same command trains nothing twice. With --jobs or --scheduler the runs
+    go side by side, to the same numbers: with the same --threads every bit is the same.
     """
+    from contextlib import AbstractContextManager, nullcontext
+
+    import torch
     from rich.console import Console
 
     from pyvae.engine import set_threads
+    from pyvae.fan_out import check_fan_out, open_workers
+    from pyvae.jobs import Workers
     from pyvae.reproduction.run import choose_articles, reproduce
 
     chosen = choose_articles(article)
     set_threads(threads)
-    reproduce(
-        chosen,
-        data,
-        out or Path("reproduced-quick" if quick else "reproduced"),
-        Console(markup=False, highlight=False),
-        quick=quick,
-        seeds=seeds,
-        epochs=epochs,
-        latent_dim=latent_dim,
-        device=device,
-    )
+    check_fan_out(jobs, scheduler)
+    console = Console(markup=False, highlight=False)
+    here = scheduler is None and jobs in (None, 1)
+    opened: AbstractContextManager[Workers | None] = nullcontext()
+    if not here:
+        opened = open_workers(
+            jobs or 0,
+            scheduler,
+            torch.get_num_threads(),
+            say=lambda line: console.print(line, soft_wrap=True),
+        )
+    with opened as workers:
+        reproduce(
+            chosen,
+            data,
+            out or Path("reproduced-quick" if quick else "reproduced"),
+            console,
+            quick=quick,
+            seeds=seeds,
+            epochs=epochs,
+            latent_dim=latent_dim,
+            device=device,
+            workers=workers,
+        )
 
 
 def sample_command(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,14 @@ from pyvae.digit_classifier import DigitClassifier
 from pyvae.errors import UserError, choose
 from pyvae.figures import save_figure
 from pyvae.files import output_folder, write_file
-from pyvae.kept_training import kept_training
+from pyvae.jobs import Workers
 from pyvae.objectives import OBJECTIVES
-from pyvae.progress import RunProgress
 from pyvae.recipes import get_recipe
 from pyvae.reproduction.article import (
     Article,
     Claim,
     Drawing,
     Measured,
-    Planned,
     epochs_of,
     is_cut,
 )
@@ -34,8 +32,9 @@ from pyvae.reproduction.beta import BETA_ARTICLE
 from pyvae.reproduction.clustering import CLUSTERING_ARTICLE
 from pyvae.reproduction.conv import CONV_ARTICLE
 from pyvae.reproduction.mlp import MLP_ARTICLE
+from pyvae.reproduction.runs import FIRST_SEED, runs_of, sets_of, settings_of, train_here
+from pyvae.reproduction.side_by_side import train_side_by_side
 from pyvae.reproduction.strided_conv import STRIDED_CONV_ARTICLE
-from pyvae.settings import Settings
 from pyvae.trace import Trace, csv_text
 
 __all__ = ["ARTICLES", "choose_articles", "reproduce"]
@@ -50,9 +49,6 @@ ARTICLES = {
         CLUSTERING_ARTICLE,
     )
 }
-FIRST_SEED = 1
-POINTS = 2  # coordinates
-CONV_SEED = 2  # with 1 the encoder of the R article's network dies
 
 
 def choose_articles(name: str) -> list[Article]:
@@ -76,6 +72,7 @@ def reproduce(
     epochs: int | None = None,
     latent_dim: int | None = None,
     device: str = "auto",
+    workers: Workers | None = None,
 ) -> pd.DataFrame:
     """Does articles again.
 
@@ -94,12 +91,14 @@ def reproduce(
             trained in full.
         latent_dim: Latent dimensions, instead of the published ones.
         device: Where to train.
+        workers: Who trains, all runs side by side; None: this process, one after the other.
 
     Returns:
         What is in published.csv.
 
     Raises:
-        UserError: If an argument is out of its range, or the data cannot be had or used.
+        UserError: If an argument is out of its range, the data cannot be had or used, or a run
+            fails.
     """
     for option, value in (("--seeds", seeds), ("--epochs", epochs)):
         if value is not None and value < 1:
@@ -115,32 +114,39 @@ def reproduce(
         raise UserError(f"--data {data} has no labels", "images with labels", "use --data mnist")
     for article in articles:
         for planned in article.planned:  # asked before anything is trained
-            settings = _settings(planned, FIRST_SEED, quick, epochs, latent_dim)
-            settings.steps_per_epoch(len(_sets(planned, sets)[0]))
+            settings = settings_of(planned, FIRST_SEED, quick, epochs, latent_dim)
+            settings.steps_per_epoch(len(sets_of(planned, sets)[0]))
     output_folder(out)
     classifier = _classifier(sets, say)
+    asked: dict[str, Any] = {
+        "quick": quick,
+        "seeds": seeds,
+        "epochs": epochs,
+        "latent_dim": latent_dim,
+    }
+    runs_of_articles = {
+        article.name: {
+            planned.key: runs_of(planned, out / "runs", **asked) for planned in article.planned
+        }
+        for article in articles
+    }
+    traces: dict[Path, Trace] = {}
+    if workers is not None:
+        all_runs = [
+            run for keys in runs_of_articles.values() for runs in keys.values() for run in runs
+        ]
+        traces = train_side_by_side(all_runs, sets, out / "runs", device, workers, console, say)
     rows = []
     for article in articles:
         say(f"{article.name}: {article.title}")
         runs: dict[str, list[Trace]] = {}
         folders: dict[str, list[Path]] = {}
-        for planned in article.planned:
-            first = CONV_SEED if planned.recipe == "conv" else FIRST_SEED
-            for seed in range(first, first + (seeds or (1 if quick else planned.seeds))):
-                settings = _settings(planned, seed, quick, epochs, latent_dim)
-                folder = out / "runs" / planned.folder(settings)
-                train, test = _sets(planned, sets)
-                objective = OBJECTIVES[settings.objective].title
-                title = f"{planned.recipe} ({objective}), seed {seed}"
-                with RunProgress(title, settings.batch_size, console) as progress:
-                    trace = kept_training(
-                        planned.recipe, settings, train, folder,
-                        test=test if planned.test else None, device=device,
-                        checkpoint_every=planned.checkpoint_every,
-                        observe=progress.observe, say=say,
-                    )  # fmt: skip
-                runs.setdefault(planned.key, []).append(trace)
-                folders.setdefault(planned.key, []).append(folder)
+        for key, mine in runs_of_articles[article.name].items():
+            folders[key] = [run.folder for run in mine]
+            runs[key] = [
+                traces.get(run.folder) or train_here(run, sets, device, console, say)
+                for run in mine
+            ]
         note = _note(article, runs, quick)
         measured = Measured(runs, folders, *sets, quick, note, classifier)
         folder = output_folder(out / article.name)
@@ -155,22 +161,6 @@ def reproduce(
     write_file(out / "README.md", _contents(out))
     say(f"written: {out}")
     return published
-
-
-def _settings(
-    planned: Planned, seed: int, quick: bool, epochs: int | None, latent_dim: int | None
-) -> Settings:
-    if get_recipe(planned.recipe).features == POINTS:
-        epochs = None  # they take seconds
-    settings = planned.settings(seed, quick, epochs)
-    if latent_dim is None:
-        return settings
-    changed = replace(planned, changes={**planned.changes, "latent_dim": latent_dim})
-    return changed.settings(seed, quick, epochs)
-
-
-def _sets(planned: Planned, sets: tuple[ImageData, ImageData]) -> tuple[ImageData, ImageData]:
-    return sets if get_recipe(planned.recipe).features == 784 else load_split("toy")
 
 
 def _classifier(
