@@ -58,7 +58,7 @@ def examine() -> int:
 
 
 def core_checks() -> list[Check]:
-    """Python, PyTorch, device, threads and data."""
+    """Python, PyTorch, device, threads, Dask and data."""
     import torch
 
     from pyvae.data import data_root
@@ -74,6 +74,7 @@ def core_checks() -> list[Check]:
     else:
         checks.append(Check("device", "CPU (no CUDA device)"))
     checks.append(Check("threads", f"{torch.get_num_threads()}"))
+    checks.append(_cluster())
     root = data_root()
     if is_present("MNIST", root):
         checks.append(Check("MNIST", f"in {root}"))
@@ -87,3 +88,13 @@ def core_checks() -> list[Check]:
             )
         )
     return checks
+
+
+def _cluster() -> Check:
+    """What runs go over a cluster with."""
+    try:
+        return Check("Dask", f"distributed {metadata.version('distributed')}")
+    except metadata.PackageNotFoundError:
+        return Check(
+            "Dask", "not there (only --scheduler needs it)", "pip install 'pyvae[cluster]'"
+        )

@@ -66,6 +66,18 @@ def test_only_what_is_needed_and_missing_is_an_error(checked, capsys, check, cod
     assert [line.strip() for line in lines[1:]] == ([check.remedy] if check.remedy else [])
 
 
+def test_dask_that_is_not_there_has_a_remedy_and_is_not_needed(monkeypatch):
+    assert by_name()["Dask"].found == f"distributed {doctor.metadata.version('distributed')}"
+
+    def absent(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", absent)
+    check = doctor._cluster()
+    assert "pyvae[cluster]" in check.remedy
+    assert not check.needed
+
+
 def test_paths_are_shown_as_they_are(checked, capsys):
     checked(Check("MNIST", "in /data/[red]/[/b]", "move [it]"))
     shown = capsys.readouterr().out
