@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -45,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(error: object) -> int:
+    # of torchrun's processes all meet the same mistake, and the first one tells it
+    if os.environ.get("RANK", "0") != "0" and not getattr(error, "of_one_process", False):
+        return 2
     message = " ".join(str(error).split())
     if message:  # `pyvae` alone shows its help and has nothing to say
         print(f"pyvae: {message}", file=sys.stderr)
@@ -85,23 +89,25 @@ def train_command(
     set_: options.Set = None,
     dtype: options.Dtype = "float32",
     seed: options.Seed = 2,
+    rng: options.Rng = "injected",
     device: options.Device = "auto",
+    precision: options.Precision = "full",
+    threads: options.Threads = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
     ] = None,
 ) -> None:
-    """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective."""
-    from rich.console import Console
+    """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective.
 
-    from pyvae.engine import PyTorchEngine
-    from pyvae.files import output_folder
-    from pyvae.objectives import OBJECTIVES
-    from pyvae.progress import RunProgress
+    Each batch goes over several processes under torchrun: torchrun --nproc-per-node 2 -m pyvae
+    train ...
+    """
+    from pyvae.engine import set_threads
     from pyvae.recipes import get_recipe
     from pyvae.recipes.hyper import parse_hyper
     from pyvae.settings import Settings
-    from pyvae.trace import Trace
-    from pyvae.training import load_for, train
+    from pyvae.shares import torchrun_shares
+    from pyvae.train_run import train_runs
 
     chosen = get_recipe(recipe, variant)
     runs = Settings.runs_of_recipe(
@@ -115,26 +121,15 @@ def train_command(
         hyper=parse_hyper(set_ or []),
         dtype=dtype,
         seed=seed,
+        rng=rng,
     )
-    engine = PyTorchEngine(device)
-    console = Console(markup=False, highlight=False)
-    images = load_for(chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
-    runs[0].total_steps(len(images))  # enough images? asked before anything is written
-    folder = output_folder(out or Path("runs") / chosen.name)
-
-    for settings in runs:
-        about = OBJECTIVES[settings.objective]
-        console.print(f"{about.title}: {about.formula}", soft_wrap=True)
-        trace = Trace.of_run(engine, chosen, settings, images)
-        title = f"{about.title} on {images.name}, {engine.device.type}"
-        try:
-            with RunProgress(title, settings.batch_size, console, epochs=True) as progress:
-                train(engine, chosen, settings, images, trace=trace, observe=progress.observe)
-        finally:
-            if trace.steps:  # what was computed, if it was interrupted
-                trace.save(output_folder(folder / settings.objective))
-    draw_run(folder)
-    console.print(f"written: {folder}", soft_wrap=True)
+    set_threads(threads)
+    folder = out or Path("runs") / chosen.name
+    with torchrun_shares(device) as shares:
+        train_runs(chosen, runs, data, folder, device, precision, shares)
+        if shares.is_first:
+            draw_run(folder)
+            print(f"written: {folder}")
 
 
 def trace_command(
