@@ -19,7 +19,7 @@ from comparisons.sides import Sides, open_engine
 from pyvae.data import ImageData
 from pyvae.engine import DivergedError, Engine
 from pyvae.errors import UserError
-from pyvae.files import output_folder
+from pyvae.files import output_folder, remove_remains
 from pyvae.jobs import Job, Workers, read_back
 from pyvae.recipes import Recipe, get_recipe
 from pyvae.settings import Settings
@@ -146,6 +146,7 @@ def run_seeds(
             outcome = read_back(partial(load_outcome, run, folder), folder / run.file, where)
             outcomes[run.file] = outcome
             observe(run, outcome, False, where)
+    remove_remains(folder)  # of a worker that was killed
     return outcomes
 
 

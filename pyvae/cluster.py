@@ -181,8 +181,9 @@ def open_cluster(
             _check_workers(client, address, say)
             yield Cluster(client, address, threads, patience)
         finally:
-            with suppress(Exception):  # closing what is lost
-                client.close(timeout=2)
+            if client.status == "running":  # what is lost gives up by itself
+                with suppress(Exception):
+                    client.close(timeout=2)
 
 
 def _wait_for_workers(client: Client, address: str, patience: float) -> None:
@@ -226,20 +227,26 @@ def _reason(error: Exception) -> str:
     return words.splitlines()[0]
 
 
+def _dask_loggers() -> list[logging.Logger]:
+    """Of Dask and what it stands on; some have handlers of their own."""
+    known = ["asyncio", *logging.root.manager.loggerDict]
+    names = [name for name in known if name.split(".")[0] in ("asyncio", "distributed", "tornado")]
+    return [logging.getLogger(name) for name in names]
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What goes wrong is said in one line, ours; not by Dask as well."""
+    """What goes wrong is said in one line, ours; not by Dask as well, nor by what of it still runs
+    in the background after an error."""
     import distributed  # noqa: F401 (gives its loggers their handlers)
 
-    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
+    loggers = _dask_loggers()
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [logging.NullHandler()], False
-    try:
-        yield
-    finally:
-        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
-            logger.handlers, logger.propagate = handlers, propagate
+    yield
+    for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 def _patience() -> float:

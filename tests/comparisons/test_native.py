@@ -133,10 +133,12 @@ def test_what_is_done_is_not_done_again(inline, conv, settings, few, tmp_path):
     absent.unlink()
     damaged.write_bytes(damaged.read_bytes()[:-7])
     other.write_bytes((tmp_path / runs[5].file).read_bytes())
+    (tmp_path / f".{absent.name}.a1b2c3d4").write_text("of one that was killed")
     again, seen = go(runs, conv, few, tmp_path)
     done = {absent.name, damaged.name, other.name}
     assert seen.those(was_there=False) == done
     assert seen.those(was_there=True) == {run.file for run in runs} - done
+    assert {path.name for path in tmp_path.iterdir()} == first.keys()
     for name in first:
         assert np.array_equal(first[name].losses, again[name].losses)
         assert (kept[tmp_path / name] == (tmp_path / name).stat().st_mtime_ns) == (name not in done)

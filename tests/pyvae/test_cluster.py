@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from types import SimpleNamespace
 
 import distributed
@@ -35,6 +36,16 @@ def a_cluster(**options):
 def here():
     with a_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def _heard():
+    """After an error Dask stays silent: not for other tests."""
+    loggers = cluster_module._dask_loggers()
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +107,19 @@ def test_who_goes_away_leaves_nothing_running(here, tmp_path):
         done.close()  # as Ctrl-C does
     assert list(tmp_path.iterdir()) == []
     assert len(run(here.scheduler_address, numbers(1), tmp_path)) == 1
+
+
+@pytest.mark.parametrize("error", [None, UserError("lost")])
+@pytest.mark.parametrize("name", ["distributed", "distributed.client", "asyncio"])
+def test_dask_says_nothing_and_after_an_error_nothing_at_all(here, caplog, error, name):
+    logger = logging.getLogger(name)
+    logger.handlers = [caplog.handler]
+    with suppress(UserError), open_cluster(here.scheduler_address, 1):
+        logger.log(100, "during")
+        if error:
+            raise error
+    logger.log(100, "after")
+    assert set(caplog.messages) == (set() if error else {"after"})
 
 
 def test_workers_with_several_threads_are_told_how_to_use_them():

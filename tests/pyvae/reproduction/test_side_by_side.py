@@ -306,3 +306,18 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, words, tmp_path, ca
     assert error.count("\n") == 1
     assert said == ""
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_is_one_line(tmp_path):
+    with DaskCluster(tmp_path, ["one"], ["--no-nanny"]) as cluster:
+        process = subprocess.Popen(
+            [BIN / "pyvae", *BETA, "--out", str(tmp_path / "out"), "--scheduler", cluster.address],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until(lambda: begun(tmp_path))
+        cluster.kill("scheduler")
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert error.startswith(f"pyvae: the connection to the scheduler {cluster.address} was lost;")
+    assert error.count("\n") == 1
