@@ -187,8 +187,9 @@ def start_r_torch(case: Case, folder: Path, threads: int) -> Child:
 
 
 def side_environment(folder: Path, threads: int) -> dict[str, str]:
-    """The same for every side: threads that sleep while they have nothing to do, and memory
-    allocated as the system does it where nobody says otherwise."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    """The same for every side: what was set for threads and for memory is taken away, so that each
+    has them as it comes."""
+    taken = ("MALLOC_", "OMP_", "GLIBC_TUNABLES")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(taken)}
     environment |= dict.fromkeys(THREADS, str(threads))
-    return environment | {"PYVAE_DATA": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
+    return environment | {"PYVAE_DATA": str(folder)}

@@ -32,13 +32,22 @@ def to_blocks(x: Tensor, *convolutions: nn.Conv2d) -> Tensor:
 
     Returns:
         The same images: in blocks in single precision on an x86 CPU where PyTorch uses oneDNN;
-        else, under autocast, or where the gradient of the images is asked for, as they are.
+        else, or where autocast, a compiler or the gradient of the images asks for plain tensors,
+        as they are.
     """
-    suits = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
-    suits = suits and not torch.is_autocast_enabled("cpu")
-    if suits and _uses_onednn() and all(_is_tame(c) for c in convolutions):
+    if _suits(x) and _uses_onednn() and all(_is_tame(c) for c in convolutions):
         return x.to_mkldnn()
     return x
+
+
+def _suits(x: Tensor) -> bool:
+    plain = (
+        x.requires_grad
+        or torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+    )
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not plain
 
 
 def _is_tame(convolution: nn.Conv2d) -> bool:

@@ -98,3 +98,13 @@ def test_a_run_that_diverges_is_seen_to(conv, settings, digits):
 
     with pytest.raises(DivergedError):
         train(engine, conv, settings(dtype="float32"), digits, observe=spoil)
+
+
+def test_a_network_can_be_traced(conv):
+    """For who takes it elsewhere: no tensor in blocks is in the traced graph."""
+    network = conv.network(3).eval()
+    x = images(2).reshape(2, 784)
+    traced = torch.jit.trace(network.encoder, (x,))
+    assert "mkldnn" not in str(traced.graph)
+    for ours, theirs in zip(traced(x), network.encoder(x), strict=True):
+        assert torch.equal(ours, theirs)
