@@ -46,7 +46,7 @@ class Adam:
         eps: float = 1e-8,
     ) -> None:
         self.param_groups: list[dict[str, Any]] = [
-            {"params": list(params), "lr": lr, "betas": betas, "eps": eps}
+            {"params": list(params), "lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0}
         ]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
@@ -79,7 +79,7 @@ class Adam:
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
                 lr=group["lr"],
-                weight_decay=0.0,
+                weight_decay=group["weight_decay"],
                 eps=group["eps"],
                 maximize=False,
             )

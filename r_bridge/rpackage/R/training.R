@@ -10,7 +10,11 @@ train_network <- function(request, tell, call) {
   tell(c(list(event = "start"), about))
   tryCatch(
     repeat {
-      now <- answer(run$advance(pause), call)
+      # Python hears of Ctrl-C in a function of R (in older versions of reticulate); an interrupt
+      # in the middle of that would break off Python's own, and R with it
+      now <- suspendInterrupts(run$advance(pause))
+      Sys.sleep(0.001)                                             # here R hears of it
+      now <- answer(now, call)
       tell(list(event = "step", step = now$step, lines = as.list(now$lines)))
       if (now$done) break
     },
