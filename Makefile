@@ -48,4 +48,5 @@ vignette: setup-r
 	  'rmarkdown::render("r_bridge/rpackage/vignettes/pyvae.Rmd", output_dir = "vignette")'
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs vignette setup.log
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs vignette setup.log \
+	  benchmarks/*.json benchmarks/*.png
