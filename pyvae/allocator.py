@@ -7,7 +7,7 @@ import os
 import sys
 from functools import cache
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["give_freed_memory_back", "keep_freed_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # <malloc.h>
 MOST = 2**31 - 1  # mallopt takes an int
@@ -29,8 +29,9 @@ def keep_freed_memory() -> bool:
     heap serves blocks of any size and keeps up to 2 GB of what is freed. Other threads use the
     same heap: theirs would be too small for such blocks.
 
-    Of the whole process, and for good. What a user has set by one of `SET_BY_USER`, environment
-    variables that glibc reads, is left alone, and where there is no glibc nothing is done.
+    Of the whole process, and for good; at the end of a run `give_freed_memory_back` is in place.
+    What a user has set by one of `SET_BY_USER`, environment variables that glibc reads, is left
+    alone, and where there is no glibc nothing is done.
 
     Returns:
         Whether it was done.
@@ -43,3 +44,10 @@ def keep_freed_memory() -> bool:
     # before version 2.35 no threshold above 32 MB is taken: never mapping is as good
     large = mallopt(M_MMAP_THRESHOLD, MOST) or mallopt(M_MMAP_MAX, 0)
     return bool(large and mallopt(M_TRIM_THRESHOLD, MOST) and mallopt(M_ARENA_MAX, 1))
+
+
+def give_freed_memory_back() -> None:
+    """Gives the system back what is free of the heap, once, if it was kept: between two runs, or
+    in a session of R, others may need it."""
+    if keep_freed_memory.cache_info().currsize and keep_freed_memory():
+        ctypes.CDLL(None).malloc_trim(0)

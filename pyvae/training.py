@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.ahead import Ahead
+from pyvae.allocator import give_freed_memory_back
 from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData, load_data
 from pyvae.draws import Draws
@@ -164,6 +165,7 @@ def training_steps(
     finally:
         keep()  # interrupted: what was computed
         give.close()
+        give_freed_memory_back()
 
     # The article draws its latent means from the last batch, with dropout still on.
     x = give.images(step)

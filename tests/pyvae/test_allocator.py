@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pyvae.allocator import SET_BY_USER, keep_freed_memory
+from pyvae.allocator import SET_BY_USER, give_freed_memory_back, keep_freed_memory
 
 FAULTS = """
 import resource, sys, threading
@@ -47,6 +47,40 @@ def test_large_blocks_are_mapped_once(where):
     assert count < 2 * PAGES  # not in every round
     _, before = faults("leave", where)
     assert before > 5 * PAGES
+
+
+HELD = """
+import re
+from pyvae.allocator import give_freed_memory_back, keep_freed_memory
+def mb():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+keep_freed_memory()
+before, blocks, between = mb(), [], []
+for _ in range(20):
+    blocks.append(bytearray(20_000_000))
+    between.append(bytearray(100_000))  # stays: the heap cannot just be cut off at its end
+del blocks
+kept = mb()
+give_freed_memory_back()
+print(kept - before, mb() - before)
+"""
+
+
+@glibc
+def test_what_is_kept_is_given_back_at_the_end_of_a_run():
+    mine = {name: value for name, value in os.environ.items() if name not in SET_BY_USER}
+    done = subprocess.run(
+        [sys.executable, "-c", HELD], env=mine, capture_output=True, text=True, check=True
+    )
+    kept, left = map(int, done.stdout.split())
+    assert kept > 350
+    assert left < 50
+
+
+def test_nothing_is_given_back_where_nothing_was_kept(monkeypatch):
+    keep_freed_memory.cache_clear()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("asked the C library"))
+    give_freed_memory_back()
 
 
 @glibc
