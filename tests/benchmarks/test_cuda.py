@@ -8,6 +8,7 @@ import torch
 from benchmarks import cuda
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rng", cuda.RNGS)
 def test_both_objectives_are_timed_and_held_against_the_cpu(digits, rng):
     found = cuda.measure(digits, 1, "cpu", "full", rng, steps=2)

@@ -47,6 +47,7 @@ def test_compare_agrees_and_leaves_pictures_and_tables(tmp_path, capsys):
     assert history.groupby(["engine", "objective"]).size().tolist() == [3] * 4
 
 
+@pytest.mark.slow
 @r_test
 def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tmp_path, capsys):
     patch = "adam_settings$epsilon <- 1e-7"

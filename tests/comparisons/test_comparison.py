@@ -113,6 +113,7 @@ def test_a_wrong_kl_in_python_is_caught(compare, monkeypatch):
     assert not comparison.agrees
 
 
+@pytest.mark.slow
 def test_a_relu_dropped_in_python_is_caught(compare, monkeypatch):
     relu = F.relu
     monkeypatch.setattr(F, "relu", lambda x, **_: x if x.shape[1] == 32 else relu(x))
@@ -128,6 +129,7 @@ def test_an_epsilon_of_adam_wrong_in_python_is_caught(compare, monkeypatch):
     assert comparison.quantities["loss"].max_rel < 1e-3  # the losses look alike all the same
 
 
+@pytest.mark.slow
 def test_nan_on_one_side_is_a_disagreement_with_a_word(compare):
     patch = """right <- bce; count <- 0
     bce <- function(q, x) { count <<- count + 1; if (count > 1) NaN else right(q, x) }"""

@@ -147,6 +147,7 @@ def test_mistakes_are_planted_in_every_recipe():
     assert {mistake.recipe for mistake in MISTAKES.values()} == {*CLEAN, "conv"}
 
 
+@pytest.mark.slow
 @pytest.mark.r
 @pytest.mark.parametrize("seed", some(range(10), (0,)))
 def test_nothing_is_found_where_nothing_is_planted(seed, conv, settings, digits):

@@ -300,6 +300,7 @@ def test_a_seed_of_r_torch_that_diverges_is_a_result(inline, conv, settings, few
 # Comparing
 
 
+@pytest.mark.slow
 def test_objectives_are_compared_apart_and_an_engine_with_itself_has_two_names(
     inline, conv, settings, few, tmp_path
 ):

@@ -40,6 +40,7 @@ def read(folder):
     return json.loads((folder / "comparison.json").read_text())
 
 
+@pytest.mark.slow
 def test_an_engine_is_equivalent_to_itself_where_the_margin_is_wide(inline, tmp_path, capsys):
     out = tmp_path / "a folder, ü"
     code, said, error = run(

@@ -349,6 +349,7 @@ def test_the_documents_python_example_writes_a_trace(saved, tmp_path, monkeypatc
     assert compare_saved(a, mine).agrees
 
 
+@pytest.mark.slow
 @pytest.mark.r
 def test_the_documents_r_example_writes_a_trace(saved, tmp_path):
     (example,) = re.findall(r"```r\n(.*?)```", FORMAT, re.DOTALL)

@@ -217,6 +217,7 @@ def test_orders_of_the_axes_before_a_reshape_are_named(seed, order):
     assert "input" not in related(a, b, input_shape=(2, 3, 4, 6))[0]
 
 
+@pytest.mark.slow
 @given_settings(max_examples=100, deadline=None)
 @given(seeds, st.sampled_from([(2,), (7,), (3, 4), (3, 9), (2, 3, 4), (2, 2, 2, 2, 2, 2)]))
 def test_tensors_without_a_relation_have_none(seed, shape):

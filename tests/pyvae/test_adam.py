@@ -271,6 +271,7 @@ def test_pytorchs_order_leaves_parameters_without_a_gradient_alone():
     assert parameters[1].grad is None
 
 
+@pytest.mark.slow
 def test_pytorchs_compiler_is_not_imported():
     """It takes seconds, in every process that trains."""
     code = """

@@ -39,6 +39,7 @@ def faults(*arguments: str, **environment: str) -> tuple[str, int]:
     return kept, int(count)
 
 
+@pytest.mark.slow
 @glibc
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_large_blocks_are_mapped_once(where):
@@ -83,6 +84,7 @@ def test_nothing_is_given_back_where_nothing_was_kept(monkeypatch):
     give_freed_memory_back()
 
 
+@pytest.mark.slow
 @glibc
 def test_what_a_user_has_set_is_left_alone():
     assert faults("keep", "main", MALLOC_TRIM_THRESHOLD_="131072")[0] == "False"

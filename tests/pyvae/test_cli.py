@@ -583,6 +583,7 @@ def test_a_diverging_trace_is_one_line_and_keeps_the_steps_before(tracing, tmp_p
     assert trace.probed == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.r
 def test_a_trace_of_r_follows_one_of_pytorch(tracing, tmp_path):
     both = ("--dtype", "float64", "--steps", 3)

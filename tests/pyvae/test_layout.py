@@ -100,6 +100,7 @@ def test_a_run_that_diverges_is_seen_to(conv, settings, digits):
         train(engine, conv, settings(dtype="float32"), digits, observe=spoil)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of a later PyTorch
 def test_a_network_can_be_traced(conv):
     """For who takes it elsewhere: no tensor in blocks is in the traced graph."""
     network = conv.network(3).eval()

@@ -39,6 +39,7 @@ def test_what_a_network_returns_is_brought_to_single_precision_at_any_depth():
     assert Precision("full", CPU).finish(half) is half
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_nearly_the_same(conv, settings, digits):
     run = settings(dtype="float32", batch_size=100, steps=8)
     full = train(PyTorchEngine("cpu"), conv, run, digits)

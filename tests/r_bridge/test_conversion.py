@@ -97,6 +97,7 @@ def test_garbage_collection_in_r_does_not_touch_what_came_back(r):
     assert np.array_equal(back, np.arange(1e5))
 
 
+@pytest.mark.slow
 def test_many_small_vectors_come_back_and_r_lives_on(r):
     """rpy2's memoryview() takes a reference from None at each call, which ends Python 3.11
     after some thousand."""
