@@ -196,6 +196,7 @@ def test_bad_input_is_one_line_and_exit_code_2(name, tmp_path, monkeypatch, caps
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_no_r_is_one_line_and_exit_code_2(pyvae, tmp_path):
     (tmp_path / "bin").mkdir()
     done = pyvae("compare", *SMALL, PATH=str(tmp_path / "bin"), R_HOME="")

@@ -101,6 +101,7 @@ def test_a_wrong_port_is_caught(compare, mistake, dtype):
     assert summary([comparison])["verdict"] == "disagree"
 
 
+@pytest.mark.slow
 def test_a_wrong_kl_in_python_is_caught(compare, monkeypatch):
     right = objectives.OBJECTIVES["vae"]
 
@@ -121,6 +122,7 @@ def test_a_relu_dropped_in_python_is_caught(compare, monkeypatch):
     assert not comparison.agrees
 
 
+@pytest.mark.slow
 def test_an_epsilon_of_adam_wrong_in_python_is_caught(compare, monkeypatch):
     adam = torch.optim.Adam
     monkeypatch.setitem(ADAMS, "torch", lambda p, lr: adam(p, lr=lr, eps=1e-7))

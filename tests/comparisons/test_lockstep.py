@@ -86,6 +86,7 @@ def test_resynchronised_a_mistake_does_not_smear_over_later_steps(conv, settings
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 4])
 def test_the_first_step_that_parts_is_named(conv, settings, digits, step):
     stages, found = locate(engine(), Late(step), conv, settings(steps=5), digits)

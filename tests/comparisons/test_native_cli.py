@@ -85,6 +85,7 @@ def test_an_engine_is_equivalent_to_itself_where_the_margin_is_wide(inline, tmp_
     assert np.allclose(history["nats_per_image"], history["total"] / 12)
 
 
+@pytest.mark.slow
 def test_a_margin_that_seeds_cannot_tell_is_exit_code_1_and_nothing_runs_twice(
     inline, tmp_path, capsys
 ):

@@ -522,6 +522,7 @@ def test_r_names_what_it_does_not_know(r, conv, settings):
         )
 
 
+@pytest.mark.slow
 def test_a_patch_changes_r_without_editing_it(conv, settings, digits):
     with BaseREngine(threads=1, patch="adam_settings$beta1 <- 0.5") as engine:
         patched = train(engine, conv, settings(), digits)
