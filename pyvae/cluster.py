@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pyvae.cluster_worker import differences, do_on_worker
 from pyvae.data import ImageData
 from pyvae.errors import UserError
 from pyvae.jobs import Finished, Job, share
+from pyvae.seconds import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ def open_cluster(
         UserError: If `distributed` is not there, the scheduler cannot be reached, has no worker
             within $PYVAE_DASK_TIMEOUT (30) seconds, or one with other versions.
     """
-    patience = _patience()
+    patience = seconds_of("PYVAE_DASK_TIMEOUT", TIMEOUT)
     try:
         from distributed import Client
     except ImportError as error:
@@ -247,14 +247,3 @@ def _quiet() -> Iterator[None]:
     yield
     for logger, (handlers, propagate) in zip(loggers, before, strict=True):
         logger.handlers, logger.propagate = handlers, propagate
-
-
-def _patience() -> float:
-    given = os.environ.get("PYVAE_DASK_TIMEOUT")
-    try:
-        seconds = TIMEOUT if given is None else float(given)
-    except ValueError:
-        seconds = 0
-    if not seconds > 0:
-        raise UserError(f"PYVAE_DASK_TIMEOUT is '{given}'", "seconds above 0")
-    return seconds

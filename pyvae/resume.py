@@ -6,13 +6,13 @@ position in the stream of random numbers and the epoch's order of the images are
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 from pyvae.checkpoint import Checkpoint
 from pyvae.errors import UserError
 from pyvae.files import output_folder
+from pyvae.seconds import seconds_of
 from pyvae.trace import Trace
 from pyvae.training import Progress
 
@@ -39,7 +39,9 @@ class KeptRun:
     def __init__(self, folder: Path, trace: Trace, every: float | None = None) -> None:
         self.folder = folder
         self.trace = trace
-        self.every = _seconds() if every is None else every
+        if every is None:
+            every = seconds_of("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True)
+        self.every = every
         self.found = ""
         self.taken = False
         self.complete = False
@@ -123,14 +125,3 @@ class KeptRun:
         if self._unusable:
             Trace.remove(self.folder, keep_folder=True)
             self._unusable = False
-
-
-def _seconds() -> float:
-    given = os.environ.get("PYVAE_CHECKPOINT_SECONDS")
-    try:
-        seconds = EVERY if given is None else float(given)
-    except ValueError:
-        seconds = -1
-    if not seconds >= 0:
-        raise UserError(f"PYVAE_CHECKPOINT_SECONDS is '{given}'", "seconds, 0 or more")
-    return seconds

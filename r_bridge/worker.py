@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pyvae.errors import UserError
+from pyvae.seconds import seconds_of
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, misfit, r_version, requirements
 from r_bridge.wire import ClosedError, receive, send
 
@@ -92,7 +93,7 @@ class RProcess:
     def __init__(
         self, sources: tuple[Path, ...] = (), threads: int = 1, timeout: float | None = None
     ) -> None:
-        self.timeout = _timeout() if timeout is None else timeout
+        self.timeout = seconds_of("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
         self._idle = False
         program = check_r()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
@@ -257,14 +258,3 @@ def r_environment(program: Path, threads: int) -> dict[str, str]:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
     return environment | MEMORY | QUIET_TORCH
-
-
-def _timeout() -> float:
-    given = os.environ.get("PYVAE_R_TIMEOUT")
-    try:
-        seconds = TIMEOUT if given is None else float(given)
-    except ValueError:
-        seconds = 0
-    if not seconds > 0:
-        raise UserError(f"PYVAE_R_TIMEOUT is '{given}'", "seconds above 0")
-    return seconds

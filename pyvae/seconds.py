@@ -1,0 +1,31 @@
+"""Seconds that an environment variable sets."""
+
+from __future__ import annotations
+
+import os
+
+from pyvae.errors import UserError
+
+__all__ = ["seconds_of"]
+
+
+def seconds_of(variable: str, default: float, *, or_zero: bool = False) -> float:
+    """The seconds that an environment variable holds.
+
+    Arguments:
+        variable: Its name.
+        default: If it is not set.
+        or_zero: Whether 0 is allowed, too.
+
+    Raises:
+        UserError: If it holds something else than a number above 0.
+    """
+    given = os.environ.get(variable)
+    try:
+        seconds = default if given is None else float(given)
+    except ValueError:
+        seconds = -1.0
+    if not (seconds > 0 or (or_zero and seconds == 0)):
+        expected = "seconds, 0 or more" if or_zero else "seconds above 0"
+        raise UserError(f"{variable} is '{given}'", expected)
+    return seconds
