@@ -61,7 +61,7 @@ def test_two_processes_go_through_the_same_run_as_one(
         np.testing.assert_allclose(found.losses, expected.losses, rtol=tolerance)
         for name, value in expected.latent_means.items():
             np.testing.assert_allclose(
-                found.latent_means[name], value, rtol=1000 * tolerance, atol=tolerance
+                found.latent_means[name], value, rtol=10 * tolerance, atol=10 * tolerance
             )
 
 
