@@ -291,6 +291,14 @@ class Command:
                 break
         self.look()
 
+    def until_r_runs(self, seconds: float = 60) -> None:
+        """Waits for the first R process: both runs that are done may have been PyTorch's."""
+        end = time.monotonic() + seconds
+        while not any(map(_is_r, self.seen)):
+            assert time.monotonic() < end, "R was never started"
+            time.sleep(0.02)
+            self.look()
+
     def look(self) -> None:
         """Remembers its processes, R's included."""
         self.seen |= set(psutil.Process(self.process.pid).children(recursive=True))
@@ -311,12 +319,19 @@ class Command:
         return not alive
 
 
+def _is_r(process: psutil.Process) -> bool:
+    try:
+        return "r_bridge.process" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.r
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(tmp_path, capsys):
     command = Command(tmp_path, "--steps", "8")
     command.until_done(2)
-    assert any("r_bridge.process" in child.cmdline() for child in command.seen)
+    command.until_r_runs()
     os.killpg(command.process.pid, signal.SIGINT)
     started = time.monotonic()
     command.process.wait(30)
