@@ -40,8 +40,13 @@ def settings(conv):
     return make
 
 
-def pytest_collection_modifyitems(items):
-    """The longest test comes first: at the end all other processes would wait for it."""
+def pytest_collection_modifyitems(config, items):
+    """Those that take minutes wait until they are asked for. The longest test comes first: at the
+    end all other processes would wait for it."""
+    if "long" not in config.getoption("markexpr"):
+        put_off = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=put_off)
     items.sort(key=lambda item: item.name != "test_the_package_passes_its_check")
 
 
