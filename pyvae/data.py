@@ -103,7 +103,7 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
     """
     if name.endswith(".npz"):
         pixels, labels = load_npz(Path(name))
-        return ImageData(Path(name).name, pixels, labels, f"file {name}")
+        return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
     if name not in DATA_NAMES:
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
     if name == "digits":

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
+from pyvae.files import replacing
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
@@ -227,12 +228,8 @@ def run_title(trace: Trace) -> str:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Saves a figure, under a temporary name first."""
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_figure_path(path: Path) -> None:

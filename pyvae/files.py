@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyvae.errors import UserError
 
-__all__ = ["output_folder", "remove_file", "remove_remains", "write_file"]
+__all__ = ["output_folder", "remove_file", "remove_remains", "replacing", "write_file"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def output_folder(path: Path) -> Path:
@@ -22,6 +27,8 @@ def output_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
+        if error.errno in FULL:
+            raise _full(path) from error
         raise UserError(
             f"output folder '{path}' cannot be written ({error.strerror})",
             "a folder with write permission",
@@ -31,20 +38,73 @@ def output_folder(path: Path) -> Path:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Writes a file under a temporary name in the same folder, syncs and renames it."""
+    """Writes a file under a temporary name in the same folder, syncs and renames it.
+
+    Raises:
+        UserError: If the disk is full; what was there before stays.
+        OSError: If it cannot be written for another reason.
+    """
     if isinstance(content, str):
         content = content.encode()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = -1, ""
+    with _saying_full(path):
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except BaseException:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            raise
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write a file under that takes the place of `path` once it is whole.
+
+    Raises:
+        UserError: If the disk is full; what was there before stays.
+    """
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    with _saying_full(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _saying_full(path: Path) -> Iterator[None]:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise _full(path) from error
         raise
+
+
+def _full(path: Path) -> UserError:
+    return UserError(
+        f"no space is left for '{path}'",
+        "room on its disk",
+        "make room and give the same command again: what was kept before is whole",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """A power cut must not undo the renaming, or change its order with the next one."""
+    with suppress(OSError):  # not every file system can, and the file itself is there
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def remove_file(path: Path) -> None:

@@ -1,15 +1,18 @@
 """Keeping a run on disk as it goes, so that it can go on after an interruption.
 
 A run goes on from its last checkpoint without a changed bit: parameters, Adam's moments, the
-position in the stream of random numbers and the epoch's order of the images are kept in full.
+position in the stream of random numbers, the epoch's order of the images and the losses until then
+are kept in full.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pyvae.checkpoint import Checkpoint
+from pyvae.checkpoint import Checkpoint, run_of
 from pyvae.errors import UserError
 from pyvae.files import output_folder
 from pyvae.seconds import seconds_of
@@ -28,83 +31,115 @@ class KeptRun:
         folder: The trace's own; is made when there is something to keep.
         trace: Of the run that is about to start; is filled with what is found.
         every: Seconds between checkpoints; by default $PYVAE_CHECKPOINT_SECONDS, else 20.
+        afresh: Begin at the beginning, whatever is there; it stays until there is something new.
 
     Attributes:
         found: What was found of an earlier run, in words; empty if nothing was.
+        other: In what that is another run than this one; empty if it is this one.
         taken: Whether the folder holds another run, or one that cannot be read.
         complete: Whether the earlier run came to its end: the trace is filled.
+        unfinished: Whether there is a checkpoint, of this run or of another.
         checkpoint: What to go on from, if it did not: the trace holds the steps until then.
     """
 
-    def __init__(self, folder: Path, trace: Trace, every: float | None = None) -> None:
+    def __init__(
+        self, folder: Path, trace: Trace, every: float | None = None, afresh: bool = False
+    ) -> None:
         self.folder = folder
         self.trace = trace
         if every is None:
             every = seconds_of("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True)
         self.every = every
         self.found = ""
+        self.other = ""
         self.taken = False
         self.complete = False
+        self.unfinished = False
         self.checkpoint: Checkpoint | None = None
         self._last = time.monotonic()
-        self._look()
+        if not afresh:
+            self._look()
         self._unusable = self.checkpoint is None  # what is there, if anything
 
     def _look(self) -> None:
-        if not (self.folder / "trace.json").is_file():
-            return
-        try:
-            earlier = Trace.load(self.folder)
-            checkpoint = Checkpoint.load(self.folder)
-        except UserError as error:
-            self.taken = True
-            self.found = f"what was kept cannot be used ({error}): starting again"
-            return
-        other = self._differs(earlier)
-        if other:
-            self.taken = True
-            self.found = f"what was kept is of another run ({other}): starting again"
-        elif earlier.complete:
+        earlier, wrong = self._earlier()
+        if earlier is not None and earlier.complete and not self._differs(run_of(earlier)):
             self.complete = True
             self._fill(earlier, earlier.steps)
             self.trace.latent_means = earlier.latent_means
             self.trace.samples = earlier.samples
             self.trace.parameters = earlier.parameters
             self.found = f"all {earlier.steps} steps were done before"
-        elif checkpoint is not None and checkpoint.step <= earlier.steps:
-            self.checkpoint = checkpoint
-            self._fill(earlier, checkpoint.step)
-            self.found = f"going on after step {checkpoint.step}, where it was interrupted"
+            return
+        looked = Checkpoint.look(self.folder)
+        self.unfinished = looked.checkpoint is not None
+        if looked.checkpoint is not None:
+            self.other = self._differs(looked.checkpoint.run)
+            if not self.other:
+                self.checkpoint = looked.checkpoint
+                self._fill(looked.checkpoint, looked.checkpoint.step)
+                goes_on = f"going on after step {looked.checkpoint.step}, where it was interrupted"
+                self.found = "; ".join([*looked.wrong, goes_on])
+                return
+        elif looked.wrong or wrong:
+            self.taken = True
+            why = "; ".join([*looked.wrong, *([wrong] if wrong else [])])
+            self.found = f"what was kept cannot be used ({why}): starting again"
+            return
+        elif earlier is not None:
+            self.other = self._differs(run_of(earlier))
+        if self.other:
+            self.taken = True
+            self.found = f"what was kept is of another run ({self.other}): starting again"
 
-    def _differs(self, earlier: Trace) -> str:
+    def _earlier(self) -> tuple[Trace | None, str]:
+        """The trace that is there, or why it cannot be read."""
+        if not (self.folder / "trace.json").is_file():
+            return None, ""
+        try:
+            return Trace.load(self.folder), ""
+        except UserError as error:
+            return None, str(error)
+
+    def _differs(self, earlier: Mapping[str, Any]) -> str:
         """In what an earlier run is another than this one; empty if in nothing."""
+        now = run_of(self.trace)
         for name in ("engine", "recipe", "settings", "data", "mode", "environment"):
-            old, new = getattr(earlier, name), getattr(self.trace, name)
-            if old == new:
+            old, new = earlier.get(name), now[name]
+            if not (isinstance(old, dict) and isinstance(new, dict)):
+                if old != new:
+                    return f"{name} {old}, now {new}"
                 continue
-            if name == "settings":
-                old, new = old.as_dict(), new.as_dict()
-            if isinstance(old, dict):
-                for key in {**old, **new}:
-                    if old.get(key) != new.get(key):
-                        return f"{key} {old.get(key)}, now {new.get(key)}"
-            return f"{name} {old}, now {new}"
+            for key in {**old, **new}:
+                # the same images may lie elsewhere: their checksum is among what is compared
+                if old.get(key) != new.get(key) and (name, key) != ("data", "source"):
+                    return f"{key} {old.get(key)}, now {new.get(key)}"
         return ""
 
-    def _fill(self, earlier: Trace, steps: int) -> None:
+    def _fill(self, earlier: Trace | Checkpoint, steps: int) -> None:
         self.trace.losses = earlier.losses[:steps]
         self.trace.epochs = earlier.epochs[:steps]
 
-    def observe(self, progress: Progress) -> None:
-        """Writes a checkpoint if it is time for one."""
-        if time.monotonic() - self._last < self.every or progress.step == progress.steps:
-            return
+    def observe(self, progress: Progress, now: bool = False) -> bool:
+        """Writes a checkpoint if it is time for one, or if it is wanted now; not after the last
+        step, and none whose numbers are not finite: the one before is worth more.
+
+        Returns:
+            Whether it did.
+        """
+        if progress.step == progress.steps:
+            return False
+        if not now and time.monotonic() - self._last < self.every:
+            return False
         output_folder(self.folder)
         self._make_room()
         checkpoint = progress.checkpoint()  # completes the trace
-        self.trace.save(self.folder)  # first: a checkpoint without its losses is of no use
-        checkpoint.save(self.folder)
         self._last = time.monotonic()
+        if not checkpoint.is_finite:
+            return False
+        self.trace.save(self.folder)
+        checkpoint.save(self.folder)
+        return True
 
     def finish(self) -> None:
         """Writes the complete trace, if anything had been kept, so that it is not run again."""
@@ -112,7 +147,7 @@ class KeptRun:
             self.keep()
 
     def keep(self) -> None:
-        """Writes the trace as it stands; the last checkpoint stays, unless the run is complete."""
+        """Writes the trace as it stands; the checkpoints stay, unless the run is complete."""
         output_folder(self.folder)
         self._make_room()
         self.trace.save(self.folder)
@@ -123,5 +158,6 @@ class KeptRun:
         """Removes what cannot be gone on from: a run that is killed while it is being kept must
         not be taken for a mixture of the two."""
         if self._unusable:
+            Checkpoint.remove(self.folder)
             Trace.remove(self.folder, keep_folder=True)
             self._unusable = False

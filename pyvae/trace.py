@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from pyvae.engine import Engine
     from pyvae.recipes.recipe import Recipe
 
-__all__ = ["CHECKPOINT", "LOSSES", "UNREADABLE", "Trace", "write_arrays"]
+__all__ = ["LOSSES", "UNREADABLE", "Trace", "write_arrays"]
 
 FORMAT = 4  # 1 had neither `mode` nor `probes`, 2 no `rng`, 3 no `hyper` among the settings
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
-CHECKPOINT = "checkpoint.safetensors"  # of a run that was interrupted
 UNREADABLE = (  # what files that are no trace's make of reading them
     OSError,
     ValueError,
@@ -203,7 +202,7 @@ class Trace:
     def remove(folder: Path, keep_folder: bool = False) -> None:
         """Removes a saved trace, and the folder if nothing else is in it and it is not to be
         kept."""
-        for name in (*FILES, CHECKPOINT):
+        for name in FILES:
             remove_file(folder / name)
         parts = [folder / "probes", folder / "draws"]
         for path in (path for part in parts for path in part.glob("*.safetensors")):

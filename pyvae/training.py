@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pyvae.ahead import Ahead
 from pyvae.allocator import give_freed_memory_back
-from pyvae.checkpoint import Checkpoint
+from pyvae.checkpoint import Checkpoint, run_of
 from pyvae.data import ImageData, load_data
 from pyvae.draws import Draws
 from pyvae.engine import DivergedError, Engine
@@ -145,7 +145,10 @@ def training_steps(
     def checkpoint() -> Checkpoint:
         if not keep():
             raise DivergedError
-        return Checkpoint(step, engine.state(), engine.generator_state(), give.order)
+        return Checkpoint(
+            step, engine.state(), engine.generator_state(), give.order,
+            trace.losses, trace.epochs, run_of(trace),
+        )  # fmt: skip
 
     try:
         while step < steps and not (step and stop is not None and stop()):

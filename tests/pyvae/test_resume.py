@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyvae import checkpoint as checkpoint_module
 from pyvae import trace as trace_module
 from pyvae.adam import ADAMS
 from pyvae.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ from pyvae.recipes.modules import Dropout, Reparameterise
 from pyvae.recipes.recipe import VAE, Recipe, VAEOutput
 from pyvae.resume import KeptRun
 from pyvae.settings import RNGS, Settings
-from pyvae.trace import CHECKPOINT, Trace
+from pyvae.trace import Trace
 from pyvae.training import train
 
 AGAIN = "starting again"
@@ -192,7 +193,7 @@ def test_a_run_goes_on_to_the_bit(runs, rng, adam, stop, before_keeping):
     assert_same_run(done, runs.plain(settings, adam))
     if step:
         assert_same_run(Trace.load(runs.folder), done)
-        assert not (runs.folder / CHECKPOINT).exists()
+        assert Checkpoint.load(runs.folder) is None
 
 
 @every_rng
@@ -359,7 +360,6 @@ def test_a_run_with_another_adam_or_other_versions_is_another(runs, complete):
     ("change", "said"),
     [
         ({"name": "others"}, "name few, now others"),
-        ({"source": "there"}, "source made here, now there"),
         ({"images": 22}, "images 23, now 22"),
     ],
 )
@@ -398,26 +398,75 @@ def rewrite(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+
+
 def drop_lines(path):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
-@pytest.mark.parametrize(
-    ("file", "spoil", "said"),
-    [
-        (CHECKPOINT, cut, "checkpoint '.*' cannot be read"),
-        (CHECKPOINT, lambda path: path.write_bytes(b""), "checkpoint '.*' cannot be read"),
-        ("trace.json", cut, "trace '.*' cannot be read"),
-        ("trace.json", lambda path: rewrite(path, format=99), "newer pyvae"),
-        ("history.csv", cut, "trace '.*' cannot be read"),
-        ("history.csv", drop_lines, "history.csv has 5 of 6 steps"),
-        ("history.csv", lambda path: path.unlink(), "trace '.*' cannot be read"),
-    ],
-)
-def test_damaged_files_are_said_and_not_used(runs, file, spoil, said):
+def test_a_run_on_the_same_images_from_elsewhere_goes_on(runs, few):
+    runs.killed(runs.settings(), 6)
+    runs.data = ImageData(few.name, few.pixels, None, "there")
+    _, kept = runs.kept(runs.settings())
+    assert kept.checkpoint.step == 6
+
+
+NEWEST = "checkpoint-00000006.safetensors"
+
+
+@pytest.mark.parametrize("spoil", [cut, lambda path: path.write_bytes(b""), flip])
+@pytest.mark.parametrize("file", [NEWEST, "checkpoint-00000006.json"])
+def test_from_a_damaged_checkpoint_it_falls_back_to_the_one_before(runs, file, spoil):
+    settings = runs.settings(rng="torch")
+    runs.killed(settings, 6)
+    spoil(runs.folder / file)
+    _, kept = runs.kept(settings)
+    assert re.fullmatch(
+        "the checkpoint of step 6 is damaged: .*; going on after step 5, where it was interrupted",
+        kept.found,
+    )
+    assert (kept.checkpoint.step, kept.trace.steps, kept.taken) == (5, 5, False)
+    assert_same_run(runs.go(settings).trace, runs.plain(settings))
+
+
+@pytest.mark.parametrize("file", ["trace.json", "history.csv"])
+@pytest.mark.parametrize("spoil", [cut, drop_lines, lambda path: path.unlink()])
+def test_what_is_wrong_with_the_trace_costs_nothing(runs, file, spoil):
+    """A checkpoint has all that it needs."""
     settings = runs.settings()
     runs.killed(settings, 6)
     spoil(runs.folder / file)
+    _, kept = runs.kept(settings)
+    assert kept.found == "going on after step 6, where it was interrupted"
+    assert_same_run(runs.go(settings).trace, runs.plain(settings))
+
+
+def spoil_checkpoints(folder):
+    for path in folder.glob("checkpoint-*.safetensors"):
+        cut(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (spoil_checkpoints, "the checkpoint of step 6 is damaged: .*; the checkpoint of step 5 is"),
+        (lambda folder: cut(folder / "trace.json"), "trace '.*' cannot be read"),
+        (lambda folder: rewrite(folder / "trace.json", format=99), "newer pyvae"),
+        (lambda folder: cut(folder / "history.csv"), "trace '.*' cannot be read"),
+        (lambda folder: drop_lines(folder / "history.csv"), "history.csv has 5 of 6 steps"),
+        (lambda folder: (folder / "history.csv").unlink(), "trace '.*' cannot be read"),
+    ],
+)
+def test_damaged_files_are_said_and_not_used(runs, spoil, said):
+    settings = runs.settings()
+    runs.killed(settings, 6)
+    if spoil is not spoil_checkpoints:
+        Checkpoint.remove(runs.folder)
+    spoil(runs.folder)
     _, kept = runs.kept(settings)
     assert len(kept.found.splitlines()) == 1
     assert re.fullmatch(f"what was kept cannot be used .*{said}.*: {AGAIN}", kept.found)
@@ -427,8 +476,53 @@ def test_damaged_files_are_said_and_not_used(runs, file, spoil, said):
 def test_a_run_without_a_checkpoint_starts_again(runs):
     settings = runs.settings()
     runs.killed(settings, 6)
-    (runs.folder / CHECKPOINT).unlink()
+    Checkpoint.remove(runs.folder)
     assert_starts_again(runs, settings, "")
+
+
+def test_afresh_what_is_there_stays_until_there_is_something_new(runs, few):
+    settings = runs.settings()
+    done = runs.go(settings).trace
+    engine = PyTorchEngine("cpu")
+    kept = KeptRun(runs.folder, Trace.of_run(engine, LITTLE, settings, few), 0, afresh=True)
+    assert (kept.found, kept.complete, kept.trace.steps) == ("", False, 0)
+    assert_same_run(Trace.load(runs.folder), done)
+    train(engine, LITTLE, settings, few, trace=kept.trace, observe=kept.observe)
+    kept.keep()
+    assert_same_run(Trace.load(runs.folder), done)
+    assert Checkpoint.load(runs.folder) is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_checkpoint_takes_the_place_of_a_good_one_whose_numbers_are_not_finite(
+    runs, few, monkeypatch, bad
+):
+    settings = runs.settings()
+    engine, kept = runs.kept(settings)
+    state = engine.state
+
+    def observe(progress):
+        if progress.step == 4:
+            spoilt = state() | {"moment2/encoder.fc1.bias": np.full(8, bad, np.float32)}
+            monkeypatch.setattr(engine, "state", lambda: spoilt)
+        assert kept.observe(progress) == (progress.step < 4)
+
+    train(engine, LITTLE, settings, few, trace=kept.trace, observe=observe)
+    assert Checkpoint.load(runs.folder).step == 3
+
+
+def test_a_checkpoint_can_be_wanted_now(runs, few):
+    settings = runs.settings()
+    engine = PyTorchEngine("cpu")
+    kept = KeptRun(runs.folder, Trace.of_run(engine, LITTLE, settings, few), every=1e9)
+    saved = []
+
+    def observe(progress):
+        if kept.observe(progress, now=progress.step in (5, STEPS)):
+            saved.append(progress.step)
+
+    train(engine, LITTLE, settings, few, trace=kept.trace, observe=observe)
+    assert saved == [5]  # after the last step the run itself is there
 
 
 def kill_at_write(monkeypatch, number):
@@ -442,6 +536,7 @@ def kill_at_write(monkeypatch, number):
         write_file(path, content)
 
     monkeypatch.setattr(trace_module, "write_file", write)
+    monkeypatch.setattr(checkpoint_module, "write_file", write)
 
 
 @pytest.mark.slow
@@ -471,18 +566,19 @@ def test_a_run_that_is_killed_while_it_is_being_kept_is_no_mixture(
         assert_same_run(runs.go(later).trace, plain[later.seed])
         assert_same_run(Trace.load(runs.folder), plain[later.seed])
         assert_same_run(runs.go(earlier).trace, plain[earlier.seed])
-    # three files for each checkpoint, four for a complete trace
-    assert number - 1 >= 3 * 2 + 4
+    # four files for each checkpoint, and for a complete trace
+    assert number - 1 >= 4 * 2 + 4
 
 
 def test_who_is_killed_in_writing_leaves_nothing_for_good(runs):
     """What a killed writer leaves beside its file goes with the checkpoint and the trace."""
     settings = runs.settings()
     runs.killed(settings, 3)
-    (runs.folder / f".{CHECKPOINT}.abcd_123").write_text("half")
+    remains = ".checkpoint-00000003.safetensors.abcd_123"
+    (runs.folder / remains).write_text("half")
     (runs.folder / ".history.csv.abcd_123").write_text("half")
     runs.go(settings)
-    assert not list(runs.folder.glob(f".{CHECKPOINT}*"))
+    assert not (runs.folder / remains).exists()
     Trace.remove(runs.folder)
     assert not runs.folder.exists()
 
