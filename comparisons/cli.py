@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +13,13 @@ import typer
 
 from pyvae import options
 from pyvae.errors import UserError
-from pyvae.files import output_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from comparisons.comparison import Comparison
     from comparisons.sides import Sides
+    from pyvae.lock import FolderLock
     from pyvae.recipes import Recipe
     from pyvae.settings import Settings
 
@@ -158,6 +160,14 @@ def compare_command(
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Write report.html, too.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("comparison"),
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on with the comparison in this folder, which was interrupted, to the same "
+            "bits; without other options.",
+        ),
+    ] = None,
 ) -> None:
     """Trains a recipe's network in Python and in R on the same draws, and compares; or compares
     two traces made anywhere.
@@ -165,26 +175,36 @@ def compare_command(
     Without --epochs and --steps it runs 42 steps (six epochs of the digits), or as many as two
     faithful runs stay together: 10 of the clustering recipes. Where the two disagree, the first
     step, stage and element in which they part is named. A run that was interrupted goes on where
-    it stopped when the same command is given again. With --rng native both are trained over many
-    seeds and tested for equivalence. Exit code 0: agree (equivalent), 1: disagree (different,
-    inconclusive), 2: unusable input or environment.
+    it stopped when the same command is given again, or with --resume. With --rng native both are
+    trained over many seeds and tested for equivalence. Exit code 0: agree (equivalent), 1: disagree
+    (different, inconclusive), 2: unusable input or environment.
     """
     from rich.console import Console
 
     from comparisons.agreement import steps_until_drift
     from comparisons.sides import choose_sides
+    from pyvae.lock import FolderLock
+    from pyvae.provenance import arguments_of, invoke_again
     from pyvae.recipes import get_recipe
     from pyvae.recipes.hyper import parse_hyper
     from pyvae.settings import Settings
 
+    if resume is not None:
+        invoke_again(context, resume)
+        return
     console = Console(markup=False, highlight=False)
+    held = context.with_resource(ExitStack())  # until the command has ended
+
+    def hold() -> FolderLock:
+        return held.enter_context(FolderLock(out))
+
     if traces:
         from comparisons.results import conclude, introduce_saved
 
         comparisons = _compare_saved(context, traces, exact is True)
-        folder = output_folder(out)
+        hold()
         introduce_saved(comparisons, console)
-        raise typer.Exit(conclude(console, comparisons, folder, report))
+        raise typer.Exit(conclude(console, comparisons, out, report))
     native = rng == "native"
     others = ("mode", "probe", "report", "exact") if native else NATIVE_OPTIONS
     for name in (name for name in others if _given(context, name)):
@@ -217,16 +237,19 @@ def compare_command(
     if native:
         asked = (seeds, margin, margin_units, margin_spread, threads, repetitions)
         where = (jobs, scheduler)
-        verdict = _compare_native(console, out, sides, chosen, runs, data, *asked, *where)
+        arguments = arguments_of(context, engine=sides.reference, threads=threads or 1)
+        verdict = _compare_native(
+            console, out, hold, arguments, sides, chosen, runs, data, *asked, *where
+        )
         console.print(f"written: {out}", soft_wrap=True)
         console.print(f"verdict: {verdict}")
         raise typer.Exit(0 if verdict in ("equivalent", "calibrated") else 1)
-    comparisons, folder = _compare_live(
-        console, out, sides, chosen, runs, data, threads, mode, probe
+    comparisons = _compare_live(
+        context, console, out, hold, sides, chosen, runs, data, threads, mode, probe
     )
     from comparisons.results import conclude  # matplotlib, which no error has to wait for
 
-    raise typer.Exit(conclude(console, comparisons, folder, report))
+    raise typer.Exit(conclude(console, comparisons, out, report))
 
 
 def _say_why_not_r_torch(console: Console) -> None:
@@ -251,6 +274,8 @@ def _option(name: str) -> str:
 def _compare_native(
     console: Console,
     out: Path,
+    hold: Callable[[], FolderLock],
+    arguments: Sequence[str],
     sides: Sides,
     recipe: Recipe,
     runs: list[Settings],
@@ -296,7 +321,9 @@ def _compare_native(
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
     processes = os.cpu_count() or 1 if jobs is None else jobs
     with open_workers(processes, scheduler, asked.threads, say) as workers:
-        return run_native(console, out, sides, recipe, runs, images, workers, asked)
+        return run_native(
+            console, out, sides, recipe, runs, images, workers, asked, hold, arguments
+        )
 
 
 def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> list[Comparison]:
@@ -316,8 +343,10 @@ def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> l
 
 
 def _compare_live(
+    context: typer.Context,
     console: Console,
     out: Path,
+    hold: Callable[[], FolderLock],
     sides: Sides,
     recipe: Recipe,
     runs: list[Settings],
@@ -325,13 +354,16 @@ def _compare_live(
     threads: int | None,
     mode: str,
     probe: str | None,
-) -> tuple[list[Comparison], Path]:
+) -> list[Comparison]:
+    import torch
+
     from comparisons.agreement import is_normalised, steps_until_drift
     from comparisons.run import run_comparisons
     from comparisons.sides import open_sides
     from pyvae.errors import choose
     from pyvae.objectives import OBJECTIVES
     from pyvae.progress import RunProgress
+    from pyvae.provenance import arguments_of, is_resumed, write_run
     from pyvae.steps import StepSet
     from pyvae.training import load_for, start
 
@@ -343,7 +375,11 @@ def _compare_live(
     with open_sides(sides, threads) as (under_test, reference):
         for engine in (under_test, reference):
             start(engine, recipe, runs[0])  # can it? asked before anything is written
-        folder = output_folder(out)
+        lock = hold()
+        threads = threads or torch.get_num_threads()
+        arguments = arguments_of(context, engine=sides.reference, threads=threads)
+        engines = {engine.name: engine.environment() for engine in (under_test, reference)}
+        write_run(out, arguments, recipe.name, runs, images, engines)
         what = "images" if recipe.features == 784 else "points"
         console.print(
             f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
@@ -369,8 +405,14 @@ def _compare_live(
         def warn(line: str) -> None:
             print(line, file=sys.stderr)
 
-        comparisons = run_comparisons(
-            under_test, reference, recipe, runs, images, folder, watch, warn, mode, probed,
-            sides.exact,
+        def guard() -> bool:
+            removed = lock.check()
+            if removed:
+                warn(f"'{out}' was removed: writing it again")
+                write_run(out, arguments, recipe.name, runs, images, engines)
+            return removed
+
+        return run_comparisons(
+            under_test, reference, recipe, runs, images, out, watch, warn, mode, probed,
+            sides.exact, resumed=is_resumed(context), guard=guard,
         )  # fmt: skip
-    return comparisons, folder

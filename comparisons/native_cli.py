@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from pyvae.figures import save_figure
 from pyvae.files import output_folder, write_file
 from pyvae.jobs import Workers
 from pyvae.objectives import OBJECTIVES
+from pyvae.provenance import write_run
 from pyvae.recipes import Recipe
 from pyvae.runs_progress import RunsProgress
 from pyvae.settings import Settings
@@ -66,8 +67,19 @@ def run_native(
     data: ImageData,
     workers: Workers,
     options: NativeOptions,
+    hold: Callable[[], object],
+    arguments: Sequence[str],
 ) -> str:
     """Runs, compares, prints and writes.
+
+    Arguments:
+        console: Where to.
+        out: The folder.
+        sides, recipe, runs, data: Who is compared, in what, on which images.
+        workers: Who does the runs.
+        options: The rest of what was asked for.
+        hold: Takes the folder for this process alone, as `pyvae.lock.FolderLock` does.
+        arguments: The command that does this, for `run.json`.
 
     Returns:
         The verdict over all objectives: equivalent, different or inconclusive; with several
@@ -88,7 +100,12 @@ def run_native(
         first = 2 * options.seeds * number
         shifted = [replace(settings, seed=settings.seed + first) for settings in runs]
         repetitions.append(plan(sides, shifted, options.seeds, about))
+    hold()
     folder = output_folder(out)
+    write_run(
+        folder, arguments, recipe.name, runs, data,
+        {name: told["environment"] for name, told in about.items()},
+    )  # fmt: skip
     unit = OBJECTIVES[runs[0].objective].unit
     console.print(
         f"{data.name}: {len(data):,} images, {runs[0].total_steps(len(data))} steps of "

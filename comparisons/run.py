@@ -19,6 +19,7 @@ from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence
 from comparisons.lockstep import FAILURES, locate, look
 from comparisons.stage_agreement import StageAgreement
+from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData
 from pyvae.draws import Draws
 from pyvae.engine import Engine
@@ -29,6 +30,7 @@ from pyvae.recipes import Recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
 from pyvae.stages import is_buffer
+from pyvae.stopping import stopping_between_steps
 from pyvae.trace import Trace, csv_text
 from pyvae.training import Progress, start, train
 from r_bridge.worker import RProcessError
@@ -60,6 +62,9 @@ def run_comparisons(
     mode: str = "free",
     probed: Container[int] = (1,),
     exact: bool = False,
+    *,
+    resumed: bool = False,
+    guard: Callable[[], bool] = lambda: False,
 ) -> list[Comparison]:
     """Runs both engines through every run on the same draws, and compares.
 
@@ -80,6 +85,8 @@ def run_comparisons(
         mode: `free`, or `resync`: each step starts from the state of the engine under test.
         probed: The steps (from 1) whose stages are compared.
         exact: Every bit has to be equal.
+        resumed: Runs whose complete traces are in `out/traces` are not run again.
+        guard: Asked after every step; True if `out` had been removed and was made again.
     """
     traces: list[Trace] = []
     runs_kept: list[KeptRun] = []
@@ -92,17 +99,21 @@ def run_comparisons(
             )
             pair[1].mode = mode
             traces += pair
-            kept = [_kept_run(out / INTERRUPTED, trace, mode == "resync") for trace in pair]
+            done = out / "traces" if resumed else None
+            kept = [_kept_run(out / INTERRUPTED, trace, mode == "resync", done) for trace in pair]
             runs_kept += kept
-            run = _Run(under_test, reference, recipe, settings, data, pair, watch, exact)
+            run = _Run(under_test, reference, recipe, settings, data, pair, watch, exact, guard)
             comparisons.append(run.compare(mode, probed, kept, say))
     except BaseException:
         if any(trace.steps for trace in traces):
             say(f"kept what was computed: {_keep_interrupted(runs_kept, out)}")
         raise
-    _clear_traces(out / INTERRUPTED, {run.folder.name for run in runs_kept})
-    _clear_traces(out / "traces")
+    # what was kept goes when its results are safe
     _save_traces(traces, out / "traces")
+    names = {_name(trace) for trace in traces}
+    _clear_traces(out / "traces", lambda name: name not in names)
+    mine = {run.folder.name for run in runs_kept}
+    _clear_traces(out / INTERRUPTED, lambda name: name in mine)
     return comparisons
 
 
@@ -117,7 +128,8 @@ class _Run:
     data: ImageData
     traces: tuple[Trace, Trace]
     watch: Callable[[str, Settings], AbstractContextManager[Watcher]]
-    exact: bool = False
+    exact: bool
+    guard: Callable[[], bool]
 
     @property
     def _all(self) -> tuple[Engine, Engine, Recipe, Settings, ImageData]:
@@ -170,17 +182,27 @@ class _Run:
         return replace(comparison, stages=[*stages, *more], divergence=divergence, note=note)
 
     def _alone(self, engine: Engine, kept: KeptRun) -> None:
-        with self.watch(engine.name, self.settings) as watcher:
+        with (
+            stopping_between_steps() as told,
+            self.watch(engine.name, self.settings) as watcher,
+        ):
 
             def observe(progress: Progress) -> None:
-                kept.observe(progress)
+                removed = self.guard()
+                stop = told() and progress.step < progress.steps
+                kept.observe(progress, now=stop or removed)
                 watcher.observe(progress)
+                if stop:
+                    raise KeyboardInterrupt
 
             train(
                 engine, self.recipe, self.settings, self.data,
                 trace=kept.trace, observe=observe, resume=kept.checkpoint,
             )  # fmt: skip
+            stop = told()
         kept.finish()
+        if stop:  # in the last step
+            raise KeyboardInterrupt
 
     def _side_by_side(
         self, how: str, last: int, **options: Any
@@ -256,14 +278,18 @@ def _keep_interrupted(runs: Sequence[KeptRun], out: Path) -> Path:
     return folder
 
 
-def _kept_run(folder: Path, trace: Trace, resync: bool) -> KeptRun:
+def _kept_run(folder: Path, trace: Trace, resync: bool, done: Path | None) -> KeptRun:
     """Where a run is kept: with what there is of it, if it was interrupted; never in place of
-    another run, which somebody may want to go on with."""
+    another run, which somebody may want to go on with. `done` is where it may be complete."""
     name = _name(trace)
     if resync:  # does not go on: nothing of an earlier run belongs into the trace
         run = KeptRun(folder / f"{name}-resync", replace(trace))
         run.trace = trace
         return run
+    if done is not None:
+        run = KeptRun(done / name, trace)
+        if run.complete:
+            return run
     for path in sorted(folder.glob("*/trace.json")):
         if re.fullmatch(rf"{re.escape(name)}(-\d+)?", path.parent.name):
             run = KeptRun(path.parent, trace)
@@ -279,12 +305,13 @@ def _kept_run(folder: Path, trace: Trace, resync: bool) -> KeptRun:
     return run
 
 
-def _clear_traces(folder: Path, names: Container[str] | None = None) -> None:
-    """Removes what an earlier comparison left (with names, of these alone), and nothing else:
-    the folder is the user's."""
+def _clear_traces(folder: Path, is_old: Callable[[str], bool]) -> None:
+    """Removes the traces of these names that an earlier comparison left, and nothing else: the
+    folder is the user's."""
     found = [path.parent for path in folder.glob("*/trace.json")]
-    mine = [path for path in found if names is None or path.name in names]
+    mine = [path for path in found if is_old(path.name)]
     for path in mine:
+        Checkpoint.remove(path)
         Trace.remove(path)
     if found and len(mine) == len(found):
         (folder / "history.csv").unlink(missing_ok=True)

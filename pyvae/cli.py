@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from pyvae import options
 from pyvae.errors import UserError
+from pyvae.stopping import terminated_as_interrupted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,10 @@ __all__ = ["build_app", "main"]
 
 COMMANDS = "pyvae.commands"
 INTERRUPTED = 130
+LIKE_DECIDES = (  # pyvae trace --like: what the other trace says
+    "recipe", "variant", "objective", "epochs", "steps", "batch_size", "latent_dim",
+    "learning_rate", "set_", "dtype", "seed", "rng",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         130 interrupted.
     """
     try:
-        result = build_app()(arguments, standalone_mode=False)
+        with terminated_as_interrupted():
+            result = build_app()(arguments, standalone_mode=False)
     except (UserError, TyperException) as error:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
     except OSError as error:  # a file that cannot be read or written, a full disk
@@ -67,6 +73,7 @@ def build_app() -> typer.Typer:
     app.command("train")(train_command)
     app.command("trace")(trace_command)
     app.command("reproduce")(reproduce_command)
+    app.command("verify")(verify_command)
     app.command("sample")(sample_command)
     app.command("figures")(figures_command)
     app.command("recipes")(recipes_command)
@@ -77,7 +84,10 @@ def build_app() -> typer.Typer:
 
 
 def train_command(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See pyvae recipes.")],
+    context: typer.Context,
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="See pyvae recipes.")
+    ] = None,
     variant: options.Variant = None,
     objective: options.Objective = None,
     data: options.Data = "auto",
@@ -96,19 +106,37 @@ def train_command(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the run in this folder, which was interrupted, to the same bits; "
+            "without RECIPE and other options.",
+        ),
+    ] = None,
 ) -> None:
     """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective.
 
+    A run that was interrupted, killed or ran into a full disk goes on from its last checkpoint
+    (one every 20 seconds, PYVAE_CHECKPOINT_SECONDS) with --resume, or with the same command.
     Each batch goes over several processes under torchrun: torchrun --nproc-per-node 2 -m pyvae
     train ...
     """
+    import torch
+
     from pyvae.engine import set_threads
+    from pyvae.provenance import arguments_of, invoke_again, is_resumed
     from pyvae.recipes import get_recipe
     from pyvae.recipes.hyper import parse_hyper
     from pyvae.settings import Settings
     from pyvae.shares import torchrun_shares
     from pyvae.train_run import train_runs
 
+    if resume is not None:
+        invoke_again(context, resume)
+        return
+    if recipe is None:
+        raise UserError("no RECIPE", "one of pyvae recipes, or --resume RUN")
     chosen = get_recipe(recipe, variant)
     runs = Settings.runs_of_recipe(
         chosen,
@@ -125,8 +153,11 @@ def train_command(
     )
     set_threads(threads)
     folder = out or Path("runs") / chosen.name
+    arguments = arguments_of(context, threads=torch.get_num_threads(), out=folder)
     with torchrun_shares(device) as shares:
-        train_runs(chosen, runs, data, folder, device, precision, shares)
+        train_runs(
+            chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context)
+        )
         if shares.is_first:
             draw_run(folder)
             print(f"written: {folder}")
@@ -176,9 +207,11 @@ def trace_command(
     Of the steps given by --probe it also writes what every stage returned: 0.6 GB a step at the
     published batch size in float64.
     """
+    import torch
     from rich.console import Console
 
     from pyvae.engine import open_engine, set_threads
+    from pyvae.provenance import arguments_of
     from pyvae.recipes import get_recipe
     from pyvae.recipes.hyper import parse_hyper
     from pyvae.repeat import repeat_of
@@ -217,17 +250,17 @@ def trace_command(
             chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
         )
         probed.check(runs[0].total_steps(len(images)))
-        write_traces(computing, chosen, runs, images, out, probed, follow, console, draws)
+        again: dict[str, None] = {} if like is None else dict.fromkeys(LIKE_DECIDES)
+        arguments = arguments_of(context, threads=torch.get_num_threads(), **again)
+        write_traces(
+            computing, chosen, runs, images, out, probed, follow, console, draws, arguments
+        )
     console.print(f"written: {out}", soft_wrap=True)
 
 
 def _check_like(context: typer.Context, data: str) -> None:
     """Raises UserError for options that the trace to be like decides."""
-    decided = [
-        "recipe", "variant", "objective", "epochs", "steps", "batch_size", "latent_dim",
-        "learning_rate", "set_", "dtype", "seed", "rng",
-    ]  # fmt: skip
-    for name in (*decided, *(["data"] if data else [])):
+    for name in (*LIKE_DECIDES, *(["data"] if data else [])):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.strip("_").replace("_", "-")
@@ -235,6 +268,7 @@ def _check_like(context: typer.Context, data: str) -> None:
 
 
 def reproduce_command(
+    context: typer.Context,
     article: Annotated[
         str,
         typer.Argument(
@@ -288,6 +322,7 @@ def reproduce_command(
     from pyvae.engine import set_threads
     from pyvae.fan_out import check_fan_out, open_workers
     from pyvae.jobs import Workers
+    from pyvae.provenance import arguments_of
     from pyvae.reproduction.run import choose_articles, reproduce
 
     chosen = choose_articles(article)
@@ -303,11 +338,12 @@ def reproduce_command(
             torch.get_num_threads(),
             say=lambda line: console.print(line, soft_wrap=True),
         )
+    folder = out or Path("reproduced-quick" if quick else "reproduced")
     with opened as workers:
         reproduce(
             chosen,
             data,
-            out or Path("reproduced-quick" if quick else "reproduced"),
+            folder,
             console,
             quick=quick,
             seeds=seeds,
@@ -315,7 +351,64 @@ def reproduce_command(
             latent_dim=latent_dim,
             device=device,
             workers=workers,
+            arguments=arguments_of(context, threads=torch.get_num_threads(), out=folder),
         )
+
+
+def verify_command(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A folder of pyvae train, trace or compare.")
+    ],
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="How many steps; of shorter runs, all.")
+    ] = 10,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.npz", help="The images, where the run does not say it."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads (default: as many as the run had).")
+    ] = None,
+) -> None:
+    """Runs the first steps of a run again and says whether every bit still comes out.
+
+    With as many steps as the run has, parameters, latent means and samples are held against what
+    was written, too. Versions that have changed are named. Exit code 0: the same bits, 1: others,
+    2: it cannot be run again.
+    """
+    from rich.console import Console
+
+    from pyvae.engine import open_engine, set_threads
+    from pyvae.progress import RunProgress
+    from pyvae.recipes import get_recipe
+    from pyvae.training import load_for
+    from pyvae.verify import data_of, traces_of, verify
+
+    if steps < 1:
+        raise UserError(f"--steps {steps}", "1 or more")
+    console = Console(markup=False, highlight=False)
+    same = True
+    for trace in traces_of(run):
+        about = trace.environment
+        had = about.get("threads", "")
+        set_threads(threads or (int(had) if had.isdecimal() else None))
+        images = load_for(
+            get_recipe(trace.recipe),
+            data_of(trace, data),
+            say=lambda line: console.print(line, soft_wrap=True),
+        )
+        adam = about.get("adam") if trace.engine == "pytorch" else None
+        device, precision = about.get("device", "cpu"), about.get("precision", "full")
+        with open_engine(trace.engine, device, adam, precision) as engine:
+            title = f"{trace.settings.objective} in {trace.engine}"
+            with RunProgress(title, trace.settings.batch_size, console) as progress:
+                done = verify(trace, engine, images, steps, progress.observe)
+        if done.changed:
+            console.print(f"{title}: {'; '.join(done.changed)}", soft_wrap=True)
+        console.print(f"{title}: {done}", soft_wrap=True)
+        same = same and done.same
+    console.print(f"verdict: {'the same bits' if same else 'other bits'}")
+    raise typer.Exit(0 if same else 1)
 
 
 def sample_command(

@@ -385,19 +385,21 @@ def engine_names() -> list[str]:
 
 
 @contextmanager
-def open_engine(name: str, device: str = "auto", adam: str | None = None) -> Iterator[Engine]:
+def open_engine(
+    name: str, device: str = "auto", adam: str | None = None, precision: str = "full"
+) -> Iterator[Engine]:
     """An engine by name, closed at the end if it can be.
 
     Arguments:
         name: One of `engine_names`.
-        device, adam: Of the engine `pytorch`.
+        device, adam, precision: Of the engine `pytorch`.
 
     Raises:
         UserError: If there is none of that name, or it cannot be used.
     """
     choose("engine", name, engine_names())
     if name == "pytorch":
-        yield PyTorchEngine(device, adam or "torch")
+        yield PyTorchEngine(device, adam or "torch", precision)
         return
     if adam is not None:
         raise UserError(f"--adam {adam} with --engine {name}", "--engine pytorch", "leave it out")

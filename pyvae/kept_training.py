@@ -15,6 +15,7 @@ from pyvae.files import output_folder, remove_file, remove_remains, write_file
 from pyvae.recipes import get_recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
+from pyvae.stopping import stopping_between_steps
 from pyvae.trace import Trace, csv_text, write_arrays
 from pyvae.training import Progress, train
 
@@ -76,15 +77,24 @@ def kept_training(
             if epoch % checkpoint_every == 0:
                 place = output_folder(folder / "checkpoints")
                 write_arrays(place / f"epoch-{epoch:03d}.safetensors", engine.parameters())
-        kept.observe(progress)
+        stop = told() and progress.step < progress.steps
+        kept.observe(progress, now=stop)
         observe(progress)
+        if stop:
+            raise KeyboardInterrupt
 
-    train(engine, chosen, settings, data, trace=trace, observe=at_each_step, resume=kept.checkpoint)
+    with stopping_between_steps() as told:
+        train(
+            engine, chosen, settings, data,
+            trace=trace, observe=at_each_step, resume=kept.checkpoint,
+        )  # fmt: skip
     kept.keep()
     if test is None:
         remove_file(folder / TEST_HISTORY)  # of another run
     for place in (folder, folder / "checkpoints"):
         remove_remains(place)  # of a process that was killed
+    if told():  # in the last step: the next run does not begin
+        raise KeyboardInterrupt
     return trace
 
 

@@ -12,8 +12,10 @@ from pyvae.data import ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files import output_folder
+from pyvae.lock import FolderLock
 from pyvae.objectives import OBJECTIVES
 from pyvae.progress import RunProgress
+from pyvae.provenance import write_run
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe, is_buffer
@@ -33,6 +35,7 @@ def write_traces(
     follow: Path | None,
     console: Console,
     with_draws: bool = False,
+    arguments: Sequence[str] = (),
 ) -> None:
     """Trains and writes one trace for each run: into `out`, or, for several, into a folder of it
     for each objective. What was there of an earlier trace is replaced.
@@ -45,10 +48,11 @@ def write_traces(
         follow: A trace whose state every step starts from; it must have been probed throughout.
         console: Shows the progress.
         with_draws: Write what the run is given as well, into `draws`.
+        arguments: The command that does this, for `run.json`; without, there is none.
 
     Raises:
-        UserError: If the folder cannot be written, the trace to follow does not fit, or the engine
-            cannot be used in this way.
+        UserError: If the folder cannot be written or another run writes into it, the trace to
+            follow does not fit, or the engine cannot be used in this way.
     """
     folders = [out / settings.objective if len(runs) > 1 else out for settings in runs]
     replaced = {out, *folders}  # nothing of it is removed before all is known to fit
@@ -60,24 +64,29 @@ def write_traces(
         if with_draws and settings.rng != "injected":
             raise UserError(f"--draws with --rng {settings.rng}", "--rng injected", "leave it out")
         start(engine, recipe, settings)  # can it?
-    for folder in replaced:
-        Trace.remove(output_folder(folder), keep_folder=True)
-    for settings, folder, leader in zip(runs, folders, leaders, strict=True):
-        trace = Trace.of_run(engine, recipe, settings, data)
-        trace.mode = "free" if leader is None else "resync"
-        title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
-        try:
-            with RunProgress(title, settings.batch_size, console) as progress:
-                writer = _Writer(trace, folder, probed, progress.observe)
-                train(
-                    engine, recipe, settings, data, trace=trace, observe=writer.observe,
-                    probe=writer.probe, state=None if leader is None else _states(leader, recipe),
-                )  # fmt: skip
-        finally:
-            if trace.steps:
-                trace.save(folder)
-        if with_draws:
-            write_draws(recipe, settings, data, folder / "draws")
+    with FolderLock(out):
+        if arguments:
+            about = {engine.name: engine.environment()}
+            write_run(out, arguments, recipe.name, runs, data, about)
+        for folder in replaced:
+            Trace.remove(output_folder(folder), keep_folder=True)
+        for settings, folder, leader in zip(runs, folders, leaders, strict=True):
+            trace = Trace.of_run(engine, recipe, settings, data)
+            trace.mode = "free" if leader is None else "resync"
+            title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
+            try:
+                with RunProgress(title, settings.batch_size, console) as progress:
+                    writer = _Writer(trace, folder, probed, progress.observe)
+                    train(
+                        engine, recipe, settings, data,
+                        trace=trace, observe=writer.observe, probe=writer.probe,
+                        state=None if leader is None else _states(leader, recipe),
+                    )  # fmt: skip
+            finally:
+                if trace.steps:
+                    trace.save(folder)
+            if with_draws:
+                write_draws(recipe, settings, data, folder / "draws")
 
 
 def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Path) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
 
-from pyvae.engine import PyTorchEngine
-from pyvae.files import output_folder
+from pyvae.data import ImageData
+from pyvae.engine import DivergedError, PyTorchEngine
+from pyvae.errors import UserError
+from pyvae.files import remove_remains
+from pyvae.lock import FolderLock
 from pyvae.objectives import OBJECTIVES
 from pyvae.progress import RunProgress
+from pyvae.provenance import write_run
 from pyvae.recipes.recipe import Recipe
+from pyvae.resume import KeptRun
 from pyvae.settings import Settings
 from pyvae.shares import ALONE, Shares
+from pyvae.stopping import stopping_between_steps
 from pyvae.trace import Trace
-from pyvae.training import load_for, train
+from pyvae.training import Progress, load_for, train
 
 __all__ = ["train_runs"]
 
@@ -28,8 +36,12 @@ def train_runs(
     device: str = "auto",
     precision: str = "full",
     shares: Shares = ALONE,
+    arguments: Sequence[str] = (),
+    resumed: bool = False,
 ) -> None:
     """Trains one run after the other and writes their traces, as far as they came.
+
+    A run that was interrupted in this folder goes on where it was, without a changed bit.
 
     Arguments:
         recipe: What is trained.
@@ -38,27 +50,133 @@ def train_runs(
         folder: Gets a folder for each objective.
         device, precision: Of `pyvae.engine.PyTorchEngine`.
         shares: What this process computes; the first one shows the progress and writes.
+        arguments: The command that does this, for `run.json`; without, there is none.
+        resumed: Nothing is begun again: what is complete stays, and what cannot be gone on from
+            is refused.
 
     Raises:
-        UserError: If something of it cannot be had or used.
+        UserError: If something of it cannot be had or used, or the folder holds another run that
+            was interrupted.
     """
     console = Console(markup=False, highlight=False, quiet=not shares.is_first)
     engine = PyTorchEngine(device, precision=precision, shares=shares)
     images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is written
     shares.check(runs[0].batch_size)
+    with ExitStack() as stack:
+        lock = stack.enter_context(FolderLock(folder)) if shares.is_first else None
+        kept_runs = []
+        for settings in runs:
+            trace = Trace.of_run(engine, recipe, settings, images)
+            kept_runs.append(KeptRun(folder / settings.objective, trace))
+        _check(kept_runs, folder, resumed)
+
+        def write_about() -> None:
+            if not arguments:
+                return
+            write_run(
+                folder, arguments, recipe.name, runs, images,
+                {engine.name: kept_runs[0].trace.environment},
+            )  # fmt: skip
+
+        def look_after_the_folder() -> bool:
+            """Whether it had to be made again."""
+            if lock is None or not lock.check():
+                return False
+            console.print(f"'{folder}' was removed: writing it again", soft_wrap=True)
+            write_about()
+            return True
+
+        if lock is not None:
+            write_about()
+        for number, kept in enumerate(kept_runs):
+            if kept.complete and not resumed:  # asked for again
+                fresh = Trace.of_run(engine, recipe, runs[number], images)
+                kept = KeptRun(kept.folder, fresh, afresh=True)
+            _train(engine, recipe, images, kept, console, shares, look_after_the_folder, folder)
+
+
+def _check(kept_runs: Sequence[KeptRun], folder: Path, resumed: bool) -> None:
+    """Raises UserError rather than lose a run that was interrupted, or, resumed, begin again."""
+    for kept in kept_runs:
+        if kept.other and (kept.unfinished or resumed):
+            again = f"finish that one: {_resume(folder)}; or "
+            raise UserError(
+                f"'{kept.folder}' holds another run"
+                + (", which was interrupted" if kept.unfinished else "")
+                + f" ({kept.other})",
+                "the same settings, data, versions and threads, to go on to the same bits",
+                ("" if resumed else again) + "choose another --out, or delete the folder",
+            )
+        if resumed and kept.taken:
+            raise UserError(
+                kept.found.removesuffix(": starting again"),
+                "",
+                f"delete '{kept.folder}' to start again",
+            )
+
+
+def _train(
+    engine: PyTorchEngine,
+    recipe: Recipe,
+    images: ImageData,
+    kept: KeptRun,
+    console: Console,
+    shares: Shares,
+    look_after_the_folder: Callable[[], bool],
+    folder: Path,
+) -> None:
+    """One run, from where it stands."""
+    trace, settings = kept.trace, kept.trace.settings
+    about = OBJECTIVES[settings.objective]
+    console.print(f"{about.title}: {about.formula}", soft_wrap=True)
+    if kept.found:
+        console.print(f"{about.title}: {kept.found}", soft_wrap=True)
+    if kept.complete:
+        kept.finish()
+        return
+    title = f"{about.title} on {trace.data['name']}, {engine.device.type}"
+    if shares.several:
+        title += f", {shares.number} processes"
+    saved_at = 0 if kept.checkpoint is None else kept.checkpoint.step
+    try:
+        with (
+            stopping_between_steps() as told,
+            RunProgress(title, settings.batch_size, console, epochs=True) as progress,
+        ):
+
+            def observe(now: Progress) -> None:
+                nonlocal saved_at
+                removed = look_after_the_folder()
+                stop = told() and now.step < now.steps
+                if shares.is_first and kept.observe(now, now=stop or removed):
+                    saved_at = now.step
+                progress.observe(now)
+                if stop:
+                    raise KeyboardInterrupt
+
+            train(
+                engine, recipe, settings, images,
+                trace=trace, observe=observe, resume=kept.checkpoint,
+            )  # fmt: skip
+            stop = told()
+    except BaseException as error:
+        if trace.steps and shares.is_first:  # what was computed
+            with suppress(UserError, OSError):  # why it failed is said, not why this fails
+                kept.keep()
+            if isinstance(error, DivergedError):
+                kept_words = "the last checkpoint whose numbers are all finite"
+            else:
+                kept_words = f"{_resume(folder)} goes on from there"
+            if saved_at:
+                console.print(f"kept after step {saved_at}: {kept_words}", soft_wrap=True)
+        raise
     if shares.is_first:
-        output_folder(folder)
-    for settings in runs:
-        about = OBJECTIVES[settings.objective]
-        console.print(f"{about.title}: {about.formula}", soft_wrap=True)
-        trace = Trace.of_run(engine, recipe, settings, images)
-        title = f"{about.title} on {images.name}, {engine.device.type}"
-        if shares.several:
-            title += f", {shares.number} processes"
-        try:
-            with RunProgress(title, settings.batch_size, console, epochs=True) as progress:
-                train(engine, recipe, settings, images, trace=trace, observe=progress.observe)
-        finally:
-            if trace.steps and shares.is_first:  # what was computed, if it was interrupted
-                trace.save(output_folder(folder / settings.objective))
+        kept.keep()
+        remove_remains(kept.folder)
+    if stop:  # in the last step: this run is complete, the next one does not begin
+        raise KeyboardInterrupt
+
+
+def _resume(folder: Path) -> str:
+    return f"pyvae train {shlex.join([f'--resume={folder}'])}"

@@ -14,11 +14,14 @@ from rich.console import Console
 
 from pyvae.data import ImageData, load_split
 from pyvae.digit_classifier import DigitClassifier
+from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError, choose
 from pyvae.figures import save_figure
 from pyvae.files import output_folder, write_file
 from pyvae.jobs import Workers
+from pyvae.lock import FolderLock
 from pyvae.objectives import OBJECTIVES
+from pyvae.provenance import write_run
 from pyvae.recipes import get_recipe
 from pyvae.reproduction.article import (
     Article,
@@ -73,6 +76,7 @@ def reproduce(
     latent_dim: int | None = None,
     device: str = "auto",
     workers: Workers | None = None,
+    arguments: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Does articles again.
 
@@ -92,13 +96,14 @@ def reproduce(
         latent_dim: Latent dimensions, instead of the published ones.
         device: Where to train.
         workers: Who trains, all runs side by side; None: this process, one after the other.
+        arguments: The command that does this, for `run.json`; without, there is none.
 
     Returns:
         What is in published.csv.
 
     Raises:
-        UserError: If an argument is out of its range, the data cannot be had or used, or a run
-            fails.
+        UserError: If an argument is out of its range, the data cannot be had or used, another
+            run writes into the folder, or a run fails.
     """
     for option, value in (("--seeds", seeds), ("--epochs", epochs)):
         if value is not None and value < 1:
@@ -116,51 +121,55 @@ def reproduce(
         for planned in article.planned:  # asked before anything is trained
             settings = settings_of(planned, FIRST_SEED, quick, epochs, latent_dim)
             settings.steps_per_epoch(len(sets_of(planned, sets)[0]))
-    output_folder(out)
-    classifier = _classifier(sets, say)
-    asked: dict[str, Any] = {
-        "quick": quick,
-        "seeds": seeds,
-        "epochs": epochs,
-        "latent_dim": latent_dim,
-    }
-    runs_of_articles = {
-        article.name: {
-            planned.key: runs_of(planned, out / "runs", **asked) for planned in article.planned
+    with FolderLock(out):
+        classifier = _classifier(sets, say)
+        asked: dict[str, Any] = {
+            "quick": quick,
+            "seeds": seeds,
+            "epochs": epochs,
+            "latent_dim": latent_dim,
         }
-        for article in articles
-    }
-    traces: dict[Path, Trace] = {}
-    if workers is not None:
+        runs_of_articles = {
+            article.name: {
+                planned.key: runs_of(planned, out / "runs", **asked) for planned in article.planned
+            }
+            for article in articles
+        }
         all_runs = [
             run for keys in runs_of_articles.values() for runs in keys.values() for run in runs
         ]
-        traces = train_side_by_side(all_runs, sets, out / "runs", device, workers, console, say)
-    rows = []
-    for article in articles:
-        say(f"{article.name}: {article.title}")
-        runs: dict[str, list[Trace]] = {}
-        folders: dict[str, list[Path]] = {}
-        for key, mine in runs_of_articles[article.name].items():
-            folders[key] = [run.folder for run in mine]
-            runs[key] = [
-                traces.get(run.folder) or train_here(run, sets, device, console, say)
-                for run in mine
-            ]
-        note = _note(article, runs, quick)
-        measured = Measured(runs, folders, *sets, quick, note, classifier)
-        folder = output_folder(out / article.name)
-        drawn, left_out = _draw(article.drawings(measured), folder, say)
-        claims = list(article.claims(measured))
-        for name, table in article.tables(measured).items():
-            write_file(folder / name, csv_text(table))
-        write_file(folder / "README.md", _index(article, runs, drawn, left_out, claims, note))
-        rows += [_row(claim, article, runs) for claim in claims]
-    published = _merged(out / "published.csv", pd.DataFrame(rows))
-    write_file(out / "published.csv", csv_text(published))
-    write_file(out / "README.md", _contents(out))
-    say(f"written: {out}")
-    return published
+        if arguments:
+            about = {"pytorch": PyTorchEngine(device).environment()}
+            settings_of_all = [run.settings for run in all_runs]
+            write_run(out, arguments, ", ".join(runs_of_articles), settings_of_all, sets[0], about)
+        traces: dict[Path, Trace] = {}
+        if workers is not None:
+            traces = train_side_by_side(all_runs, sets, out / "runs", device, workers, console, say)
+        rows = []
+        for article in articles:
+            say(f"{article.name}: {article.title}")
+            runs: dict[str, list[Trace]] = {}
+            folders: dict[str, list[Path]] = {}
+            for key, mine in runs_of_articles[article.name].items():
+                folders[key] = [run.folder for run in mine]
+                runs[key] = [
+                    traces.get(run.folder) or train_here(run, sets, device, console, say)
+                    for run in mine
+                ]
+            note = _note(article, runs, quick)
+            measured = Measured(runs, folders, *sets, quick, note, classifier)
+            folder = output_folder(out / article.name)
+            drawn, left_out = _draw(article.drawings(measured), folder, say)
+            claims = list(article.claims(measured))
+            for name, table in article.tables(measured).items():
+                write_file(folder / name, csv_text(table))
+            write_file(folder / "README.md", _index(article, runs, drawn, left_out, claims, note))
+            rows += [_row(claim, article, runs) for claim in claims]
+        published = _merged(out / "published.csv", pd.DataFrame(rows))
+        write_file(out / "published.csv", csv_text(published))
+        write_file(out / "README.md", _contents(out))
+        say(f"written: {out}")
+        return published
 
 
 def _classifier(
