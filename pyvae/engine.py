@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
@@ -37,18 +38,24 @@ __all__ = [
 
 ENGINES = "pyvae.engines"
 MOST_THREADS = 1024
-NO_REFUSAL = ("beta", "clustering-points")  # without a likelihood that refuses what is no number
 
 
 class DivergedError(UserError):
-    """Training diverged: the decoder's pixels are not numbers any more."""
+    """Training diverged: the loss of a step is NaN or infinite.
+
+    Arguments:
+        step: The step, if it is known.
+        first: What is not finite first, as `pyvae.divergence.first_not_finite` says it.
+    """
 
     of_one_process = True  # of several that share a batch, perhaps only one sees it
 
-    def __init__(self) -> None:
+    def __init__(self, step: int | None = None, first: str = "") -> None:
+        where = "" if step is None else f" in step {step}"
+        begins = f"; it begins with {first}" if first else ""
         super().__init__(
-            "training diverged: the decoder's pixels are not numbers any more",
-            "probabilities in [0, 1]",
+            f"training diverged{where}: the loss is not a finite number{begins}",
+            "",
             "try a smaller --learning-rate",
         )
 
@@ -81,6 +88,10 @@ class Engine(Protocol):
         then hold what every step is given, if anything.
         A dict given as `probe` is filled with what `pyvae.stages` lists. If the step fails it
         holds what was computed until then.
+
+        Raises:
+            DivergedError: If the total is not finite; parameters, moments and running statistics
+                are then those that the step started from. (On a GPU nobody waits for the total.)
         """
 
     def state(self) -> Probe:
@@ -171,6 +182,7 @@ class PyTorchEngine:
             # cuDNN's tensor cores want channels last
             self.network.to(memory_format=torch.channels_last)
         precision.prepare(self.network)
+        self._buffers = list(self.network.buffers())
         self._parallel = self.shares.parallel(self.network)
         self.optimizer = ADAMS[self.adam](self.network.parameters(), lr=settings.learning_rate)
         self._graph = self._make_graph()
@@ -214,16 +226,16 @@ class PyTorchEngine:
         x, given = x[self.shares.rows(len(x))], self.shares.of(given)
         self.network.train()
         self.optimizer.zero_grad()
-        with nullcontext() if probe is None else self._watch(x, probe) as seen:
-            try:
-                losses = self._losses(x if seen is None else seen["input"], x, given)
-            except RuntimeError as error:
-                if "between 0 and 1" not in str(error):
-                    raise
-                # binary_cross_entropy refuses probabilities that are not a number.
-                raise DivergedError from error
+        watched = nullcontext() if probe is None else self._watch(x, probe)
+        with self._undone_if_diverged(), watched as seen:
             if seen is not None:
-                seen |= losses | {s.name: given[s.draw or ""] for s in self.stages if _is_given(s)}
+                seen |= {s.name: given[s.draw or ""] for s in self.stages if _is_given(s)}
+            losses = self._losses(x if seen is None else seen["input"], x, given)
+            if seen is not None:
+                seen |= losses
+            # of a GPU it is asked at the end of the epoch: nothing waits for it before
+            if self.device.type == "cpu" and not math.isfinite(losses["total"].item()):
+                raise DivergedError
             (losses["total"] * weight if weight != 1 else losses["total"]).backward()
             self.optimizer.step()
         terms = torch.stack([losses[name] for name in self.objective.terms]).detach()
@@ -233,12 +245,24 @@ class PyTorchEngine:
         """The objective's terms; `images` are x, or what a probe sees of them."""
         with self.precision.computing():
             output = self._parallel(images, given)
-        losses = self.objective(x, self.precision.finish(output), self.hyper)
-        # of a GPU it is asked at the end of the epoch: nothing waits for it before
-        on_cpu = self.device.type == "cpu"
-        if on_cpu and self.objective.name in NO_REFUSAL and not torch.isfinite(losses["total"]):
-            raise DivergedError
-        return losses
+        try:
+            return self.objective(x, self.precision.finish(output), self.hyper)
+        except RuntimeError as error:
+            if "between 0 and 1" not in str(error):
+                raise
+            # binary_cross_entropy refuses probabilities that are not a number.
+            raise DivergedError from error
+
+    @contextmanager
+    def _undone_if_diverged(self) -> Iterator[None]:
+        """Puts running statistics back, which move before the loss is known."""
+        kept = [buffer.clone() for buffer in self._buffers] if self.device.type == "cpu" else []
+        try:
+            yield
+        except DivergedError:
+            for buffer, value in zip(self._buffers, kept, strict=False):
+                buffer.copy_(value)
+            raise
 
     @contextmanager
     def _watch(self, x: Tensor, probe: Probe) -> Iterator[dict[str, Tensor]]:

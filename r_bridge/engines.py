@@ -19,7 +19,7 @@ from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import LOSS_STAGES, Probe
 from r_bridge import r_network
-from r_bridge.r_network import RNetwork
+from r_bridge.r_network import RNetwork, finite
 from r_bridge.r_torch import check_r_torch, find_r_torch
 from r_bridge.wire import Kept
 from r_bridge.worker import RError, RProcess, check_r
@@ -133,18 +133,20 @@ class REngine(ABC):
     ) -> Tensor:
         images, flat = x.double().numpy(), None if draws is None else _flat(draws)
         if probe is None:
-            return torch.from_numpy(self._ask("session_step", x=images, draws=flat))
+            return finite(self._ask("session_step", x=images, draws=flat))
         losses = self._probe(images, flat, probe)
         total, reconstruction, regulariser = losses
         for name, value in zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True):
             probe[f"forward/{name}"] = np.array(value)
+        taken = finite(losses)
         probe.update({key: value for key, value in self.state().items() if key != "step"})
-        return torch.from_numpy(losses)
+        return taken
 
     @abstractmethod
     def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
         """Takes a step and puts into the probe what only R has seen: `start/`, `forward/`,
-        `gradient/`; returns the losses."""
+        `gradient/`; returns the losses, also of a step that R did not take as they are not
+        finite."""
 
     def state(self) -> Probe:
         told = self._ask("session_state")
@@ -277,21 +279,28 @@ class BaseREngine(REngine):
         if draws is None:
             draws = self._ask("session_draw", images=len(images))
         probe.update({f"start/{name}": value for name, value in self.parameters().items()})
+        seen: set[str] = set()
         for first in range(0, len(images), CHUNK):
             rows = slice(first, first + CHUNK)
-            part = self._ask(
-                "session_probe_part",
-                x=images[rows],
-                draws={name: draw[rows] for name, draw in draws.items()},
-                first=first == 0,
-            )
+            try:
+                part = self._ask(
+                    "session_probe_part",
+                    x=images[rows],
+                    draws={name: draw[rows] for name, draw in draws.items()},
+                    first=first == 0,
+                )
+            except RError:
+                for key in seen:  # of the images until then
+                    probe[key] = probe[key][:first]
+                raise
             for kind, stages in part.items():
                 for name, value in stages.items():
+                    key = f"{kind}/{name}"
+                    if key not in seen:
+                        probe[key] = np.empty((len(images), *value.T.shape[1:]))
+                        seen.add(key)
                     # R has the image last and the column first: torch's order in memory
-                    whole = probe.setdefault(
-                        f"{kind}/{name}", np.empty((len(images), *value.T.shape[1:]))
-                    )
-                    whole[rows] = value.T
+                    probe[key][rows] = value.T
         end = self._ask("session_probe_end")
         probe.update({f"gradient/{name}": value for name, value in end["gradients"].items()})
         return end["losses"]
@@ -333,7 +342,7 @@ class RTorchEngine(REngine):
                 _fill(probe, self._ask("session_seen"))
             raise
         _fill(probe, seen)
-        probe.update({f"gradient/{name}": value for name, value in seen["gradients"].items()})
+        _fill(probe, {"gradient": seen["gradients"]})
         return seen["losses"]
 
     def environment(self) -> dict[str, str]:
@@ -346,7 +355,7 @@ class RTorchEngine(REngine):
 
 def _fill(probe: Probe, seen: Mapping[str, Any]) -> None:
     for kind in ("start", "forward", "gradient"):
-        if seen[kind]:  # R has no empty named list
+        if seen.get(kind):  # R has no empty named list
             probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
 
 

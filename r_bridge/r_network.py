@@ -20,7 +20,7 @@ from pyvae.stages import Probe, Stage
 from r_bridge.wire import Kept
 from r_bridge.worker import RError, RProcess
 
-__all__ = ["SOURCES", "RNetwork"]
+__all__ = ["SOURCES", "RNetwork", "finite"]
 
 SOURCES = (
     "strided_conv2d",
@@ -69,7 +69,7 @@ class RNetwork:
         """As `Engine.step`."""
         given = {"x": x.double().numpy(), "draws": _doubles(draws)}
         if probe is None:
-            return self._losses(self._ask("step", **given))
+            return finite(self._ask("step", **given))
         probe.update({f"start/{name}": value for name, value in self.parameters().items()})
         try:
             seen = self._ask("probe", **given)
@@ -77,23 +77,19 @@ class RNetwork:
             with suppress(RError):  # what was computed until then
                 probe.update({f"forward/{k}": v.T for k, v in self._ask("seen").items()})
             raise
-        for kind in ("forward", "gradient"):
-            # R has the image last and the column first: torch's order in memory
-            probe.update({f"{kind}/{name}": value.T for name, value in seen[kind].items()})
+        # R has the image last and the column first: torch's order in memory
+        probe.update({f"forward/{name}": value.T for name, value in seen["forward"].items()})
+        values = zip(self.terms, seen["losses"], strict=True)
+        probe.update({f"forward/{name}": np.array(value) for name, value in values})
+        probe.update({f"buffer/{k}": v for k, v in dict(seen["buffers"] or {}).items()})
+        losses = finite(seen["losses"])
+        probe.update({f"gradient/{name}": value.T for name, value in seen["gradient"].items()})
         for name in self.given:  # values that are given are not differentiated
             probe.pop(f"gradient/{name}", None)
         gradients = seen["parameter_gradients"]
         probe.update({f"gradient/{name}": value for name, value in gradients.items()})
-        losses = self._losses(seen["losses"])
-        values = zip(self.terms, losses.numpy(), strict=True)
-        probe.update({f"forward/{name}": np.array(value) for name, value in values})
         probe.update({key: value for key, value in self.state().items() if key != "step"})
         return losses
-
-    def _losses(self, losses: NDArray) -> Tensor:
-        if not np.isfinite(losses[0]):
-            raise DivergedError
-        return torch.from_numpy(losses)
 
     def state(self) -> Probe:
         """As `Engine.state`."""
@@ -135,6 +131,17 @@ class RNetwork:
 
     def _ask(self, function: str, **arguments: Any) -> Any:
         return self.process.call(f"network_session_{function}", session=self.session, **arguments)
+
+
+def finite(losses: NDArray) -> Tensor:
+    """The terms of a step that R has taken, the total first.
+
+    Raises:
+        DivergedError: If the total is NaN or infinite; then R has not taken the step.
+    """
+    if not np.isfinite(losses[0]):
+        raise DivergedError
+    return torch.from_numpy(losses)
 
 
 def _as_data(stage: Stage, hyper: Mapping[str, float]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ max_pool2d_forward <- function(x, s = 2L) {
     y[larger] <- candidate[larger]
     winner[larger] <- corner
   }
+  if (anyNA(x)) y[rowSums(is.na(x)) > 0] <- NaN                    # handed on, as in torch
   dim(y) <- c(channels, pooled)
   list(y = y, winner = winner)
 }

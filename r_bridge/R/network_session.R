@@ -2,7 +2,8 @@
 # session.R, for any such network.
 #
 #   session <- network_session_start(stages, parameters, learning_rate = 1e-3, terms)
-#   network_session_step(session, x, draws)         values of the loss terms that `terms` names
+#   network_session_step(session, x, draws)         values of the loss terms that `terms` names; if
+#                                                   the total is not finite, nothing has changed
 #   network_session_probe(session, x, draws)        the same step, with all that is seen on the way
 #   network_session_state(session)                  parameters, Adam's moments, buffers, steps
 #   network_session_restore(session, ...)           goes on from such a state
@@ -38,12 +39,13 @@ network_session_step <- function(session, x, draws = NULL) {
 # Of every stage that "total" depends on, but for loss terms: its value and, where there is one,
 # the gradient with respect to it. That of an input is the one through the network, not through
 # being the target of a loss term. Parameter gradients are those of the step that was taken, and
-# buffers those after it.
+# buffers those after it. Of a step whose total is not finite there are no gradients, and buffers
+# are those that were not kept.
 network_session_probe <- function(session, x, draws = NULL) {
   step <- network_session_train(session, x, draws, probe = TRUE)
   list(forward = network_arrays(lapply(step$seen, function(s) s$y)),
        gradient = network_arrays(step$d$stages), parameter_gradients = step$d$parameters,
-       buffers = session$buffers, losses = step$losses)
+       buffers = step$buffers, losses = step$losses)
 }
 
 # What the stages of a step that failed had returned until then.
@@ -60,13 +62,17 @@ network_session_train <- function(session, x, draws, probe) {
                              session$buffers, list(input = images_last(x)),
                              lapply(draws, images_last), training = TRUE, keep = session)
   losses <- vapply(session$terms, function(term) forward$seen[[term]]$y, 0)
+  if (!is.finite(forward$seen$total$y)) {
+    session$seen <- NULL
+    return(list(losses = losses, seen = forward$seen, buffers = forward$buffers))
+  }
   d <- network_backward(session$stages, forward$seen, session$parameters, "total", inputs = probe)
   step <- adam_step(session$parameters, d$parameters, session$adam, session$learning_rate)
   session$parameters <- step$parameters
   session$adam <- step$state
   session$buffers <- forward$buffers
   session$seen <- NULL
-  list(losses = losses, seen = forward$seen, d = d)
+  list(losses = losses, seen = forward$seen, buffers = forward$buffers, d = d)
 }
 
 # In training mode with dropout where draws has a mask, and with the batch's statistics; the

@@ -3,7 +3,8 @@
 #
 #   session <- session_start(parameters, "vae", learning_rate = 1e-3, latent_dim = 30)
 #   session_order(session, n)             an epoch's order of the images, from 1
-#   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch
+#   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch; if
+#                                         the total is not finite, nothing has changed
 #   session_probe_part(), _probe_end()    the same step, with all that is seen on the way
 #   session_state(session)                parameters, Adam's moments and number of steps
 #   session_restore(session, ...)         goes on from such a state
@@ -42,15 +43,18 @@ session_draw <- function(session, images) conv_vae_draw(images, session$latent_d
 
 session_step <- function(session, x, draws = NULL) {
   if (is.null(draws)) draws <- session_draw(session, nrow(x))
-  total <- session_gradients(session, x, draws)
-  session_update(session, total$gradients)
-  c(total = sum(total$losses), total$losses)
+  session_update(session, session_gradients(session, x, draws))
 }
 
-session_update <- function(session, gradients) {
-  step <- adam_step(session$parameters, gradients, session$adam, session$learning_rate)
-  session$parameters <- step$parameters
-  session$adam <- step$state
+# Adam's step, unless the loss is NaN or infinite; the losses either way.
+session_update <- function(session, total) {
+  losses <- c(total = sum(total$losses), total$losses)
+  if (is.finite(losses[["total"]])) {
+    step <- adam_step(session$parameters, total$gradients, session$adam, session$learning_rate)
+    session$parameters <- step$parameters
+    session$adam <- step$state
+  }
+  losses
 }
 
 # Loss parts and gradients over the whole batch, without a step.
@@ -85,8 +89,7 @@ session_probe_part <- function(session, x, draws, first) {
 session_probe_end <- function(session) {
   total <- session$probed
   session$probed <- NULL
-  session_update(session, total$gradients)
-  list(losses = c(total = sum(total$losses), total$losses), gradients = total$gradients)
+  list(losses = session_update(session, total), gradients = total$gradients)
 }
 
 session_latent_means <- function(session, x, draws = NULL, training = FALSE) {

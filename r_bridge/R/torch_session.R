@@ -3,7 +3,8 @@
 #
 #   session <- session_start(parameters, "vae", learning_rate = 1e-3, latent_dim = 30)
 #   session_order(session, n)             an epoch's order of the images, from 1
-#   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch
+#   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch; if
+#                                         the total is not finite, nothing has changed
 #   session_probe(session, x, draws)      the same step, with all that is seen on the way
 #   session_seen(session)                 what was seen of it, if it failed
 #   session_state(session)                parameters, Adam's moments and number of steps
@@ -71,11 +72,15 @@ session_train <- function(session, x, draws, input = x, see = see_nothing) {
   reconstruction <- binary_cross_entropy(output$pixels, x)
   regulariser <- session$regulariser(output$mu, output$log_var)
   total <- reconstruction + regulariser
-  session$optimizer$zero_grad()
-  total$backward()
-  session$optimizer$step()
-  list(losses = c(total = total$item(), reconstruction = reconstruction$item(),
-                  regulariser = regulariser$item()))
+  losses <- c(total = total$item(), reconstruction = reconstruction$item(),
+              regulariser = regulariser$item())
+  diverged <- !is.finite(losses[["total"]])
+  if (!diverged) {
+    session$optimizer$zero_grad()
+    total$backward()
+    session$optimizer$step()
+  }
+  list(losses = losses, diverged = diverged)
 }
 
 session_probe <- function(session, x, draws = NULL) {
@@ -88,9 +93,10 @@ session_probe <- function(session, x, draws = NULL) {
   }
   x <- session_tensor(session, x)
   input <- see(x$clone()$requires_grad_(TRUE), "input")
-  losses <- session_train(session, x, draws, input, see)
-  gradients <- lapply(session$network$parameters, function(p) session_array(p$grad))
-  c(losses, session_seen(session), list(gradients = gradients))
+  step <- session_train(session, x, draws, input, see)
+  own <- if (!step$diverged) session$network$parameters            # else those of the step before
+  gradients <- lapply(own, function(p) session_array(p$grad))
+  c(step["losses"], session_seen(session), list(gradients = gradients))
 }
 
 # What was seen of a step, until its end or until it failed.

@@ -278,7 +278,7 @@ def test_a_seed_that_diverges_at_once_is_a_result(
 @pytest.mark.r
 @pytest.mark.slow
 def test_a_seed_of_base_r_that_diverges_is_a_result(inline, conv, settings, few, tmp_path):
-    """Base R computes on with what is not a number."""
+    """It refuses a step as PyTorch's engine does."""
     sides = both("base-r", "base-r")
     runs = planned(settings, sides, learning_rate=1e6)
     outcomes, _ = go(runs, conv, few, tmp_path, sides)
