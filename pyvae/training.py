@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from pyvae.ahead import Ahead
 from pyvae.allocator import give_freed_memory_back
 from pyvae.checkpoint import Checkpoint, run_of
 from pyvae.data import ImageData, load_data
+from pyvae.divergence import first_not_finite
 from pyvae.draws import Draws
 from pyvae.engine import DivergedError, Engine
 from pyvae.errors import UserError
@@ -144,7 +145,7 @@ def training_steps(
 
     def checkpoint() -> Checkpoint:
         if not keep():
-            raise DivergedError
+            raise DivergedError(trace.steps + 1)
         return Checkpoint(
             step, engine.state(), engine.generator_state(), give.order,
             trace.losses, trace.epochs, run_of(trace),
@@ -159,11 +160,15 @@ def training_steps(
                 engine.restore(begin)
             seen = None if probe is None else probe(step)
             asked = {} if seen is None else {"probe": seen}
-            newest = engine.step(x, drawn, **asked)
+            try:
+                newest = engine.step(x, drawn, **asked)
+            except DivergedError as error:
+                seen = _probed_again(engine, x, drawn) if seen is None else seen
+                raise DivergedError(step, first_not_finite(seen, recipe)) from error
             losses.append(newest)
             epoch_ended = step % steps_per_epoch == 0 or step == steps
             if epoch_ended and not keep():
-                raise DivergedError
+                raise DivergedError(trace.steps + 1)
             yield Progress(step, steps, epoch_ended, trace, newest, checkpoint)
     finally:
         keep()  # interrupted: what was computed
@@ -180,13 +185,23 @@ def training_steps(
     trace.parameters = engine.parameters()
 
 
+def _probed_again(engine: Engine, x: torch.Tensor, drawn: Mapping[str, NDArray] | None) -> Probe:
+    """What a step that diverged, and so was not taken, sees on the way; with other draws, where the
+    engine makes them itself."""
+    seen: Probe = {}
+    with suppress(Exception):  # that it fails is known, and why is what is asked
+        engine.step(x, drawn, probe=seen)
+    return seen
+
+
 def numbers(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The steps before the first whose loss is no number, brought from the GPU that computed them,
-    which is waited for here, once an epoch. (On the CPU the engine refuses such a step itself.)"""
+    """The steps before the first whose loss is NaN or infinite, brought from the GPU that computed
+    them, which is waited for here, once an epoch. (On the CPU the engine refuses such a step
+    itself.)"""
     if not losses:
         return []
     taken = torch.stack(list(losses)).cpu()
-    spoilt = torch.isnan(taken[:, 0]).nonzero()
+    spoilt = (~torch.isfinite(taken[:, 0])).nonzero()
     return list(taken[: int(spoilt[0]) if len(spoilt) else len(taken)])
 
 

@@ -1,0 +1,27 @@
+"""SIGKILL at random moments: the run goes on to the same bits (tests/killed_runs.py)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from killed_runs import CASES, kill_often
+
+SEED = 20  # of the moments; another one each time would be a test that fails for nobody to repeat
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.r if case[0] == "base-r" else ()) for case in CASES],
+)
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, case):
+    (kill,) = kill_often(1, SEED, tmp_path, [case])
+    assert kill.differs == []
+
+
+@pytest.mark.r
+@pytest.mark.long
+def test_fifty_killed_runs_go_on_to_the_same_bits(tmp_path):
+    kills = kill_often(50, random.randrange(10**6), tmp_path)
+    assert [str(kill) for kill in kills if kill.differs] == []
