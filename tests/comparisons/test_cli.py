@@ -25,7 +25,7 @@ from r_bridge.engines import BaseREngine
 SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--engine", "base-r")
 RESULTS = {
     "comparison.json", "history.csv", "latent_means.csv", "loss_history.png", "latent_means.png",
-    "samples.png", "stages.csv", "traces",
+    "run.json", "samples.png", "stages.csv", "traces",
 }  # fmt: skip
 
 r_test = pytest.mark.r
@@ -282,7 +282,11 @@ def test_killed_twice_the_same_command_gives_the_same_bytes(pyvae, tmp_path, is_
     run = ["--objective", "vae", "--rng", "seeded", "--steps", "6", "--probe", "none"]
     arguments = [*SMALL, *run, "--threads", "1", "--out"]
     environment = {"PYVAE_CHECKPOINT_SECONDS": "0"}
-    checkpoint = tmp_path / "out" / "interrupted" / "vae-base-r" / "checkpoint.safetensors"
+    folder = tmp_path / "out" / "interrupted" / "vae-base-r"
+
+    def newest():
+        return max((path.name for path in folder.glob("checkpoint-*.json")), default="")
+
     told = []
     for victim in ("R", "Python"):
         process = subprocess.Popen(
@@ -290,8 +294,8 @@ def test_killed_twice_the_same_command_gives_the_same_bytes(pyvae, tmp_path, is_
             cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             env=os.environ | environment,
         )  # fmt: skip
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+        before = newest()
+        while newest() <= before:
             assert process.poll() is None
             time.sleep(0.02)
         r = r_child(process.pid)

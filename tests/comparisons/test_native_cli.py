@@ -25,7 +25,7 @@ from pyvae.errors import UserError
 TINY = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
 NATIVE = ("compare", "--rng", "native", *TINY)
 ITSELF = ("--engine", "pytorch", "--objective", "vae")
-RESULTS = {"comparison.json", "equivalence.png", "history.csv", "measures.csv", "seeds"}
+RESULTS = {"run.json", "comparison.json", "equivalence.png", "history.csv", "measures.csv", "seeds"}
 
 
 def run(capsys, folder, *arguments):

@@ -312,6 +312,31 @@ def test_a_finished_comparison_starts_again_from_nothing(comparing, settings):
         assert [len(engine.taken) for engine in comparing.engines] == [2, 2]
 
 
+def test_resumed_what_is_complete_is_not_done_again(comparing, settings):
+    """Killed when the traces were written, and the figures were not."""
+    runs = [settings(steps=2)]
+    assert comparing(runs) is not None
+    assert comparing(runs, resumed=True) is not None
+    assert comparing.said == [
+        f"VAE in engine-{name}: all 2 steps were done before" for name in "ab"
+    ]
+    assert [engine.taken for engine in comparing.engines] == [[], []]
+    assert comparing.gives_the_same_bits(runs)
+
+
+def test_a_folder_that_was_removed_gets_its_checkpoint_at_once(comparing, settings, monkeypatch):
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
+    runs, asked = [settings(steps=3)], []
+
+    def guard():
+        asked.append(1)
+        return len(asked) == 2
+
+    assert comparing(runs, a=("vae", 3), guard=guard) is None
+    assert comparing(runs) is not None
+    assert comparing.said == ["VAE in engine-a: going on after step 2, where it was interrupted"]
+
+
 @pytest.mark.slow
 def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comparing, settings):
     runs, others = [settings(rng="torch")], [settings(rng="torch", learning_rate=2e-3)]
@@ -336,16 +361,16 @@ def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comp
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_is_damaged_is_not_gone_on_from(comparing, settings):
+def test_from_a_damaged_checkpoint_it_goes_on_from_the_one_before(comparing, settings):
     runs = [settings(rng="torch")]
     assert comparing(runs, a=("vae", 3)) is None
-    path = comparing.out / "interrupted" / "vae-engine-a" / "checkpoint.safetensors"
+    path = comparing.out / "interrupted" / "vae-engine-a" / "checkpoint-00000002.safetensors"
     path.write_bytes(path.read_bytes()[:-9])
     assert comparing(runs) is not None
     (line,) = comparing.said
-    assert line.startswith(f"VAE in engine-a: what was kept cannot be used (checkpoint '{path}'")
-    assert line.endswith("starting again")
-    assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
+    assert line.startswith("VAE in engine-a: the checkpoint of step 2 is damaged: ")
+    assert line.endswith("; going on after step 1, where it was interrupted")
+    assert [len(engine.taken) for engine in comparing.engines] == [2, 3]
     assert comparing.gives_the_same_bits(runs)
 
 

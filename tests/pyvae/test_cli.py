@@ -54,6 +54,7 @@ def test_train_leaves_a_trace_and_figures_of_each_objective(command, tmp_path, o
     assert (code, err) == (0, "")
     names = ("vae", "emae") if objective == "both" else (objective,)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "run.json",
         *names,
         *FIGURES,
         *(f"samples_{name}.png" for name in names),
@@ -417,7 +418,8 @@ def test_trace_writes_a_trace_and_the_probes_asked_for(tracing, conv, tmp_path, 
     assert (code, err) == (0, "")
     assert "written: new/out" in out
     folder = tmp_path / "new" / "out"
-    assert {path.name for path in folder.iterdir()} == TRACE | ({"probes"} if probed else set())
+    there = {path.name for path in folder.iterdir()}
+    assert there == TRACE | {"run.json"} | ({"probes"} if probed else set())
     trace = Trace.load(folder)
     assert (trace.engine, trace.mode, trace.steps, trace.complete) == ("pytorch", "free", 4, True)
     assert trace.settings.objective == "vae"
@@ -447,7 +449,7 @@ def test_trace_writes_what_train_would(tracing, command, tmp_path):
 def test_trace_writes_both_objectives_into_two_folders(tracing, tmp_path):
     code, *_ = tracing("--steps", 2, "--objective", "both", "--probe", "2", "--out", "out")
     assert code == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"vae", "emae"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"run.json", "vae", "emae"}
     for name in ("vae", "emae"):
         trace = Trace.load(tmp_path / "out" / name)
         assert (trace.settings.objective, trace.probed) == (name, [2])

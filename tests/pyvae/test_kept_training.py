@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData, load_digits, load_toy
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
@@ -13,7 +14,7 @@ from pyvae.evaluation import evaluate
 from pyvae.kept_training import TEST_HISTORY, kept_training, read_test_history
 from pyvae.recipes import get_recipe
 from pyvae.sampling import network_of
-from pyvae.trace import CHECKPOINT, Trace
+from pyvae.trace import Trace
 from pyvae.training import train
 
 FILES = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
@@ -94,7 +95,7 @@ def test_a_call_that_was_interrupted_goes_on_to_the_bit(keep, tmp_path, name, rn
     with pytest.raises(Killed):
         keep(name, stop=stop, rng=rng)
     kept = min(stop, 11)  # at the last step there is nothing more to go on with
-    assert (tmp_path / "kept" / CHECKPOINT).is_file()
+    assert Checkpoint.load(tmp_path / "kept").step == kept
     done, _, said, steps = keep(name, rng=rng)
     assert said == [f"kept: going on after step {kept}, where it was interrupted"]
     assert steps == list(range(kept + 1, 13))

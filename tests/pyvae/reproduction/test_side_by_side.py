@@ -203,7 +203,7 @@ def until(there, seconds=40):
 def begun(folder, since=0.0):
     """The checkpoints of runs that are under way."""
     found = []
-    for path in (folder / "out" / "runs").glob("*/checkpoint.safetensors"):
+    for path in (folder / "out" / "runs").glob("*/checkpoint-*.json"):
         with suppress(FileNotFoundError):  # it has come to its end
             if path.stat().st_mtime > since:
                 found.append(path)
