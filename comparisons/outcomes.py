@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors import SafetensorError
 
 from comparisons.measures import RunOutcome
+from pyvae.arrays import checksum, write_arrays
+from pyvae.reading import UNREADABLE
 from pyvae.settings import Settings
-from pyvae.trace import Trace, write_arrays
+from pyvae.trace import Trace
 
 __all__ = ["SeedRun", "load_outcome", "save_outcome"]
 
@@ -53,23 +54,31 @@ def save_outcome(run: SeedRun, trace: Trace, folder: Path) -> None:
         "epochs": trace.epochs,
         "latent_means": trace.latent_means["evaluation"],
     }
-    write_arrays(folder / run.file, arrays, {"run": run.description()})
+    # under one key: safetensors writes several in any order
+    about = {"run": f"{run.description()}\n{checksum(arrays)}"}
+    write_arrays(folder / run.file, arrays, about)
 
 
 def load_outcome(run: SeedRun, folder: Path) -> RunOutcome | None:
-    """Reads what an earlier run left; None if there is none, or it was of another run."""
+    """Reads what an earlier run left; None if there is none, or it was of another run, or it is
+    damaged.
+
+    Memory: 16 times the file's size, and 1 MiB.
+    """
     path = folder / run.file
     if not path.is_file():
         return None
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            if (file.metadata() or {}).get("run") != run.description():
+            about, _, expected = (file.metadata() or {}).get("run", "").rpartition("\n")
+            if about != run.description():
                 return None
-            losses, epochs, mu = (
-                file.get_tensor(name) for name in ("losses", "epochs", "latent_means")
-            )
-    except (OSError, SafetensorError):
+            arrays = {name: file.get_tensor(name) for name in ("losses", "epochs", "latent_means")}
+    except UNREADABLE:
         return None
+    if expected != checksum(arrays):
+        return None
+    losses, epochs, mu = arrays.values()
     settings = run.settings
     return RunOutcome(
         run.engine, settings.objective, settings.seed, losses, epochs, settings.batch_size, mu

@@ -12,6 +12,8 @@ from __future__ import annotations
 import platform
 import tempfile
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ import torch
 
 from pyvae.data import ImageData
 from pyvae.errors import UserError
+from pyvae.reading import UNREADABLE
 
 __all__ = ["Finished", "Job", "Shared", "Workers", "do", "read_back", "share", "versions"]
 
@@ -170,7 +173,7 @@ def _load(images: SharedImages) -> ImageData:
         for file in [file for file in _loaded if file.parent != images.file.parent]:
             del _loaded[file]  # of an earlier command
         try:
-            with np.load(images.file) as arrays:
+            with np.load(images.file, allow_pickle=False) as arrays:
                 pixels = torch.from_numpy(arrays["pixels"])
                 labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
         except FileNotFoundError as error:
@@ -179,15 +182,21 @@ def _load(images: SharedImages) -> ImageData:
                 "a folder that all workers share",
                 "choose another with --out",
             ) from error
+        except (*UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+            raise _changed(images) from error
         data = ImageData(images.name, pixels, labels, images.source)
         if data.checksum != images.sha256:
-            raise UserError(
-                f"the images in '{images.file}' are not those that were written there",
-                f"SHA-256 {images.sha256}",
-                "run the same command again",
-            )
+            raise _changed(images)
         _loaded[images.file] = data
     return _loaded[images.file]
+
+
+def _changed(images: SharedImages) -> UserError:
+    return UserError(
+        f"the images in '{images.file}' are not those that were written there",
+        f"SHA-256 {images.sha256}",
+        "run the same command again",
+    )
 
 
 def read_back(read: Callable[[], T | None], path: Path, where: str) -> T:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pyvae.data import ImageData
 from pyvae.engine import PyTorchEngine
+from pyvae.errors import UserError
 from pyvae.evaluation import evaluate
 from pyvae.files import output_folder, remove_file, remove_remains, write_file
+from pyvae.reading import UNREADABLE, read_numbers
 from pyvae.recipes import get_recipe
 from pyvae.resume import KeptRun
 from pyvae.settings import Settings
@@ -99,6 +102,25 @@ def kept_training(
 
 
 def read_test_history(folder: Path) -> pd.DataFrame:
-    """One row per epoch: epoch, and the objective's terms on the test images, per image."""
+    """One row per epoch: epoch, and the objective's terms on the test images, per image.
+
+    Memory: 40 times the file's size, and 1 MiB.
+
+    Raises:
+        UserError: If there is such a file, and it cannot be read.
+    """
     path = folder / TEST_HISTORY
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame({"epoch": []})
+    if not path.is_file():
+        return pd.DataFrame({"epoch": []})
+    try:
+        columns = read_numbers(path)
+        epoch = columns["epoch"]
+        if not ((epoch >= 1) & (epoch < 2**53) & (epoch % 1 == 0)).all():
+            raise ValueError("an epoch that is no whole number from 1")
+    except UNREADABLE as error:
+        raise UserError(
+            f"'{path}' cannot be read ({error})",
+            "the losses of test images as an interrupted run wrote them",
+            "delete the run's folder to start again",
+        ) from error
+    return pd.DataFrame(columns | {"epoch": epoch.astype(np.int64)})

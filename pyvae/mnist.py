@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
+from pyvae.reading import open_file
 
 __all__ = ["DownloadError", "is_present", "load_mnist_family"]
 
 TRAINING = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 FILES = (*TRAINING, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")  # torchvision wants all
+MOST_DIMENSIONS = 8  # images have three
 PATIENCE = 5.0  # seconds without an answer before there is no network
 
 
@@ -43,6 +45,8 @@ def is_present(dataset: str, root: Path) -> bool:
 def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Tensor, Tensor]:
     """The training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
 
+    Memory: the size of the file of images, nine times that of the labels, and 1 MiB.
+
     Returns:
         Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64.
 
@@ -56,7 +60,7 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
 
         _download(getattr(torchvision.datasets, dataset), dataset, root)
     images, labels = (_read_idx(raw / file) for file in (TRAINING if train else FILES[2:]))
-    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or not labels.size:
         raise _damaged(raw, f"images are {images.shape}, with {labels.size} labels")
     pixels = images.reshape(len(images), 784)
     return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
@@ -64,22 +68,28 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     """Bytes in LeCun's IDX format: four bytes that say what is in it, the last of them the number
-    of dimensions, the dimensions (big-endian), the bytes."""
+    of dimensions, the dimensions (big-endian), the bytes. Memory: the file's size, and 1 MiB; what
+    the header promises is compared with the file's size before it is read."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        with open_file(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            head = file.read(4)
+            if len(head) < 4 or head[:3] != b"\0\0\x08":
+                raise _damaged(path, "it does not begin as an IDX file of bytes")
+            if head[3] > MOST_DIMENSIONS:
+                raise _damaged(path, f"it promises an array of {head[3]} dimensions")
+            lengths = file.read(4 * head[3])
+            if len(lengths) < 4 * head[3]:
+                raise _damaged(path, f"it ends after {size} bytes")
+            shape = struct.unpack(f">{head[3]}I", lengths)
+            promised = 4 + len(lengths) + math.prod(shape)
+            if size != promised:
+                raise _damaged(path, f"it has {size} bytes where its header promises {promised}")
+            values = np.fromfile(file, np.uint8, math.prod(shape))
+            return values.reshape(shape)  # raises where it was cut meanwhile, or is too large
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise _damaged(path, "it does not begin as an IDX file of bytes")
-    start = 4 + 4 * content[3]
-    if len(content) < start:
-        raise _damaged(path, f"it ends after {len(content)} bytes")
-    shape = struct.unpack(f">{content[3]}I", content[4:start])
-    if len(content) != start + math.prod(shape):
-        promised = f"it has {len(content)} bytes where its header promises"
-        raise _damaged(path, f"{promised} {start + math.prod(shape)}")
-    # a copy: PyTorch wants memory that may be written to
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _damaged(path: Path, why: str) -> UserError:

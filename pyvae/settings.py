@@ -61,6 +61,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{_option(name)} {value}", "1 or more")
+            if value is not None and value >= 2**63:
+                raise UserError(f"{_option(name)} {value}", "1 to 2^63 - 1")
         if self.latent_dim > MOST_LATENT_DIMENSIONS:
             raise UserError(f"--latent-dim {self.latent_dim}", f"1 to {MOST_LATENT_DIMENSIONS}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):

@@ -119,6 +119,17 @@ def test_a_damaged_file_is_not_used_and_is_written_again(run, tmp_path, damage):
     assert path.read_bytes() == whole
 
 
+def test_a_changed_bit_of_a_number_is_found(run, tmp_path):
+    save_outcome(run, trace(run), tmp_path)
+    path = tmp_path / run.file
+    whole = path.read_bytes()
+    for place in (-1, -60, -400):
+        content = bytearray(whole)
+        content[place] ^= 1
+        path.write_bytes(content)
+        assert load_outcome(run, tmp_path) is None
+
+
 def test_a_folder_that_cannot_be_written_leaves_nothing(run, tmp_path):
     with pytest.raises(OSError, match="absent"):
         save_outcome(run, trace(run), tmp_path / "absent")

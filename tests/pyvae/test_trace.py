@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import tempfile
@@ -185,6 +186,7 @@ def test_an_absent_file_is_the_users_error(saved, file):
     ],
 )
 def test_a_history_that_is_none_is_the_users_error(saved, text):
+    rewrite(saved, without_checksums)
     (saved / "history.csv").write_text(text)
     with pytest.raises(UserError, match="cannot be read"):
         Trace.load(saved)
@@ -227,9 +229,47 @@ def test_a_trace_json_without_an_end_of_brackets_is_the_users_error(saved):
 
 @pytest.mark.parametrize("lines", [2, 1])
 def test_a_history_that_lost_steps_is_the_users_error(saved, lines):
+    rewrite(saved, without_checksums)
     path = saved / "history.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-lines]))
     with pytest.raises(UserError):
+        Trace.load(saved)
+
+
+@pytest.mark.parametrize("file", ["history.csv", "parameters.safetensors", "latents.safetensors"])
+def test_a_changed_byte_of_a_complete_trace_is_found_and_the_file_named(saved, file):
+    path = saved / file
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1  # a digit, or a bit of a number: it could be read all the same
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{file} is damaged: its SHA-256"):
+        Trace.load(saved)
+    rewrite(saved, without_checksums)
+    Trace.load(saved)
+
+
+def test_checksums_are_those_of_the_files_and_of_complete_traces_alone(saved, tmp_path):
+    about = json.loads((saved / "trace.json").read_text())
+    assert about["sha256"] == {
+        file: hashlib.sha256((saved / file).read_bytes()).hexdigest()
+        for file in ("history.csv", "parameters.safetensors", "latents.safetensors")
+    }
+    partial(np.ones((2, 3))).save(tmp_path)
+    assert "sha256" not in json.loads((tmp_path / "trace.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"../../secret": "0" * 64}, id="another file"),
+        pytest.param({"history.csv": "0" * 63}, id="too short"),
+        pytest.param({"history.csv": 1}, id="a number"),
+        pytest.param([], id="a list"),
+    ],
+)
+def test_checksums_that_are_none_are_the_users_error(saved, wrong):
+    rewrite(saved, lambda about: about | {"sha256": wrong})
+    with pytest.raises(UserError, match="sha256"):
         Trace.load(saved)
 
 
@@ -466,10 +506,15 @@ def test_an_incomplete_trace_with_a_history_that_is_behind_is_the_users_error(tm
         Trace.load(tmp_path)
 
 
+def without_checksums(about):
+    """As other programs write it."""
+    return {name: value for name, value in about.items() if name != "sha256"}
+
+
 def test_a_complete_trace_with_a_history_that_is_ahead_is_the_users_error(saved):
-    about = (saved / "trace.json").read_text()
+    about = without_checksums(json.loads((saved / "trace.json").read_text()))
     partial(np.ones((5, 3))).save(saved)
-    (saved / "trace.json").write_text(about)
+    (saved / "trace.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match=r"history.csv has 5 of 4 steps"):
         Trace.load(saved)
 
@@ -567,6 +612,7 @@ def test_a_history_without_a_further_term_is_the_users_error(tmp_path, small, da
     train(PyTorchEngine("cpu"), recipe, small(recipe), data_of(recipe)).save(tmp_path)
     table = pd.read_csv(tmp_path / "history.csv").drop(columns="gaussian_kl")
     table.to_csv(tmp_path / "history.csv", index=False)
+    rewrite(tmp_path, without_checksums)
     with pytest.raises(UserError, match=r"cannot be read .*gaussian_kl"):
         Trace.load(tmp_path)
 
