@@ -55,13 +55,15 @@ def open_file(path: Path) -> BinaryIO:
         raise
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int | None = None) -> bytes:
     """All of an ordinary file. Memory: its size.
 
     Raises:
-        OSError, ValueError: As `open_file`.
+        OSError, ValueError: As `open_file`; or if it has more bytes than `most`.
     """
     with open_file(path) as file:
+        if most is not None and os.fstat(file.fileno()).st_size > most:
+            raise ValueError(f"{path.name} has more than {most} bytes")
         return file.read()
 
 
@@ -74,12 +76,8 @@ def read_json(path: Path) -> Any:
     Raises:
         OSError, ValueError, RecursionError: If it cannot be read.
     """
-    with open_file(path) as file:
-        content = file.read(MOST_JSON + 1)
-    if len(content) > MOST_JSON:
-        raise ValueError(f"{path.name} has more than {MOST_JSON} bytes")
     value = json.loads(
-        content.decode("utf-8-sig"),
+        read_bytes(path, MOST_JSON).decode("utf-8-sig"),
         object_pairs_hook=_object,
         parse_float=_finite,
         parse_constant=_no_constant,

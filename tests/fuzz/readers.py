@@ -1,0 +1,165 @@
+"""Every reader of files that may come from elsewhere: how to make a file that it reads, how to read
+it, and how much memory it may take."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from comparisons.outcomes import SeedRun, load_outcome, save_outcome
+from pyvae.checkpoint import Checkpoint
+from pyvae.kept_training import read_test_history
+from pyvae.mnist import FILES, load_mnist_family
+from pyvae.npz import load_npz
+from pyvae.reproduction.run import _merged
+from pyvae.settings import Settings
+from pyvae.trace import Trace
+
+__all__ = ["READERS", "Reader"]
+
+MIB = 2**20
+RNG = np.random.default_rng(5)
+SETTINGS = Settings("vae", epochs=4, batch_size=7, latent_dim=3, learning_rate=0.1, seed=5)
+RUN = SeedRun("reference", "base-r", SETTINGS, {"data": {"name": "digits"}})
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One of them.
+
+    Attributes:
+        make: Writes files that can be read into a folder; returns the one that is spoiled.
+        read: Reads the folder, and uses what was read.
+        multiple: Of the file's size, in memory; more for what is compressed.
+        least: Bytes that may be taken for any file.
+        silent: Whether what cannot be read is nothing, not an error.
+    """
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], object]
+    multiple: int
+    least: int = MIB
+    silent: bool = False
+
+    def allowed(self, size: int) -> int:
+        """Bytes of memory for a file of so many."""
+        return self.multiple * size + self.least
+
+
+def a_trace(folder: Path) -> Trace:
+    """A complete trace as another program writes it, without checksums; all in small."""
+    trace = Trace(
+        engine="my engine, “a”",
+        recipe="conv",
+        settings=SETTINGS,
+        data={"name": "digits", "images": 9, "sha256": "ab"},
+        environment={"R": "4.2", "threads": "1"},
+        losses=RNG.uniform(1, 9, (4, 3)),
+        epochs=np.array([1, 1, 2, 2]),
+        latent_means={"training": RNG.normal(size=(7, 3)), "evaluation": np.ones((7, 3))},
+        samples=RNG.uniform(size=(2, 2)).astype(np.float32),
+        parameters={"encoder.conv1.bias": RNG.normal(size=4), "b": np.float32([[1.5, np.inf]])},
+    )
+    probe = {"forward/total": np.array(0.1), "parameter/b": RNG.normal(size=(2, 3))}
+    trace.save_probe(folder, 2, probe)
+    trace.save(folder)
+    path = folder / "trace.json"
+    text = path.read_text()
+    at = text.index(',\n  "sha256"')
+    path.write_text(text[:at] + "\n}\n")
+    return trace
+
+
+def in_trace(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        a_trace(folder)
+        return folder / name
+
+    return make
+
+
+def read_trace(folder: Path) -> object:
+    trace = Trace.load(folder)
+    table = trace.history(), trace.epoch_table()
+    assert trace.steps == len(table[0])
+    assert all(isinstance(value, str) for value in trace.environment.values())
+    assert all(step >= 1 for step in trace.probed)
+    return table
+
+
+def read_probe(folder: Path) -> object:
+    trace = Trace("mine", "conv", SETTINGS, {}, {}, probed=[2], folder=folder)
+    return trace.state_after(2)
+
+
+def make_idx(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        raw = folder / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for file in FILES:
+            shape = (3, 28, 28) if "images" in file else (3,)
+            head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+            (raw / file).write_bytes(head + RNG.bytes(int(np.prod(shape))))
+        return raw / name
+
+    return make
+
+
+def make_npz(save: Callable[..., object]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        images = RNG.integers(0, 2, (2, 28, 28)).astype(np.uint8)
+        save(folder / "mine.npz", images=images, labels=np.arange(2))
+        return folder / "mine.npz"
+
+    return make
+
+
+def read_npz(folder: Path) -> object:
+    return load_npz(folder / "mine.npz")
+
+
+def make_test_history(folder: Path) -> Path:
+    path = folder / "test_history.csv"
+    path.write_text("epoch,total,reconstruction,regulariser\n1,3.5,2.25,1.25\n2,nan,1e-3,inf\n")
+    return path
+
+
+def make_published(folder: Path) -> Path:
+    path = folder / "published.csv"
+    path.write_text('article,claim,median\nconv,"a, ""b""\nc",1.5\nmlp,d,nan\n')
+    return path
+
+
+def make_outcome(folder: Path) -> Path:
+    trace = replace(a_trace(folder), engine="base-r")
+    save_outcome(RUN, trace, folder)
+    return folder / RUN.file
+
+
+def make_checkpoint(folder: Path) -> Path:
+    state = {"parameter/b": RNG.normal(size=(2, 3)), "moment1/b": np.zeros((2, 3))}
+    Checkpoint(3, state, np.arange(9, dtype=np.uint8), np.arange(5)).save(folder)
+    return next(path for path in folder.iterdir() if path.suffix == ".safetensors")
+
+
+NEW = pd.DataFrame({"article": ["beta"], "claim": ["e"], "median": [1.0]})
+READERS = {
+    "idx-images": Reader(make_idx(FILES[0]), lambda f: load_mnist_family("MNIST", f), 9),
+    "idx-labels": Reader(make_idx(FILES[1]), lambda f: load_mnist_family("MNIST", f), 9),
+    "npz": Reader(make_npz(np.savez), read_npz, 3 * 200, 3 * 2**26 + MIB),
+    "npz-packed": Reader(make_npz(np.savez_compressed), read_npz, 3 * 200, 3 * 2**26 + MIB),
+    "trace-json": Reader(in_trace("trace.json"), read_trace, 64),
+    "history-csv": Reader(in_trace("history.csv"), read_trace, 40),
+    "parameters": Reader(in_trace("parameters.safetensors"), Trace.load, 16),
+    "latents": Reader(in_trace("latents.safetensors"), Trace.load, 16),
+    "probe": Reader(in_trace("probes/step-000002.safetensors"), read_probe, 16),
+    "test-history": Reader(make_test_history, read_test_history, 40),
+    "published": Reader(make_published, lambda f: _merged(f / "published.csv", NEW), 64),
+    "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), 16, silent=True),
+    "checkpoint": Reader(make_checkpoint, Checkpoint.load, 16),
+}
