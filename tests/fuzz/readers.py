@@ -23,7 +23,6 @@ from pyvae.trace import Trace
 __all__ = ["READERS", "Reader"]
 
 MIB = 2**20
-RNG = np.random.default_rng(5)
 SETTINGS = Settings("vae", epochs=4, batch_size=7, latent_dim=3, learning_rate=0.1, seed=5)
 RUN = SeedRun("reference", "base-r", SETTINGS, {"data": {"name": "digits"}})
 
@@ -53,19 +52,20 @@ class Reader:
 
 def a_trace(folder: Path) -> Trace:
     """A complete trace as another program writes it, without checksums; all in small."""
+    rng = np.random.default_rng(5)
     trace = Trace(
         engine="my engine, “a”",
         recipe="conv",
         settings=SETTINGS,
         data={"name": "digits", "images": 9, "sha256": "ab"},
         environment={"R": "4.2", "threads": "1"},
-        losses=RNG.uniform(1, 9, (4, 3)),
+        losses=rng.uniform(1, 9, (4, 3)),
         epochs=np.array([1, 1, 2, 2]),
-        latent_means={"training": RNG.normal(size=(7, 3)), "evaluation": np.ones((7, 3))},
-        samples=RNG.uniform(size=(2, 2)).astype(np.float32),
-        parameters={"encoder.conv1.bias": RNG.normal(size=4), "b": np.float32([[1.5, np.inf]])},
+        latent_means={"training": rng.normal(size=(7, 3)), "evaluation": np.ones((7, 3))},
+        samples=rng.uniform(size=(2, 2)).astype(np.float32),
+        parameters={"encoder.conv1.bias": rng.normal(size=4), "b": np.float32([[1.5, np.inf]])},
     )
-    probe = {"forward/total": np.array(0.1), "parameter/b": RNG.normal(size=(2, 3))}
+    probe = {"forward/total": np.array(0.1), "parameter/b": rng.normal(size=(2, 3))}
     trace.save_probe(folder, 2, probe)
     trace.save(folder)
     path = folder / "trace.json"
@@ -99,12 +99,12 @@ def read_probe(folder: Path) -> object:
 
 def make_idx(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        raw = folder / "MNIST" / "raw"
+        rng, raw = np.random.default_rng(5), folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for file in FILES:
             shape = (3, 28, 28) if "images" in file else (3,)
             head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
-            (raw / file).write_bytes(head + RNG.bytes(int(np.prod(shape))))
+            (raw / file).write_bytes(head + rng.bytes(int(np.prod(shape))))
         return raw / name
 
     return make
@@ -112,7 +112,7 @@ def make_idx(name: str) -> Callable[[Path], Path]:
 
 def make_npz(save: Callable[..., object]) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        images = RNG.integers(0, 2, (2, 28, 28)).astype(np.uint8)
+        images = np.random.default_rng(5).integers(0, 2, (2, 28, 28)).astype(np.uint8)
         save(folder / "mine.npz", images=images, labels=np.arange(2))
         return folder / "mine.npz"
 
@@ -142,7 +142,8 @@ def make_outcome(folder: Path) -> Path:
 
 
 def make_checkpoint(folder: Path) -> Path:
-    state = {"parameter/b": RNG.normal(size=(2, 3)), "moment1/b": np.zeros((2, 3))}
+    rng = np.random.default_rng(5)
+    state = {"parameter/b": rng.normal(size=(2, 3)), "moment1/b": np.zeros((2, 3))}
     Checkpoint(3, state, np.arange(9, dtype=np.uint8), np.arange(5)).save(folder)
     return next(path for path in folder.iterdir() if path.suffix == ".safetensors")
 
