@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyvae import options
-from pyvae.errors import UserError
+from pyvae.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -179,8 +179,6 @@ def compare_command(
     trained over many seeds and tested for equivalence. Exit code 0: agree (equivalent), 1: disagree
     (different, inconclusive), 2: unusable input or environment.
     """
-    from rich.console import Console
-
     from comparisons.agreement import steps_until_drift
     from comparisons.sides import choose_sides
     from pyvae.lock import FolderLock
@@ -188,11 +186,12 @@ def compare_command(
     from pyvae.recipes import get_recipe
     from pyvae.recipes.hyper import parse_hyper
     from pyvae.settings import Settings
+    from pyvae.terminal import Terminal
 
     if resume is not None:
         invoke_again(context, resume)
         return
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     held = context.with_resource(ExitStack())  # until the command has ended
 
     def hold() -> FolderLock:
@@ -403,7 +402,7 @@ def _compare_live(
             return RunProgress(title, settings.batch_size, console)
 
         def warn(line: str) -> None:
-            print(line, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
 
         def guard() -> bool:
             removed = lock.check()

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from comparisons.comparison import Comparison
 from pyvae.figures import (
     COLOURS,
+    as_text,
     draw_digits,
     draw_latent_means,
     draw_losses,
@@ -213,8 +214,13 @@ def _draw_samples(axes: Axes, trace: Trace) -> None:
 
 
 def _language(trace: Trace) -> str:
-    return LANGUAGE.get(trace.engine, trace.engine)
+    return LANGUAGE.get(trace.engine) or _short(trace.engine)
 
 
 def _engine(trace: Trace) -> str:
-    return f"{_language(trace)} ({trace.engine})"
+    return f"{_language(trace)} ({_short(trace.engine)})"
+
+
+def _short(name: str) -> str:
+    """An engine's name, which may be any text, as there is room for it."""
+    return as_text(name if len(name) <= 30 else f"{name[:29]}…")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import metadata
@@ -13,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pyvae import options
-from pyvae.errors import UserError
+from pyvae.errors import UserError, printable
 from pyvae.stopping import terminated_as_interrupted
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment,
         130 interrupted.
     """
+    _never_unwritable()
     try:
         with terminated_as_interrupted():
             result = build_app()(arguments, standalone_mode=False)
@@ -51,11 +53,19 @@ def main(arguments: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _never_unwritable() -> None:
+    """Characters that standard output has no code for (a name that is no UTF-8, or any but ASCII
+    where the locale is C) are written as escapes, as on standard error: a run of hours must not
+    end in an error for its folder's name."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _complain(error: object) -> int:
     # of torchrun's processes all meet the same mistake, and the first one tells it
     if os.environ.get("RANK", "0") != "0" and not getattr(error, "of_one_process", False):
         return 2
-    message = " ".join(str(error).split())
+    message = " ".join(printable(str(error)).split())
     if message:  # `pyvae` alone shows its help and has nothing to say
         print(f"pyvae: {message}", file=sys.stderr)
     return 2
@@ -160,7 +170,7 @@ def train_command(
         )
         if shares.is_first:
             draw_run(folder)
-            print(f"written: {folder}")
+            print(f"written: {printable(str(folder))}")
 
 
 def trace_command(
@@ -208,7 +218,6 @@ def trace_command(
     published batch size in float64.
     """
     import torch
-    from rich.console import Console
 
     from pyvae.engine import open_engine, set_threads
     from pyvae.provenance import arguments_of
@@ -217,6 +226,7 @@ def trace_command(
     from pyvae.repeat import repeat_of
     from pyvae.settings import Settings
     from pyvae.steps import StepSet
+    from pyvae.terminal import Terminal
     from pyvae.tracing import write_traces
     from pyvae.training import load_for
 
@@ -244,7 +254,7 @@ def trace_command(
         adam = adam or (repeat.adam if engine == "pytorch" else None)
     probed = StepSet.parse(probe)
     set_threads(threads)
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     with open_engine(engine, device="cpu", adam=adam) as computing:
         images = load_for(
             chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
@@ -317,18 +327,18 @@ def reproduce_command(
     from contextlib import AbstractContextManager, nullcontext
 
     import torch
-    from rich.console import Console
 
     from pyvae.engine import set_threads
     from pyvae.fan_out import check_fan_out, open_workers
     from pyvae.jobs import Workers
     from pyvae.provenance import arguments_of
     from pyvae.reproduction.run import choose_articles, reproduce
+    from pyvae.terminal import Terminal
 
     chosen = choose_articles(article)
     set_threads(threads)
     check_fan_out(jobs, scheduler)
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     here = scheduler is None and jobs in (None, 1)
     opened: AbstractContextManager[Workers | None] = nullcontext()
     if not here:
@@ -376,17 +386,16 @@ def verify_command(
     was written, too. Versions that have changed are named. Exit code 0: the same bits, 1: others,
     2: it cannot be run again.
     """
-    from rich.console import Console
-
     from pyvae.engine import open_engine, set_threads
     from pyvae.progress import RunProgress
     from pyvae.recipes import get_recipe
+    from pyvae.terminal import Terminal
     from pyvae.training import load_for
     from pyvae.verify import data_of, traces_of, verify
 
     if steps < 1:
         raise UserError(f"--steps {steps}", "1 or more")
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     same = True
     for trace in traces_of(run):
         about = trace.environment
@@ -434,7 +443,7 @@ def sample_command(
     output_folder(out.parent)
     prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
     save_figure(_samples_figure(sample(traces[0], n, seed), traces[0], prior), out)
-    print(f"written: {out}")
+    print(f"written: {printable(str(out))}")
 
 
 def figures_command(
@@ -442,7 +451,7 @@ def figures_command(
 ) -> None:
     """Draws the figures of a trained run into its folder."""
     draw_run(run)
-    print(f"written: {run}")
+    print(f"written: {printable(str(run))}")
 
 
 def draw_run(run: Path) -> None:
@@ -451,6 +460,12 @@ def draw_run(run: Path) -> None:
     from pyvae.sampling import load_traces
 
     traces = load_traces(run)
+    for trace in traces:
+        if "training" not in trace.latent_means:
+            raise UserError(
+                f"'{trace.folder}' has no latent means in training mode",
+                "all that docs/trace-format.md lists",
+            )
     figures.save_figure(figures.loss_history_figure(traces), run / "loss_history.png")
     figures.save_figure(figures.latent_means_figure(traces), run / "latent_means.png")
     for trace in traces:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from pyvae.errors import UserError
+from pyvae.errors import UserError, printable
 from pyvae.files import replacing
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
@@ -27,6 +27,7 @@ __all__ = [
     "DIGIT_COLOURS",
     "LINES",
     "add_note",
+    "as_text",
     "check_figure_path",
     "digit_sheet",
     "draw_digits",
@@ -188,7 +189,13 @@ def add_note(figure: Figure, note: str) -> None:
 def wrapped(figure: Figure, text: str, size: float = 10) -> str:
     """A text of that size in points, broken so that no line is wider than the figure."""
     characters = int(figure.get_figwidth() * 72 / (0.62 * size))
-    return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
+    return "\n".join(textwrap.fill(as_text(line), characters) for line in text.splitlines())
+
+
+def as_text(text: str) -> str:
+    """A text from elsewhere, such as a file's name, for a figure: its dollar signs are no
+    mathematics, and control characters, which have no shape, are written out."""
+    return printable(text).replace("$", r"\$")
 
 
 def group_colours(groups: int) -> NDArray:

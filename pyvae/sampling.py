@@ -38,14 +38,20 @@ def network_of(trace: Trace) -> VAE:
     Raises:
         UserError: If the trace's parameters do not fit its recipe and settings.
     """
-    settings = trace.settings
-    with torch.random.fork_rng(devices=[]):
-        network = get_recipe(trace.recipe).network(settings.latent_dim, **settings.hyper)
-    network = network.to(settings.torch_dtype)
+    settings, recipe = trace.settings, get_recipe(trace.recipe)
     parameters = {name: torch.from_numpy(value) for name, value in trace.parameters.items()}
     try:
+        with torch.device("meta"):  # takes no memory, whatever size the trace says
+            wanted = recipe.network(settings.latent_dim, **settings.hyper).state_dict()
+        if {name: value.shape for name, value in wanted.items()} != {
+            name: value.shape for name, value in parameters.items()
+        }:
+            raise ValueError("other names, or other shapes")
+        with torch.random.fork_rng(devices=[]):
+            network = recipe.network(settings.latent_dim, **settings.hyper)
+        network = network.to(settings.torch_dtype)
         network.load_state_dict(parameters)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"the run's parameters do not fit recipe {trace.recipe} with "
             f"{settings.latent_dim} latent dimensions",

@@ -22,6 +22,7 @@ from pyvae.resume import KeptRun
 from pyvae.settings import Settings
 from pyvae.shares import ALONE, Shares
 from pyvae.stopping import stopping_between_steps
+from pyvae.terminal import Terminal
 from pyvae.trace import Trace
 from pyvae.training import Progress, load_for, train
 
@@ -58,7 +59,7 @@ def train_runs(
         UserError: If something of it cannot be had or used, or the folder holds another run that
             was interrupted.
     """
-    console = Console(markup=False, highlight=False, quiet=not shares.is_first)
+    console = Terminal(quiet=not shares.is_first)
     engine = PyTorchEngine(device, precision=precision, shares=shares)
     images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
     runs[0].total_steps(len(images))  # enough images? asked before anything is written

@@ -1,0 +1,36 @@
+"""The terminal that results are written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from pyvae.errors import printable
+
+__all__ = ["Terminal"]
+
+
+class Terminal(Console):
+    """A console that shows text as it is: no markup, and control characters, which a file from
+    elsewhere may hold in a name, written out (`\\x1b`) instead of obeyed.
+
+    Arguments:
+        options: Of `rich.console.Console`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "highlight": False} | options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                shown = "\n".join(printable(line) for line in text.split("\n"))
+                yield Segment(shown, segment.style)
