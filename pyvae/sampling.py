@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import torch
@@ -77,6 +78,6 @@ def load_traces(run: Path) -> list[Trace]:
         raise UserError(
             f"'{run}' holds no finished run",
             "a folder that pyvae train wrote",
-            "run: pyvae train conv --out " + str(run),
+            f"run: pyvae train conv --out {shlex.quote(str(run))}",
         )
     return traces

@@ -26,7 +26,9 @@ def main(descriptor: int) -> None:
 
         embedded.set_initoptions(R_OPTIONS)  # type: ignore[arg-type]
         ri.initr()
-        ri.evalr(f"source({_quoted(R_FILES / 'bridge.R')}, keep.source = TRUE)")
+        # called, not evaluated as text: R's parser refuses some characters that a path may have
+        bridge = ri.StrSexpVector([str(R_FILES / "bridge.R")])
+        ri.baseenv["source"](bridge, **{"keep.source": ri.BoolSexpVector([True])})
         # else R looks through every operand of a matrix product for NaN before it multiplies
         ri.evalr("options(matprod = 'blas', warn = 1)")
     except Exception as error:  # whatever keeps R from starting is the answer
@@ -64,11 +66,6 @@ def main(descriptor: int) -> None:
             reply = {"error": [str(error)], "call": [f"{request['function']}()"], "where": []}
         send(connection, reply)
         del reply, value  # not before everything is sent
-
-
-def _quoted(path: Path) -> str:
-    """A path as an R string."""
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 if __name__ == "__main__":

@@ -255,6 +255,10 @@ def r_environment(program: Path, threads: int) -> dict[str, str]:
     # asks Rscript where R's libraries are.
     for name in ("R_PROFILE", "R_PROFILE_USER"):
         environment[name] = os.devnull
+    # In the locale C R opens no file whose path has any character but ASCII. In this one it sorts
+    # and speaks as there.
+    if environment.get("LC_ALL") in ("C", "POSIX"):
+        environment["LC_ALL"] = "C.UTF-8"
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
     return environment | MEMORY | QUIET_TORCH

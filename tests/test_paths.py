@@ -1,0 +1,102 @@
+"""Any path will do: for images, for what is written, for where pyvae itself lies; through Python,
+the shell and R."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyvae.cli import main
+from pyvae.trace import Trace
+
+ODD = "a 'b' \"c\" $HOME `id` \\n \\ ü 日本 %d #&;|<>*?[x]{y} !z ~ \u202e"
+IMAGES = "im 'a' \"b\" $c \\ ü.npz"
+OUT = "-o 'a' \"b\" $c \\ ü\nsecond line"  # as an option's value it may begin with a dash
+SHORT = ("--steps", "2", "--batch-size", "6", "--latent-dim", "3")
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """A folder with an odd name, with images in it, where one is."""
+    folder = tmp_path / ODD
+    folder.mkdir()
+    images = np.random.default_rng(1).integers(0, 256, (12, 784), dtype=np.uint8)
+    np.savez(folder / IMAGES, images=images)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_images_and_results_may_have_any_name(odd, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pyvae", "compare", OUT, "x"])
+    run = f"--out={OUT}"
+    assert main(["train", "conv", "--data", IMAGES, *SHORT, run]) == 0
+    assert names(odd) == {IMAGES, OUT}
+    assert Trace.load(odd / OUT / "vae").data["name"] == IMAGES
+    assert main(["figures", "--", OUT]) == 0
+    picture = odd / ODD / f"{OUT}.png"
+    assert main(["sample", "--out", str(picture), "-n", "2", "--", OUT]) == 0
+    assert picture.is_file()
+    for name in ("A", "B"):
+        out = str(odd / f"{name} {OUT}")
+        assert main(["trace", "--data", str(odd / IMAGES), *SHORT, "--out", out]) == 0
+    pair = [str(odd / f"{name} {OUT}") for name in ("A", "B")]
+    assert main(["compare", *pair, "--report", "--out", f"{ODD}/{OUT}"]) == 0
+    page = (odd / ODD / OUT / "report.html").read_text()
+    assert "second line" in page
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(line.isprintable() for line in out.splitlines())
+    assert names(odd) == {IMAGES, OUT, ODD, f"A {OUT}", f"B {OUT}"}
+
+
+def test_a_command_that_is_told_can_be_copied_into_a_shell(odd, capsys):
+    (odd / "empty 'a' $b").mkdir()
+    assert main(["figures", "empty 'a' $b"]) == 2
+    told = capsys.readouterr().err.split("run: ")[1]
+    assert shlex.split(told) == ["pyvae", "train", "conv", "--out", "empty 'a' $b"]
+
+
+def test_a_name_that_is_no_text_in_utf_8_ends_no_run(odd, tmp_path):
+    """Bytes that no program can print; standard output has to be one that refuses them."""
+    name = b"out-\xff\xfe"
+    done = subprocess.run(
+        [sys.executable, "-m", "pyvae", "train", "conv", "--data", "digits", *SHORT,
+         b"--out", name],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"written: out-\udcff\udcfe" in done.stdout
+    assert (Path(os.fsdecode(name)) / "vae" / "trace.json").is_file()
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_r_runs_wherever_pyvae_and_the_user_are(odd, locale):
+    """Through a shell, as a user types it, with pyvae below a folder with an odd name."""
+    for package in ("pyvae", "r_bridge", "comparisons"):
+        (odd / package).symlink_to(ROOT / package)
+    words = [
+        sys.executable, "-m", "pyvae", "trace", "--engine", "base-r", "--data", IMAGES, *SHORT,
+        "--probe", "none", f"--out={OUT}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        ["sh", "-c", shlex.join(words)],
+        env=os.environ | {"PYTHONPATH": str(odd), "LC_ALL": locale},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    about = json.loads((odd / OUT / "trace.json").read_text())
+    assert (about["engine"], about["steps"], about["data"]["name"]) == ("base-r", 2, IMAGES)
