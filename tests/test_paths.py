@@ -83,9 +83,9 @@ def test_a_name_that_is_no_text_in_utf_8_ends_no_run(odd, tmp_path):
 
 
 @pytest.mark.r
-@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
-def test_r_runs_wherever_pyvae_and_the_user_are(odd, locale):
-    """Through a shell, as a user types it, with pyvae below a folder with an odd name."""
+def test_r_runs_wherever_pyvae_and_the_user_are(odd):
+    """Through a shell, as a user types it, with pyvae below a folder with an odd name, and in a
+    locale in which R opens no such file."""
     for package in ("pyvae", "r_bridge", "comparisons"):
         (odd / package).symlink_to(ROOT / package)
     words = [
@@ -94,7 +94,7 @@ def test_r_runs_wherever_pyvae_and_the_user_are(odd, locale):
     ]  # fmt: skip
     done = subprocess.run(
         ["sh", "-c", shlex.join(words)],
-        env=os.environ | {"PYTHONPATH": str(odd), "LC_ALL": locale},
+        env=os.environ | {"PYTHONPATH": str(odd), "LC_ALL": "C"},
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

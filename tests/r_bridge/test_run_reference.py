@@ -159,15 +159,16 @@ def test_r_torch_is_repeated_in_every_bit(mnist, images, conv, tmp_path, objecti
 
 
 def test_one_objective_has_three_figures_wherever_the_files_are(mnist, tmp_path):
-    scripts = tmp_path / "s ü 1" / "R"
+    odd = "ü 'a' \"b\" $HOME `id` \\n \\ 日本 %d #&;|<>()!"
+    scripts = tmp_path / f"s {odd}" / "R"
     for folder in ("R", "rpackage/R"):
         shutil.copytree(engines.R_FILES.parent / folder, scripts.parent / folder)
-    out = tmp_path / "o ü" / "deep"
+    out = tmp_path / f"o {odd}" / "deep"
     options = ("--objective=emae", "--steps", "1", f"--out={out}", *SMALL)
     ran = run(*options, folder=tmp_path, scripts=scripts, environment={"PYVAE_DATA": str(mnist)})
     assert (ran.returncode, ran.stderr) == (0, "")
     assert names(out) == ["emae", "emae_gen.png", "loss_hist.png", "mu_EMAE.png"]
-    assert names(tmp_path) == ["o ü", "s ü 1"]
+    assert names(tmp_path) == [f"o {odd}", f"s {odd}"]
 
 
 def test_help_names_every_option_and_the_recipes_settings(conv, tmp_path):

@@ -41,7 +41,7 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
   complete <- !is.null(parameters)
   exact <- function(x) sprintf("%.17g", x)
   whole <- function(x) sprintf("%d", as.integer(x))
-  rows <- paste(engine, settings$objective, whole(epochs), whole(seq_len(nrow(losses))),
+  rows <- paste(csv_text(engine), settings$objective, whole(epochs), whole(seq_len(nrow(losses))),
                 exact(losses[, 1L]), exact(losses[, 2L]), exact(losses[, 3L]), sep = ",")
   head <- "engine,objective,epoch,step,total,reconstruction,regulariser"
   for (further in colnames(losses)[-(1:3)]) {
@@ -68,6 +68,11 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
                 probes = I(as.integer(names(probes))), steps = nrow(losses), complete = complete)
   write_lines(file.path(folder, "trace.json"), to_json(about))
   invisible(folder)
+}
+
+# A cell of text. Where an engine's name has a comma it would be two.
+csv_text <- function(x) {
+  paste0("\"", gsub("\"", "\"\"", gsub("[[:cntrl:]]", " ", enc2utf8(x)), fixed = TRUE), "\"")
 }
 
 check_run <- function(settings, data, losses, epochs, parameters) {

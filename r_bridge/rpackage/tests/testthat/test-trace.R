@@ -37,6 +37,27 @@ test_that("what is written is read again, to the last bit", {
   expect_identical(table$step, 1:200)
 })
 
+test_that("any engine's name and any folder's will do", {
+  name <- "a, 'b' \"c\" $d \\\\ \u00fc {e} %s <f>"
+  folder <- file.path(tempfile(), name)
+  example <- write_example(folder, engine = name)
+  found <- read_trace(folder, probes = 3)
+  expect_identical(found$engine, name)
+  expect_equal(found$losses, example$trace$losses, tolerance = 0)
+  history <- utils::read.csv(file.path(folder, "history.csv"), encoding = "UTF-8")
+  expect_identical(unique(history$engine), name)
+})
+
+test_that("what Python writes besides, such as checksums, is left alone", {
+  folder <- write_example()$folder
+  path <- file.path(folder, "trace.json")
+  found <- read_trace(folder)
+  text <- readLines(path, encoding = "UTF-8")
+  sums <- ", \"sha256\": {\"history.csv\": \"00\"}, \"later\": [1, {\"a\": null}]}"
+  writeLines(sub("}$", sums, text), path, useBytes = TRUE)
+  expect_identical(read_trace(folder), found)
+})
+
 test_that("decimal numbers are read as Python reads them", {
   # as.numeric() is off by a bit for some of the shortest decimals
   hard <- c("6912290852.051229", "6952874499.838799", "4.343949565663934e-20",

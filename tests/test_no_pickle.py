@@ -1,0 +1,119 @@
+"""No file's content is ever executed: nothing in the sources unpickles, evaluates text, or loads
+with a function that would.
+
+The exception is what Python's own processes send each other: `multiprocessing` and Dask pickle,
+over connections that nobody else writes to."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("pyvae", "r_bridge", "comparisons", "benchmarks")
+MODULES = {
+    "pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml",
+    "code", "codeop", "runpy", "h5py", "xml",
+}  # fmt: skip
+CALLS = {
+    "eval", "exec", "compile", "__import__", "torch.jit.load", "torch.hub.load", "os.system",
+    "os.popen",
+}  # fmt: skip
+METHODS = {"read_pickle", "to_pickle", "read_hdf", "unsafe_load", "full_load", "literal_eval"}
+
+
+def name_of(function: ast.expr) -> str:
+    """`torch.load` of a call of it; empty if it is no name."""
+    parts = []
+    while isinstance(function, ast.Attribute):
+        parts.append(function.attr)
+        function = function.value
+    return ".".join(reversed([*parts, function.id])) if isinstance(function, ast.Name) else ""
+
+
+def unsafe(source: str) -> list[str]:
+    """What in a source could execute a file's content, by line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        found += [f"{node.lineno}: import {m}" for m in modules if m.split(".")[0] in MODULES]
+        if not isinstance(node, ast.Call):
+            continue
+        name = name_of(node.func)
+        given = {
+            word.arg: word.value.value
+            for word in node.keywords
+            if isinstance(word.value, ast.Constant)
+        }
+        package, _, method = name.rpartition(".")
+        loads = package in ("np", "numpy") and method == "load"
+        if (
+            name in CALLS
+            or method in METHODS
+            or (loads and given.get("allow_pickle") is not False)
+            or (name == "torch.load" and given.get("weights_only") is not True)
+            or given.get("shell") is True
+        ):
+            found.append(f"{node.lineno}: {name}")
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_executes_what_is_in_a_file(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    found = {str(file): unsafe(file.read_text()) for file in files}
+    assert {file: lines for file, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from yaml import load",
+        "import joblib.numpy_pickle",
+        "np.load(path)",
+        "numpy.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=asked)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.hub.load('a', 'b')",
+        "pd.read_pickle(path)",
+        "eval(text)",
+        "exec(text)",
+        "ast.literal_eval(text)",
+        "subprocess.run(text, shell=True)",
+        "os.system(text)",
+    ],
+)
+def test_what_would_is_found(source):
+    assert len(unsafe(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "np.load(path, allow_pickle=False)",
+        "torch.load(path, weights_only=True)",
+        "network.eval()",
+        "json.load(file)",
+        "re.compile(text)",
+    ],
+)
+def test_what_would_not_is_left_alone(source):
+    assert unsafe(source) == []
+
+
+def test_r_executes_no_file_either():
+    """But for its own sources."""
+    for file in sorted((ROOT / "r_bridge").rglob("R/*.R")):
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
+            found = re.search(r"\b(readRDS|unserialize|load|dget)\(", line.split("#")[0])
+            assert not found, f"{file.name}:{number}"
