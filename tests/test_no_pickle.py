@@ -112,8 +112,9 @@ def test_what_would_not_is_left_alone(source):
 
 
 def test_r_executes_no_file_either():
-    """But for its own sources."""
+    """But for its own sources, and a user's own images in R's own format: what R reads so could run
+    code in R before 4.4 (CVE-2024-27322), as the documentation says."""
     for file in sorted((ROOT / "r_bridge").rglob("R/*.R")):
         for number, line in enumerate(file.read_text().splitlines(), start=1):
             found = re.search(r"\b(readRDS|unserialize|load|dget)\(", line.split("#")[0])
-            assert not found, f"{file.name}:{number}"
+            assert not found or file.name == "images.R", f"{file.name}:{number}"

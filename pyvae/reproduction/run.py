@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from rich.console import Console
 from pyvae.data import ImageData, load_split
 from pyvae.digit_classifier import DigitClassifier
 from pyvae.engine import PyTorchEngine
-from pyvae.errors import UserError, choose
+from pyvae.errors import UserError, choose, printable
 from pyvae.figures import save_figure
 from pyvae.files import output_folder, write_file
 from pyvae.jobs import Workers
@@ -287,17 +289,24 @@ def _index(
     lines += ["", "## Figures", ""]
     for drawing in drawn:
         lines += [f"![{drawing.caption}]({drawing.file})", "", f"{drawing.caption}.", ""]
-    lines += [f"- {words}" for words in left_out]
+    lines += [f"- {_markdown(words)}" for words in left_out]
     lines += ["", "## What the article says, and what was measured", ""]
     lines += ["| claim | published | median | range | unit | seeds | verdict |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for claim in claims:
         row = claim.row(article.name)
         lines.append(
-            f"| {claim.claim} | {claim.published} | {row['median']:.4g} | {row['least']:.4g} to "
-            f"{row['greatest']:.4g} | {claim.unit} | {row['seeds']} | {claim.verdict} |"
+            f"| {_markdown(claim.claim)} | {claim.published} | {row['median']:.4g} | "
+            f"{row['least']:.4g} to {row['greatest']:.4g} | {claim.unit} | {row['seeds']} | "
+            f"{claim.verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _markdown(text: str) -> str:
+    """A text, which may tell a path or what a file holds, as it is: no HTML, no cell's end, no
+    link."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def _contents(out: Path) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvae import errors
-from pyvae.errors import UserError, choose
+from pyvae.errors import UserError, choose, printable
 
 modest = hypothesis.settings(max_examples=60, deadline=None)
 OPTIONS = ("float32", "float64", "bfloat16")
@@ -53,3 +53,24 @@ def test_examples_run():
     result = doctest.testmod(errors)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mb", r"a\x1b[31mb"),
+        ("\x00\x07\x7f\x9b\u2028\u202e\u2066\ud800", r"\x00\x07\x7f\x9b\u2028\u202e\u2066\ud800"),
+        ("a\r\n\tb", "a b"),
+        ("ü “é” 日本 – ± \\x1b", "ü “é” 日本 – ± \\x1b"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(text, shown):
+    assert printable(text) == shown
+    assert str(UserError(text, text, text)) == f"{shown}; expected {shown}; {shown}"
+
+
+def test_an_error_is_no_longer_than_can_be_read():
+    error = str(UserError("a" * 10**6 + "b", "c"))
+    assert len(error) < 4100
+    assert error.startswith("aaa")
+    assert error.endswith("ab; expected c")

@@ -15,7 +15,13 @@ from pyvae import digit_classifier
 from pyvae.cli import main
 from pyvae.data import load_toy
 from pyvae.errors import UserError
-from pyvae.reproduction.run import ARTICLES, choose_articles, reproduce
+from pyvae.reproduction.run import (
+    ARTICLES,
+    _markdown,
+    _merged,
+    choose_articles,
+    reproduce,
+)
 from pyvae.trace import Trace
 
 
@@ -113,6 +119,22 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_said(tmp_path):
     assert "](manifold.png)" not in index
     assert not (tmp_path / "beta" / "manifold.png").exists()
     assert (tmp_path / "beta" / "loss.png").is_file()
+
+
+def test_text_of_others_is_no_markdown():
+    shown = _markdown("x.png <script>&</script> | [a](http://b) `c` \x1b[31m\nsecond *line* p_q")
+    assert shown == (
+        r"x.png &lt;script&gt;&amp;&lt;/script&gt; \| \[a\](http://b) \`c\` \\x1b\[31m second "
+        r"\*line\* p_q"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1\n", 'article\n"open', "article\n\xff"])
+def test_a_damaged_table_of_an_earlier_call_is_the_users_error(tmp_path, text):
+    path = tmp_path / "published.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"published.csv' cannot be read .*delete it"):
+        _merged(path, pd.DataFrame({"article": ["beta"]}))
 
 
 def test_figures_are_pictures(done):
