@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from pyvae.data import ImageData
@@ -41,7 +44,9 @@ class Processes:
         # as files: of what a process is handed, it takes all before the next one is started
         with share(images, self.threads) as shared:
             pool = ProcessPoolExecutor(
-                min(self.jobs, len(jobs)), multiprocessing.get_context("spawn")
+                min(self.jobs, len(jobs)),
+                multiprocessing.get_context("spawn"),
+                initializer=_end_with_parent,
             )
             try:
                 yield from _done(pool, jobs, shared)
@@ -63,6 +68,19 @@ class Processes:
     def __str__(self) -> str:
         of = f" of {self.threads} threads" if self.threads > 1 else ""
         return f"{self.jobs} process{'es' if self.jobs > 1 else ''}{of}"
+
+
+def _end_with_parent() -> None:
+    """In a process: ends it when the one that started it is gone. Where that is killed, nobody
+    tells the others; they would compute on, for nobody, and then wait without end."""
+    parent = multiprocessing.parent_process()
+
+    def wait_for_it() -> None:
+        if parent is not None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)  # what is half written is known as such
+
+    Thread(target=wait_for_it, daemon=True).start()
 
 
 def _processes_of(pool: ProcessPoolExecutor) -> list[multiprocessing.process.BaseProcess]:

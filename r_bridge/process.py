@@ -1,25 +1,34 @@
 """The R process: embeds R through rpy2 and answers calls until the connection closes.
 
-Started by `r_bridge.worker` as `python -m r_bridge.process DESCRIPTOR`.
+Started by `r_bridge.worker` as `python -m r_bridge.process DESCRIPTOR FOLDER`; the folder is for
+R's temporary files alone.
 """
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
 import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
-from r_bridge.wire import ClosedError, Kept, receive, send
+from r_bridge.wire import ClosedError, Kept, frame, receive, send
 
 R_FILES = Path(__file__).parent / "R"
 # A user's profile could change the numbers; what R says goes to the process's log.
 R_OPTIONS = ("rpy2", "--quiet", "--no-save", "--no-restore", "--no-init-file", "--no-site-file")
+GRACE = 1.0  # seconds to end by itself once Python is gone
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, folder: str) -> None:
     """Answers requests {function, arguments, keep} with {value} or {error, call, where}."""
     connection = socket.socket(fileno=descriptor)
+    Thread(target=_end_without_python, args=(descriptor, folder), daemon=True).start()
     try:
         import rpy2.rinterface as ri
         import rpy2.rinterface_lib.embedded as embedded
@@ -31,10 +40,24 @@ def main(descriptor: int) -> None:
         ri.baseenv["source"](bridge, **{"keep.source": ri.BoolSexpVector([True])})
         # else R looks through every operand of a matrix product for NaN before it multiplies
         ri.evalr("options(matprod = 'blas', warn = 1)")
+        respond = _responder(connection)
     except Exception as error:  # whatever keeps R from starting is the answer
         send(connection, {"error": f"{type(error).__name__}: {error}"})
         return
     send(connection, {"value": None})
+    while True:
+        try:
+            respond(receive(connection))
+        except ClosedError:
+            break
+        except MemoryError as error:  # the rest of the request is not read: nothing can follow
+            sys.exit(_no_memory(error))
+    shutil.rmtree(folder, ignore_errors=True)  # Python may be gone
+
+
+def _responder(connection: socket.socket) -> Callable[[dict[str, Any]], None]:
+    """Answers one request."""
+    import rpy2.rinterface as ri
 
     from r_bridge.conversion import from_r, to_r
 
@@ -54,19 +77,35 @@ def main(descriptor: int) -> None:
             return {"value": Kept(request["keep"])}, None
         return {"value": from_r(value, copy=False)}, value
 
-    while True:
+    def respond(request: dict[str, Any]) -> None:
         try:
-            request = receive(connection)
-        except ClosedError:
-            return
-        value = None
-        try:
-            reply, value = answer(request)
-        except TypeError as error:  # a value that the other language cannot hold
-            reply = {"error": [str(error)], "call": [f"{request['function']}()"], "where": []}
-        send(connection, reply)
-        del reply, value  # not before everything is sent
+            reply, _in_use = answer(request)  # held until everything is sent
+            parts = frame(reply)
+        except Exception as error:  # such as a value that the other language cannot hold
+            said = str(error) or type(error).__name__
+            if isinstance(error, MemoryError):
+                said = _no_memory(error)
+            parts = frame({"error": [said], "call": [f"{request['function']}()"], "where": []})
+        for part in parts:
+            connection.sendall(part)
+
+    return respond
+
+
+def _no_memory(error: MemoryError) -> str:
+    return ": ".join(words for words in ("out of memory", str(error)) if words)
+
+
+def _end_without_python(descriptor: int, folder: str) -> None:
+    """Waits for the other side to close the connection, which a Python that is killed does, too; an
+    R that is idle ends then, one that computes is ended."""
+    closed = select.poll()
+    closed.register(descriptor, 0)  # hang-ups alone
+    closed.poll()
+    time.sleep(GRACE)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -2,28 +2,36 @@
 
 A frame is the head's length (4 bytes), the head, and the bytes of each array that the head
 describes, in its order. Arrays are neither copied nor converted on the way: those in column-major
-order (R's) arrive in column-major order. Values are None, bool, int, float, str, NumPy arrays,
-lists and dicts of these, and `Kept`.
+order (R's) arrive in column-major order. Values are None, bool, int, float, str, NumPy arrays of
+these, lists and dicts, and `Kept`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClosedError", "Kept", "receive", "send"]
+__all__ = ["ClosedError", "FrameError", "Kept", "frame", "receive", "send"]
 
+LARGEST_HEAD = 2**28  # bytes: names, numbers and texts; what is longer is no head
+NUMBERS = "biuf"  # kinds of NumPy's dtypes
 _LENGTH = struct.Struct(">I")
 
 
 class ClosedError(Exception):
     """The other side closed the connection."""
+
+
+class FrameError(Exception):
+    """What arrived is no frame: what comes after it cannot be read either."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +41,29 @@ class Kept:
     name: str
 
 
+def frame(value: Any) -> list[bytes | memoryview]:
+    """What is to be sent of one value, its arrays' own memory included.
+
+    Raises:
+        TypeError, ValueError: If a frame cannot hold it.
+    """
+    arrays: list[NDArray] = []
+    head = json.dumps(_pack(value, arrays)).encode()
+    if len(head) > LARGEST_HEAD:
+        raise ValueError(f"{len(head)} bytes of text, of {LARGEST_HEAD} at most")
+    parts = [array.data.cast("B") for array in arrays if array.size]
+    return [_LENGTH.pack(len(head)) + head, *parts]
+
+
 def send(connection: socket.socket, value: Any) -> None:
     """Sends one value.
 
     Raises:
         OSError: If the other side is gone.
+        TypeError, ValueError: If a frame cannot hold it; nothing has been sent then.
     """
-    arrays: list[NDArray] = []
-    head = json.dumps(_pack(value, arrays)).encode()
-    connection.sendall(_LENGTH.pack(len(head)) + head)
-    for array in arrays:
-        if array.size:
-            connection.sendall(array.data.cast("B"))
+    for part in frame(value):
+        connection.sendall(part)
 
 
 def receive(connection: socket.socket) -> Any:
@@ -53,12 +72,21 @@ def receive(connection: socket.socket) -> Any:
     Raises:
         ClosedError: If the other side closed the connection.
         TimeoutError: If the time-out passed without a byte.
+        FrameError: If what arrives is no frame.
+        MemoryError: If there is no room for it.
     """
-    length = bytearray(_LENGTH.size)
-    _read(connection, memoryview(length))
-    head = bytearray(_LENGTH.unpack(length)[0])
+    start = bytearray(_LENGTH.size)
+    _read(connection, memoryview(start))
+    (length,) = _LENGTH.unpack(start)
+    if length > LARGEST_HEAD:
+        raise FrameError(f"a head of {length} bytes")
+    head = bytearray(length)
     _read(connection, memoryview(head))
-    return _unpack(json.loads(head), connection)
+    try:
+        packed = json.loads(head)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"a head that is no JSON ({error})") from error
+    return _unpack(packed, connection)
 
 
 def _read(connection: socket.socket, view: memoryview) -> None:
@@ -74,6 +102,8 @@ def _read(connection: socket.socket, view: memoryview) -> None:
 
 def _pack(value: Any, arrays: list[NDArray]) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.kind not in NUMBERS:
+            raise TypeError(f"no frame holds an array of {value.dtype}")
         column_major = value.flags.f_contiguous and not value.flags.c_contiguous
         arrays.append(value.T if column_major else np.ascontiguousarray(value))
         return {"array": [value.dtype.str, value.shape, "F" if column_major else "C"]}
@@ -90,15 +120,29 @@ def _unpack(packed: Any, connection: socket.socket) -> Any:
     """Rebuilds a value; its arrays are read in the order in which `_pack` met them."""
     if not isinstance(packed, dict):
         return packed
-    ((kind, value),) = packed.items()
-    if kind == "array":
-        dtype, shape, order = value
-        array = np.empty(shape, dtype, order=order)
+    kind, value = next(iter(packed.items()), ("nothing", None))
+    if kind == "array" and isinstance(value, list) and len(value) == 3:
+        array = _empty(*value)
         if array.size:
-            _read(connection, (array.T if order == "F" else array).data.cast("B"))
+            _read(connection, (array.T if value[2] == "F" else array).data.cast("B"))
         return array
-    if kind == "kept":
+    if kind == "kept" and isinstance(value, str):
         return Kept(value)
-    if kind == "dict":
+    if kind == "dict" and isinstance(value, dict):
         return {name: _unpack(item, connection) for name, item in value.items()}
-    return [_unpack(item, connection) for item in value]
+    if kind == "list" and isinstance(value, list):
+        return [_unpack(item, connection) for item in value]
+    raise FrameError(f"{json.dumps(packed)[:100]} in its head")
+
+
+def _empty(name: str, shape: Sequence[int], order: str) -> NDArray:
+    """Room for an array that is going to arrive."""
+    try:
+        dtype = np.dtype(name)
+        if dtype.kind not in NUMBERS or order not in ("C", "F"):
+            raise ValueError(f"{name}, order {order}")
+        if math.prod(shape) * dtype.itemsize >= 2**63:
+            raise ValueError(f"shape {shape}")
+        return np.empty(shape, dtype, order=order)  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"an array of {error}") from error

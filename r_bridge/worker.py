@@ -6,6 +6,7 @@ crash of R must not take Python with it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -13,33 +14,25 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pyvae.errors import UserError
 from pyvae.seconds import seconds_of
+from r_bridge.r_environment import r_environment
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, misfit, r_version, requirements
-from r_bridge.wire import ClosedError, receive, send
+from r_bridge.wire import ClosedError, FrameError, frame, receive
 
 __all__ = ["RError", "RProcess", "RProcessError", "check_r", "r_environment"]
 
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
+OF_RPY2 = "R callback write-console:"  # in front of what R says
+MEMORY_HINT = "the system may have been out of memory"
+NO_MEMORY = ("cannot allocate", "out of memory", "MemoryError")  # R's words, ours, Python's
 HOW_TO_GET_R = "install it (Debian, Ubuntu: apt-get install r-base-dev libopenblas0-pthread)"
-MEMORY = {
-    # With the usual thresholds glibc hands large blocks back to the system after every use, and
-    # each use pays for the page faults again. Other systems ignore these.
-    "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "MALLOC_TRIM_THRESHOLD_": "400000000",
-    # R collects garbage beyond 200 MB of vectors and lets its heap grow by no more than it
-    # needs: a fifth less memory at batch 250, at the same speed.
-    "R_VSIZE": "200M",
-    "R_GC_MEM_GROW": "0",
-}
-QUIET_TORCH = {
-    "TORCH_INSTALL": "0",  # R's torch offers to download LibTorch when it is loaded
-    "TORCH_VERIFY_LOAD": "FALSE",  # and starts a second R to see whether it can
-}
 
 
 class RError(UserError):
@@ -95,26 +88,41 @@ class RProcess:
     ) -> None:
         self.timeout = seconds_of("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
         self._idle = False
+        self._problem: tuple[str, str, str] | None = None  # why there is no process any more
         program = check_r()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
+        with ExitStack() as held:
+            try:
+                self._start(program, threads, held)
+            except OSError as error:
+                raise RProcessError(
+                    f"the R process could not be started ({error})", "", _room(error)
+                ) from error
+            self._greet()
+            for source in sources:
+                self.call("bridge_source", file=str(source))
+            self._held = held.pop_all()
+
+    def _start(self, program: Path, threads: int, held: ExitStack) -> None:
+        """Starts the process; what it holds is given back the other way round."""
+        # R leaves its temporary files behind when it is killed
+        folder = held.enter_context(
+            tempfile.TemporaryDirectory(prefix="pyvae-r-", ignore_cleanup_errors=True)
+        )
+        self._log = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (held)
         self._connection, theirs = socket.socketpair()
+        held.enter_context(self._connection)
         with theirs:
+            module = [sys.executable, "-P", "-m", "r_bridge.process"]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "r_bridge.process", str(theirs.fileno())],
-                env=r_environment(program, threads),
+                [*module, str(theirs.fileno()), folder],
+                env=r_environment(program, threads) | {"TMPDIR": folder},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
                 start_new_session=True,  # Ctrl-C reaches Python, which then ends R
             )
-        try:
-            self._greet()
-            for source in sources:
-                self.call("bridge_source", file=str(source))
-        except BaseException:
-            self.close()
-            raise
+        held.callback(self._end)
 
     @property
     def pid(self) -> int:
@@ -134,7 +142,9 @@ class RProcess:
 
         Raises:
             RError: If R raises an error.
-            RProcessError: If the process dies or does not answer in time.
+            RProcessError: If the process dies or does not answer in time, or is not there any
+                more.
+            TypeError, ValueError: If an argument is none of these.
         """
         answer = self._exchange({"function": function, "arguments": arguments, "keep": keep})
         if "error" in answer:
@@ -152,14 +162,21 @@ class RProcess:
 
     def close(self) -> None:
         """Ends the process: by closing the connection, then by force."""
+        self._held.close()
+
+    def _end(self) -> None:
         self._connection.close()
         try:
-            # A call that is under way is not waited for.
-            self._process.wait(GRACE if self._idle else 0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+            with suppress(subprocess.TimeoutExpired):
+                # A call that is under way is not waited for.
+                self._process.wait(GRACE if self._idle else 0)
+        finally:
+            self._kill()
+
+    def _kill(self) -> int:
+        """Ends the process by force, if it is still there; its exit code."""
+        self._process.kill()
+        return self._process.wait()
 
     def __enter__(self) -> RProcess:
         return self
@@ -168,7 +185,8 @@ class RProcess:
         self.close()
 
     def _greet(self) -> None:
-        answer = self._receive()
+        with self._watched():
+            answer = receive(self._connection)
         if "error" in answer:
             raise RProcessError(
                 f"R could not be started through rpy2: {answer['error']}",
@@ -176,59 +194,78 @@ class RProcess:
                 "see pyvae doctor",
             )
 
-    def _exchange(self, request: dict[str, Any]) -> Any:
-        self._idle = False
-        try:
-            self._connection.settimeout(self.timeout)
-            send(self._connection, request)
-        except TimeoutError:
-            raise self._hung() from None
-        except OSError as error:
-            raise self._died() from error
-        return self._receive()
-
-    def _receive(self) -> Any:
-        self._connection.settimeout(self.timeout)
-        try:
+    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._problem is not None:
+            raise RProcessError(*self._problem)
+        parts = frame(request)
+        with self._watched():
+            for part in parts:
+                self._connection.sendall(part)
             answer = receive(self._connection)
-        except TimeoutError:
-            raise self._hung() from None
-        except ClosedError:
-            raise self._died() from None
-        self._idle = True
+            if not (isinstance(answer, dict) and answer.keys() & {"value", "error"}):
+                raise FrameError("neither a value nor an error")
         return answer
 
-    def _hung(self) -> RProcessError:
-        self._process.kill()
-        return RProcessError(
-            f"the R process (pid {self.pid}) gave no answer in {self.timeout:g} s and was ended",
-            "",
-            "set PYVAE_R_TIMEOUT to more seconds if the machine is slow",
-        )
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Something is sent or received. Whatever goes wrong ends the process: half a message, or
+        one that nobody has waited for, would be taken for the answer to the next call."""
+        self._idle = False
+        self._connection.settimeout(self.timeout)  # of each wait for a byte
+        who = f"the R process (pid {self.pid})"
+        ended = f"{who} was ended in an earlier call", "", "start a new one"
+        try:
+            yield
+        except TimeoutError:
+            slow = "set PYVAE_R_TIMEOUT to more seconds if the machine is slow"
+            ended = f"{who} gave no answer in {self.timeout:g} s and was ended", "", slow
+            raise RProcessError(*ended) from None
+        except (ClosedError, OSError):
+            ended = self._died(who)
+            raise RProcessError(*ended) from None
+        except FrameError as error:
+            ended = f"{who} sent what is no message ({error}) and was ended", "", ""
+            raise RProcessError(*ended) from error
+        except MemoryError as error:
+            ended = f"an answer of {who} finds no room ({error})", "", "free some memory"
+            raise RProcessError(*ended) from error
+        else:
+            self._idle = True
+        finally:
+            if not self._idle:
+                self._problem = ended
+                self._kill()
 
-    def _died(self) -> RProcessError:
+    def _died(self, who: str) -> tuple[str, str, str]:
         try:
             code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+            code = self._kill()
         how = f"exit code {code}"
         if code < 0:
-            how = f"signal {-code}, {signal.Signals(-code).name}"
-        hint = "the system may have been out of memory" if code == -signal.SIGKILL else ""
+            names = {int(one): one.name for one in signal.Signals}
+            how = f"signal {-code}, {names.get(-code, 'without a name')}"
         said = self._last_words()
-        return RProcessError(
-            f"the R process (pid {self.pid}) ended in the middle of its work ({how})"
-            + (f"; its last words: {said}" if said else ""),
-            "",
-            hint,
-        )
+        words = f"; its last words: {said}" if said else ""
+        no_memory = code == -signal.SIGKILL or any(words in said for words in NO_MEMORY)
+        hint = MEMORY_HINT if no_memory else ""
+        return f"{who} ended in the middle of its work ({how}){words}", "", hint
 
     def _last_words(self) -> str:
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - 2000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(line.strip() for line in lines[-3:] if line.strip())
+        said = [line.removeprefix(OF_RPY2).strip() for line in lines[-3:]]
+        return " | ".join(line for line in said if line)
+
+
+def _room(error: OSError) -> str:
+    """What there is too little of, if that keeps a process from starting."""
+    return {
+        errno.EMFILE: "this process has too many files open (ulimit -n)",
+        errno.ENOSPC: "make room in the folder for temporary files, or set TMPDIR to another",
+        errno.ENOMEM: MEMORY_HINT,
+    }.get(error.errno or 0, "")
 
 
 def _r_error_text(answer: dict[str, Any]) -> str:
@@ -239,26 +276,3 @@ def _r_error_text(answer: dict[str, Any]) -> str:
     if call:
         text += f"; in {call}"
     return text + (f"; at {', called from '.join(where)}" if len(where) else "")
-
-
-def r_environment(program: Path, threads: int) -> dict[str, str]:
-    """The environment in which R is started."""
-    environment = dict(os.environ)
-    environment["PATH"] = f"{program.parent}{os.pathsep}{environment.get('PATH', '')}"
-    # What an R that started this Python left behind is not for the new one.
-    for name in ("R_SESSION_TMPDIR", "R_ARCH"):
-        environment.pop(name, None)
-    # rpy2 would believe an R_HOME that holds no R.
-    if program != Path(environment.get("R_HOME", "")) / "bin" / "R":
-        environment.pop("R_HOME", None)
-    # A user's profile could change the numbers. --no-init-file alone is not enough: rpy2 also
-    # asks Rscript where R's libraries are.
-    for name in ("R_PROFILE", "R_PROFILE_USER"):
-        environment[name] = os.devnull
-    # In the locale C R opens no file whose path has any character but ASCII. In this one it sorts
-    # and speaks as there.
-    if environment.get("LC_ALL") in ("C", "POSIX"):
-        environment["LC_ALL"] = "C.UTF-8"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment[name] = str(threads)
-    return environment | MEMORY | QUIET_TORCH
