@@ -45,14 +45,13 @@ def main(descriptor: int, folder: str) -> None:
         send(connection, {"error": f"{type(error).__name__}: {error}"})
         return
     send(connection, {"value": None})
-    while True:
-        try:
+    try:
+        while True:
             respond(receive(connection))
-        except ClosedError:
-            break
-        except MemoryError as error:  # the rest of the request is not read: nothing can follow
-            sys.exit(_no_memory(error))
-    shutil.rmtree(folder, ignore_errors=True)  # Python may be gone
+    except (ClosedError, OSError):  # Python has ended, or was killed and cannot tidy up
+        shutil.rmtree(folder, ignore_errors=True)
+    except MemoryError as error:  # the rest of the request is not read: nothing can follow
+        sys.exit(_no_memory(error))
 
 
 def _responder(connection: socket.socket) -> Callable[[dict[str, Any]], None]:

@@ -4,6 +4,7 @@ and R's torch, against PyTorch."""
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from pyvae.draws import Draws
 from pyvae.engine import DivergedError, PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import get_recipe
+from pyvae.settings import Settings
 from pyvae.stages import quantities
 from pyvae.training import train
 from r_bridge.engines import R_FILES, BaseREngine, RTorchEngine, _flat, make_r_engine
@@ -681,6 +684,37 @@ def assert_goes_on(engine, conv, run, data):
 @pytest.mark.parametrize("rng", ["r", pytest.param("injected", marks=pytest.mark.slow)])
 def test_a_run_goes_on_from_a_checkpoint_to_the_bit(r, conv, settings, few, rng):
     assert_goes_on(r, conv, settings(rng=rng, steps=5), few)
+
+
+def bits(trace):
+    """All that a run has computed, to the bit."""
+    arrays = {"losses": trace.losses, "samples": trace.samples}
+    arrays |= trace.latent_means | {f"parameter/{k}": v for k, v in trace.parameters.items()}
+    return {name: (value.shape, value.tobytes()) for name, value in arrays.items()}
+
+
+def short_run(threads, recipe, run, data, **options):
+    """In a fresh R."""
+    with BaseREngine(threads) as engine:
+        return bits(train(engine, recipe, run, data, **options))
+
+
+@pytest.mark.parametrize("name", ["conv", "mlp"])
+def test_another_process_and_another_thread_bring_the_same_bits(r, settings, few, name):
+    """Looked into in every step, too; with R's own draws where it has some."""
+    recipe = get_recipe(name)
+    run = settings(rng="r")
+    if name != "conv":
+        run = Settings.of_recipe(recipe, batch_size=12, steps=3, dtype="float64")
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(short_run, 1, recipe, run, few, probe=lambda step: {}).result()
+    assert elsewhere == bits(train(r, recipe, run, few))
+
+
+@pytest.mark.slow
+def test_the_same_number_of_threads_brings_the_same_bits(conv, settings, few):
+    first, second = (short_run(2, conv, settings(steps=2), few) for _ in range(2))
+    assert first == second
 
 
 def test_an_injected_run_has_no_generator(r, conv, settings):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import struct
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from r_bridge.wire import ClosedError, Kept, receive, send
+from r_bridge.wire import ClosedError, FrameError, Kept, frame, receive, send
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 arrays = hnp.arrays(
@@ -150,3 +153,71 @@ def test_silence_is_a_time_out():
         right.settimeout(0.05)
         with pytest.raises(TimeoutError):
             receive(right)
+
+
+def received(data: bytes):
+    """What is made of bytes that arrive before the connection is closed."""
+    left, right = socket.socketpair()
+    with left, right:
+        right.settimeout(10)
+        sender = threading.Thread(target=left.sendall, args=(data,))
+        sender.start()
+        sender.join()
+        left.close()
+        return receive(right)
+
+
+def headed(head: bytes, rest: bytes = b"") -> bytes:
+    return struct.pack(">I", len(head)) + head + rest
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\xff\xff\xff\xff" + b"x" * 100, "a head of 4294967295 bytes"),
+        (b"Warn" + b"ing message" * 10, "a head of 1466004078 bytes"),
+        (headed(b"Error: no JSON"), "no JSON"),
+        (headed(b"\xff\xfe"), "no JSON"),
+        (headed(b"[" * 100_000), "no JSON"),
+        (headed(b"{}"), "{} in its head"),
+        (headed(b'{"array": 3}'), "in its head"),
+        (headed(b'{"kept": ["session"]}'), "in its head"),
+        (headed(b'{"list": {"a": 1}}'), "in its head"),
+        (headed(b'{"dict": [1]}'), "in its head"),
+        (headed(b'{"array": ["|O", [2], "C"]}', bytes(16)), "an array of"),
+        (headed(b'{"array": ["<f8", [-1], "C"]}'), "an array of"),
+        (headed(b'{"array": ["<f8", [1099511627776, 1099511627776], "C"]}'), "an array of"),
+        (headed(b'{"array": ["nothing", [2], "C"]}'), "an array of"),
+        (headed(b'{"array": ["<f8", [2], "K"]}', bytes(16)), "an array of"),
+        (headed(b'{"array": ["<f8", ["2"], "C"]}', bytes(16)), "an array of"),
+        (headed(b'{"array": [7, [2], "C"]}', bytes(16)), "an array of"),
+    ],
+)
+def test_what_is_no_frame_is_named_as_such(data, words):
+    """Pointers are never taken from it."""
+    with pytest.raises(FrameError, match=re.escape(words)):
+        received(data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_frame_with_other_bytes_in_it_is_read_or_refused(data):
+    """And nothing else: no other error, nothing waited for that does not come."""
+    value = {"a": [np.arange(6.0).reshape(2, 3), "text"], "b": Kept("x")}
+    whole = bytearray(b"".join(bytes(part) for part in frame(value)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(FrameError, ClosedError, MemoryError):
+        received(bytes(whole[: data.draw(st.integers(0, len(whole)))]))
+
+
+@pytest.mark.parametrize(
+    "value", [np.array([object()]), np.ones(2, complex), {1, 2}, [np.datetime64("2024-01-01")]]
+)
+def test_what_a_frame_cannot_hold_is_refused_before_anything_is_sent(value):
+    left, right = socket.socketpair()
+    with left, right:
+        with pytest.raises(TypeError):
+            send(left, {"before": np.ones(3), "value": value})
+        send(left, 7)
+        assert receive(right) == 7
