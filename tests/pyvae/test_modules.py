@@ -115,6 +115,38 @@ def test_batch_norm_is_its_formula():
     np.testing.assert_allclose(module.running_var, 0.9 + 0.1 * unbiased, rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(6, 5), (4, 5, 3, 2)])
+@pytest.mark.parametrize(("momentum", "eps"), [(0.1, 1e-5), (0.3, 1e-2)])
+def test_batch_norm_over_processes_is_that_of_the_whole_batch(monkeypatch, shape, momentum, eps):
+    """Each of two has half of the images, and the sums of both."""
+    whole, *halves = (BatchNorm(5, momentum, eps).double() for _ in range(3))
+    for module in (whole, *halves):
+        weights = {"weight": uniform(5, seed=7), "bias": uniform(5, seed=8)}
+        module.load_state_dict(module.state_dict() | weights)
+    x = uniform(*shape)
+    expected, parts = whole(x).chunk(2), x.chunk(2)
+
+    def sums(part):
+        """The three that are taken, in their order: values, their sum, their squares' sum."""
+        axes = [0, *range(2, part.ndim)]
+        mean = x.mean(axes, keepdim=True)
+        yield from (part.new_tensor(part.numel() / 5), part.sum(axes))
+        yield ((part - mean) ** 2).sum(axes)
+
+    monkeypatch.setattr("pyvae.recipes.modules.is_shared", lambda: True)
+    for module, part, other, half in zip(halves, parts, parts[::-1], expected, strict=True):
+        others = sums(other)
+        monkeypatch.setattr(
+            "pyvae.recipes.modules.summed", lambda value, others=others: value + next(others)
+        )
+        torch.testing.assert_close(module(part), half, rtol=1e-12, atol=1e-14)
+        for name in ("running_mean", "running_var"):
+            ours, theirs = getattr(module, name), getattr(whole, name)
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+        evaluated = [one.eval()(part) for one in (module, whole)]  # without any sum
+        torch.testing.assert_close(*evaluated, rtol=1e-12, atol=1e-14)
+
+
 @modest
 @given(st.floats(0.05, 20), st.integers(0, 1000))
 def test_a_gumbel_softmax_is_a_distribution(temperature, seed):

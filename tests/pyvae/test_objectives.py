@@ -112,6 +112,11 @@ def test_the_parts_are_weighted_sums_of_the_further_terms(name, batch):
     torch.testing.assert_close(losses["regulariser"], regulariser, rtol=1e-14, atol=0)
 
 
+def test_a_weight_that_is_not_given_is_one(batch):
+    losses = OBJECTIVES["beta"](*batch)
+    assert torch.equal(losses["total"], losses["reconstruction"] + losses["regulariser"])
+
+
 @every_objective
 def test_its_terms_are_those_that_it_names(objective, batch):
     assert set(objective(*batch, HYPER)) == set(objective.terms)
@@ -149,6 +154,15 @@ def test_what_is_not_in_nats_per_image_is_not_called_so(objective):
     assert (objective.column == "nats_per_image") == (objective.unit == "nats per image")
     assert objective.column in ("nats_per_image", "loss")
     assert objective.formula
+
+
+@every_objective
+def test_a_loss_in_words_has_its_unit(objective):
+    if objective.unit:
+        assert objective.words(183.31749) == f"183.317 {objective.unit}"
+        assert objective.words(183.31749, 1) == f"183.3 {objective.unit}"
+    else:
+        assert objective.words(0.0123456) == "loss 0.012346"
 
 
 @every_objective
