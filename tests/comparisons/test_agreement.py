@@ -101,6 +101,7 @@ def test_equal_arrays_agree_under_the_strictest_rule(pair):
         result = agreement(a, a.copy(), Rule(0.0, scale))
         assert result.agrees
         assert (result.max_abs, result.max_rel, result.max_ulp) == (0, 0, 0)
+        assert result.worst.startswith("x[")  # there is always one
 
 
 def test_scales():
@@ -110,6 +111,7 @@ def test_scales():
     assert agreement(a, b, NORM).required_rtol == pytest.approx(1e-8)
 
 
+@pytest.mark.filterwarnings("error")  # of what NumPy leaves without a value
 def test_zero_against_non_zero_is_a_whole_difference_not_an_infinity():
     result = agreement([0.0, 1.0], [1e-300, 1.0])
     assert result.max_rel == 1
@@ -145,6 +147,8 @@ def test_an_array_on_one_side_only_is_a_disagreement():
     )
     assert not result.agrees
     assert result.problem == "b is on one side only"
+    for sides in (({}, {"a": np.ones(2)}), ({"a": np.ones(2)}, {})):
+        assert compare_arrays(*sides, TENSOR, "float64").problem == "a is on one side only"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +175,12 @@ def test_the_worst_element_is_named(rule):
     a[2, 1] += 0.5
     a[0, 3] += 0.1
     assert agreement(a, b, rule).worst == "x[2, 1]"
+
+
+@pytest.mark.parametrize(("rule", "worst"), [(ELEMENT, "x[1]"), (TENSOR, "x[0]"), (NORM, "x[0]")])
+def test_the_worst_element_is_that_of_the_rule(rule, worst):
+    """The largest difference for its own size, or the largest at all."""
+    assert agreement([1000.1, 1.001, 5.0], [1000.0, 1.0, 5.0], rule).worst == worst
 
 
 def test_the_worst_array_is_named():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zlib
+from dataclasses import FrozenInstanceError
 
 import hypothesis
 import numpy as np
@@ -169,6 +170,23 @@ def test_float32_noise_is_the_rounded_float64_noise(seed, step):
 
 
 @modest
+@given(seeds, st.integers(0, 2**31))
+def test_every_draw_is_what_numpy_makes_of_its_seed_name_and_step(seed, step):
+    """Written down here once more: runs of other versions are to be the same."""
+
+    def numpys(name, index):
+        words = (zlib.crc32(name.encode()), index)
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=words)))
+
+    draws = Draws(seed)
+    assert np.array_equal(draws.normal("a", step, (3, 2)), numpys("a", step).normal(size=(3, 2)))
+    assert np.array_equal(draws.batch_order(step, 9), numpys("batch order", step).permutation(9))
+    assert np.array_equal(draws.permutation("b", 9), numpys("b", 0).permutation(9))
+    gumbel = draws.step(step, 5, {"c": Gumbel((2,))})["c"]
+    assert np.array_equal(gumbel, gumbel_of_uniform(numpys("c", step).random((5, 2))))
+
+
+@modest
 @given(seeds, st.integers(0, 100), st.integers(0, 300))
 def test_a_batch_order_visits_every_image_once(seed, epoch, images):
     order = Draws(seed).batch_order(epoch, images)
@@ -184,6 +202,12 @@ def test_batch_orders_of_epochs_and_seeds_differ():
 def test_every_place_in_the_order_is_equally_likely():
     first = [int(Draws(1).batch_order(epoch, 5)[0]) for epoch in range(2000)]
     assert stats.chisquare(np.bincount(first, minlength=5)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("kind", [Keep((2,), 0.5), Normal((2,)), Gumbel((2,))])
+def test_what_a_recipe_declares_cannot_be_changed(kind):
+    with pytest.raises(FrozenInstanceError):
+        kind.rows = 3
 
 
 def test_examples_run():

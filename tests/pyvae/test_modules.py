@@ -187,6 +187,11 @@ def test_a_gumbel_softmax_without_noise_is_the_probabilities_in_evaluation_mode(
     assert torch.equal(GumbelSoftmax(0.5).eval()(pi), pi)
 
 
+@pytest.mark.parametrize("module", [GumbelSoftmax(0.5), Dropout(0.5)])
+def test_what_is_not_given_is_drawn_where_the_images_are(module):
+    assert module.train()(torch.ones((2, 3), device="meta")).is_meta
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_gumbel_softmax_of_a_certain_class_is_a_number_and_has_gradients(dtype):
     pi = torch.tensor([[1.0, 0.0, 0.0]], dtype=dtype, requires_grad=True)

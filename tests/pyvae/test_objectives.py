@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
@@ -206,6 +208,11 @@ def test_the_registry_knows_objectives_by_their_names():
     assert [objective.name for objective in OBJECTIVES.values()] == list(OBJECTIVES)
     known = {name for recipe in RECIPES.values() for name in (*recipe.objectives, *recipe.further)}
     assert known == set(OBJECTIVES)
+
+
+def test_what_is_minimised_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        OBJECTIVES["vae"].mean = True
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
