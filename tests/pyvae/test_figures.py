@@ -276,3 +276,10 @@ def test_pictures_names_are_accepted(name):
 def test_other_names_are_refused(name):
     with pytest.raises(UserError, match=r"no picture's name.*png"):
         check_figure_path(Path(name))
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    folder = tmp_path / "a.png"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"a\.png' is a folder; expected a picture's name"):
+        check_figure_path(folder)
