@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
 
+from pyvae.arrays import read_arrays, write_arrays
 from pyvae.files import remove_file, write_file
+from pyvae.reading import UNREADABLE, open_file, read_json
 from pyvae.stages import Probe
-from pyvae.trace import UNREADABLE, Trace, write_arrays
+from pyvae.trace import Trace
 
 __all__ = ["Checkpoint", "Found", "run_of"]
 
 FORMAT = 1
 KEPT = 2  # checkpoints of a run
 NAME = re.compile(r"checkpoint-(\d{8,})\.(json|safetensors)")
-MOST_ABOUT = 1 << 20  # bytes of a checkpoint's JSON: it has some hundred
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Checkpoint:
 
     @classmethod
     def look(cls, folder: Path) -> Found:
-        """The newest that is whole, and what is wrong with those that are newer."""
+        """The newest that is whole, and what is wrong with those that are newer. Memory: as
+        `read_json` and `read_arrays`."""
         wrong: list[str] = []
         for step in sorted(_steps(folder), reverse=True):
             if not _path(folder, step, "json").exists():  # killed in writing it: there is none
@@ -143,9 +144,7 @@ def run_of(trace: Trace) -> dict[str, Any]:
 
 def _read(folder: Path, step: int) -> Checkpoint:
     path = _path(folder, step, "json")
-    if path.stat().st_size > MOST_ABOUT:
-        raise _DamagedError(f"{path.name} is too large")
-    whole = json.loads(path.read_text())
+    whole = read_json(path)
     about = whole["checkpoint"]
     if whole["sha256"] != _checksum(about):
         raise _DamagedError(f"{path.name} does not have its checksum")
@@ -157,7 +156,7 @@ def _read(folder: Path, step: int) -> Checkpoint:
         raise _DamagedError(f"{numbers.name} has {size} of {about['bytes']} bytes")
     if _checksum_of(numbers) != about["sha256"]:
         raise _DamagedError(f"{numbers.name} does not have its checksum")
-    arrays = safetensors.numpy.load_file(numbers)
+    arrays = read_arrays(numbers)
     if int(arrays.pop("step")) != step or about["step"] != step:
         raise _DamagedError(f"{numbers.name} is no checkpoint of step {step}")
     losses, epochs = arrays.pop("losses"), arrays.pop("epochs")
@@ -172,8 +171,8 @@ def _checksum(about: Mapping[str, Any]) -> str:
 
 
 def _checksum_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _path(folder: Path, step: int, ending: str) -> Path:

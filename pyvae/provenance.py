@@ -26,6 +26,7 @@ import typer
 
 from pyvae.errors import UserError
 from pyvae.files import write_file
+from pyvae.reading import UNREADABLE, read_json
 
 if TYPE_CHECKING:
     from pyvae.data import ImageData
@@ -35,7 +36,6 @@ __all__ = ["RUN_FILE", "arguments_of", "invoke_again", "is_resumed", "machine", 
 
 RUN_FILE = "run.json"
 FORMAT = 1
-MOST_BYTES = 1 << 20
 RESUMED = "resumed"  # a context's object
 PACKAGES = ("numpy", "safetensors", "scikit-learn", "torchvision", "rpy2")
 
@@ -106,21 +106,19 @@ def is_resumed(context: typer.Context) -> bool:
 
 
 def _arguments_in(folder: Path, command: str) -> list[str]:
-    """The arguments of the command that wrote into a folder."""
+    """The arguments of the command that wrote into a folder. Memory: as `read_json`."""
     path = folder / RUN_FILE
     expected = f"a folder of pyvae {command}, with its {RUN_FILE}"
     if not path.is_file():
         raise UserError(f"'{folder}' holds no {RUN_FILE}", expected)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError("it is too large")
-        about = json.loads(path.read_text())
+        about = read_json(path)
         version, arguments = about["format"], about["arguments"]
         if not (isinstance(arguments, list) and arguments and all(
             isinstance(word, str) for word in arguments
         )):  # fmt: skip
             raise TypeError("arguments is no list of texts")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except UNREADABLE as error:
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"'{path}' cannot be read ({why})", expected) from error
     if version != FORMAT:

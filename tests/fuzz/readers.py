@@ -3,6 +3,8 @@ it, and how much memory it may take."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from pyvae.checkpoint import Checkpoint
 from pyvae.kept_training import read_test_history
 from pyvae.mnist import FILES, load_mnist_family
 from pyvae.npz import load_npz
+from pyvae.provenance import _arguments_in
 from pyvae.reproduction.run import _merged
 from pyvae.settings import Settings
 from pyvae.trace import Trace
@@ -141,11 +144,35 @@ def make_outcome(folder: Path) -> Path:
     return folder / RUN.file
 
 
-def make_checkpoint(folder: Path) -> Path:
-    rng = np.random.default_rng(5)
-    state = {"parameter/b": rng.normal(size=(2, 3)), "moment1/b": np.zeros((2, 3))}
-    Checkpoint(3, state, np.arange(9, dtype=np.uint8), np.arange(5)).save(folder)
-    return next(path for path in folder.iterdir() if path.suffix == ".safetensors")
+def make_checkpoint(ending: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        rng = np.random.default_rng(5)
+        state = {"parameter/b": rng.normal(size=(2, 3)), "moment1/b": np.zeros((2, 3))}
+        Checkpoint(3, state, np.arange(9, dtype=np.uint8), np.arange(5)).save(folder)
+        return next(path for path in folder.iterdir() if path.suffix == ending)
+
+    return make
+
+
+def load_signed_checkpoint(folder: Path) -> object:
+    """With the checksum of what is there, as somebody would who means harm."""
+    (path,) = folder.glob("*.json")
+    numbers = path.with_suffix(".safetensors")
+    if not numbers.is_file():
+        return Checkpoint.load(folder)
+    about = json.loads(path.read_text())["checkpoint"]
+    content = numbers.read_bytes()
+    about |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    signed = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"checkpoint": about, "sha256": signed}))
+    return Checkpoint.load(folder)
+
+
+def make_run(folder: Path) -> Path:
+    path = folder / "run.json"
+    about = {"format": 1, "arguments": ["train", "--seed=5", "conv"], "data": {"images": 9}}
+    path.write_text(json.dumps(about))
+    return path
 
 
 NEW = pd.DataFrame({"article": ["beta"], "claim": ["e"], "median": [1.0]})
@@ -162,5 +189,7 @@ READERS = {
     "test-history": Reader(make_test_history, read_test_history, 40),
     "published": Reader(make_published, lambda f: _merged(f / "published.csv", NEW), 64),
     "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), 16, silent=True),
-    "checkpoint": Reader(make_checkpoint, Checkpoint.load, 16),
+    "checkpoint": Reader(make_checkpoint(".safetensors"), load_signed_checkpoint, 16, silent=True),
+    "checkpoint-json": Reader(make_checkpoint(".json"), Checkpoint.load, 64, silent=True),
+    "run-json": Reader(make_run, lambda f: _arguments_in(f, "train"), 64),
 }

@@ -21,7 +21,7 @@ from pyvae.errors import UserError
 from pyvae.trace import Trace
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
-KINDS = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64, np.bool_])
+KINDS = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64])
 arrays = KINDS.flatmap(
     lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
 )
@@ -186,7 +186,7 @@ def rewrite_numbers(path, **changes):
         (JSON, lambda path: path.write_bytes(b"\xff" * 100), "damaged: ."),
         (JSON, lambda path: path.write_text("[" * 100_000), "damaged: ."),
         (JSON, lambda path: path.write_text("{}"), "no 'checkpoint'"),
-        (JSON, lambda path: path.write_text(" " * (1 << 20) + "{}"), "is too large"),
+        (JSON, lambda path: path.write_text(" " * (1 << 24) + "{}"), "has more than 16777216"),
         (JSON, lambda path: change(path, run={"seed": 3}), "does not have its checksum"),
         (JSON, lambda path: change(path, format=2), "does not have its checksum"),
     ],

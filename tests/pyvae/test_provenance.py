@@ -144,7 +144,7 @@ def change(**changes):
         (lambda path: path.write_bytes(b"\xff\xfe"), "cannot be read"),
         (lambda path: path.write_text("[" * 100_000), "cannot be read"),
         (lambda path: path.write_text("[]"), "cannot be read"),
-        (lambda path: path.write_text(" " * (1 << 20) + "{}"), "too large"),
+        (lambda path: path.write_text(" " * (1 << 24) + "{}"), "has more than 16777216 bytes"),
         (lambda path: path.write_text("{}"), "no 'format'"),
         (change(arguments=[]), "arguments is no list of texts"),
         (change(arguments="train"), "arguments is no list of texts"),
