@@ -59,6 +59,15 @@ def test_a_leaky_relu_has_its_slope_below_zero():
     assert applied("leaky_relu", x, slope=0.1).tolist() == [[-0.2, -0.05, 0.0, 0.25, 1.0, 3.0]]
 
 
+@pytest.mark.parametrize(("name", "options"), [("relu", {}), ("leaky_relu", {"slope": 0.1})])
+def test_a_kink_has_the_slope_from_below(name, options):
+    """As PyTorch's own layers have it, and R's."""
+    x = torch.tensor([-1.0, 0.0, 1.0], requires_grad=True)
+    FUNCTIONS[name](x, **options).sum().backward()
+    below = options.get("slope", 0.0)
+    torch.testing.assert_close(x.grad, torch.tensor([below, below, 1.0]))
+
+
 def test_a_softmax_is_over_classes():
     x = normal(5, 4)
     np.testing.assert_allclose(applied("softmax", x), special.softmax(x, axis=1), rtol=1e-13)

@@ -58,6 +58,15 @@ def test_given_masks_are_used_in_evaluation_mode_too():
     assert dropped.tolist() == [2.0, 0.0, 6.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_given_mask_scales_in_the_precision_of_the_images(dtype):
+    x, keep = uniform(4, 6).to(dtype), uniform(4, 6, seed=2) > 0.3
+    dropped = Dropout(0.3)(x, keep)
+    assert dropped.dtype == dtype
+    expected = np.where(keep, x.double().numpy() / 0.7, 0)
+    np.testing.assert_allclose(dropped, expected, rtol=4 * torch.finfo(dtype).eps)
+
+
 def test_a_sample_is_the_mean_and_noise_of_the_standard_deviation():
     mu, log_var, noise = (uniform(4, 3, seed=seed) - 0.5 for seed in (1, 2, 3))
     sigma = np.sqrt(np.exp(log_var.numpy()))

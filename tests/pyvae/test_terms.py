@@ -227,3 +227,20 @@ def test_a_gpus_likelihood_is_the_same_and_refuses_nothing():
     spoilt = pixels[0].detach().clone()
     spoilt[3, 7] = float("nan")
     assert terms._without_refusal(spoilt, x).isnan()
+
+
+class OnGpu(torch.Tensor):
+    """What says that it is on a GPU."""
+
+    is_cuda = True
+
+
+def test_on_a_gpu_nothing_is_refused():
+    pixels = torch.tensor([[0.3, 0.6], [0.9, 0.2]], dtype=torch.float64)
+    x = torch.tensor([[0.0, 1.0], [0.5, 0.2]], dtype=torch.float64)
+    found = bernoulli_reconstruction(pixels.as_subclass(OnGpu), x)
+    assert found.item() == bernoulli_reconstruction(pixels, x).item()
+    pixels[1, 0] = float("nan")
+    assert bernoulli_reconstruction(pixels.as_subclass(OnGpu), x).isnan()
+    with pytest.raises(RuntimeError):
+        bernoulli_reconstruction(pixels, x)
