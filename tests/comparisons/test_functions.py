@@ -189,5 +189,6 @@ def test_batch_norm_is_its_formula(shape):
     np.testing.assert_allclose(found[0], mean, rtol=1e-11)
     np.testing.assert_allclose(found[1], variance, rtol=1e-11)
     assert found[2] == x.size / 5
+    assert isinstance(found[2], int)
     assert reduced_axes(torch.from_numpy(x)) == axes
     assert per_channel(torch.from_numpy(mean), torch.from_numpy(x)).shape == column
