@@ -217,7 +217,11 @@ class RProcess:
         try:
             yield
         except TimeoutError:
-            slow = "set PYVAE_R_TIMEOUT to more seconds if the machine is slow"
+            # OpenBLAS asks for memory in a loop without end
+            slow = (
+                "set PYVAE_R_TIMEOUT to more seconds if the machine is slow (a BLAS that finds no "
+                "memory never answers)"
+            )
             ended = f"{who} gave no answer in {self.timeout:g} s and was ended", "", slow
             raise RProcessError(*ended) from None
         except (ClosedError, OSError):

@@ -4,8 +4,12 @@ tests/comparisons/test_native.py and test_native_cli.py."""
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from contextlib import closing
 
+import psutil
 import pytest
 import torch
 
@@ -53,3 +57,49 @@ def test_jobs_are_done_elsewhere_and_an_error_has_the_jobs_name(tmp_path):
     ):
         list(done)
     assert list(tmp_path.iterdir()) == []
+
+
+SITTING = """
+import os, sys, time
+from pathlib import Path
+from pyvae.data import load_toy
+from pyvae.jobs import Job
+from pyvae.processes import Processes
+
+def sit(number, folder, images, ask):
+    (folder / f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(0 if number == 1 else 600)
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    jobs = [Job(str(n), f"job {n}", sit, (n, folder), ("toy",)) for n in (1, 2)]
+    for done in Processes(2, 1).run(jobs, {"toy": load_toy(30)}, folder):
+        (folder / "1.done").touch()
+"""
+
+
+@pytest.mark.slow
+def test_they_end_when_the_process_that_started_them_is_killed(tmp_path):
+    """One that waits for work, and one that is in the middle of it."""
+    (tmp_path / "sitting.py").write_text(SITTING)
+    wanted = [tmp_path / name for name in ("1.pid", "2.pid", "1.done")]
+    deadline = time.monotonic() + 120
+    with subprocess.Popen([sys.executable, tmp_path / "sitting.py", tmp_path]) as parent:
+        while not all(file.is_file() for file in wanted):
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        processes = psutil.Process(parent.pid).children()
+        assert len(processes) >= 2
+        parent.kill()
+    while not all(_gone(process) for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _gone(process):
+    """Dead, whether or not somebody has asked for its exit code."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
