@@ -266,7 +266,20 @@ duration <- function(seconds) {
   sprintf("%.0f:%02.0f:%02.0f", seconds %/% 3600, seconds %/% 60 %% 60, seconds %% 60)
 }
 
-now <- function() proc.time()[["elapsed"]]
+wall_clock <- function() proc.time()[["elapsed"]]
+
+# Seconds since the first call. R has no other clock than the wall's, which may be set back: only
+# what it goes forwards counts.
+now <- local({
+  last <- NULL
+  passed <- 0
+  function() {
+    read <- wall_clock()
+    if (!is.null(last)) passed <<- passed + max(0, read - last)
+    last <<- read
+    passed
+  }
+})
 
 # Tells after every epoch what the article tells, and every minute where a run is.
 # steps_to_come: of the runs after this one.

@@ -68,7 +68,7 @@ def inline(monkeypatch):
     """Runs seeds in this process, one after the other; as a pool that is ready at once."""
 
     class Pool:
-        def __init__(self, processes, context):
+        def __init__(self, processes, context, initializer):
             pass
 
         def submit(self, function, *arguments):

@@ -322,6 +322,18 @@ def test_an_interrupted_run_keeps_its_losses_in_place_of_an_older_trace(mnist, a
     assert list(trace.epochs[:7]) == [1, 1, 1, 2, 2, 2, 3][: trace.steps]
 
 
+def test_a_clock_that_is_set_back_takes_no_time_back():
+    """Of the times that it tells."""
+    code = f"""source("{engines.R_FILES / "run_reference.R"}")
+    reads <- c(100, 105, 50, 52, 4000, 3999)
+    read <- 0
+    wall_clock <- function() reads[read <<- read + 1]
+    cat(vapply(reads, function(one) now(), 0))"""
+    rscript = find_r().with_name("Rscript")
+    done = subprocess.run([rscript, "-e", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "5", "5", "7", "3955", "3955"]
+
+
 def test_a_trace_that_cannot_be_written_is_told(mnist, tmp_path):
     (tmp_path / "article-r" / "vae" / "history.csv" / "in the way").mkdir(parents=True)
     ran = run("--data", mnist, "--steps", "1", *SMALL, folder=tmp_path)
