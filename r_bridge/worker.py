@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -105,9 +106,8 @@ class RProcess:
     def _start(self, program: Path, threads: int, held: ExitStack) -> None:
         """Starts the process; what it holds is given back the other way round."""
         # R leaves its temporary files behind when it is killed
-        folder = held.enter_context(
-            tempfile.TemporaryDirectory(prefix="pyvae-r-", ignore_cleanup_errors=True)
-        )
+        folder = tempfile.mkdtemp(prefix="pyvae-r-")
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
         self._log = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (held)
         self._connection, theirs = socket.socketpair()
         held.enter_context(self._connection)
@@ -165,6 +165,8 @@ class RProcess:
         self._held.close()
 
     def _end(self) -> None:
+        ended = f"the R process (pid {self.pid}) was ended", "", "start a new one"
+        self._problem = self._problem or ended
         self._connection.close()
         try:
             with suppress(subprocess.TimeoutExpired):

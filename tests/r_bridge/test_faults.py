@@ -163,6 +163,13 @@ def test_an_argument_that_cannot_be_sent_leaves_r_as_it_was(r):
     assert r.call("sum", x=np.ones(3)) == 3
 
 
+def test_who_calls_after_the_end_is_told(r):
+    for _ in range(2):
+        r.close()
+        with pytest.raises(RProcessError, match="was ended; start a new one"):
+            r.evaluate("1")
+
+
 # Starting
 
 
