@@ -10,10 +10,10 @@ from typing import Any
 import safetensors
 
 from comparisons.measures import RunOutcome
-from pyvae.arrays import checksum, write_arrays
+from pyvae.arrays import checksum
 from pyvae.reading import UNREADABLE
 from pyvae.settings import Settings
-from pyvae.trace import Trace
+from pyvae.trace import Trace, write_arrays
 
 __all__ = ["SeedRun", "load_outcome", "save_outcome"]
 
@@ -63,7 +63,7 @@ def load_outcome(run: SeedRun, folder: Path) -> RunOutcome | None:
     """Reads what an earlier run left; None if there is none, or it was of another run, or it is
     damaged.
 
-    Memory: 16 times the file's size, and 1 MiB.
+    Memory: 40 times the file's size, and 1 MiB.
     """
     path = folder / run.file
     if not path.is_file():

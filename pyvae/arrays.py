@@ -12,10 +12,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from pyvae.files import write_file
 from pyvae.reading import open_file
 
-__all__ = ["array_bytes", "arrays_of_bytes", "checksum", "read_arrays", "write_arrays"]
+__all__ = ["array_bytes", "arrays_of_bytes", "checksum", "read_arrays"]
 
 
 def array_bytes(arrays: Mapping[str, NDArray], metadata: dict[str, str] | None = None) -> bytes:
@@ -26,15 +25,8 @@ def array_bytes(arrays: Mapping[str, NDArray], metadata: dict[str, str] | None =
     return safetensors.numpy.save(contiguous, metadata)
 
 
-def write_arrays(
-    path: Path, arrays: Mapping[str, NDArray], metadata: dict[str, str] | None = None
-) -> None:
-    """Writes arrays by name as safetensors, and text about them."""
-    write_file(path, array_bytes(arrays, metadata))
-
-
 def arrays_of_bytes(content: bytes) -> dict[str, NDArray]:
-    """Arrays from the content of a file. Memory: 16 times its size, and 1 MiB (twice its size
+    """Arrays from the content of a file. Memory: 40 times its size, and 1 MiB (twice its size
     where an array has hundreds of numbers or more).
 
     Raises:
@@ -45,7 +37,7 @@ def arrays_of_bytes(content: bytes) -> dict[str, NDArray]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
-    """Reads a file of arrays. Memory: 16 times its size, and 1 MiB (its size where an array has
+    """Reads a file of arrays. Memory: 40 times its size, and 1 MiB (its size where an array has
     hundreds of numbers or more).
 
     Raises:
@@ -58,7 +50,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
 
 def _numbers(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
     for name, value in arrays.items():
-        if value.dtype.kind not in "fiu":
+        if value.dtype.kind not in "fiub":
             raise ValueError(f"'{name[:80]}' has values of type {value.dtype}")
     return arrays
 

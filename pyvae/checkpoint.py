@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyvae.arrays import read_arrays, write_arrays
+from pyvae.arrays import read_arrays
 from pyvae.files import remove_file, write_file
 from pyvae.reading import UNREADABLE, open_file, read_json
 from pyvae.stages import Probe
-from pyvae.trace import Trace
+from pyvae.trace import Trace, write_arrays
 
 __all__ = ["Checkpoint", "Found", "run_of"]
 

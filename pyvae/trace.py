@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pyvae.arrays import array_bytes, arrays_of_bytes, read_arrays, write_arrays
+from pyvae.arrays import array_bytes, arrays_of_bytes, read_arrays
 from pyvae.errors import UserError
 from pyvae.files import remove_file, write_file
 from pyvae.objectives import LOSSES, OBJECTIVES
@@ -210,8 +210,8 @@ class Trace:
     def load(cls, folder: Path) -> Trace:
         """Reads a saved trace; its probes stay on disk until they are asked for.
 
-        Memory: 64 times the size of `trace.json`, 40 times that of `history.csv` and 16 times that
-        of the two others (twice, where an array has hundreds of numbers or more), and 1 MiB.
+        Memory: 64 times the size of `trace.json`, 40 times that of the other files (of arrays
+        that have hundreds of numbers or more twice), and 1 MiB.
 
         Raises:
             UserError: If the folder holds none, or one that cannot be read, or a file is not the
@@ -261,9 +261,6 @@ class Trace:
         self.samples = latents.pop("samples", None)
         modes = sorted(latents, key=lambda mode: (mode != "training", mode))
         self.latent_means = {mode: latents[mode] for mode in modes}
-        for mode, mu in self.latent_means.items():
-            if mu.shape[1] != self.settings.latent_dim:
-                raise ValueError(f"latent means in {mode[:40]} mode have {mu.shape[1]} dimensions")
 
 
 def _sha256(content: bytes) -> str:
@@ -300,3 +297,10 @@ def _probe_path(folder: Path, step: int) -> Path:
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV; floats are written so that reading them gives the same bits."""
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
+
+
+def write_arrays(
+    path: Path, arrays: dict[str, NDArray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes arrays by name as safetensors, and text about them."""
+    write_file(path, array_bytes(arrays, metadata))

@@ -24,12 +24,13 @@ import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from pyvae.arrays import arrays_of_bytes
 from pyvae.data import ImageData
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
+from pyvae.reading import UNREADABLE
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
 from pyvae.recipes.recipe import VAE
@@ -248,8 +249,8 @@ def _network(model: Model) -> tuple[VAE, Settings]:
         hyper=dict(model["hyper"]),
     )
     try:
-        parameters = safetensors.numpy.load(bytes(model["parameters"]))
-    except SafetensorError as error:
+        parameters = arrays_of_bytes(bytes(model["parameters"]))
+    except UNREADABLE as error:
         raise UserError(
             f"the fit's parameters cannot be read ({error})", "a fit as vae_fit() returned it"
         ) from error

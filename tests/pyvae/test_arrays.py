@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pyvae.arrays import array_bytes, arrays_of_bytes, checksum, read_arrays, write_arrays
+from pyvae.arrays import array_bytes, arrays_of_bytes, checksum, read_arrays
+from pyvae.trace import write_arrays
 
 ARRAYS = {
     "b": np.arange(6.0).reshape(2, 3).T,  # as R's lie in memory
@@ -35,8 +36,8 @@ def test_what_was_read_can_be_written_to():
         assert value.flags.writeable
 
 
-@pytest.mark.parametrize("value", [np.array([True]), np.complex64([1j])], ids=["bool", "complex"])
-def test_other_than_numbers_on_a_line_are_refused(tmp_path, value):
+def test_other_than_numbers_on_a_line_are_refused(tmp_path):
+    value = np.complex64([1j])
     content = safetensors.numpy.save({"x": value})
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(ValueError, match=f"'x' has values of type {value.dtype}"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -103,6 +104,20 @@ def test_anything_else_is_refused_saying_what_it_is(path, arrays, said):
     with pytest.raises(UserError, match=re.escape(f"'{path}'")) as error:
         load_npz(path)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_reading_takes_no_more_than_three_times_the_arrays(path, dtype, order, save):
+    images = np.asarray(RNG.integers(0, 2, (4000, 28, 28)), dtype, order=order)
+    save(path, images=images, labels=np.zeros(4000, int))
+    tracemalloc.start()
+    load_npz(path)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken <= 3 * images.nbytes + 2**20
+    assert taken >= images.nbytes  # it was measured
 
 
 def test_an_absent_file_is_refused(path):
