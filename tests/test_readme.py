@@ -38,7 +38,8 @@ def test_the_python_example_runs(tmp_path):
 
 def test_there_are_commands():
     assert {command.split()[1] for command in COMMANDS} == {
-        "doctor", "compare", "trace", "train", "sample", "figures", "recipes", "reproduce", "verify",
+        "doctor", "compare", "trace", "train", "sample", "figures", "recipes", "reproduce",
+        "verify",
     }  # fmt: skip
 
 
