@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
     except OSError as error:  # a file that cannot be read or written, a full disk
         return _complain(error)
-    if result == INTERRUPTED:  # typer makes it of KeyboardInterrupt
+    # typer makes it of KeyboardInterrupt; of torchrun's processes the first one tells it
+    if result == INTERRUPTED and os.environ.get("RANK", "0") == "0":
         print("pyvae: interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0
 
