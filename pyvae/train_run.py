@@ -42,7 +42,8 @@ def train_runs(
 ) -> None:
     """Trains one run after the other and writes their traces, as far as they came.
 
-    A run that was interrupted in this folder goes on where it was, without a changed bit.
+    A run that was interrupted in this folder goes on where it was, without a changed bit; where all
+    are complete, they are trained again.
 
     Arguments:
         recipe: What is trained.
@@ -90,9 +91,10 @@ def train_runs(
 
         if lock is not None:
             write_about()
-        for number, kept in enumerate(kept_runs):
-            if kept.complete and not resumed:  # asked for again
-                fresh = Trace.of_run(engine, recipe, runs[number], images)
+        asked_for_again = all(kept.complete for kept in kept_runs) and not resumed
+        for settings, kept in zip(runs, kept_runs, strict=True):
+            if asked_for_again:
+                fresh = Trace.of_run(engine, recipe, settings, images)
                 kept = KeptRun(kept.folder, fresh, afresh=True)
             _train(engine, recipe, images, kept, console, shares, look_after_the_folder, folder)
 

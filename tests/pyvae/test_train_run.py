@@ -97,11 +97,12 @@ def test_an_interrupted_run_goes_on_with_resume_or_the_same_command(
     assert left(tmp_path / "out") == whole
 
 
-def test_of_two_objectives_the_complete_one_is_not_run_again(command, tmp_path, at_step):
+@pytest.mark.parametrize("again", [("train", "--resume", "out"), BOTH])
+def test_of_two_objectives_the_complete_one_is_not_run_again(command, tmp_path, at_step, again):
     assert command(*BOTH, "--out", "whole")[0] == 0
     at_step(9, interrupt)
     assert command(*BOTH)[0] == 130
-    code, out, _ = command("train", "--resume", "out")
+    code, out, _ = command(*again)
     assert code == 0
     assert "VAE: all 6 steps were done before" in out
     assert "EMAE: going on after step 2, where it was interrupted" in out
