@@ -78,10 +78,11 @@ def go(sets, tmp_path):
 
 
 def files(folder):
+    """All that is left, but for `run.json`, which says how and when."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != "run.json"
     }
 
 
@@ -169,10 +170,15 @@ class DaskCluster:
         self.environment = os.environ | {"PYVAE_CHECKPOINT_SECONDS": "0"} | environment
         self.start("scheduler", "scheduler", "--scheduler-file", "scheduler.json", "--port", "0",
                    "--dashboard-address", "127.0.0.1:0")  # fmt: skip
-        until(lambda: (folder / "scheduler.json").is_file())
-        self.address = json.loads((folder / "scheduler.json").read_text())["address"]
+        until(self.has_address)  # the file is there before there is anything in it
         for name in names:
             self.start(name, "worker", self.address, "--name", name, "--no-dashboard", *options)
+
+    def has_address(self):
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            self.address = json.loads((self.folder / "scheduler.json").read_text())["address"]
+            return True
+        return False
 
     def start(self, name, *arguments):
         with (self.folder / f"{name}.log").open("w") as log:
