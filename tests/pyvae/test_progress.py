@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 
-from pyvae.progress import RunProgress
+from pyvae.objectives import OBJECTIVES
+from pyvae.progress import RunProgress, _epoch_line
 from pyvae.training import Progress
 
 
@@ -56,10 +59,21 @@ def test_epochs_are_told_only_where_asked(watch):
     assert "epoch" not in watch(epochs=False)
 
 
-def test_the_end_says_steps_and_speed(watch):
-    last = watch().splitlines()[-1]
-    assert last.startswith("VAE on digits: 6 steps in 0 s, ")
-    assert last.endswith(" images/s")
+@pytest.mark.parametrize(
+    ("name", "words"), [("elbo", "0.183 nats per image"), ("beta", "loss 0.18317")]
+)
+def test_a_loss_that_is_a_mean_is_not_called_a_sum(name, words):
+    objective = OBJECTIVES[name]
+    epoch = pd.Series({"epoch": 2, "steps": 3, "total": 0.55, objective.column: 0.183174})
+    assert _epoch_line(epoch, objective) == f"  epoch 2: {words}, mean over its 3 batches"
+
+
+def test_the_end_says_steps_and_speed(watch, monkeypatch):
+    """By a clock that goes on by two seconds each time that it is asked: once at either end, and
+    at every step."""
+    clock = SimpleNamespace(monotonic=itertools.count(10, 2).__next__)
+    monkeypatch.setattr("pyvae.progress.time", clock)
+    assert watch().splitlines()[-1] == "VAE on digits: 6 steps in 14 s, 5 images/s"
 
 
 def test_an_interruption_is_said(monkeypatch):

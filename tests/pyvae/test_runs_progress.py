@@ -43,7 +43,8 @@ def test_on_a_terminal_there_are_lines_where_they_are_wanted(show, lines):
     assert ("(2 of 3, 0:00:10 left)" in show(terminal=True, lines=lines)) is lines
 
 
-def test_an_interruption_is_said():
+def test_an_interruption_is_said(monkeypatch):
+    monkeypatch.setattr(runs_progress.time, "monotonic", lambda: 7.0)
     file = io.StringIO()
     with pytest.raises(KeyboardInterrupt), RunsProgress(Console(file=file, width=120), 3):
         raise KeyboardInterrupt
