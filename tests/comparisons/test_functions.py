@@ -85,11 +85,12 @@ def test_halves_are_the_features_in_front_and_behind():
     assert np.array_equal(applied("second_half", x), x[:, 3:])
 
 
+@pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize(("channels", "side"), [(1, 5), (3, 2), (4, 1)])
-def test_flattening_and_unflattening_undo_each_other(channels, side):
-    x = normal(2, channels, side, side)
+def test_flattening_and_unflattening_undo_each_other(rows, channels, side):
+    x = normal(rows, channels, side, side)
     flat = applied("flatten", x)
-    assert flat.shape == (2, channels * side**2)
+    assert flat.shape == (rows, channels * side**2)
     assert np.array_equal(applied("unflatten", flat, channels=channels), x)
     assert np.array_equal(images(torch.from_numpy(x), channels).numpy(), x)
 
