@@ -3,6 +3,10 @@
 # make benchmark  how fast it is, beside plain loops and the machine's limits, in benchmarks/ (eight
 #                 minutes; make benchmark-quick: one)
 # make vignette   the R package's vignette, as vignette/pyvae.html
+# make long       what takes long: fifty killed runs, thousands of steps through R, 200 starts of it
+# make coverage   which lines and branches the tests go through (half an hour)
+# make mutants    which small mistakes in losses, draws, layers and agreement no test sees (hours)
+# make fuzz       a minute of spoiled files for every reader (FUZZ_SECONDS)
 # All set up what they need first (setup.sh).
 
 PYTEST_ARGS ?=
@@ -10,8 +14,11 @@ PYTEST_ARGS ?=
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto
 COMPARE_ARGS ?=
 BENCHMARK_ARGS ?=
+FUZZ_SECONDS ?= 60
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignette clean
+.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignette clean long coverage \
+  mutants fuzz
 
 compare: setup
 	.venv/bin/pyvae compare $(COMPARE_ARGS)
@@ -27,6 +34,24 @@ benchmark: setup
 
 benchmark-quick: setup
 	.venv/bin/python -m benchmarks --quick $(BENCHMARK_ARGS)
+
+long: setup-r
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m long -s $(PYTEST_ARGS)
+
+coverage: setup-r
+	$(PIP) -e '.[coverage]'
+	OMP_NUM_THREADS=1 .venv/bin/python -m coverage run -m pytest -n auto $(PYTEST_ARGS)
+	.venv/bin/python -m coverage combine
+	.venv/bin/python -m coverage report
+
+mutants: setup
+	$(PIP) -e '.[mutation]'
+	tests/mutants/run.sh
+
+fuzz: setup
+	$(PIP) -e '.[fuzz]'
+	PYTHONPATH=tests .venv/bin/python -c 'from fuzz.readers import READERS; print(*READERS)' | \
+	  xargs -n 1 | xargs -I READER .venv/bin/python tests/fuzz/fuzz.py READER --seconds $(FUZZ_SECONDS)
 
 lint: setup
 	.venv/bin/ruff check .
