@@ -22,7 +22,7 @@ from comparisons.stage_agreement import StageAgreement
 from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData
 from pyvae.draws import Draws
-from pyvae.engine import Engine
+from pyvae.engine import DivergedError, Engine
 from pyvae.errors import UserError
 from pyvae.files import output_folder, write_file
 from pyvae.objectives import OBJECTIVES
@@ -252,12 +252,18 @@ class _Run:
         _, divergence = self._locate()
         if divergence is None:
             return error
+        if isinstance(error, DivergedError) and _is_rounding(divergence):
+            return error  # both diverge: where numbers leave their range rounding is no mistake
         looks_like = "; ".join(divergence.words)
         return UserError(
             " ".join(str(error).split()),
             "",
             f"the two part first at {divergence.sentence()}" + (looks_like and f": {looks_like}"),
         )
+
+
+def _is_rounding(divergence: Divergence) -> bool:
+    return any(word.startswith("rounding:") for word in divergence.words)
 
 
 def _is_first(divergence: Divergence | None, stages: Sequence[StageAgreement]) -> bool:
