@@ -39,6 +39,15 @@ def _quick(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _warm(tmp_path_factory):
+    """What a reader imports when it is first called is not memory that a file takes."""
+    for reader in READERS.values():
+        folder = tmp_path_factory.mktemp("warm")
+        reader.make(folder)
+        reader.read(folder)
+
+
 def outcome(reader, folder: Path, path: Path, content: bytes) -> object:
     """What a reader makes of a file: a value, or the UserError; nothing else is let through."""
     path.write_bytes(content)
