@@ -33,6 +33,8 @@ counts = st.integers(1, 50)
         ),
         ("epochs", 0, "--epochs 0; expected 1 or more"),
         ("steps", 0, "--steps 0; expected 1 or more"),
+        ("steps", 2**63, f"--steps {2**63}; expected 1 to 2^63 - 1"),
+        ("epochs", 10**40, "expected 1 to 2^63 - 1"),
         ("steps", -3, "--steps -3"),
         ("batch_size", 0, "--batch-size 0"),
         ("latent_dim", 0, "--latent-dim 0"),
