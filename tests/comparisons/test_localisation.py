@@ -11,13 +11,15 @@ import pytest
 from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
 
 from comparisons.agreement import EXACT, STAGE_RULES
-from comparisons.localisation import first_divergence
+from comparisons.localisation import Divergence, first_divergence
 from comparisons.lockstep import locate, look
 from comparisons.probes import compare_probes
+from comparisons.stage_agreement import StageAgreement
 from pyvae.data import load_toy
 from pyvae.engine import PyTorchEngine
 from pyvae.recipes import get_recipe
 from pyvae.settings import Settings
+from pyvae.stages import Quantity
 from r_bridge.engines import BaseREngine
 
 TABLE = Path(__file__).parents[2] / "docs" / "planted-mistakes.md"
@@ -287,3 +289,29 @@ def test_equal_probes_part_nowhere_exactly(conv, probe):
     run, seen = probe
     copies = {key: value.copy() for key, value in seen.items()}
     assert divergence(conv, run, seen, copies, rule=EXACT) is None
+
+
+def parted(key="forward/fc1", passing="forward", **found):
+    agreement = StageAgreement(7, Quantity(key, passing, ()), (2,), 1.0, 0.5, 0.5, 1e-9, **found)
+    return Divergence(agreement, ("pytorch", "base-r"), ("fc1",), "", (), (), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("key", "passing", "words"),
+    [
+        ("forward/fc1", "forward", "fc1, forward"),
+        ("buffer/bn1.running_var", "forward", "fc1, forward (bn1.running_var after it)"),
+        ("gradient/relu", "backward", "fc1, backward (the gradient with respect to relu)"),
+        ("start/fc1.bias", "start", "before it: fc1.bias differs already at its start"),
+        ("parameter/fc1.bias", "adam", "fc1 (adam of fc1.bias)"),
+    ],
+)
+def test_every_pass_has_its_words(key, passing, words):
+    assert parted(key, passing).sentence() == f"step 7, {words}"
+
+
+def test_the_element_is_told_as_far_as_it_is_known():
+    assert parted(problem="shape (2,) against (3,)").element() == "shape (2,) against (3,)"
+    assert parted(values=(0.5, 1.0)).element() == "pytorch 0.5, base-r 1"
+    placed = parted(values=(0.5, float("nan")), index=(0, 4), problem="it is NaN")
+    assert placed.element() == "[0, 4] in Python, [1, 5] in R: pytorch 0.5, base-r nan"
