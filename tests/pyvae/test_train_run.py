@@ -34,6 +34,17 @@ def _a_checkpoint_after_every_step(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda handle: None)
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_in_a_program():
+    """However the tests were started: in the background a shell has Ctrl-C ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def at_step(monkeypatch):
     """Does something in a step of every later run, before it is taken."""
@@ -131,17 +142,11 @@ def test_a_signal_lets_the_step_end_and_is_an_interruption(
 ):
     """The step that is under way counts: nothing of it is lost."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
-    before = {k: signal.getsignal(k) for k in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in a program
-    try:
-        at_step(4, lambda: os.kill(os.getpid(), number))
-        code, out, err = command(*RUN)
-        assert (code, err) == (130, "pyvae: interrupted\n")
-        assert "kept after step 4: " in out
-        assert command("train", "--resume", "out")[0] == 0
-    finally:
-        for k, handler in before.items():
-            signal.signal(k, handler)
+    at_step(4, lambda: os.kill(os.getpid(), number))
+    code, out, err = command(*RUN)
+    assert (code, err) == (130, "pyvae: interrupted\n")
+    assert "kept after step 4: " in out
+    assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
 
 
