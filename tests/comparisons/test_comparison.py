@@ -17,6 +17,7 @@ from comparisons.run import run_comparisons
 from pyvae import objectives
 from pyvae.adam import ADAMS
 from pyvae.engine import PyTorchEngine
+from pyvae.errors import UserError
 from pyvae.settings import Settings
 from pyvae.training import train
 from r_bridge.engines import BaseREngine
@@ -132,10 +133,22 @@ def test_an_epsilon_of_adam_wrong_in_python_is_caught(compare, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nan_on_one_side_is_a_disagreement_with_a_word(compare):
+def test_nan_on_one_side_ends_the_run_with_the_place_where_the_two_part(compare):
     patch = """right <- bce; count <- 0
     bce <- function(q, x) { count <<- count + 1; if (count > 1) NaN else right(q, x) }"""
-    (comparison,) = compare(patch=patch)
+    said = (
+        r"training diverged in step 2: the loss is not a finite number; it begins with "
+        r"reconstruction \(forward\): nan; .*; the two part first at step \d, reconstruction, "
+        r"forward: base-r: 1 of 1 values NaN"
+    )
+    with pytest.raises(UserError, match=said):
+        compare(patch=patch)
+
+
+def test_nan_in_a_trace_is_a_disagreement_with_a_word(made):
+    spoilt = replace(made[0].reference, losses=made[0].reference.losses.copy())
+    spoilt.losses[1] = np.nan
+    comparison = compare_traces(made[0].under_test, spoilt)
     assert not comparison.agrees
     assert "nan" in comparison.quantities["loss"].problem
     about = summary([comparison])

@@ -127,7 +127,7 @@ def test_starting_and_ending_r_leaves_nothing(temporary, starts):
                 r.evaluate("writeLines('kept', tempfile()); NULL")
                 assert len(list(temporary.iterdir())) == 1
                 if kind == 1:
-                    here.children()[-1].kill()
+                    max(here.children(), key=psutil.Process.create_time).kill()
                 if kind == 2:
                     with pytest.raises(RProcessError, match="signal 9, SIGKILL"):
                         r.evaluate("tools::pskill(Sys.getpid(), 9); Sys.sleep(60)")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -93,9 +94,12 @@ def test_an_error_in_a_source_file_is_told_and_leaves_no_process(tmp_path):
 
 
 def children() -> list[int]:
-    return [
-        child.pid for child in psutil.Process().children() if "r_bridge.process" in child.cmdline()
-    ]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # one that ends in this moment
+            if "r_bridge.process" in child.cmdline():
+                found.append(child.pid)
+    return found
 
 
 @r_test

@@ -207,12 +207,12 @@ def until(there, seconds=40):
 
 
 def begun(folder, since=0.0):
-    """The checkpoints of runs that are under way."""
-    found = []
+    """The folders of runs that are under way and have a checkpoint."""
+    found = set()
     for path in (folder / "out" / "runs").glob("*/checkpoint-*.json"):
         with suppress(FileNotFoundError):  # it has come to its end
             if path.stat().st_mtime > since:
-                found.append(path)
+                found.add(path.parent)
     return found
 
 

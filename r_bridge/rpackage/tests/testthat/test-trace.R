@@ -143,7 +143,7 @@ test_that("what is no trace, or a damaged one, is one message", {
     writeLines(utils::head(readLines(path), 9), path)
   }), "8 of 200 steps")
   expect_match(spoil("history.csv", function(path) {
-    writeLines(sub("my-r,vae,1,2,[^,]*", "my-r,vae,1,2,12x", readLines(path)), path)
+    writeLines(sub("(\"my-r\",vae,1,2,)[^,]*", "\\112x", readLines(path)), path)
   }), "has '12x' for a loss")
   expect_match(spoil("parameters.safetensors", cut), "parameters.safetensors is damaged")
   expect_match(spoil("latents.safetensors", unlink), "It has no latents.safetensors")
