@@ -388,6 +388,7 @@ def verify_command(
     2: it cannot be run again.
     """
     from pyvae.engine import open_engine, set_threads
+    from pyvae.objectives import OBJECTIVES
     from pyvae.progress import RunProgress
     from pyvae.recipes import get_recipe
     from pyvae.terminal import Terminal
@@ -409,10 +410,14 @@ def verify_command(
         )
         adam = about.get("adam") if trace.engine == "pytorch" else None
         device, precision = about.get("device", "cpu"), about.get("precision", "full")
-        with open_engine(trace.engine, device, adam, precision) as engine:
-            title = f"{trace.settings.objective} in {trace.engine}"
-            with RunProgress(title, trace.settings.batch_size, console) as progress:
-                done = verify(trace, engine, images, steps, progress.observe)
+        objective = OBJECTIVES[trace.settings.objective]
+        title = f"{objective.title} in {trace.engine}"
+        console.print(f"{objective.title}: {objective.formula}", soft_wrap=True)
+        with (
+            open_engine(trace.engine, device, adam, precision) as engine,
+            RunProgress(title, trace.settings.batch_size, console) as progress,
+        ):
+            done = verify(trace, engine, images, steps, progress.observe)
         if done.changed:
             console.print(f"{title}: {'; '.join(done.changed)}", soft_wrap=True)
         console.print(f"{title}: {done}", soft_wrap=True)

@@ -78,7 +78,7 @@ def test_a_command_line_made_of_a_command_does_the_same_again(command, given):
     assert arguments[0] == "train"
     again, _, same = command(*arguments)
     assert again | {"threads": None} == values | {"threads": None}
-    assert again["threads"] == values["threads"] or 4
+    assert again["threads"] == (values["threads"] or 4)
     assert same == arguments
     assert shlex.split(shlex.join(arguments)) == arguments
 

@@ -277,7 +277,10 @@ def test_two_runs_do_not_write_into_one_folder(command, tmp_path):
         assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
-def test_a_clock_that_goes_backwards_changes_nothing(command, tmp_path, whole, monkeypatch):
+def test_a_clock_that_goes_backwards_changes_nothing(
+    command, tmp_path, whole, at_step, monkeypatch
+):
+    """An hour each time that it is read: times between checkpoints are another clock's."""
     now = [2e9]
 
     def backwards():
@@ -286,7 +289,10 @@ def test_a_clock_that_goes_backwards_changes_nothing(command, tmp_path, whole, m
 
     monkeypatch.setattr(time, "time", backwards)
     monkeypatch.setattr(time, "time_ns", lambda: int(backwards() * 1e9))
-    assert command(*RUN)[0] == 0
+    at_step(4, interrupt)
+    assert command(*RUN)[0] == 130
+    assert Checkpoint.load(tmp_path / "out" / "beta").step == 3
+    assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
 
 

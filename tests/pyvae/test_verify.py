@@ -142,8 +142,9 @@ def test_the_command_says_it_in_words_and_exit_code(command, tmp_path):
     about.write_text(about.read_text().replace('"sha256": {', '"other": {'))
     code, out, err = command("verify", "a run", "--steps", 1)
     assert (code, err) == (1, "")
-    assert "emae in pytorch: 1 of 3 steps run again: not the same bits, total of step 1 was" in out
-    assert "vae in pytorch: 1 of 3 steps run again: every bit of the losses is the same" in out
+    assert "EMAE in pytorch: 1 of 3 steps run again: not the same bits, total of step 1 was" in out
+    assert "VAE in pytorch: 1 of 3 steps run again: every bit of the losses is the same" in out
+    assert "EMAE: BCE + sum(mu^2)/2, summed over pixels and images, weights 1 and 1" in out
     assert out.endswith("verdict: other bits\n")
 
 
@@ -168,4 +169,4 @@ def test_a_comparison_is_verified_in_both_languages(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     for engine in ("base-r", "pytorch"):
-        assert f"vae in {engine}: 3 of 3 steps run again: every bit of the losses, parame" in said
+        assert f"VAE in {engine}: 3 of 3 steps run again: every bit of the losses, parame" in said
