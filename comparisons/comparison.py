@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from comparisons.agreement import Agreement, compare_arrays, is_normalised, run_rules
+from comparisons.agreement import Agreement, Rule, compare_arrays, is_normalised, run_rules
 from comparisons.localisation import Divergence
 from comparisons.no_effect import NoEffect
 from comparisons.stage_agreement import StageAgreement
@@ -30,15 +30,18 @@ class Comparison:
     Attributes:
         under_test, reference: The two traces.
         quantities: Agreement of `loss` (the total of each step), its parts `reconstruction`,
-            `regulariser` and further terms, `parameter` and `latent_mean`; with batch norm
-            `latent_mean` in training mode, `evaluation_mean` and, of live runs that agree,
-            `evaluation_mode`: means and decoded images in evaluation mode from one state.
+            `regulariser` and further terms, `parameter`, `latent_mean` and `samples`; with batch
+            norm `latent_mean` in training mode, `evaluation_mean` and, of live runs that agree,
+            `evaluation_mode`: means and decoded images in evaluation mode from one state; of
+            re-synchronised live runs `free_run`: parameters after a few steps in which each goes
+            its own way.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
         exact: Whether every bit had to be equal.
         stages: Agreement of every stage of the steps that were looked into.
         divergence: The first place where the two part.
         note: What is to be said where they disagree and no such place was found.
         not_judged: Parameters that are left out: they have no effect in front of a batch norm.
+        failure: Which engine could not take a step that the other one took, and its error.
     """
 
     under_test: Trace
@@ -50,6 +53,7 @@ class Comparison:
     divergence: Divergence | None = None
     note: str = ""
     not_judged: tuple[str, ...] = ()
+    failure: str = ""
 
     @property
     def objective(self) -> str:
@@ -57,9 +61,14 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether all quantities do, and every stage that was looked into."""
+        """Whether all quantities do, every stage that was looked into, and neither failed."""
         quantities = all(agreement.agrees for agreement in self.quantities.values())
-        return quantities and all(agreement.agrees for agreement in self.stages)
+        stages = all(agreement.agrees for agreement in self.stages)
+        return quantities and stages and not self.failure and self.divergence is None
+
+    def disagreeing(self) -> set[str]:
+        """The names of the quantities that disagree."""
+        return {name for name, agreement in self.quantities.items() if not agreement.agrees}
 
     @property
     def steps_looked_into(self) -> list[int]:
@@ -123,7 +132,10 @@ class Comparison:
 
 
 def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> Comparison:
-    """Holds a trace against its reference: losses, parameters and latent means.
+    """Holds a trace against its reference: losses, parameters, latent means and decoded samples.
+
+    Of a run that an engine could not finish, the losses of the steps that both took are compared;
+    what it has not got to is a disagreement. Samples that a trace does without are not judged.
 
     Arguments:
         under_test, reference: The traces.
@@ -139,8 +151,10 @@ def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> 
     def but_left_out(parameters: dict[str, NDArray]) -> dict[str, NDArray]:
         return {name: value for name, value in parameters.items() if name not in left_out}
 
+    short = [trace for trace in (under_test, reference) if not trace.complete]
+    taken = slice(min(under_test.steps, reference.steps) if short else None)  # by both
     pairs: dict[str, tuple[dict[str, NDArray], dict[str, NDArray]]] = {
-        name: ({name: under_test.losses[:, i]}, {name: reference.losses[:, i]})
+        name: ({name: under_test.losses[taken, i]}, {name: reference.losses[taken, i]})
         for i, name in enumerate(objective.terms)
     }
     pairs["loss"] = pairs.pop("total")
@@ -151,11 +165,27 @@ def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> 
         pairs["latent_mean"], pairs["evaluation_mean"] = (
             _of_modes(means, evaluation) for evaluation in (False, True)
         )
+    pairs["samples"] = _samples(under_test), _samples(reference)
+    if not short and not all(pairs["samples"]):
+        del rules["samples"]
     quantities = {
         name: compare_arrays(*pairs[name], rule, settings.dtype) for name, rule in rules.items()
     }
+    for trace in short:
+        for name in rules:
+            if (name != "loss" and name not in objective.terms) or not trace.steps:
+                quantities[name] = _not_reached(rules[name], trace)
     names = tuple(sorted(left_out & set(reference.parameters)))
     return Comparison(under_test, reference, quantities, exact=exact, not_judged=names)
+
+
+def _samples(trace: Trace) -> dict[str, NDArray]:
+    return {} if trace.samples is None else {"samples": trace.samples}
+
+
+def _not_reached(rule: Rule, trace: Trace) -> Agreement:
+    nan, steps = math.nan, f"{trace.steps} step{'' if trace.steps == 1 else 's'}"
+    return Agreement(nan, nan, -1, nan, rule, "", f"{trace.engine} ended after {steps}")
 
 
 def _of_modes(
@@ -183,13 +213,14 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "recipe": first.under_test.recipe,
         "data": first.under_test.data["name"],
         "batch_size": settings.batch_size,
-        "steps": first.under_test.steps,
+        "steps": max(first.under_test.steps, first.reference.steps),
         "objectives": {
             comparison.objective: {
                 "verdict": _verdict(comparison.agrees),
                 **{name: _numbers(a) for name, a in comparison.quantities.items()},
                 "stages": _stages(comparison),
                 "first_divergence": comparison.divergence and comparison.divergence.as_dict(),
+                **({"failure": comparison.failure} if comparison.failure else {}),
                 **({"note": comparison.note} if comparison.note else {}),
                 **({"not_judged": list(comparison.not_judged)} if comparison.not_judged else {}),
             }

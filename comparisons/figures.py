@@ -28,12 +28,25 @@ __all__ = [
     "loss_history_figure",
     "report_panels",
     "samples_figure",
+    "shown_in",
 ]
 
 BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
 EQUAL_TICKS = {"vae": TICKUP, "emae": TICKDOWN}
 LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
 LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
+
+
+def shown_in(name: str, comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those comparisons whose two sides both have got to what a picture shows: losses of a step,
+    or what a run leaves at its end."""
+
+    def has(trace: Trace) -> bool:
+        if name == "loss_history.png":
+            return trace.steps > 0
+        return trace.complete and (name != "samples.png" or trace.samples is not None)
+
+    return [one for one in comparisons if has(one.under_test) and has(one.reference)]
 
 
 def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
@@ -167,20 +180,21 @@ def report_panels(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
         panels[caption] = Figure(figsize=(5, height), layout="constrained")
         return panels[caption].subplots()
 
-    _draw_overlaid(panel("Losses of both, overlaid"), comparisons)
-    _draw_relative_differences(panel("Relative difference of the total loss"), comparisons)
-    for comparison in comparisons:
+    begun = shown_in("loss_history.png", comparisons)
+    if begun:
+        _draw_overlaid(panel("Losses of both, overlaid"), begun)
+        _draw_relative_differences(panel("Relative difference of the total loss"), begun)
+    for comparison in shown_in("latent_means.png", comparisons):
         title = OBJECTIVES[comparison.objective].title
         for trace in (comparison.under_test, comparison.reference):
             axes = panel(f"{title}: latent means in {_language(trace)}, last batch, training mode")
             draw_latent_means(axes, trace.latent_means["training"])
         _draw_spread(panel(f"{title}: spread of each latent dimension"), comparison)
-    for comparison in comparisons:
+    for comparison in shown_in("samples.png", comparisons):
         title = OBJECTIVES[comparison.objective].title
         for trace in (comparison.under_test, comparison.reference):
-            if trace.samples is not None:
-                caption = f"{title}: the same draws from the prior, decoded in {_language(trace)}"
-                _draw_samples(panel(caption, 5), trace)
+            caption = f"{title}: the same draws from the prior, decoded in {_language(trace)}"
+            _draw_samples(panel(caption, 5), trace)
     return panels
 
 
@@ -191,8 +205,7 @@ def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
     panels = figure.subplots(len(comparisons), 2, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
         for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=True):
-            if trace.samples is not None:
-                _draw_samples(axes, trace)
+            _draw_samples(axes, trace)
             title = OBJECTIVES[comparison.objective].title
             axes.set_title(f"{title}, {_language(trace)}")
     steps = comparisons[0].under_test.steps

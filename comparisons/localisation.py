@@ -14,7 +14,9 @@ from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 
-__all__ = ["Divergence", "first_divergence"]
+__all__ = ["AFTER", "Divergence", "first_divergence"]
+
+AFTER = "after training"  # the pass of what a run leaves besides its steps
 
 AROUND = 3  # stages shown before and after the one at fault
 
@@ -56,6 +58,8 @@ class Divergence:
     def sentence(self) -> str:
         """Where, in a line."""
         quantity = self.agreement.quantity
+        if self.passing == AFTER:
+            return f"the end of the run, after step {self.step}: {self.stage}"
         if quantity.key.startswith("buffer/"):
             what = f"{self.stage}, forward ({quantity.name} after it)"
         elif self.passing == "forward":

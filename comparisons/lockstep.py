@@ -9,28 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from comparisons.agreement import is_normalised, probe_rule, stage_rule
+from comparisons.failures import EngineFailure, Guarded
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import compare_probes
 from comparisons.stage_agreement import StageAgreement
 from pyvae.data import ImageData
-from pyvae.engine import Engine
-from pyvae.errors import UserError
+from pyvae.engine import DivergedError, Engine
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace
 from pyvae.training import Progress, training_steps
-from r_bridge.worker import RProcessError
 
-__all__ = ["FAILURES", "Look", "Pair", "locate", "lockstep", "look"]
-
-FAILURES = (UserError, RuntimeError, ValueError)  # diverged, shapes that do not fit, R's errors
+__all__ = ["Look", "Pair", "StepFailure", "compare_ends", "locate", "lockstep", "look"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,26 @@ class Pair:
         step: Counted from 1.
         progress: Where each stands, under test first; empty if one failed in this step.
         probes: What they saw, if the step was probed; from one that failed, until then.
-        failure: Why one failed.
+        failures: By engine, why it failed; empty if both took the step.
     """
 
     step: int
     progress: tuple[Progress, ...]
     probes: tuple[Probe, Probe] | None
-    failure: Exception | None = None
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+
+class StepFailure(Exception):  # noqa: N818 (a finding, not a mistake of the caller)
+    """One engine or both could not take a step.
+
+    Attributes:
+        step: Counted from 1.
+        failures: By engine, why.
+    """
+
+    def __init__(self, step: int, failures: dict[str, Exception]) -> None:
+        super().__init__(f"step {step}")
+        self.step, self.failures = step, failures
 
 
 def lockstep(
@@ -81,6 +91,7 @@ def lockstep(
         Trace.of_run(under_test, recipe, settings, data),
         Trace.of_run(reference, recipe, settings, data),
     )
+    engines = Guarded(under_test), Guarded(reference)
     probes: list[Probe | None] = [None, None]
     state: Probe | None = None
 
@@ -91,29 +102,33 @@ def lockstep(
 
         return probe
 
-    run_a = training_steps(under_test, recipe, settings, data, trace_a, probe=asked(0))
+    run_a = training_steps(engines[0], recipe, settings, data, trace_a, probe=asked(0))
     run_b = training_steps(
-        reference, recipe, settings, data, trace_b, probe=asked(1), state=lambda step: state
+        engines[1], recipe, settings, data, trace_b, probe=asked(1), state=lambda step: state
     )
     with closing(run_a), closing(run_b):
         for step in range(1, settings.total_steps(len(data)) + 1):
             state = under_test.state() if resync and step > 1 else None
             progress: list[Progress] = []
-            failure = None
-            for run in (run_a, run_b):
+            failures: dict[str, Exception] = {}
+            for engine, run in ((under_test, run_a), (reference, run_b)):
                 try:
                     progress.append(next(run))
-                except RProcessError:
-                    raise
-                except FAILURES as error:
-                    failure = failure or error
+                except (EngineFailure, DivergedError) as error:
+                    failures[engine.name] = error
             seen = None if probes[0] is None or probes[1] is None else (probes[0], probes[1])
-            if failure is not None:
-                yield Pair(step, (), seen, failure)
+            if failures:
+                yield Pair(step, (), seen, failures)
                 return
             yield Pair(step, tuple(progress), seen)
-        for run in (run_a, run_b):  # latent means and samples
-            next(run, None)
+        failures = {}
+        for engine, run in ((under_test, run_a), (reference, run_b)):  # latent means and samples
+            try:
+                next(run, None)
+            except EngineFailure as error:
+                failures[engine.name] = error
+        if failures:
+            yield Pair(step, (), None, failures)
 
 
 @dataclass(frozen=True)
@@ -143,14 +158,14 @@ def look(
     not probed, what is known without a probe: losses, moments, parameters.
 
     Raises:
-        UserError: If an engine fails.
+        StepFailure: If an engine fails.
     """
     run = (under_test, reference, recipe, settings, data)
     previous = None
     with closing(lockstep(*run, resync=resync, probed=probed, traces=traces)) as pairs:
         for pair in pairs:
-            if pair.failure is not None:
-                raise pair.failure
+            if pair.failures:
+                raise StepFailure(pair.step, pair.failures)
             agreements: list[StageAgreement] = []
             divergence = None
             if pair.probes is not None:
@@ -162,7 +177,7 @@ def look(
                     agreements, pair.probes, names, recipe, settings, previous, resync
                 )
             elif resync:
-                agreements = _compare_ends(pair, *run[:4], exact)
+                agreements = compare_ends(pair, *run[:4], exact)
             previous = pair.probes
             yield Look(pair.progress[1], agreements, divergence)
             if pair.step == last and traces is None:
@@ -235,16 +250,16 @@ def _first_step_apart(
     run = (under_test, reference, recipe, settings, data)
     with closing(lockstep(*run, resync=True)) as pairs:
         for pair in pairs:
-            if pair.failure is not None:
+            if pair.failures:
                 return pair.step
             if observe is not None:
                 observe(pair.progress[1])
-            if not all(agreement.agrees for agreement in _compare_ends(pair, *run[:4], exact)):
+            if not all(agreement.agrees for agreement in compare_ends(pair, *run[:4], exact)):
                 return pair.step
     return None
 
 
-def _compare_ends(
+def compare_ends(
     pair: Pair,
     under_test: Engine,
     reference: Engine,
@@ -252,7 +267,8 @@ def _compare_ends(
     settings: Settings,
     exact: bool,
 ) -> list[StageAgreement]:
-    """Compares what is known of a step without a probe: its losses, and the state after it."""
+    """Compares what is known of a step without a probe: its losses, and the state after it; by
+    the rule of steps that both start from one state."""
     ends = []
     for engine, progress in zip((under_test, reference), pair.progress, strict=True):
         losses = progress.losses.cpu().double().numpy()

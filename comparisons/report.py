@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -66,13 +66,19 @@ class Cell:
     title: str
 
 
-def write_report(comparisons: Sequence[Comparison], path: Path, command: str) -> None:
-    """Writes the page.
+def write_report(
+    comparisons: Sequence[Comparison],
+    path: Path,
+    command: str,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Writes the page; if its pictures cannot be drawn, without them.
 
     Arguments:
         comparisons: One for each objective.
         path: The file.
         command: The command line that made it.
+        say: Called with a line if the pictures cannot be drawn.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -95,10 +101,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, command: str) ->
         stage_line=stage_line,
         last_step_line=last_step_line,
         not_judged_line=not_judged_line,
-        panels={
-            caption: _picture(figure)
-            for caption, figure in figures.report_panels(comparisons).items()
-        },
+        panels=_pictures(comparisons, say),
         command=command,
         version=metadata.version("pyvae"),
     )
@@ -166,11 +169,12 @@ def _power(agreement: StageAgreement) -> str:
 def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
     trace = comparisons[0].under_test
     settings = trace.settings
+    most = max(trace.steps, comparisons[0].reference.steps)
     return {
         "recipe": trace.recipe,
         "objectives": ", ".join(OBJECTIVES[c.objective].title for c in comparisons),
         "data": f"{trace.data['name']}, {trace.data.get('images', '?')} images",
-        "steps": f"{trace.steps} steps of {settings.batch_size} images",
+        "steps": f"{most} step{'' if most == 1 else 's'} of {settings.batch_size} images",
         "latent dimensions": str(settings.latent_dim),
         "learning rate": f"{settings.learning_rate:g} (Adam)",
         **{name.replace("_", " "): f"{value:g}" for name, value in settings.hyper.items()},
@@ -199,6 +203,17 @@ def _value(trace: Trace, name: str) -> str:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1e}"
+
+
+def _pictures(
+    comparisons: Sequence[Comparison], say: Callable[[str], object]
+) -> dict[str, str]:
+    try:
+        panels = figures.report_panels(comparisons)
+        return {caption: _picture(figure) for caption, figure in panels.items()}
+    except Exception as error:  # whatever a font or a backend has to say
+        say(f"the report's pictures cannot be drawn ({type(error).__name__}: {error})")
+        return {}
 
 
 def _picture(figure: Figure) -> str:

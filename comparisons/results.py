@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,12 @@ from rich.console import Console
 from comparisons import figures
 from comparisons.comparison import Comparison, summary
 from comparisons.tables import print_comparison
-from pyvae.figures import save_figure
+from pyvae.errors import printable
+from pyvae.figures import save_or_say
 from pyvae.files import write_file
 from pyvae.trace import csv_text
 
-__all__ = ["conclude", "introduce_saved", "write_results"]
+__all__ = ["conclude", "introduce_saved", "write_pictures", "write_tables"]
 
 
 def introduce_saved(comparisons: Sequence[Comparison], console: Console) -> None:
@@ -43,25 +45,33 @@ def introduce_saved(comparisons: Sequence[Comparison], console: Console) -> None
 def conclude(
     console: Console, comparisons: Sequence[Comparison], folder: Path, report: bool
 ) -> int:
-    """Writes and prints what was found; returns the exit code."""
-    write_results(comparisons, folder)
+    """Writes and prints what was found; returns the exit code.
+
+    Numbers come first: a picture that cannot be drawn costs a line, and nothing of the verdict.
+    """
     about = summary(comparisons)
+    write_tables(comparisons, folder)
     write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
     for comparison in comparisons:
         print_comparison(comparison, console)
+
+    def say(line: str) -> None:
+        print(printable(line), file=sys.stderr)
+
+    write_pictures(comparisons, folder, say)
+    page = folder / "report.html"
+    page.unlink(missing_ok=True)  # of an earlier comparison
     if report:
         from comparisons.report import write_report
 
-        write_report(comparisons, folder / "report.html", shlex.join(["pyvae", *sys.argv[1:]]))
-    else:
-        (folder / "report.html").unlink(missing_ok=True)  # of an earlier comparison
+        write_report(comparisons, page, shlex.join(["pyvae", *sys.argv[1:]]), say)
     console.print(f"written: {folder}", soft_wrap=True)
     console.print(f"verdict: {about['verdict']}")
     return 0 if about["verdict"] == "agree" else 1
 
 
-def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
-    """Tables and pictures."""
+def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """The losses, latent means and stages, as CSV."""
     tables = {
         "history.csv": [comparison.history() for comparison in comparisons],
         "latent_means.csv": [comparison.latent_means() for comparison in comparisons],
@@ -73,6 +83,26 @@ def write_results(comparisons: Sequence[Comparison], folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
         else:
             write_file(folder / name, csv_text(table))
-    save_figure(figures.loss_history_figure(comparisons), folder / "loss_history.png")
-    save_figure(figures.latent_means_figure(comparisons), folder / "latent_means.png")
-    save_figure(figures.samples_figure(comparisons), folder / "samples.png")
+
+
+def write_pictures(
+    comparisons: Sequence[Comparison], folder: Path, say: Callable[[str], object]
+) -> None:
+    """The pictures of what both engines have got to.
+
+    Arguments:
+        comparisons: One for each objective.
+        folder: Where to.
+        say: Called with a line for each picture that cannot be drawn.
+    """
+    pictures = {
+        "loss_history.png": figures.loss_history_figure,
+        "latent_means.png": figures.latent_means_figure,
+        "samples.png": figures.samples_figure,
+    }
+    for name, make in pictures.items():
+        shown = figures.shown_in(name, comparisons)
+        if shown:
+            save_or_say(partial(make, shown), folder / name, say)
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an earlier comparison

@@ -5,25 +5,28 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Container, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from comparisons.after_training import part_after_training
 from comparisons.agreement import EVALUATION_RULES, EXACT, Agreement, compare_arrays, is_normalised
 from comparisons.comparison import Comparison, compare_traces
+from comparisons.failures import EngineFailure, Guarded
+from comparisons.free_run import FreeRun, run_freely
 from comparisons.localisation import Divergence
-from comparisons.lockstep import FAILURES, locate, look
+from comparisons.lockstep import StepFailure, locate, look
+from comparisons.rounding import Watcher, measure_rounding, rounding_note
 from comparisons.stage_agreement import StageAgreement
 from pyvae.checkpoint import Checkpoint
 from pyvae.data import ImageData
 from pyvae.draws import Draws
-from pyvae.engine import DivergedError, Engine
-from pyvae.errors import UserError
+from pyvae.engine import DivergedError, Engine, PyTorchEngine
 from pyvae.files import output_folder, write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import Recipe
@@ -33,21 +36,17 @@ from pyvae.stages import is_buffer
 from pyvae.stopping import stopping_between_steps
 from pyvae.trace import Trace, csv_text
 from pyvae.training import Progress, start, train
-from r_bridge.worker import RProcessError
 
 __all__ = ["run_comparisons"]
 
 INTERRUPTED = "interrupted"
-DRIFT = (
-    "every step agrees when both engines start it from the same state: no single stage is at "
-    "fault, the difference has grown from rounding"
+AFTER_TRAINING = {"latent_mean", "evaluation_mean", "samples"}
+SAME_START = "every step agrees when both engines start it from the same state"
+HIDDEN = (
+    f"{SAME_START}, and a few steps in which each goes its own way do not: an engine keeps "
+    "something from step to step that is not in its state (the maximum of AMSGrad, a second "
+    "momentum, a schedule)"
 )
-
-
-class Watcher(Protocol):
-    """Shows a run's progress."""
-
-    def observe(self, progress: Progress) -> None: ...
 
 
 def run_comparisons(
@@ -149,39 +148,98 @@ class _Run:
                     "re-synchronised", resync=True, probed=probed, last=steps, traces=self.traces
                 )
             else:
-                for engine, run in zip((self.under_test, self.reference), kept, strict=True):
-                    if run.found:
-                        title = OBJECTIVES[self.settings.objective].title
-                        say(f"{title} in {engine.name}: {run.found}")
-                    if not run.complete:
-                        self._alone(engine, run)
+                self._each_alone(kept, say)
                 last = max((step for step in range(1, steps + 1) if step in probed), default=0)
                 stages, divergence = self._side_by_side(
                     "stage by stage", resync=False, probed=probed, last=last
                 )
-        except RProcessError:
-            raise
-        except FAILURES as error:
-            raise self._failed(error) from error
-        comparison = replace(
-            compare_traces(*self.traces, self.exact),
-            mode=mode,
-            stages=stages,
-            divergence=divergence,
-        )
-        if comparison.agrees and is_normalised(self.recipe.stages):
-            with_evaluation = {
-                **comparison.quantities,
-                "evaluation_mode": self._evaluated(),
-            }
-            return replace(comparison, quantities=with_evaluation)
-        if comparison.agrees or _is_first(divergence, stages):
-            return comparison
-        more, divergence = self._locate()
-        note = DRIFT if divergence is None else ""
-        return replace(comparison, stages=[*stages, *more], divergence=divergence, note=note)
+            comparison = replace(
+                compare_traces(*self.traces, self.exact),
+                mode=mode,
+                stages=stages,
+                divergence=divergence,
+            )
+            if comparison.agrees:
+                return self._looked_further(comparison)
+            return self._placed(comparison)
+        except StepFailure as failure:
+            return self._failed(failure, mode)
+        except EngineFailure as failure:  # in evaluation mode
+            return self._failed(StepFailure(steps, {failure.engine: failure}), mode)
 
-    def _alone(self, engine: Engine, kept: KeptRun) -> None:
+    def _each_alone(self, kept: Sequence[KeptRun], say: Callable[[str], object]) -> None:
+        """Trains both, as far as they come.
+
+        Raises:
+            StepFailure: If one cannot take a step; the other one then has taken it, or tried.
+        """
+        engines = (self.under_test, self.reference)
+        failures: dict[str, Exception] = {}
+        failed_in: int | None = None
+        for engine, run in zip(engines, kept, strict=True):
+            if run.found:
+                title = OBJECTIVES[self.settings.objective].title
+                say(f"{title} in {engine.name}: {run.found}")
+            if run.complete:
+                continue
+            try:
+                self._alone(engine, run, failed_in)
+            except (EngineFailure, DivergedError) as error:
+                failures[engine.name] = error
+                failed_in = run.trace.steps + 1 if failed_in is None else failed_in
+        if failures:
+            raise StepFailure(failed_in or 1, failures)
+
+    def _looked_further(self, comparison: Comparison) -> Comparison:
+        """What agrees so far, asked for what such a run does not show: evaluation mode from one
+        state where batch norm has drifted, and what an optimiser keeps to itself where every step
+        was begun from the other's state."""
+        if is_normalised(self.recipe.stages):
+            quantities = {**comparison.quantities, "evaluation_mode": self._evaluated()}
+            comparison = replace(comparison, quantities=quantities)
+        if comparison.mode != "resync":
+            return comparison
+        free = self._freely()
+        quantities = {**comparison.quantities, "free_run": free.agreement}
+        note = ""
+        if not free.agreement.agrees:
+            note = HIDDEN
+        return replace(comparison, quantities=quantities, divergence=free.divergence, note=note)
+
+    def _placed(self, comparison: Comparison) -> Comparison:
+        """What disagrees, with the place where the two part, or what is known of it."""
+        if _is_first(comparison.divergence, comparison.stages):
+            return comparison
+        after = part_after_training(*self.traces, self.recipe, self.data, self.exact)
+        if after is not None and comparison.disagreeing() <= AFTER_TRAINING:
+            return replace(comparison, divergence=after)
+        more, divergence = self._locate()
+        comparison = replace(comparison, stages=[*comparison.stages, *more])
+        if divergence is not None or after is not None:
+            return replace(comparison, divergence=divergence or after)
+        free = self._freely()
+        if not free.agreement.agrees:
+            quantities = {**comparison.quantities, "free_run": free.agreement}
+            comparison = replace(comparison, quantities=quantities)
+            return replace(comparison, divergence=free.divergence, note=HIDDEN)
+        return replace(comparison, divergence=None, note=self._rounding_note(comparison))
+
+    def _rounding_note(self, comparison: Comparison) -> str:
+        """What is said where every step agrees that both engines start from the same state."""
+        if self.exact:
+            return f"{SAME_START}: what differs is computed outside of the steps"
+        adam = getattr(self.under_test, "adam", "torch")
+        plain = self.traces[0] if type(self.under_test) is PyTorchEngine else None
+        try:
+            rounding = measure_rounding(
+                self.recipe, self.settings, self.data, self.watch, adam, plain
+            )
+        except DivergedError:
+            return f"{SAME_START}; how far rounding goes cannot be measured: the run diverges"
+        return f"{SAME_START}; {rounding_note(rounding, comparison)}"
+
+    def _alone(self, engine: Engine, kept: KeptRun, last: int | None = None) -> None:
+        """Trains one engine; ends after a step that the other one could not take."""
         with (
             stopping_between_steps() as told,
             self.watch(engine.name, self.settings) as watcher,
@@ -194,11 +252,14 @@ class _Run:
                 watcher.observe(progress)
                 if stop:
                     raise KeyboardInterrupt
+                if last is not None and progress.step >= last:
+                    raise _EnoughError
 
-            train(
-                engine, self.recipe, self.settings, self.data,
-                trace=kept.trace, observe=observe, resume=kept.checkpoint,
-            )  # fmt: skip
+            with suppress(_EnoughError):
+                train(
+                    Guarded(engine), self.recipe, self.settings, self.data,
+                    trace=kept.trace, observe=observe, resume=kept.checkpoint,
+                )  # fmt: skip
             stop = told()
         kept.finish()
         if stop:  # in the last step
@@ -211,13 +272,15 @@ class _Run:
         stages: list[StageAgreement] = []
         divergence = None
         if last:
-            names = f"{self.under_test.name} and {self.reference.name}, {how}"
-            with self.watch(names, self.settings) as watcher:
+            with self._watched(how) as watcher:
                 for seen in look(*self._all, last=last, exact=self.exact, **options):
                     stages += seen.agreements
                     divergence = divergence or seen.divergence
                     watcher.observe(seen.progress)
         return stages, divergence
+
+    def _watched(self, how: str) -> AbstractContextManager[Watcher]:
+        return self.watch(f"{self.under_test.name} and {self.reference.name}, {how}", self.settings)
 
     def _evaluated(self) -> Agreement:
         """Latent means and decoded images of both engines in evaluation mode, from the final
@@ -234,7 +297,7 @@ class _Run:
         x = self.data.batch(np.arange(size), self.settings.torch_dtype)
         z = Draws(self.settings.seed, dtype).normal("samples", 0, (16, self.settings.latent_dim))
         seen = []
-        for engine in (self.under_test, self.reference):
+        for engine in (Guarded(self.under_test), Guarded(self.reference)):
             start(engine, self.recipe, self.settings)
             engine.restore(state)
             means = engine.latent_means(x, None, training=False)
@@ -242,24 +305,41 @@ class _Run:
         rule = EXACT if self.exact else EVALUATION_RULES[dtype]
         return compare_arrays(seen[0], seen[1], rule, dtype)
 
+    def _freely(self) -> FreeRun:
+        return run_freely(*self._all, exact=self.exact)
+
     def _locate(self) -> tuple[list[StageAgreement], Divergence | None]:
-        names = f"{self.under_test.name} and {self.reference.name}, looking for where they part"
-        with self.watch(names, self.settings) as watcher:
+        with self._watched("looking for where they part") as watcher:
             return locate(*self._all, observe=watcher.observe, exact=self.exact)
 
-    def _failed(self, error: Exception) -> Exception:
-        """The error of an engine that gave up, with the place where the two part, if they do."""
-        _, divergence = self._locate()
-        if divergence is None:
-            return error
-        if isinstance(error, DivergedError) and _is_rounding(divergence):
-            return error  # both diverge: where numbers leave their range rounding is no mistake
-        looks_like = "; ".join(divergence.words)
-        return UserError(
-            " ".join(str(error).split()),
-            "",
-            f"the two part first at {divergence.sentence()}" + (looks_like and f": {looks_like}"),
+    def _failed(self, failure: StepFailure, mode: str) -> Comparison:
+        """What one engine could not compute, and the other could, with the place where they part.
+
+        Raises:
+            Exception: What both raised, where they part nowhere, or only by rounding.
+        """
+        error, *others = failure.failures.values()
+        stages, divergence = self._locate()
+        if others and (divergence is None or _is_rounding(divergence)):
+            raise error.error if isinstance(error, EngineFailure) else error
+        words = [_failure_words(*one, failure.step) for one in failure.failures.items()]
+        return replace(
+            compare_traces(*self.traces, self.exact),
+            mode=mode,
+            stages=stages,
+            divergence=divergence,
+            failure="; ".join(words),
         )
+
+
+def _failure_words(name: str, error: Exception, step: int) -> str:
+    if not isinstance(error, EngineFailure):
+        error = EngineFailure(name, error)
+    return error.words(step)
+
+
+class _EnoughError(Exception):
+    """An engine has taken the step that the other one could not take."""
 
 
 def _is_rounding(divergence: Divergence) -> bool:

@@ -28,6 +28,8 @@ __all__ = [
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """One objective: its agreement, and the first place where the two part."""
     console.print(_agreement_table(comparison))
+    if comparison.failure:
+        console.print(comparison.failure, style="bold", soft_wrap=True)
     for line in _problems(comparison):
         console.print(line, soft_wrap=True)
     if comparison.divergence is not None:
@@ -66,9 +68,11 @@ def stage_line(comparison: Comparison) -> str:
 
 
 def last_step_line(comparison: Comparison) -> str:
-    """The loss of the last step, on what scale."""
+    """The loss of the last step, on what scale; empty if there was none."""
     about = OBJECTIVES[comparison.objective]
     batch = comparison.under_test.settings.batch_size
+    if not comparison.under_test.steps:
+        return ""
     last = comparison.under_test.history().iloc[-1]
     what = "points" if about.unit == "nats per point" else "images"
     if about.mean:

@@ -26,6 +26,7 @@ __all__ = [
     "Progress",
     "batches",
     "check_data",
+    "final_inputs",
     "load_for",
     "start",
     "train",
@@ -350,6 +351,16 @@ class _Own(_Given):
 
     def latents(self) -> NDArray:
         return self.engine.latents(SAMPLES)
+
+
+def final_inputs(
+    recipe: Recipe, settings: Settings, data: ImageData
+) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
+    """What latent means and samples of a run with injected draws are computed from: the images of
+    the last batch (B, 784), the draws of its means in training mode, and latents (16, L)."""
+    give = _Injected(recipe, settings, data)
+    last = settings.total_steps(len(data))
+    return give.images(last), give.after(last), give.latents()
 
 
 def batches(

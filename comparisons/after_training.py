@@ -1,0 +1,257 @@
+"""What a run leaves besides its steps: latent means in both modes, and decoded samples.
+
+They are computed once, after the last step, so that no stage of a step shows a mistake in them:
+dropout left on in evaluation mode, the batch's statistics in place of the running ones, an average
+of the weights, 1 - q in place of q. Each side's are held against what its *own* final parameters
+give, computed in float64 by the recipe's network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from comparisons.agreement import compare_arrays, is_normalised, run_rules
+from comparisons.layers import float64
+from comparisons.localisation import AFTER, Divergence
+from comparisons.relations import distance, relation, same
+from comparisons.stage_agreement import StageAgreement
+from pyvae.data import ImageData
+from pyvae.objectives import OBJECTIVES
+from pyvae.recipes import Recipe
+from pyvae.recipes.modules import BatchNorm, Dropout
+from pyvae.recipes.recipe import VAE
+from pyvae.stages import Quantity
+from pyvae.trace import Trace
+from pyvae.training import final_inputs
+
+__all__ = ["part_after_training"]
+
+# What is computed from the same parameters in float64, relative to the largest magnitude: float32
+# runs measured at most 2e-6, float64 runs 3e-14.
+SAME = {"float64": 1e-10, "float32": 1e-4}
+REST = 1e-3  # of a mistake's size: what a suspected mistake may leave unexplained
+KINDS = ("training", "evaluation", "samples")
+TITLES = {
+    "training": "latent means in training mode",
+    "evaluation": "latent means in evaluation mode",
+    "samples": "decoded samples, in evaluation mode",
+}
+LOOK_AT = {
+    "training": "they are not what its own parameters give for the last batch, with the masks of "
+    "the step after the last one: look at the batch, the masks and the mode",
+    "evaluation": "they are not what its own parameters give in evaluation mode: look at how "
+    "evaluation mode is entered, at a factor, and at whose weights are evaluated (an average?)",
+    "samples": "they are not what its own parameters give for these draws in evaluation mode: look "
+    "at the last layer, the mode, and at whose weights are evaluated (an average?)",
+}
+Suspects = Iterator[tuple[str, Tensor]]
+
+
+def part_after_training(
+    a: Trace, b: Trace, recipe: Recipe, data: ImageData, exact: bool = False
+) -> Divergence | None:
+    """The first of latent means and samples that differs although its own parameters say that it
+    should not.
+
+    Arguments:
+        a, b: The traces, under test and reference, of a run with injected draws.
+        recipe, data: Of the run.
+        exact: Every bit has to be equal.
+
+    Returns:
+        Where they part and what it looks like; None if nothing differs, what differs follows from
+        the parameters, or it cannot be computed (draws that an engine made itself, parameters of
+        another network).
+    """
+    if a.settings.rng != "injected" or not (a.complete and b.complete):
+        return None
+    names = (a.engine, b.engine)
+    try:
+        expected = [_Expected(trace, recipe, data) for trace in (a, b)]
+    except (RuntimeError, KeyError, TypeError):  # another network's parameters
+        return None
+    for kind in KINDS:
+        found = [_found(trace, kind) for trace in (a, b)]
+        if found[0] is None or found[1] is None or not _differ(a, kind, found[0], found[1], recipe,
+                                                               exact):  # fmt: skip
+            continue
+        right = [one.values[kind] for one in expected]
+        rtol = SAME[a.settings.dtype]
+        wrong = [
+            side
+            for side, value in enumerate(found)
+            if value.shape != tuple(right[side].shape)
+            or not same(float64(value), right[side], rtol)
+        ]
+        if not wrong:
+            continue
+        side = wrong[0]
+        words = list(_words(expected[side], kind, float64(found[side]), names[side], rtol))
+        return Divergence(
+            _agreement(a, kind, found[0], found[1], recipe, exact),
+            names,
+            (TITLES[kind],),
+            names[side] if len(wrong) == 1 else "",
+            tuple(words),
+            (),
+            (1, len(KINDS)),
+        )
+    return None
+
+
+def _found(trace: Trace, kind: str) -> NDArray | None:
+    return trace.samples if kind == "samples" else trace.latent_means.get(kind)
+
+
+def _differ(a: Trace, kind: str, x: NDArray, y: NDArray, recipe: Recipe, exact: bool) -> bool:
+    """Whether two sides' values disagree by the rules of the whole run."""
+    normalised = is_normalised(recipe.stages)
+    rules = run_rules(a.settings.dtype, exact, normalised)
+    name = "samples" if kind == "samples" else "latent_mean"
+    if kind == "evaluation" and normalised:
+        name = "evaluation_mean"
+    return not compare_arrays({kind: x}, {kind: y}, rules[name], a.settings.dtype).agrees
+
+
+class _Expected:
+    """What a trace's own parameters give, in float64, and what usual mistakes would."""
+
+    def __init__(self, trace: Trace, recipe: Recipe, data: ImageData) -> None:
+        settings = trace.settings
+        with torch.random.fork_rng(devices=[]):
+            network = recipe.network(settings.latent_dim, **settings.hyper).double()
+        network.load_state_dict(
+            {name: float64(np.array(value)) for name, value in trace.parameters.items()}
+        )
+        self.network: VAE = network
+        x, drawn, z = final_inputs(recipe, settings, data)
+        self.x, self.z = x.double(), float64(z)
+        self.drawn = {
+            name: torch.as_tensor(value) if value.dtype == np.bool_ else float64(value)
+            for name, value in drawn.items()
+        }
+        self.bernoulli = not OBJECTIVES[settings.objective].unit.endswith("point")
+        self.values = {
+            "training": self.means(_training, self.drawn),
+            "evaluation": self.means(_evaluation),
+            "samples": self.samples(_evaluation),
+        }
+
+    @torch.no_grad()
+    def means(self, mode: Callable[[VAE], None], drawn: dict[str, Tensor] | None = None) -> Tensor:
+        with _untouched(self.network):
+            mode(self.network)
+            return self.network.posterior(self.x, drawn or {})[0]
+
+    @torch.no_grad()
+    def samples(self, mode: Callable[[VAE], None]) -> Tensor:
+        with _untouched(self.network):
+            mode(self.network)
+            return self.network.decode(self.z)
+
+    def suspects(self, kind: str) -> Suspects:
+        """Usual mistakes, in words, and what they would return."""
+        if kind == "training":
+            yield "evaluation mode: dropout off, running statistics", self.values["evaluation"]
+            yield "dropout off", self.means(_batch_statistics)
+            return
+        if kind == "evaluation":
+            dropout_on = self.means(_dropout, self.drawn)
+            yield "dropout left on, with the masks of the means in training mode", dropout_on
+            yield "training mode: dropout on, the batch's statistics", self.values["training"]
+            yield (
+                "batch norm with the batch's statistics, not the running ones",
+                self.means(_batch_statistics),
+            )
+            return
+        yield (
+            "batch norm with the batch's statistics, not the running ones",
+            self.samples(_batch_statistics),
+        )
+        if self.bernoulli:
+            q = self.values["samples"]
+            yield "1 - q where it is q: dark and light exchanged", 1 - q
+            yield "without the last sigmoid: logits in place of probabilities", torch.logit(q)
+            yield "the sigmoid taken twice", torch.sigmoid(q)
+
+
+def _words(expected: _Expected, kind: str, found: Tensor, name: str, rtol: float) -> Iterator[str]:
+    right = expected.values[kind]
+    if tuple(found.shape) != tuple(right.shape):
+        yield f"{name} has shape {tuple(found.shape)} where it is {tuple(right.shape)}"
+        return
+    size = distance(found, right)
+    fitting = [
+        words
+        for words, value in expected.suspects(kind)
+        if distance(value, found) <= REST * size and not same(value, right, rtol)
+    ]
+    if fitting:
+        yield f"{name}: {', or '.join(dict.fromkeys(fitting))}"
+        return
+    related = relation(("what its parameters give", name), right, found, {}, rtol)
+    yield from related
+    yield f"{name}: {LOOK_AT[kind]}"
+
+
+def _training(network: VAE) -> None:
+    network.train()
+
+
+def _evaluation(network: VAE) -> None:
+    network.eval()
+
+
+def _batch_statistics(network: VAE) -> None:
+    """Evaluation mode but for batch norm."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.train()
+
+
+def _dropout(network: VAE) -> None:
+    """Evaluation mode but for dropout, whose masks are given."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.train()
+
+
+@contextmanager
+def _untouched(network: VAE) -> Iterator[None]:
+    """Running statistics are what they were: a look must not change the model."""
+    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in network.named_buffers():
+            buffer.copy_(kept[name])
+
+
+def _agreement(
+    a: Trace, kind: str, x: NDArray, y: NDArray, recipe: Recipe, exact: bool
+) -> StageAgreement:
+    key = f"{'sample' if kind == 'samples' else 'latent mean'}/{kind}"
+    quantity = Quantity(key, AFTER, (TITLES[kind],))
+    rtol = 0.0 if exact else SAME[a.settings.dtype]
+    if x.shape != y.shape:
+        nan = float("nan")
+        problem = f"shape {tuple(x.shape)} against {tuple(y.shape)}"
+        return StageAgreement(a.steps, quantity, x.shape, nan, nan, nan, rtol, problem=problem)
+    u, v = float64(x), float64(y)
+    size = (u - v).abs().nan_to_num(nan=torch.inf)
+    index = tuple(int(i) for i in torch.unravel_index(size.argmax(), size.shape))
+    worst = float((u - v).abs()[index])
+    largest = float(torch.maximum(u.abs().max(), v.abs().max()))
+    values = (float(u[index]), float(v[index]))
+    problem = "" if np.isfinite(values).all() else f"{values[0]} against {values[1]}"
+    return StageAgreement(
+        a.steps, quantity, x.shape, largest, worst, worst, rtol, index, values, problem=problem
+    )
