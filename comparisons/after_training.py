@@ -30,7 +30,9 @@ from pyvae.stages import Quantity
 from pyvae.trace import Trace
 from pyvae.training import final_inputs
 
-__all__ = ["part_after_training"]
+__all__ = ["AFTER_TRAINING", "part_after_training"]
+
+AFTER_TRAINING = {"latent_mean", "evaluation_mean", "samples"}  # quantities of a comparison
 
 # What is computed from the same parameters in float64, relative to the largest magnitude: float32
 # runs measured at most 2e-6, float64 runs 3e-14.
@@ -50,6 +52,7 @@ LOOK_AT = {
     "samples": "they are not what its own parameters give for these draws in evaluation mode: look "
     "at the last layer, the mode, and at whose weights are evaluated (an average?)",
 }
+BATCH_STATISTICS = "batch norm with the batch's statistics, not the running ones"
 Suspects = Iterator[tuple[str, Tensor]]
 
 
@@ -158,8 +161,8 @@ class _Expected:
     def suspects(self, kind: str) -> Suspects:
         """Usual mistakes, in words, and what they would return."""
         if kind == "training":
-            yield "evaluation mode: dropout off, running statistics", self.values["evaluation"]
             yield "dropout off", self.means(_batch_statistics)
+            yield "evaluation mode: dropout off, running statistics", self.values["evaluation"]
             return
         if kind == "evaluation":
             dropout_on = self.means(_dropout, self.drawn)
@@ -187,13 +190,13 @@ def _words(expected: _Expected, kind: str, found: Tensor, name: str, rtol: float
         yield f"{name} has shape {tuple(found.shape)} where it is {tuple(right.shape)}"
         return
     size = distance(found, right)
-    fitting = [
-        words
-        for words, value in expected.suspects(kind)
-        if distance(value, found) <= REST * size and not same(value, right, rtol)
-    ]
+    fitting: list[tuple[str, Tensor]] = []
+    for words, value in expected.suspects(kind):
+        told_apart = all(not same(value, other, rtol) for _, other in fitting)
+        if distance(value, found) <= REST * size and told_apart:
+            fitting.append((words, value))
     if fitting:
-        yield f"{name}: {', or '.join(dict.fromkeys(fitting))}"
+        yield f"{name}: {', or '.join(words for words, _ in fitting)}"
         return
     related = relation(("what its parameters give", name), right, found, {}, rtol)
     yield from related

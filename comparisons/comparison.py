@@ -115,7 +115,7 @@ class Comparison:
 
     def latent_means(self) -> pd.DataFrame:
         """One row per image, dimension, mode and engine: engine, objective, mode, image,
-        dimension (from 1), mu."""
+        dimension (from 1), mu; none of a run that did not get to its end."""
         rows = []
         for trace in (self.under_test, self.reference):
             for mode, mu in trace.latent_means.items():
@@ -128,7 +128,7 @@ class Comparison:
                 long.insert(1, "objective", self.objective)
                 long.insert(2, "mode", mode)
                 rows.append(long)
-        return pd.concat(rows, ignore_index=True)
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
 def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> Comparison:

@@ -227,7 +227,7 @@ def _look_into(
     previous = None
     with closing(lockstep(*run, resync=True, probed={step - 1, step})) as pairs:
         for pair in pairs:
-            if pair.step == step and pair.probes is not None:
+            if pair.step == step and pair.probes is not None and all(pair.probes):
                 rule = stage_rule(settings.dtype, exact, is_normalised(recipe.stages))
                 agreements = compare_probes(*pair.probes, recipe, settings, step, rule)
                 names = (under_test.name, reference.name)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from comparisons.after_training import AFTER_TRAINING, part_after_training
 from comparisons.agreement import is_normalised, probe_rule
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.probes import compare_probes
+from comparisons.rounding import Watcher, measure_rounding, rounding_note
 from comparisons.stage_agreement import StageAgreement
-from pyvae.errors import UserError
+from pyvae.adam import ADAMS
+from pyvae.data import DATA_NAMES, ImageData, load_data
+from pyvae.errors import UserError, choose
 from pyvae.recipes import get_recipe
+from pyvae.settings import Settings
 from pyvae.stages import Probe
 from pyvae.trace import Trace
+from pyvae.training import Progress
 
 __all__ = ["compare_saved", "load_pairs"]
+
+Watch = Callable[[str, Settings], AbstractContextManager[Watcher]]
+MOST_STEPS = 2000  # of a run that is made again to measure rounding
+RESYNCHRONISED = (
+    "every step was begun from the same state: what an optimiser keeps to itself (AMSGrad's "
+    "maximum) shows only in free runs; compare two of them as well"
+)
 
 
 def load_pairs(a: Path, b: Path) -> list[tuple[Trace, Trace]]:
@@ -105,12 +119,18 @@ def _told_apart(a: Trace, b: Trace) -> tuple[Trace, Trace]:
     return replace(a, engine=f"{a.engine} (A)"), replace(b, engine=f"{b.engine} (B)")
 
 
-def compare_saved(a: Trace, b: Trace, exact: bool = False) -> Comparison:
+def compare_saved(
+    a: Trace, b: Trace, exact: bool = False, watch: Watch = lambda name, settings: _unwatched()
+) -> Comparison:
     """Compares two traces, step by step where both were probed.
+
+    Where they disagree and no probed step says why, it is measured how far rounding alone drives
+    such a run (PyTorch makes it again, three times), if its images can be had.
 
     Arguments:
         a, b: The traces.
         exact: Every bit has to be equal.
+        watch: Gives a context manager that shows the progress of what is named.
 
     Raises:
         UserError: If a probe cannot be read, or lacks a stage.
@@ -124,15 +144,64 @@ def compare_saved(a: Trace, b: Trace, exact: bool = False) -> Comparison:
         stages += found[0]
         divergence = divergence or found[1]
         previous = (step, probes)
-    note = "" if divergence is not None else _where_to_look(comparison, stages)
-    return replace(comparison, mode=_mode(a, b), stages=stages, divergence=divergence, note=note)
+    comparison = replace(comparison, mode=_mode(a, b), stages=stages, divergence=divergence)
+    if divergence is not None:
+        return comparison
+    if comparison.agrees:
+        return replace(comparison, note=RESYNCHRONISED if comparison.mode == "resync" else "")
+    return _placed(comparison, watch, stages)
+
+
+def _placed(comparison: Comparison, watch: Watch, stages: Sequence[StageAgreement]) -> Comparison:
+    """What disagrees and no probed step says why: computed again from the traces' own parameters
+    or held against what rounding makes, where the images can be had; else what to do."""
+    a, b = comparison.under_test, comparison.reference
+    recipe, data = get_recipe(a.recipe), _images(a)
+    if data is not None:
+        after = part_after_training(a, b, recipe, data, comparison.exact)
+        if after is not None and comparison.disagreeing() <= AFTER_TRAINING:
+            return replace(comparison, divergence=after)
+    where = _where_to_look(comparison, stages)
+    if data is None or comparison.exact or comparison.mode == "resync":
+        return replace(comparison, note=where)
+    if a.steps > MOST_STEPS:
+        long = f"how far rounding goes is measured for runs of up to {MOST_STEPS:,} steps"
+        return replace(comparison, note=f"{where}; {long}")
+    try:
+        adam = a.environment.get("adam", "torch")
+        settings = replace(a.settings, steps=a.steps)
+        rounding = measure_rounding(recipe, settings, data, watch, choose("adam", adam, ADAMS))
+    except (UserError, RuntimeError):  # it diverges, or its generator is not there
+        return replace(comparison, note=where)
+    said = rounding_note(rounding, comparison)
+    if rounding.beyond(comparison):
+        said = f"{where}; {said.removeprefix('but ')}"
+    return replace(comparison, note=said)
+
+
+def _images(trace: Trace) -> ImageData | None:
+    """What a trace was computed on, if it is data that has a name and is here; a file that a
+    trace of others names is not opened."""
+    name = trace.data["name"]
+    if name not in DATA_NAMES or name == "auto":
+        return None
+    try:
+        data = load_data(name)
+    except UserError:
+        return None
+    return data if trace.data.get("sha256", data.checksum) == data.checksum else None
 
 
 def _where_to_look(comparison: Comparison, stages: Sequence[StageAgreement]) -> str:
     """What to do where two traces disagree and no step that was probed says why."""
-    if comparison.agrees:
-        return ""
     a, b = comparison.under_test, comparison.reference
+    alone = sorted(set(a.parameters) ^ set(b.parameters))
+    if alone:
+        side = a if alone[0] in a.parameters else b
+        return (
+            f"{alone[0]} is a parameter of {side.engine} alone: give both networks the same "
+            "parameters under the same names, then write both traces again"
+        )
     rule = comparison.quantities["loss"].rule
     apart = [
         step
@@ -148,6 +217,16 @@ def _where_to_look(comparison: Comparison, stages: Sequence[StageAgreement]) -> 
         f"{where}, and what was probed does not say why; to find the stage, write both traces "
         f"again with --probe {steps}"
     )
+
+
+class _Unwatched:
+    def observe(self, progress: Progress) -> None:
+        """Shows nothing."""
+
+
+@contextmanager
+def _unwatched() -> Iterator[Watcher]:
+    yield _Unwatched()
 
 
 def _mode(a: Trace, b: Trace) -> str:

@@ -205,9 +205,7 @@ def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1e}"
 
 
-def _pictures(
-    comparisons: Sequence[Comparison], say: Callable[[str], object]
-) -> dict[str, str]:
+def _pictures(comparisons: Sequence[Comparison], say: Callable[[str], object]) -> dict[str, str]:
     try:
         panels = figures.report_panels(comparisons)
         return {caption: _picture(figure) for caption, figure in panels.items()}

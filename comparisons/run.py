@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from comparisons.after_training import part_after_training
+from comparisons.after_training import AFTER_TRAINING, part_after_training
 from comparisons.agreement import EVALUATION_RULES, EXACT, Agreement, compare_arrays, is_normalised
 from comparisons.comparison import Comparison, compare_traces
 from comparisons.failures import EngineFailure, Guarded
@@ -40,7 +41,6 @@ from pyvae.training import Progress, start, train
 __all__ = ["run_comparisons"]
 
 INTERRUPTED = "interrupted"
-AFTER_TRAINING = {"latent_mean", "evaluation_mean", "samples"}
 SAME_START = "every step agrees when both engines start it from the same state"
 HIDDEN = (
     f"{SAME_START}, and a few steps in which each goes its own way do not: an engine keeps "
@@ -316,11 +316,11 @@ class _Run:
         """What one engine could not compute, and the other could, with the place where they part.
 
         Raises:
-            Exception: What both raised, where they part nowhere, or only by rounding.
+            Exception: What both raised, where they part nowhere before, or only by rounding.
         """
         error, *others = failure.failures.values()
         stages, divergence = self._locate()
-        if others and (divergence is None or _is_rounding(divergence)):
+        if others and (divergence is None or _is_alike(divergence)):
             raise error.error if isinstance(error, EngineFailure) else error
         words = [_failure_words(*one, failure.step) for one in failure.failures.items()]
         return replace(
@@ -342,7 +342,15 @@ class _EnoughError(Exception):
     """An engine has taken the step that the other one could not take."""
 
 
-def _is_rounding(divergence: Divergence) -> bool:
+def _is_alike(divergence: Divergence) -> bool:
+    """Whether two runs that both end do not part before: by rounding alone, or both in numbers
+    that are not finite."""
+    agreement = divergence.agreement
+    spoilt = bool(agreement.problem) and agreement.problem == "{} against {}".format(
+        *agreement.values
+    )
+    if spoilt and not any(math.isfinite(value) for value in agreement.values):
+        return True
     return any(word.startswith("rounding:") for word in divergence.words)
 
 

@@ -17,7 +17,6 @@ from comparisons.run import run_comparisons
 from pyvae import objectives
 from pyvae.adam import ADAMS
 from pyvae.engine import PyTorchEngine
-from pyvae.errors import UserError
 from pyvae.settings import Settings
 from pyvae.training import train
 from r_bridge.engines import BaseREngine
@@ -133,16 +132,20 @@ def test_an_epsilon_of_adam_wrong_in_python_is_caught(compare, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nan_on_one_side_ends_the_run_with_the_place_where_the_two_part(compare):
+def test_nan_on_one_side_is_a_disagreement_with_the_place_where_the_two_part(compare):
     patch = """right <- bce; count <- 0
     bce <- function(q, x) { count <<- count + 1; if (count > 1) NaN else right(q, x) }"""
-    said = (
-        r"training diverged in step 2: the loss is not a finite number; it begins with "
-        r"reconstruction \(forward\): nan; .*; the two part first at step \d, reconstruction, "
-        r"forward: base-r: 1 of 1 values NaN"
+    (comparison,) = compare(patch=patch)
+    assert not comparison.agrees
+    assert comparison.failure.startswith(
+        "base-r fails in step 2: training diverged in step 2: the loss is not a finite number; it "
+        "begins with reconstruction (forward): nan"
     )
-    with pytest.raises(UserError, match=said):
-        compare(patch=patch)
+    found = comparison.divergence
+    assert (found.passing, found.stage, found.wrong) == ("forward", "reconstruction", "base-r")
+    assert "base-r: 1 of 1 values NaN" in found.words
+    assert comparison.quantities["loss"].agrees  # of the step that both took
+    assert comparison.quantities["parameter"].problem == "base-r ended after 1 step"
 
 
 def test_nan_in_a_trace_is_a_disagreement_with_a_word(made):

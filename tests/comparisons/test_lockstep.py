@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from comparisons.lockstep import locate, lockstep, look
+from comparisons.lockstep import StepFailure, locate, lockstep, look
 from pyvae.engine import PyTorchEngine
 from pyvae.training import train
 
@@ -109,9 +109,13 @@ def test_an_engine_that_fails_is_placed_by_what_it_saw_until_then(conv, settings
 
 
 def test_looking_raises_the_failure_of_an_engine(conv, settings, digits):
-    with pytest.raises(RuntimeError, match="must match the size of tensor"):
+    with pytest.raises(StepFailure) as failed:
         list(look(engine(), Failing("cpu"), conv, settings(), digits, last=1, resync=False,
                   probed={1}))  # fmt: skip
+    assert failed.value.step == 1
+    ((name, error),) = failed.value.failures.items()
+    assert name == Failing.name
+    assert "must match the size of tensor" in str(error)
 
 
 def test_looking_stops_at_the_last_step_asked_for(conv, settings, digits):

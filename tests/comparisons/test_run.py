@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from comparisons.run import run_comparisons
 from pyvae.data import load_toy
@@ -33,19 +32,6 @@ class Stopping(PyTorchEngine):
         if self.count == 3:
             raise KeyboardInterrupt
         return super().step(*arguments, **options)
-
-
-class Drifting(PyTorchEngine):
-    """An engine whose parameters are off by a little more than rounding after each step."""
-
-    name = "drifting"
-
-    def step(self, *arguments, **options):
-        losses = super().step(*arguments, **options)
-        with torch.no_grad():
-            for parameter in self.network.parameters():
-                parameter *= 1 + 5e-12
-        return losses
 
 
 def run(reference, conv, runs, digits, out, **options):
@@ -113,22 +99,6 @@ def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_
             lambda *_: nullcontext(SimpleNamespace(observe=print)),
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_difference_that_grows_from_rounding_alone_is_called_that(
-    conv, settings, digits, tmp_path
-):
-    """Free, the two drift apart; no step that both start from the same state is at fault."""
-    (comparison,) = run(Drifting("cpu"), conv, [settings(steps=12)], digits, tmp_path)
-    assert not comparison.agrees
-    assert comparison.divergence is None
-    assert "the difference has grown from rounding" in comparison.note
-    (comparison,) = run(
-        Drifting("cpu"), conv, [settings(steps=12)], digits, tmp_path, mode="resync", probed={1}
-    )
-    assert comparison.agrees
-    assert Trace.load(tmp_path / "traces" / "vae-drifting").mode == "resync"
 
 
 def test_an_interrupted_resynchronised_run_keeps_what_was_computed(

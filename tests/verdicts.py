@@ -1,0 +1,137 @@
+"""Engines with a mistake that no single step from a common state shows, and a way to compare."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+
+from comparisons.run import run_comparisons
+from pyvae.engine import PyTorchEngine
+from pyvae.recipes.modules import BatchNorm, Dropout
+
+__all__ = ["AMSGrad", "Averaged", "Drifting", "InEvaluation", "Mistaken", "compare_engines"]
+
+
+class Mistaken(PyTorchEngine):
+    """PyTorch under another name, for those below to go wrong."""
+
+    name = "port"
+
+    def __init__(self) -> None:
+        super().__init__("cpu")
+
+
+class InEvaluation(Mistaken):
+    """Something is done to the network, or to what it returns, in evaluation mode alone.
+
+    Arguments:
+        leave_on: The kinds of modules that stay in training mode.
+        means: Changes the latent means.
+        pixels: Changes decoded pixels.
+    """
+
+    def __init__(self, leave_on: tuple[type[nn.Module], ...] = (), means=None, pixels=None) -> None:
+        super().__init__()
+        self.leave_on, self.means, self.pixels = leave_on, means, pixels
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        evaluate = self.network.eval
+        kept_on = [m for m in self.network.modules() if isinstance(m, self.leave_on)]
+
+        def mistaken():
+            evaluate()
+            for module in kept_on:
+                module.training = True
+            return self.network
+
+        self.network.eval = mistaken
+
+    def latent_means(self, x, draws, training):
+        if not training and Dropout in self.leave_on:  # as a port that never says eval()
+            return super().latent_means(x, self.draws, True)
+        if not training and BatchNorm in self.leave_on:
+            return self._with_batch_statistics(x)
+        self.draws = draws
+        found = super().latent_means(x, draws, training)
+        return found if training or self.means is None else self.means(found)
+
+    @torch.no_grad()
+    def _with_batch_statistics(self, x):
+        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        self.network.eval()
+        found = self.network.posterior(x, {})[0].numpy()
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(kept[name])
+        return found
+
+    def decode(self, z):
+        found = super().decode(z)
+        return found if self.pixels is None else self.pixels(found)
+
+
+class Averaged(Mistaken):
+    """What is evaluated is an average of the weights over the steps (EMA, decay 0.9)."""
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def step(self, *arguments, **options):
+        losses = super().step(*arguments, **options)
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 0.1)
+        return losses
+
+    def _on_average(self, compute):
+        kept = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        found = compute()
+        self.network.load_state_dict(kept)
+        return found
+
+    def latent_means(self, x, draws, training):
+        mine = super().latent_means
+        return self._on_average(lambda: mine(x, draws, training))
+
+    def decode(self, z):
+        mine = super().decode
+        return self._on_average(lambda: mine(z))
+
+
+class AMSGrad(Mistaken):
+    """Adam with AMSGrad's maximum, which no state that is handed over holds."""
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        rate = self.settings.learning_rate
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, amsgrad=True)
+
+
+class Drifting(Mistaken):
+    """Parameters are off by a little after each step: within what a single step may differ by."""
+
+    def step(self, *arguments, **options):
+        losses = super().step(*arguments, **options)
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter *= 1 + 5e-12
+        return losses
+
+
+def unwatched(engine, settings):
+    return nullcontext(SimpleNamespace(observe=lambda progress: None))
+
+
+def compare_engines(under_test, reference, recipe, settings, data, out, **options):
+    """One comparison of two engines."""
+    (comparison,) = run_comparisons(
+        under_test, reference, recipe, [settings], data, out, unwatched,
+        say=lambda line: None, **options,
+    )  # fmt: skip
+    assert np.isfinite(comparison.reference.losses).all()
+    return comparison
