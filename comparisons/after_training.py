@@ -167,16 +167,10 @@ class _Expected:
         if kind == "evaluation":
             dropout_on = self.means(_dropout, self.drawn)
             yield "dropout left on, with the masks of the means in training mode", dropout_on
+            yield BATCH_STATISTICS, self.means(_batch_statistics)
             yield "training mode: dropout on, the batch's statistics", self.values["training"]
-            yield (
-                "batch norm with the batch's statistics, not the running ones",
-                self.means(_batch_statistics),
-            )
             return
-        yield (
-            "batch norm with the batch's statistics, not the running ones",
-            self.samples(_batch_statistics),
-        )
+        yield BATCH_STATISTICS, self.samples(_batch_statistics)
         if self.bernoulli:
             q = self.values["samples"]
             yield "1 - q where it is q: dark and light exchanged", 1 - q

@@ -7,11 +7,13 @@ re-synchronised run gives it no time to act. A few free steps do.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from comparisons.agreement import (
     EXACT,
@@ -22,19 +24,23 @@ from comparisons.agreement import (
     stage_rule,
     ulp_difference,
 )
+from comparisons.layers import BETA1, BETA2, Layers, float64
 from comparisons.localisation import Divergence, first_divergence
 from comparisons.lockstep import StepFailure, compare_ends, lockstep
 from comparisons.probes import compare_probes
+from comparisons.relations import same
 from comparisons.rounding import FACTOR, neighbours
 from comparisons.stage_agreement import StageAgreement
 from pyvae.data import ImageData
 from pyvae.engine import Engine, PyTorchEngine
 from pyvae.recipes import Recipe
 from pyvae.settings import Settings
+from pyvae.stages import Probe, Quantity
 
 __all__ = ["FREE_STEPS", "FreeRun", "run_freely"]
 
 FREE_STEPS = 5
+MADE_BY_ADAM = ("first moment", "second moment", "parameter")
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def _size(end: StageAgreement, allowed: float) -> float:
 
 
 def _look_into(
-    step: int,
+    last: int,
     under_test: Engine,
     reference: Engine,
     recipe: Recipe,
@@ -134,20 +140,59 @@ def _look_into(
     data: ImageData,
     rule: Rule,
 ) -> Divergence | None:
-    previous = None
+    """The first step, up to the last one, in which one side's moments or parameters are not what
+    Adam makes of its *own* gradients and moments: what else differs follows from that."""
+    previous: tuple[Probe, Probe] | None = None
+    steps = range(1, last + 1)
     run = (under_test, reference, recipe, settings, data)
-    with closing(lockstep(*run, resync=False, probed={step - 1, step})) as pairs:
+    with closing(lockstep(*run, resync=False, probed=steps)) as pairs:
         for pair in pairs:
-            if pair.step == step and pair.probes is not None:
-                agreements: Sequence[StageAgreement] = compare_probes(
-                    *pair.probes, recipe, settings, step, rule
-                )
+            if pair.probes is None or pair.step > last:
+                break
+            layers = Layers(recipe, settings, pair.step)
+            quantity = _first_not_of_adam(layers, pair.probes, previous, recipe, settings)
+            if quantity is not None:
+                agreements = compare_probes(*pair.probes, recipe, settings, pair.step, EXACT)
+                (one,) = (a for a in agreements if a.quantity == quantity)
                 names = (under_test.name, reference.name)
-                return first_divergence(
-                    agreements, pair.probes, names, recipe, settings, previous, resync=False
-                )
+                found = first_divergence([one], pair.probes, names, recipe, settings, previous)
+                return found and replace(found, agreement=replace(one, rtol=rule.rtol), around=())
             previous = pair.probes
     return None
+
+
+def _first_not_of_adam(
+    layers: Layers,
+    probes: tuple[Probe, Probe],
+    previous: tuple[Probe, Probe] | None,
+    recipe: Recipe,
+    settings: Settings,
+) -> Quantity | None:
+    rtol = stage_rule(settings.dtype, False, is_normalised(recipe.stages)).rtol
+    for quantity in recipe.quantities(settings):
+        if quantity.passing not in MADE_BY_ADAM:
+            continue
+        for side, probe in enumerate(probes):
+            before = None if previous is None else previous[side]
+            if before is None and layers.step > 1:
+                continue
+            if not same(
+                float64(probe[quantity.key]), _of_adam(layers, quantity, probe, before), rtol
+            ):
+                return quantity
+    return None
+
+
+def _of_adam(layers: Layers, quantity: Quantity, probe: Probe, before: Probe | None) -> Tensor:
+    """What Adam makes of an engine's own gradients and moments."""
+    name = quantity.name
+    if quantity.passing == "parameter":
+        m, v = (float64(probe[f"{kind}/{name}"]) for kind in ("moment1", "moment2"))
+        return float64(probe[f"start/{name}"]) - layers.adam_update(m, v)
+    beta, power = (BETA1, 1) if quantity.passing == "first moment" else (BETA2, 2)
+    gradient = float64(probe[f"gradient/{name}"]) ** power
+    old = torch.zeros_like(gradient) if before is None else float64(before[quantity.key])
+    return beta * old + (1 - beta) * gradient
 
 
 def _as_agreement(end: StageAgreement, allowed: float, dtype: str) -> Agreement:

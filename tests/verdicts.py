@@ -111,6 +111,11 @@ class AMSGrad(Mistaken):
         rate = self.settings.learning_rate
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, amsgrad=True)
 
+    def restore(self, state) -> None:
+        super().restore(state)
+        for kept in self.optimizer.state.values():
+            kept["max_exp_avg_sq"] = torch.zeros_like(kept["exp_avg_sq"])
+
 
 class Drifting(Mistaken):
     """Parameters are off by a little after each step: within what a single step may differ by."""

@@ -46,8 +46,9 @@ HONEST = {  # recipe, settings: runs that rounding drives apart by more than the
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize(
+    "name", ["mlp", pytest.param("clustering", marks=[pytest.mark.slow, pytest.mark.long])]
+)
 def test_sums_in_another_order_are_called_rounding_with_the_bound(name, digits, tmp_path):
     recipe = get_recipe(name)
     run = Settings.of_recipe(recipe, **HONEST[name])
@@ -106,7 +107,7 @@ def test_what_an_optimiser_keeps_to_itself_is_a_disagreement(name, mode, digits,
     assert not comparison.quantities["free_run"].agrees
     found = comparison.divergence
     assert (found.stage, found.wrong) == ("adam.update", "port")
-    assert found.step > 1
+    assert found.step == 2  # in the first the maximum is the moment itself
     assert "rounding" not in comparison.note
     assert "AMSGrad" in comparison.note
 
