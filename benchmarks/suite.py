@@ -22,7 +22,7 @@ from benchmarks.startup import measure_startup
 from benchmarks.tables import markdown as as_markdown
 from benchmarks.tables import print_tables
 from pyvae.errors import UserError, choose
-from pyvae.figures import save_figure
+from pyvae.figures import own_style, save_figure
 from pyvae.files import output_folder, write_file
 from r_bridge.r_torch import find_r_torch
 from r_bridge.worker import check_r
@@ -94,12 +94,13 @@ def run_suite(plan: Plan, data: str, spare: Path, out: Path, markdown: Path | No
         results[part] = measures[part]()
         write_results(results, out / "results.json")
     print_tables(results, console)
-    for name, figure in (
-        ("performance.png", performance_figure(results)),
-        ("growth.png", growth_figure(results)),
-    ):
-        if figure is not None:
-            save_figure(figure, out / name)
+    with own_style():
+        for name, figure in (
+            ("performance.png", performance_figure(results)),
+            ("growth.png", growth_figure(results)),
+        ):
+            if figure is not None:
+                save_figure(figure, out / name)
     if markdown is not None:
         write_file(markdown, as_markdown(results))
     say(f"written: {out}")

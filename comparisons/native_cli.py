@@ -21,8 +21,8 @@ from comparisons.native import Native, compare_native, plan, run_seeds
 from comparisons.outcomes import SeedRun
 from comparisons.sides import Sides, open_sides
 from pyvae.data import ImageData
-from pyvae.errors import UserError
-from pyvae.figures import save_figure
+from pyvae.errors import UserError, print_error
+from pyvae.figures import save_or_say
 from pyvae.files import output_folder, write_file
 from pyvae.jobs import Workers
 from pyvae.objectives import OBJECTIVES
@@ -129,7 +129,7 @@ def run_native(
         native.objective: (native.under_test, native.reference, native.results)
         for native in compared[0]
     }
-    save_figure(equivalence_figure(by_objective), folder / "equivalence.png")
+    save_or_say(lambda: equivalence_figure(by_objective), folder / "equivalence.png", print_error)
     verdict = overall([result for native in compared[0] for result in native.results])
     about_it: dict[str, Any] = {
         "verdict": verdict,

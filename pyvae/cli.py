@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+import errno
+import inspect
 import io
+import logging
 import os
+import re
 import sys
-from importlib import metadata
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +20,10 @@ import typer
 from typer.exceptions import TyperException
 
 from pyvae import options
-from pyvae.errors import UserError, printable
+from pyvae.errors import UserError, print_error, printable
+from pyvae.plugins import open_plugins
 from pyvae.stopping import terminated_as_interrupted
+from pyvae.unexpected import unexpected
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["build_app", "main"]
 
 COMMANDS = "pyvae.commands"
-INTERRUPTED = 130
+UNUSABLE, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
+EXIT_CODES = (
+    "Exit codes: 0 done, agree or equivalent; 1 disagree, different or inconclusive; 2 unusable "
+    "input or environment; 70 unexpected error; 130 interrupted."
+)
+NO_MEMORY = ("out of memory", "can't allocate memory")  # in PyTorch's words
 LIKE_DECIDES = (  # pyvae trace --like: what the other trace says
     "recipe", "variant", "objective", "epochs", "steps", "batch_size", "latent_dim",
     "learning_rate", "set_", "dtype", "seed", "rng",
@@ -36,22 +49,54 @@ LIKE_DECIDES = (  # pyvae trace --like: what the other trace says
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
+    Arguments:
+        arguments: By default those of this process, which is the command's alone then.
+
     Returns:
-        The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment,
-        130 interrupted.
+        The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment, 70 an
+        unexpected error, 130 interrupted, 141 nobody reads what is printed any more.
     """
+    if arguments is None:
+        _own_matplotlib()
     _never_unwritable()
     try:
         with terminated_as_interrupted():
             result = build_app()(arguments, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (UserError, TyperException) as error:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
+    except SystemExit as error:  # typer's and rich's answer to a closed pipe
+        if not _is_closed_pipe(error.__context__):
+            raise
+        return _closed_pipe()
     except OSError as error:  # a file that cannot be read or written, a full disk
+        if _is_closed_pipe(error):
+            return _closed_pipe()
         return _complain(error)
+    except KeyboardInterrupt:
+        result = INTERRUPTED
+    except RuntimeError as error:
+        if not any(words in str(error) for words in NO_MEMORY):
+            return _not_foreseen(error)
+        said = str(error).strip().partition("\n")[0]
+        return _complain(f"PyTorch finds no memory ({said}); try a smaller --batch-size")
+    except Exception as error:
+        return _not_foreseen(error)
     # typer makes it of KeyboardInterrupt; of torchrun's processes the first one tells it
     if result == INTERRUPTED and os.environ.get("RANK", "0") == "0":
         print("pyvae: interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0
+
+
+def _own_matplotlib() -> None:
+    """Neither a backend for notebooks or screens nor the user's `matplotlibrc` is read: both can
+    keep matplotlib from being imported."""
+    os.environ["MPLBACKEND"] = "agg"
+    found = util.find_spec("matplotlib")
+    if found is not None and found.origin:
+        os.environ["MATPLOTLIBRC"] = str(Path(found.origin).parent / "mpl-data" / "matplotlibrc")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches, too
 
 
 def _never_unwritable() -> None:
@@ -62,25 +107,49 @@ def _never_unwritable() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _is_closed_pipe(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+def _closed_pipe() -> int:
+    """Nobody reads standard output any more, such as `head -1`: nothing is to be said. What is
+    left in its buffer is not written when Python ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    return CLOSED_PIPE
+
+
 def _complain(error: object) -> int:
     # of torchrun's processes all meet the same mistake, and the first one tells it
     if os.environ.get("RANK", "0") != "0" and not getattr(error, "of_one_process", False):
-        return 2
-    message = " ".join(printable(str(error)).split())
-    if message:  # `pyvae` alone shows its help and has nothing to say
-        print(f"pyvae: {message}", file=sys.stderr)
-    return 2
+        return UNUSABLE
+    if str(error).split():  # `pyvae` alone shows its help and has nothing to say
+        print_error(str(error))
+    return UNUSABLE
+
+
+def _not_foreseen(error: Exception) -> int:
+    print_error(unexpected(error))
+    return UNEXPECTED
 
 
 def build_app() -> typer.Typer:
     """The application with the commands of all installed packages."""
     app = typer.Typer(
         help="VAEs of published write-ups in PyTorch, held against their R originals.",
+        epilog=EXIT_CODES,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         add_completion=False,
         no_args_is_help=True,
     )
+    app.callback()(_about)
     app.command("train")(train_command)
     app.command("trace")(trace_command)
     app.command("reproduce")(reproduce_command)
@@ -89,9 +158,27 @@ def build_app() -> typer.Typer:
     app.command("figures")(figures_command)
     app.command("recipes")(recipes_command)
     app.command("doctor")(doctor_command)
-    for entry in sorted(metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
-        entry.load()(app)
+    for _ in open_plugins(COMMANDS, lambda add: add(app)):
+        pass
+    for command in app.registered_commands:
+        command.help = _unwrapped(command.help or inspect.getdoc(command.callback) or "")
     return app
+
+
+def _unwrapped(text: str) -> str:
+    """A text whose paragraphs are lines: the terminal's width alone breaks them."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print pyvae's version.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(f"pyvae {metadata.version('pyvae')}")
+        raise typer.Exit
 
 
 def train_command(
@@ -170,7 +257,7 @@ def train_command(
             chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context)
         )
         if shares.is_first:
-            draw_run(folder)
+            draw_run(folder, print_error)
             print(f"written: {printable(str(folder))}")
 
 
@@ -433,7 +520,7 @@ def sample_command(
     seed: Annotated[int, typer.Option(metavar="N", help="Of the latents drawn.")] = 1,
 ) -> None:
     """Draws images (or points) from the prior through the decoder of a trained run."""
-    from pyvae.figures import check_figure_path, save_figure
+    from pyvae.figures import check_figure_path, draw_figure
     from pyvae.files import output_folder
     from pyvae.sampling import load_traces, sample
 
@@ -448,7 +535,8 @@ def sample_command(
         raise UserError(f"'{run}' holds {len(traces)} runs", names)
     output_folder(out.parent)
     prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
-    save_figure(_samples_figure(sample(traces[0], n, seed), traces[0], prior), out)
+    samples = sample(traces[0], n, seed)
+    draw_figure(lambda: _samples_figure(samples, traces[0], prior), out)
     print(f"written: {printable(str(out))}")
 
 
@@ -460,8 +548,16 @@ def figures_command(
     print(f"written: {printable(str(run))}")
 
 
-def draw_run(run: Path) -> None:
-    """Loss history, samples and latent means of all traces of a run."""
+def draw_run(run: Path, say: Callable[[str], object] | None = None) -> None:
+    """Loss history, samples and latent means of all traces of a run.
+
+    Arguments:
+        run: Its folder.
+        say: Called with a line for each picture that cannot be drawn; without, that is an error.
+
+    Raises:
+        UserError: If the run is not there or not whole, or a picture cannot be drawn.
+    """
     from pyvae import figures
     from pyvae.sampling import load_traces
 
@@ -472,13 +568,21 @@ def draw_run(run: Path) -> None:
                 f"'{trace.folder}' has no latent means in training mode",
                 "all that docs/trace-format.md lists",
             )
-    figures.save_figure(figures.loss_history_figure(traces), run / "loss_history.png")
-    figures.save_figure(figures.latent_means_figure(traces), run / "latent_means.png")
+    pictures: dict[str, Callable[[], Figure]] = {
+        "loss_history": lambda: figures.loss_history_figure(traces),
+        "latent_means": lambda: figures.latent_means_figure(traces),
+    }
     for trace in traces:
-        if trace.samples is None:
-            continue
-        figure = _samples_figure(trace.samples, trace, "N(0, I)")
-        figures.save_figure(figure, run / f"samples_{trace.settings.objective}.png")
+        if trace.samples is not None:
+            pictures[f"samples_{trace.settings.objective}"] = partial(
+                _samples_figure, trace.samples, trace, "N(0, I)"
+            )
+    for name, make in pictures.items():
+        path = run / f"{name}.png"
+        if say is None:
+            figures.draw_figure(make, path)
+        else:
+            figures.save_or_say(make, path, say)
 
 
 def _samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:

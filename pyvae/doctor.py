@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
+from pyvae.plugins import open_plugins
+
 __all__ = ["Check", "examine"]
 
 
@@ -41,9 +43,8 @@ def examine() -> int:
     from rich.markup import escape
 
     checks = core_checks()
-    for entry in sorted(metadata.entry_points(group="pyvae.doctor"), key=lambda entry: entry.name):
-        more: Callable[[], list[Check]] = entry.load()
-        checks.extend(more())
+    for more in open_plugins("pyvae.doctor", _checks_of):
+        checks.extend(more)
     console = Console()
     width = max(len(check.name) for check in checks)
     for check in checks:
@@ -55,6 +56,14 @@ def examine() -> int:
             remedy = f"    {' ' * width}  {escape(check.remedy)}"
             console.print(remedy, highlight=False, soft_wrap=True)
     return 2 if any(check.remedy and check.needed for check in checks) else 0
+
+
+def _checks_of(plugin: Callable[[], list[Check]]) -> list[Check]:
+    """Those of another package."""
+    checks = list(plugin())
+    if not all(isinstance(check, Check) for check in checks):
+        raise TypeError("no list of pyvae.doctor.Check")
+    return checks
 
 
 def core_checks() -> list[Check]:

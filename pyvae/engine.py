@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from importlib import metadata
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from pyvae.draws import Draw, Normal
 from pyvae.errors import UserError, choose
 from pyvae.generators import Generator, TorchGenerator, make_generator
 from pyvae.objectives import OBJECTIVES, Losses
+from pyvae.plugins import names, open_plugin
 from pyvae.precision import Precision
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
@@ -405,7 +405,7 @@ class PyTorchEngine:
 def engine_names() -> list[str]:
     """Names of all engines: `pytorch`, and those that other packages add through the entry-point
     group `pyvae.engines` (each entry is called without arguments and returns an engine)."""
-    return ["pytorch", *sorted(entry.name for entry in metadata.entry_points(group=ENGINES))]
+    return ["pytorch", *names(ENGINES)]
 
 
 @contextmanager
@@ -427,8 +427,7 @@ def open_engine(
         return
     if adam is not None:
         raise UserError(f"--adam {adam} with --engine {name}", "--engine pytorch", "leave it out")
-    (entry,) = metadata.entry_points(group=ENGINES, name=name)
-    engine = entry.load()()
+    engine = open_plugin(ENGINES, name, lambda made: made())
     try:
         yield engine
     finally:

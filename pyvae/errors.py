@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 
-__all__ = ["UserError", "choose", "printable"]
+__all__ = ["UserError", "choose", "print_error", "printable"]
 
 LONGEST = 4000  # characters of a part of an error: a file can hold a name of any length
 # What a terminal obeys instead of showing it (C0, C1), what changes the order in which text is
@@ -26,6 +27,11 @@ def printable(text: str) -> str:
     """
     text = re.sub("[\t\n\r]+", " ", text)
     return UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def print_error(text: str) -> None:
+    """Says on standard error, in a line, what went wrong."""
+    print(f"pyvae: {' '.join(printable(text).split())}", file=sys.stderr)
 
 
 class UserError(Exception):

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
@@ -31,15 +34,18 @@ __all__ = [
     "check_figure_path",
     "digit_sheet",
     "draw_digits",
+    "draw_figure",
     "draw_latent_means",
     "draw_losses",
     "group_colours",
     "latent_means_figure",
     "loss_history_figure",
     "loss_label",
+    "own_style",
     "run_title",
     "samples_figure",
     "save_figure",
+    "save_or_say",
     "titles_and_colours",
     "wrapped",
 ]
@@ -233,10 +239,66 @@ def run_title(trace: Trace) -> str:
     )
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """matplotlib's defaults until the end, whatever the user's `matplotlibrc` says (LaTeX, other
+    fonts); afterwards the user's settings are as they were. A figure is made and saved in it."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        # of characters that the font lacks, and of what matplotlib will change one day
+        warnings.filterwarnings("ignore", "Glyph ")
+        for category in (DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Saves a figure, under a temporary name first."""
+    FigureCanvasAgg(figure)  # needs no screen
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def draw_figure(make: Callable[[], Figure], path: Path) -> None:
+    """Makes a figure in pyvae's own style and saves it.
+
+    Raises:
+        UserError: If it cannot be made or written, whatever the reason.
+    """
+    try:
+        with own_style():
+            save_figure(make(), path)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(
+            f"picture '{path}' cannot be written ({error.strerror or error})"
+        ) from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise UserError(f"picture '{path}' cannot be drawn ({why})") from error
+
+
+def save_or_say(make: Callable[[], Figure], path: Path, say: Callable[[str], object]) -> bool:
+    """Draws a picture beside results that do not depend on it: where that fails, a line says so
+    and the command goes on. A picture that an earlier run left there is removed then.
+
+    Arguments:
+        make: Makes the figure.
+        path: The file.
+        say: Called with the line.
+
+    Returns:
+        Whether it was drawn.
+    """
+    try:
+        draw_figure(make, path)
+    except UserError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        say(str(error))
+        return False
+    return True
 
 
 def check_figure_path(path: Path) -> None:

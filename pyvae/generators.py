@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from pyvae.draws import Draw, Gumbel, Keep, gumbel_of_uniform
 from pyvae.errors import choose
+from pyvae.plugins import names, open_plugin
 from pyvae.recipes.recipe import Recipe
 
 __all__ = ["Generator", "TorchGenerator", "generator_names", "make_generator"]
@@ -144,17 +144,16 @@ class TorchGenerator:
 
 def generator_names() -> list[str]:
     """Names of all generators, those of other packages included."""
-    return ["torch", *sorted(entry.name for entry in metadata.entry_points(group=GENERATORS))]
+    return ["torch", *names(GENERATORS)]
 
 
 def make_generator(name: str, seed: int, device: torch.device | None = None) -> Generator:
     """A generator by name, seeded.
 
     Raises:
-        UserError: If there is none of that name, or it cannot take the seed.
+        UserError: If there is none of that name, it is broken, or it cannot take the seed.
     """
     choose("rng", name, generator_names())
     if name == "torch":
         return TorchGenerator(seed, device)
-    (entry,) = metadata.entry_points(group=GENERATORS, name=name)
-    return entry.load()(seed, device)
+    return open_plugin(GENERATORS, name, lambda made: made(seed, device))

@@ -34,3 +34,7 @@ class Terminal(Console):
             else:
                 shown = "\n".join(printable(line) for line in text.split("\n"))
                 yield Segment(shown, segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end with exit code 1, which is a verdict."""
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pyvae.data import ImageData, load_split
 from pyvae.digit_classifier import DigitClassifier
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError, choose, printable
-from pyvae.figures import save_figure
+from pyvae.figures import draw_figure
 from pyvae.files import output_folder, write_file
 from pyvae.jobs import Workers
 from pyvae.lock import FolderLock
@@ -215,14 +216,14 @@ def _draw(
     drawn, left_out = [], []
     for drawing in drawings:
         try:
-            figure = drawing.draw()
+            draw_figure(drawing.draw, folder / drawing.file)
         except UserError as error:
             left_out.append(f"{drawing.file} is left out: {error}")
             say(left_out[-1])
-            (folder / drawing.file).unlink(missing_ok=True)
-            continue
-        save_figure(figure, folder / drawing.file)
-        drawn.append(drawing)
+            with suppress(OSError):
+                (folder / drawing.file).unlink(missing_ok=True)
+        else:
+            drawn.append(drawing)
     return drawn, left_out
 
 

@@ -1,0 +1,70 @@
+"""What other packages add to pyvae through entry points. One that is broken is named in a line,
+and everything else works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from typing import Any, TypeVar
+
+from pyvae.errors import UserError, print_error
+
+__all__ = ["names", "open_plugin", "open_plugins"]
+
+Made = TypeVar("Made")
+
+
+def names(group: str) -> list[str]:
+    """The names of a group's entry points, sorted."""
+    return sorted({entry.name for entry in metadata.entry_points(group=group)})
+
+
+def open_plugin(group: str, name: str, use: Callable[[Any], Made]) -> Made:
+    """Loads the entry point of that name and does something with it.
+
+    Arguments:
+        group: Of entry points.
+        name: One of `names`.
+        use: Is given what was loaded.
+
+    Raises:
+        UserError: If it is broken, or two packages have one of this name.
+    """
+    found = list(metadata.entry_points(group=group, name=name))
+    if len(found) != 1:
+        packages = " and ".join(sorted(map(_package, found)))
+        raise UserError(f"{packages} both have '{name}' in {group}", "", "uninstall one of them")
+    return _open(found[0], use)
+
+
+def open_plugins(group: str, use: Callable[[Any], Made]) -> Iterator[Made]:
+    """Loads all entry points of a group, by name, and does something with each; those that are
+    broken are told on standard error and left out."""
+    for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
+        try:
+            made = _open(entry, use)
+        except UserError as error:
+            print_error(str(error))
+        else:
+            yield made
+
+
+def _open(entry: metadata.EntryPoint, use: Callable[[Any], Made]) -> Made:
+    try:
+        return use(entry.load())
+    except (UserError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:  # what others wrote may raise anything
+        raise UserError(
+            f"plug-in '{entry.name}' of {_package(entry)} ({entry.group}: {entry.value}) is broken "
+            f"({type(error).__name__}: {error})",
+            "",
+            "update or uninstall that package",
+        ) from error
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    """The package that has it, and its version."""
+    if entry.dist is None:
+        return "an unknown package"
+    return f"{entry.dist.name} {entry.dist.version}"
