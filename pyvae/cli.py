@@ -62,8 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with terminated_as_interrupted():
             result = build_app()(arguments, standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _flush()
     except (UserError, TyperException) as error:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
@@ -105,6 +104,17 @@ def _never_unwritable() -> None:
     end in an error for its folder's name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    """Writes what was printed, which Python would do after the exit code is decided."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if _is_closed_pipe(error):
+            raise
+        raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _is_closed_pipe(error: BaseException | None) -> bool:
@@ -171,14 +181,21 @@ def _unwrapped(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _about(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print pyvae's version.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         print(f"pyvae {metadata.version('pyvae')}")
         raise typer.Exit
+
+
+def _about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """What stands in front of a command."""
 
 
 def train_command(
