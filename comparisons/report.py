@@ -23,6 +23,8 @@ from comparisons.tables import (
     stage_line,
     ulp_text,
 )
+from pyvae.errors import print_error, printable
+from pyvae.figures import own_style
 from pyvae.files import write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
@@ -80,6 +82,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, command: str) ->
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["number"] = _number
     environment.filters["ulps"] = ulp_text
@@ -95,10 +98,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, command: str) ->
         stage_line=stage_line,
         last_step_line=last_step_line,
         not_judged_line=not_judged_line,
-        panels={
-            caption: _picture(figure)
-            for caption, figure in figures.report_panels(comparisons).items()
-        },
+        panels=_pictures(comparisons),
         command=command,
         version=metadata.version("pyvae"),
     )
@@ -199,6 +199,22 @@ def _value(trace: Trace, name: str) -> str:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1e}"
+
+
+def _shown(value: object) -> object:
+    """A value of the page: no name turns the text around it."""
+    return printable(value) if type(value) is str else value
+
+
+def _pictures(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """The figures as addresses, by caption; none where they cannot be drawn."""
+    try:
+        with own_style():
+            panels = figures.report_panels(comparisons)
+            return {caption: _picture(figure) for caption, figure in panels.items()}
+    except Exception as error:  # the page says what was found without them, too
+        print_error(f"the report is without pictures ({type(error).__name__}: {error})")
+        return {}
 
 
 def _picture(figure: Figure) -> str:

@@ -360,7 +360,7 @@ def trace_command(
     probed = StepSet.parse(probe)
     set_threads(threads)
     console = Terminal()
-    with open_engine(engine, device="cpu", adam=adam) as computing:
+    with open_engine(engine, device="cpu", adam=adam, recipe=chosen.name) as computing:
         images = load_for(
             chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
         )
