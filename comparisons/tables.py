@@ -148,6 +148,7 @@ def print_table(
         styles: Of the rows.
         numbers: All columns but the first hold numbers, which stand to the right; no edge.
     """
+    unbounded = console.options.update(width=10_000)
     kept = list(range(len(headers)))
     for gone in (None, *spare):
         kept = [place for place in kept if place != gone]
@@ -158,7 +159,7 @@ def print_table(
                 column.justify = "right"
         for row, its in itertools.zip_longest(rows, styles):
             table.add_row(*(row[place] for place in kept), style=its)
-        if console.measure(table).maximum <= console.width:
+        if console.measure(table, options=unbounded).maximum <= console.width:
             break
     console.print(table)
 
