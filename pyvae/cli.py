@@ -72,6 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a file that cannot be read or written, a full disk
         if _is_closed_pipe(error):
             return _closed_pipe()
+        try:
+            _flush()
+        except UserError as of_output:
+            return _complain(of_output)
         return _complain(error)
     except KeyboardInterrupt:
         result = INTERRUPTED
@@ -126,9 +130,10 @@ def _closed_pipe() -> int:
     left in its buffer is not written when Python ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
