@@ -62,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with terminated_as_interrupted():
             result = build_app()(arguments, standalone_mode=False)
-        _flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what goes wrong is told here, not when Python ends
     except (UserError, TyperException) as error:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
@@ -72,10 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a file that cannot be read or written, a full disk
         if _is_closed_pipe(error):
             return _closed_pipe()
-        try:
-            _flush()
-        except UserError as of_output:
-            return _complain(of_output)
+        if error.errno == errno.ENOSPC and error.filename is None:
+            return _complain("no space is left for standard output, or on the disk")
         return _complain(error)
     except KeyboardInterrupt:
         result = INTERRUPTED
@@ -108,17 +107,6 @@ def _never_unwritable() -> None:
     end in an error for its folder's name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _flush() -> None:
-    """Writes what was printed, which Python would do after the exit code is decided."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        if _is_closed_pipe(error):
-            raise
-        raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _is_closed_pipe(error: BaseException | None) -> bool:

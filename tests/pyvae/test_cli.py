@@ -737,7 +737,7 @@ def test_a_full_device_behind_standard_output_is_a_line(tmp_path):
             [PYVAE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 2
-    line = "pyvae: standard output cannot be written (No space left on device)\n"
+    line = "pyvae: no space is left for standard output, or on the disk\n"
     assert done.stderr == line
 
 
