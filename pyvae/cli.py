@@ -69,10 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
         if not _is_closed_pipe(error.__context__):
             raise
-        return _closed_pipe()
+        _leave_unwritten()
+        return CLOSED_PIPE
     except OSError as error:  # a file that cannot be read or written, a full disk
-        if _is_closed_pipe(error):
-            return _closed_pipe()
+        _leave_unwritten()
+        if _is_closed_pipe(error):  # nobody reads any more, such as head -1: nothing is to be said
+            return CLOSED_PIPE
         if error.errno == errno.ENOSPC and error.filename is None:
             return _complain("no space is left for standard output, or on the disk")
         return _complain(error)
@@ -113,19 +115,18 @@ def _is_closed_pipe(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
-def _closed_pipe() -> int:
-    """Nobody reads standard output any more, such as `head -1`: nothing is to be said. What is
-    left in its buffer is not written when Python ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _leave_unwritten() -> None:
+    """What is left in a buffer that cannot be written would be an error once more when Python
+    ends."""
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is None:
             continue
         try:
             stream.flush()
         except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-    return CLOSED_PIPE
+            os.close(nowhere)
 
 
 def _complain(error: object) -> int:

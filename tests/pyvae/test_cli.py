@@ -706,11 +706,16 @@ def test_too_few_labels_leave_nothing_behind(command, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("program", [[PYVAE], [sys.executable, "-m", "pyvae"]])
 @pytest.mark.parametrize(
-    "arguments", [["recipes"], ["--help"], ["train", "conv", *SMALL, "--out", "o"]]
+    ("program", "arguments", "unbuffered"),
+    [
+        ([PYVAE], ["recipes"], ""),
+        ([sys.executable, "-m", "pyvae"], ["recipes"], "1"),
+        ([PYVAE], ["--help"], ""),
+        ([PYVAE], ["train", "conv", *SMALL, "--out", "o"], "1"),
+    ],
 )
-def test_a_closed_pipe_is_silent(tmp_path, program, arguments):
+def test_a_closed_pipe_is_silent(tmp_path, program, arguments, unbuffered):
     done = subprocess.run(
         [
             "bash",
@@ -721,7 +726,7 @@ def test_a_closed_pipe_is_silent(tmp_path, program, arguments):
             *arguments,
         ],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         capture_output=True,
         text=True,
         timeout=300,
@@ -731,10 +736,16 @@ def test_a_closed_pipe_is_silent(tmp_path, program, arguments):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_device_behind_standard_output_is_a_line(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_device_behind_standard_output_is_a_line(unbuffered):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [PYVAE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [PYVAE, "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     line = "pyvae: no space is left for standard output, or on the disk\n"
