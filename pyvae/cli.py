@@ -268,7 +268,7 @@ def train_command(
             chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context)
         )
         if shares.is_first:
-            draw_run(folder, print_error)
+            draw_run(folder)
             print(f"written: {printable(str(folder))}")
 
 
@@ -555,19 +555,19 @@ def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
 ) -> None:
     """Draws the figures of a trained run into its folder."""
-    draw_run(run)
+    draw_run(run, asked_for=True)
     print(f"written: {printable(str(run))}")
 
 
-def draw_run(run: Path, say: Callable[[str], object] | None = None) -> None:
+def draw_run(run: Path, asked_for: bool = False) -> None:
     """Loss history, samples and latent means of all traces of a run.
 
     Arguments:
         run: Its folder.
-        say: Called with a line for each picture that cannot be drawn; without, that is an error.
+        asked_for: A picture that cannot be drawn is an error, not a line.
 
     Raises:
-        UserError: If the run is not there or not whole, or a picture cannot be drawn.
+        UserError: If the run is not there or not whole.
     """
     from pyvae import figures
     from pyvae.sampling import load_traces
@@ -590,10 +590,10 @@ def draw_run(run: Path, say: Callable[[str], object] | None = None) -> None:
             )
     for name, make in pictures.items():
         path = run / f"{name}.png"
-        if say is None:
+        if asked_for:
             figures.draw_figure(make, path)
         else:
-            figures.save_or_say(make, path, say)
+            figures.save_or_say(make, path, print_error)
 
 
 def _samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:
