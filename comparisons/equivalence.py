@@ -171,6 +171,11 @@ class Equivalence:
         return UNITS[self.measure] or self.loss_unit
 
     @property
+    def no_spread(self) -> bool:
+        """Whether no seed of either side varies: a p value would say nothing then."""
+        return not self.problem and self.interval[0] == self.interval[1]
+
+    @property
     def verdict(self) -> str:
         """equivalent, different or inconclusive."""
         low, high = self.interval

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from comparisons.equivalence import Equivalence, Side, overall
-from comparisons.tables import plain_table
+from comparisons.tables import print_table
 
 __all__ = ["print_equivalence"]
 
@@ -27,9 +26,9 @@ def print_equivalence(title: str, results: Sequence[Equivalence], console: Conso
     """
     a, b = results[0].a, results[0].b
     seeds = f"{a.n} seeds each" if a.n == b.n else f"{a.n} and {b.n} seeds"
-    console.print(_test_table(f"{title}: {a.engine} against {b.engine}, {seeds}", results))
+    _print_tests(f"{title}: {a.engine} against {b.engine}, {seeds}", results, console)
     console.print()
-    console.print(_median_table(results))
+    _print_medians(results, console)
     console.print()
     for result in results:
         if result.problem:
@@ -38,20 +37,26 @@ def print_equivalence(title: str, results: Sequence[Equivalence], console: Conso
     console.print(Text(f"{title}: ").append(verdict, STYLES[verdict]))
 
 
-def _table(title: str, caption: str, headers: Sequence[str]) -> Table:
-    """Numbers to the right."""
-    table = plain_table(title, caption, headers, show_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
-
-
-def _test_table(title: str, results: Sequence[Equivalence]) -> Table:
+def _print_tests(title: str, results: Sequence[Equivalence], console: Console) -> None:
     """Two lines for each measure: units, standard deviations and intervals stand below."""
     a, b = results[0].a, results[0].b
-    table = _table(
+    rows = [
+        (
+            Text(result.measure.replace("_", " ")).append(f"\n{result.unit}", "dim"),
+            _mean(result, result.a),
+            _mean(result, result.b),
+            Text(result.text(result.difference, "+")).append(f"\n{_interval(result)}", "dim"),
+            f"{result.margin:g}",
+            "–" if result.no_spread else _p_value(result.p_value),
+            Text(result.verdict, STYLES[result.verdict]),
+        )
+        for result in results
+    ]
+    print_table(
+        console,
         title,
-        "losses: mean of the last epoch; active units: Var(mu) > 0.01 over images\n"
+        "losses: mean over the steps of the last epoch\n"
+        "active units (Var(mu) > 0.01), latent spread: final parameters, last batch\n"
         "equivalent: interval within ± margin (TOST, p < 0.05); different: outside",
         (
             "\nunit",
@@ -62,20 +67,17 @@ def _test_table(title: str, results: Sequence[Equivalence]) -> Table:
             "p",
             "verdict",
         ),
+        rows,
+        spare=(5, 4, 1, 2, 3),
+        numbers=True,
     )
-    for result in results:
-        table.add_row(
-            Text(result.measure.replace("_", " ")).append(f"\n{result.unit}", "dim"),
-            _mean(result, result.a),
-            _mean(result, result.b),
-            Text(result.text(result.difference, "+")).append(
-                f"\n{_from_to(result, result.interval, '+')}", "dim"
-            ),
-            f"{result.margin:g}",
-            _p_value(result.p_value),
-            Text(result.verdict, STYLES[result.verdict]),
-        )
-    return table
+
+
+def _interval(result: Equivalence) -> str:
+    if not result.no_spread:
+        return _from_to(result, result.interval, "+")
+    same = f": all {result.text(result.a.mean)}" if result.difference == 0 else ""
+    return f"no spread{same}"
 
 
 def _mean(result: Equivalence, side: Side) -> Text:
@@ -95,12 +97,13 @@ def _p_value(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _median_table(results: Sequence[Equivalence]) -> Table:
+def _print_medians(results: Sequence[Equivalence], console: Console) -> None:
     a, b = results[0].a, results[0].b
-    table = _table("", "", ("", f"{a.engine}\nmedian", "\nrange", f"{b.engine}\nmedian", "\nrange"))
+    rows = []
     for result in results:
         cells = []
         for side in (result.a, result.b):
             cells += [result.text(side.median), _from_to(result, side.range)]
-        table.add_row(result.measure.replace("_", " "), *cells)
-    return table
+        rows.append((result.measure.replace("_", " "), *cells))
+    heads = ("", f"{a.engine}\nmedian", "\nrange", f"{b.engine}\nmedian", "\nrange")
+    print_table(console, "", "", heads, rows, spare=(4, 2), numbers=True)

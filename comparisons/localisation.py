@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Divergence:
         words: What kind of mistake it looks like.
         around: The quantities before and after it.
         also: How many quantities of the same pass disagree, and of how many.
+        with_r: Whether one of the engines is in R, where indices count from 1.
     """
 
     agreement: StageAgreement
@@ -42,6 +44,7 @@ class Divergence:
     words: tuple[str, ...]
     around: tuple[StageAgreement, ...]
     also: tuple[int, int]
+    with_r: bool = True
 
     @property
     def step(self) -> int:
@@ -73,7 +76,7 @@ class Divergence:
         return f"step {self.step}, {what}"
 
     def element(self) -> str:
-        """The worst element in both languages' convention, and both values."""
+        """The worst element, as Python counts and, where it takes part, R, and both values."""
         if self.agreement.problem and not self.agreement.index:
             return self.agreement.problem
         values = ", ".join(
@@ -83,6 +86,8 @@ class Divergence:
         index = self.agreement.index
         if not index:
             return values
+        if not self.with_r:
+            return f"[{_join(index)}], counted from 0: {values}"
         return f"[{_join(index)}] in Python, [{_join(i + 1 for i in index)}] in R: {values}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -120,6 +125,7 @@ def first_divergence(
     settings: Settings,
     previous: tuple[Probe, Probe] | None = None,
     resync: bool = False,
+    environments: Sequence[Mapping[str, str]] = (),
 ) -> Divergence | None:
     """Walks one step's quantities in the order of computation to the first that disagrees.
 
@@ -133,6 +139,7 @@ def first_divergence(
         recipe, settings: Of the run.
         previous: Both probes of the step before, if they are known.
         resync: Whether both started the step from the state of the engine under test.
+        environments: What the engines say of theirs, where it is known: R names its version.
     """
     place = next((i for i, agreement in enumerate(agreements) if not agreement.agrees), None)
     if place is None:
@@ -153,7 +160,13 @@ def first_divergence(
         tuple(finding.words),
         tuple(agreements[max(0, place - AROUND) : place + AROUND + 1]),
         (sum(not a.agrees for a in same_pass), len(same_pass)),
+        any("R" in about for about in environments) or any(map(_is_r, names)),
     )
+
+
+def _is_r(engine: str) -> bool:
+    """Whether an engine's name says that it is in R, as base-r, r-torch and my-r do."""
+    return re.search(r"(?<![a-z])r(?![a-z])", engine.lower()) is not None
 
 
 def _join(index: Any) -> str:

@@ -54,7 +54,8 @@ class RunOutcome:
 
 
 def measures(outcome: RunOutcome) -> dict[str, float]:
-    r"""A run in five numbers; NaN or infinity where it diverged.
+    r"""A run in five numbers; NaN or infinity where it diverged. The losses are means over the
+    last epoch, in which the parameters still move; the other two are of the final parameters.
 
     `loss`, `reconstruction` and `regulariser` of one image (in nats, where the objective is), the
     mean over the steps :math:`E` of the last epoch with batches of B:

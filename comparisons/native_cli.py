@@ -220,10 +220,12 @@ def _count(
 
 
 class _Watch(RunsProgress):
-    """Shows how many runs are done, and the loss that the newest has ended with."""
+    """Shows how many runs are done, and the newest one's loss as the table has it."""
 
     def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool, where: str) -> None:
         about = OBJECTIVES[run.settings.objective]
-        loss = f"{outcome.loss_per_image[-1]:.2f} {about.unit}".rstrip()
-        newest = f"{about.title} in {run.engine}, seed {run.settings.seed}: {loss} at the end"
+        of_last_epoch = outcome.loss_per_image[outcome.epochs == outcome.epochs[-1]].mean()
+        loss = f"{of_last_epoch:.2f} {about.unit}".rstrip()
+        seed = f"{about.title} in {run.engine}, seed {run.settings.seed}"
+        newest = f"{seed}: {loss}, mean of the last epoch"
         self.add(newest, was_there, where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,8 @@ from comparisons.tables import (
     stage_line,
     ulp_text,
 )
+from pyvae.errors import print_error, printable
+from pyvae.figures import own_style
 from pyvae.files import write_file
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
@@ -70,7 +72,6 @@ def write_report(
     comparisons: Sequence[Comparison],
     path: Path,
     command: str,
-    say: Callable[[str], object] = print,
 ) -> None:
     """Writes the page; if its pictures cannot be drawn, without them.
 
@@ -78,7 +79,6 @@ def write_report(
         comparisons: One for each objective.
         path: The file.
         command: The command line that made it.
-        say: Called with a line if the pictures cannot be drawn.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -86,6 +86,7 @@ def write_report(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["number"] = _number
     environment.filters["ulps"] = ulp_text
@@ -101,7 +102,7 @@ def write_report(
         stage_line=stage_line,
         last_step_line=last_step_line,
         not_judged_line=not_judged_line,
-        panels=_pictures(comparisons, say),
+        panels=_pictures(comparisons),
         command=command,
         version=metadata.version("pyvae"),
     )
@@ -205,12 +206,19 @@ def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1e}"
 
 
-def _pictures(comparisons: Sequence[Comparison], say: Callable[[str], object]) -> dict[str, str]:
+def _shown(value: object) -> object:
+    """A value of the page: no name turns the text around it."""
+    return printable(value) if type(value) is str else value
+
+
+def _pictures(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """The figures as addresses, by caption; none where they cannot be drawn."""
     try:
-        panels = figures.report_panels(comparisons)
-        return {caption: _picture(figure) for caption, figure in panels.items()}
-    except Exception as error:  # whatever a font or a backend has to say
-        say(f"the report's pictures cannot be drawn ({type(error).__name__}: {error})")
+        with own_style():
+            panels = figures.report_panels(comparisons)
+            return {caption: _picture(figure) for caption, figure in panels.items()}
+    except Exception as error:  # the page says what was found without them, too
+        print_error(f"the report is without pictures ({type(error).__name__}: {error})")
         return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from comparisons import figures
 from comparisons.comparison import Comparison, summary
 from comparisons.tables import print_comparison
-from pyvae.errors import printable
+from pyvae.errors import print_error
 from pyvae.figures import save_or_say
 from pyvae.files import write_file
 from pyvae.trace import csv_text
@@ -54,17 +54,13 @@ def conclude(
     write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
     for comparison in comparisons:
         print_comparison(comparison, console)
-
-    def say(line: str) -> None:
-        print(printable(line), file=sys.stderr)
-
-    write_pictures(comparisons, folder, say)
+    write_pictures(comparisons, folder)
     page = folder / "report.html"
     page.unlink(missing_ok=True)  # of an earlier comparison
     if report:
         from comparisons.report import write_report
 
-        write_report(comparisons, page, shlex.join(["pyvae", *sys.argv[1:]]), say)
+        write_report(comparisons, page, shlex.join(["pyvae", *sys.argv[1:]]))
     console.print(f"written: {folder}", soft_wrap=True)
     console.print(f"verdict: {about['verdict']}")
     return 0 if about["verdict"] == "agree" else 1
@@ -85,16 +81,8 @@ def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
             write_file(folder / name, csv_text(table))
 
 
-def write_pictures(
-    comparisons: Sequence[Comparison], folder: Path, say: Callable[[str], object]
-) -> None:
-    """The pictures of what both engines have got to.
-
-    Arguments:
-        comparisons: One for each objective.
-        folder: Where to.
-        say: Called with a line for each picture that cannot be drawn.
-    """
+def write_pictures(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """The pictures of what both engines have got to; a line for one that cannot be drawn."""
     pictures = {
         "loss_history.png": figures.loss_history_figure,
         "latent_means.png": figures.latent_means_figure,
@@ -103,6 +91,6 @@ def write_pictures(
     for name, make in pictures.items():
         shown = figures.shown_in(name, comparisons)
         if shown:
-            save_or_say(partial(make, shown), folder / name, say)
+            save_or_say(partial(make, shown), folder / name, print_error)
         else:
             (folder / name).unlink(missing_ok=True)  # of an earlier comparison

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from pyvae.adam import ADAMS
-from pyvae.engine import Engine, PyTorchEngine, set_threads
+from pyvae.engine import Engine, PyTorchEngine, check_recipe, set_threads
 from pyvae.errors import UserError, choose
-from r_bridge.engines import ENGINE_NAMES, check_r_engine, make_r_engine
+from r_bridge.engines import ENGINE_NAMES, RTorchEngine, check_r_engine, make_r_engine
 
 __all__ = ["RANDOMNESS", "Sides", "choose_sides", "open_engine", "open_sides"]
 
@@ -74,8 +74,10 @@ def choose_sides(
     choose("rng", randomness, RANDOMNESS)
     choose("engine under test", under_test, OWN)
     choose("engine", reference, ("pytorch", *ENGINE_NAMES))
-    if reference == "auto" and recipe != "conv":
+    if reference == "auto" and recipe not in RTorchEngine.recipes:
         reference = "base-r"
+    if "r-torch" in (under_test, reference):  # before R's torch is looked for
+        check_recipe(RTorchEngine, "r-torch", recipe)
     if reference != "pytorch":
         reference = check_r_engine(reference)
     if under_test != "pytorch":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -20,6 +20,7 @@ __all__ = [
     "not_judged_line",
     "plain_table",
     "print_comparison",
+    "print_table",
     "stage_line",
     "ulp_text",
 ]
@@ -27,7 +28,7 @@ __all__ = [
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """One objective: its agreement, and the first place where the two part."""
-    console.print(_agreement_table(comparison))
+    _print_agreement(comparison, console)
     if comparison.failure:
         console.print(comparison.failure, style="bold", soft_wrap=True)
     for line in _problems(comparison):
@@ -108,13 +109,12 @@ def allowed_text(rtol: float) -> str:
     return f"{rtol:.0e}" if rtol else "0"
 
 
-def plain_table(title: str, caption: str, headers: Sequence[str], **style: Any) -> Table:
+def plain_table(title: str, caption: str, headers: Sequence[str]) -> Table:
     """An empty table with a line below its heads.
 
     Arguments:
         title, caption: Above and below; nothing if empty.
         headers: Of the columns.
-        style: Further arguments of `rich.table.Table`.
     """
     table = Table(
         title=Text(title) if title else None,
@@ -124,27 +124,59 @@ def plain_table(title: str, caption: str, headers: Sequence[str], **style: Any) 
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        **style,
     )
-    for header in headers:
-        table.add_column(header, no_wrap=True)
+    for place, header in enumerate(headers):
+        # a name may be broken; a verdict that is cut off is none
+        table.add_column(header, no_wrap=place > 0, overflow="ellipsis" if place else "fold")
     return table
+
+
+def print_table(
+    console: Console,
+    title: str,
+    caption: str,
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    spare: Sequence[int],
+    styles: Sequence[str] = (),
+    numbers: bool = False,
+) -> None:
+    """Prints a table as far as there is room.
+
+    Arguments:
+        console: Where to.
+        title, caption, headers: Of `plain_table`.
+        rows: Its cells.
+        spare: The columns that are left out where the terminal is too narrow for all, in this
+            order.
+        styles: Of the rows.
+        numbers: All columns but the first hold numbers, which stand to the right; no edge.
+    """
+    unbounded = console.options.update(width=10_000)
+    kept = list(range(len(headers)))
+    for gone in (None, *spare):
+        kept = [place for place in kept if place != gone]
+        table = plain_table(title, caption, [headers[place] for place in kept])
+        if numbers:
+            table.show_edge = False
+            for column in table.columns[1:]:
+                column.justify = "right"
+        for row, its in itertools.zip_longest(rows, styles):
+            table.add_row(*(row[place] for place in kept), style=its)
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
+    console.print(table)
 
 
 def _verdict(agrees: bool) -> Text:
     return Text("agree", "green") if agrees else Text("disagree", "red")
 
 
-def _agreement_table(comparison: Comparison) -> Table:
+def _print_agreement(comparison: Comparison, console: Console) -> None:
     """One objective's agreement, with the tolerance that would have sufficed."""
     about = OBJECTIVES[comparison.objective]
-    table = plain_table(
-        f"{about.title}: {about.formula}",
-        last_step_line(comparison),
-        ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"),
-    )
-    for name, agreement in comparison.quantities.items():
-        table.add_row(
+    rows = [
+        (
             name.replace("_", " "),
             f"{agreement.max_abs:.1e}",
             f"{agreement.max_rel:.1e}",
@@ -154,7 +186,16 @@ def _agreement_table(comparison: Comparison) -> Table:
             agreement.rule.scale,
             _verdict(agreement.agrees),
         )
-    return table
+        for name, agreement in comparison.quantities.items()
+    ]
+    print_table(
+        console,
+        f"{about.title}: {about.formula}",
+        last_step_line(comparison),
+        ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"),
+        rows,
+        spare=(6, 2, 3, 1, 5, 4),
+    )
 
 
 def _print_divergence(found: Divergence, console: Console) -> None:
@@ -163,16 +204,23 @@ def _print_divergence(found: Divergence, console: Console) -> None:
     for words in found.words:
         console.print(f"  looks like: {words}", soft_wrap=True)
     console.print(f"  worst element: {found.element()}", soft_wrap=True)
-    table = plain_table("", "", ("", "largest", "max abs", "needed", "allowed", "verdict"))
-    for agreement in found.around:
-        first = agreement is found.agreement
-        table.add_row(
-            Text(f"> {agreement.quantity.key}" if first else f"  {agreement.quantity.key}"),
+    rows = [
+        (
+            Text(f"{'>' if agreement is found.agreement else ' '} {agreement.quantity.key}"),
             f"{agreement.largest:.1e}",
             f"{agreement.max_abs:.1e}",
             f"{agreement.required_rtol:.1e}",
             allowed_text(agreement.rtol),
             _verdict(agreement.agrees),
-            style="bold" if first else "",
         )
-    console.print(table)
+        for agreement in found.around
+    ]
+    print_table(
+        console,
+        "",
+        "",
+        ("", "largest", "max abs", "needed", "allowed", "verdict"),
+        rows,
+        spare=(1, 2, 4, 3),
+        styles=["bold" if agreement is found.agreement else "" for agreement in found.around],
+    )

@@ -63,16 +63,20 @@ def main(arguments: list[str] | None = None) -> int:
         with terminated_as_interrupted():
             result = build_app()(arguments, standalone_mode=False)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            sys.stdout.flush()  # what goes wrong is told here, not when Python ends
     except (UserError, TyperException) as error:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
         if not _is_closed_pipe(error.__context__):
             raise
-        return _closed_pipe()
+        _leave_unwritten()
+        return CLOSED_PIPE
     except OSError as error:  # a file that cannot be read or written, a full disk
-        if _is_closed_pipe(error):
-            return _closed_pipe()
+        _leave_unwritten()
+        if _is_closed_pipe(error):  # nobody reads any more, such as head -1: nothing is to be said
+            return CLOSED_PIPE
+        if error.errno == errno.ENOSPC and error.filename is None:
+            return _complain("no space is left for standard output, or on the disk")
         return _complain(error)
     except KeyboardInterrupt:
         result = INTERRUPTED
@@ -111,18 +115,18 @@ def _is_closed_pipe(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
-def _closed_pipe() -> int:
-    """Nobody reads standard output any more, such as `head -1`: nothing is to be said. What is
-    left in its buffer is not written when Python ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _leave_unwritten() -> None:
+    """What is left in a buffer that cannot be written would be an error once more when Python
+    ends."""
     for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-    return CLOSED_PIPE
+            os.close(nowhere)
 
 
 def _complain(error: object) -> int:
@@ -171,14 +175,21 @@ def _unwrapped(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _about(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print pyvae's version.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         print(f"pyvae {metadata.version('pyvae')}")
         raise typer.Exit
+
+
+def _about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """What stands in front of a command."""
 
 
 def train_command(
@@ -257,7 +268,7 @@ def train_command(
             chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context)
         )
         if shares.is_first:
-            draw_run(folder, print_error)
+            draw_run(folder)
             print(f"written: {printable(str(folder))}")
 
 
@@ -343,7 +354,7 @@ def trace_command(
     probed = StepSet.parse(probe)
     set_threads(threads)
     console = Terminal()
-    with open_engine(engine, device="cpu", adam=adam) as computing:
+    with open_engine(engine, device="cpu", adam=adam, recipe=chosen.name) as computing:
         images = load_for(
             chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
         )
@@ -544,19 +555,19 @@ def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
 ) -> None:
     """Draws the figures of a trained run into its folder."""
-    draw_run(run)
+    draw_run(run, asked_for=True)
     print(f"written: {printable(str(run))}")
 
 
-def draw_run(run: Path, say: Callable[[str], object] | None = None) -> None:
+def draw_run(run: Path, asked_for: bool = False) -> None:
     """Loss history, samples and latent means of all traces of a run.
 
     Arguments:
         run: Its folder.
-        say: Called with a line for each picture that cannot be drawn; without, that is an error.
+        asked_for: A picture that cannot be drawn is an error, not a line.
 
     Raises:
-        UserError: If the run is not there or not whole, or a picture cannot be drawn.
+        UserError: If the run is not there or not whole.
     """
     from pyvae import figures
     from pyvae.sampling import load_traces
@@ -579,10 +590,10 @@ def draw_run(run: Path, say: Callable[[str], object] | None = None) -> None:
             )
     for name, make in pictures.items():
         path = run / f"{name}.png"
-        if say is None:
+        if asked_for:
             figures.draw_figure(make, path)
         else:
-            figures.save_or_say(make, path, say)
+            figures.save_or_say(make, path, print_error)
 
 
 def _samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:

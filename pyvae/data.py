@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.errors import UserError, choose
+from pyvae.errors import UserError, choose, printable
 from pyvae.mnist import DownloadError, load_mnist_family
 from pyvae.npz import load_npz
 
@@ -44,7 +44,7 @@ class ImageData:
     """Images of 28x28 pixels, or points.
 
     Attributes:
-        name: `mnist`, ..., or the file's name.
+        name: `mnist`, ..., or the file's name, as it may be shown.
         pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1]; of points (N, 2), floats.
         labels: (N,), int64, or None.
         source: Where they came from, in words.
@@ -54,6 +54,10 @@ class ImageData:
     pixels: Tensor
     labels: Tensor | None
     source: str
+
+    def __post_init__(self) -> None:
+        # a file may have any name, and this one stands in lines, titles and tables
+        object.__setattr__(self, "name", printable(self.name))
 
     def __len__(self) -> int:
         return len(self.pixels)

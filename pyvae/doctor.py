@@ -39,13 +39,14 @@ def examine() -> int:
     Returns:
         0, or 2 if something that is needed is missing.
     """
-    from rich.console import Console
     from rich.markup import escape
+
+    from pyvae.terminal import Terminal
 
     checks = core_checks()
     for more in open_plugins("pyvae.doctor", _checks_of):
         checks.extend(more)
-    console = Console()
+    console = Terminal(markup=True)
     width = max(len(check.name) for check in checks)
     for check in checks:
         missing = "[red]no[/]" if check.needed else "[yellow]--[/]"

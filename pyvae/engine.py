@@ -30,6 +30,7 @@ __all__ = [
     "DivergedError",
     "Engine",
     "PyTorchEngine",
+    "check_recipe",
     "choose_device",
     "engine_names",
     "open_engine",
@@ -410,13 +411,18 @@ def engine_names() -> list[str]:
 
 @contextmanager
 def open_engine(
-    name: str, device: str = "auto", adam: str | None = None, precision: str = "full"
+    name: str,
+    device: str = "auto",
+    adam: str | None = None,
+    precision: str = "full",
+    recipe: str | None = None,
 ) -> Iterator[Engine]:
     """An engine by name, closed at the end if it can be.
 
     Arguments:
         name: One of `engine_names`.
         device, adam, precision: Of the engine `pytorch`.
+        recipe: What it is to run, if that is known: asked before it is looked for.
 
     Raises:
         UserError: If there is none of that name, or it cannot be used.
@@ -427,11 +433,31 @@ def open_engine(
         return
     if adam is not None:
         raise UserError(f"--adam {adam} with --engine {name}", "--engine pytorch", "leave it out")
-    engine = open_plugin(ENGINES, name, lambda made: made())
+
+    def make(kind: Callable[[], Engine]) -> Engine:
+        if recipe is not None:
+            check_recipe(kind, name, recipe)
+        return kind()
+
+    engine = open_plugin(ENGINES, name, make)
     try:
         yield engine
     finally:
         getattr(engine, "close", lambda: None)()
+
+
+def check_recipe(engine: object, name: str, recipe: str) -> None:
+    """Asks whether an engine, or its class, can run a recipe: one of those that its `recipes`
+    names; without these, any.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    recipes = getattr(engine, "recipes", None)
+    if recipes is not None and recipe not in recipes:
+        raise UserError(
+            f"engine {name} has no recipe '{recipe}'", " or ".join(recipes), "use --engine base-r"
+        )
 
 
 def _is_given(stage: Stage) -> bool:

@@ -15,7 +15,7 @@ __all__ = ["Terminal"]
 
 class Terminal(Console):
     """A console that shows text as it is: no markup, and control characters, which a file from
-    elsewhere may hold in a name, written out (`\\x1b`) instead of obeyed.
+    elsewhere may hold in a name, written out (`\\x1b`) instead of obeyed. A string is one line.
 
     Arguments:
         options: Of `rich.console.Console`.
@@ -23,6 +23,9 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "highlight": False} | options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pyvae.errors import UserError, choose
+from pyvae.errors import UserError, choose, printable
 from pyvae.reading import read_json
 from pyvae.settings import Settings
 
@@ -34,7 +34,7 @@ def read_about(path: Path) -> dict[str, Any]:
     Returns:
         `engine`, `recipe`, `data`, `environment` (texts by name), `mode`, `probes`, `steps`,
         `complete`, `sha256` (checksums by file, empty if there are none), and `settings` as
-        `Settings`.
+        `Settings`. Names and the environment are `printable`.
 
     Raises:
         UserError: If it was written by a newer pyvae.
@@ -52,7 +52,7 @@ def read_about(path: Path) -> dict[str, Any]:
             "it was written by a newer pyvae: update this one",
         )
     data = _object(about["data"], "data")
-    _text(data["name"], "data's name")
+    data = data | {"name": _name(data["name"], "data's name")}
     if "images" in data:
         _whole(data["images"], "data's images")
     complete = about["complete"]
@@ -67,8 +67,8 @@ def read_about(path: Path) -> dict[str, Any]:
     except UserError as error:  # in the words of the command line
         raise ValueError(str(error)) from error
     return {
-        "engine": _text(about["engine"], "engine"),
-        "recipe": _text(about["recipe"], "recipe"),
+        "engine": _name(about["engine"], "engine"),
+        "recipe": _name(about["recipe"], "recipe"),
         "settings": settings,
         "data": data,
         "environment": _texts(about["environment"], "environment"),
@@ -115,7 +115,7 @@ def _texts(given: object, name: str) -> dict[str, str]:
     for key, value in _object(given, name).items():
         if isinstance(value, (dict, list)):
             raise ValueError(f"{name}'s {_shown(key)} is {_shown(value)}, no text")
-        found[key] = value if isinstance(value, str) else json.dumps(value)
+        found[printable(key)] = printable(value if isinstance(value, str) else json.dumps(value))
     return found
 
 
@@ -131,6 +131,12 @@ def _text(value: object, name: str) -> str:
     if len(value) > LONGEST_NAME:
         raise ValueError(f"{name} has {len(value)} characters")
     return value
+
+
+def _name(value: object, name: str) -> str:
+    """A text in which nothing ends a line or changes how the rest is shown: it stands in lines of
+    the terminal, in titles, tables and figures."""
+    return printable(_text(value, name))
 
 
 def _number(value: object, name: str) -> float:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.engine import DivergedError
+from pyvae.engine import DivergedError, check_recipe
 from pyvae.errors import UserError, choose
 from pyvae.recipes.recipe import Recipe
 from pyvae.settings import Settings
@@ -94,10 +94,7 @@ class REngine(ABC):
     def start(
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
     ) -> None:
-        if recipe.name != "conv":
-            raise UserError(
-                f"engine {self.name} has no recipe '{recipe.name}'", "conv", "use --engine base-r"
-            )
+        check_recipe(self, self.name, recipe.name)
         if parameters is None:
             self._check_own(settings)
         self.own = parameters is None
@@ -315,6 +312,7 @@ class RTorchEngine(REngine):
     """
 
     name = "r-torch"
+    recipes = ("conv",)
     sources = ("torch_about", "torch_conv_vae", "torch_session")
     rng = "torch"
     largest_seed = 2**53  # R has no larger whole numbers

@@ -30,6 +30,9 @@ def r_environment(program: Path, threads: int) -> dict[str, str]:
     # What an R that started this Python left behind is not for the new one.
     for name in ("R_SESSION_TMPDIR", "R_ARCH"):
         environment.pop(name, None)
+    # Without R's own packages rpy2 and the sources here find none of their functions.
+    for name in ("R_DEFAULT_PACKAGES", "R_SCRIPT_DEFAULT_PACKAGES"):
+        environment.pop(name, None)
     # rpy2 would believe an R_HOME that holds no R.
     if program != Path(environment.get("R_HOME", "")) / "bin" / "R":
         environment.pop("R_HOME", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -33,6 +34,9 @@ GRACE = 2.0  # seconds to end by itself once the connection is closed
 OF_RPY2 = "R callback write-console:"  # in front of what R says
 MEMORY_HINT = "the system may have been out of memory"
 NO_MEMORY = ("cannot allocate", "out of memory", "MemoryError")  # R's words, ours, Python's
+R_ERROR = re.compile(r"\b(Error|Fatal error)\b(: | in ).*")  # as R begins it
+MORE_FILES = "allow more: ulimit -n 1024"
+CHECK_R = "check ~/.Renviron and the variables of the environment that begin with R_"
 HOW_TO_GET_R = "install it (Debian, Ubuntu: apt-get install r-base-dev libopenblas0-pthread)"
 
 
@@ -189,12 +193,21 @@ class RProcess:
     def _greet(self) -> None:
         with self._watched():
             answer = receive(self._connection)
-        if "error" in answer:
+        if "error" not in answer:
+            return
+        said = R_ERROR.search(self._last_words())
+        if said is not None:  # from the Rscript that rpy2 asks for R's variables
+            few_files = "number of open files" in said[0]
             raise RProcessError(
-                f"R could not be started through rpy2: {answer['error']}",
-                "an rpy2 that fits this R",
-                "see pyvae doctor",
+                f"R could not be started: {said[0].removesuffix(' | Execution halted')}",
+                "",
+                MORE_FILES if few_files else CHECK_R,
             )
+        raise RProcessError(
+            f"R could not be started through rpy2: {answer['error']}",
+            "an rpy2 that fits this R",
+            "see pyvae doctor",
+        )
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._problem is not None:

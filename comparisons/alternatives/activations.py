@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from comparisons.alternatives.suspects import Suspects, slope
+from comparisons.alternatives.suspects import Suspects, slope, two_numbers
 
 __all__ = ["fitted_slope", "leaky_relu", "log", "relu", "sigmoid", "softmax", "softplus"]
 
@@ -36,7 +36,7 @@ def fitted_slope(found: Tensor, x: Tensor, **options: float) -> Suspects:
     right = options.get("slope", 0.0)
     other = slope(found * negative, x * negative)
     if other is not None and abs(other - right) > 1e-6:
-        words = f"slope {other:.6g} where it is {right:g}"
+        words = f"slope {two_numbers(other, right)}"
         yield words if right else f"leaky ReLU with {words}", torch.where(x > 0, x, other * x)
 
 

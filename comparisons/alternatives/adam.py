@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from comparisons.alternatives.suspects import Suspects, slope
+from comparisons.alternatives.suspects import Suspects, slope, two_numbers
 from comparisons.layers import BETA1, BETA2, EPSILON, Layers, float64
 from pyvae.stages import Probe
 
@@ -42,7 +42,7 @@ def moment(
     fitted = slope(found - power, before - power)
     if fitted is not None and 0 <= fitted < 1:
         yield (
-            f"beta{order} = {fitted:.6g} where it is {beta:g}",
+            f"beta{order} = {two_numbers(fitted, beta)}",
             (fitted * before + (1 - fitted) * power),
         )
     if order == 1:
@@ -81,7 +81,7 @@ def update(layers: Layers, name: str, probe: Probe) -> Suspects:
     found = theta - after
     factor = slope(found, right)
     if factor is not None:
-        yield f"learning rate {factor * rate:.6g} where it is {rate:g}", factor * right
+        yield f"learning rate {two_numbers(factor * rate, rate)}", factor * right
     decay = slope(found - right, rate * theta)
     if decay is not None:
         yield f"decoupled weight decay {decay:.4g} (AdamW)", right + decay * rate * theta
@@ -90,6 +90,6 @@ def update(layers: Layers, name: str, probe: Probe) -> Suspects:
         epsilon = float((rate * (m / c1)[small] / found[small] - (v / c2)[small].sqrt()).median())
         if 0 < epsilon < 1:
             yield (
-                f"epsilon = {epsilon:.3g} where it is {EPSILON:g}",
+                f"epsilon = {two_numbers(epsilon, EPSILON, 3)}",
                 (rate * (m / c1) / ((v / c2).sqrt() + epsilon)),
             )

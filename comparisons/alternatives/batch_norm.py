@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from comparisons.alternatives.suspects import Suspects
+from comparisons.alternatives.suspects import Suspects, two_numbers
 from comparisons.functions import batch_statistics, per_channel
 from comparisons.layers import Layers, float64
 from pyvae.stages import Probe, Stage
@@ -73,7 +73,7 @@ def fitted(found: Tensor, x: Tensor, w: Tensor, b: Tensor, eps: float, momentum:
     if abs(other) <= precision:
         words, other = "no epsilon", 0.0
     else:
-        words = f"epsilon = {other:.4g} where it is {eps:g}"
+        words = f"epsilon = {two_numbers(other, eps, 4)}"
     if other >= 0 and abs(other - eps) > precision:
         root = (variance + other).sqrt()
         yield words, weighted / per_channel(root, x) + per_channel(b, x)
@@ -87,7 +87,7 @@ def running(layers: Layers, name: str, probe: Probe, found: Tensor) -> Suspects:
     yield "", layers.running(name, probe)
     yield "not updated", start
     yield (
-        f"momentum {1 - momentum:g} where it is {momentum:g} (Keras's convention: what is kept)",
+        f"momentum {two_numbers(1 - momentum, momentum)} (Keras's convention: what is kept)",
         layers.running(name, probe, 1 - momentum),
     )
     yield "the batch's own, without what came before", layers.statistic(name, users[-1], probe)
@@ -107,7 +107,7 @@ def running(layers: Layers, name: str, probe: Probe, found: Tensor) -> Suspects:
         yield f"moved by {stage.name} alone", value
     other = _fitted_momentum(start, [layers.statistic(name, s, probe) for s in users], found)
     if other is not None and abs(other - momentum) > 1e-6:
-        words = f"momentum {other:.6g} where it is {momentum:g}"
+        words = f"momentum {two_numbers(other, momentum)}"
         yield words, layers.running(name, probe, other)
 
 

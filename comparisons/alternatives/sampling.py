@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from comparisons.alternatives.suspects import Suspects, slope
+from comparisons.alternatives.suspects import Suspects, slope, two_numbers
 from comparisons.functions import FUNCTIONS, gumbel_logits
 from comparisons.layers import Layers
 from pyvae.stages import Stage
@@ -93,5 +93,5 @@ def fitted_temperature(found: Tensor, pi: Tensor, noise: Tensor, temperature: fl
         other = 1 / inverse
         if abs(other - temperature) <= 1e-6:
             return
-        words = f"temperature {other:.6g} where it is {temperature:g}"
+        words = f"temperature {two_numbers(other, temperature)}"
         yield words, torch.softmax(logits / other, 1)

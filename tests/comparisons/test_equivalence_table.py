@@ -100,3 +100,26 @@ def test_unequal_numbers_of_seeds_are_told():
     fewer = Side("base-r", (1, 2, 3), loss.b.values[:3])
     text = printed([compare_measure("loss", loss.a, fewer, 1.0)])
     assert "VAE: pytorch against base-r, 5 and 3 seeds" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "interval"), [((0.0, 0.0), "no spread: all 0.0"), ((3.0, 4.0), "no spread")]
+)
+def test_where_no_seed_varies_there_is_no_p_value(values, interval):
+    sides = [
+        Side(engine, (1, 2, 3), (value,) * 3)
+        for engine, value in zip(("pytorch", "base-r"), values, strict=True)
+    ]
+    text = printed([compare_measure("active_units", *sides, 2.0)])
+    line, below, *_ = text.splitlines()[4:]
+    assert line.split()[-3:] == ["2", "–", "equivalent"]
+    assert interval in below
+    assert ("all" in below) is ("all" in interval)
+    assert "<0.001" not in text
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_verdicts_are_read_on_narrow_terminals(width):
+    text = printed(results(9), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("different") >= len(UNITS) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -315,3 +316,23 @@ def test_the_element_is_told_as_far_as_it_is_known():
     assert parted(values=(0.5, 1.0)).element() == "pytorch 0.5, base-r 1"
     placed = parted(values=(0.5, float("nan")), index=(0, 4), problem="it is NaN")
     assert placed.element() == "[0, 4] in Python, [1, 5] in R: pytorch 0.5, base-r nan"
+    alone = replace(placed, names=("pytorch (A)", "pytorch (B)"), with_r=False)
+    assert alone.element() == "[0, 4], counted from 0: pytorch (A) 0.5, pytorch (B) nan"
+
+
+@pytest.mark.parametrize(
+    ("names", "environments", "with_r"),
+    [
+        (("pytorch", "r-torch"), (), True),
+        (("my-R (A)", "my-R (B)"), (), True),
+        (("pytorch", "mine"), ({"torch": "2.6"}, {"R": "4.2.2"}), True),
+        (("pytorch (A)", "pytorch (B)"), ({"torch": "2.6"}, {}), False),
+        (("keras", "theirs"), ({}, {}), False),
+    ],
+)
+def test_r_counts_only_where_it_takes_part(conv, probe, names, environments, with_r):
+    run, seen = probe
+    other = seen | {"forward/encoder.conv2": seen["forward/encoder.conv2"] + 0.25}
+    agreements = compare_probes(seen, other, conv, run, 1, STAGE_RULES[run.dtype])
+    found = first_divergence(agreements, (seen, other), names, conv, run, environments=environments)
+    assert ("in R" in found.element()) is with_r

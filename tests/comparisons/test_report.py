@@ -133,7 +133,7 @@ def test_it_says_where_two_part(made, tmp_path):
     _, seen = page([made["disagree"]], tmp_path)
     assert "They part first at step 1, encoder.dropout1, forward." in seen.text
     assert "It looks like this: wrong: 1/(1 - p) missing." in seen.text
-    assert "in Python, [" in seen.text
+    assert "], counted from 0: pytorch " in seen.text
     (first,) = [title for kind, title in seen.cells if "head" in kind]
     assert first.startswith("forward/encoder.dropout1")
 

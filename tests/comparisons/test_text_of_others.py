@@ -14,11 +14,12 @@ import safetensors.numpy
 
 from pyvae.cli import main
 from pyvae.engine import PyTorchEngine
+from pyvae.errors import printable
 from pyvae.trace import Trace
 from pyvae.training import train
 
 EVIL = (
-    "<script>alert(1)</script><img src=x onerror=alert(2)> \"'` &amp; | a\nb "
+    "<script>alert(1)</script><img src=x onerror=alert(2)> \"'` &amp; | a\nverdict: agree\n"
     "\x1b]0;title\x07\x1b[31m\u202e {{ 7 * 7 }} {% raw %} [red]c[/] $\\undefined_{$ ü\\"
 )
 ELEMENTS = {  # of which a page consists
@@ -91,7 +92,7 @@ def command(capsys, monkeypatch, tmp_path):
 def undrawn(monkeypatch):
     """Figures are made and not drawn, which takes most of the time."""
     for place in ("pyvae.figures", "comparisons.results"):
-        monkeypatch.setattr(f"{place}.save_figure", lambda figure, path: None)
+        monkeypatch.setattr(f"{place}.save_figure", lambda figure, path: None, raising=False)
     monkeypatch.setattr("comparisons.report._picture", lambda figure: "data:,")
 
 
@@ -121,10 +122,15 @@ def test_nothing_in_a_trace_becomes_an_element_of_the_page_or_reaches_the_termin
     assert all(address.startswith("data:") for address in page.pictures)
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in page.words
     assert "{{ 7 * 7 }} {% raw %} [red]c[/]" in page.words
+    assert "\u202e" not in report.read_text()  # it would turn the rest of the title around
     assert no_control_characters(out)
-    assert "{{ 7 * 7 }} {% raw %} [red]c[/]" in out.replace("\n", " ")
+    verdicts = [line for line in out.splitlines() if line.startswith("verdict")]
+    assert verdicts == ["verdict: disagree"]
+    assert "{{ 7 * 7 }} {% raw %} [red]c[/]" in out
     about = json.loads((report.parent / "comparison.json").read_text())
-    assert about["data"] == EVIL
+    assert about["data"] == printable(EVIL)
+    for table in report.parent.glob("*.csv"):
+        assert all(line.isprintable() for line in table.read_text().split("\n"))
 
 
 def test_figures_show_any_name_as_it_is(run, pair, command, recwarn):
@@ -232,8 +238,26 @@ def test_settings_that_do_not_fit_end_in_no_traceback(pair, command, undrawn, ch
         assert no_control_characters(out + err)
 
 
-def test_a_trace_of_evil_survives_saving(run, pair):
-    data = run.data | {"name": EVIL}
-    _, b = pair(engine=EVIL, data=data, environment={EVIL: EVIL})
+def test_names_of_others_are_lines_from_where_they_are_read(run, pair):
+    _, b = pair(engine=EVIL, data=run.data | {"name": EVIL}, environment={EVIL: EVIL})
     loaded = Trace.load(b)
-    assert (loaded.engine, loaded.data, loaded.environment) == (EVIL, data, {EVIL: EVIL})
+    shown = printable(EVIL)
+    assert shown.isprintable()
+    assert (loaded.engine, loaded.data["name"]) == (shown, shown)
+    assert loaded.environment == {shown: shown}
+    loaded.save(b)
+    assert Trace.load(b).engine == shown  # and stay so
+
+
+def test_the_report_says_what_was_found_where_no_picture_can_be_drawn(
+    pair, command, monkeypatch, tmp_path
+):
+    def broken(figure):
+        raise RuntimeError("no font\nat all")
+
+    monkeypatch.setattr("comparisons.report._picture", broken)
+    code, _, err = command("compare", *pair(), "--report", "--out", "out")
+    assert code == 0
+    line = "pyvae: the report is without pictures (RuntimeError: no font at all)\n"
+    assert err == line
+    assert "<figure>" not in (tmp_path / "out" / "report.html").read_text()

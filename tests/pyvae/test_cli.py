@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +24,7 @@ from pyvae.stages import quantities
 from pyvae.trace import Trace
 
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
+PYVAE = Path(sys.executable).with_name("pyvae")
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 FIGURES = {"loss_history.png", "latent_means.png"}
 TINY = ("--data", "digits", "--batch-size", "3", "--latent-dim", "2", "--dtype", "float32")
@@ -698,3 +704,114 @@ def test_too_few_labels_leave_nothing_behind(command, tmp_path, capsys):
     assert main([*command, *arguments, "--out", str(tmp_path / "out")]) == 2
     assert "--set labels=5 with 10 classes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "unbuffered"),
+    [
+        ([PYVAE], ["recipes"], ""),
+        ([sys.executable, "-m", "pyvae"], ["recipes"], "1"),
+        ([PYVAE], ["--help"], ""),
+        ([PYVAE], ["train", "conv", *SMALL, "--out", "o"], "1"),
+    ],
+)
+def test_a_closed_pipe_is_silent(tmp_path, program, arguments, unbuffered):
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            '"$@" | true; exit ${PIPESTATUS[0]}',
+            "bash",
+            *map(str, program),
+            *arguments,
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_device_behind_standard_output_is_a_line(unbuffered):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PYVAE, "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    line = "pyvae: no space is left for standard output, or on the disk\n"
+    assert done.stderr == line
+
+
+def test_the_version(command):
+    assert command("--version") == (0, "pyvae 0.1.0\n", "")
+
+
+@pytest.mark.parametrize("name", ["train", "trace", "reproduce", "verify", "compare"])
+def test_the_width_alone_breaks_the_lines_of_a_help_text(command, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = command(name, "--help")
+    assert code == 0
+    text = out.partition("╭")[0]
+    paragraphs = [part for part in re.split(r"\n\s*\n", text) if "Usage:" not in part]
+    lines = [part.strip("\n").split("\n") for part in paragraphs if part.strip()]
+    assert any(len(paragraph) > 2 for paragraph in lines)
+    for paragraph in lines:
+        for line, following in itertools.pairwise(paragraph):
+            # what comes next found no room on the line
+            assert len(line.rstrip()) + 1 + len(following.split()[0]) > 60 - 2, line
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"MPLBACKEND": "garbage"},
+        {"MATPLOTLIBRC": "."},
+    ],
+    ids=str,
+)
+def test_settings_of_matplotlib_change_no_picture(pyvae, tmp_path, environment):
+    assert pyvae("train", "beta", *SMALL, "--out", "plain").returncode == 0
+    odd = tmp_path / "matplotlibrc"
+    if "MATPLOTLIBRC" in environment:
+        odd.write_text("text.usetex: true\nfigure.dpi: 7\nsavefig.bbox: tight\nno.such: 1\n")
+    done = pyvae("train", "beta", *SMALL, "--out", "odd", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    pictures = sorted(path.name for path in (tmp_path / "odd").glob("*.png"))
+    assert pictures == ["latent_means.png", "loss_history.png", "samples_beta.png"]
+    for name in pictures:
+        assert (tmp_path / "odd" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_line_beside_a_run(run, monkeypatch, tmp_path):
+    def broken(figure, path):
+        raise RuntimeError("no\nfont")
+
+    monkeypatch.setattr("pyvae.figures.save_figure", broken)
+    code, out, err = run("train", "conv", *SMALL, "--out", "out")
+    assert code == 0
+    assert out.endswith("written: out\n")
+    assert err.splitlines() == [
+        f"pyvae: picture 'out/{name}.png' cannot be drawn (RuntimeError: no font)"
+        for name in ("loss_history", "latent_means", "samples_vae")
+    ]
+    # where it is what was asked for, it is an error
+    line = "picture '{}' cannot be drawn (RuntimeError: no font)"
+    assert_refused(run("figures", "run"), line.format("run/loss_history.png"))
+    assert_refused(run("sample", "run/vae", "--out", "x.png"), line.format("x.png"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_figures_of_a_folder_that_one_may_not_write(run, tmp_path):
+    (tmp_path / "run").chmod(0o555)
+    assert_refused(run("figures", "run"), "loss_history.png' cannot be written (Permission denied)")

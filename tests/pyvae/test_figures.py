@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import hypothesis
+import matplotlib
 import numpy as np
 import pytest
 from figures_help import assert_readable, made_trace, note_of
@@ -22,6 +23,7 @@ from pyvae.figures import (
     check_figure_path,
     digit_sheet,
     draw_digits,
+    draw_figure,
     draw_latent_means,
     draw_losses,
     group_colours,
@@ -29,6 +31,7 @@ from pyvae.figures import (
     loss_history_figure,
     samples_figure,
     save_figure,
+    save_or_say,
     titles_and_colours,
     wrapped,
 )
@@ -283,3 +286,37 @@ def test_a_folder_is_no_picture(tmp_path):
     folder.mkdir()
     with pytest.raises(UserError, match=r"a\.png' is a folder; expected a picture's name"):
         check_figure_path(folder)
+
+
+def test_figures_have_a_style_of_their_own_and_leave_the_users_alone(traces, tmp_path):
+    draw_figure(lambda: loss_history_figure(traces), tmp_path / "plain.png")
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "savefig.bbox": "tight"}):
+        before = dict(matplotlib.rcParams)
+        draw_figure(lambda: loss_history_figure(traces), tmp_path / "odd.png")
+        assert dict(matplotlib.rcParams) == before
+    assert (tmp_path / "odd.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_and_that_of_an_earlier_run_removed(tmp_path):
+    path, said = tmp_path / "a.png", []
+
+    def broken():
+        raise MemoryError
+
+    assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is True
+    assert (path.is_file(), said) == (True, [])
+    assert save_or_say(broken, path, said.append) is False
+    assert said == [f"picture '{path}' cannot be drawn (MemoryError)"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written_is_said(tmp_path):
+    said = []
+    path = tmp_path / "none" / "a.png"
+    assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is False
+    assert said == [f"picture '{path}' cannot be written (No such file or directory)"]
+
+
+def test_characters_that_the_font_lacks_are_no_warning(tmp_path, recwarn):
+    draw_figure(lambda: samples_figure(np.zeros((1, 784)), "日本"), tmp_path / "a.png")
+    assert list(recwarn) == []

@@ -268,7 +268,7 @@ def entries(monkeypatch):
                 if name in (None, key)
             ]
 
-        monkeypatch.setattr("pyvae.generators.metadata", SimpleNamespace(entry_points=entry_points))
+        monkeypatch.setattr("pyvae.plugins.metadata", SimpleNamespace(entry_points=entry_points))
 
     return add
 

@@ -37,7 +37,13 @@ def test_colours_are_still_colours():
     assert file.getvalue() == "\x1b[31ma\x1b[0m\n\x1b[31mb\x1b[0m\n"
 
 
-def test_lines_stay_lines_and_letters_letters():
+def test_lines_of_a_text_stay_lines_and_letters_letters():
     file = io.StringIO()
-    Terminal(file=file, width=40).print("ü “é” 日本 – ± ULP\nsecond")
+    Terminal(file=file, width=40).print(Text("ü “é” 日本 – ± ULP\nsecond"))
     assert file.getvalue() == "ü “é” 日本 – ± ULP\nsecond\n"
+
+
+def test_a_string_is_one_line_whatever_name_stands_in_it():
+    file = io.StringIO()
+    Terminal(file=file, width=80).print("written: a\nverdict: agree\u2028b", soft_wrap=True)
+    assert file.getvalue() == "written: a verdict: agree\\u2028b\n"

@@ -176,6 +176,52 @@ def test_a_users_profile_does_not_change_r(tmp_path, monkeypatch):
 
 
 @r_test
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("R_DEFAULT_PACKAGES", "NULL"),
+        ("R_SCRIPT_DEFAULT_PACKAGES", "NULL"),
+        ("R_LIBS", "/none:/etc/passwd"),
+        ("LC_ALL", "xx_YY.UTF-8"),
+        ("TMPDIR", "/none"),
+        ("PYTHONWARNINGS", "error"),
+    ],
+)
+def test_r_starts_whatever_the_environment_says(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with RProcess() as r:
+        assert r.evaluate("nrow(stats::setNames(data.frame(a = 1:3), 'b'))") == 3
+
+
+@r_test
+def test_what_keeps_r_from_starting_is_told_in_its_own_words(monkeypatch, tmp_path):
+    (tmp_path / "Renviron").write_text("R_DEFAULT_PACKAGES=NULL\n")
+    monkeypatch.setenv("R_ENVIRON_USER", str(tmp_path / "Renviron"))
+    with pytest.raises(RProcessError) as caught:
+        RProcess()
+    assert str(caught.value).startswith("R could not be started: Error in write.csv(")
+    assert 'could not find function "write.csv"; check ~/.Renviron and' in str(caught.value)
+
+
+@r_test
+def test_too_few_files_are_told_as_such():
+    code = """
+import resource
+from r_bridge.worker import RProcess, RProcessError
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+try:
+    RProcess()
+except RProcessError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "R could not be started: Fatal error: the limit on the number of open files is too low; "
+        "allow more: ulimit -n 1024\n"
+    )
+
+
+@r_test
 def test_an_r_home_without_r_is_not_believed(monkeypatch, tmp_path):
     monkeypatch.setenv("R_HOME", str(tmp_path))
     with RProcess() as process:
