@@ -79,7 +79,7 @@ class ImageData:
 
 
 def data_root() -> Path:
-    """Where torchvision's data lies: $PYVAE_DATA, else a folder in the user's cache."""
+    """Where MNIST and its siblings lie: $PYVAE_DATA, else a folder in the user's cache."""
     given = os.environ.get("PYVAE_DATA")
     if not given:
         return Path(platformdirs.user_cache_dir("pyvae"))
@@ -123,10 +123,13 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
             return load_digits()
         raise UserError(
             f"{TORCHVISION[family]} is not in {root} and could not be downloaded ({error})",
-            f"{TORCHVISION[family]}/raw in the folder that PYVAE_DATA names, or a network",
-            "set PYVAE_DATA, or use --data digits",
+            f"train-images-idx3-ubyte, plain or .gz, in {TORCHVISION[family]}/raw, in "
+            f"{TORCHVISION[family]}, in raw or in the folder itself; or a network",
+            "set PYVAE_DATA to such a folder, or use --data digits",
         ) from error
-    return ImageData(family, pixels, labels, f"{TORCHVISION[family]} training set, torchvision")
+    without = "" if labels is not None else ", without labels"
+    source = f"{TORCHVISION[family]} training set, torchvision{without}"
+    return ImageData(family, pixels, labels, source)
 
 
 def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:

@@ -30,7 +30,16 @@ few = hypothesis.settings(
         hypothesis.HealthCheck.function_scoped_fixture,  # the one file is written each time
     ],
 )
-BINARY = ("idx-images", "npz", "npz-packed", "parameters", "latents", "probe", "outcome")
+BINARY = (
+    "idx-images",
+    "idx-images-gz",
+    "npz",
+    "npz-packed",
+    "parameters",
+    "latents",
+    "probe",
+    "outcome",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -10,19 +10,39 @@
 idx_images <- "train-images-idx3-ubyte"
 idx_side <- 28L
 
-# The file in the folder itself, in its raw, or in torchvision's MNIST/raw; plain or .gz.
-find_idx_images <- function(folder) {
-  wanted <- "the training images of MNIST, original or .gz, in it, in raw or in MNIST/raw"
+# By what torchvision calls each data set: how else its folder may be called.
+idx_folders <- list(MNIST = "mnist", FashionMNIST = c("fashionmnist", "fashion"),
+                    KMNIST = c("kmnist", "kuzushijimnist"))
+
+# The training images of a data set (NULL: of any), by the rules of pyvae/idx.py: in DATASET/raw,
+# in DATASET, in raw or in the folder itself, in this order; as -idx3-ubyte or .idx3-ubyte, plain or
+# as .gz. All three data sets call their files alike: a folder that is called as another one of
+# them is left alone.
+find_idx_images <- function(folder, dataset = NULL) {
+  datasets <- if (is.null(dataset)) names(idx_folders) else dataset
+  of <- paste(datasets, collapse = ", ")
+  wanted <- sprintf("the training images of %s, plain or .gz, in %s/raw, %s, raw or itself",
+                    sub(",([^,]*)$", " or\\1", of), datasets[[1L]], datasets[[1L]])
   if (!dir.exists(folder)) {
     stop("'", folder, "' is no folder; expected a folder with ", wanted, call. = FALSE)
   }
-  folders <- file.path(folder, c(".", "raw", file.path("MNIST", "raw")))
-  files <- file.path(rep(folders, each = 2L), paste0(idx_images, c("", ".gz")))
+  inside <- as.vector(rbind(file.path(datasets, "raw"), datasets))
+  if (!is_of_another(folder, datasets)) inside <- c(inside, "raw", ".")
+  names <- c(idx_images, sub("-idx", ".idx", idx_images, fixed = TRUE))
+  files <- outer(paste0(rep(names, each = 2L), c("", ".gz")), file.path(folder, inside),
+                 function(name, where) file.path(where, name))
   found <- files[file.exists(files) & !dir.exists(files)]
   if (!length(found)) {
     stop("'", folder, "' has no ", idx_images, "; expected ", wanted, call. = FALSE)
   }
   sub("/./", "/", found[[1L]], fixed = TRUE)
+}
+
+is_of_another <- function(folder, datasets) {
+  path <- normalizePath(folder, "/")
+  called <- basename(if (basename(path) == "raw") dirname(path) else path)
+  others <- unlist(idx_folders[!names(idx_folders) %in% datasets])
+  gsub("[^[:alnum:]]", "", tolower(called)) %in% others
 }
 
 # 784 x images, raw: bytes take a quarter of what R's integers would.
