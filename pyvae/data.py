@@ -1,7 +1,7 @@
 """Images to train on, held in memory as one tensor.
 
 MNIST and its siblings come through `torchvision.datasets`, the small handwritten digits from
-scikit-learn's own wheel, a user's images from an .npz file.
+scikit-learn's own wheel, a user's images from an .npz or .npy file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import Tensor
 
 from pyvae.errors import UserError, choose
 from pyvae.mnist import DownloadError, load_mnist_family
-from pyvae.npz import load_npz
+from pyvae.npz import load_arrays, load_test_arrays
+from pyvae.reading import is_array_file
 
 __all__ = [
     "DATA_NAMES",
@@ -93,18 +94,24 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
     """Loads images by name.
 
     Arguments:
-        name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz file
-            with `images` (N, 28, 28) or (N, 784), uint8 or floats in [0, 1]. `auto` is MNIST
-            where it is or can be had, else the digits.
+        name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz or
+            .npy file (see `pyvae.npz.load_arrays` and `pyvae.pixels`). `auto` is MNIST where it is
+            or can be had, else the digits.
         say: Called with one line where `auto` fell back to the digits.
 
     Raises:
         UserError: If the name is unknown or the data cannot be read or had.
     """
-    if name.endswith(".npz"):
-        pixels, labels = load_npz(Path(name))
+    if is_array_file(name):
+        pixels, labels = load_arrays(Path(name))
         return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
     if name not in DATA_NAMES:
+        if Path(name).is_dir():
+            raise UserError(
+                f"--data '{name}' is a folder",
+                f"one of {', '.join(DATA_NAMES)}, or a file, .npz or .npy",
+                "for MNIST's files in that folder set PYVAE_DATA to it and use --data mnist",
+            )
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
     if name == "digits":
         return load_digits()
@@ -133,8 +140,9 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
 
 
 def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:
-    """Images to train on and images to test with: the two sets of MNIST and its siblings; of
-    other data four fifths and the rest, chosen at random, always in the same way.
+    """Images to train on and images to test with: the two sets of MNIST and its siblings, or of an
+    .npz file that has both; of other data four fifths and the rest, chosen at random, always in the
+    same way.
 
     Raises:
         UserError: As `load_data`.
@@ -144,6 +152,9 @@ def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageDa
         pixels, labels = load_mnist_family(TORCHVISION[data.name], data_root(), train=False)
         source = f"{TORCHVISION[data.name]} test set, torchvision"
         return data, ImageData(data.name, pixels, labels, source)
+    beside = load_test_arrays(Path(name)) if is_array_file(name) else None
+    if beside is not None:
+        return data, ImageData(data.name, *beside, f"{data.source}, its test set")
     order = torch.from_numpy(np.random.Generator(np.random.Philox(5)).permutation(len(data)))
     cut = len(data) * 4 // 5
     parts = (order[:cut], "four fifths"), (order[cut:], "the other fifth")

@@ -109,7 +109,7 @@ def _read_array(
     if size is None and promised > max(MOST_INFLATED * packed_size, ALWAYS_ALLOWED):
         raise damaged(
             path,
-            f"its header promises {promised} bytes, more than {MOST_INFLATED} times the file's size",
+            f"its header promises {promised} bytes, over {MOST_INFLATED} times the file's size",
         )
     values = np.empty(math.prod(shape), np.uint8)
     fill(file, values)

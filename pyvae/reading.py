@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 __all__ = [
     "UNREADABLE",
     "fill",
+    "is_array_file",
     "open_file",
     "read_bytes",
     "read_json",
@@ -45,6 +46,16 @@ UNREADABLE = (  # what files that are damaged, or something else, make of readin
 MOST_JSON = 2**24  # bytes; what pyvae writes has a few thousand
 MOST_COLUMNS = 10_000
 CHUNK = 2**16  # bytes that are unpacked at once
+
+
+def is_array_file(name: str) -> bool:
+    """Whether data of this name is a file of arrays.
+
+    Example:
+        >>> is_array_file("mine.NPZ"), is_array_file("mnist")
+        (True, False)
+    """
+    return name.lower().endswith((".npz", ".npy"))
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from mnist_layouts import LAYOUTS, OTHERS
+
 from pyvae.data import ImageData
 from r_bridge import engines
 from r_bridge.worker import RError, RProcess
