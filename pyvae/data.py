@@ -68,6 +68,16 @@ class ImageData:
         """The same images, in a device's memory."""
         return replace(self, pixels=self.pixels.to(device)) if device.type != "cpu" else self
 
+    def check_counted_from_0(self, classes: int) -> None:
+        """Raises UserError if the labels are 1 to `classes`, as R counts."""
+        labels = self.labels
+        if labels is not None and (int(labels.min()), int(labels.max())) == (1, classes):
+            raise UserError(
+                f"the labels of {self.name} count from 1: they are 1 to {classes}",
+                f"0 to {classes - 1}",
+                "write the file again with labels=labels - 1",
+            )
+
     def describe(self) -> dict[str, Any]:
         """Name, number of images, source, and a checksum of the pixels."""
         about = {"name": self.name, "images": len(self), "source": self.source}
