@@ -75,7 +75,7 @@ class ImageData:
             raise UserError(
                 f"the labels of {self.name} count from 1: they are 1 to {classes}",
                 f"0 to {classes - 1}",
-                "write the file again with labels=labels - 1",
+                "subtract 1 from each label",
             )
 
     def describe(self) -> dict[str, Any]:
@@ -116,11 +116,12 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
         pixels, labels = load_arrays(Path(name))
         return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
     if name not in DATA_NAMES:
-        if Path(name).is_dir():
+        if os.path.exists(name):  # noqa: PTH110 (whose own raises where a name is too long)
+            kind = "folder" if Path(name).is_dir() else "file of another kind"
             raise UserError(
-                f"--data '{name}' is a folder",
-                f"one of {', '.join(DATA_NAMES)}, or a file, .npz or .npy",
-                "for MNIST's files in that folder set PYVAE_DATA to it and use --data mnist",
+                f"--data '{name}' is a {kind}",
+                f"one of {', '.join(DATA_NAMES)}, or a file that ends in .npz or .npy",
+                "for MNIST's files set PYVAE_DATA to their folder and use --data mnist",
             )
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
     if name == "digits":

@@ -106,6 +106,7 @@ def gumbel_softmax_figure(
         )  # fmt: skip
         axes.set_title(title, fontsize=10)
     images[0].set_ylabel("sample")
+    whole_numbers(images[0].yaxis)
     for axes in (upper, lower, *images):
         axes.set_xlabel("category")
         axes.set_xticks(categories)

@@ -134,18 +134,22 @@ def _as_greys(images: NDArray) -> NDArray:
     if kind != "f":
         code = "{}.real" if kind == "c" else "{}.astype(float)" if kind in "US" else ""
         raise _RefusedError(f"images of type {images.dtype}", EXPECTED, code)
-    low, high = images.min(), images.max()
+    low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
-        scaled = low >= 0 and 2 <= high <= 255
-        raise _out_of_range(
-            images,
-            0,
-            1,
-            "floats in [0, 1]",
-            "{} / 255" if scaled else "{}.clip(0, 1)" if low >= -0.01 and high < 1.01 else "",
-            "divide by 255 first" if scaled else "",
-        )
+        raise _out_of_range(images, 0, 1, "floats in [0, 1]", *_rescaled(low, high))
     return np.ascontiguousarray(images, np.float32 if images.dtype.itemsize <= 4 else np.float64)
+
+
+def _rescaled(low: float, high: float) -> tuple[str, str]:
+    """What brings floats of such a range into [0, 1], where it is a usual one, and why."""
+    if low >= -0.01 and high <= 1.01:
+        return "{}.clip(0, 1)", ""
+    if low >= -1.01 and high <= 1.01:
+        return "(({} + 1) / 2).clip(0, 1)", "if they were normalised to [-1, 1], undo that"
+    if low >= -2.55 and 2 <= high <= 257.55:
+        clipped = "({} / 255).clip(0, 1)" if low < 0 or high > 255 else "{} / 255"
+        return clipped, "divide by 255 first"
+    return "", ""
 
 
 def _out_of_range(

@@ -266,9 +266,14 @@ def test_a_split_of_a_file_with_a_test_set_is_that(tmp_path):
     assert test.source == f"{train.source}, its test set"
 
 
-def test_a_folder_is_told_where_it_belongs(tmp_path):
-    with pytest.raises(UserError, match=r"is a folder; expected .* set PYVAE_DATA to it and use"):
-        load_data(str(tmp_path))
+def test_files_of_another_kind_are_told_where_they_belong(tmp_path):
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    file.touch()
+    for path, kind in ((tmp_path, "folder"), (file, "file of another kind")):
+        with pytest.raises(UserError, match=rf"is a {kind}; expected .* set PYVAE_DATA to their f"):
+            load_data(str(path))
+    with pytest.raises(UserError, match="unknown data 'aaa"):
+        load_data("a" * 300)
 
 
 @pytest.mark.parametrize("name", FAMILY)

@@ -94,6 +94,8 @@ CONVERTED = {  # refused, with a line of Python that makes them what can be read
     "0 and 1": ((BYTES > 99).astype("u1"), "largest value is 1, which", (BYTES > 99) * 255),
     "16 bits": (BYTES * np.uint16(257), "pixels from 0 to 65535; 4", BYTES / 255),
     "0 to 255": (BYTES.astype(float), "it is: divide by 255 first", BYTES / 255),
+    "above 255": (BYTES * 1.004, "it is: divide by 255 first", (BYTES * 1.004 / 255).clip(0, 1)),
+    "-1 to 1": (2 * FLOATS - 1, "it is: if they were normalised to [-1, 1], undo that", FLOATS),
     "above 1": (with_pixel(1.001), "is 1.001 at (3, 0, 5)", with_pixel(1)),
     "below 0": (with_pixel(-1e-9), "is -1e-09 at (3, 0, 5)", with_pixel(0)),
     "text": (FLOATS.astype(str), "images of type <U", FLOATS),
