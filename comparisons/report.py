@@ -24,6 +24,7 @@ from comparisons.tables import (
     ulp_text,
 )
 from pyvae.files import write_file
+from pyvae.glyphs import glyphs_of_other_fonts
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
 from pyvae.trace import Trace
@@ -204,5 +205,6 @@ def _number(value: float) -> str:
 def _picture(figure: Figure) -> str:
     """A figure as a data: address."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=170)
+    with glyphs_of_other_fonts(figure):
+        figure.savefig(content, format="png", dpi=170)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

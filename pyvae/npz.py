@@ -75,10 +75,10 @@ def _load(
         raise UserError(f"data file '{path}' does not exist", f"an .npz file with {EXPECTED}")
     try:
         with open_file(path) as file:
+            size = file.seek(0, 2)
             if path.suffix.lower() == ".npy":
                 if not alone:
                     return []
-                size = file.seek(0, 2)
                 file.seek(0)
                 arrays, names = {"": _read_array(file, path.name, size)}, Names("", None)
             else:
@@ -87,7 +87,7 @@ def _load(
                     found = _choose(members, wanted, alone)
                     if found is None:
                         return list(members)
-                    room = max(MOST_INFLATED * path.stat().st_size, ALWAYS_ALLOWED)
+                    room = max(MOST_INFLATED * size, ALWAYS_ALLOWED)
                     arrays, names = _read_members(archive, members, found, room), found
     except UserError as error:
         raise UserError(
