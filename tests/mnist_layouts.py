@@ -38,7 +38,7 @@ class Layout:
         rng = np.random.default_rng(5)
         training = rng.integers(0, 256, (5, 28, 28), dtype=np.uint8)
         folder = root / self.files
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (root / self.given).mkdir(parents=True, exist_ok=True)
         for part in ("train", "t10k"):
             images = training if part == "train" else training[:2]
