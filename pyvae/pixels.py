@@ -134,9 +134,9 @@ def _as_greys(images: NDArray) -> NDArray:
     if kind != "f":
         code = "{}.real" if kind == "c" else "{}.astype(float)" if kind in "US" else ""
         raise _RefusedError(f"images of type {images.dtype}", EXPECTED, code)
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):
-        raise _out_of_range(images, 0, 1, "floats in [0, 1]", *_rescaled(low, high))
+    ends = float(images.min()), float(images.max())
+    if not (ends[0] >= 0 and ends[1] <= 1):
+        raise _out_of_range(images, 0, 1, "floats in [0, 1]", *_rescaled(*ends))
     return np.ascontiguousarray(images, np.float32 if images.dtype.itemsize <= 4 else np.float64)
 
 
