@@ -124,6 +124,17 @@ def test_a_compressed_file_that_is_cut_off_is_told_once(r, pixels, tmp_path, kep
     assert "expected the original file; get it again" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("images", "held"), [(6, 4721), (2**31, 16 + 2**26)], ids=["all that follows", "the promise"]
+)
+def test_no_more_is_unpacked_than_is_promised_and_sensible(r, tmp_path, images, held):
+    content = struct.pack(">4B3I", 0, 0, 8, 3, images, 28, 28) + bytes(2**26 + 2**20)
+    write(tmp_path, gzip.compress(content, 1), ending=".gz")
+    promised = 16 + 784 * images
+    with pytest.raises(RError, match=f"it holds {held} bytes where its header promises {promised}"):
+        read(r, tmp_path, [1])
+
+
 def test_images_of_another_size_are_told(r, tmp_path):
     write(tmp_path, idx(np.zeros((2, 1024), np.uint8), side=32))
     with pytest.raises(RError, match=r"has images of 32 x 32 pixels; expected 28 x 28"):

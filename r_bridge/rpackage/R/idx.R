@@ -57,12 +57,11 @@ read_idx_images <- function(path) {
   # in this order: an error raised for a warning is not to be caught again
   file <- tryCatch(idx_parts(path), error = unreadable, warning = unreadable)
   size <- length(file$head) + length(file$body)
-  begins <- as.raw(c(0L, 0L, 8L, 3L))
-  if (size < 4L || any(file$head[1:4] != begins)) {
+  if (!idx_begins(file$head)) {
     wrong("is damaged: it does not begin as an IDX file of images")
   }
   if (size < 16L) wrong(paste("is damaged: it ends after", size, "bytes"))
-  sizes <- colSums(matrix(as.integer(file$head[5:16]), 4L) * 256^(3:0))
+  sizes <- idx_sizes(file$head)
   if (size != 16 + prod(sizes)) {
     wrong(sprintf("is damaged: it holds %.0f bytes where its header promises %.0f",
                   size, 16 + prod(sizes)))
@@ -74,16 +73,29 @@ read_idx_images <- function(path) {
   matrix(file$body, nrow = idx_side^2)
 }
 
+idx_begins <- function(head) {
+  length(head) >= 4L && all(head[1:4] == as.raw(c(0L, 0L, 8L, 3L)))
+}
+
+# Images, rows, columns.
+idx_sizes <- function(head) colSums(matrix(as.integer(head[5:16]), 4L) * 256^(3:0))
+
 # gzfile() reads files that are not compressed, too; where a compressed one is cut off, it warns.
+# No more is read than one byte above what the head promises, nor than 200 times the file's size, or
+# 64 MiB where that is more: few bytes unpack to very many.
 idx_parts <- function(path) {
   connection <- gzfile(path, "rb")
   on.exit(close(connection))
   head <- readBin(connection, "raw", 16L)
   body <- list(raw())
-  repeat {
-    part <- readBin(connection, "raw", 2^24)
-    if (!length(part)) break
-    body <- c(body, list(part))
+  if (idx_begins(head) && length(head) == 16L) {
+    left <- min(prod(idx_sizes(head)) + 1, max(200 * file.size(path), 2^26))
+    while (left > 0) {
+      part <- readBin(connection, "raw", min(left, 2^24))
+      if (!length(part)) break
+      body <- c(body, list(part))
+      left <- left - length(part)
+    }
   }
   list(head = head, body = do.call(c, body))
 }
