@@ -50,7 +50,7 @@ def image_folder(name: str, spare: Path, say: Callable[[str], object] = print) -
     if name != "digits" and is_present("MNIST", data_root()):
         return Images("mnist", COUNT, data_root().resolve())
     data = load_data(name, say)
-    if data.name == "mnist":  # it was downloaded
+    if data.name == "mnist" and is_present("MNIST", data_root()):  # it was downloaded
         return Images("mnist", len(data), data_root().resolve())
     write_idx_files(data, spare)
     return Images(data.name, len(data), spare)
@@ -61,15 +61,15 @@ def write_idx_files(data: ImageData, folder: Path) -> None:
     handwritten digits", file formats), as training and as test set.
 
     Arguments:
-        data: With pixels as bytes, and labels.
+        data: With pixels as bytes; labels that it has not are 0.
         folder: Gets MNIST/raw.
     """
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    assert data.labels is not None  # noqa: S101 (digits have them)
+    labels = np.zeros(len(data)) if data.labels is None else data.labels.numpy()
     for part in ("train", "t10k"):
         _write_idx(raw / f"{part}-images-idx3-ubyte", data.pixels.reshape(-1, 28, 28).numpy())
-        _write_idx(raw / f"{part}-labels-idx1-ubyte", data.labels.numpy())
+        _write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
 
 
 def _write_idx(path: Path, values: NDArray) -> None:

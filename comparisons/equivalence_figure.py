@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from comparisons.equivalence import Equivalence, Side, overall
 from comparisons.measures import RunOutcome
-from pyvae.figures import COLOURS, loss_label
+from pyvae.figures import COLOURS, loss_label, whole_numbers
 from pyvae.objectives import OBJECTIVES
 
 __all__ = ["VERDICT_COLOURS", "equivalence_figure"]
@@ -74,7 +73,7 @@ def _draw_curves(
         axes.set_xscale("log")
         axes.set_xlabel("step (logarithmic)")
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
     axes.set_ylabel(loss_label(objective))
     axes.legend(loc="upper right")
 
@@ -137,7 +136,10 @@ def _draw_intervals(axes: Axes, objective: str, results: Sequence[Equivalence]) 
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_xlim(-REACH - 0.35, REACH + 0.35)
     axes.set_xticks(range(-3, 4))
-    axes.set_xlabel("difference and its 90 % interval (margins); shaded: equivalent")
+    axes.set_xlabel(
+        "dot: difference, bar: its 90 % interval, as multiples of the margin\n"
+        "equivalent: the whole bar lies in the shaded range"
+    )
     right = axes.secondary_yaxis("right")
     right.set_yticks(rows, [result.verdict for result in results])
     right.tick_params(length=0)

@@ -9,17 +9,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import TICKDOWN, TICKUP
-from matplotlib.ticker import MaxNLocator
 
 from comparisons.comparison import Comparison
+from pyvae.errors import printable
 from pyvae.figures import (
     COLOURS,
+    MEANS_NOTE,
+    add_note,
     as_text,
     draw_digits,
     draw_latent_means,
     draw_losses,
     loss_label,
+    samples_note,
+    whole_numbers,
+    wrapped,
 )
+from pyvae.glyphs import drawable, width
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
@@ -34,6 +40,7 @@ __all__ = [
 BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
 EQUAL_TICKS = {"vae": TICKUP, "emae": TICKDOWN}
 LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
+LONGEST_NAME = 18  # ems, about thirty letters
 LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
 
 
@@ -61,7 +68,7 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
         for trace in traces:
             name = trace.settings.objective
             draw_losses(axes, trace.history(), name, label=OBJECTIVES[name].title)
-        axes.set_title(_engine(traces[0]))
+        axes.set_title(wrapped(figure, _engine(traces[0]), 12, 1 / 2))
         axes.set_ylabel(loss_label(traces[0].settings.objective))
         axes.legend()
     right.sharey(left)
@@ -78,14 +85,18 @@ def _draw_overlaid(axes: Axes, comparisons: Sequence[Comparison]) -> None:
         under_test, reference = comparison.under_test, comparison.reference
         label = f"{OBJECTIVES[name].title}, {{}}"
         draw_losses(
-            axes, under_test.history(), name, label=label.format(_language(under_test)), linewidth=1
+            axes,
+            under_test.history(),
+            name,
+            label=as_text(label.format(_language(under_test))),
+            linewidth=1,
         )
         history = reference.history()
         draw_losses(
             axes,
             history.iloc[:: max(1, len(history) // 40)],
             name,
-            label=label.format(_language(reference)),
+            label=as_text(label.format(_language(reference))),
             linestyle="none",
             marker="o",
             fillstyle="none",
@@ -109,6 +120,7 @@ def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) ->
     axes.set_xlim(0, steps + 1)
     axes.set_ylim(BITWISE_EQUAL / 5, 100 * max(rtol, largest, LEAST_SCALE))
     axes.set_yscale("log")
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("step")
     axes.set_ylabel("relative difference of the total loss")
     axes.legend(loc="upper left", ncols=2)
@@ -138,11 +150,12 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
         title = OBJECTIVES[comparison.objective].title
         for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=False):
             draw_latent_means(axes, trace.latent_means["training"])
-            axes.set_title(f"{title}, {_language(trace)}")
+            axes.set_title(wrapped(figure, f"{title}, {_language(trace)}", 12, 1 / 3))
         row[1].sharey(row[0])
         _draw_spread(row[2], comparison)
         row[2].set_title(f"{title}, spread of each dimension")
     figure.suptitle("Latent means of the last batch in training mode")
+    add_note(figure, MEANS_NOTE)
     return figure
 
 
@@ -152,7 +165,11 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     reference = comparison.reference.latent_means["training"].std(axis=0)
     dimensions = np.arange(1, len(under_test) + 1)
     axes.bar(
-        dimensions, under_test, color=colour, alpha=0.5, label=_language(comparison.under_test)
+        dimensions,
+        under_test,
+        color=colour,
+        alpha=0.5,
+        label=as_text(_language(comparison.under_test)),
     )
     axes.plot(
         np.arange(1, len(reference) + 1),
@@ -161,9 +178,9 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
         color="black",
         fillstyle="none",
         markersize=5,
-        label=_language(comparison.reference),
+        label=as_text(_language(comparison.reference)),
     )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("standard deviation of mu over images")
     # room for the legend; a collapsed posterior is not blown up to its rounding errors
@@ -187,7 +204,8 @@ def report_panels(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
     for comparison in shown_in("latent_means.png", comparisons):
         title = OBJECTIVES[comparison.objective].title
         for trace in (comparison.under_test, comparison.reference):
-            axes = panel(f"{title}: latent means in {_language(trace)}, last batch, training mode")
+            where = f"latent means in {_language(trace)}, last batch, training mode"
+            axes = panel(f"{title}: {where}. {MEANS_NOTE}")
             draw_latent_means(axes, trace.latent_means["training"])
         _draw_spread(panel(f"{title}: spread of each latent dimension"), comparison)
     for comparison in shown_in("samples.png", comparisons):
@@ -207,9 +225,12 @@ def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
         for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=True):
             _draw_samples(axes, trace)
             title = OBJECTIVES[comparison.objective].title
-            axes.set_title(f"{title}, {_language(trace)}")
+            axes.set_title(wrapped(figure, f"{title}, {_language(trace)}", 12, 1 / 2))
     steps = comparisons[0].under_test.steps
-    figure.suptitle(f"Decoded draws from the prior after {steps} steps, the same draws everywhere")
+    after = f"{steps:,} step{'s' if steps != 1 else ''}"
+    figure.suptitle(f"Decoded draws from the prior after {after}, the same draws everywhere")
+    traces = [t for c in comparisons for t in (c.under_test, c.reference)]
+    add_note(figure, samples_note(t.samples for t in traces if t.samples is not None))
     return figure
 
 
@@ -236,4 +257,8 @@ def _engine(trace: Trace) -> str:
 
 def _short(name: str) -> str:
     """An engine's name, which may be any text, as there is room for it."""
-    return as_text(name if len(name) <= 30 else f"{name[:29]}…")
+    shown = drawable(printable(name))
+    if width(shown) <= LONGEST_NAME:
+        return shown
+    kept = next(n for n in range(len(shown), 0, -1) if width(shown[:n]) <= LONGEST_NAME)
+    return f"{shown[:kept]}…"

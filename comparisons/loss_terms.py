@@ -41,11 +41,12 @@ class Term:
 
     @classmethod
     def of_stage(cls, stage: Stage, objective: str, hyper: Mapping[str, float]) -> Term:
-        """What a stage stands for; of layer `loss`, by the objective."""
+        """What a stage stands for; of layer `loss`, by the objective: one that is not known here
+        is a kind of its own, which cannot be computed."""
         options = stage.settled(hyper)
         if stage.layer == "loss":
             if stage.name == "regulariser":
-                return cls(REGULARISERS[objective])
+                return cls(REGULARISERS.get(objective, objective))
             return cls("bce") if stage.name == "reconstruction" else cls("sum", weights=(1, 1))
         per, weights = options.pop("per", "sum"), options.pop("weights", ())
         return cls(stage.layer, per, tuple(weights), options)

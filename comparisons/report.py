@@ -26,6 +26,7 @@ from comparisons.tables import (
 from pyvae.errors import print_error, printable
 from pyvae.figures import own_style
 from pyvae.files import write_file
+from pyvae.glyphs import glyphs_of_other_fonts
 from pyvae.objectives import OBJECTIVES
 from pyvae.stages import PASSES
 from pyvae.trace import Trace
@@ -225,5 +226,6 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, str]:
 def _picture(figure: Figure) -> str:
     """A figure as a data: address."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=170)
+    with glyphs_of_other_fonts(figure):
+        figure.savefig(content, format="png", dpi=170)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

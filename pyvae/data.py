@@ -1,7 +1,7 @@
 """Images to train on, held in memory as one tensor.
 
 MNIST and its siblings come through `torchvision.datasets`, the small handwritten digits from
-scikit-learn's own wheel, a user's images from an .npz file.
+scikit-learn's own wheel, a user's images from an .npz or .npy file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import Tensor
 
 from pyvae.errors import UserError, choose, printable
 from pyvae.mnist import DownloadError, load_mnist_family
-from pyvae.npz import load_npz
+from pyvae.npz import load_arrays, load_test_arrays
+from pyvae.reading import is_array_file
 
 __all__ = [
     "DATA_NAMES",
@@ -71,6 +72,16 @@ class ImageData:
         """The same images, in a device's memory."""
         return replace(self, pixels=self.pixels.to(device)) if device.type != "cpu" else self
 
+    def check_counted_from_0(self, classes: int) -> None:
+        """Raises UserError if the labels are 1 to `classes`, as R counts."""
+        labels = self.labels
+        if labels is not None and (int(labels.min()), int(labels.max())) == (1, classes):
+            raise UserError(
+                f"the labels of {self.name} count from 1: they are 1 to {classes}",
+                f"0 to {classes - 1}",
+                "subtract 1 from each label",
+            )
+
     def describe(self) -> dict[str, Any]:
         """Name, number of images, source, and a checksum of the pixels."""
         about = {"name": self.name, "images": len(self), "source": self.source}
@@ -83,7 +94,7 @@ class ImageData:
 
 
 def data_root() -> Path:
-    """Where torchvision's data lies: $PYVAE_DATA, else a folder in the user's cache."""
+    """Where MNIST and its siblings lie: $PYVAE_DATA, else a folder in the user's cache."""
     given = os.environ.get("PYVAE_DATA")
     if not given:
         return Path(platformdirs.user_cache_dir("pyvae"))
@@ -97,18 +108,25 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
     """Loads images by name.
 
     Arguments:
-        name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz file
-            with `images` (N, 28, 28) or (N, 784), uint8 or floats in [0, 1]. `auto` is MNIST
-            where it is or can be had, else the digits.
+        name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz or
+            .npy file (see `pyvae.npz.load_arrays` and `pyvae.pixels`). `auto` is MNIST where it is
+            or can be had, else the digits.
         say: Called with one line where `auto` fell back to the digits.
 
     Raises:
         UserError: If the name is unknown or the data cannot be read or had.
     """
-    if name.endswith(".npz"):
-        pixels, labels = load_npz(Path(name))
+    if is_array_file(name):
+        pixels, labels = load_arrays(Path(name))
         return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
     if name not in DATA_NAMES:
+        if os.path.exists(name):  # noqa: PTH110 (whose own raises where a name is too long)
+            kind = "folder" if Path(name).is_dir() else "file of another kind"
+            raise UserError(
+                f"--data '{name}' is a {kind}",
+                f"one of {', '.join(DATA_NAMES)}, or a file that ends in .npz or .npy",
+                "for MNIST's files set PYVAE_DATA to their folder and use --data mnist",
+            )
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
     if name == "digits":
         return load_digits()
@@ -127,15 +145,19 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
             return load_digits()
         raise UserError(
             f"{TORCHVISION[family]} is not in {root} and could not be downloaded ({error})",
-            f"{TORCHVISION[family]}/raw in the folder that PYVAE_DATA names, or a network",
-            "set PYVAE_DATA, or use --data digits",
+            f"train-images-idx3-ubyte, plain or .gz, in {TORCHVISION[family]}/raw, in "
+            f"{TORCHVISION[family]}, in raw or in the folder itself; or a network",
+            "set PYVAE_DATA to such a folder, or use --data digits",
         ) from error
-    return ImageData(family, pixels, labels, f"{TORCHVISION[family]} training set, torchvision")
+    without = "" if labels is not None else ", without labels"
+    source = f"{TORCHVISION[family]} training set, torchvision{without}"
+    return ImageData(family, pixels, labels, source)
 
 
 def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:
-    """Images to train on and images to test with: the two sets of MNIST and its siblings; of
-    other data four fifths and the rest, chosen at random, always in the same way.
+    """Images to train on and images to test with: the two sets of MNIST and its siblings, or of an
+    .npz file that has both; of other data four fifths and the rest, chosen at random, always in the
+    same way.
 
     Raises:
         UserError: As `load_data`.
@@ -145,6 +167,9 @@ def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageDa
         pixels, labels = load_mnist_family(TORCHVISION[data.name], data_root(), train=False)
         source = f"{TORCHVISION[data.name]} test set, torchvision"
         return data, ImageData(data.name, pixels, labels, source)
+    beside = load_test_arrays(Path(name)) if is_array_file(name) else None
+    if beside is not None:
+        return data, ImageData(data.name, *beside, f"{data.source}, its test set")
     order = torch.from_numpy(np.random.Generator(np.random.Philox(5)).permutation(len(data)))
     cut = len(data) * 4 // 5
     parts = (order[:cut], "four fifths"), (order[cut:], "the other fifth")

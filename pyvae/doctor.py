@@ -72,7 +72,8 @@ def core_checks() -> list[Check]:
     import torch
 
     from pyvae.data import data_root
-    from pyvae.mnist import is_present
+    from pyvae.idx import find_idx
+    from pyvae.mnist import TRAINING
 
     checks = [
         Check("Python", platform.python_version()),
@@ -86,14 +87,15 @@ def core_checks() -> list[Check]:
     checks.append(Check("threads", f"{torch.get_num_threads()}"))
     checks.append(_cluster())
     root = data_root()
-    if is_present("MNIST", root):
-        checks.append(Check("MNIST", f"in {root}"))
+    found = find_idx("MNIST", root, TRAINING[0])
+    if found is not None:
+        checks.append(Check("MNIST", f"in {found.parent}"))
     else:
         checks.append(
             Check(
                 "MNIST",
                 f"not in {root}",
-                "is downloaded on first use; or set PYVAE_DATA to a folder with MNIST/raw; "
+                "is downloaded on first use; or set PYVAE_DATA to the folder that holds its files; "
                 "else the digits serve",
             )
         )

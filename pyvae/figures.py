@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from pyvae.errors import UserError, printable
 from pyvae.files import replacing
+from pyvae.glyphs import drawable, glyphs_of_other_fonts, width
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
@@ -29,6 +31,7 @@ __all__ = [
     "COLOURS",
     "DIGIT_COLOURS",
     "LINES",
+    "MEANS_NOTE",
     "add_note",
     "as_text",
     "check_figure_path",
@@ -44,26 +47,55 @@ __all__ = [
     "own_style",
     "run_title",
     "samples_figure",
+    "samples_note",
     "save_figure",
     "save_or_say",
     "titles_and_colours",
+    "whole_numbers",
     "wrapped",
 ]
 
-COLOURS = {
-    "vae": "firebrick",
-    "emae": "steelblue",
-    "em": "darkorange",
-    "elbo": "seagreen",
-    "beta": "rebeccapurple",
-    "clustering": "darkcyan",
-    "semi-supervised": "mediumvioletred",
-    "clustering-points": "olivedrab",
-}
-LINES = {name: "--" if name == "vae" else "-" for name in COLOURS}
 SPARE_COLOURS = ("goldenrod", "slateblue", "saddlebrown", "deeppink", "darkslategray")
+
+
+class _Colours(dict[str, str]):
+    """Of an objective without a colour of its own: a spare one, always the same."""
+
+    def __missing__(self, objective: str) -> str:
+        others = [name for name in OBJECTIVES if name not in self]
+        number = others.index(objective) if objective in others else len(others)
+        return SPARE_COLOURS[-1 - number % len(SPARE_COLOURS)]
+
+
+COLOURS = _Colours(
+    {
+        "vae": "firebrick",
+        "emae": "steelblue",
+        "em": "darkorange",
+        "elbo": "seagreen",
+        "beta": "rebeccapurple",
+        "clustering": "darkcyan",
+        "semi-supervised": "mediumvioletred",
+        "clustering-points": "olivedrab",
+    }
+)
+
+
+class _Lines(dict[str, str]):
+    """Of an objective without a line of its own: solid."""
+
+    def __missing__(self, objective: str) -> str:
+        return "-"
+
+
+LINES = _Lines(vae="--")
 DIGIT_COLOURS = matplotlib.colormaps["tab10"](range(10))  # (10, 4)
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
+MEANS_NOTE = (
+    "Each line is one latent dimension; a line that stays near 0 for all images carries no "
+    "information."
+)
+LEAST_DEVIATION = 0.05  # of a pixel over images; of MNIST's digits it is 0.3 and more
 
 
 def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
@@ -91,7 +123,7 @@ def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
         )
     axes.set_xlabel("epoch" if epochs > 1 else "step")
     axes.set_ylabel(loss_label(traces[0].settings.objective))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.legend()
     if epochs > 1 and not OBJECTIVES[traces[0].settings.objective].mean:
         steps = traces[0].epoch_table()["steps"]
@@ -109,9 +141,15 @@ def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any)
     """One run's loss of an image per step; dashed lines lie on solid ones."""
     default: dict[str, Any] = {"color": COLOURS[objective], "linestyle": LINES[objective]}
     default["zorder"] = 3 if LINES[objective] == "--" else 2
+    default["marker"] = "." if len(history) == 1 else None  # a line of one point is none
     axes.plot(history["step"], history[OBJECTIVES[objective].column], **default | style)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("step")
+
+
+def whole_numbers(axis: Axis, most: int = 9) -> None:
+    """Ticks at whole numbers alone, also where only one of them is in sight; at most so many."""
+    axis.set_major_locator(MaxNLocator(nbins=most, integer=True, min_n_ticks=1))
 
 
 def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
@@ -128,7 +166,7 @@ def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
         axes.set_title(f"{OBJECTIVES[trace.settings.objective].title}, training mode")
     for axes in panels[len(traces) :]:
         axes.remove()
-    add_note(figure, note)
+    add_note(figure, f"{MEANS_NOTE}\n{note}")
     return figure
 
 
@@ -137,6 +175,7 @@ def draw_latent_means(axes: Axes, mu: NDArray) -> None:
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, mu.shape[1]))
     for dimension, colour in zip(mu.T, colours, strict=True):
         axes.plot(np.arange(1, len(mu) + 1), dimension, color=colour, linewidth=0.6)
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("image of the last batch")
     axes.set_ylabel(f"mu, {mu.shape[1]} dimensions")
     axes.margins(x=0.01)
@@ -155,8 +194,25 @@ def samples_figure(images: NDArray, title: str, note: str = "") -> Figure:
     axes = figure.subplots()
     draw_digits(axes, images, columns)
     axes.set_title(wrapped(figure, title), fontsize=10)
-    add_note(figure, note)
+    add_note(figure, f"{samples_note([images])}\n{note}")
     return figure
+
+
+def samples_note(samples: Iterable[NDArray]) -> str:
+    """What to say where images of one network hardly differ from each other; else nothing.
+
+    Arguments:
+        samples: (N, 784), of a network each; of points, (N, 2), nothing is said.
+    """
+    sound = [x[np.isfinite(x).all(axis=1)] for x in samples if x.shape[1] != 2]
+    deviations = [float(images.std(axis=0).max()) for images in sound if len(images) > 1]
+    if not deviations or min(deviations) >= LEAST_DEVIATION:
+        return ""
+    return (
+        "Images that hardly differ from each other (no pixel's standard deviation over them is "
+        f"above {min(deviations):.2g} of white): too few steps, or a decoder that ignores the "
+        "latents."
+    )
 
 
 def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
@@ -188,20 +244,36 @@ def digit_sheet(images: NDArray, columns: int) -> NDArray[np.float64]:
 
 def add_note(figure: Figure, note: str) -> None:
     """Writes a note small at the bottom of a figure, in as many lines as it needs."""
+    note = note.strip()
     if note:
         figure.supxlabel(wrapped(figure, note, 8), fontsize=8, color="dimgray")
 
 
-def wrapped(figure: Figure, text: str, size: float = 10) -> str:
-    """A text of that size in points, broken so that no line is wider than the figure."""
-    characters = int(figure.get_figwidth() * 72 / (0.62 * size))
-    return "\n".join(textwrap.fill(as_text(line), characters) for line in text.splitlines())
+def wrapped(figure: Figure, text: str, size: float = 10, share: float = 1) -> str:
+    """A text of that size in points, broken so that no line is wider than the figure, or than a
+    share of it."""
+    room = share * figure.get_figwidth() * 72 / size  # ems
+    return "\n".join(_broken(as_text(line), room) for line in text.splitlines())
+
+
+def _broken(line: str, room: float) -> str:
+    """A line broken so that none is as wide as so many ems: a title is centred
+    over its axes, not over the figure."""
+    characters = int(room / 0.62)
+    room *= 0.85
+    while True:
+        broken = textwrap.fill(line, characters)
+        widest = max((width(part) for part in broken.splitlines()), default=0)
+        if widest <= room or characters <= 2:
+            return broken
+        characters = max(2, int(characters * min(0.95, room / widest)))
 
 
 def as_text(text: str) -> str:
     """A text from elsewhere, such as a file's name, for a figure: its dollar signs are no
-    mathematics, and control characters, which have no shape, are written out."""
-    return printable(text).replace("$", r"\$")
+    mathematics, and control characters, which have no shape, are written out, as are letters that
+    no font has."""
+    return drawable(printable(text)).replace("$", r"\$")
 
 
 def group_colours(groups: int) -> NDArray:
@@ -235,7 +307,7 @@ def run_title(trace: Trace) -> str:
     """What was run, in a line."""
     return (
         f"recipe {trace.recipe}, {trace.data['name']}, batch {trace.settings.batch_size}, "
-        f"{trace.steps:,} steps, {trace.settings.dtype}"
+        f"{trace.steps:,} step{'s' if trace.steps != 1 else ''}, {trace.settings.dtype}"
     )
 
 
@@ -255,7 +327,7 @@ def own_style() -> Iterator[None]:
 def save_figure(figure: Figure, path: Path) -> None:
     """Saves a figure, under a temporary name first."""
     FigureCanvasAgg(figure)  # needs no screen
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, glyphs_of_other_fonts(figure):
         figure.savefig(temporary, dpi=150)
 
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pyvae.draws import gumbel_of_uniform
 from pyvae.errors import UserError
-from pyvae.figures import add_note
+from pyvae.figures import add_note, whole_numbers
 from pyvae.recipes.modules import GumbelSoftmax
 
 __all__ = ["gumbel_samples", "gumbel_softmax_figure"]
@@ -97,7 +96,7 @@ def gumbel_softmax_figure(
     lower.bar(categories, one_hot.sum(0), color="gray")
     lower.set_title(f"{samples} rolls", fontsize=10)
     lower.set_ylabel("count")
-    lower.yaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(lower.yaxis)
     images = right.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     extent = (0.5, len(categories) + 0.5, samples + 0.5, 0.5)
     for axes, (title, drawn) in zip(images, panels, strict=True):
@@ -107,6 +106,7 @@ def gumbel_softmax_figure(
         )  # fmt: skip
         axes.set_title(title, fontsize=10)
     images[0].set_ylabel("sample")
+    whole_numbers(images[0].yaxis)
     for axes in (upper, lower, *images):
         axes.set_xlabel("category")
         axes.set_xticks(categories)

@@ -9,9 +9,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from pyvae.figures import COLOURS, SPARE_COLOURS, add_note, loss_label, run_title, wrapped
+from pyvae.figures import (
+    COLOURS,
+    SPARE_COLOURS,
+    add_note,
+    loss_label,
+    run_title,
+    whole_numbers,
+    wrapped,
+)
 from pyvae.objectives import OBJECTIVES
 from pyvae.trace import Trace
 
@@ -171,7 +178,7 @@ def losses_figure(
 def _finish(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    whole_numbers(axes.xaxis, most=6)
     axes.grid(alpha=0.3)
 
 

@@ -1,4 +1,4 @@
-"""MNIST and its siblings: downloaded by torchvision when they are not there, in its layout.
+"""MNIST and its siblings, downloaded by torchvision when they are not there.
 
 What is there is read without torchvision, whose import takes longer than ten training steps.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import math
+import os
 import socket
-import struct
 import tempfile
 import threading
 import urllib.error
@@ -19,17 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.errors import UserError
-from pyvae.reading import open_file
+from pyvae.idx import damaged, find_idx, find_idx_in, read_idx
 
 __all__ = ["DownloadError", "is_present", "load_mnist_family"]
 
 TRAINING = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 FILES = (*TRAINING, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")  # torchvision wants all
-MOST_DIMENSIONS = 8  # images have three
 PATIENCE = 5.0  # seconds without an answer before there is no network
 
 
@@ -38,66 +34,43 @@ class DownloadError(Exception):
 
 
 def is_present(dataset: str, root: Path) -> bool:
-    """Whether the four files lie in torchvision's layout below `root`."""
+    """Whether the four files lie below `root` as torchvision lays them down."""
     return all((root / dataset / "raw" / file).is_file() for file in FILES)
 
 
-def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Tensor, Tensor]:
+def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Tensor, Tensor | None]:
     """The training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
 
-    Memory: the size of the file of images, nine times that of the labels, and 1 MiB.
+    Memory: the size of the array of images, nine times that of the labels, and 1 MiB. An array is
+    as large as its file, or at most 200 times as large (64 MiB where that is more) as a
+    compressed one.
 
     Returns:
-        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64.
+        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64, or None where
+        the images are there alone.
 
     Raises:
         DownloadError: If it is not there and cannot be fetched.
         UserError: If a file is damaged.
     """
-    raw = root / dataset / "raw"
-    if not is_present(dataset, root):
+    images_file, labels_file = TRAINING if train else FILES[2:]
+    found = find_idx(dataset, root, images_file)
+    if found is None:
         import torchvision.datasets  # more than a second: only for who needs it
 
         _download(getattr(torchvision.datasets, dataset), dataset, root)
-    images, labels = (_read_idx(raw / file) for file in (TRAINING if train else FILES[2:]))
-    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or not labels.size:
-        raise _damaged(raw, f"images are {images.shape}, with {labels.size} labels")
-    pixels = images.reshape(len(images), 784)
-    return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
-
-
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Bytes in LeCun's IDX format: four bytes that say what is in it, the last of them the number
-    of dimensions, the dimensions (big-endian), the bytes. Memory: the file's size, and 1 MiB; what
-    the header promises is compared with the file's size before it is read."""
-    try:
-        with open_file(path) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            head = file.read(4)
-            if len(head) < 4 or head[:3] != b"\0\0\x08":
-                raise _damaged(path, "it does not begin as an IDX file of bytes")
-            if head[3] > MOST_DIMENSIONS:
-                raise _damaged(path, f"it promises an array of {head[3]} dimensions")
-            lengths = file.read(4 * head[3])
-            if len(lengths) < 4 * head[3]:
-                raise _damaged(path, f"it ends after {size} bytes")
-            shape = struct.unpack(f">{head[3]}I", lengths)
-            promised = 4 + len(lengths) + math.prod(shape)
-            if size != promised:
-                raise _damaged(path, f"it has {size} bytes where its header promises {promised}")
-            values = np.fromfile(file, np.uint8, math.prod(shape))
-            return values.reshape(shape)  # raises where it was cut meanwhile, or is too large
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(
-        f"data file '{path}' is damaged: {why}",
-        "the original file, uncompressed",
-        "delete it to have it downloaded again",
-    )
+        found = root / dataset / "raw" / images_file
+    images = read_idx(found)
+    if images.shape[1:] != (28, 28) or not len(images):
+        raise damaged(found, f"images are {images.shape}")
+    pixels = torch.from_numpy(images.reshape(len(images), 784))
+    beside = find_idx_in(found.parent, labels_file, os.path.lexists)  # of another kind: refused
+    if beside is None:
+        return pixels, None
+    labels = read_idx(beside)
+    if labels.shape != images.shape[:1]:
+        raise damaged(beside, f"it has {labels.size} labels for {len(images)} images")
+    return pixels, torch.from_numpy(labels.astype(np.int64))
 
 
 def _download(source: type, dataset: str, root: Path) -> None:
@@ -109,7 +82,7 @@ def _download(source: type, dataset: str, root: Path) -> None:
             with _socket_timeout(PATIENCE):
                 source(folder, train=True, download=True)
             (root / dataset / "raw").mkdir(parents=True, exist_ok=True)
-            for file in FILES:
+            for file in reversed(FILES):  # images after their labels: they say that it is there
                 (Path(folder) / dataset / "raw" / file).replace(root / dataset / "raw" / file)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DownloadError(str(error) or type(error).__name__) from error

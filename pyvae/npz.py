@@ -1,37 +1,46 @@
-"""A user's own images from an .npz file."""
+"""A user's own images from NumPy's files: .npz (several arrays) or .npy (one)."""
 
 from __future__ import annotations
 
 import math
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
-from pyvae.reading import open_file
+from pyvae.pixels import EXPECTED, as_labels, as_pixels
+from pyvae.reading import CHUNK, fill, open_file
 
-__all__ = ["load_npz", "read_npz"]
+__all__ = ["load_arrays", "load_test_arrays"]
 
 # An .npz file is a zip archive: a member may take a thousand times its size in the file, and its
 # header may promise any number of elements. Images hold more than that: pixels of one bit each,
 # written as float64, shrink to a hundredth.
 MOST_INFLATED = 200  # times the file's size
 ALWAYS_ALLOWED = 2**26  # bytes
-MOST_CLASSES = 10_000
-CHUNK = 2**16  # bytes that are unpacked at once
-EXPECTED = "`images` (N, 28, 28) or (N, 784), uint8 or floats in [0, 1]"
+# images and their labels: as pyvae has them, keras' mnist.npz, MedMNIST
+TRAINING = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
+TEST = (("x_test", "y_test"), ("test_images", "test_labels"))
 
 
-def load_npz(path: Path) -> tuple[Tensor, Tensor | None]:
-    """Reads `images` and, where there are, `labels` (N,).
+class Names(NamedTuple):
+    """What the arrays are called."""
+
+    images: str
+    labels: str | None
+
+
+def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
+    """Reads images and, where there are, their labels: `images` and `labels`, `x_train` and
+    `y_train`, `train_images` and `train_labels`, in small or large letters, or the one array
+    that there is, of images.
 
     Memory: three times what the arrays take, which is at most 200 times the file's size, or
     64 MiB where that is more; and 1 MiB. What an array takes is known from its header, and checked
@@ -43,49 +52,83 @@ def load_npz(path: Path) -> tuple[Tensor, Tensor | None]:
     Raises:
         UserError: If the file is absent, damaged, or holds anything else.
     """
+    loaded = _load(path, TRAINING)
+    if isinstance(loaded, list):
+        found = ", ".join(loaded[:20]) or "nothing"
+        remedy = f"in Python: a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
+        raise UserError(f"data file '{path}' holds {found}", EXPECTED, remedy if loaded else "")
+    return loaded
+
+
+def load_test_arrays(path: Path) -> tuple[Tensor, Tensor | None] | None:
+    """Reads `x_test` and `y_test`, or `test_images` and `test_labels`, as `load_arrays`; None
+    where the file has none beside those to train on."""
+    loaded = _load(path, TEST, alone=False)
+    return None if isinstance(loaded, list) else loaded
+
+
+def _load(
+    path: Path, wanted: Iterable[tuple[str, str]], alone: bool = True
+) -> tuple[Tensor, Tensor | None] | list[str]:
+    """Images and labels, or the names of all arrays where what is wanted is not among them."""
     if not path.is_file():
         raise UserError(f"data file '{path}' does not exist", f"an .npz file with {EXPECTED}")
     try:
-        arrays, names = read_npz(path, ("images", "labels"))
+        with open_file(path) as file:
+            size = file.seek(0, 2)
+            if path.suffix.lower() == ".npy":
+                if not alone:
+                    return []
+                file.seek(0)
+                arrays, names = {"": _read_array(file, path.name, size)}, Names("", None)
+            else:
+                with zipfile.ZipFile(file) as archive:
+                    members = {_stem(info): info for info in archive.infolist()}
+                    found = _choose(members, wanted, alone)
+                    if found is None:
+                        return list(members)
+                    room = max(MOST_INFLATED * size, ALWAYS_ALLOWED)
+                    arrays, names = _read_members(archive, members, found, room), found
+    except UserError as error:
+        raise UserError(
+            f"data file '{path}': {error.given}", error.expected, error.remedy
+        ) from None
     except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds
         raise UserError(
             f"data file '{path}' cannot be read ({error or type(error).__name__})",
             f"a whole .npz file with {EXPECTED}",
         ) from error
-    if "images" not in arrays:
-        found = ", ".join(names[:20]) or "nothing"
-        raise UserError(f"data file '{path}' holds {found}", EXPECTED)
-    images, labels = arrays["images"], arrays.get("labels")
-    _check_images(path, images)
-    if labels is not None:
-        _check_labels(path, labels, len(images))
-    pixels = torch.from_numpy(images.reshape(len(images), 784))
-    return pixels, None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    images = arrays[names.images]
+    pixels = as_pixels(images, path, names.images, names.labels)
+    if names.labels is None:
+        return pixels, None
+    return pixels, as_labels(arrays[names.labels], len(images), path, names.images, names.labels)
 
 
-def read_npz(path: Path, wanted: Sequence[str]) -> tuple[dict[str, NDArray], list[str]]:
-    """Reads those arrays of an .npz file that are wanted.
+def _stem(info: zipfile.ZipInfo) -> str:
+    return info.filename.removesuffix(".npy")
 
-    Memory: what they take, at most 200 times the file's size, or 64 MiB where that is more; and
-    20 times the size of the archive's table of contents.
 
-    Returns:
-        The arrays that are there, and the names of all arrays in the file.
+def _choose(members: Iterable[str], wanted: Iterable[tuple[str, str]], alone: bool) -> Names | None:
+    """Which members are the images and their labels."""
+    names = list(members)
+    small = {name.lower(): name for name in reversed(names)}
+    for images, labels in wanted:
+        if images in small:
+            return Names(small[images], small.get(labels))
+    return Names(names[0], None) if alone and len(names) == 1 else None
 
-    Raises:
-        Exception: Of a dozen kinds, if the file cannot be read, an array would take more, or
-            holds Python objects.
-    """
-    with open_file(path) as file:
-        size = file.seek(0, 2)
-        with zipfile.ZipFile(file) as archive:
-            room = max(MOST_INFLATED * size, ALWAYS_ALLOWED)
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            found = {}
-            for name in (name for name in wanted if name in members):
-                found[name] = _read_member(archive, members[name], room)
-                room -= found[name].nbytes
-            return found, list(members)
+
+def _read_members(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], names: Names, room: int
+) -> dict[str, NDArray]:
+    """Arrays of an archive, which together may take so many bytes."""
+    found: dict[str, NDArray] = {}
+    for name in names:
+        if name is not None:
+            found[name] = _read_member(archive, members[name], room)
+            room -= found[name].nbytes
+    return found
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, room: int) -> NDArray:
@@ -99,25 +142,25 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, room: int) -> 
             "the file's size, as np.savez, which does not compress, never writes it"
         )
     with archive.open(info) as member:
-        shape, by_column, dtype = _header(member)
-        count = math.prod(shape)
-        if min(shape, default=0) < 0 or count * dtype.itemsize != info.file_size - member.tell():
-            raise ValueError(
-                f"{info.filename} has {info.file_size - member.tell()} bytes where its header "
-                f"promises {count * dtype.itemsize}"
-            )
-        if dtype.hasobject:
-            raise ValueError(f"{info.filename} holds Python objects, which are never unpickled")
-        values = np.empty(count, dtype)
-        if values.nbytes:
-            content = values.view(np.uint8)
-            at = 0
-            while at < len(content):
-                part = member.read(min(CHUNK, len(content) - at))
-                if not part:
-                    raise ValueError(f"{info.filename} ends after {at} bytes")
-                content[at : at + len(part)] = np.frombuffer(part, np.uint8)
-                at += len(part)
+        return _read_array(cast(BinaryIO, member), info.filename, info.file_size)
+
+
+def _read_array(file: BinaryIO, name: str, size: int) -> NDArray:
+    """An array from a file of so many bytes, in NumPy's format."""
+    shape, by_column, dtype = _header(file)
+    if dtype.hasobject:
+        raise UserError(
+            f"{name} holds Python objects, which are never unpickled",
+            "an array of numbers",
+            "where it was made: np.savez('images.npz', images=np.array(images.tolist()))",
+        )
+    count, there = math.prod(shape), size - file.tell()
+    if min(shape, default=0) < 0 or count * dtype.itemsize != there:
+        raise ValueError(
+            f"{name} has {there} bytes where its header promises {count * dtype.itemsize}"
+        )
+    values = np.empty(count, dtype)
+    fill(file, values)
     return values.reshape(shape, order="F" if by_column else "C")
 
 
@@ -135,40 +178,3 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
             member.seek(-4, 1)
             return npy.read_array_header_2_0(member)
     raise ValueError(f"version {version} of NumPy's format")
-
-
-def _check_images(path: Path, images: NDArray) -> None:
-    if images.ndim < 2 or images.shape[1:] not in {(28, 28), (784,)}:
-        raise UserError(f"data file '{path}': images of shape {images.shape}", EXPECTED)
-    if len(images) == 0:
-        raise UserError(f"data file '{path}' holds no images", EXPECTED)
-    if images.dtype == np.uint8:
-        return
-    if images.dtype not in (np.float32, np.float64):
-        raise UserError(f"data file '{path}': images of type {images.dtype}", EXPECTED)
-    if np.isnan(images).any():
-        wrong = np.isnan(images)
-        at = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
-        raise UserError(
-            f"data file '{path}': {wrong.sum()} NaN among the pixels, the first at {at}",
-            "floats in [0, 1]",
-        )
-    low, high = images.min(), images.max()
-    if low < 0 or high > 1:
-        raise UserError(
-            f"data file '{path}': pixels from {low:g} to {high:g}",
-            "floats in [0, 1] (or uint8, 0 to 255)",
-            "divide by 255 first" if 1 < high <= 255 and low >= 0 else "",
-        )
-
-
-def _check_labels(path: Path, labels: NDArray, images: int) -> None:
-    if labels.shape != (images,):
-        raise UserError(f"data file '{path}': labels of shape {labels.shape}", f"shape ({images},)")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"data file '{path}': labels of type {labels.dtype}", "integers")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= MOST_CLASSES:
-        raise UserError(
-            f"data file '{path}': labels from {low} to {high}", f"classes, 0 to {MOST_CLASSES - 1}"
-        )

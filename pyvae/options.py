@@ -34,9 +34,9 @@ Data = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE.npz",
-        help="auto, mnist, fashion-mnist, kmnist, digits, toy (points), or an .npz file with "
-        "`images` (N,28,28) or (N,784), uint8 or floats in [0, 1]. auto: MNIST where it is or can "
-        "be had, else digits; the points for a recipe of points.",
+        help="auto, mnist, fashion-mnist, kmnist, digits, toy (points), or an .npz or .npy file "
+        "of images (N,28,28) or (N,784): integers 0 to 255, booleans or floats in [0, 1]. auto: "
+        "MNIST where it is or can be had, else digits; the points for a recipe of points.",
     ),
 ]
 Recipe = Annotated[str, typer.Option(metavar="RECIPE", help="See pyvae recipes.")]

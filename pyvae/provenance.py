@@ -26,7 +26,7 @@ import typer
 
 from pyvae.errors import UserError
 from pyvae.files import write_file
-from pyvae.reading import UNREADABLE, read_json
+from pyvae.reading import UNREADABLE, is_array_file, read_json
 
 if TYPE_CHECKING:
     from pyvae.data import ImageData
@@ -55,7 +55,7 @@ def arguments_of(context: typer.Context, **settled: Any) -> list[str]:
         value = values.get(str(parameter.name))
         if value is None or value in ((), []):
             continue
-        if parameter.name == "data" and str(value).endswith(".npz"):
+        if parameter.name == "data" and is_array_file(str(value)):
             value = Path(value).resolve()
         several = value if isinstance(value, list | tuple) else [value]
         if parameter.param_type_name == "argument":

@@ -20,7 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-__all__ = ["UNREADABLE", "open_file", "read_bytes", "read_json", "read_numbers", "read_rows"]
+__all__ = [
+    "UNREADABLE",
+    "fill",
+    "is_array_file",
+    "open_file",
+    "read_bytes",
+    "read_json",
+    "read_numbers",
+    "read_rows",
+]
 
 UNREADABLE = (  # what files that are damaged, or something else, make of reading them
     OSError,
@@ -36,6 +45,17 @@ UNREADABLE = (  # what files that are damaged, or something else, make of readin
 )
 MOST_JSON = 2**24  # bytes; what pyvae writes has a few thousand
 MOST_COLUMNS = 10_000
+CHUNK = 2**16  # bytes that are unpacked at once
+
+
+def is_array_file(name: str) -> bool:
+    """Whether data of this name is a file of arrays.
+
+    Example:
+        >>> is_array_file("mine.NPZ"), is_array_file("mnist")
+        (True, False)
+    """
+    return name.lower().endswith((".npz", ".npy"))
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -65,6 +85,26 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
         if most is not None and os.fstat(file.fileno()).st_size > most:
             raise ValueError(f"{path.name} has more than {most} bytes")
         return file.read()
+
+
+def fill(file: BinaryIO, values: NDArray) -> None:
+    """Fills an array, which is contiguous, with the next bytes of a file, which may be compressed.
+
+    Memory: 1 MiB.
+
+    Raises:
+        ValueError: If the file ends before that.
+    """
+    if not values.nbytes:
+        return
+    content = values.reshape(-1).view(np.uint8)
+    at = 0
+    while at < len(content):
+        part = file.read(min(CHUNK, len(content) - at))
+        if not part:
+            raise ValueError(f"it ends after {at} of {len(content)} bytes")
+        content[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
 
 
 def read_json(path: Path) -> Any:

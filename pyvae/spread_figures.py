@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from pyvae.figures import add_note, titles_and_colours, wrapped
+from pyvae.figures import add_note, titles_and_colours, whole_numbers, wrapped
 from pyvae.latent_figures import PRIOR_UNIT
 from pyvae.latent_metrics import PosteriorSpread
 
@@ -89,6 +88,6 @@ def _draw_spread(axes: Axes, spread: NDArray, **style) -> None:
 def _finish_spread(axes: Axes) -> None:
     axes.axhline(ACTIVE, label=f"active above {ACTIVE:g}", **THRESHOLD)
     axes.set_yscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("latent dimension, by falling spread of mu")
     axes.grid(alpha=0.3)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pyvae.arrays import array_bytes, arrays_of_bytes, read_arrays
 from pyvae.errors import UserError
-from pyvae.files import remove_file, write_file
+from pyvae.files import output_folder, remove_file, write_file
 from pyvae.objectives import LOSSES, OBJECTIVES
 from pyvae.reading import UNREADABLE, read_bytes, read_numbers
 from pyvae.settings import Settings
@@ -132,7 +132,13 @@ class Trace:
         return table.reset_index()
 
     def save(self, folder: Path) -> None:
-        """Writes the trace into an existing folder; what is not there yet is left out."""
+        """Writes the trace into a folder, which is made if need be; what is not there yet is left
+        out.
+
+        Raises:
+            UserError: If it cannot be written there.
+        """
+        output_folder(folder)
         about = {
             "format": FORMAT,
             "engine": self.engine,
@@ -161,7 +167,7 @@ class Trace:
         """Writes what was seen in one step (from 1) into the trace's folder, at once: a probe of
         a batch of 250 in float64 is 0.6 GB."""
         path = _probe_path(folder, step)
-        path.parent.mkdir(exist_ok=True)
+        output_folder(path.parent)
         write_arrays(path, probe)
         self.probed.append(step)
         return path

@@ -228,7 +228,7 @@ def check_data(recipe: Recipe, data: ImageData) -> None:
         kinds = {784: "images of 28x28 pixels", 2: "points in the plane (--data toy)"}
         raise UserError(
             f"recipe {recipe.name} with {data.name}, {data.pixels.shape[1]} numbers each",
-            kinds[recipe.features],
+            kinds.get(recipe.features, f"{recipe.features} numbers each"),
         )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyvae.data import DATA_NAMES, ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError
+from pyvae.reading import is_array_file
 from pyvae.recipes import get_recipe
 from pyvae.trace import Trace
 from pyvae.training import Progress, train
@@ -79,7 +80,7 @@ def data_of(trace: Trace, given: str | None) -> str:
     if name in DATA_NAMES:
         return name
     path = source.removeprefix("file ")
-    if path.endswith(".npz") and Path(path).is_file():
+    if is_array_file(path) and Path(path).is_file():
         return path
     raise UserError(f"the run was on '{name}', which is not there", "its file", "give it by --data")
 

@@ -181,17 +181,18 @@ def labelled_images(data: ImageData, settings: Settings) -> dict[str, NDArray]:
         `labelled` (N, 784), pixels in [0, 1], and `labels` (N, K), one-hot.
 
     Raises:
-        UserError: If the data has no labels, fewer images than are asked for, or other classes
-            than there are clusters.
+        UserError: If the data has no labels, fewer images than are asked for, labels that count
+            from 1, or other classes than there are clusters.
     """
     number, clusters = int(settings.hyper["labels"]), int(settings.hyper["clusters"])
     if data.labels is None:
         raise UserError(f"{data.name} has no labels", "images with labels", "use --data mnist")
-    classes = int(data.labels.max()) + 1
-    if classes > clusters:
+    data.check_counted_from_0(clusters)
+    largest, classes = int(data.labels.max()), len(data.labels.unique())
+    if largest >= clusters:
         raise UserError(
-            f"--set clusters={clusters} with labels of {classes} classes",
-            f"a cluster for each class: {classes} or more",
+            f"--set clusters={clusters} with labels up to {largest} ({classes} classes)",
+            f"a cluster for each label from 0: {largest + 1} or more",
         )
     if number < classes:
         raise UserError(

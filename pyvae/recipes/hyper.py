@@ -60,7 +60,7 @@ def settle_hyper(
     names = [one.name for one in known]
     for name in given:
         if not names:
-            raise UserError(f"--set {name}: recipe {recipe} has no such settings", "leave it out")
+            raise UserError(f"recipe {recipe} has no setting '{name}' (it has none)")
         choose(f"setting of recipe {recipe}", name, names)
     return {one.name: one.check(given.get(one.name, one.value)) for one in known}
 

@@ -119,8 +119,12 @@ def reproduce(
     sets = load_split(data, say)
     if sets[0].pixels.shape[1] != get_recipe("conv").features:
         raise UserError(f"--data {data}", "images of 28x28 pixels", "the points come by themselves")
-    if sets[1].labels is None:
-        raise UserError(f"--data {data} has no labels", "images with labels", "use --data mnist")
+    for part in sets:
+        if part.labels is None:
+            raise UserError(
+                f"--data {data} has no labels", "images with labels", "use --data mnist"
+            )
+        part.check_counted_from_0(10)
     for article in articles:
         for planned in article.planned:  # asked before anything is trained
             settings = settings_of(planned, FIRST_SEED, quick, epochs, latent_dim)

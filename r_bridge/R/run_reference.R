@@ -13,8 +13,8 @@ writes a trace of each run, which "pyvae compare A B" holds against any other.
 
   --engine NAME         base-r (default; no packages) or r-torch (the package torch)
   --objective NAME      vae, emae or both (default)
-  --data DIR            where train-images-idx3-ubyte lies, plain or .gz: in DIR, DIR/raw or
-                        DIR/MNIST/raw (default: the folder that PYVAE_DATA names)
+  --data DIR            where train-images-idx3-ubyte lies, plain or .gz: in DIR/MNIST/raw,
+                        DIR/MNIST, DIR/raw or DIR (default: the folder that PYVAE_DATA names)
   --out DIR             where to (default: article-r): the figures, and the traces in vae and emae
   --epochs N            passes over the images (default: 50)
   --steps N             end each run after N steps in all
@@ -314,7 +314,7 @@ run_reference <- function(arguments) {
   options <- read_options(arguments)
   source_r(c("idx", "write_trace", "article_figures"), file.path("..", "rpackage", "R"))
   environment <- open_engine(options$engine, options$threads)
-  file <- asking(find_idx_images(options$data), "choose another --data")
+  file <- asking(find_idx_images(options$data, "MNIST"), "choose another --data")
   pixels <- asking(read_idx_images(file))
   images <- ncol(pixels)
   settings <- options$settings

@@ -100,7 +100,7 @@ def test_every_axis_says_what_it_shows():
     assert len(figure.axes) == 6
     for curves, seeds, intervals in zip(*[iter(figure.axes)] * 3, strict=True):
         assert curves.get_ylabel() == seeds.get_ylabel() == "loss (nats per image)"
-        assert "margins" in intervals.get_xlabel()
+        assert "as multiples of the margin" in intervals.get_xlabel()
     assert [figure.axes[i].get_xlabel() for i in (0, 3)] == ["step", "step (logarithmic)"]
     assert [figure.axes[i].get_xscale() for i in (0, 3)] == ["linear", "log"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figures_help import assert_readable, note_of
 from matplotlib.colors import to_rgba
 from PIL import Image
 
@@ -42,6 +43,29 @@ def test_figures_can_be_seen(comparisons, name, count, tmp_path):
     picture = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
     assert picture.std() > 10
     assert min(picture.shape) > 400
+
+
+@pytest.mark.parametrize("engine", ["W" * 60, "a$b$" * 20, "\u65e5" * 60])
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+def test_an_engine_of_a_long_name_stays_inside_and_one_step_has_one_tick(comparisons, name, engine):
+    short = [
+        copy.deepcopy(trace) for trace in (comparisons[0].under_test, comparisons[0].reference)
+    ]
+    for trace in short:
+        trace.losses, trace.epochs = trace.losses[:1], trace.epochs[:1]
+        trace.samples = 0.5 + trace.samples / 100
+    short[1].engine = engine
+    figure = getattr(figures, f"{name}_figure")([compare_traces(*short)])
+    assert_readable(figure)
+    for axes in figure.axes:
+        if axes.get_xlabel() == "step":
+            low, high = axes.get_xlim()
+            assert [tick for tick in axes.get_xticks() if low < tick < high] == [1]
+            assert all(
+                line.get_marker() != "None" for line in axes.lines if len(line.get_xdata()) == 1
+            )
+    said = {"latent_means": "Each line is one latent", "samples": "Images that hardly differ"}
+    assert note_of(figure).startswith(said[name]) if name in said else not note_of(figure)
 
 
 @pytest.mark.filterwarnings("error", "ignore:invalid value:RuntimeWarning")

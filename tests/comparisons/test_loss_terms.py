@@ -76,3 +76,10 @@ def test_the_articles_regulariser_follows_its_objective():
     stage = {stage.name: stage for stage in RECIPES["conv"].stages}["regulariser"]
     kinds = [Term.of_stage(stage, name, {}).kind for name in ("vae", "emae", "em")]
     assert kinds == ["kl_normal", "half_mu_squared", "expected_prior"]
+
+
+def test_a_regulariser_of_a_new_objective_is_a_kind_of_its_own():
+    (stage,) = [stage for stage in RECIPES["conv"].stages if stage.name == "regulariser"]
+    assert Term.of_stage(stage, "vae", {}).kind == "kl_normal"
+    new = Term.of_stage(stage, "mine", {})
+    assert (new.kind, new.per, new.weights) == ("mine", "sum", ())

@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import re
+import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -181,6 +182,18 @@ def test_text_of_others_is_escaped(made, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_name_of_any_length_and_script_breaks_and_warns_of_nothing(made, tmp_path):
+    name = "\u65e5\u672c\u8a9e" * 90
+    reference = replace(made["agree"].reference, engine=name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text, seen = page([compare_traces(made["agree"].under_test, reference)], tmp_path)
+    assert name in seen.text
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "overflow-wrap: anywhere" in re.search(r"\nbody \{([^}]*)\}", style)[1]
+    assert style.count("@media") == 2  # one within the other would leave out what follows
+
+
 def test_a_run_that_went_astray_has_a_page_too(made, tmp_path):
     astray = copy.deepcopy(made["agree"].reference)
     astray.losses[1:] = np.nan

@@ -3,6 +3,7 @@ it, and how much memory it may take."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import struct
@@ -17,7 +18,7 @@ from comparisons.outcomes import SeedRun, load_outcome, save_outcome
 from pyvae.checkpoint import Checkpoint
 from pyvae.kept_training import read_test_history
 from pyvae.mnist import FILES, load_mnist_family
-from pyvae.npz import load_npz
+from pyvae.npz import load_arrays
 from pyvae.provenance import _arguments_in
 from pyvae.reproduction.run import _merged
 from pyvae.settings import Settings
@@ -100,30 +101,41 @@ def read_probe(folder: Path) -> object:
     return trace.state_after(2)
 
 
-def make_idx(name: str) -> Callable[[Path], Path]:
+def make_idx(name: str, ending: str = "") -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         rng, raw = np.random.default_rng(5), folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for file in FILES:
             shape = (3, 28, 28) if "images" in file else (3,)
             head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
-            (raw / file).write_bytes(head + rng.bytes(int(np.prod(shape))))
-        return raw / name
+            content = head + rng.bytes(int(np.prod(shape)))
+            (raw / (file + ending)).write_bytes(gzip.compress(content) if ending else content)
+        return raw / (name + ending)
 
     return make
+
+
+def load_mnist(folder: Path) -> object:
+    return load_mnist_family("MNIST", folder)
 
 
 def make_npz(save: Callable[..., object]) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         images = np.random.default_rng(5).integers(0, 2, (2, 28, 28)).astype(np.uint8)
-        save(folder / "mine.npz", images=images, labels=np.arange(2))
+        save(folder / "mine.npz", images=images * 9, labels=np.arange(2))
         return folder / "mine.npz"
 
     return make
 
 
+def make_npy(folder: Path) -> Path:
+    images = np.random.default_rng(5).integers(0, 256, (2, 28, 28)).astype(np.uint8)
+    np.save(folder / "mine.npy", images)
+    return folder / "mine.npy"
+
+
 def read_npz(folder: Path) -> object:
-    return load_npz(folder / "mine.npz")
+    return load_arrays(folder / "mine.npz")
 
 
 def make_test_history(folder: Path) -> Path:
@@ -177,10 +189,13 @@ def make_run(folder: Path) -> Path:
 
 NEW = pd.DataFrame({"article": ["beta"], "claim": ["e"], "median": [1.0]})
 READERS = {
-    "idx-images": Reader(make_idx(FILES[0]), lambda f: load_mnist_family("MNIST", f), 9),
-    "idx-labels": Reader(make_idx(FILES[1]), lambda f: load_mnist_family("MNIST", f), 9),
+    "idx-images": Reader(make_idx(FILES[0]), load_mnist, 9),
+    "idx-labels": Reader(make_idx(FILES[1]), load_mnist, 9),
+    "idx-images-gz": Reader(make_idx(FILES[0], ".gz"), load_mnist, 9 * 200, 9 * 2**26 + MIB),
+    "idx-labels-gz": Reader(make_idx(FILES[1], ".gz"), load_mnist, 9 * 200, 9 * 2**26 + MIB),
     "npz": Reader(make_npz(np.savez), read_npz, 3 * 200, 3 * 2**26 + MIB),
     "npz-packed": Reader(make_npz(np.savez_compressed), read_npz, 3 * 200, 3 * 2**26 + MIB),
+    "npy": Reader(make_npy, lambda f: load_arrays(f / "mine.npy"), 3),
     "trace-json": Reader(in_trace("trace.json"), read_trace, 64),
     "history-csv": Reader(in_trace("history.csv"), read_trace, 40),
     "parameters": Reader(in_trace("parameters.safetensors"), Trace.load, 40),

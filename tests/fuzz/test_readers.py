@@ -30,7 +30,8 @@ few = hypothesis.settings(
         hypothesis.HealthCheck.function_scoped_fixture,  # the one file is written each time
     ],
 )
-BINARY = ("idx-images", "npz", "npz-packed", "parameters", "latents", "probe", "outcome")
+BINARY = ("idx-images", "idx-images-gz", "npz", "npz-packed", "npy")
+BINARY += ("parameters", "latents", "probe", "outcome")
 
 
 @pytest.fixture(autouse=True)
@@ -243,7 +244,7 @@ LONG = b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b" " * 2**22
 def test_an_npz_header_that_promises_too_much_is_refused(content, tmp_path):
     reader = READERS["npz"]
     found = outcome(reader, tmp_path, reader.make(tmp_path), content)
-    assert "cannot be read" in str(found)
+    assert "cannot be read" in str(found) or "holds Python objects" in str(found)
 
 
 def test_an_npz_file_that_unpacks_to_much_is_refused_before_that(tmp_path):

@@ -135,7 +135,7 @@ def test_auto_says_in_one_line_that_it_fell_back(command, tmp_path):
         (("train", "mlp", "--variant", "wild"), "did you mean 'wide'?"),
         (("train", "mlp", "--objective", "both"), "unknown objective 'both'; expected one of elbo"),
         (("train", "mlp", "--objective", "vae"), "unknown objective 'vae'; expected one of elbo"),
-        (("train", "conv", "--set", "beta=1"), "--set beta: recipe conv has no such settings"),
+        (("train", "conv", "--set", "beta=1"), "recipe conv has no setting 'beta' (it has none)"),
         (("train", "beta", "--set", "beta"), "--set 'beta'; expected NAME=NUMBER"),
         (("train", "beta", "--set", "beta=-1"), "--set beta=-1; expected weight of the KL"),
         (("train", "clustering", "--set", "clusters=1"), "--set clusters=1; expected number of"),

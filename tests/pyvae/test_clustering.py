@@ -64,7 +64,17 @@ def without_labels(digits):
         (
             lambda d: d,
             {"hyper": {"clusters": 9}},
-            "--set clusters=9 with labels of 10 classes; expected .* 10 or more",
+            r"--set clusters=9 with labels up to 9 \(10 classes\); expected .* 10 or more",
+        ),
+        (
+            lambda d: dataclasses.replace(d, labels=d.labels + 1),
+            {},
+            "digits count from 1: they are 1 to 10; expected 0 to 9; subtract 1 from each label$",
+        ),
+        (
+            lambda d: dataclasses.replace(d, labels=d.labels * 3),
+            {},
+            r"labels up to 27 \(10 classes\); expected a cluster for each .* 28 or more",
         ),
         (without_labels, {}, "digits has no labels; expected images with labels; use --data mnist"),
     ],

@@ -254,6 +254,28 @@ def test_a_split_of_a_file_without_labels_has_none(tmp_path):
     assert test.labels is None
 
 
+def test_a_split_of_a_file_with_a_test_set_is_that(tmp_path):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (11, 28, 28), dtype=np.uint8)
+    names = {"x_train": pixels[:8], "y_train": np.arange(8), "x_test": pixels[8:]}
+    np.savez(tmp_path / "mine.npz", **names, y_test=np.arange(3))
+    train, test = load_split(str(tmp_path / "mine.npz"))
+    assert np.array_equal(train.pixels, pixels[:8].reshape(8, 784))
+    assert np.array_equal(test.pixels, pixels[8:].reshape(3, 784))
+    assert (train.labels.tolist(), test.labels.tolist()) == ([*range(8)], [*range(3)])
+    assert test.source == f"{train.source}, its test set"
+
+
+def test_files_of_another_kind_are_told_where_they_belong(tmp_path):
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    file.touch()
+    for path, kind in ((tmp_path, "folder"), (file, "file of another kind")):
+        with pytest.raises(UserError, match=rf"is a {kind}; expected .* set PYVAE_DATA to their f"):
+            load_data(str(path))
+    with pytest.raises(UserError, match="unknown data 'aaa"):
+        load_data("a" * 300)
+
+
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_split_of_a_data_set_is_its_training_and_its_test_set(empty_root, write_family, name):
     pixels, _ = write_family(empty_root, FAMILY[name])

@@ -4,6 +4,7 @@ import platform
 
 import pytest
 import torch
+from mnist_layouts import Layout
 
 from pyvae import doctor
 from pyvae.doctor import Check, core_checks, examine
@@ -30,6 +31,13 @@ def test_mnist_that_is_there_needs_no_remedy(empty_root, write_family):
     check = by_name()["MNIST"]
     assert str(empty_root) in check.found
     assert check.remedy == ""
+
+
+def test_mnist_is_found_where_training_finds_it(empty_root):
+    Layout("flat", ending=".idx.gz").write(empty_root)
+    assert "not in" in by_name()["MNIST"].found
+    Layout(".", ending=".idx.gz").write(empty_root)
+    assert by_name()["MNIST"].found == f"in {empty_root}"
 
 
 @pytest.mark.parametrize("other", [None, "FashionMNIST"])

@@ -19,7 +19,7 @@ from pyvae.errors import UserError
 from pyvae.figures import (
     COLOURS,
     DIGIT_COLOURS,
-    LINES,
+    MEANS_NOTE,
     check_figure_path,
     digit_sheet,
     draw_digits,
@@ -35,7 +35,9 @@ from pyvae.figures import (
     titles_and_colours,
     wrapped,
 )
+from pyvae.loss_figures import terms_figure
 from pyvae.objectives import OBJECTIVES
+from pyvae.spread_figures import spread_figure
 
 modest = hypothesis.settings(max_examples=20, deadline=None)
 
@@ -154,8 +156,43 @@ def test_every_objective_has_its_unit_and_only_sums_a_second_scale(recipe):
 
 
 def test_every_objective_has_a_colour_of_its_own():
-    assert set(COLOURS) == set(LINES) == set(OBJECTIVES)
+    assert set(COLOURS) == set(OBJECTIVES)
     assert len({to_hex(colour) for colour in COLOURS.values()}) == len(COLOURS)
+
+
+def test_a_new_objective_has_a_spare_colour(trained, monkeypatch):
+    for name in ("mine", "yours"):
+        monkeypatch.setitem(OBJECTIVES, name, OBJECTIVES["vae"])
+    settings = [
+        dataclasses.replace(trained["vae"].settings, objective=n) for n in ("mine", "yours")
+    ]
+    figure = loss_history_figure(
+        [dataclasses.replace(trained["vae"], settings=each) for each in settings]
+    )
+    colours = {to_hex(line.get_color()) for line in figure.axes[0].lines}
+    assert len(colours) == 2
+    assert not colours & {to_hex(colour) for colour in COLOURS.values()}
+    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-"}
+
+
+@pytest.mark.parametrize("many", [1, 2, 3, 7, 250])
+def test_ticks_of_steps_epochs_images_and_dimensions_are_whole(trained, many):
+    trace = made_trace("conv", epochs=1, steps=many)
+    epochs = made_trace("conv", epochs=many, steps=1)
+    mu = np.random.default_rng(1).normal(size=(many, 2))
+    for figure in (
+        loss_history_figure([trace]),
+        loss_history_figure([epochs]),
+        latent_means_figure([dataclasses.replace(trace, latent_means={"training": mu})]),
+        spread_figure({"vae": mu[:, 0] ** 2}, "title"),
+        terms_figure(trace),
+    ):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+            assert ticks
+            assert all(tick == round(tick) for tick in ticks)
 
 
 def test_titles_and_colours_are_the_objectives_for_name_and_title():
@@ -192,7 +229,28 @@ def test_latent_means_of_many_runs_stand_in_rows(traces, count, rows):
     assert len(figure.axes) == count
     assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == rows
     assert_readable(figure)
-    assert note_of(figure) == "a note"
+    assert note_of(figure) == f"{MEANS_NOTE} a note"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("a" * 200, 3), ("W" * 200, 5), ("\u4e2d" * 60, 2), ("\ufdd0" * 60, 4)]
+)
+def test_a_long_name_without_a_space_stays_inside(trained, name, lines):
+    trace = dataclasses.replace(trained["vae"], data={"name": name})
+    figure = loss_history_figure([trace], f"note of {name}")
+    assert_readable(figure)
+    assert len(figure.axes[0].get_title().splitlines()) >= lines
+
+
+def test_images_that_hardly_differ_are_told():
+    images = np.random.default_rng(1).uniform(size=(16, 784))
+    assert note_of(samples_figure(images, "title", "a note")) == "a note"
+    assert note_of(samples_figure(images[:1] / 9, "title", "a note")) == "a note"
+    blank = note_of(samples_figure(0.5 + images / 40, "title", "a note"))
+    assert blank.startswith("Images that hardly differ from each other (no pixel's standard dev")
+    assert blank.endswith(
+        "above 0.0094 of white): too few steps, or a decoder that ignores the latents. a note"
+    )
 
 
 def test_points_are_no_images():

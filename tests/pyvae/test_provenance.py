@@ -83,10 +83,11 @@ def test_a_command_line_made_of_a_command_does_the_same_again(command, given):
     assert shlex.split(shlex.join(arguments)) == arguments
 
 
-def test_a_data_file_is_named_by_its_whole_path(command, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["a b.npz", "a.NPZ", "a.npy"])
+def test_a_data_file_is_named_by_its_whole_path(command, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    _, _, arguments = command("train", "--data", "a b.npz")
-    assert f"--data={tmp_path / 'a b.npz'}" in arguments
+    _, _, arguments = command("train", "--data", name)
+    assert f"--data={tmp_path / name}" in arguments
 
 
 @pytest.fixture

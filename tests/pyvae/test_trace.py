@@ -113,6 +113,17 @@ def test_an_interrupted_trace_takes_nothing_from_an_older_one(saved):
     assert Trace.load(saved).steps == 2
 
 
+def test_a_trace_makes_its_folder(saved, tmp_path):
+    trace = Trace.load(saved)
+    trace.save(tmp_path / "not" / "there")
+    assert Trace.load(tmp_path / "not" / "there").steps == trace.steps
+    trace.save_probe(tmp_path / "nor" / "here", 1, {"forward/total": np.array(0.5)})
+    assert (tmp_path / "nor" / "here" / "probes" / "step-000001.safetensors").is_file()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"'.*file' cannot be written"):
+        trace.save(tmp_path / "file")
+
+
 def test_a_second_trace_replaces_the_first(saved):
     second = make_trace(np.full((2, 3), 0.1))
     second.save(saved)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.trace import Trace
-from pyvae.training import batches, numbers, start, train, training_steps
+from pyvae.training import batches, check_data, numbers, start, train, training_steps
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 
@@ -681,6 +683,12 @@ def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, d
     with pytest.raises(UserError, match=said):
         train(engine, recipe, small(recipe), data)
     assert engine.log == []
+
+
+def test_a_recipe_of_other_numbers_says_how_many(digits):
+    recipe = replace(get_recipe("mlp"), features=1024)
+    with pytest.raises(UserError, match="digits, 784 numbers each; expected 1024 numbers each"):
+        check_data(recipe, digits)
 
 
 def test_what_is_given_in_every_step_is_given_with_the_draws(small, data_of):

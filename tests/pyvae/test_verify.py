@@ -97,12 +97,13 @@ def test_what_cannot_be_run_again_is_one_line(trace, digits):
             verify(spoilt, PyTorchEngine("cpu"), data, 1)
 
 
-def test_data_is_found_where_it_was(trace, tmp_path):
+@pytest.mark.parametrize("name", ["a file.npz", "a file.NPY"])
+def test_data_is_found_where_it_was(trace, tmp_path, name):
     assert data_of(trace, None) == "digits"
     assert data_of(trace, "else.npz") == "else.npz"
-    file = tmp_path / "a file.npz"
-    trace.data |= {"name": "a file.npz", "source": f"file {file}"}
-    with pytest.raises(UserError, match=r"'a file.npz', which is not there; .* give it by --data"):
+    file = tmp_path / name
+    trace.data |= {"name": name, "source": f"file {file}"}
+    with pytest.raises(UserError, match=rf"'{name}', which is not there; .* give it by --data"):
         data_of(trace, None)
     file.touch()
     assert data_of(trace, None) == str(file)

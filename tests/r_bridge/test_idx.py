@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mnist_layouts import LAYOUTS, OTHERS
 
 from pyvae.data import ImageData
 from r_bridge import engines
@@ -17,10 +18,10 @@ from r_bridge.worker import RError, RProcess
 pytestmark = pytest.mark.r
 
 NAME = "train-images-idx3-ubyte"
-LAYOUTS = [".", "raw", "MNIST/raw"]
 READ = """
-read_batch <- function(folder, chosen) {
-  idx_batch(read_idx_images(find_idx_images(folder)), chosen)
+read_batch <- function(folder, chosen, dataset) {
+  dataset <- if (nzchar(dataset)) dataset
+  idx_batch(read_idx_images(find_idx_images(folder, dataset)), chosen)
 }
 NULL
 """
@@ -50,17 +51,24 @@ def write(folder: Path, content: bytes, layout: str = ".", ending: str = "") -> 
     return path
 
 
-def read(r, folder, chosen):
-    return r.call("read_batch", folder=str(folder), chosen=np.array(chosen, np.int32))
+def read(r, folder, chosen, dataset=None):
+    chosen = np.array(chosen, np.int32)
+    return r.call("read_batch", folder=str(folder), chosen=chosen, dataset=dataset or "")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("ending", ["", ".gz"])
-def test_images_are_read_row_by_row_in_the_order_chosen(r, pixels, tmp_path, layout, ending):
-    content = idx(pixels)
-    write(tmp_path, gzip.compress(content) if ending else content, layout, ending)
-    x = read(r, tmp_path, [3, 1, 6])
-    assert np.array_equal(x, pixels[[2, 0, 5]] / 255)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_images_are_read_row_by_row_in_the_order_chosen(r, tmp_path, layout):
+    pixels = layout.write(tmp_path)
+    for dataset in (layout.dataset, None):
+        x = read(r, tmp_path / layout.given, [3, 1, 5], dataset)
+        assert np.array_equal(x, pixels[[2, 0, 4]] / 255)
+
+
+@pytest.mark.parametrize("layout", OTHERS, ids=str)
+def test_another_data_set_is_not_taken_for_it(r, tmp_path, layout):
+    layout.write(tmp_path)
+    with pytest.raises(RError, match=f"has no {NAME}; expected .* of {layout.dataset}, "):
+        read(r, tmp_path / layout.given, [1], layout.dataset)
 
 
 def test_one_image_is_a_matrix_too(r, pixels, tmp_path):
@@ -114,6 +122,17 @@ def test_a_compressed_file_that_is_cut_off_is_told_once(r, pixels, tmp_path, kep
         read(r, tmp_path, [1])
     assert str(error.value).count(f"data file '{path}' ") == 1
     assert "expected the original file; get it again" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "held"), [(6, 4721), (2**31, 16 + 2**26)], ids=["all that follows", "the promise"]
+)
+def test_no_more_is_unpacked_than_is_promised_and_sensible(r, tmp_path, images, held):
+    content = struct.pack(">4B3I", 0, 0, 8, 3, images, 28, 28) + bytes(2**26 + 2**20)
+    write(tmp_path, gzip.compress(content, 1), ending=".gz")
+    promised = 16 + 784 * images
+    with pytest.raises(RError, match=f"it holds {held} bytes where its header promises {promised}"):
+        read(r, tmp_path, [1])
 
 
 def test_images_of_another_size_are_told(r, tmp_path):

@@ -178,9 +178,17 @@ def test_bad_input_is_one_line_and_leaves_nothing(options, words, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_images_without_labels_are_refused(tmp_path):
-    np.savez(tmp_path / "mine.npz", images=np.zeros((300, 28, 28), np.uint8))
-    with pytest.raises(UserError, match="has no labels"):
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({}, "has no labels"),
+        ({"y_test": np.arange(300) % 10, "x_test": np.zeros((300, 784), "u1")}, "has no labels"),
+        ({"y_train": np.arange(300) % 10 + 1}, "count from 1: they are 1 to 10"),
+    ],
+)
+def test_images_without_labels_of_digits_are_refused(labels, said, tmp_path):
+    np.savez(tmp_path / "mine.npz", x_train=np.zeros((300, 28, 28), np.uint8), **labels)
+    with pytest.raises(UserError, match=said):
         run(tmp_path / "out", data=str(tmp_path / "mine.npz"))
     assert not (tmp_path / "out").exists()
 

@@ -101,7 +101,7 @@ test_that("what Python refuses is one message in R's words", {
   expect_match(refusal(vae_fit(matrix(0.5, 9, 2), batch_size = 2)), "28x28")
   expect_match(refusal(vae_fit(x, recipe = "clustering", hyper = list(temperature = 0))),
                "hyper = list\\(temperature = 0\\)")
-  expect_match(refusal(vae_fit(x, hyper = list(heat = 1))), "has no such settings")
+  expect_match(refusal(vae_fit(x, hyper = list(heat = 1))), "has no setting 'heat'")
   expect_match(refusal(vae_fit(x, recipe = "clustering-semi-supervised", batch_size = 20)),
                "labels")
   expect_match(refusal(vae_fit(x, device = "cuda", batch_size = 20)), "CUDA")

@@ -1,0 +1,90 @@
+"""Letters that matplotlib's font lacks, such as Japanese ones in a file's name: drawn in another
+font where one is installed that has them, else written as Python writes them, such as \\u65e5."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+
+__all__ = ["drawable", "glyphs_of_other_fonts", "width"]
+
+SIZE = 20.0  # at which letters are measured; any
+
+
+def drawable(text: str) -> str:
+    """A text with what no installed font has written out.
+
+    Example:
+        >>> drawable("a\\ufdd0")
+        'a\\\\ufdd0'
+    """
+    if text.isascii():
+        return text
+    return "".join(
+        letter if _own(letter) or _other_font(letter) else ascii(letter)[1:-1] for letter in text
+    )
+
+
+def width(text: str) -> float:
+    """How wide a text is, in ems."""
+    return sum(_width(letter) for letter in text)
+
+
+@contextmanager
+def glyphs_of_other_fonts(figure: Figure) -> Iterator[None]:
+    """Letters that the font lacks are drawn in another one; the rest in silence."""
+    for text in figure.findobj(Text):
+        letters = [letter for letter in set(text.get_text()) if not _own(letter)]
+        fonts = {font for font in map(_other_font, letters) if font}
+        if fonts:
+            text.set_fontfamily([*FontProperties().get_family(), *sorted(fonts)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        yield
+
+
+@cache
+def _font() -> FT2Font:
+    return get_font(findfont(FontProperties()))
+
+
+@cache
+def _own(letter: str) -> bool:
+    return letter == "\n" or _has(_font(), letter)
+
+
+@cache
+def _width(letter: str) -> float:
+    if not _own(letter):
+        return 1.0
+    font = _font()
+    font.set_size(SIZE, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536 / SIZE
+
+
+@cache
+def _other_font(letter: str) -> str | None:
+    """The name of an installed font that has a letter, of normal style where there is one."""
+    fonts = sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", font.name))
+    for font in fonts:
+        try:
+            if not font.name.startswith("Last Resort") and _has(get_font(font.fname), letter):
+                return str(font.name)
+        except (OSError, RuntimeError):  # such as one of coloured bitmaps
+            continue
+    return None
+
+
+def _has(font: FT2Font, letter: str) -> bool:
+    if not font.get_char_index(ord(letter)):
+        return False
+    font.set_size(SIZE, 72)
+    font.load_char(ord(letter))
+    return True

@@ -1,0 +1,215 @@
+"""What arrays of images and labels mean, whoever made them: what has one meaning is taken, and of
+anything else it is said how to make it so.
+
+Whole numbers are grey levels from 0 to 255, in any integer type; other numbers are shares of white,
+from 0 to 1, in any float type; booleans are black and white. Whole numbers of which the largest is
+1 could be either, and are refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.errors import UserError
+
+__all__ = ["EXPECTED", "as_labels", "as_pixels"]
+
+EXPECTED = "`images` (N, 28, 28) or (N, 784), integers from 0 to 255, booleans or floats in [0, 1]"
+MOST_CLASSES = 10_000
+SIZES = {(28, 28), (784,)}
+
+
+class _RefusedError(Exception):
+    """What is wrong with an array, and how to put it right: `{}` stands for the array."""
+
+    def __init__(self, given: str, expected: str, code: str = "", hint: str = "") -> None:
+        super().__init__(given)
+        self.given, self.expected, self.code, self.hint = given, expected, code, hint
+
+
+def as_pixels(images: NDArray, path: Path, name: str, labels: str | None = None) -> Tensor:
+    """Images as pixels (N, 784), uint8 (0 to 255) or floats in [0, 1].
+
+    Memory: twice the array's, beside it.
+
+    Arguments:
+        images: (N, 28, 28) or (N, 784); further axes of length 1, such as that of channels, are
+            dropped.
+        path: The file, for errors.
+        name: What it is called there; empty where the file is one array.
+        labels: What its labels are called, if it has any.
+
+    Raises:
+        UserError: If they are no such images.
+    """
+    try:
+        _check_shape(images.shape, images.dtype)
+        values = _as_greys(images)
+    except _RefusedError as error:
+        other = f", labels={_code(labels)}" if labels is not None else ""
+        code = error.code and f"images={error.code.format(_code(name))}{other}"
+        raise _told(path, error, code) from None
+    return torch.from_numpy(values.reshape(len(values), 784))
+
+
+def as_labels(labels: NDArray, images: int, path: Path, name: str, own: str) -> Tensor:
+    """Labels as classes (N,), int64: whole numbers in any type, (N,) or (N, 1), or one-hot (N, K).
+
+    Memory: twice the array's, and nine times the number of images, beside it.
+
+    Arguments:
+        labels: The labels.
+        images: How many there have to be.
+        path: The file, for errors.
+        name: What the images are called there.
+        own: What the labels are called there.
+
+    Raises:
+        UserError: If they are no such labels.
+    """
+    try:
+        return torch.from_numpy(_as_classes(labels, images))
+    except _RefusedError as error:
+        code = error.code and f"images={_code(name)}, labels={error.code.format(_code(own))}"
+        raise _told(path, error, code) from None
+
+
+def _code(name: str | None) -> str:
+    return f"a[{name!r}]" if name else "a"
+
+
+def _told(path: Path, error: _RefusedError, code: str) -> UserError:
+    line = f"in Python: a = np.load({str(path)!r}); np.savez('converted.npz', {code})"
+    remedy = "; ".join(part for part in (error.hint, line if code else "") if part)
+    return UserError(f"data file '{path}': {error.given}", error.expected, remedy)
+
+
+def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    size = _without_ones(shape[1:])
+    if size in SIZES:
+        if not shape[0]:
+            raise _RefusedError("it holds no images", EXPECTED)
+        return
+    code = ""
+    if _without_ones(shape) in SIZES:  # one image
+        code = "{}.reshape(1, 28, 28)"
+    elif shape[:2] == (28, 28):
+        code = "np.moveaxis({}, -1, 0)" if len(shape) == 3 else ""
+    elif len(shape) == 2 and shape[0] == 784:
+        code = "{}.T"
+    elif len(shape) == 4 and shape[1:3] == (28, 28) and shape[3] in (3, 4):
+        code = "{}[..., :3].mean(axis=-1)" + (".astype('uint8')" if dtype.kind in "iu" else "")
+    elif len(shape) == 4 and shape[2:] == (28, 28) and shape[1] in (3, 4):
+        code = "{}[:, :3].mean(axis=1)" + (".astype('uint8')" if dtype.kind in "iu" else "")
+    raise _RefusedError(f"images of shape {shape}", EXPECTED, code)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(length for length in shape if length != 1)
+
+
+def _as_greys(images: NDArray) -> NDArray:
+    """uint8, or floats in [0, 1], in row-major order and the machine's order of bytes."""
+    kind = images.dtype.kind
+    if kind == "b":
+        return np.ascontiguousarray(images).view(np.uint8) * np.uint8(255)
+    if kind in "iu":
+        low, high = int(images.min()), int(images.max())
+        if low < 0 or high > 255:
+            code = "{0} / {0}.max()" if low >= 0 else ""
+            raise _out_of_range(images, 0, 255, "integers from 0 to 255", code)
+        if high == 1:
+            raise _RefusedError(
+                f"images of type {images.dtype} of which the largest value is 1, which may mean "
+                "black and white, or 1 of 255",
+                "integers from 0 to 255, or booleans for black and white",
+                "{} > 0",
+            )
+        return np.ascontiguousarray(images, np.uint8)
+    if kind != "f":
+        code = "{}.real" if kind == "c" else "{}.astype(float)" if kind in "US" else ""
+        raise _RefusedError(f"images of type {images.dtype}", EXPECTED, code)
+    ends = float(images.min()), float(images.max())
+    if not (ends[0] >= 0 and ends[1] <= 1):
+        raise _out_of_range(images, 0, 1, "floats in [0, 1]", *_rescaled(*ends))
+    return np.ascontiguousarray(images, np.float32 if images.dtype.itemsize <= 4 else np.float64)
+
+
+def _rescaled(low: float, high: float) -> tuple[str, str]:
+    """What brings floats of such a range into [0, 1], where it is a usual one, and why."""
+    if low >= -0.01 and high <= 1.01:
+        return "{}.clip(0, 1)", ""
+    if low >= -1.01 and high <= 1.01:
+        return "(({} + 1) / 2).clip(0, 1)", "if they were normalised to [-1, 1], undo that"
+    if low >= -2.55 and 2 <= high <= 257.55:
+        clipped = "({} / 255).clip(0, 1)" if low < 0 or high > 255 else "{} / 255"
+        return clipped, "divide by 255 first"
+    return "", ""
+
+
+def _out_of_range(
+    images: NDArray, least: int, most: int, expected: str, code: str, hint: str = ""
+) -> _RefusedError:
+    """Which pixel it is, and how many more."""
+    if np.isnan(images.min()):
+        wrong = np.isnan(images)
+        place = _place(wrong)
+        return _RefusedError(f"{wrong.sum()} NaN among the pixels, the first at {place}", expected)
+    wrong = images >= least
+    np.logical_and(wrong, images <= most, out=wrong)
+    np.logical_not(wrong, out=wrong)
+    place = _place(wrong)
+    value = f"{images[place]:.15g}" if images.dtype.kind == "f" else f"{images[place]}"
+    return _RefusedError(
+        f"pixels from {images.min():.7g} to {images.max():.7g}; {wrong.sum()} of them are out of "
+        f"range, the first is {value} at {place}",
+        expected,
+        code,
+        hint,
+    )
+
+
+def _place(wrong: NDArray) -> tuple[int, ...]:
+    return tuple(int(at) for at in np.unravel_index(int(wrong.argmax()), wrong.shape))
+
+
+def _as_classes(labels: NDArray, images: int) -> NDArray[np.int64]:
+    if labels.dtype.kind not in "biuf":
+        code = "{}.astype(int)" if labels.dtype.kind in "US" else ""
+        raise _RefusedError(f"labels of type {labels.dtype}", "whole numbers", code)
+    one_hot = labels.ndim == 2 and labels.shape[1] > 1
+    if labels.shape[:1] != (images,) or not (labels.shape[1:] in {(), (1,)} or one_hot):
+        raise _RefusedError(
+            f"labels of shape {labels.shape}", f"a label for each image: ({images},)"
+        )
+    if one_hot:
+        return _from_one_hot(labels)
+    labels = labels.reshape(images)
+    low, high = labels.min(), labels.max()
+    if not (low >= 0 and high < MOST_CLASSES):
+        raise _RefusedError(f"labels from {low} to {high}", f"classes, 0 to {MOST_CLASSES - 1}")
+    classes = labels.astype(np.int64)
+    if labels.dtype.kind == "f" and (classes != labels).any():
+        at = int((classes != labels).argmax())
+        raise _RefusedError(f"label {at} is {labels[at]:.15g}", "whole numbers", "{}.round()")
+    return classes
+
+
+def _from_one_hot(labels: NDArray) -> NDArray[np.int64]:
+    """The column of the one 1 in each row."""
+    ones = labels == 1
+    right = ones.sum(axis=1) == 1
+    np.logical_and(right, np.count_nonzero(labels, axis=1) == 1, out=right)
+    if not right.all():
+        at = int(right.argmin())
+        raise _RefusedError(
+            f"labels of shape {labels.shape}, of which row {at} is not a single 1 among zeros",
+            f"a label for each image, ({len(labels)},), or one-hot",
+            "{}.argmax(axis=1)",
+        )
+    return ones.argmax(axis=1).astype(np.int64)
