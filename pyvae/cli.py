@@ -121,15 +121,24 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with the run in this folder, which was interrupted, to the same bits; "
-            "without RECIPE and other options.",
+            help="Go on with the run in this folder, to the same bits: one that was interrupted, "
+            "or, with a larger --epochs or --steps, one that is finished; without RECIPE and other "
+            "options.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Train from the beginning, in place of a run that is in DIR."
+        ),
+    ] = False,
 ) -> None:
     """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective.
 
     A run that was interrupted, killed or ran into a full disk goes on from its last checkpoint
-    (one every 20 seconds, PYVAE_CHECKPOINT_SECONDS) with --resume, or with the same command.
+    (one every 20 seconds, PYVAE_CHECKPOINT_SECONDS) with --resume, or with the same command; one
+    that is finished goes on where it ended if more epochs or steps are asked for. Another run in
+    DIR is not replaced without --overwrite.
     Each batch goes over several processes under torchrun: torchrun --nproc-per-node 2 -m pyvae
     train ...
     """
@@ -164,11 +173,13 @@ def train_command(
     )
     set_threads(threads)
     folder = out or Path("runs") / chosen.name
-    arguments = arguments_of(context, threads=torch.get_num_threads(), out=folder)
+    settled = {"threads": torch.get_num_threads(), "out": folder, "overwrite": None}
+    arguments = arguments_of(context, **settled)
     with torchrun_shares(device) as shares:
         train_runs(
-            chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context)
-        )
+            chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context),
+            overwrite,
+        )  # fmt: skip
         if shares.is_first:
             draw_run(folder)
             print(f"written: {printable(str(folder))}")
