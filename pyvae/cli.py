@@ -113,7 +113,7 @@ def train_command(
     rng: options.Rng = "injected",
     device: options.Device = "auto",
     precision: options.Precision = "full",
-    threads: options.Threads = None,
+    threads: options.OwnThreads = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
     ] = None,
@@ -205,7 +205,7 @@ def trace_command(
     seed: options.Seed = 2,
     rng: options.Rng = "injected",
     adam: options.WhoseAdam = None,
-    threads: options.Threads = None,
+    threads: options.OwnThreads = None,
     probe: options.Probed = "1",
     follow: Annotated[
         Path | None,
@@ -307,7 +307,7 @@ def reproduce_command(
     epochs: options.Epochs = None,
     latent_dim: options.LatentDim = None,
     device: options.Device = "auto",
-    threads: options.Threads = None,
+    threads: options.OwnThreads = None,
     jobs: Annotated[
         int | None,
         typer.Option(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pyvae.collapse import latents_in_words
 from pyvae.data import ImageData
 from pyvae.engine import DivergedError, PyTorchEngine
 from pyvae.errors import UserError
@@ -133,6 +134,7 @@ def _train(
         console.print(f"{about.title}: {kept.found}", soft_wrap=True)
     if kept.complete:
         kept.finish()
+        _say_latents(trace, console)
         return
     title = f"{about.title} on {trace.data['name']}, {engine.device.type}"
     if shares.several:
@@ -172,8 +174,15 @@ def _train(
     if shares.is_first:
         kept.keep()
         remove_remains(kept.folder)
+    _say_latents(trace, console)
     if stop:  # in the last step: this run is complete, the next one does not begin
         raise KeyboardInterrupt
+
+
+def _say_latents(trace: Trace, console: Console) -> None:
+    title = OBJECTIVES[trace.settings.objective].title
+    for line in latents_in_words(trace):
+        console.print(f"{title}: {line}", soft_wrap=True)
 
 
 def _resume(folder: Path) -> str:
