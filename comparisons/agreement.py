@@ -203,6 +203,14 @@ class Agreement:
     def agrees(self) -> bool:
         return not self.problem and self.required_rtol <= self.rule.rtol
 
+    def __str__(self) -> str:
+        if self.problem:
+            return f"disagree: {self.problem}"
+        return (
+            f"{'agree' if self.agrees else 'disagree'}: needed {self.required_rtol:.1e}, allowed "
+            f"{self.rule.rtol:.0e}, largest difference {self.max_abs:.1e} ({self.max_ulp} ULP)"
+        )
+
 
 def compare_arrays(
     under_test: Mapping[str, NDArray],

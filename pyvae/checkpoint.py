@@ -4,7 +4,8 @@ A checkpoint is two files: `checkpoint-00000040.safetensors` with the numbers, a
 `checkpoint-00000040.json` with the step, what run it is of (settings, data, versions) and the
 checksums of both. The second is written when the first is safe on disk: without it, or where a
 checksum differs, there is no checkpoint. The last two are kept, so that one that is damaged later
-costs the steps since the one before.
+costs the steps since the one before; of a complete run of `pyvae train` the one after its last
+step, so that it can be made longer.
 """
 
 from __future__ import annotations
@@ -109,9 +110,9 @@ class Checkpoint:
         return Found(None, wrong)
 
     @staticmethod
-    def remove(folder: Path) -> None:
-        """Removes all of a folder."""
-        for step in _steps(folder):
+    def remove(folder: Path, but: int | None = None) -> None:
+        """Removes all of a folder, but that of one step, if there is one."""
+        for step in _steps(folder) - {but}:
             _remove(folder, step)
 
 

@@ -211,7 +211,7 @@ def train_command(
     rng: options.Rng = "injected",
     device: options.Device = "auto",
     precision: options.Precision = "full",
-    threads: options.Threads = None,
+    threads: options.OwnThreads = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
     ] = None,
@@ -219,15 +219,24 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with the run in this folder, which was interrupted, to the same bits; "
-            "without RECIPE and other options.",
+            help="Go on with the run in this folder, to the same bits: one that was interrupted, "
+            "or, with a larger --epochs or --steps, one that is finished; without RECIPE and other "
+            "options.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Train from the beginning, in place of a run that is in DIR."
+        ),
+    ] = False,
 ) -> None:
     """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective.
 
     A run that was interrupted, killed or ran into a full disk goes on from its last checkpoint
-    (one every 20 seconds, PYVAE_CHECKPOINT_SECONDS) with --resume, or with the same command.
+    (one every 20 seconds, PYVAE_CHECKPOINT_SECONDS) with --resume, or with the same command; one
+    that is finished goes on where it ended if more epochs or steps are asked for. Another run in
+    DIR is not replaced without --overwrite.
     Each batch goes over several processes under torchrun: torchrun --nproc-per-node 2 -m pyvae
     train ...
     """
@@ -262,11 +271,13 @@ def train_command(
     )
     set_threads(threads)
     folder = out or Path("runs") / chosen.name
-    arguments = arguments_of(context, threads=torch.get_num_threads(), out=folder)
+    settled = {"threads": torch.get_num_threads(), "out": folder, "overwrite": None}
+    arguments = arguments_of(context, **settled)
     with torchrun_shares(device) as shares:
         train_runs(
-            chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context)
-        )
+            chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context),
+            overwrite,
+        )  # fmt: skip
         if shares.is_first:
             draw_run(folder)
             print(f"written: {printable(str(folder))}")
@@ -292,7 +303,7 @@ def trace_command(
     seed: options.Seed = 2,
     rng: options.Rng = "injected",
     adam: options.WhoseAdam = None,
-    threads: options.Threads = None,
+    threads: options.OwnThreads = None,
     probe: options.Probed = "1",
     follow: Annotated[
         Path | None,
@@ -394,7 +405,7 @@ def reproduce_command(
     epochs: options.Epochs = None,
     latent_dim: options.LatentDim = None,
     device: options.Device = "auto",
-    threads: options.Threads = None,
+    threads: options.OwnThreads = None,
     jobs: Annotated[
         int | None,
         typer.Option(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ __all__ = ["Cluster", "open_cluster"]
 
 TIMEOUT = 30.0  # seconds for a scheduler or a worker to be there, unless PYVAE_DASK_TIMEOUT says so
 CONNECT = 10.0  # of these, until a scheduler has answered
+GREETING = 1.0  # more, for it to say who it is
 OFTEN = 1.0  # seconds between two looks at whether there are workers
 HOW = "start one with: dask worker"
 SAME = ("python", "pyvae", "torch")  # what the numbers depend on
@@ -166,10 +168,12 @@ def open_cluster(
     if ":" not in address:  # without an address Dask would start a cluster of its own
         raise UserError(f"--scheduler '{address}'", "an address such as tcp://host:8786")
     with _quiet():
+        timeout = min(CONNECT, patience)
         try:
+            _wait_for_answer(address, timeout)
             with warnings.catch_warnings():  # of other versions we say what matters
                 warnings.simplefilter("ignore")
-                client = Client(address, timeout=min(CONNECT, patience), set_as_default=False)
+                client = Client(address, timeout=timeout, set_as_default=False)
         except Exception as error:  # of many kinds, from a wrong address to another protocol
             raise UserError(
                 f"--scheduler {address} cannot be reached ({_reason(error)})",
@@ -184,6 +188,24 @@ def open_cluster(
             if client.status == "running":  # what is lost gives up by itself
                 with suppress(Exception):
                     client.close(timeout=2)
+
+
+def _wait_for_answer(address: str, seconds: float) -> None:
+    """Raises TimeoutError where something listens and says nothing: Dask would wait without end."""
+    from distributed.comm import connect
+
+    async def greet() -> None:
+        comm = await connect(address, timeout=seconds)
+        await comm.close()
+
+    async def greet_in_time() -> None:
+        try:
+            await asyncio.wait_for(greet(), seconds + GREETING)  # first its own, which says more
+        except TimeoutError as error:
+            raise TimeoutError(f"no answer after {seconds:g} seconds") from error
+
+    with ThreadPoolExecutor(1) as apart:  # a notebook's thread has a loop that is running
+        apart.submit(asyncio.run, greet_in_time()).result()
 
 
 def _wait_for_workers(client: Client, address: str, patience: float) -> None:

@@ -29,6 +29,8 @@ def output_folder(path: Path) -> Path:
     except OSError as error:
         if error.errno in FULL:
             raise _full(path) from error
+        if error.errno == errno.EFBIG:
+            raise _too_large(path) from error
         raise UserError(
             f"output folder '{path}' cannot be written ({error.strerror})",
             "a folder with write permission",
@@ -41,13 +43,12 @@ def write_file(path: Path, content: bytes | str) -> None:
     """Writes a file under a temporary name in the same folder, syncs and renames it.
 
     Raises:
-        UserError: If the disk is full; what was there before stays.
-        OSError: If it cannot be written for another reason.
+        UserError: If it cannot be written; what was there before stays.
     """
     if isinstance(content, str):
         content = content.encode()
     handle, temporary = -1, ""
-    with _saying_full(path):
+    with _saying_why(path):
         try:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             with os.fdopen(handle, "wb") as file:
@@ -68,10 +69,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """A name to write a file under that takes the place of `path` once it is whole.
 
     Raises:
-        UserError: If the disk is full; what was there before stays.
+        UserError: If it cannot be written; what was there before stays.
     """
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    with _saying_full(path):
+    with _saying_why(path):
         try:
             yield temporary
             temporary.replace(path)
@@ -80,13 +81,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _saying_full(path: Path) -> Iterator[None]:
+def _saying_why(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # none of the system's
+            raise
         if error.errno in FULL:
             raise _full(path) from error
-        raise
+        if error.errno == errno.EFBIG:
+            raise _too_large(path) from error
+        raise UserError(
+            f"'{path}' cannot be written ({error.strerror})",
+            "",
+            "choose a folder in which you may write, or change its permissions",
+        ) from error
+
+
+def _too_large(path: Path) -> UserError:
+    return UserError(
+        f"'{path}' would be larger than a file of this process may be",
+        "",
+        "raise the limit (ulimit -f) and give the same command again: what was kept before is "
+        "whole",
+    )
 
 
 def _full(path: Path) -> UserError:

@@ -1,4 +1,5 @@
-"""Training into a folder, once: a run that was done is read, one that was interrupted goes on."""
+"""Training into a folder, once: a run that was done is read, one that was interrupted goes on,
+and so does a shorter one."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from pyvae.stopping import stopping_between_steps
 from pyvae.trace import Trace, csv_text, write_arrays
 from pyvae.training import Progress, train
 
-__all__ = ["TEST_HISTORY", "kept_training", "read_test_history"]
+__all__ = ["TEST_HISTORY", "found_training", "kept_training", "read_test_history"]
 
 TEST_HISTORY = "test_history.csv"
 
@@ -53,12 +54,12 @@ def kept_training(
         say: Called with a line on what was found.
 
     Raises:
-        UserError: If the run cannot be trained, or the folder not be written.
+        UserError: If the run cannot be trained, the folder not be written, or it holds another run.
     """
     engine = PyTorchEngine(device)
     chosen = get_recipe(recipe)
     trace = Trace.of_run(engine, chosen, settings, data)
-    kept = KeptRun(folder, trace)
+    kept = found_training(folder, trace)
     if kept.found:
         say(f"{folder.name}: {kept.found}")
     if kept.complete:
@@ -82,7 +83,7 @@ def kept_training(
                 write_arrays(place / f"epoch-{epoch:03d}.safetensors", engine.parameters())
         stop = told() and progress.step < progress.steps
         kept.observe(progress, now=stop)
-        observe(progress)
+        kept.show(progress, observe)
         if stop:
             raise KeyboardInterrupt
 
@@ -99,6 +100,17 @@ def kept_training(
     if told():  # in the last step: the next run does not begin
         raise KeyboardInterrupt
     return trace
+
+
+def found_training(folder: Path, trace: Trace) -> KeptRun:
+    """What there is of a run in its folder.
+
+    Raises:
+        UserError: If there is another run, or one that cannot be read, which would be replaced.
+    """
+    kept = KeptRun(folder, trace, longer=True)
+    kept.check("choose another --out, or delete that folder")
+    return kept
 
 
 def read_test_history(folder: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from torch import Tensor
 from pyvae.errors import UserError
 
 __all__ = [
+    "ACTIVE",
     "MarkedGap",
     "PosteriorSpread",
     "active_units",
@@ -24,6 +25,9 @@ __all__ = [
     "marked_gap",
     "posterior_spread",
 ]
+
+
+ACTIVE = 0.01  # of the variance of a latent dimension's means
 
 
 class PosteriorSpread(NamedTuple):
@@ -58,7 +62,7 @@ class MarkedGap(NamedTuple):
     largest_below: float
 
 
-def active_units(mu: Tensor | NDArray, threshold: float = 0.01) -> float:
+def active_units(mu: Tensor | NDArray, threshold: float = ACTIVE) -> float:
     r"""How many latent dimensions vary with the image.
 
     .. math:: \#\{l : \mathrm{Var}_x(\mu_l(x)) > 0.01\}

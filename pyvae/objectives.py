@@ -46,6 +46,9 @@ class Objective:
         further: Names of the further terms.
         mean: Whether terms are means over the images of a batch, not sums.
         unit: Of the loss of one image; empty if it has none.
+        regulariser: What the regulariser is called.
+        is_kl: Whether the regulariser is the divergence of q from the prior: where it is 0, the
+            latents carry nothing.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Objective:
     further: tuple[str, ...] = ()
     mean: bool = False
     unit: str = "nats per image"
+    regulariser: str = "KL"
+    is_kl: bool = True
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -74,6 +79,13 @@ class Objective:
     def words(self, loss: float, digits: int = 3) -> str:
         """The loss of one image with its unit."""
         return f"{loss:.{digits}f} {self.unit}" if self.unit else f"loss {loss:.5g}"
+
+    def words_of_parts(self, parts: Mapping[str, float]) -> str:
+        """All terms of one image but the total, with their names, before they are weighted."""
+        names = {term: term.replace("_", " ").replace("kl", "KL") for term in self.terms[1:]}
+        names["regulariser"] = self.regulariser
+        digits = ".3f" if self.unit else ".5g"
+        return ", ".join(f"{name} {parts[term]:{digits}}" for term, name in names.items())
 
     def __call__(self, x: Tensor, output: Any, hyper: Hyper | None = None) -> Losses:
         parts = self.parts(x, output, hyper or {})
@@ -167,6 +179,8 @@ OBJECTIVES = {
             "EMAE",
             "BCE + sum(mu^2)/2, summed over pixels and images, weights 1 and 1",
             _of_normal(half_mu_squared),
+            regulariser="sum(mu^2)/2",
+            is_kl=False,
         ),
         Objective(
             "em",
@@ -174,6 +188,8 @@ OBJECTIVES = {
             "BCE + sum(mu^2 + exp(log_var))/2 (the VAE's loss without exactly the entropy of q), "
             "summed over pixels and images, weights 1 and 1",
             _of_normal(expected_prior),
+            regulariser="sum(mu^2 + exp(log_var))/2",
+            is_kl=False,
         ),
         Objective(
             "elbo",
@@ -198,6 +214,7 @@ OBJECTIVES = {
             "images, weights 1, 1 and beta",
             _clustering,
             further=DIVERGENCES,
+            regulariser="regulariser",
         ),
         Objective(
             "clustering-points",
@@ -206,6 +223,7 @@ OBJECTIVES = {
             "p(z|y)), summed over coordinates and points, weights 1, 1 and beta",
             _clustering_points,
             further=DIVERGENCES,
+            regulariser="regulariser",
             unit="nats per point",
         ),
         Objective(
@@ -215,6 +233,8 @@ OBJECTIVES = {
             "KL(q(z|x,y) || p(z|y)) + alpha cross entropy of the labels, summed over pixels and "
             "images",
             _semi_supervised,
+            regulariser="regulariser",
+            is_kl=False,
             further=(
                 *DIVERGENCES,
                 "cross_entropy",

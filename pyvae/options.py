@@ -16,6 +16,7 @@ __all__ = [
     "LatentDim",
     "LearningRate",
     "Objective",
+    "OwnThreads",
     "Precision",
     "Probed",
     "Recipe",
@@ -82,6 +83,14 @@ Threads = Annotated[
     int | None,
     typer.Option(
         metavar="N", help="Threads, the same on both sides (default: as many as PyTorch takes)."
+    ),
+]
+OwnThreads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Threads of each run (default: as many as PyTorch takes); with another number the "
+        "last bits are others.",
     ),
 ]
 WhoseAdam = Annotated[

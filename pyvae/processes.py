@@ -91,12 +91,14 @@ def _processes_of(pool: ProcessPoolExecutor) -> list[multiprocessing.process.Bas
 
 def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
     """The jobs, as they are done."""
-    # Ctrl-C reaches this process, which ends the others: they start out deaf to it
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a closed terminal reach this process, which ends the others: they start out deaf
+    deaf_to = (signal.SIGINT, signal.SIGHUP)
+    heard = {number: signal.signal(number, signal.SIG_IGN) for number in deaf_to}
     try:
         pending: dict[Future[Any], Job] = {pool.submit(do, job, shared): job for job in jobs}
     finally:
-        signal.signal(signal.SIGINT, heard)
+        for number, handler in heard.items():
+            signal.signal(number, handler)
     while pending:
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:

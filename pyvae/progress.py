@@ -65,7 +65,7 @@ class RunProgress:
             objective = OBJECTIVES[progress.trace.settings.objective]
             fields["loss"] = objective.words(last[objective.column], 2)
             if self.epochs:
-                line = _epoch_line(last, objective)
+                line = _epoch_line(last, objective, self.batch_size)
                 self.console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._bar.update(self._task, completed=progress.step, total=progress.steps, **fields)
 
@@ -114,8 +114,10 @@ class RunProgress:
         )
 
 
-def _epoch_line(epoch: pd.Series, objective: Objective) -> str:
-    mine = objective.words(epoch[objective.column])
+def _epoch_line(epoch: pd.Series, objective: Objective, batch_size: int) -> str:
+    images = epoch.steps * batch_size
+    parts = {term: objective.per_image(epoch[term], images) for term in objective.terms[1:]}
+    mine = f"{objective.words(epoch[objective.column])} ({objective.words_of_parts(parts)})"
     if objective.mean:
         return f"  epoch {epoch.epoch:.0f}: {mine}, mean over its {epoch.steps:.0f} batches"
     return (

@@ -37,6 +37,9 @@ __all__ = ["RUN_FILE", "arguments_of", "invoke_again", "is_resumed", "machine", 
 RUN_FILE = "run.json"
 FORMAT = 1
 RESUMED = "resumed"  # a context's object
+SCHEDULER = "scheduler"
+LENGTH = ("epochs", "steps")
+NEVER_AGAIN = ("resume", "overwrite")  # what no run.json of ours says
 PACKAGES = ("numpy", "safetensors", "scikit-learn", "torchvision", "rpy2")
 
 
@@ -74,30 +77,81 @@ def arguments_of(context: typer.Context, **settled: Any) -> list[str]:
 def invoke_again(context: typer.Context, folder: Path) -> Any:
     """Does again, into the same folder, what was asked for when it was written.
 
+    The folder may be a stranger's: it decides neither where is connected to nor that anything is
+    replaced or written elsewhere.
+
     Arguments:
-        context: Of the same command, with `--resume FOLDER` alone.
+        context: Of the same command, with `--resume FOLDER`; a scheduler has to be given beside it,
+            and `pyvae train` takes another length.
         folder: The folder.
 
     Raises:
-        UserError: If other options were given, or there is nothing to go on from.
+        UserError: If other options were given, there is nothing to go on from, or the folder names
+            a scheduler and none was given.
     """
+    command = str(context.info_name)
+    beside = (SCHEDULER, *(LENGTH if command == "train" else ()))
+    given = _given_beside(context, folder, beside)
+    arguments = _arguments_in(folder, command)
+    words = [f"--{name}={value}" for name, value in given.items()]
+    again = context.command.make_context(
+        command, [*arguments, *words, f"--out={folder}"], parent=context.parent, obj=RESUMED
+    )
+    _refuse_what_a_folder_may_not_say(again.params, given, folder, command)
+    if any(name in given for name in LENGTH):
+        again.params |= {name: given.get(name) for name in LENGTH}
+    if SCHEDULER in given and "jobs" in again.params:
+        again.params["jobs"] = None
+    with again:
+        return context.command.invoke(again)
+
+
+def _refuse_what_a_folder_may_not_say(
+    asked: Mapping[str, object], given: Mapping[str, object], folder: Path, command: str
+) -> None:
+    """Raises UserError where a `run.json` names a scheduler, or says what none of ours does."""
+    for name in NEVER_AGAIN:
+        if asked.get(name):
+            raise UserError(
+                f"'{folder / RUN_FILE}' says --{name}, which pyvae never writes there",
+                "",
+                "whoever made this folder changed it: do not go on with it",
+            )
+    if asked.get(SCHEDULER) is not None and SCHEDULER not in given:
+        raise UserError(
+            f"'{folder}' was computed by the workers of a scheduler, and pyvae connects only to "
+            "one that is given on the command line",
+            "",
+            f"give pyvae {command} --resume {shlex.quote(str(folder))} --scheduler ADDRESS",
+        )
+
+
+def _given_beside(
+    context: typer.Context, folder: Path, allowed: Sequence[str]
+) -> dict[str, object]:
+    """The options given beside --resume; raises UserError for one that is not allowed there."""
+    given = {}
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE" and name != "resume":
+        if source is None or source.name != "COMMANDLINE" or name == "resume":
+            continue
+        if name not in allowed:
             flag = max(parameter.opts, key=len)
+            what = flag.upper() if parameter.param_type_name == "argument" else flag
+            there = [f"--{other}" for other in allowed if _has(context, other)]
             raise UserError(
-                f"{flag.upper() if parameter.param_type_name == 'argument' else flag} together "
-                f"with --resume",
-                "--resume alone",
-                f"{folder / RUN_FILE} says what is run",
+                f"{what} cannot be given together with --resume"
+                + (f" (only {' and '.join(there)} can)" if there else ""),
+                "",
+                f"leave it out: {folder / RUN_FILE} says what is run",
             )
-    arguments = _arguments_in(folder, str(context.info_name))
-    again = context.command.make_context(
-        context.info_name, [*arguments, f"--out={folder}"], parent=context.parent, obj=RESUMED
-    )
-    with again:
-        return context.command.invoke(again)
+        given[name] = context.params[name]
+    return given
+
+
+def _has(context: typer.Context, name: str) -> bool:
+    return any(parameter.name == name for parameter in context.command.params)
 
 
 def is_resumed(context: typer.Context) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pyvae.draws import Draws
 from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 from pyvae.recipes.recipe import VAE
 from pyvae.trace import Trace
@@ -63,17 +64,22 @@ def network_of(trace: Trace) -> VAE:
 
 
 def load_traces(run: Path) -> list[Trace]:
-    """The traces of a run: the folder's own, or one in each of its subfolders.
+    """The traces of a run: the folder's own, or one in each of its subfolders, in the order of the
+    objectives.
 
     Raises:
         UserError: If there is none that is complete.
     """
+    if run.is_file():
+        raise UserError(f"'{run}' is a file", "", "give the folder that pyvae train wrote")
     folders = (
         [run]
         if (run / "trace.json").is_file()
-        else sorted((path.parent for path in run.glob("*/trace.json")), reverse=True)
-    )  # vae before emae
+        else sorted(path.parent for path in run.glob("*/trace.json"))
+    )
+    order = list(OBJECTIVES)
     traces = [trace for trace in map(Trace.load, folders) if trace.complete]
+    traces.sort(key=lambda trace: order.index(trace.settings.objective))
     if not traces:
         raise UserError(
             f"'{run}' holds no finished run",

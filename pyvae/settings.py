@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from pyvae.errors import UserError, choose
 from pyvae.objectives import OBJECTIVES
-from pyvae.recipes.hyper import settle_hyper
+from pyvae.recipes.hyper import MOST, settle_hyper
 from pyvae.recipes.recipe import Recipe
 
 __all__ = ["DTYPES", "RNGS", "Settings"]
@@ -65,8 +64,10 @@ class Settings:
                 raise UserError(f"{_option(name)} {value}", "1 to 2^63 - 1")
         if self.latent_dim > MOST_LATENT_DIMENSIONS:
             raise UserError(f"--latent-dim {self.latent_dim}", f"1 to {MOST_LATENT_DIMENSIONS}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise UserError(f"--learning-rate {self.learning_rate}", "a number above 0")
+        if not 0 < self.learning_rate <= MOST:
+            raise UserError(
+                f"--learning-rate {self.learning_rate}", f"a number above 0, at most {MOST:g}"
+            )
         if not 0 <= self.seed < 2**63:
             raise UserError(f"--seed {self.seed}", "0 to 2^63 - 1")
 

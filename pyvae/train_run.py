@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pyvae.collapse import latents_in_words
 from pyvae.data import ImageData
 from pyvae.engine import DivergedError, PyTorchEngine
 from pyvae.errors import UserError
@@ -28,6 +29,11 @@ from pyvae.training import Progress, load_for, train
 
 __all__ = ["train_runs"]
 
+NOTHING_TO_TRAIN = (
+    "nothing was left to train: --epochs N or --steps N with a larger N goes on from here, "
+    "--overwrite trains from the beginning"
+)
+
 
 def train_runs(
     recipe: Recipe,
@@ -39,11 +45,12 @@ def train_runs(
     shares: Shares = ALONE,
     arguments: Sequence[str] = (),
     resumed: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Trains one run after the other and writes their traces, as far as they came.
 
-    A run that was interrupted in this folder goes on where it was, without a changed bit; where all
-    are complete, they are trained again.
+    A run that was interrupted in this folder goes on where it was, and one that came to its end
+    where that was, if more steps are asked for, without a changed bit. Nothing is trained twice.
 
     Arguments:
         recipe: What is trained.
@@ -53,12 +60,12 @@ def train_runs(
         device, precision: Of `pyvae.engine.PyTorchEngine`.
         shares: What this process computes; the first one shows the progress and writes.
         arguments: The command that does this, for `run.json`; without, there is none.
-        resumed: Nothing is begun again: what is complete stays, and what cannot be gone on from
-            is refused.
+        resumed: Whether `--resume` was given: what else there is to do is told accordingly.
+        overwrite: Train from the beginning, in place of whatever is there.
 
     Raises:
-        UserError: If something of it cannot be had or used, or the folder holds another run that
-            was interrupted.
+        UserError: If something of it cannot be had or used, or the folder holds another run, and
+            that is not to be overwritten.
     """
     console = Terminal(quiet=not shares.is_first)
     engine = PyTorchEngine(device, precision=precision, shares=shares)
@@ -70,7 +77,8 @@ def train_runs(
         kept_runs = []
         for settings in runs:
             trace = Trace.of_run(engine, recipe, settings, images)
-            kept_runs.append(KeptRun(folder / settings.objective, trace))
+            place = folder / settings.objective
+            kept_runs.append(KeptRun(place, trace, afresh=overwrite, longer=True))
         _check(kept_runs, folder, resumed)
 
         def write_about() -> None:
@@ -91,32 +99,21 @@ def train_runs(
 
         if lock is not None:
             write_about()
-        asked_for_again = all(kept.complete for kept in kept_runs) and not resumed
-        for settings, kept in zip(runs, kept_runs, strict=True):
-            if asked_for_again:
-                fresh = Trace.of_run(engine, recipe, settings, images)
-                kept = KeptRun(kept.folder, fresh, afresh=True)
+        for kept in kept_runs:
             _train(engine, recipe, images, kept, console, shares, look_after_the_folder, folder)
+        if all(kept.complete for kept in kept_runs):
+            console.print(NOTHING_TO_TRAIN, soft_wrap=True)
 
 
 def _check(kept_runs: Sequence[KeptRun], folder: Path, resumed: bool) -> None:
-    """Raises UserError rather than lose a run that was interrupted, or, resumed, begin again."""
+    """Raises UserError where another run, or one that cannot be read, would be replaced."""
     for kept in kept_runs:
-        if kept.other and (kept.unfinished or resumed):
-            again = f"finish that one: {_resume(folder)}; or "
-            raise UserError(
-                f"'{kept.folder}' holds another run"
-                + (", which was interrupted" if kept.unfinished else "")
-                + f" ({kept.other})",
-                "the same settings, data, versions and threads, to go on to the same bits",
-                ("" if resumed else again) + "choose another --out, or delete the folder",
-            )
-        if resumed and kept.taken:
-            raise UserError(
-                kept.found.removesuffix(": starting again"),
-                "",
-                f"delete '{kept.folder}' to start again",
-            )
+        finish = kept.other and kept.unfinished and not resumed
+        kept.check(
+            (f"finish it with {_resume(folder)}, " if finish else "")
+            + "choose another --out, or give the command with --overwrite to train from the "
+            "beginning in its place"
+        )
 
 
 def _train(
@@ -137,11 +134,11 @@ def _train(
         console.print(f"{about.title}: {kept.found}", soft_wrap=True)
     if kept.complete:
         kept.finish()
+        _say_latents(trace, console)
         return
     title = f"{about.title} on {trace.data['name']}, {engine.device.type}"
     if shares.several:
         title += f", {shares.number} processes"
-    saved_at = 0 if kept.checkpoint is None else kept.checkpoint.step
     try:
         with (
             stopping_between_steps() as told,
@@ -149,12 +146,11 @@ def _train(
         ):
 
             def observe(now: Progress) -> None:
-                nonlocal saved_at
                 removed = look_after_the_folder()
                 stop = told() and now.step < now.steps
-                if shares.is_first and kept.observe(now, now=stop or removed):
-                    saved_at = now.step
-                progress.observe(now)
+                if shares.is_first:
+                    kept.observe(now, now=stop or removed)
+                kept.show(now, progress.observe)
                 if stop:
                     raise KeyboardInterrupt
 
@@ -171,14 +167,22 @@ def _train(
                 kept_words = "the last checkpoint whose numbers are all finite"
             else:
                 kept_words = f"{_resume(folder)} goes on from there"
-            if saved_at:
-                console.print(f"kept after step {saved_at}: {kept_words}", soft_wrap=True)
+            if kept.saved and shares.is_first:
+                with suppress(OSError):  # a terminal that was closed
+                    console.print(f"kept after step {kept.saved}: {kept_words}", soft_wrap=True)
         raise
     if shares.is_first:
         kept.keep()
         remove_remains(kept.folder)
+    _say_latents(trace, console)
     if stop:  # in the last step: this run is complete, the next one does not begin
         raise KeyboardInterrupt
+
+
+def _say_latents(trace: Trace, console: Console) -> None:
+    title = OBJECTIVES[trace.settings.objective].title
+    for line in latents_in_words(trace):
+        console.print(f"{title}: {line}", soft_wrap=True)
 
 
 def _resume(folder: Path) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyvae.data import DATA_NAMES, ImageData
 from pyvae.engine import Engine
 from pyvae.errors import UserError
+from pyvae.objectives import OBJECTIVES
 from pyvae.reading import is_array_file
 from pyvae.recipes import get_recipe
 from pyvae.trace import Trace
@@ -52,13 +53,20 @@ class Verification:
 
 
 def traces_of(run: Path) -> list[Trace]:
-    """The traces of a run: of `pyvae train`, `trace`, `compare` or one run of `reproduce`.
+    """The traces of a run: of `pyvae train`, `trace`, `compare` or one run of `reproduce`, in the
+    order of the objectives.
 
     Raises:
         UserError: If there are none, or one cannot be read.
     """
+    if run.is_file():
+        raise UserError(
+            f"'{run}' is a file", "", "give the folder that pyvae train, trace or compare wrote"
+        )
     places = [run, *(path for path in sorted(run.glob("*"))), *sorted(run.glob("traces/*"))]
     traces = [Trace.load(path) for path in places if (path / "trace.json").is_file()]
+    order = list(OBJECTIVES)
+    traces.sort(key=lambda trace: order.index(trace.settings.objective))  # else as they were found
     if not traces:
         raise UserError(
             f"'{run}' holds no run",

@@ -104,10 +104,10 @@ def undisturbed(arguments: Sequence[str], folder: Path) -> tuple[dict[str, bytes
 
 def last_checkpoint(out: Path) -> int | None:
     """The step of the newest checkpoint; 0 if there is none yet, None if its run is complete."""
-    steps = [int(path.stem.rpartition("-")[2]) for path in out.rglob("checkpoint-*.json")]
-    if steps:
-        return max(steps)
-    complete = any('"complete": true' in p.read_text() for p in out.rglob("trace.json"))
+    complete = {p.parent for p in out.rglob("trace.json") if '"complete": true' in p.read_text()}
+    found = [path for path in out.rglob("checkpoint-*.json") if path.parent not in complete]
+    if found:
+        return max(int(path.stem.rpartition("-")[2]) for path in found)
     return None if complete else 0
 
 

@@ -363,7 +363,7 @@ SEMI_SUPERVISED_STAGES = (
 )  # fmt: skip
 
 HYPER = (
-    Hyper("clusters", 10, "number of clusters, K", whole=True, least=2),
+    Hyper("clusters", 10, "number of clusters, K", whole=True, least=2, most=1000),
     Hyper("temperature", 0.5, "temperature of the Gumbel-softmax", above=True),
     Hyper("beta", 8, "weight of KL(q(z|x,y) || p(z|y))"),
 )

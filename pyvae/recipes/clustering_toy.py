@@ -151,7 +151,7 @@ CLUSTERING_TOY = Recipe(
     latent_dim=2,
     learning_rate=1e-3,
     hyper=(
-        Hyper("clusters", 3, "number of clusters, K", whole=True, least=2),
+        Hyper("clusters", 3, "number of clusters, K", whole=True, least=2, most=1000),
         HYPER[1],
         Hyper("beta", 1, "weight of KL(q(z|x,y) || p(z|y))"),
         Hyper("variance", 0.05, "variance of the likelihood", above=True),

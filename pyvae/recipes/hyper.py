@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyvae.errors import UserError, choose
 
-__all__ = ["Hyper", "parse_hyper", "settle_hyper"]
+__all__ = ["MOST", "Hyper", "parse_hyper", "settle_hyper"]
+
+
+MOST = 1e300  # of a number that is no whole one: what a trace can say
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Hyper:
         whole: Whether it is a whole number.
         least: The smallest value that makes sense.
         above: Whether it has to be above `least`, not equal to it.
+        most: The largest value that can be used.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Hyper:
     whole: bool = False
     least: float = 0.0
     above: bool = False
+    most: float = MOST
 
     def check(self, value: float) -> float:
         """The value, as an int where it is a whole number.
@@ -38,9 +42,10 @@ class Hyper:
             UserError: If it is out of its range.
         """
         large_enough = value > self.least if self.above else value >= self.least
-        if not (math.isfinite(value) and large_enough) or (self.whole and value % 1):
+        if not (large_enough and value <= self.most) or (self.whole and value % 1):
             kind = "a whole number" if self.whole else "a number"
             more = f"above {self.least:g}" if self.above else f"of {self.least:g} or more"
+            more += f", at most {self.most:g}" if value > self.most else ""
             raise UserError(
                 f"--set {self.name}={value:g}",
                 f"{self.what}: {kind} {more}",

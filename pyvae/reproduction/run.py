@@ -39,7 +39,14 @@ from pyvae.reproduction.beta import BETA_ARTICLE
 from pyvae.reproduction.clustering import CLUSTERING_ARTICLE
 from pyvae.reproduction.conv import CONV_ARTICLE
 from pyvae.reproduction.mlp import MLP_ARTICLE
-from pyvae.reproduction.runs import FIRST_SEED, runs_of, sets_of, settings_of, train_here
+from pyvae.reproduction.runs import (
+    FIRST_SEED,
+    check_folders,
+    runs_of,
+    sets_of,
+    settings_of,
+    train_here,
+)
 from pyvae.reproduction.side_by_side import train_side_by_side
 from pyvae.reproduction.strided_conv import STRIDED_CONV_ARTICLE
 from pyvae.trace import Trace, csv_text
@@ -107,7 +114,7 @@ def reproduce(
 
     Raises:
         UserError: If an argument is out of its range, the data cannot be had or used, another
-            run writes into the folder, or a run fails.
+            run writes into the folder, a folder of `runs` holds another run, or a run fails.
     """
     for option, value in (("--seeds", seeds), ("--epochs", epochs)):
         if value is not None and value < 1:
@@ -146,6 +153,7 @@ def reproduce(
         all_runs = [
             run for keys in runs_of_articles.values() for runs in keys.values() for run in runs
         ]
+        check_folders(all_runs, sets, device)
         if arguments:
             about = {"pytorch": PyTorchEngine(device).environment()}
             settings_of_all = [run.settings for run in all_runs]
@@ -316,9 +324,9 @@ def _markdown(text: str) -> str:
 
 def _contents(out: Path) -> str:
     """The whole folder's README.md."""
-    lines = ["# Five write-ups, done again", ""]
-    for article in ARTICLES.values():
-        if (out / article.name / "README.md").is_file():
-            lines.append(f"- [{article.name}]({article.name}/README.md): {article.title}")
+    done = [a for a in ARTICLES.values() if (out / a.name / "README.md").is_file()]
+    what = f"{len(done)} write-ups" if len(done) > 1 else f"The write-up {done[0].name}"
+    lines = [f"# {what}, done again", ""]
+    lines += [f"- [{article.name}]({article.name}/README.md): {article.title}" for article in done]
     lines += ["", "What the articles say beside what was measured: [published.csv](published.csv)."]
     return "\n".join(lines) + "\n"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from pyvae.data import ImageData, load_split
-from pyvae.kept_training import kept_training
+from pyvae.engine import PyTorchEngine
+from pyvae.kept_training import found_training, kept_training
 from pyvae.objectives import OBJECTIVES
 from pyvae.progress import RunProgress
 from pyvae.recipes import get_recipe
@@ -17,7 +18,7 @@ from pyvae.reproduction.article import Planned
 from pyvae.settings import Settings
 from pyvae.trace import Trace
 
-__all__ = ["Run", "Sets", "runs_of", "sets_of", "settings_of", "train_here"]
+__all__ = ["Run", "Sets", "check_folders", "runs_of", "sets_of", "settings_of", "train_here"]
 
 FIRST_SEED = 1
 CONV_SEED = 2  # with 1 the encoder of the R article's network dies
@@ -77,6 +78,16 @@ def settings_of(
         return settings
     changed = replace(planned, changes={**planned.changes, "latent_dim": latent_dim})
     return changed.settings(seed, quick, epochs)
+
+
+def check_folders(runs: Sequence[Run], sets: Sets, device: str) -> None:
+    """Raises UserError where another run is in the way, before the first of them is trained."""
+    engine = PyTorchEngine(device)
+    for run in runs:
+        if run.folder.is_dir():
+            recipe = get_recipe(run.planned.recipe)
+            trace = Trace.of_run(engine, recipe, run.settings, sets_of(run.planned, sets)[0])
+            found_training(run.folder, trace)
 
 
 def sets_of(planned: Planned, sets: Sets) -> Sets:

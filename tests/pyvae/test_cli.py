@@ -174,7 +174,10 @@ def test_auto_says_in_one_line_that_it_fell_back(command, tmp_path):
         (("train", "conv", *SMALL, "--out", "file/below"), "cannot be written"),
         (("train", "conv", *SMALL, "--out", "a" * 300), "cannot be written"),
         (("sample", "absent", "--out", "x.png"), "'absent' holds no finished run"),
-        (("sample", "file", "--out", "x.png"), "'file' holds no finished run"),
+        (
+            ("sample", "file", "--out", "x.png"),
+            "'file' is a file; give the folder that pyvae train",
+        ),
         (("sample", "run/vae", "--out", "x.xyz"), "'x.xyz' is no picture's name"),
         (("sample", "run/vae", "--out", "new/x"), "'new/x' is no picture's name"),
         (("sample", "run/vae", "--out", "x.png", "-n", "0"), "-n 0; expected 1 to 10000 images"),

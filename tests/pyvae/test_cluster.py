@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
@@ -84,6 +85,14 @@ def test_all_jobs_are_done(here, tmp_path):
     found = run(here.scheduler_address, numbers(1, 2, 3), tmp_path)
     assert sorted(found) == [(str(n), (2 * n, 30), "0") for n in (1, 2, 3)]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_listens_and_says_nothing_is_no_scheduler():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        said = rf"--scheduler {address} cannot be reached \(no answer after 0.3 seconds\)"
+        with pytest.raises(UserError, match=said), open_cluster(address, 1):
+            pass
 
 
 def test_it_says_how_many_workers_there_are(here):

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from pyvae.errors import UserError
-from pyvae.files import output_folder, remove_file, remove_remains, write_file
+from pyvae.files import output_folder, remove_file, remove_remains, replacing, write_file
 
 
 @pytest.mark.parametrize("content", ["a line\nand “another”\n", b"\x00\xff\n", ""])
@@ -42,6 +45,56 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, f
         write_file(tmp_path / "file", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def write_by_name(path, content):
+    with replacing(path) as name:
+        name.write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EFBIG, r"file' would be larger than .*; raise the limit \(ulimit -f\) and give the"),
+        (errno.ENOSPC, "no space is left for '.*file'"),
+        (errno.EACCES, r"file' cannot be written \(Permission denied\); choose a folder in which"),
+        (errno.EROFS, r"file' cannot be written \(Read-only file system\); choose"),
+    ],
+)
+@pytest.mark.parametrize("way", [write_file, write_by_name])
+def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path, monkeypatch, number, said, way):
+    write_file(tmp_path / "file", "old")
+
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    with pytest.raises(UserError, match=said):
+        way(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.slow
+def test_a_limit_of_files_is_named_and_costs_no_checkpoint(tmp_path):
+    run = (
+        "train",
+        "conv",
+        "--data",
+        "digits",
+        "--batch-size",
+        "4",
+        "--steps",
+        "3",
+        "--threads",
+        "1",
+    )
+    program = Path(sys.executable).with_name("pyvae")
+    limited = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", program, *run, "--out", "out"]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "checkpoint-00000003.safetensors' would be larger than a file of this" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_output_folder_is_made_with_all_above_it(tmp_path):

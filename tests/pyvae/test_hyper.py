@@ -45,6 +45,7 @@ def test_a_given_value_replaces_that_one_alone(recipe):
         (TEMPERATURE, math.inf, "--set temperature=inf"),
         (BETA, -1, "--set beta=-1; expected weight: a number of 0 or more"),
         (BETA, math.nan, "--set beta=nan"),
+        (BETA, 1e308, "--set beta=1e+308; expected weight: a number of 0 or more, at most 1e+300"),
     ],
 )
 def test_a_value_out_of_its_range_is_one_line_with_the_published_value(one, value, said):
@@ -55,7 +56,8 @@ def test_a_value_out_of_its_range_is_one_line_with_the_published_value(one, valu
 
 
 @pytest.mark.parametrize(
-    ("one", "value"), [(CLUSTERS, 2), (CLUSTERS, 7.0), (TEMPERATURE, 1e-300), (BETA, 0)]
+    ("one", "value"),
+    [(CLUSTERS, 2), (CLUSTERS, 7.0), (TEMPERATURE, 1e-300), (BETA, 0), (BETA, 1e300)],
 )
 def test_the_end_of_a_range_is_in_it(one, value):
     checked = one.check(value)

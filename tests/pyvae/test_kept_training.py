@@ -17,7 +17,10 @@ from pyvae.sampling import network_of
 from pyvae.trace import Trace
 from pyvae.training import train
 
-FILES = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
+FILES = {
+    "trace.json", "history.csv", "parameters.safetensors", "latents.safetensors",
+    "checkpoint-00000012.json", "checkpoint-00000012.safetensors",
+}  # fmt: skip
 both = pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
 
 
@@ -94,11 +97,10 @@ def test_a_call_that_was_interrupted_goes_on_to_the_bit(keep, tmp_path, name, rn
     whole, plain, _, _ = keep(name, folder="whole", rng=rng)
     with pytest.raises(Killed):
         keep(name, stop=stop, rng=rng)
-    kept = min(stop, 11)  # at the last step there is nothing more to go on with
-    assert Checkpoint.load(tmp_path / "kept").step == kept
+    assert Checkpoint.load(tmp_path / "kept").step == stop
     done, _, said, steps = keep(name, rng=rng)
-    assert said == [f"kept: going on after step {kept}, where it was interrupted"]
-    assert steps == list(range(kept + 1, 13))
+    assert said == [f"kept: going on after step {stop}, where it was interrupted"]
+    assert steps == list(range(stop + 1, 13))
     for trace in (done, whole):
         assert_same_run(trace, plain)
     pd.testing.assert_frame_equal(
@@ -138,26 +140,35 @@ def test_without_test_images_there_is_no_test_history(keep, tmp_path):
     assert len(table) == 0
 
 
+@pytest.mark.parametrize("first", [{"epochs": 2}, {"steps": 6}])
+@both
+def test_a_shorter_one_goes_on_to_the_bit(keep, tmp_path, name, first):
+    keep(name, rng="torch", **first)
+    done, plain, said, steps = keep(name, rng="torch")
+    begun = 12 - len(steps)
+    assert said == [f"kept: going on after step {begun}, where it had ended"]
+    assert begun == (8 if "epochs" in first else 6)
+    assert_same_run(done, plain)
+    keep(name, folder="whole", rng="torch")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == {
+        path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()
+    }
+
+
 @pytest.mark.parametrize("stop", [None, 5])
-@pytest.mark.parametrize("tested", [True, False])
-def test_another_run_in_the_folder_leaves_nothing_of_the_first(keep, tmp_path, stop, tested):
+@pytest.mark.parametrize("changes", [{"seed": 2}, {"steps": 2}])
+def test_another_run_in_the_folder_is_not_replaced(keep, tmp_path, stop, changes):
     if stop is None:
         keep(seed=1)
     else:
         with pytest.raises(Killed):
             keep(seed=1, stop=stop)
-    trace, plain, (said,), steps = keep(seed=2, tested=tested)
-    assert said == "kept: what was kept is of another run (seed 1, now 2): starting again"
-    assert len(steps) == 12
-    assert_same_run(trace, plain)
-    if tested:
-        keep(folder="fresh", seed=2)
-        pd.testing.assert_frame_equal(
-            read_test_history(tmp_path / "kept"), read_test_history(tmp_path / "fresh"),
-            check_exact=True,
-        )  # fmt: skip
-    else:
-        assert not (tmp_path / "kept" / TEST_HISTORY).exists()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    with pytest.raises(
+        UserError, match=r"kept' holds another run, which .*\); choose another --out"
+    ):
+        keep(**{"seed": 1} | changes)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
 
 
 def test_nothing_is_left_of_a_process_that_was_killed_while_it_wrote(keep, tmp_path):
@@ -167,10 +178,8 @@ def test_nothing_is_left_of_a_process_that_was_killed_while_it_wrote(keep, tmp_p
     assert {path.name for path in (tmp_path / "kept").iterdir()} == FILES | {TEST_HISTORY}
 
 
-def test_what_cannot_be_trained_leaves_the_folder_as_it_was(keep, data_of, small, tmp_path):
-    keep()
-    before = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+def test_what_cannot_be_trained_leaves_no_folder(data_of, small, tmp_path):
     recipe, toy = get_recipe("mlp"), data_of(get_recipe("clustering-toy"))
     with pytest.raises(UserError, match="recipe mlp with toy"):
-        kept_training("mlp", small(recipe), toy, tmp_path / "kept", device="cpu")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
+        kept_training("mlp", small(recipe), toy, tmp_path / "other", device="cpu")
+    assert list(tmp_path.iterdir()) == []

@@ -52,7 +52,9 @@ def test_an_epochs_line_has_both_scales(watch, trained):
     line = watch().splitlines()[1]
     total = float(np.sum(trained["vae"].losses[:, 0]))
     assert f"{total:,.2f} nats, summed over its 3 batches" in line
-    assert f"{total / 36:.3f} nats per image" in line
+    terms = np.sum(trained["vae"].losses, axis=0) / 36
+    said = f"{terms[0]:.3f} nats per image (reconstruction {terms[1]:.3f}, KL {terms[2]:.3f})"
+    assert line.endswith(said)
 
 
 def test_epochs_are_told_only_where_asked(watch):
@@ -60,12 +62,36 @@ def test_epochs_are_told_only_where_asked(watch):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("elbo", "0.183 nats per image"), ("beta", "loss 0.18317")]
+    ("name", "words"),
+    [
+        ("elbo", "0.183 nats per image (reconstruction 0.170, KL 0.013)"),
+        ("beta", "loss 0.18317 (reconstruction 0.17, KL 0.013174)"),
+    ],
 )
 def test_a_loss_that_is_a_mean_is_not_called_a_sum(name, words):
     objective = OBJECTIVES[name]
-    epoch = pd.Series({"epoch": 2, "steps": 3, "total": 0.55, objective.column: 0.183174})
-    assert _epoch_line(epoch, objective) == f"  epoch 2: {words}, mean over its 3 batches"
+    terms = {"total": 0.55, "reconstruction": 0.17, "regulariser": 0.013174}
+    epoch = pd.Series({"epoch": 2, "steps": 3, **terms, objective.column: 0.183174})
+    assert _epoch_line(epoch, objective, 12) == f"  epoch 2: {words}, mean over its 3 batches"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("emae", "reconstruction 1.000, sum(mu^2)/2 2.000"),
+        ("em", "reconstruction 1.000, sum(mu^2 + exp(log_var))/2 2.000"),
+        (
+            "clustering",
+            "reconstruction 1.000, regulariser 2.000, categorical KL 3.000, gaussian KL 4.000",
+        ),
+    ],
+)
+def test_every_term_of_an_objective_is_named(name, words):
+    objective = OBJECTIVES[name]
+    epoch = pd.Series({"epoch": 1, "steps": 2, "total": 9.0, objective.column: 0.5})
+    for number, term in enumerate(objective.terms[1:], 1):
+        epoch[term] = 24.0 * number
+    assert _epoch_line(epoch, objective, 12).endswith(f"0.500 nats per image ({words})")
 
 
 def test_the_end_says_steps_and_speed(watch, monkeypatch):

@@ -43,6 +43,11 @@ def command():
         report: Annotated[bool, typer.Option("--report")] = False,
         exact: Annotated[bool | None, typer.Option("--exact/--no-exact")] = None,
         threads: int | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        jobs: int | None = None,
+        scheduler: str | None = None,
+        overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
         number: Annotated[int, typer.Option("-n")] = 3,
         out: Path = Path("here"),
         resume: Path | None = None,
@@ -125,12 +130,50 @@ def test_resumed_the_same_is_done_into_that_folder(command, written, tmp_path):
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [(("--seed", "2"), "--seed together"), (("conv",), "RECIPE together"), (("-n", "1"), "-n tog")],
+    [(("--seed", "2"), "--seed cannot"), (("conv",), "RECIPE cannot"), (("-n", "1"), "-n cannot")],
 )
 def test_nothing_else_can_be_said_when_resuming(command, written, tmp_path, more, said):
     written(tmp_path)
-    with pytest.raises(UserError, match=f"^{said}.*with --resume; expected --resume alone; "):
+    with pytest.raises(UserError, match=f"^{said}.*with --resume.*; leave it out: .*run.json"):
         command("train", "--resume", tmp_path, *more)
+
+
+@pytest.mark.parametrize("more", [("--epochs", "3"), ("--steps", "9")])
+def test_another_length_can_be_said_and_is_the_only_one(command, written, tmp_path, more):
+    written(tmp_path, ("train", "--epochs=1", "--steps=5", "--seed=5", "conv"))
+    values, resumed, arguments = command("train", "--resume", tmp_path, *more)
+    length = {"epochs": None, "steps": None} | {more[0].strip("-"): int(more[1])}
+    assert resumed
+    assert values | length | {"seed": 5} == values
+    assert [word for word in arguments if "epochs" in word or "steps" in word] == ["=".join(more)]
+
+
+def test_a_scheduler_is_only_the_one_that_is_given_here(command, written, tmp_path):
+    """Whoever made the folder would decide where is connected to, and Dask unpickles what comes."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    for words in (("--scheduler=tcp://there:1",), ("--scheduler", "tcp://there:1")):
+        written(folder, ("train", *words, "conv"))
+        with pytest.raises(UserError) as raised:
+            command("train", "--resume", folder)
+        assert f"--resume '{folder}' --scheduler ADDRESS" in str(raised.value)
+    values, _, arguments = command("train", "--resume", folder, "--scheduler", "tcp://here:1")
+    assert values["scheduler"] == "tcp://here:1"
+    assert "--scheduler=tcp://here:1" in arguments
+    written(folder, ("train", "--jobs=3", "conv"))
+    values, _, _ = command("train", "--resume", folder, "--scheduler", "tcp://here:1")
+    assert (values["scheduler"], values["jobs"]) == ("tcp://here:1", None)
+
+
+@pytest.mark.parametrize("words", [("--resume=/elsewhere",), ("--overwrite",)])
+def test_a_folder_decides_neither_another_folder_nor_that_something_is_replaced(
+    command, written, tmp_path, words
+):
+    written(tmp_path, ("train", *words, "--out=/elsewhere", "conv"))
+    CALLS.clear()
+    with pytest.raises(UserError, match="which pyvae never writes there"):
+        command("train", "--resume", tmp_path)
+    assert CALLS == []
 
 
 def change(**changes):

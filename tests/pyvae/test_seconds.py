@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+import socket
+
 import pytest
 
 from pyvae.errors import UserError
-from pyvae.seconds import seconds_of
+from pyvae.seconds import MOST, seconds_of
 
 NAME = "PYVAE_SOME_SECONDS"
 
@@ -16,11 +19,19 @@ def test_the_default_gives_way_to_what_is_set(monkeypatch, given, expected):
     assert seconds_of(NAME, 7.0) == expected
 
 
-@pytest.mark.parametrize("given", ["", "soon", "-1", "nan", "0"])
+@pytest.mark.parametrize("given", ["", "soon", "-1", "nan", "0", "2000001", "1e300", "inf"])
 def test_what_is_no_time_is_told(monkeypatch, given):
     monkeypatch.setenv(NAME, given)
-    with pytest.raises(UserError, match=f"{NAME} is '{given}'; expected seconds above 0"):
+    with pytest.raises(UserError, match=f"{NAME} is '{given}'; expected .* above 0, at most 2,0"):
         seconds_of(NAME, 7.0)
+
+
+def test_the_most_that_is_allowed_works_for_a_socket(monkeypatch):
+    monkeypatch.setenv(NAME, str(MOST))
+    with socket.socket() as one:
+        one.settimeout(seconds_of(NAME, 7.0))
+    monkeypatch.setenv(NAME, "inf")
+    assert seconds_of(NAME, 7.0, most=math.inf) == math.inf
 
 
 def test_zero_can_be_allowed(monkeypatch):

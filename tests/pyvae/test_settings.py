@@ -38,6 +38,11 @@ counts = st.integers(1, 50)
         ("steps", -3, "--steps -3"),
         ("batch_size", 0, "--batch-size 0"),
         ("latent_dim", 0, "--latent-dim 0"),
+        (
+            "learning_rate",
+            1e308,
+            "--learning-rate 1e.308; expected a number above 0, at most 1e.300",
+        ),
         ("learning_rate", 0.0, "--learning-rate 0.0; expected a number above 0"),
         ("learning_rate", -1e-3, "--learning-rate -0.001"),
         ("learning_rate", math.nan, "--learning-rate nan"),

@@ -8,15 +8,16 @@ import pytest
 
 from pyvae.stopping import stopping_between_steps, terminated_as_interrupted
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 
 
 @pytest.fixture(autouse=True)
 def _as_in_a_program():
     """Handlers as a Python program has them at its start, and afterwards as they were."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -30,14 +31,31 @@ def handlers():
     return [signal.getsignal(number) for number in SIGNALS]
 
 
-def test_sigterm_is_an_interruption():
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_is_an_interruption(number):
     before = handlers()
     with pytest.raises(KeyboardInterrupt), terminated_as_interrupted():
-        send(signal.SIGTERM)
+        send(number)
     assert handlers() == before
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+def test_what_was_ignored_when_it_began_stays_so():
+    """As `nohup` has it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with terminated_as_interrupted(), stopping_between_steps() as told:
+        send(signal.SIGHUP)
+        assert not told()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_a_closed_terminal_that_is_told_twice_does_not_interrupt_a_step():
+    with terminated_as_interrupted(), stopping_between_steps() as told:
+        send(signal.SIGHUP)
+        send(signal.SIGHUP)
+        assert told()
+
+
+@pytest.mark.parametrize("number", [n for n in SIGNALS if n != signal.SIGHUP])
 def test_the_first_signal_is_told_and_the_second_interrupts(number):
     seen = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from pyvae.trace import Trace
 
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "6")
 RUN = ("train", "beta", *SMALL, "--rng", "torch", "--out", "out")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 BOTH = ("train", "conv", *SMALL, "--rng", "torch", "--out", "out", "--objective", "both")
 
 
@@ -37,9 +39,10 @@ def _a_checkpoint_after_every_step(monkeypatch):
 @pytest.fixture(autouse=True)
 def _signals_as_in_a_program():
     """However the tests were started: in the background a shell has Ctrl-C ignored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -128,15 +131,119 @@ def test_resuming_what_is_complete_changes_nothing(command, tmp_path, whole, at_
     assert left(tmp_path / "whole") == whole
 
 
-def test_the_same_command_trains_a_complete_run_again(command, tmp_path, whole, at_step):
+def test_the_same_command_trains_nothing_twice_and_overwrite_does(
+    command, tmp_path, whole, at_step
+):
     seen = []
     at_step(1, lambda: seen.append(1))
-    assert command(*RUN[:-1], "whole")[0] == 0
+    code, out, _ = command(*RUN[:-1], "whole")
+    assert (code, seen) == (0, [])
+    assert "beta-VAE: all 6 steps were done before\nnothing was left to train: " in out
+    assert command(*RUN[:-1], "whole", "--overwrite")[0] == 0
     assert seen
     assert left(tmp_path / "whole") == whole
+    assert "overwrite" not in (tmp_path / "whole" / "run.json").read_text()  # nor does --resume
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def lengths(tmp_path, monkeypatch):
+    """Options of runs whose epochs have four steps, with a checkpoint after the last one alone."""
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
+    images = np.random.default_rng(1).integers(0, 256, (13, 784), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", images=images)
+    return "--data", "few.npz", "--batch-size", 3, "--latent-dim", 3
+
+
+@pytest.mark.parametrize(
+    ("rng", "first", "resumed"),
+    [
+        ("torch", ("--epochs", 2), True),
+        ("torch", ("--steps", 6), False),
+        ("injected", ("--steps", 6), True),
+    ],
+)
+def test_a_finished_run_goes_on_to_more_epochs_to_the_bit(
+    command, tmp_path, lengths, rng, first, resumed
+):
+    """From an epoch's end and from its middle, as if it had had 3 epochs from the beginning."""
+    run = ("train", "beta", *lengths, "--rng", rng)
+    assert command(*run, "--epochs", 3, "--out", "whole")[0] == 0
+    assert command(*run, *first, "--out", "out")[0] == 0
+    longer = ("train", "--resume", "out") if resumed else (*run, "--out", "out")
+    code, out, err = command(*longer, "--epochs", 3)
+    assert (code, err) == (0, "")
+    steps = 8 if "--epochs" in first else 6
+    assert f"beta-VAE: going on after step {steps}, where it had ended" in out
+    assert f"beta-VAE on few.npz, cpu: {12 - steps} steps in" in out
+    assert left(tmp_path / "out") == left(tmp_path / "whole")
+    assert "--epochs=3" in (tmp_path / "out" / "run.json").read_text()
+
+
+def test_of_two_objectives_each_goes_on_from_where_it_is(command, tmp_path, lengths):
+    run = ("train", "conv", *lengths, "--rng", "torch")
+    assert command(*run, "--steps", 2, "--objective", "both", "--out", "whole")[0] == 0
+    assert command(*run, "--steps", 1, "--objective", "emae", "--out", "out")[0] == 0
+    assert command(*run, "--steps", 2, "--objective", "vae", "--out", "out")[0] == 0
+    code, out, _ = command(*run, "--steps", 2, "--objective", "both", "--out", "out")
+    assert code == 0
+    assert "VAE: all 2 steps were done before" in out
+    assert "EMAE: going on after step 1, where it had ended" in out
+    assert left(tmp_path / "out") == left(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--seed", 3), "which is finished (seed 2, now 3); "),
+        (("--latent-dim", 4), "which is finished (latent_dim 3, now 4); "),
+        (("--steps", 5), "which is finished (6 steps are done, now 5); "),
+        (("--threads", 3), "which is finished (threads "),
+    ],
+)
+def test_a_finished_run_is_not_replaced_unasked(command, tmp_path, whole, options, why):
+    result = command(*RUN[:-1], "whole", *options)
+    assert_refused(result, f"'whole/beta' holds another run, {why}")
+    assert "choose another --out, or give the command with --overwrite" in result[2]
+    assert left(tmp_path / "whole") == whole
+    assert command(*RUN[:-1], "whole", *options, "--overwrite")[0] == 0
+    assert left(tmp_path / "whole") != whole
+
+
+def test_a_finished_run_without_its_last_checkpoint_is_not_replaced(command, tmp_path, whole):
+    """As earlier versions left them."""
+    Checkpoint.remove(tmp_path / "whole" / "beta")
+    before = left(tmp_path / "whole")
+    assert_refused(
+        command("train", "--resume", "whole", "--steps", 9),
+        "which is finished (it has no checkpoint of its last step to go on from); choose another",
+    )
+    assert left(tmp_path / "whole") == before
+    assert command(*RUN[:-1], "whole")[0] == 0  # there is nothing to go on with
+    assert left(tmp_path / "whole") == before
+
+
+def test_an_interrupted_run_may_become_longer_and_not_shorter_than_it_is(
+    command, tmp_path, at_step, whole
+):
+    at_step(4, interrupt)
+    assert command(*RUN)[0] == 130
+    assert_refused(command(*RUN, "--steps", 2), "(3 steps are done, now 2); finish it with pyvae t")
+    assert command("train", "--resume", "out", "--steps", 5)[0] == 0
+    assert command(*RUN)[0] == 0
+    assert left(tmp_path / "out") == whole
+
+
+def test_a_damaged_finished_run_is_not_replaced_unasked(command, tmp_path, whole):
+    Checkpoint.remove(tmp_path / "whole" / "beta")
+    history = tmp_path / "whole" / "beta" / "history.csv"
+    history.write_text(history.read_text().replace("1", "2", 1))
+    before = left(tmp_path / "whole")
+    result = command(*RUN[:-1], "whole")
+    assert_refused(result, "'whole/beta': what was kept cannot be used (trace 'whole/beta' cannot")
+    assert left(tmp_path / "whole") == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_lets_the_step_end_and_is_an_interruption(
     command, tmp_path, at_step, whole, number, monkeypatch
 ):
@@ -148,6 +255,41 @@ def test_a_signal_lets_the_step_end_and_is_an_interruption(
     assert "kept after step 4: " in out
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
+
+
+def test_a_step_that_cannot_be_shown_is_kept(command, tmp_path, at_step, whole, monkeypatch):
+    """A closed terminal answers with EIO, mostly before SIGHUP arrives."""
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
+
+    def closed(self, progress):
+        if progress.step == 4:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyvae.progress.RunProgress.observe", closed)
+        code, out, _ = command(*RUN)
+    assert code == 2
+    assert "kept after step 4: " in out
+    assert command("train", "--resume", "out")[0] == 0
+    assert left(tmp_path / "out") == whole
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_has_a_checkpoint_of_its_last_step(tmp_path):
+    words = ("train", "conv", "--data", "digits", "--batch-size", "10", "--threads", "1")
+    environment = os.environ | {"TERM": "xterm", "PYVAE_CHECKPOINT_SECONDS": "1000"}
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        program = Path(sys.executable).with_name("pyvae")
+        os.execve(program, ["pyvae", *words, "--out", "out"], environment)  # noqa: S606
+    seen = b""
+    while b"left" not in seen:
+        seen += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    steps = Trace.load(tmp_path / "out" / "vae").steps
+    assert Checkpoint.load(tmp_path / "out" / "vae").step == steps > 0
 
 
 def test_a_signal_in_the_last_step_ends_after_a_complete_run(command, tmp_path, at_step):
@@ -165,11 +307,11 @@ def test_another_run_does_not_take_the_place_of_one_that_was_interrupted(
     before = left(tmp_path / "out")
     result = command(*RUN, "--seed", 3)
     assert_refused(result, "'out/beta' holds another run, which was interrupted (seed 2, now 3); ")
-    assert "finish that one: pyvae train --resume=out; or choose another --out" in result[2]
+    assert "finish it with pyvae train --resume=out, choose another --out, or give" in result[2]
     assert left(tmp_path / "out") == before
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
-    assert command(*RUN, "--seed", 3)[0] == 0  # a complete one may be replaced
+    assert command(*RUN, "--seed", 3, "--overwrite")[0] == 0
     assert Trace.load(tmp_path / "out" / "beta").settings.seed == 3
 
 
@@ -192,7 +334,7 @@ def test_with_other_versions_a_run_is_not_resumed(command, tmp_path, at_step, mo
         PyTorchEngine, "environment", lambda self: environment(self) | {"torch": "9.9"}
     )
     result = command("train", "--resume", "out")
-    assert_refused(result, ", now 9.9); expected the same settings, data, versions and threads, to")
+    assert_refused(result, ", now 9.9); choose another --out, or give the command with")
     assert left(tmp_path / "out") == before
 
 
@@ -237,7 +379,7 @@ def test_where_both_are_damaged_nothing_begins_again_unasked(command, tmp_path, 
     before = left(tmp_path / "out")
     result = command("train", "--resume", "out")
     assert_refused(result, "what was kept cannot be used (the checkpoint of step 3 is damaged")
-    assert "delete 'out/beta' to start again" in result[2]
+    assert "give the command with --overwrite to train from the beginning" in result[2]
     assert left(tmp_path / "out") == before
 
 

@@ -118,7 +118,7 @@ def test_traces_are_found_in_what_each_command_leaves(trained, tmp_path):
             tmp_path / place
         )
     for name, objectives in (
-        ("alone", ["vae"]), ("train", ["emae", "vae"]), ("compare", ["vae"]),
+        ("alone", ["vae"]), ("train", ["vae", "emae"]), ("compare", ["vae"]),
         ("train/emae", ["emae"]),
     ):  # fmt: skip
         assert [t.settings.objective for t in traces_of(tmp_path / name)] == objectives
@@ -150,8 +150,13 @@ def test_the_command_says_it_in_words_and_exit_code(command, tmp_path):
 
 
 def test_its_bad_input_is_one_line(command, tmp_path):
+    (tmp_path / "a file").touch()
     for arguments, said in (
         (("absent",), "'absent' holds no run"),
+        (
+            ("a file",),
+            "'a file' is a file; give the folder that pyvae train, trace or compare wrote",
+        ),
         ((".",), "holds no run"),
         ((".", "--steps", 0), "--steps 0; expected 1 or more"),
         ((), "RUN"),
