@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 
 for_r_package=no
 [ "${1:-}" = --r-package ] && for_r_package=yes
-r_packages="callr cli ggplot2 jsonlite knitr processx reticulate rlang rmarkdown testthat"
+r_packages="callr cli generics ggplot2 jsonlite knitr processx reticulate rlang rmarkdown testthat"
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 2; }

@@ -79,32 +79,21 @@ def part_after_training(
         expected = [_Expected(trace, recipe, data) for trace in (a, b)]
     except (RuntimeError, KeyError, TypeError):  # another network's parameters
         return None
+    rtol = SAME[a.settings.dtype]
     for kind in KINDS:
-        found = [_found(trace, kind) for trace in (a, b)]
-        if found[0] is None or found[1] is None or not _differ(a, kind, found[0], found[1], recipe,
-                                                               exact):  # fmt: skip
+        x, y = (_found(trace, kind) for trace in (a, b))
+        if x is None or y is None or not _differ(a, kind, x, y, recipe, exact):
             continue
-        right = [one.values[kind] for one in expected]
-        rtol = SAME[a.settings.dtype]
         wrong = [
-            side
-            for side, value in enumerate(found)
-            if value.shape != tuple(right[side].shape)
-            or not same(float64(value), right[side], rtol)
+            (one, found, name)
+            for one, found, name in zip(expected, (x, y), names, strict=True)
+            if not one.is_right(kind, found, rtol)
         ]
-        if not wrong:
-            continue
-        side = wrong[0]
-        words = list(_words(expected[side], kind, float64(found[side]), names[side], rtol))
-        return Divergence(
-            _agreement(a, kind, found[0], found[1], recipe, exact),
-            names,
-            (TITLES[kind],),
-            names[side] if len(wrong) == 1 else "",
-            tuple(words),
-            (),
-            (1, len(KINDS)),
-        )
+        if wrong:
+            agreement = _agreement(a, kind, x, y, exact)
+            side = wrong[0][2] if len(wrong) == 1 else ""
+            words = tuple(_words(*wrong[0], kind, rtol))
+            return Divergence(agreement, names, (TITLES[kind],), side, words, (), (1, len(KINDS)))
     return None
 
 
@@ -146,6 +135,11 @@ class _Expected:
             "samples": self.samples(_evaluation),
         }
 
+    def is_right(self, kind: str, found: NDArray, rtol: float) -> bool:
+        """Whether a trace's values are those that its own parameters give."""
+        right = self.values[kind]
+        return found.shape == tuple(right.shape) and same(float64(found), right, rtol)
+
     @torch.no_grad()
     def means(self, mode: Callable[[VAE], None], drawn: dict[str, Tensor] | None = None) -> Tensor:
         with _untouched(self.network):
@@ -178,17 +172,17 @@ class _Expected:
             yield "the sigmoid taken twice", torch.sigmoid(q)
 
 
-def _words(expected: _Expected, kind: str, found: Tensor, name: str, rtol: float) -> Iterator[str]:
-    right = expected.values[kind]
+def _words(expected: _Expected, value: NDArray, name: str, kind: str, rtol: float) -> Iterator[str]:
+    right, found = expected.values[kind], float64(value)
     if tuple(found.shape) != tuple(right.shape):
         yield f"{name} has shape {tuple(found.shape)} where it is {tuple(right.shape)}"
         return
     size = distance(found, right)
     fitting: list[tuple[str, Tensor]] = []
-    for words, value in expected.suspects(kind):
-        told_apart = all(not same(value, other, rtol) for _, other in fitting)
-        if distance(value, found) <= REST * size and told_apart:
-            fitting.append((words, value))
+    for words, returned in expected.suspects(kind):
+        told_apart = all(not same(returned, other, rtol) for _, other in fitting)
+        if distance(returned, found) <= REST * size and told_apart:
+            fitting.append((words, returned))
     if fitting:
         yield f"{name}: {', or '.join(words for words, _ in fitting)}"
         return
@@ -232,9 +226,7 @@ def _untouched(network: VAE) -> Iterator[None]:
             buffer.copy_(kept[name])
 
 
-def _agreement(
-    a: Trace, kind: str, x: NDArray, y: NDArray, recipe: Recipe, exact: bool
-) -> StageAgreement:
+def _agreement(a: Trace, kind: str, x: NDArray, y: NDArray, exact: bool) -> StageAgreement:
     key = f"{'sample' if kind == 'samples' else 'latent mean'}/{kind}"
     quantity = Quantity(key, AFTER, (TITLES[kind],))
     rtol = 0.0 if exact else SAME[a.settings.dtype]

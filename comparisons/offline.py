@@ -120,7 +120,7 @@ def _told_apart(a: Trace, b: Trace) -> tuple[Trace, Trace]:
 
 
 def compare_saved(
-    a: Trace, b: Trace, exact: bool = False, watch: Watch = lambda name, settings: _unwatched()
+    a: Trace, b: Trace, exact: bool = False, watch: Watch | None = None
 ) -> Comparison:
     """Compares two traces, step by step where both were probed.
 
@@ -130,7 +130,8 @@ def compare_saved(
     Arguments:
         a, b: The traces.
         exact: Every bit has to be equal.
-        watch: Gives a context manager that shows the progress of what is named.
+        watch: Gives a context manager that shows the progress of what is named; None: nothing
+            is shown.
 
     Raises:
         UserError: If a probe cannot be read, or lacks a stage.
@@ -149,7 +150,7 @@ def compare_saved(
         return comparison
     if comparison.agrees:
         return replace(comparison, note=RESYNCHRONISED if comparison.mode == "resync" else "")
-    return _placed(comparison, watch, stages)
+    return _placed(comparison, watch or _unwatched, stages)
 
 
 def _placed(comparison: Comparison, watch: Watch, stages: Sequence[StageAgreement]) -> Comparison:
@@ -225,7 +226,7 @@ class _Unwatched:
 
 
 @contextmanager
-def _unwatched() -> Iterator[Watcher]:
+def _unwatched(name: str, settings: Settings) -> Iterator[Watcher]:
     yield _Unwatched()
 
 

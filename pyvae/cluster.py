@@ -163,7 +163,7 @@ def open_cluster(
         raise UserError(
             f"--scheduler {address} needs the package 'distributed' ({error})",
             "",
-            "pip install 'pyvae[cluster]'",
+            "pip install distributed",
         ) from error
     if ":" not in address:  # without an address Dask would start a cluster of its own
         raise UserError(f"--scheduler '{address}'", "an address such as tcp://host:8786")

@@ -107,6 +107,4 @@ def _cluster() -> Check:
     try:
         return Check("Dask", f"distributed {metadata.version('distributed')}")
     except metadata.PackageNotFoundError:
-        return Check(
-            "Dask", "not there (only --scheduler needs it)", "pip install 'pyvae[cluster]'"
-        )
+        return Check("Dask", "not there (only --scheduler needs it)", "pip install distributed")

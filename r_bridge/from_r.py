@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.arrays import arrays_of_bytes
-from pyvae.data import ImageData
+from pyvae.data import ImageData, load_data
 from pyvae.engine import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.objectives import OBJECTIVES
@@ -78,7 +78,12 @@ def _in_r(text: str) -> str:
     """A message in which the command line's options are called as R's arguments are."""
     text = re.sub(r"--set (\w+)=(\S+)", r"hyper = list(\1 = \2)", " ".join(text.split()))
     text = re.sub(r"--data ([\w-]+)", r'x = "\1"', text)
-    return re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text)
+    return re.sub(r"--([a-z][a-z-]*)", lambda found: _argument(found[1]), text)
+
+
+def _argument(option: str) -> str:
+    """What an option of the command line is called in R."""
+    return {"data": "x", "out": "folder", "set": "hyper"}.get(option, option.replace("-", "_"))
 
 
 @_answers
@@ -260,20 +265,20 @@ def _network(model: Model) -> tuple[VAE, Settings]:
 
 @_answers
 @torch.no_grad()
-def predict(model: Model, kind: str, x: Packed) -> dict[str, Any]:
+def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
     """What a trained network makes of images, in evaluation mode.
 
     Arguments:
         model: The network.
         kind: `latent`: posterior means (N, L); `reconstruction`: these decoded, (N, 784), pixels
             in [0, 1]; `cluster`: q(y|x), (N, K).
-        x: The images.
+        x: The images, an array with its name, or `{"data": PATH}` of an .npz file.
 
     Raises:
-        UserError: If the recipe cannot take them, or knows no clusters.
+        UserError: If they cannot be read, the recipe cannot take them, or knows no clusters.
     """
     network, settings = _network(model)
-    data = _images(x)
+    data = load_data(x["data"]) if "data" in x else _images(x)
     check_data(get_recipe(model["recipe"]), data)
     if kind == "cluster" and not isinstance(network, ClusteringVAE):
         raise UserError(

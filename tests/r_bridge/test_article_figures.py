@@ -94,7 +94,10 @@ def test_digits_stand_upright_side_by_side_from_the_upper_left(r, rng, tmp_path)
     given = run(rng, "emae")
     paths = r.call("article_run_figures", folder=str(tmp_path), run=given, kind="cairo")
     assert list(paths) == [f"{tmp_path}/emae_gen.png", f"{tmp_path}/mu_EMAE.png"]
-    image = picture(tmp_path / "emae_gen.png")[..., 0]
+    whole = picture(tmp_path / "emae_gen.png")[..., 0]
+    width = whole.shape[1]
+    assert whole[:-width].min() < 50  # above the digits: their title, in black
+    image = whole[-width:]
     height, width = image.shape
     sheet = given["samples"].reshape(4, 4, 28, 28).transpose(0, 2, 1, 3).reshape(112, 112)
     middles = (np.arange(112) + 0.5) / 112

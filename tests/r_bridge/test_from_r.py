@@ -72,6 +72,7 @@ def test_other_numbers_become_doubles():
         ("choose --batch-size 40 or less", "choose batch_size 40 or less"),
         ("--set temperature=0", "hyper = list(temperature = 0)"),
         ("points (--data toy)", 'points (x = "toy")'),
+        ("another with --out, or no --data", "another with folder, or no x"),
         ("a -- b", "a -- b"),
     ],
 )
@@ -178,6 +179,7 @@ def test_predictions_are_the_networks_in_evaluation_mode(images):
     assert again.shape == (40, 784)
     assert np.allclose(again, decoded, atol=1e-12)
     assert "recipe conv" in predict(model, "cluster", images)["error"]["given"]
+    assert "does not exist" in predict(model, "latent", {"data": "no.npz"})["error"]["given"]
     damaged = model | {"parameters": model["parameters"][:99]}
     assert "cannot be read" in predict(damaged, "latent", images)["error"]["given"]
 
@@ -192,6 +194,11 @@ def test_images_for_a_comparison_are_what_it_reads(images, tmp_path):
     assert torch.equal(data.pixels, torch.from_numpy(unpack(images).copy()))
     assert data.labels is not None
     assert data.labels.tolist() == labels.tolist()
+    _, found = run(images, steps=1)
+    of_file, of_array = (
+        predict(model_of(found), "latent", x)["value"] for x in ({"data": path}, images)
+    )
+    assert of_file == of_array
 
 
 @pytest.mark.slow

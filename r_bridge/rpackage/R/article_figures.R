@@ -13,6 +13,7 @@
 # samples        16 x 784, decoded draws from N(0, I), pixels in [0, 1], row by row of the image
 # title, mean, unit    of other objectives: what they are called, whether losses are means over the
 #                      images of a batch, the unit of the loss of one image
+# colour, line         other ones than the objective's, where two runs have one objective
 #
 # All return the paths of the files they wrote.
 
@@ -28,13 +29,36 @@ article_styles <- list(
 
 run_style <- function(run) {
   style <- article_styles[[run$objective]]
-  if (!is.null(run$title)) style$title <- run$title
+  for (name in c("title", "colour", "line")) {
+    if (!is.null(run[[name]])) style[[name]] <- run[[name]]
+  }
   style
+}
+
+# A title as large as there is room for; to be called when the figure has been begun.
+draw_title <- function(text, colour = "black", largest = 1) {
+  room <- 0.96 * graphics::par("fin")[[1L]]
+  width <- max(graphics::strwidth(text, "inches", cex = largest, font = 1))
+  graphics::title(main = text, font.main = 1, col.main = colour,
+                  cex.main = largest * min(1, room / width))
+}
+
+# An axis of things that are counted: no halves.
+draw_whole_axis <- function(range) {
+  ticks <- pretty(range)
+  graphics::axis(1, at = ticks[ticks == round(ticks)])
+}
+
+# Numbers as labels of an axis, and the lines of margin that they take.
+axis_labels <- function(at) {
+  text <- thousands(at, scientific = if (max(abs(at)) < 1e-4) TRUE else FALSE, trim = TRUE)
+  list(text = text, room = 1 + 0.5 * max(nchar(text)))
 }
 
 article_run_figures <- function(folder, run, kind = picture_kind()) {
   title <- run_style(run)$title
-  c(write_picture(folder, paste0(run$objective, "_gen"), 4, 4, kind, draw_digits(run$samples)),
+  c(write_picture(folder, paste0(run$objective, "_gen"), 4, 4 + title_strip, kind,
+                  draw_digits(run$samples, title)),
     write_picture(folder, paste0("mu_", title), 7, 4.7, kind,
                   draw_latent_means(run$latent_means$training, title)))
 }
@@ -45,7 +69,7 @@ article_loss_figure <- function(folder, runs, title, kind = picture_kind()) {
 
 # Loss per epoch, as the article prints it: the sum over the epoch's batches. Within the first
 # epoch: loss per step. Where not all points stand for as many images, nats per image alone.
-draw_loss_history <- function(runs, title) {
+draw_loss_history <- function(runs, title, xlim = NULL, ylim = NULL) {
   per_epoch <- max(vapply(runs, function(run) max(run$epochs), 0)) > 1
   curves <- lapply(runs, loss_curve, per_epoch)
   images <- unique(unlist(lapply(curves, function(curve) curve$images)))
@@ -57,21 +81,25 @@ draw_loss_history <- function(runs, title) {
     if (length(images) > 1L) curve$total / curve$images else curve$total
   })
   x <- lapply(curves, function(curve) curve$at)
-  left <- pretty(range(y), 6)
-  labels <- format(left, big.mark = ",", scientific = FALSE, trim = TRUE)
-  room <- 1 + 0.5 * max(nchar(labels))                             # lines that the labels take
-  graphics::par(mar = c(4, room + 2, 2.5, 4.5), mgp = c(2.6, 0.7, 0), las = 1)
-  plot(range(x), range(y), type = "n", axes = FALSE, xlab = if (per_epoch) "epoch" else "step",
-       ylab = "", main = title, cex.main = 0.9, font.main = 1)
+  if (is.null(xlim)) xlim <- range(unlist(x))
+  if (is.null(ylim)) ylim <- range(unlist(y), finite = TRUE)
+  left <- pretty(ylim, 6)
+  labels <- axis_labels(left)
+  per_image <- length(images) == 1L && !averaged
+  right <- pretty(ylim / images[[1L]], 6)
+  beside <- axis_labels(right)
+  size <- graphics::par("cex")                                     # of several figures on a page
+  graphics::par(mar = c(4, labels$room + 2, 2.5, if (per_image) beside$room + 2 else 1),
+                mgp = c(2.6, 0.7, 0), las = 1)
+  plot(xlim, ylim, type = "n", axes = FALSE, xlab = if (per_epoch) "epoch" else "step", ylab = "")
+  draw_title(title, largest = 0.9)
   graphics::box()
-  whole <- pretty(range(x))
-  graphics::axis(1, at = whole[whole == round(whole)])
-  graphics::axis(2, at = left, labels = labels)
-  graphics::mtext(what, side = 2, line = room + 0.5, las = 0)
-  if (length(images) == 1L && !averaged) {
-    right <- pretty(range(y) / images, 6)
-    graphics::axis(4, at = right * images, labels = right)
-    graphics::mtext("nats per image", side = 4, line = 3, las = 0)
+  draw_whole_axis(xlim)
+  graphics::axis(2, at = left, labels = labels$text)
+  graphics::mtext(what, side = 2, line = labels$room + 0.5, las = 0, cex = size)
+  if (per_image) {
+    graphics::axis(4, at = right * images, labels = beside$text)
+    graphics::mtext("nats per image", side = 4, line = beside$room + 0.5, las = 0, cex = size)
   }
   styles <- lapply(runs, run_style)
   field <- function(name) vapply(styles, function(style) style[[name]], styles[[1L]][[name]])
@@ -82,6 +110,11 @@ draw_loss_history <- function(runs, title) {
   }
   graphics::legend("topright", field("title"), lty = field("line"), col = field("colour"),
                    lwd = 1.5, inset = 0.02)
+}
+
+# "1,797", or "1.797" where the decimal mark is a comma.
+thousands <- function(x, ...) {
+  format(x, big.mark = if (identical(getOption("OutDec"), ",")) "." else ",", ...)
 }
 
 mean_loss_label <- function(run, per_epoch) {
@@ -101,25 +134,30 @@ loss_curve <- function(run, per_epoch) {
        images = as.vector(steps) * run$batch_size)
 }
 
+title_strip <- 0.3                                                 # inches
+
 # Generated digits, 4 x 4, upright: image() draws the first index to the right, the second
 # upwards. White is a pixel of 1 in all of them.
-draw_digits <- function(samples) {
-  graphics::par(mfrow = c(4L, 4L), mai = c(0, 0, 0, 0))
+draw_digits <- function(samples, title) {
+  graphics::par(mfrow = c(4L, 4L), mai = c(0, 0, 0, 0), omi = c(0, 0, title_strip, 0))
   for (i in seq_len(nrow(samples))) {
     digit <- matrix(samples[i, ], 28L, 28L)                        # [column, row]
     graphics::image(digit[, 28:1], zlim = c(0, 1), col = grDevices::grey.colors(255L),
                     axes = FALSE, useRaster = TRUE)
   }
+  graphics::mtext(sprintf("%s: %d draws from N(0, I)", title, nrow(samples)), outer = TRUE,
+                  line = 0.3)
 }
 
 # Image index against mu, a line for each latent dimension.
-draw_latent_means <- function(mu, title, narrow = FALSE) {
+draw_latent_means <- function(mu, title, narrow = FALSE, main = NULL, ...) {
   words <- paste0("%s: ", if (!narrow) "latent means, ", "%d dimensions, dropout on")
   graphics::par(mar = c(4, 4, 2.5, 1), mgp = c(2.6, 0.7, 0), las = 1)
   graphics::matplot(mu, type = if (nrow(mu) > 1L) "l" else "p", pch = 20L, lty = 1L, lwd = 0.7,
                     col = grDevices::hcl.colors(ncol(mu)), xlab = "image of the last batch",
-                    ylab = expression(mu), cex.main = 0.9, font.main = 1,
-                    main = sprintf(words, title, ncol(mu)))
+                    ylab = expression(mu), xaxt = "n", ...)
+  draw_whole_axis(graphics::par("usr")[1:2])
+  draw_title(if (is.null(main)) sprintf(words, title, ncol(mu)) else main, largest = 0.9)
 }
 
 # How this R can draw without a screen: PNG through cairo, PNG as it likes to, or PDF, which every

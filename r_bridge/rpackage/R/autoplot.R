@@ -3,19 +3,21 @@
 #' `autoplot()` of ggplot2, where that is installed: see [plot.vae_fit()] for what is drawn.
 #'
 #' @param object A fit of [vae_fit()].
-#' @param ... Further fits.
+#' @param ... Further fits; of `"loss"` with losses on the same scale.
 #' @param type `"loss"`, `"samples"`, `"latent"` or `"spread"`.
 #' @returns A ggplot.
 #' @exportS3Method ggplot2::autoplot
 autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", "spread")) {
-  type <- match.arg(type)
-  fits <- check_fits(list(object, ...), "autoplot", environment())
-  titles <- vapply(fits, function(fit) fit$title, "")
-  if (anyDuplicated(titles)) {
-    titles <- paste0(titles, ", seed ", vapply(fits, function(fit) format(fit$seed), ""))
+  here <- environment()
+  type <- check_choice(type, "type", c("loss", "samples", "latent", "spread"), several = TRUE)
+  fits <- check_fits(list(object, ...), "autoplot", "type", here)
+  if (type == "loss" && length(by_scale(fits)) > 1L) {
+    abort(c("The losses of these fits are on different scales, which cannot share an axis.",
+            "i" = "{.fn plot} gives each a panel of its own."), here)
   }
-  if (anyDuplicated(titles)) titles <- paste(titles, seq_along(titles))
-  colours <- vapply(fits, function(fit) article_styles[[fit$objective]]$colour, "")
+  runs <- as_runs(fits)
+  titles <- vapply(runs, function(run) run$title, "")
+  colours <- vapply(runs, function(run) run_style(run)$colour, "")
   names(colours) <- titles
   together <- function(table) {
     tables <- Map(function(fit, title) cbind(table(fit), fit = factor(title, titles)),
@@ -34,6 +36,7 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
       ggplot2::ggplot(rows, aes(.data$at, .data$loss, colour = .data$fit)) +
         ggplot2::geom_line() +
         ggplot2::geom_point(size = 0.8) +
+        ggplot2::scale_x_continuous(breaks = whole_breaks) +
         ggplot2::labs(x = by, y = if (nzchar(object$unit)) object$unit else "loss", colour = NULL)
     },
     samples = {
@@ -83,6 +86,11 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
     picture <- picture + ggplot2::scale_colour_manual(values = colours)
   }
   picture
+}
+
+whole_breaks <- function(limits) {
+  ticks <- pretty(limits)
+  ticks[ticks == round(ticks)]
 }
 
 sample_pixels <- function(fit) {

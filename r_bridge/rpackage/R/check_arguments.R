@@ -25,30 +25,104 @@ check_flag <- function(x, name, call = rlang::caller_env()) {
         call)
 }
 
-check_choice <- function(x, name, choices, call = rlang::caller_env()) {
-  if (is.character(x) && length(x) == 1L && x %in% choices) return(x)
-  near <- if (is.character(x) && length(x) == 1L && !is.na(x)) agrep(x, choices, value = TRUE)
+# With `several` the choices are the argument's default, of which the first is meant, and a
+# beginning that only one of them has will do, as with match.arg().
+check_choice <- function(x, name, choices, call = rlang::caller_env(), several = FALSE) {
+  if (several && identical(x, choices)) return(choices[[1L]])
+  one <- is.character(x) && length(x) == 1L && !is.na(x)
+  if (one && x %in% choices) return(x)
+  begun <- if (several && one && nzchar(x)) choices[startsWith(choices, x)]
+  if (length(begun) == 1L) return(begun)
+  near <- if (one) nearest(x, choices)
   abort(c("{.arg {name}} must be one of {.val {choices}}.",
           "x" = "It is {in_words(x)}.",
-          "i" = if (length(near)) "Did you mean {.val {near[[1L]]}}?"), call)
+          "i" = if (!is.null(near)) "Did you mean {.val {near}}?"), call)
 }
 
-check_hyper <- function(x, call = rlang::caller_env()) {
+synonyms <- c(gpu = "cuda", nvidia = "cuda", float = "float32", single = "float32",
+              double = "float64", r = "base-r", torch = "r-torch")
+
+# The choice that a name was probably to be, or NULL. Other case, letters that are missing, wrong
+# or exchanged with their neighbours are the commonest slips.
+nearest <- function(name, choices) {
+  if (!length(choices)) return(NULL)
+  name <- gsub("[ _.]", "-", tolower(name))
+  meant <- unname(synonyms[name])
+  if (meant %in% choices) return(meant)
+  letters <- strsplit(name, "")[[1L]]
+  swaps <- vapply(seq_len(max(length(letters) - 1L, 0L)), function(i) {
+    paste(replace(letters, c(i, i + 1L), letters[c(i + 1L, i)]), collapse = "")
+  }, "")
+  distance <- drop(utils::adist(name, choices, ignore.case = TRUE))
+  distance[tolower(choices) %in% swaps] <- 1
+  best <- which.min(distance)
+  if (distance[[best]] <= max(1, nchar(name) %/% 3)) return(choices[[best]])
+  begun <- choices[startsWith(choices, name) | endsWith(choices, name)]
+  if (nchar(name) > 2L && length(begun)) begun[[1L]]
+}
+
+# An objective of the recipe's, or one of `also`.
+check_objective <- function(objective, recipe, also = character(), call = rlang::caller_env()) {
+  known <- c(recipe_objectives[[recipe]], also)
+  if (is.character(objective) && length(objective) == 1L && objective %in% objective_names &&
+      !objective %in% known) {
+    abort(c("Recipe {.val {recipe}} has no objective {.val {objective}}.",
+            "i" = "It has {.val {known}}."), call)
+  }
+  check_choice(objective, "objective", known, call)
+}
+
+# Refuses what a method takes through `...` and does not use.
+check_no_more <- function(further, name, arguments, call = rlang::caller_env(), but = character()) {
+  further <- further[!rlang::names2(further) %in% but]
+  if (!length(further)) return(invisible())
+  wrong <- rlang::names2(further)[[1L]]
+  if (!nzchar(wrong)) {
+    value <- first_line(rlang::expr_deparse(further[[1L]]))
+    abort(c("{.fn {name}} takes no further arguments.", "x" = "One too many is {.code {value}}."),
+          call)
+  }
+  near <- nearest(wrong, arguments)
+  abort(c("{.fn {name}} has no argument {.arg {wrong}}.",
+          "i" = if (!is.null(near)) "Did you mean {.arg {near}}?"
+            else if (length(arguments)) "It has {.arg {arguments}}."), call)
+}
+
+check_hyper <- function(x, recipe, call = rlang::caller_env()) {
   good <- length(x) == 0L || (!is.null(names(x)) && all(nzchar(names(x))) &&
     all(vapply(x, is_number, NA)))
-  if (good) return(lapply(as.list(x), as.double))
+  if (good) {
+    known <- recipe_hyper[[recipe]]
+    other <- setdiff(names(x), known)
+    if (!length(other)) return(lapply(as.list(x), as.double))
+    abort(c("Recipe {.val {recipe}} has no setting {.val {other[[1L]]}}.",
+            "i" = if (length(known)) "It has {.val {known}}." else "It has none.",
+            "i" = "Leave it out of {.arg hyper}."), call)
+  }
   abort(c("{.arg hyper} must be a named list of numbers, such as {.code list(temperature = 0.5)}.",
           "x" = "It is {in_words(x)}."), call)
 }
 
-check_labels <- function(labels, images, call = rlang::caller_env()) {
+# Labels for the recipes that have a use for them, packed; NULL for the others.
+check_labels <- function(labels, images, recipe, hyper, call = rlang::caller_env()) {
+  wanted <- recipe %in% labelled_recipes
+  if (is.null(labels)) {
+    if (!wanted || is.null(images$dim)) return(NULL)
+    abort(c("Recipe {.val {recipe}} needs {.arg labels}, and these images have none.",
+            "i" = "Give {.arg labels}, whole numbers from 0, one for each image."), call)
+  }
+  if (!wanted) {
+    abort(c("Recipe {.val {recipe}} uses no {.arg labels}.",
+            "i" = paste("Leave {.arg labels} out, or choose",
+                        "{.code recipe = \"{labelled_recipes[[1L]]}\"}.")), call)
+  }
   n <- images$dim[[1L]]
   if (is.null(n)) {
     abort(c("{.arg labels} goes with images given as numbers.",
             "x" = "{.arg x} is {.val {images$data}}.", "i" = "Leave {.arg labels} out."), call)
   }
   if (!is.numeric(labels) || length(dim(labels)) > 1L || length(labels) != n) {
-    advice <- if (is.factor(labels)) "Use {.code as.integer(as.character(labels))}."
+    advice <- if (is.factor(labels)) labels_of_factor(labels)
     abort(c("{.arg labels} must be a vector of {n} whole number{?s} from 0, one for each image.",
             "x" = "It is {in_words(labels)}.", "i" = advice), call)
   }
@@ -57,8 +131,20 @@ check_labels <- function(labels, images, call = rlang::caller_env()) {
     abort(c("{.arg labels} must be whole numbers from 0.",
             "x" = "{.code labels[{bad[[1L]]}]} is {labels[[bad[[1L]]]]}."), call)
   }
-  as.integer(labels)
+  classes <- hyper$clusters %||% 10
+  if (min(labels) >= 1 && max(labels) == classes) {                # of a factor, or of R torch
+    abort(c("{.arg labels} must be whole numbers from 0.",
+            "x" = "They count from 1: there is no 0, and the largest is {classes}.",
+            "i" = "Use {.code labels - 1L}."), call)
+  }
+  pack(as.integer(labels))
 }
+
+labels_of_factor <- function(labels) {
+  if (all(grepl("^[0-9]+$", levels(labels)))) "Use {.code as.integer(as.character(labels))}."
+    else "Use {.code as.integer(labels) - 1L}."
+}
+
 
 # A seed for Python: the one given, or one from R's own generator, so that `set.seed()` makes a
 # fit reproducible.
@@ -75,16 +161,33 @@ in_words <- function(x) {
   if (is.factor(x)) return(sprintf("a factor with %d levels", nlevels(x)))
   if (is.data.frame(x)) return(sprintf("a data frame of %d x %d", nrow(x), ncol(x)))
   if (is.function(x)) return("a function")
-  if (length(dim(x)) == 2L) return(paste("a matrix of", paste(dim(x), collapse = " x ")))
-  if (length(dim(x))) return(paste("an array of", paste(dim(x), collapse = " x ")))
+  if (length(dim(x))) {
+    kind <- if (length(dim(x)) == 2L) "matrix" else "array"
+    type <- if (isS4(x)) paste("of class", class(x)[[1L]]) else
+      switch(typeof(x), double = , integer = , raw = NULL, list = "that is a list",
+             paste("of type", typeof(x)))
+    size <- paste(dim(x), collapse = " x ")
+    return(paste(c(if (kind == "matrix") "a" else "an", kind, "of", size, type), collapse = " "))
+  }
   if (is.list(x)) return(sprintf("a list of %d", length(x)))
   if (!is.atomic(x)) return(paste("of class", class(x)[[1L]]))
-  if (length(x) != 1L) return(sprintf("a %s vector of length %d", class(x)[[1L]], length(x)))
+  if (length(x) != 1L) {
+    kind <- class(x)[[1L]]
+    article <- if (grepl("^[aeiou]", kind, ignore.case = TRUE)) "an" else "a"
+    return(sprintf("%s %s vector of length %d", article, kind, length(x)))
+  }
   if (is.character(x) && !is.na(x)) return(encodeString(x, quote = "\""))
-  format(x, digits = 15)
+  format(x, digits = 15, decimal.mark = ".")
+}
+
+# A text from a file that others may have written, without what a terminal obeys or what changes
+# the order of letters.
+printable <- function(text) {
+  gsub("[[:cntrl:]\u200e\u200f\u2028-\u202e\u2066-\u2069]+", " ", enc2utf8(as.character(text)),
+       perl = TRUE)
 }
 
 # "1 step", "1,797 images".
 counted <- function(n, noun) {
-  paste0(format(n, big.mark = ",", scientific = FALSE), " ", noun, if (n != 1) "s")
+  paste0(thousands(n, scientific = FALSE), " ", noun, if (n != 1) "s")
 }

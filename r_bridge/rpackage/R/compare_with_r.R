@@ -19,6 +19,7 @@
 #'   from PyTorch's state, so that neither rounding nor a mistake is carried on.
 #' @param dtype `"float64"` or `"float32"`.
 #' @param labels,hyper As for [vae_fit()].
+#' @param scale What the pixels are divided by, as for [vae_fit()].
 #' @param folder Where traces, tables, figures and, with `report = TRUE`, `report.html` are left.
 #' @param report Whether to write `report.html`.
 #' @param verbose Whether to show what the comparison says on its way.
@@ -45,16 +46,19 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
                            rng = c("injected", "seeded"), mode = c("free", "resync"),
                            dtype = c("float64", "float32"), labels = NULL, hyper = list(),
                            folder = tempfile("comparison"), report = FALSE,
-                           verbose = interactive()) {
+                           verbose = interactive(), scale = NULL) {
   here <- environment()
   recipe <- check_choice(recipe, "recipe", recipe_names)
-  objective <- check_choice(objective, "objective", c(objective_names, "both", "all"))
-  engine <- match.arg(engine)
+  objective <- check_objective(objective, recipe, c("both", "all"))
+  engine <- check_choice(engine, "engine", c("auto", "base-r", "r-torch"), several = TRUE)
+  if (engine == "r-torch") check_r_torch(recipe, here)
   check_flag(report, "report")
   check_flag(verbose, "verbose")
   options <- c(
-    recipe = recipe, steps = check_whole(steps, "steps"), engine = engine, rng = match.arg(rng),
-    mode = match.arg(mode), dtype = match.arg(dtype),
+    recipe = recipe, steps = check_whole(steps, "steps"), engine = engine,
+    rng = check_choice(rng, "rng", c("injected", "seeded"), several = TRUE),
+    mode = check_choice(mode, "mode", c("free", "resync"), several = TRUE),
+    dtype = check_choice(dtype, "dtype", c("float64", "float32"), several = TRUE),
     seed = check_whole(seed, "seed", least = 0),
     if (!is.null(batch_size)) c("batch-size" = check_whole(batch_size, "batch_size")),
     if (!is.null(latent_dim)) c("latent-dim" = check_whole(latent_dim, "latent_dim", most = 1e4)),
@@ -62,27 +66,137 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
       c("learning-rate" = sprintf("%.17g", check_positive(learning_rate, "learning_rate")))
     },
     if (objective != "both" || recipe == "conv") c(objective = objective))
-  hyper <- check_hyper(hyper)
-  images <- read_images(x)
-  if (!is.null(labels)) labels <- pack(check_labels(labels, images))
+  hyper <- check_hyper(hyper, recipe)
+  images <- read_images(x, scale = scale)
+  labels <- check_labels(labels, images, recipe, hyper)
+  check_enough_images(images, recipe, batch_size, here)
+  folder <- check_folder(folder, here)
+  warn_of_black(images)
   found <- check_python(here)
-  folder <- path.expand(folder)
   data <- images$data
   if (is.null(data)) {
     data <- tempfile(fileext = ".npz")
     on.exit(unlink(data))
     where_python_is("save_images", list(data, images, labels), call = here)
   }
-  arguments <- c("-m", "pyvae", "compare", rbind(paste0("--", names(options)), options),
-                 "--data", data, "--out", folder, if (report) "--report",
+  arguments <- c(rbind(paste0("--", names(options)), options), "--data", data,
                  rbind(rep("--set", length(hyper)),
                        sprintf("%s=%.17g", names(hyper), unlist(hyper))))
+  run_comparison(found$python, arguments, folder, report, verbose, here)
+}
+
+#' Compare two traces
+#'
+#' Holds two runs against each other that were made anywhere, at any time, by engines in any
+#' language: `pyvae compare A B`. Needs Python (see [pyvae_sitrep()]).
+#'
+#' @param a,b Folders with a trace (see [read_trace()]), or a trace of [read_trace()], or a fit of
+#'   [vae_fit()]. Of a trace in memory the probes are compared that it was read with.
+#' @param exact Whether every bit has to be equal.
+#' @param folder Where tables, figures and, with `report = TRUE`, `report.html` are left.
+#' @param report Whether to write `report.html`.
+#' @param verbose Whether to show what the comparison says on its way.
+#' @returns A list of class `pyvae_comparison`, as [compare_with_r()] returns it.
+#' @seealso [read_trace()], [write_trace()], [read_draws()]
+#' @export
+#' @examples
+#' \dontrun{
+#' check <- compare_traces("trace-of-python", "trace-of-mine")
+#' check
+#' }
+compare_traces <- function(a, b, exact = FALSE, folder = tempfile("comparison"), report = FALSE,
+                           verbose = interactive()) {
+  here <- environment()
+  check_flag(exact, "exact")
+  check_flag(report, "report")
+  check_flag(verbose, "verbose")
+  written <- c(a = tempfile("a"), b = tempfile("b"))
+  on.exit(unlink(written, recursive = TRUE))
+  traces <- c(trace_folder(a, "a", written[["a"]], here),
+              trace_folder(b, "b", written[["b"]], here))
+  folder <- check_folder(folder, here, traces)
+  found <- check_python(here)
+  arguments <- c(traces, if (exact) "--exact")
+  run_comparison(found$python, arguments, folder, report, verbose, here)
+}
+
+# The folder of a trace; one in memory is written into `written`.
+trace_folder <- function(x, name, written, call) {
+  if (inherits(x, c("pyvae_trace", "vae_fit"))) {
+    write_trace(written, x)
+    return(written)
+  }
+  if (!is.character(x) || length(x) != 1L || is.na(x)) {
+    abort(c("{.arg {name}} must be the folder of a trace, or a trace, or a fit.",
+            "x" = "It is {in_words(x)}."), call)
+  }
+  inside <- list.dirs(x, recursive = FALSE)                         # one for each objective
+  if (!any(file.exists(file.path(c(x, inside), "trace.json")))) {
+    abort(c("{.arg {name}} must be the folder of a trace.",
+            "x" = if (dir.exists(x)) "{.file {x}} has no {.file trace.json}."
+              else "There is no folder {.file {x}}."), call)
+  }
+  normalizePath(x)
+}
+
+run_comparison <- function(python, arguments, folder, report, verbose, call) {
   show <- function(line, process) cli::cli_verbatim(line)
-  done <- processx::run(found$python, arguments, error_on_status = FALSE,
+  done <- processx::run(python, c("-m", "pyvae", "compare", arguments, "--out", folder,
+                                  if (report) "--report"),
+                        error_on_status = FALSE,
                         env = c("current", callr::rcmd_safe_env(), PYTHONUNBUFFERED = "1"),
                         stdout_line_callback = if (verbose) show)
-  if (!done$status %in% 0:1) refuse_comparison(done, here)
+  if (!done$status %in% 0:1) refuse_comparison(done, call)
   read_comparison(folder)
+}
+
+# What can be known before Python starts, which takes seconds.
+check_r_torch <- function(recipe, call) {
+  if (recipe != "conv") {
+    abort(c("{.code engine = \"r-torch\"} has recipe {.val conv} alone.",
+            "x" = "{.arg recipe} is {.val {recipe}}.", "i" = "Use {.code engine = \"base-r\"}."),
+          call)
+  }
+  if (!nzchar(system.file(package = "torch"))) {
+    abort(c("{.code engine = \"r-torch\"} needs the R package torch, which is not installed.",
+            "i" = "Install it: {.code install.packages(\"torch\"); torch::install_torch()}.",
+            "i" = "Or use {.code engine = \"base-r\"}, which needs no package."), call)
+  }
+}
+
+check_enough_images <- function(images, recipe, batch_size, call) {
+  if (is.null(images$dim)) return(invisible())
+  columns <- images$dim[[2L]]
+  wanted <- if (recipe == "clustering-toy") 2L else image_side^2
+  if (columns != wanted) {
+    inputs <- if (wanted == 2L) "points" else "images of 28x28 pixels"
+    abort(c("Recipe {.val {recipe}} takes {inputs}.",
+            "x" = "{.arg x} has {columns} columns."), call)
+  }
+  batch_size <- batch_size %||% if (recipe == "conv") formals(vae_fit)$batch_size
+  n <- images$dim[[1L]]
+  if (!is.null(batch_size) && n < batch_size) {
+    abort(c("{n} image{?s} are fewer than one batch of {batch_size}.",
+            "i" = "Choose {.code batch_size = {n}} or less."), call)
+  }
+}
+
+# A folder that can be written to, or made: that is tried, and undone.
+check_folder <- function(folder, call, others = character()) {
+  if (!is.character(folder) || length(folder) != 1L || is.na(folder) || !nzchar(folder)) {
+    abort(c("{.arg folder} must be a path.", "x" = "It is {in_words(folder)}."), call)
+  }
+  folder <- path.expand(folder)
+  fine <- if (file.exists(folder)) dir.exists(folder) && file.access(folder, 2L) == 0L
+    else can_be_made(folder)
+  if (!fine) {
+    abort(c("{.arg folder} cannot be written to.", "x" = "It is {.file {folder}}.",
+            "i" = "Choose another {.arg folder}."), call)
+  }
+  if (normalizePath(folder, mustWork = FALSE) %in% others) {
+    abort(c("{.arg folder} must not be that of a trace.", "x" = "It is {.file {folder}}."), call)
+  }
+  folder
 }
 
 save_images <- function(path, images, labels, tell, call) {
@@ -95,12 +209,24 @@ refuse_comparison <- function(done, call) {
     else first_line(utils::tail(strsplit(trimws(done$stderr), "\n", fixed = TRUE)[[1L]], 1L))
   options <- gregexpr("--[a-z][a-z-]*", why)                       # are arguments in R
   regmatches(why, options) <- lapply(regmatches(why, options), function(option) {
-    gsub("-", "_", substring(option, 3L), fixed = TRUE)
+    name <- gsub("-", "_", substring(option, 3L), fixed = TRUE)
+    other <- c(data = "x", out = "folder", set = "hyper")[name]
+    ifelse(is.na(other), name, other)
   })
   parts <- vapply(strsplit(why, "; ", fixed = TRUE)[[1L]], sentence, "")
   bullets <- sprintf("{parts[[%d]]}", seq_along(parts))
   names(bullets) <- c("x", rep("i", length(parts) - 1L))
   abort(c("The comparison could not be made.", bullets), call)
+}
+
+engine_title <- function(engine) if (engine == "pytorch") "PyTorch" else printable(engine)
+
+can_be_made <- function(folder) {
+  first <- folder                                                  # of those that are made
+  while (!file.exists(dirname(first)) && dirname(first) != first) first <- dirname(first)
+  made <- suppressWarnings(dir.create(folder, recursive = TRUE))
+  unlink(first, recursive = TRUE, expand = FALSE)
+  made
 }
 
 # The tables that `pyvae compare` left in a folder.
@@ -137,7 +263,7 @@ read_comparison <- function(folder) {
 #' Look at a comparison
 #'
 #' @param x A comparison of [compare_with_r()].
-#' @param ... Not used.
+#' @param ... Not used; other arguments are refused.
 #' @returns `print()` and `plot()` their argument, invisibly; `as.data.frame()` the table
 #'   `quantities`.
 #' @name print.pyvae_comparison
@@ -146,13 +272,15 @@ NULL
 #' @rdname print.pyvae_comparison
 #' @export
 print.pyvae_comparison <- function(x, ...) {
+  check_no_more(rlang::exprs(...), "print", character())
   settings <- x$settings
-  cat("PyTorch against ", x$engine, ": ", x$data, ", ", counted(max(x$history$step), "step"),
-      " of ", settings$batch_size, ", ", settings$dtype, ", seed ", format(settings$seed), "\n",
-      sep = "")
+  engines <- vapply(unique(x$history$engine), engine_title, "")
+  cat(paste(engines, collapse = " against "), ": ", printable(x$data), ", ",
+      counted(max(x$history$step), "step"), " of ", settings$batch_size, ", ", settings$dtype,
+      ", seed ", format(settings$seed), "\n", sep = "")
   shown <- x$quantities
   for (column in c("max_abs", "max_rel", "needed", "allowed")) {
-    shown[[column]] <- sprintf("%.1e", shown[[column]])
+    shown[[column]] <- formatC(shown[[column]], format = "e", digits = 1L)
   }
   shown$max_ulp <- format(shown$max_ulp, digits = 2L)
   print(shown, row.names = FALSE)
@@ -162,9 +290,9 @@ print.pyvae_comparison <- function(x, ...) {
   for (name in names(x$divergence)) {
     first <- x$divergence[[name]]
     if (is.null(first)) next
-    cat(name, ": first part at step ", first$step, ", ", first$stage, ", ", first$pass, "\n",
-        sep = "")
-    for (words in unlist(first$looks_like)) cat("  looks like: ", words, "\n", sep = "")
+    cat(name, ": first part at step ", first$step, ", ", printable(first$stage), ", ", first$pass,
+        "\n", sep = "")
+    for (words in unlist(first$looks_like)) cat("  looks like: ", printable(words), "\n", sep = "")
   }
   cat("verdict: ", x$verdict, "\n", sep = "")
   invisible(x)
@@ -174,6 +302,8 @@ print.pyvae_comparison <- function(x, ...) {
 #' @param row.names,optional As in [as.data.frame()]; `optional` is not used.
 #' @export
 as.data.frame.pyvae_comparison <- function(x, row.names = NULL, optional = FALSE, ...) {
+  check_no_more(rlang::exprs(...), "as.data.frame", c("row.names", "optional"),
+                but = "stringsAsFactors")
   table <- x$quantities
   if (!is.null(row.names)) row.names(table) <- row.names
   table
@@ -182,51 +312,75 @@ as.data.frame.pyvae_comparison <- function(x, row.names = NULL, optional = FALSE
 #' @rdname print.pyvae_comparison
 #' @export
 plot.pyvae_comparison <- function(x, ...) {
-  before <- graphics::par(no.readonly = TRUE)
-  on.exit(graphics::par(before))
-  history <- x$history
-  objectives <- unique(history$objective)
+  check_no_more(rlang::exprs(...), "plot", character())
+  restore <- divide_page(2L)
+  on.exit(restore())
+  draw_both_losses(x$history)
+  draw_difference(x$history)
+  invisible(x)
+}
+
+sides_of <- function(history, objective) {
+  engines <- unique(history$engine)
+  lapply(engines, function(engine) {
+    history[history$objective == objective & history$engine == engine, ]
+  })
+}
+
+draw_both_losses <- function(history) {
   column <- utils::tail(names(history), 1L)
   engines <- unique(history$engine)
-  of <- function(objective, engine) {
-    history[history$objective == objective & history$engine == engine, ]
-  }
-  graphics::par(mfrow = c(1L, 2L), mar = c(3.5, 4.5, 2.5, 1), mgp = c(2.2, 0.7, 0), las = 1)
-  unit <- if (column == "nats_per_image") "nats per image" else "loss of one image"
-  plot(range(history$step), range(history[[column]]), type = "n", xlab = "step", ylab = "",
-       main = "Loss in Python and in R", font.main = 1, cex.main = 1)
-  graphics::title(ylab = unit, line = 3)
+  objectives <- unique(history$objective)
+  at <- pretty(range(history[[column]], finite = TRUE))
+  labels <- axis_labels(at)
+  graphics::par(mar = c(4, labels$room + 2, 2.5, 1), mgp = c(2.2, 0.7, 0), las = 1)
+  plot(range(history$step), range(history[[column]], finite = TRUE), type = "n", xlab = "step",
+       ylab = "", xaxt = "n", yaxt = "n")
+  draw_whole_axis(range(history$step))
+  graphics::axis(2, at = at, labels = labels$text)
+  draw_title(paste("Loss of", engine_title(engines[[1L]]), "and", engine_title(engines[[2L]])))
+  graphics::title(ylab = if (column == "nats_per_image") "nats per image" else "loss of one image",
+                  line = labels$room + 0.5)
   for (objective in objectives) {
     style <- article_styles[[objective]]
-    python <- of(objective, engines[[1L]])
-    r <- of(objective, engines[[2L]])
-    graphics::lines(python$step, python[[column]], col = style$colour, lwd = 1.5)
-    graphics::points(r$step, r[[column]], col = style$colour, pch = 1L)
+    sides <- sides_of(history, objective)
+    graphics::lines(sides[[1L]]$step, sides[[1L]][[column]], col = style$colour, lwd = 1.5)
+    graphics::points(sides[[2L]]$step, sides[[2L]][[column]], col = style$colour, pch = 1L)
   }
   titles <- vapply(objectives, function(name) article_styles[[name]]$title %||% name, "")
   colours <- vapply(objectives, function(name) article_styles[[name]]$colour, "")
-  graphics::legend("bottomleft", c(titles, engines), col = c(colours, "grey30", "grey30"),
-                   lty = c(rep(1L, length(titles)), 1L, NA),
-                   pch = c(rep(NA, length(titles)), NA, 1L), bty = "n", cex = 0.9)
+  n <- length(titles)
+  graphics::legend("topright", c(titles, vapply(engines, engine_title, "")),
+                   col = c(colours, "grey30", "grey30"), lty = c(rep(1L, n), 1L, NA),
+                   pch = c(rep(NA, n), NA, 1L), bty = "n", cex = 0.9)
+}
+
+draw_difference <- function(history) {
+  objectives <- unique(history$objective)
   lowest <- .Machine$double.eps / 4                                # where equal ones are drawn
   apart <- lapply(objectives, function(objective) {
-    python <- of(objective, engines[[1L]])$total
-    r <- of(objective, engines[[2L]])$total
-    pmax(abs(python - r) / abs(r), lowest)
+    sides <- sides_of(history, objective)
+    steps <- intersect(sides[[1L]]$step, sides[[2L]]$step)
+    a <- sides[[1L]]$total[match(steps, sides[[1L]]$step)]
+    b <- sides[[2L]]$total[match(steps, sides[[2L]]$step)]
+    data.frame(step = steps, gap = pmax(abs(a - b) / abs(b), lowest))
   })
-  graphics::par(mar = c(3.5, 4.5, 2.5, 3))
-  ylim <- range(lowest, unlist(apart), 1e-15)
-  plot(range(history$step), ylim, type = "n", log = "y", xlab = "step", yaxt = "n",
-       ylab = "", main = "How far apart", font.main = 1, cex.main = 1)
+  gaps <- unlist(lapply(apart, function(table) table$gap))
+  graphics::par(mar = c(4, 4.5, 2.5, 3), mgp = c(2.2, 0.7, 0), las = 1)
+  ylim <- range(lowest, gaps, 1e-15, finite = TRUE)
+  plot(range(history$step), ylim, type = "n", log = "y", xlab = "step", xaxt = "n", yaxt = "n",
+       ylab = "")
+  draw_title("How far apart")
   graphics::title(ylab = "relative difference", line = 3.2)
-  powers <- seq(ceiling(log10(ylim[[1L]])), floor(log10(ylim[[2L]])))
-  graphics::axis(2, at = 10^powers, labels = parse(text = paste0("10^", powers)))
+  draw_whole_axis(range(history$step))
+  powers <- pretty(log10(ylim), 6)
+  powers <- powers[powers == round(powers) & 10^powers >= ylim[[1L]] & 10^powers <= ylim[[2L]]]
+  graphics::axis(2, at = 10^powers, labels = parse(text = sprintf("10^%d", as.integer(powers))))
   for (i in seq_along(objectives)) {
-    graphics::points(seq_along(apart[[i]]), apart[[i]], pch = i,
+    graphics::points(apart[[i]]$step, apart[[i]]$gap, pch = i,
                      col = article_styles[[objectives[[i]]]]$colour)
   }
-  if (any(unlist(apart) == lowest)) {
+  if (any(gaps == lowest, na.rm = TRUE)) {
     graphics::mtext("equal", side = 4, at = lowest, cex = 0.7, line = 0.1)
   }
-  invisible(x)
 }

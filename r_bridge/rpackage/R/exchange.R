@@ -58,7 +58,8 @@ answer <- function(given, call = NULL) {
 
 # A part of a message of Python's as a sentence.
 sentence <- function(text) {
-  code <- grepl("^[a-z_]+ =", text)
+  code <- grepl("^[A-Za-z_.]+( =|::|[(])", text)
+  if (grepl("^[a-z.]+(::[a-z_]+)?[(]|^(pip|make|apt-get|pyvae) ", text)) text <- paste("Run", text)
   if (!code) text <- paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L))
   if (grepl("[.!?]$", text)) text else paste0(text, ".")
 }

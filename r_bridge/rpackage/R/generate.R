@@ -4,29 +4,37 @@
 #' The draws come from R's own generator, so that [set.seed()] decides them. Needs Python (see
 #' [pyvae_sitrep()]).
 #'
-#' @param object A fit of [vae_fit()].
+#' `generate()` is the generic of the package generics, so that it is found whatever is loaded.
+#'
+#' @param x,object A fit of [vae_fit()].
 #' @param n,nsim How many images.
 #' @param z Latents to decode, a matrix of n x latent dimensions; by default drawn from N(0, I).
 #' @param seed Passed to [set.seed()], if not `NULL`; the generator's state is restored afterwards,
 #'   as [stats::simulate()] does it.
-#' @param ... Not used.
+#' @param ... Not used; other arguments are refused.
 #' @returns An array of n x 28 x 28, `[image, row, column]`, pixels from 0 to 1 (of the recipe
 #'   `"clustering-toy"`: a matrix of n x 2, points). `simulate()` adds the attribute `seed`: the
 #'   state of the generator, or the seed, as [stats::simulate()] does.
-#' @export
+#' @name generate
 #' @examplesIf pyvae::pyvae_available()
 #' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
 #' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
 #' set.seed(1)
 #' images <- generate(fit, 25)
 #' image(t(images[1, 28:1, ]), col = grey.colors(256))
-generate <- function(object, ...) UseMethod("generate")
+NULL
+
+#' @importFrom generics generate
+#' @noRd
+#' @export
+generics::generate
 
 #' @rdname generate
 #' @export
-generate.vae_fit <- function(object, n = 16, z = NULL, ...) {
+generate.vae_fit <- function(x, n = 16, z = NULL, ...) {
   here <- environment()
-  dimensions <- object$settings$latent_dim
+  check_no_more(rlang::exprs(...), "generate", c("n", "z"))
+  dimensions <- x$settings$latent_dim
   if (is.null(z)) {
     n <- check_whole(n, "n", most = 1e6)
     z <- matrix(stats::rnorm(n * dimensions), n)
@@ -40,7 +48,7 @@ generate.vae_fit <- function(object, n = 16, z = NULL, ...) {
     abort(c("{.arg z} must hold numbers.", "x" = "{.code z[{place}]} is {z[[bad]]}."), here)
   }
   storage.mode(z) <- "double"
-  rows <- unpack(where_python_is("decode_latents", list(as_model(object), pack(z)), call = here))
+  rows <- unpack(where_python_is("decode_latents", list(as_model(x), pack(z)), call = here))
   if (ncol(rows) == image_side^2) as_image_array(rows) else rows
 }
 
@@ -51,6 +59,9 @@ decode_latents <- function(model, z, tell, call) {
 #' @rdname generate
 #' @export
 simulate.vae_fit <- function(object, nsim = 1, seed = NULL, ...) {
+  check_no_more(rlang::exprs(...), "simulate", c("nsim", "seed"))
+  nsim <- check_whole(nsim, "nsim", most = 1e6)
+  if (!is.null(seed)) seed <- check_whole(seed, "seed", least = -.Machine$integer.max)
   if (!exists(".Random.seed", envir = globalenv(), inherits = FALSE)) stats::runif(1L)
   state <- get(".Random.seed", envir = globalenv())
   if (!is.null(seed)) {

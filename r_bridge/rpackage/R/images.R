@@ -4,34 +4,47 @@
 image_side <- 28L
 data_names <- c("auto", "mnist", "fashion-mnist", "kmnist", "digits", "toy")
 
-# list(data = name) for data that Python loads itself, else a packed matrix with a name.
-read_images <- function(x, name = "x", call = rlang::caller_env()) {
-  if (is.character(x)) return(images_of_text(x, name, call))
+# list(data = name) for data that Python loads itself, else a packed matrix with a name, how it was
+# scaled, and whether it came as an array of images. `scale` is what the user gave, or NULL;
+# `trained`, of a fit, is list(scale, whole) of the images that it was trained on.
+read_images <- function(x, name = "x", scale = NULL, trained = NULL, call = rlang::caller_env()) {
+  if (!is.null(scale)) scale <- check_positive(scale, "scale", call)
+  if (is.character(x)) return(images_of_text(x, name, scale, trained, call))
   check_shape(x, name, call)
-  c(pack(as_rows(scale_pixels(x, name, call))), list(name = "R"))
+  settled <- settle_scale(x, name, scale, trained, call)
+  c(pack(as_rows(scale_pixels(x, settled, name, call))),
+    list(name = "R", scale = settled, whole = is_whole_type(x), array = length(dim(x)) == 3L,
+         brightest = as.double(max(as_numbers(x)))))
 }
 
-images_of_text <- function(x, name, call) {
+images_of_text <- function(x, name, scale, trained, call) {
   if (length(x) != 1L || is.na(x)) {
     abort(c("{.arg {name}} must be one path, or the name of a data set.",
             "x" = "It is {in_words(x)}."), call)
   }
-  if (x %in% data_names) return(list(data = x))
   path <- path.expand(x)
+  of_python <- x %in% data_names || grepl("[.]npz$", path, ignore.case = TRUE)
+  if (of_python && !is.null(scale)) {
+    abort(c("{.arg scale} goes with images given as numbers.",
+            "x" = "{.arg {name}} is {.val {x}}.", "i" = "Leave {.arg scale} out."), call)
+  }
+  if (x %in% data_names) return(list(data = x))
   if (!file.exists(path)) {
+    near <- nearest(x, data_names)
     abort(c("{.arg {name}} must be images, a path that exists, or one of {.val {data_names}}.",
             "x" = "There is no file or folder {.file {x}}.",
-            "i" = paste("A path leads to an {.file .npz} file, an {.file .rds} file, or a folder",
-                        "with MNIST's {.file {idx_images}}.")), call)
+            "i" = if (!is.null(near)) "Did you mean {.val {near}}?"
+              else paste("A path leads to an {.file .npz} file, an {.file .rds} file, or a folder",
+                         "with MNIST's {.file {idx_images}}.")), call)
   }
-  if (grepl("[.]npz$", path)) return(list(data = normalizePath(path)))
+  if (of_python) return(list(data = normalizePath(path)))
   if (grepl("[.]rds$", path, ignore.case = TRUE)) {
     read <- tryCatch(readRDS(path), error = identity, warning = identity)
     if (inherits(read, "condition")) {
       why <- conditionMessage(read)
       abort(c("{.file {x}} cannot be read.", "x" = "{why}"), call)
     }
-    return(read_images(read, x, call))
+    return(read_images(read, x, scale, trained, call))
   }
   pixels <- tryCatch(
     read_idx_images(if (dir.exists(path)) find_idx_images(path) else path),
@@ -40,17 +53,23 @@ images_of_text <- function(x, name, call) {
       expected <- if (length(why) > 1L) why[-1L]
       abort(c("{.arg {name}} cannot be read.", "x" = "{why[[1L]]}", "i" = "{expected}"), call)
     })
-  c(pack(t(pixels)), list(name = basename(path)))
+  found <- read_images(t(pixels), x, scale %||% 255, NULL, call)
+  found$name <- basename(path)
+  found$array <- TRUE
+  found
 }
 
 # Refuses what is no numeric matrix with 784 (or 2: points) columns, nor an array n x 28 x 28.
 check_shape <- function(x, name, call) {
   wanted <- "a matrix with 784 columns, an array of n x 28 x 28, or a path"
   if (is.factor(x) || !(is.numeric(x) || is.raw(x))) {
-    advice <- if (is.data.frame(x)) "Use {.code as.matrix({name})}."
-      else if (is.factor(x)) "Use {.code as.numeric(as.character({name}))}, as a matrix."
-      else if (is.list(x)) "Use {.code do.call(rbind, {name})} if each element is an image."
-    abort(c("{.arg {name}} must be {wanted}.", "x" = "It is {in_words(x)}.", "i" = advice), call)
+    about <- if (is.data.frame(x)) {
+      types <- vapply(x, function(column) class(column)[[1L]], "")
+      paste0(" (", paste(unique(types), collapse = ", "), ")")
+    }
+    advice <- instead_of_numbers(x, name)
+    abort(c("{.arg {name}} must be {wanted}, of whole numbers (integer, raw) or doubles.",
+            "x" = "It is {in_words(x)}{about}.", "i" = advice), call)
   }
   size <- dim(x)
   images <- length(size) == 3L && all(size[2:3] == image_side)
@@ -60,31 +79,137 @@ check_shape <- function(x, name, call) {
       "One image is {.code array({name}, c(1, 28, 28))}."
     } else if (length(size) == 2L && size[[1L]] == image_side^2) {
       "Images are rows: use {.code t({name})}."
+    } else if (length(size) == 3L && all(size[1:2] == image_side)) {
+      "The image comes first: use {.code aperm({name}, c(3, 1, 2))}."
     }
     abort(c("{.arg {name}} must be {wanted}.", "x" = "It is {in_words(x)}.", "i" = advice), call)
   }
   if (!nrow(x)) abort(c("{.arg {name}} must hold images.", "x" = "It has no rows."), call)
 }
 
-# Bytes for whole numbers from 0 to 255, numbers from 0 to 1 otherwise; points as they are. Where a
-# number is refused, it is said where it is.
-scale_pixels <- function(x, name, call) {
-  if (is.raw(x)) return(x)
-  refuse <- function(bad) {
-    place <- paste0(name, "[", paste(arrayInd(bad[[1L]], dim(x)), collapse = ", "), "]")
-    value <- format(x[[bad[[1L]]]], digits = 15)
-    more <- if (length(bad) > 1L) sprintf(", and %d more are out of range", length(bad) - 1L)
-    abort(c("{.arg {name}} must hold pixels from 0 to 1, or from 0 to 255.",
-            "x" = "{.code {place}} is {value}{more}."), call)
+# How to make numbers of what is none, in code that can be run as it stands; NULL if that is not
+# known.
+instead_of_numbers <- function(x, name) {
+  fits <- function(size) {
+    columns <- size[-1L]
+    identical(as.integer(columns), c(image_side, image_side)) ||
+      (length(columns) == 1L && columns %in% c(image_side^2, 2))
   }
-  if (anyNA(x)) refuse(which(is.na(x)))
-  limits <- range(x)
-  if (any(is.infinite(limits))) refuse(which(is.infinite(x)))
-  if (length(dim(x)) == 2L && ncol(x) == 2L) return(x)
-  if (limits[[1L]] < 0 || limits[[2L]] > 255) refuse(which(x < 0 | x > 255))
-  if (limits[[2L]] <= 1) return(x)
-  if (is.integer(x) || all(x == trunc(x))) return(array(as.raw(x), dim(x)))
-  x / 255
+  if (is.data.frame(x)) {
+    if (all(vapply(x, is.numeric, NA)) && fits(dim(x))) return("Use {.code as.matrix({name})}.")
+    numbers <- sum(vapply(x, is.numeric, NA))
+    columns <- ncol(x)
+    if (numbers >= image_side^2) return(paste(
+      "Choose the 784 columns that are pixels, such as {.code as.matrix({name}[, -1])} where the",
+      "first is a label."))
+    return("These are no images: an image has 784 columns, one for each pixel.")
+  }
+  if (is.factor(x)) return("A factor has no pixels: it may be the {.arg labels}.")
+  if (is.logical(x)) {
+    if (length(dim(x)) > 1L && fits(dim(x))) {
+      return("{.code TRUE} and {.code FALSE} are 1 and 0 as {.code {name} + 0}.")
+    }
+    return(NULL)
+  }
+  if (is.complex(x)) return("Use {.code Re({name})} or {.code Mod({name})}.")
+  if (isS4(x) && length(dim(x)) == 2L) return("Use {.code as.matrix({name})}.")
+  if (is.character(x) && length(dim(x))) {
+    return("These are texts: read them as numbers.")
+  }
+  if (is.list(x) && length(x) && all(vapply(x, function(image) {
+    identical(dim(image), c(image_side, image_side))
+  }, NA))) {
+    return("Use {.code aperm(simplify2array({name}), c(3, 1, 2))}.")
+  }
+  if (is.list(x) && length(x) && all(lengths(x) %in% image_side^2)) {
+    return("Use {.code do.call(rbind, {name})}, if each element is an image.")
+  }
+  if (is.list(x)) return("A list is no image: bind its images into one array of n x 28 x 28.")
+}
+
+is_whole_type <- function(x) is.integer(x) || is.raw(x)
+
+# Raw bytes have neither a range nor a division.
+as_numbers <- function(x) if (is.raw(x)) as.integer(x) else x
+
+are_points <- function(x) length(dim(x)) == 2L && ncol(x) == 2L
+
+# What pixels are divided by: what was given, else by type. Whole numbers (integer, raw) are from 0
+# to 255, doubles from 0 to 1. Images of the type that a fit was trained on are divided by what
+# those were. No pixel decides: where 0 and 1 can be black and white as well as 0 and 1 of 255, and
+# where doubles from 0 to 1 would be divided, it is asked.
+settle_scale <- function(x, name, scale, trained, call) {
+  if (!is.null(scale)) return(scale)
+  if (are_points(x)) return(trained$scale %||% 1)
+  whole <- is_whole_type(x)
+  if (!is.null(trained$scale) && identical(trained$whole, whole)) {
+    scale <- trained$scale
+    if (whole || scale <= 1 || !all_below_1(x)) return(scale)
+    abort(c(paste("{.arg {name}} holds doubles from 0 to 1, and the fit's images were divided by",
+                  "{scale}."),
+            "i" = paste("Say which it is: {.code scale = 1} takes them as they are,",
+                        "{.code scale = {scale}} divides them.")), call)
+  }
+  if (!whole) return(1)
+  if (!anyNA(x) && max(as_numbers(x)) == 1L) {
+    abort(c("{.arg {name}} holds whole numbers, and none is above 1.",
+            "i" = paste("Say what is white: {.code scale = 1} if 1 is,",
+                        "{.code scale = 255} if they are 0 and 1 of 255.")), call)
+  }
+  255
+}
+
+all_below_1 <- function(x) !anyNA(x) && max(x) <= 1 && any(x != trunc(x))
+
+# Bytes for whole numbers that are divided by 255, numbers from 0 to 1 otherwise; points may be
+# anything. Where a number is refused, it is said where it is.
+scale_pixels <- function(x, scale, name, call) {
+  refuse <- function(bad, wanted, advice = NULL) {
+    place <- paste0(name, "[", paste(arrayInd(bad[[1L]], dim(x)), collapse = ", "), "]")
+    value <- format(as_numbers(x[[bad[[1L]]]]), digits = 15, decimal.mark = ".")
+    more <- if (length(bad) > 1L) sprintf(", and %d more are out of range", length(bad) - 1L)
+    abort(c(paste("{.arg {name}} must hold", wanted), "x" = "{.code {place}} is {value}{more}.",
+            "i" = advice), call)
+  }
+  if (is.raw(x) && scale == 255 && !are_points(x)) return(x)
+  shown <- format(scale, digits = 15, decimal.mark = ".")
+  wanted <- if (is_whole_type(x) && scale == 255) "pixels from 0 to 255, as whole numbers."
+    else if (scale == 1) "pixels from 0 to 1, as {.arg scale} is 1 or not given."
+    else "pixels from 0 to {shown}, which is {.arg scale}."
+  if (!is.raw(x)) {
+    if (anyNA(x)) refuse(which(is.na(x)), wanted)
+    if (any(is.infinite(range(x)))) refuse(which(is.infinite(x)), wanted)
+  }
+  if (are_points(x)) return(if (is.raw(x) || scale != 1) as_numbers(x) / scale else x)
+  bad <- which(as_numbers(x) < 0 | as_numbers(x) > scale)
+  if (length(bad)) {
+    advice <- if (scale == 1 && all(as_numbers(x) >= 0)) scale_advice(max(as_numbers(x)))
+    refuse(bad, wanted, advice)
+  }
+  if (scale == 255 && (is.integer(x) || all(x == trunc(x)))) return(array(as.raw(x), dim(x)))
+  if (is.double(x) && scale == 1) return(x)
+  array(as_numbers(x) / scale, dim(x))
+}
+
+scale_advice <- function(largest) {
+  if (largest > 1.5 && largest <= 255) {
+    return(paste("If they are from 0 to 255, give {.code scale = 255}: the number that all are",
+                 "divided by."))
+  }
+  if (largest <= 1.5) return("Is it rounding? {.code pmin({name}, 1)} cuts it off.")
+  "Give {.arg scale}, the number that all are divided by."
+}
+
+# Says that images are nearly black, as those that were divided twice are, or counts up to 16 that
+# were taken for bytes.
+warn_of_black <- function(images, name = "x") {
+  if (is.null(images$brightest) || images$dim[[2L]] == 2L) return(invisible())
+  if (images$brightest / images$scale >= 0.25) return(invisible())
+  brightest <- format(images$brightest, digits = 6, decimal.mark = ".")
+  shown <- format(images$scale, digits = 15, decimal.mark = ".")
+  cli::cli_warn(c(
+    "The images are nearly black: the brightest pixel of {.arg {name}} is {brightest} of {shown}.",
+    "i" = if (images$brightest > 0) "If that is white, give {.code scale = {brightest}}."))
 }
 
 # An array n x 28 x 28, [image, row, column], as n x 784; a matrix as it is.

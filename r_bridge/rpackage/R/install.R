@@ -4,8 +4,11 @@
 #' session, and reticulate gets it when Python is first used; otherwise it is installed into a
 #' virtual environment, with the rpy2 that fits this R. PyTorch is large: minutes.
 #'
-#' @param source What pip is to install: the folder of the project, a wheel, or a requirement. By
-#'   default `options("pyvae.source")`, else `"pyvae"`, which has to be in the index that pip uses.
+#' pyvae is in no index of Python packages: the package of that name on PyPI is another project's.
+#'
+#' @param source What pip is to install: the folder of the project (the one with `pyproject.toml`),
+#'   a wheel, or a URL such as `"git+https://..."`. By default `options("pyvae.source")`, else the
+#'   folder that this R package was installed from, if it was and that is still there.
 #' @param method `"auto"`: `py_require()` where there is one; or `"py_require"`, `"virtualenv"`.
 #' @param envname The virtual environment; [vae_fit()] finds `"r-pyvae"` without being told.
 #' @param python The Python that a virtual environment is made with, 3.11 or newer; by default what
@@ -16,11 +19,12 @@
 #' \dontrun{
 #' install_pyvae("path/to/the/project")
 #' }
-install_pyvae <- function(source = getOption("pyvae.source", "pyvae"),
+install_pyvae <- function(source = getOption("pyvae.source"),
                           method = c("auto", "py_require", "virtualenv"), envname = "r-pyvae",
                           python = NULL) {
   here <- environment()
-  plan <- install_plan(source, match.arg(method), envname, here)
+  method <- check_choice(method, "method", c("auto", "py_require", "virtualenv"), several = TRUE)
+  plan <- install_plan(source %||% source_folder(), method, envname, here)
   if (plan$method == "py_require") {
     getExportedValue("reticulate", "py_require")(plan$requirements, python_version = ">=3.11")
     cli::cli_alert_success("Required for this session: {.val {plan$requirements}}")
@@ -37,23 +41,58 @@ install_pyvae <- function(source = getOption("pyvae.source", "pyvae"),
               "x" = "{.file {python}} is Python {version}."), here)
     }
   }
+  folder <- if (grepl("[/\\\\]", envname)) path.expand(envname)
+    else file.path(reticulate::virtualenv_root(), envname)
+  is_new <- !file.exists(folder)
+  done <- FALSE
+  # an environment without pyvae would be taken before any other from now on
+  on.exit(if (is_new && !done) unlink(folder, recursive = TRUE, expand = FALSE))
   tryCatch({
     if (!reticulate::virtualenv_exists(envname)) {
       reticulate::virtualenv_create(envname, python = python)
     }
     reticulate::virtualenv_install(envname, plan$requirements, ignore_installed = FALSE)
+    done <- TRUE
   }, error = function(e) {
     why <- first_line(conditionMessage(e))
+    wanted <- plan$requirements[[1L]]
     abort(c("pyvae could not be installed into {.val {envname}}.", "x" = "{why}",
-            "i" = "{.arg source} is what pip was to install: {.val {source}}."), here)
+            "i" = "pip was to install {.val {wanted}}."), here)
   })
   cli::cli_alert_success("Installed into {.val {envname}}. See {.fn pyvae_sitrep}.")
   invisible(plan)
 }
 
+is_project <- function(folder) {
+  file.exists(file.path(folder, "pyproject.toml")) &&
+    file.exists(file.path(folder, "r_bridge", "rpackage", "DESCRIPTION"))
+}
+
+# The project's folder, or NULL, where R CMD INSTALL was given the folder of the package in it: this
+# runs then, and there.
+installed_from <- if (is_project(dirname(dirname(getwd())))) dirname(dirname(getwd()))
+
+source_folder <- function() {
+  if (!is.null(installed_from) && is_project(installed_from)) installed_from
+}
+
+# What to run, in words that "to update it" and the like can stand before.
+how_to_install <- function() {
+  known <- !is.null(getOption("pyvae.source")) || !is.null(source_folder())
+  if (known) return("run `install_pyvae()`")
+  "run `install_pyvae(\"FOLDER\")` with the project's folder or URL"
+}
+
 install_plan <- function(source, method, envname, call) {
+  if (is.null(source)) {
+    abort(c("{.arg source} is missing: what pip is to install.",
+            "x" = "pyvae is in no index; the package of that name on PyPI is another project's.",
+            "i" = paste("Get the project's folder, and say",
+                        "{.code install_pyvae(\"path/to/the/folder\")}, or give a wheel or the",
+                        "URL of one of them.")), call)
+  }
   if (!is.character(source) || length(source) != 1L || is.na(source) || !nzchar(source)) {
-    abort(c("{.arg source} must be a folder, a wheel or a requirement.",
+    abort(c("{.arg source} must be a folder, a wheel or a URL.",
             "x" = "It is {in_words(source)}."), call)
   }
   newer <- "py_require" %in% getNamespaceExports("reticulate")
@@ -66,17 +105,26 @@ install_plan <- function(source, method, envname, call) {
   }
   path <- path.expand(source)
   local <- file.exists(path)
-  if (!local && grepl("[/\\\\]", source) && !grepl("://|@", source)) {
-    abort(c("{.arg source} does not exist.", "x" = "There is no {.file {source}}."), call)
+  address <- grepl("^(pyvae *@ *)?[a-z+]+://", source)
+  if (!local && !address) {
+    by_name <- grepl("^pyvae *([^A-Za-z0-9._/\\-]|$)", source)
+    abort(c("{.arg source} must be a folder that exists, a wheel or a URL.",
+            "x" = if (by_name) "It is {.val {source}}, which on PyPI is another project's package."
+              else "There is no {.file {source}}.",
+            "i" = if (by_name) "Give the project's folder, or a wheel of it."), call)
   }
   if (local && dir.exists(path) && !file.exists(file.path(path, "pyproject.toml"))) {
     abort(c("{.arg source} must be the folder of the project.",
             "x" = "{.file {source}} has no {.file pyproject.toml}."), call)
   }
-  requirement <- if (!local) source else if (method == "virtualenv") normalizePath(path)
-    else paste0("pyvae @ file://", normalizePath(path))
+  requirement <- if (local) normalizePath(path) else source
+  if (method == "py_require" && !grepl("^pyvae *@", requirement)) {
+    requirement <- paste("pyvae @", if (local) file_url(requirement) else requirement)
+  }
   list(method = method, requirements = c(requirement, rpy2_requirements()), envname = envname)
 }
+
+file_url <- function(path) paste0("file://", utils::URLencode(path))
 
 # The rpy2 that fits this R, as r_bridge/rpy2_fit.py has it (a test holds the two together).
 rpy2_requirements <- function(r = getRversion()) {

@@ -7,10 +7,15 @@
 #' @param x A fit of [vae_fit()].
 #' @param ... Further fits.
 #' @param type `"loss"`: the loss of each epoch as the article prints it, the sum over the epoch's
-#'   batches, beside it nats per image (within the first epoch: of each step). `"samples"`: 16
-#'   decoded draws from N(0, I). `"latent"`: latent means of the last batch with dropout on, a line
-#'   for each dimension. `"spread"`: the standard deviation of each dimension's means over the
-#'   images of the last batch, without dropout, the largest first.
+#'   batches, beside it nats per image (within the first epoch: of each step); fits whose losses are
+#'   on other scales have a panel of their own. `"samples"`: 16 decoded draws from N(0, I).
+#'   `"latent"`: latent means of the last batch with dropout on, a line for each dimension.
+#'   `"spread"`: the standard deviation of each dimension's means over the images of the last batch,
+#'   without dropout, the largest first.
+#' @param main The title of the panels, one for all or one for each.
+#' @param xlim,ylim The limits of the axes; not of `"samples"`, which are pictures.
+#' @details Several panels fill the caller's `par(mfrow = )` or `layout()`, or where the page is not
+#'   divided one page.
 #' @returns `x`, invisibly.
 #' @export
 #' @examplesIf pyvae::pyvae_available()
@@ -20,33 +25,63 @@
 #' plot(vae, emae)
 #' plot(vae, emae, type = "samples")
 #' plot(vae, emae, type = "latent")
-plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread")) {
-  type <- match.arg(type)
-  fits <- check_fits(list(x, ...), "plot", environment())
-  before <- graphics::par(no.readonly = TRUE)
-  on.exit(graphics::par(before))
-  runs <- lapply(fits, as_run)
-  if (type == "loss") {
-    draw_loss_history(runs, paste0(x$data$name, ", ", runs_in_words(fits)))
-    return(invisible(x))
+plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread"), main = NULL,
+                         xlim = NULL, ylim = NULL) {
+  here <- environment()
+  type <- check_choice(type, "type", c("loss", "samples", "latent", "spread"), several = TRUE)
+  fits <- check_fits(list(x, ...), "plot", c("type", "main", "xlim", "ylim"), here)
+  if (type == "samples" && !(is.null(xlim) && is.null(ylim))) {
+    abort("{.code type = \"samples\"} has no axes: leave {.arg xlim} and {.arg ylim} out.", here)
   }
-  graphics::par(mfrow = grid_of(length(fits)))
-  for (i in seq_along(fits)) {
+  runs <- as_runs(fits)
+  groups <- if (type == "loss") by_scale(fits) else as.list(seq_along(fits))
+  titles <- check_main(main, length(groups), here)
+  restore <- divide_page(length(groups))
+  on.exit(restore())
+  for (i in seq_along(groups)) {
+    chosen <- groups[[i]]
+    run <- runs[[chosen[[1L]]]]
+    fit <- fits[[chosen[[1L]]]]
     switch(type,
-      samples = draw_samples(fits[[i]]$samples, runs[[i]]),
-      latent = draw_latent_means(runs[[i]]$latent_means$training, runs[[i]]$title,
-                                 narrow = length(fits) > 1L),
-      spread = draw_spread(fits[[i]], runs[[i]]))
+      loss = draw_loss_history(runs[chosen], titles[[i]] %||% runs_in_words(fits[chosen]),
+                               xlim, ylim),
+      samples = draw_samples(fit$samples, run, titles[[i]], narrow = length(groups) > 1L),
+      latent = draw_latent_means(run$latent_means$training, run$title,
+                                 narrow = length(groups) > 1L, main = titles[[i]],
+                                 xlim = xlim, ylim = ylim),
+      spread = draw_spread(fit, run, titles[[i]], xlim, ylim))
   }
   invisible(x)
 }
 
-check_fits <- function(fits, name, call) {
+check_fits <- function(fits, name, arguments, call) {
   fine <- vapply(fits, inherits, NA, "vae_fit") & !nzchar(names(fits) %||% rep("", length(fits)))
   if (all(fine)) return(fits)
   first <- which(!fine)[[1L]]
-  abort(c("{.fn {name}} of a fit takes further fits and {.arg type} alone.",
-          "x" = "Argument {first} is {in_words(fits[[first]])}."), call)
+  named <- names(fits)[first] %||% ""
+  abort(c("{.fn {name}} of a fit takes further fits and {.arg {arguments}}.",
+          "x" = if (nzchar(named)) "It has no argument {.arg {named}}."
+            else "Argument {first} is {in_words(fits[[first]])}."), call)
+}
+
+# A list with a title, or NULL, for each panel.
+check_main <- function(main, n, call) {
+  if (is.null(main)) return(vector("list", n))
+  if ((is.character(main) || is.expression(main)) && length(main) %in% c(1L, n)) {
+    return(rep_len(as.list(main), n))
+  }
+  abort(c("{.arg main} must be one title, or {n}, one for each panel.",
+          "x" = "It is {in_words(main)}."), call)
+}
+
+# Divides the page where the caller has not. What is returned makes it as it was: without
+# `mfrow` where that was the caller's, for setting it begins a new page.
+divide_page <- function(n) {
+  changed <- c("mar", "mgp", "las")
+  if (n > 1L && prod(graphics::par("mfrow")) == 1L) changed <- c(changed, "mfrow")
+  before <- graphics::par(changed)
+  if ("mfrow" %in% changed) graphics::par(mfrow = grid_of(n))
+  function() graphics::par(before)
 }
 
 # A fit as article_figures.R has its runs.
@@ -57,13 +92,66 @@ as_run <- function(fit) {
        batch_size = fit$settings$batch_size, latent_means = fit$latent_means)
 }
 
-runs_in_words <- function(fits) {
-  of <- function(get, word) {
-    values <- unique(vapply(fits, function(fit) format(get(fit)), ""))
-    paste(word, paste(values, collapse = ", "))
+# Fits drawn together: what two of one objective differ in stands in their titles, and they have
+# colours and lines of their own.
+as_runs <- function(fits) {
+  runs <- lapply(fits, as_run)
+  titles <- fit_titles(fits)
+  objectives <- vapply(fits, function(fit) fit$objective, "")
+  for (i in seq_along(runs)) {
+    runs[[i]]$title <- titles[[i]]
+    nth <- sum(objectives[seq_len(i)] == objectives[[i]])
+    if (nth > 1L) {
+      runs[[i]]$colour <- further_colours[[(nth - 2L) %% length(further_colours) + 1L]]
+      runs[[i]]$line <- nth %% 6L + 1L
+    }
   }
-  paste(of(function(fit) fit$settings$batch_size, "batch"), of(function(fit) fit$seed, "seed"),
-        sep = ", ")
+  runs
+}
+
+further_colours <- c("black", "darkgoldenrod3", "hotpink3", "turquoise4", "grey55", "sienna4")
+
+fit_titles <- function(fits) {
+  titles <- vapply(fits, function(fit) fit$title, "")
+  for (same in split(seq_along(fits), titles)) {
+    if (length(same) == 1L) next
+    about <- do.call(rbind, lapply(fits[same], facts_of))
+    differ <- apply(about, 2L, function(values) length(unique(values)) > 1L)
+    if (any(differ)) {
+      words <- apply(about[, differ, drop = FALSE], 1L, paste, collapse = ", ")
+      titles[same] <- paste(titles[same], words, sep = ", ")
+    }
+  }
+  twice <- titles %in% titles[duplicated(titles)]
+  titles[twice] <- paste0(titles[twice], " (", which(twice), ")")
+  titles
+}
+
+# What two fits can differ in, in the order in which it is told.
+facts_of <- function(fit) {
+  settings <- fit$settings
+  steps <- if (is.null(settings$steps) && !fit$interrupted) counted(max(fit$history$epoch), "epoch")
+    else counted(nrow(fit$history), "step")
+  hyper <- settings$hyper
+  c(fit$recipe, fit$data$name, paste(settings$latent_dim, "dimensions"), steps,
+    paste("batch", settings$batch_size), paste("rate", format(settings$learning_rate)),
+    paste(names(hyper), vapply(hyper, format, ""), collapse = ", "),
+    paste("seed", format(fit$seed)), settings$dtype)
+}
+
+# Fits whose losses can share an axis, as lists of their places.
+by_scale <- function(fits) {
+  scale <- vapply(fits, function(fit) paste(fit$mean, fit$unit), "")
+  unname(split(seq_along(fits), factor(scale, unique(scale))))
+}
+
+runs_in_words <- function(fits) {
+  of <- function(get, word = NULL) {
+    values <- unique(vapply(fits, function(fit) format(get(fit)), ""))
+    paste(c(word, paste(values, collapse = ", ")), collapse = " ")
+  }
+  paste(of(function(fit) fit$data$name), of(function(fit) fit$settings$batch_size, "batch"),
+        of(function(fit) fit$seed, "seed"), sep = ", ")
 }
 
 grid_of <- function(n) {
@@ -72,12 +160,14 @@ grid_of <- function(n) {
 }
 
 # Digits upright in one picture, 4 x 4, or points in the plane.
-draw_samples <- function(samples, run) {
+draw_samples <- function(samples, run, main = NULL, narrow = FALSE) {
   style <- run_style(run)
+  main <- main %||% sprintf(if (narrow) "%s: %d draws" else "%s: %d draws from N(0, I)",
+                            style$title, nrow(samples))
   if (length(dim(samples)) == 2L) {
-    graphics::par(mar = c(4, 4, 2.5, 1), las = 1)
-    plot(samples, pch = 20L, col = style$colour, asp = 1, xlab = "x", ylab = "y", font.main = 1,
-         cex.main = 1, main = sprintf("%s: %d draws", style$title, nrow(samples)))
+    graphics::par(mar = c(4, 4, 2.5, 1), mgp = c(2.6, 0.7, 0), las = 1)
+    plot(samples, pch = 20L, col = style$colour, asp = 1, xlab = "x", ylab = "y")
+    draw_title(main)
     return(invisible())
   }
   canvas <- canvas_of(samples)
@@ -86,8 +176,7 @@ draw_samples <- function(samples, run) {
   graphics::plot.window(c(0, 1), c(0, 1), asp = 1)
   canvas[is.na(canvas)] <- 1
   graphics::rasterImage(canvas, 0, 0, 1, 1, interpolate = FALSE)
-  graphics::title(sprintf("%s: %d draws from N(0, I)", style$title, nrow(samples)),
-                  col.main = style$colour, font.main = 1, cex.main = 1)
+  draw_title(main, style$colour)
 }
 
 # Images row by row in one matrix, pixels in [0, 1], with a line of NA between them.
@@ -104,13 +193,18 @@ canvas_of <- function(images) {
   canvas
 }
 
-draw_spread <- function(fit, run) {
+draw_spread <- function(fit, run, main = NULL, xlim = NULL, ylim = NULL) {
   style <- run_style(run)
   spread <- summary.vae_fit(fit)$spread
-  graphics::par(mar = c(2.5, 4.5, 2.5, 1), las = 1)
-  graphics::barplot(spread, col = style$colour, border = NA, font.main = 1, cex.main = 0.9,
-                    main = sprintf("%s: spread over %d images", style$title,
-                                   nrow(fit$latent_means$evaluation)))
+  ylim <- ylim %||% c(0, max(spread, 1e-300))
+  at <- pretty(ylim)
+  labels <- axis_labels(at)
+  graphics::par(mar = c(2.5, labels$room + 2, 2.5, 1), mgp = c(2.6, 0.7, 0), las = 1)
+  graphics::barplot(spread, col = style$colour, border = NA, xlim = xlim, ylim = ylim, yaxt = "n",
+                    xpd = FALSE)
+  graphics::axis(2, at = at, labels = labels$text)
+  draw_title(main %||% sprintf("%s: spread over %d images", style$title,
+                               nrow(fit$latent_means$evaluation)), largest = 0.9)
   graphics::title(xlab = "latent dimension, largest first", line = 1)
-  graphics::title(ylab = expression("standard deviation of " * mu), line = 3.2)
+  graphics::title(ylab = expression("standard deviation of " * mu), line = labels$room + 0.5)
 }

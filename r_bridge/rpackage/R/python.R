@@ -7,6 +7,7 @@ python_oldest <- "3.11"
 python <- function(call = NULL) {
   if (is.null(the$module)) {
     check_python(call)
+    refuse_loaded_foreign(call)
     the$module <- tryCatch({
       own_blas <- without_poetry_warning(
         reticulate::import("r_bridge.torch_in_r")$import_torch())
@@ -19,6 +20,20 @@ python <- function(call = NULL) {
     })
   }
   the$module
+}
+
+# Where this session has imported another project's module pyvae before, ours cannot be.
+refuse_loaded_foreign <- function(call) {
+  if (!reticulate::py_available()) return(invisible())
+  loaded <- reticulate::import("sys", convert = FALSE)$modules$get("pyvae")
+  ours <- reticulate::import("importlib.util")$find_spec("r_bridge")
+  if (inherits(loaded, "python.builtin.NoneType") || is.null(ours)) return(invisible())
+  file <- reticulate::py_get_attr(loaded, "__file__", silent = TRUE)
+  file <- if (is.null(file)) "nowhere" else as.character(reticulate::py_to_r(file))
+  if (identical(dirname(dirname(file)), dirname(dirname(ours$origin)))) return(invisible())
+  abort(c("The Python module pyvae that this session has loaded belongs to another project.",
+          "x" = "It is {.file {file}}.", "i" = "Use this package in a new session of R."), call,
+        class = "pyvae_no_python")
 }
 
 # Older reticulates warn of Poetry wherever there is a pyproject.toml, as in this project's folder.
@@ -59,7 +74,8 @@ find_python <- function() {
     why <- if (inherits(config, "error")) first_line(conditionMessage(config))
       else "reticulate finds no Python."
     found$problem <- c("Python was not found.", why, paste(
-      "Install Python", python_oldest, "or newer and run `install_pyvae()`, or name one with",
+      "Install Python", python_oldest, "or newer and",
+      paste0(how_to_install(), ", or name one with"),
       "`reticulate::use_python()` or the environment variable RETICULATE_PYTHON."))
     return(found)
   }
@@ -75,21 +91,32 @@ find_python <- function() {
     found$problem <- c(
       paste("Python is too old: pyvae needs", python_oldest, "or newer."),
       paste0(config$python, " is Python ", asked$version, "."),
-      "Name a newer one with `reticulate::use_python()`, or run `install_pyvae()`.")
+      paste0("Name a newer one with `reticulate::use_python()`, or ", how_to_install(), "."))
+  } else if (!is.null(asked$foreign)) {
+    found$problem <- foreign_problem(asked$foreign, config$python)
   } else if (is.null(asked$pyvae)) {
     found$problem <- c(
       "Python is there, but not its package pyvae.",
       paste0(config$python, " cannot import pyvae."),
-      paste("Run `install_pyvae()`, or name the Python that has it with",
+      paste("To get it,", paste0(how_to_install(), ", or name the Python that has it with"),
             "`reticulate::use_python()` or RETICULATE_PYTHON."))
   } else if (!asked$bridge) {
     found$problem <- c(
       "Python's package pyvae is too old for this R package.",
       paste0("pyvae ", asked$pyvae, " of ", config$python, " has no `r_bridge.from_r`."),
-      "Update it with `install_pyvae()`.")
+      paste0("To update it, ", how_to_install(), "."))
   }
   found["pyvae"] <- list(asked$pyvae)
   found
+}
+
+# What to do about a Python module pyvae that is another project's. (The name is taken on PyPI.)
+foreign_problem <- function(foreign, python) {
+  c("The Python module pyvae that is there belongs to another project.",
+    sprintf("%s would import %s.", python, foreign),
+    paste("This R package needs the pyvae of its own project. In an environment of its own,",
+          paste0(how_to_install(), ", or name the Python that has it with"),
+          "`reticulate::use_python()` or RETICULATE_PYTHON."))
 }
 
 # As reticulate describes it; NULL if it finds none.
@@ -113,20 +140,30 @@ is_required <- function() {
 }
 
 # Version of a Python and of the pyvae that it would import, asked in a process of its own.
+# `foreign`: where that pyvae is, and which, if it is not ours: ours has r_bridge beside it.
 ask_python <- function(python) {
   number <- "'.'.join(map(str, sys.version_info[:3]))"
   code <- paste(
     "import sys",
     "sys.path = [folder for folder in sys.path if folder]",         # not the working directory
-    "import json, importlib.util as u, importlib.metadata as m",
-    "found = u.find_spec('pyvae') is not None",
+    "import json, os, importlib.util as u, importlib.metadata as m",
+    "def place(name):",
+    "    spec = u.find_spec(name)",
+    "    if spec is None: return None",
+    "    return [*(spec.submodule_search_locations or []), spec.origin][0]",
+    "pyvae, bridge = place('pyvae'), place('r_bridge')",
     "try: version = m.version('pyvae')",
     "except Exception: version = 'of unknown version'",
-    "bridge = found and u.find_spec('r_bridge') is not None",
-    "bridge = bridge and u.find_spec('r_bridge.from_r') is not None",
-    "version = version if found else None",
+    "try: summary = m.metadata('pyvae')['Summary'] or ''",
+    "except Exception: summary = ''",
+    "foreign = None",
+    "if pyvae and (not bridge or os.path.dirname(pyvae) != os.path.dirname(bridge)):",
+    "    foreign = pyvae + ' (version ' + version + (': ' + summary if summary else '') + ')'",
+    "    foreign = foreign.replace('version of', 'of')",
+    "version = version if pyvae else None",
+    "bridge = bool(pyvae and not foreign and u.find_spec('r_bridge.from_r'))",
     paste("python =", number),
-    "print('pyvae:' + json.dumps([python, version, bridge]))", sep = "\n")
+    "print('pyvae:' + json.dumps([python, version, bridge, foreign]))", sep = "\n")
   run <- tryCatch(
     processx::run(python, c("-c", code), error_on_status = FALSE, timeout = 60),
     error = function(e) NULL)
@@ -138,7 +175,8 @@ ask_python <- function(python) {
     return(if (is.null(run)) NULL else list(version = trimws(run$stdout), bridge = FALSE))
   }
   answer <- jsonlite::fromJSON(sub("^pyvae:", "", line[[1L]]), simplifyVector = FALSE)
-  list(version = answer[[1L]], pyvae = answer[[2L]], bridge = isTRUE(answer[[3L]]))
+  list(version = answer[[1L]], pyvae = answer[[2L]], bridge = isTRUE(answer[[3L]]),
+       foreign = if (!is.null(answer[[4L]])) gsub("[[:cntrl:]]+", " ", answer[[4L]]))
 }
 
 check_python <- function(call = NULL) {

@@ -8,7 +8,7 @@
 #' - `pyvae.own_process`: `TRUE` runs Python in a process of its own, `FALSE` in this session. By
 #'   default in this session, unless the R package torch is installed: its LibTorch and that of
 #'   PyTorch do not fit into one process.
-#' - `pyvae.source`: what [install_pyvae()] installs by default.
+#' - `pyvae.source`: what [install_pyvae()] installs by default: a folder, a wheel or a URL.
 #'
 #' @keywords internal
 #' @importFrom rlang .data

@@ -123,11 +123,13 @@ decimal_digits <- function(text) {
 
 #' @rdname read_trace
 #' @param x A trace.
-#' @param ... Not used.
+#' @param ... Not used; other arguments are refused.
 #' @export
 print.pyvae_trace <- function(x, ...) {
+  check_no_more(rlang::exprs(...), "print", character())
   settings <- x$settings
-  cat("Trace of ", x$engine, ": recipe ", x$recipe, ", objective ", settings$objective, ", ",
+  cat("Trace of ", printable(x$engine), ": recipe ", printable(x$recipe), ", objective ",
+      printable(settings$objective), ", ",
       counted(nrow(x$losses), "step"), " of ", settings$batch_size, ", ", settings$dtype, ", seed ",
       format(settings$seed), if (!x$complete) ", interrupted", "\n", sep = "")
   last <- x$losses[nrow(x$losses), ]
@@ -142,6 +144,8 @@ print.pyvae_trace <- function(x, ...) {
 #' @param row.names,optional As in [as.data.frame()]; `optional` is not used.
 #' @export
 as.data.frame.pyvae_trace <- function(x, row.names = NULL, optional = FALSE, ...) {
+  check_no_more(rlang::exprs(...), "as.data.frame", c("row.names", "optional"),
+                but = "stringsAsFactors")
   table <- data.frame(engine = rep(x$engine, nrow(x$losses)),
                       objective = rep(x$settings$objective, nrow(x$losses)), epoch = x$epochs,
                       step = seq_len(nrow(x$losses)), x$losses, stringsAsFactors = FALSE)

@@ -21,6 +21,13 @@ pyvae_sitrep <- function() {
   if (!is.null(found$version) && numeric_version(found$version) >= python_oldest) {
     cli::cli_alert_success("Python {found$version}: {.file {found$python}}")
   }
+  outside <- if (!is.null(found$version)) version_outside_r(found$python)
+  if (!is.null(outside) && outside != found$version) {
+    cli::cli_alert_warning(paste(
+      "Outside of R this is Python {outside}: R's {.envvar LD_LIBRARY_PATH} has it load another",
+      "Python's library, and modules such as ssl may be missing. Name a Python whose library is",
+      "linked in, or the system's, with RETICULATE_PYTHON."))
+  }
   if (ready) {
     cli::cli_alert_success("Python's package pyvae {found$pyvae}")
   } else {
@@ -44,6 +51,17 @@ pyvae_sitrep <- function() {
   if (ready) cli::cli_alert_info("Ready: try {.run vae_fit(\"digits\", epochs = 2)}")
   invisible(list(python = found$python, version = found$version, pyvae = found$pyvae,
                  torch_in_r = torch, own_process = own, ready = ready, problem = found$problem))
+}
+
+# The version that a Python has without the library paths that R sets.
+version_outside_r <- function(python) {
+  code <- "import sys; print('.'.join(map(str, sys.version_info[:3])))"
+  run <- tryCatch(
+    processx::run(python, c("-c", code), error_on_status = FALSE, timeout = 60,
+                  env = c("current", LD_LIBRARY_PATH = "", DYLD_FALLBACK_LIBRARY_PATH = "")),
+    error = function(e) NULL)
+  version <- trimws(run$stdout %||% "")
+  if (grepl("^[0-9.]+$", version)) version
 }
 
 #' Is there a Python with pyvae?

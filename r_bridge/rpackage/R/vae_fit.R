@@ -18,12 +18,13 @@
 #' Ctrl-C ends training; the fit then holds what was trained so far (`fit$interrupted`).
 #'
 #' @param x Images: a matrix with 784 columns (one row an image, pixel by pixel along the rows of
-#'   the image), an array of n x 28 x 28 (`x[i, row, column]`), pixels from 0 to 1 or, where any is
-#'   above 1, from 0 to 255. Or the path of an `.npz` file (`images`, and `labels` where there are),
-#'   of an `.rds` file, or of a folder with MNIST's `train-images-idx3-ubyte`. Or a name: `"mnist"`,
-#'   `"fashion-mnist"`, `"kmnist"` (downloaded where they are not there), `"digits"` (1,797 digits
-#'   that come with scikit-learn), `"auto"` (MNIST where it can be had, else the digits), `"toy"`
-#'   (points, for the recipe `"clustering-toy"`, which takes matrices with 2 columns).
+#'   the image), an array of n x 28 x 28 (`x[i, row, column]`); whole numbers (integer, raw) are
+#'   pixels from 0 to 255, doubles from 0 to 1 (else see `scale`). Or the path of an `.npz`
+#'   file (`images`, and `labels` where there are), of an `.rds` file, or of a folder with MNIST's
+#'   `train-images-idx3-ubyte`. Or a name: `"mnist"`, `"fashion-mnist"`, `"kmnist"` (downloaded
+#'   where they are not there), `"digits"` (1,797 digits that come with scikit-learn), `"auto"`
+#'   (MNIST where it can be had, else the digits), `"toy"` (points, for the recipe
+#'   `"clustering-toy"`, which takes matrices with 2 columns).
 #' @param objective What is minimised; by default the first that the recipe was published with.
 #' @param recipe The write-up: `"conv"` (the R article), `"mlp"`, `"mlp-wide"`, `"strided-conv"`,
 #'   `"beta"`, `"clustering"`, `"clustering-semi-supervised"`, `"clustering-toy"`.
@@ -36,9 +37,14 @@
 #' @param verbose Whether to show progress.
 #' @param ... Not used; the arguments after it have to be named.
 #' @param steps Ends the run after so many steps in all, if not `NULL`.
-#' @param labels Whole numbers from 0, one for each image, for the recipes that use them.
+#' @param labels Whole numbers from 0, one for each image, for the recipe
+#'   `"clustering-semi-supervised"`, which needs them; the others use none.
 #' @param hyper A named list of what a recipe alone has, such as `list(temperature = 0.5)`.
 #' @param dtype `"float32"` or `"float64"`.
+#' @param scale What the pixels are divided by, such as `255` for doubles from 0 to 255. By default
+#'   the type decides: whole numbers (integer, raw) are divided by 255, doubles are taken as they
+#'   are and have to lie in \[0, 1\]. Whole numbers of which none is above 1 may be either, and need
+#'   `scale = 1` or `scale = 255`. The fit keeps it, and [predict()] uses it.
 #'
 #' @returns A list of class `vae_fit`:
 #'   - `recipe`, `objective`, `formula`, `settings` (also `seed`), `data`, `environment` (versions
@@ -49,6 +55,8 @@
 #'   - `latent_means`: `training` (dropout on, as in the article's figures) and `evaluation`, each
 #'     images of the last batch x latent dimensions
 #'   - `samples`: 16 decoded draws from N(0, I), 16 x 28 x 28, pixels from 0 to 1
+#'   - `scale`: what the pixels were divided by, and `whole`, whether they were whole numbers, where
+#'     images were given as numbers
 #'   - `parameters`: safetensors, as raw bytes; see [coef.vae_fit()]
 #'   - `interrupted`: whether it was stopped before its end
 #' @seealso [predict.vae_fit()], [generate()], [plot.vae_fit()], [compare_with_r()]
@@ -69,16 +77,21 @@
 vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim = 30,
                     epochs = 50, batch_size = 250, learning_rate = 1e-3, seed = NULL,
                     device = "auto", verbose = interactive(), ..., steps = NULL, labels = NULL,
-                    hyper = list(), dtype = "float32") {
+                    hyper = list(), dtype = "float32", scale = NULL) {
   call <- match.call()
   here <- environment()
-  rlang::check_dots_empty()
+  check_no_more(rlang::exprs(...), "vae_fit", setdiff(names(formals()), "..."))
+  if (missing(x)) {
+    abort(c("{.arg x} is missing: the images to fit.",
+            "i" = "{.code vae_fit(\"digits\")} takes the digits that come with scikit-learn."),
+          here)
+  }
   recipe <- check_choice(recipe, "recipe", recipe_names)
   given <- list()                                                  # the rest is the recipe's own
   article <- recipe == "conv"
   if (article || !missing(objective)) {
     several <- missing(objective) || identical(objective, c("vae", "emae"))
-    given$objective <- if (several) "vae" else check_choice(objective, "objective", objective_names)
+    given$objective <- if (several) "vae" else check_objective(objective, recipe)
   }
   if (article || !missing(latent_dim)) {
     given$latent_dim <- check_whole(latent_dim, "latent_dim", most = 10000)
@@ -91,13 +104,16 @@ vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim
   if (!is.null(steps)) given$steps <- check_whole(steps, "steps")
   given$dtype <- check_choice(dtype, "dtype", c("float32", "float64"))
   given$device <- check_choice(device, "device", c("auto", "cpu", "cuda"))
-  given$hyper <- check_hyper(hyper)
+  given$hyper <- check_hyper(hyper, recipe)
   given$recipe <- recipe
   check_flag(verbose, "verbose")
-  images <- read_images(x)
-  if (!is.null(labels)) labels <- pack(check_labels(labels, images))
+  images <- read_images(x, scale = scale)
+  labels <- check_labels(labels, images, recipe, given$hyper)
+  warn_of_black(images)
   given$seed <- settle_seed(seed)
   request <- list(x = images, labels = labels, settings = given)
   result <- where_python_is("train_network", list(request), training_progress(verbose), here)
-  new_vae_fit(result, call)
+  fit <- new_vae_fit(result, call)
+  fit[c("scale", "whole")] <- images[c("scale", "whole")]
+  fit
 }

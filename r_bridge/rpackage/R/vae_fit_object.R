@@ -1,10 +1,18 @@
 # What a fit is made of, and its methods that need no Python.
 
 # As in Python: pyvae/recipes and pyvae/objectives.py (a test holds the two together).
-recipe_names <- c("conv", "mlp", "mlp-wide", "strided-conv", "beta", "clustering",
-                  "clustering-semi-supervised", "clustering-toy")
-objective_names <- c("vae", "emae", "em", "elbo", "beta", "clustering", "clustering-points",
-                     "semi-supervised")
+recipe_objectives <- list(
+  conv = c("vae", "emae", "em"), mlp = "elbo", "mlp-wide" = "elbo", "strided-conv" = "elbo",
+  beta = "beta", clustering = "clustering", "clustering-semi-supervised" = "semi-supervised",
+  "clustering-toy" = "clustering-points")
+recipe_names <- names(recipe_objectives)
+objective_names <- unique(unlist(recipe_objectives, use.names = FALSE))
+clustering_hyper <- c("clusters", "temperature", "beta")
+recipe_hyper <- list(
+  beta = "beta", clustering = clustering_hyper,
+  "clustering-semi-supervised" = c(clustering_hyper, "labels", "alpha", "labelled_weight"),
+  "clustering-toy" = c(clustering_hyper, "variance"))
+labelled_recipes <- "clustering-semi-supervised"
 
 # From what Training.finish() of r_bridge/from_r.py returned.
 new_vae_fit <- function(result, call) {
@@ -42,14 +50,16 @@ loss_column <- function(fit) utils::tail(names(fit$history), 1L)
 #' @param by `"step"`: one row for each step. `"epoch"`: one row for each epoch, with the number of
 #'   steps; terms are sums over the epoch's batches, as the R article prints the total (means where
 #'   the objective is a mean over the images of a batch).
-#' @param ... Not used.
+#' @param ... Not used; other arguments are refused.
 #' @returns A data frame with `objective`, `epoch`, `step` (or `steps`), `total`, `reconstruction`,
 #'   `regulariser`, further terms of the objective, and the loss of one image (`nats_per_image`, or
 #'   `loss` where it is not in nats per image).
 #' @export
 as.data.frame.vae_fit <- function(x, row.names = NULL, optional = FALSE, ...,
                                   by = c("step", "epoch")) {
-  by <- match.arg(by)
+  check_no_more(rlang::exprs(...), "as.data.frame", c("row.names", "optional", "by"),
+                but = "stringsAsFactors")
+  by <- check_choice(by, "by", c("step", "epoch"), several = TRUE)
   table <- if (by == "step") x$history else epoch_table(x)
   if (!is.null(row.names)) row.names(table) <- row.names
   table
@@ -73,7 +83,7 @@ epoch_table <- function(fit) {
 #' Look at a fit
 #'
 #' @param x,object A fit of [vae_fit()], or its summary.
-#' @param ... Not used.
+#' @param ... Not used; other arguments are refused.
 #' @returns `summary()` a list of class `summary.vae_fit`: the last epoch's losses, the number of
 #'   parameters, and for each latent dimension the standard deviation of its means over the images
 #'   of the last batch, in evaluation mode, the largest first; `active_units` counts dimensions
@@ -85,6 +95,7 @@ NULL
 #' @rdname print.vae_fit
 #' @export
 print.vae_fit <- function(x, ...) {
+  check_no_more(rlang::exprs(...), "print", character())
   last <- utils::tail(epoch_table(x), 1L)
   settings <- x$settings
   cat(x$title, ", recipe ", x$recipe, ": ", counted(settings$latent_dim, "latent dimension"),
@@ -112,6 +123,7 @@ in_unit <- function(fit, loss) {
 #' @rdname print.vae_fit
 #' @export
 summary.vae_fit <- function(object, ...) {
+  check_no_more(rlang::exprs(...), "summary", character())
   spread <- apply(object$latent_means$evaluation, 2L, function(mu) sqrt(mean((mu - mean(mu))^2)))
   structure(list(
     fit = object[c("recipe", "objective", "title", "formula", "unit", "mean", "settings", "seed",
@@ -126,12 +138,13 @@ summary.vae_fit <- function(object, ...) {
 #' @rdname print.vae_fit
 #' @export
 print.summary.vae_fit <- function(x, ...) {
+  check_no_more(rlang::exprs(...), "print", character())
   print.vae_fit(x$fit)
   last <- x$last_epoch
   terms <- setdiff(names(last), c("objective", "epoch", "steps", loss_column(x$fit)))
-  cat("\nEpoch ", last$epoch, " (", counted(last$steps, "step"), ", ", scale_in_words(x$fit), "):\n",
-      sep = "")
-  print(format(last[terms], big.mark = ",", digits = 8L), row.names = FALSE)
+  cat("\nEpoch ", last$epoch, " (", counted(last$steps, "step"), ", ", scale_in_words(x$fit),
+      "):\n", sep = "")
+  print(as.data.frame(lapply(last[terms], thousands, digits = 8L)), row.names = FALSE)
   cat("\n", counted(x$parameters, "parameter"), "; ", x$active_units, " active of ",
       counted(length(x$spread), "latent dimension"), " (variance of their means above 0.01 over ",
       counted(x$images, "image"), " of the last batch).\nStandard deviation of the means of each",
@@ -143,8 +156,11 @@ print.summary.vae_fit <- function(x, ...) {
 #' The parameters of a fit
 #'
 #' @param object A fit of [vae_fit()].
-#' @param ... Not used.
+#' @param ... Not used; other arguments are refused.
 #' @returns A named list of arrays. Names are PyTorch's, such as `encoder.conv1.weight`, and so is
 #'   the order of the indices: `w[2, 1, 3, 3]` in R is `w[1, 0, 2, 2]` in Python.
 #' @export
-coef.vae_fit <- function(object, ...) read_safetensors(object$parameters)
+coef.vae_fit <- function(object, ...) {
+  check_no_more(rlang::exprs(...), "coef", character())
+  read_safetensors(object$parameters)
+}

@@ -25,7 +25,8 @@ trace_format <- 4L
 #'   `w[1, 0, 2, 2]` there.
 #' @param latent_means `list(training, evaluation)`: images x dimensions, of the last batch.
 #' @param samples 16 x 784, decoded draws from N(0, I), or `NULL`.
-#' @param probes A list of probes named by step, such as `list("1" = list("forward/input" = x))`.
+#' @param probes A list of probes named by step, from 1, such as
+#'   `list("1" = list("forward/input" = x))`.
 #' @param environment A list of text: versions and what else the numbers depend on.
 #' @param mode `"free"`, or `"resync"` if every step started from another trace's state.
 #' @returns `folder`, invisibly.
@@ -36,6 +37,8 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
                         environment = list(), mode = "free") {
   if (is.list(engine)) return(do.call(write_trace, c(list(folder), trace_arguments(engine))))
   check_run(settings, data, losses, epochs, parameters)
+  check_names(parameters, latent_means, settings$hyper, environment)
+  check_probes(probes, nrow(losses))
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   trace_remove(folder)
   complete <- !is.null(parameters)
@@ -92,9 +95,36 @@ check_run <- function(settings, data, losses, epochs, parameters) {
   if (!is.list(data) || !all(c("name", "images") %in% names(data))) {
     refuse("data must be list(name, images)")
   }
-  if (length(parameters) && (!is.list(parameters) || is.null(names(parameters)))) {
-    refuse("parameters must be a named list of arrays")
+}
+
+# What has no name would not be written.
+check_names <- function(parameters, latent_means, hyper, environment) {
+  refuse <- function(...) stop(..., call. = FALSE)
+  if (!all_named(parameters)) refuse("parameters must be a named list of arrays")
+  means <- names(latent_means)
+  if (!is.null(parameters) && !all(c("training", "evaluation") %in% means)) {
+    refuse("latent_means must be list(training = , evaluation = ), matrices of images x dimensions")
   }
+  if (!all_named(hyper)) refuse("settings$hyper must be a named list of numbers")
+  if (!all_named(environment)) refuse("environment must be a named list of text")
+}
+
+check_probes <- function(probes, steps) {
+  refuse <- function(...) stop("probes must be a list named by step, such as ",
+                               "list(\"1\" = list(\"forward/input\" = x)); ", ..., call. = FALSE)
+  if (!length(probes)) return(invisible())
+  if (!is.list(probes)) refuse("it is no list")
+  if (is.null(names(probes))) refuse("it has no names")
+  wrong <- !grepl("^[1-9][0-9]{0,8}$", names(probes)) | duplicated(names(probes))
+  if (any(wrong)) refuse("'", names(probes)[wrong][[1L]], "' is no step, or is there twice")
+  late <- as.integer(names(probes)) > steps
+  if (any(late)) refuse("the run has ", steps, " steps, and no step ", names(probes)[late][[1L]])
+  bad <- !vapply(probes, all_named, NA)
+  if (any(bad)) refuse("that of step ", names(probes)[bad][[1L]], " is no named list of arrays")
+}
+
+all_named <- function(x) {
+  !length(x) || (is.list(x) && !is.null(names(x)) && all(nzchar(names(x))))
 }
 
 # What write_trace takes, from a trace that was read, or a fit.

@@ -19,6 +19,25 @@ small_fit <- function(objective = "vae") {
   made[[objective]]
 }
 
+# A comparison as `pyvae compare` leaves it, in which the two sides part.
+read_comparison_example <- function() {
+  folder <- tempfile()
+  dir.create(folder)
+  writeLines('{"verdict": "disagree", "engine": "base-r", "data": "digits", "settings":
+    {"batch_size": 5, "dtype": "float64", "seed": 2}, "environment": {}, "objectives": {"vae": {
+    "verdict": "disagree", "loss": {"max_abs": 1, "max_rel": 0.5, "max_ulp": 9e15,
+    "required_rtol": 0.5, "rtol": 1e-12, "scale": "element"}, "parameter": {"max_abs": null,
+    "max_rel": null, "max_ulp": null, "required_rtol": null, "rtol": 1e-8, "scale": "tensor",
+    "problem": "NaN"}, "first_divergence": {"step": 1, "pass": "forward", "stage":
+    "encoder.relu1", "looks_like": ["base-r: ReLU missing"]}}}}',
+    file.path(folder, "comparison.json"))
+  steps <- rep(1:6, 2)
+  writeLines(c("engine,objective,epoch,step,total,nats_per_image",
+               sprintf("%s,vae,1,%d,%.1f,%.2f", rep(c("pytorch", "base-r"), each = 6), steps,
+                       20 / steps, 4 / steps)), file.path(folder, "history.csv"))
+  read_comparison(folder)
+}
+
 # The error of an expression, which has to be one of ours, in one message.
 refusal <- function(expression) {
   error <- tryCatch({
@@ -38,3 +57,28 @@ in_session <- function(f, arguments = list(), environment = character(), library
 }
 
 without_python <- c(RETICULATE_PYTHON = file.path(tempdir(), "no-python"))
+
+# A folder with a Python of its own, as `python -m venv` makes it, without any package; a file in it
+# that is run at every start may change what it says of itself.
+make_python <- function(at_start = NULL) {
+  skip_without_python()
+  folder <- tempfile("venv")
+  made <- processx::run(find_python()$python, c("-m", "venv", "--without-pip", folder),
+                        error_on_status = FALSE)
+  skip_if(made$status != 0L, "needs Python's venv")
+  if (!is.null(at_start)) {
+    site <- Sys.glob(file.path(folder, "lib", "python*", "site-packages"))
+    writeLines(at_start, file.path(site, "sitecustomize.py"))
+  }
+  file.path(folder, "bin", "python")
+}
+
+# Modules that do nothing, in the site-packages of a Python.
+put_modules <- function(python, names) {
+  site <- Sys.glob(file.path(dirname(dirname(python)), "lib", "python*", "site-packages"))
+  for (name in names) {
+    dir.create(file.path(site, name))
+    file.create(file.path(site, name, "__init__.py"))
+  }
+  site
+}

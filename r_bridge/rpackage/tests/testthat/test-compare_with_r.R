@@ -32,19 +32,7 @@ test_that("one objective of another recipe, with its own settings, says what it 
 })
 
 test_that("a disagreement is a result, with the place where the two part", {
-  folder <- tempfile()
-  dir.create(folder)
-  writeLines('{"verdict": "disagree", "engine": "base-r", "data": "digits", "settings":
-    {"batch_size": 5, "dtype": "float64", "seed": 2}, "environment": {}, "objectives": {"vae": {
-    "verdict": "disagree", "loss": {"max_abs": 1, "max_rel": 0.5, "max_ulp": 9e15,
-    "required_rtol": 0.5, "rtol": 1e-12, "scale": "element"}, "parameter": {"max_abs": null,
-    "max_rel": null, "max_ulp": null, "required_rtol": null, "rtol": 1e-8, "scale": "tensor",
-    "problem": "NaN"}, "first_divergence": {"step": 1, "pass": "forward", "stage":
-    "encoder.relu1", "looks_like": ["base-r: ReLU missing"]}}}}',
-    file.path(folder, "comparison.json"))
-  writeLines(c("engine,objective,epoch,step,total,nats_per_image", "pytorch,vae,1,1,2,0.4",
-               "base-r,vae,1,1,1,0.2"), file.path(folder, "history.csv"))
-  check <- read_comparison(folder)
+  check <- read_comparison_example()
   expect_equal(check$quantities$verdict, c("disagree", "disagree"))
   expect_output(print(check), "first part at step 1, encoder.relu1, forward")
   expect_output(print(check), "looks like: base-r: ReLU missing")
@@ -56,7 +44,72 @@ test_that("what cannot be compared is one message, in Python's own words", {
   expect_match(refusal(compare_with_r(x, steps = 0)), "steps.*whole number from 1")
   expect_match(refusal(compare_with_r(x, objective = "vea")), "Did you mean")
   expect_match(refusal(compare_with_r(list())), "list of 0")
-  expect_match(refusal(compare_with_r(x, steps = 1)),
-               "40 images are fewer than one batch of 250.*Choose batch_size 40 or less")
-  expect_error(compare_with_r(x, engine = "julia"), "base-r")
+  expect_match(refusal(compare_with_r(x, recipe = "mlp", steps = 1)),
+               "40 images are fewer than one batch of 100.*Choose batch_size 40 or less")
+  expect_match(refusal(compare_with_r(x, engine = "julia")), "engine.*base-r")
+})
+
+test_that("what R can know is refused before Python is looked for", {
+  found <- in_session(function(x) {
+    refused <- function(...) {
+      error <- tryCatch(pyvae::compare_with_r(x, ...), error = identity)
+      paste(class(error)[[1L]], cli::ansi_strip(conditionMessage(error)))
+    }
+    list(refused(), refused(hyper = list(beta = 2)),
+         refused(batch_size = 20, recipe = "clustering-toy"),
+         refused(engine = "r-torch", recipe = "mlp"), refused(folder = 3, batch_size = 9),
+         refused(rng = "sown"), refused(batch_size = 20))
+  }, list(noise_images), without_python)
+  found <- vapply(found, in_one_line, "")
+  expect_match(found[[1L]], "40 images are fewer than one batch of 250.*batch_size = 40")
+  expect_match(found[[2L]], "\"conv\" has no setting \"beta\".*It has none")
+  expect_match(found[[3L]], "takes points")
+  expect_match(found[[4L]], "has recipe \"conv\" alone")
+  expect_match(found[[5L]], "folder.* must be a path")
+  expect_match(found[[6L]], "rng.* must be one of")
+  expect_match(found[[7L]], "^pyvae_no_python")
+})
+
+test_that("a folder that cannot be written to is the argument's, and so are Python's options", {
+  file <- tempfile()
+  file.create(file)
+  expect_match(refusal(compare_with_r(noise_images, batch_size = 9, folder = file.path(file, "x"))),
+               "folder.* cannot be written to.*Choose another .*folder")
+  deep <- file.path(tempfile(), "a", "b")
+  expect_identical(check_folder(deep, NULL), deep)
+  expect_false(file.exists(dirname(dirname(deep))))                # it is not left behind
+  stderr <- "pyvae: --data 'x'; choose another with --out; torch::install_torch(); make setup"
+  said <- refusal(refuse_comparison(list(stderr = stderr), NULL))
+  expect_match(said, "Choose another with folder[.]")
+  expect_match(said, "Run torch::install_torch\\(\\). . Run make setup.")
+})
+
+test_that("two traces are compared: folders, traces in memory, fits", {
+  skip_without_python()
+  fit <- small_fit()
+  one <- tempfile()
+  write_trace(one, fit)
+  before <- tools::md5sum(list.files(one, full.names = TRUE))
+  check <- compare_traces(one, fit)
+  expect_s3_class(check, "pyvae_comparison")
+  expect_equal(check$verdict, "agree")
+  expect_true(all(check$quantities$max_abs == 0))
+  expect_output(print(check), "verdict: agree")
+  other <- read_trace(one)
+  other$losses[2, "total"] <- other$losses[2, "total"] + 1
+  other$engine <- "mine"
+  check <- compare_traces(one, other)
+  expect_equal(check$verdict, "disagree")
+  expect_output(print(check), "PyTorch against mine")
+  expect_match(refusal(compare_traces(one, tempfile())), "b.* must be the folder.*no folder")
+  empty <- tempfile()
+  dir.create(empty)
+  expect_match(refusal(compare_traces(empty, one)), "a.* must be .*has no .*trace.json")
+  above <- tempfile()
+  dir.create(above)
+  file.copy(one, above, recursive = TRUE)
+  expect_identical(trace_folder(above, "a", "", NULL), normalizePath(above))
+  expect_match(refusal(compare_traces(one, 3)), "b.* must be the folder of a trace, or a trace, or")
+  expect_match(refusal(compare_traces(one, one, folder = one)), "must not be that of a trace")
+  expect_identical(tools::md5sum(list.files(one, full.names = TRUE)), before)
 })

@@ -48,6 +48,17 @@ test_that("simulate() follows stats::simulate(): seed and the generator's state"
   expect_identical(attr(simulate(fit, 1), "seed"), state)
 })
 
+test_that("it is the generic of the package generics, whichever is loaded last", {
+  expect_identical(pyvae::generate, generics::generate)
+  fit <- small_fit()
+  found <- in_session(function(fit) {
+    library(pyvae)
+    library(generics)
+    dim(generate(fit, 2))
+  }, list(fit))
+  expect_identical(found, c(2L, 28L, 28L))
+})
+
 test_that("what cannot be generated is one message", {
   fit <- small_fit()
   expect_match(refusal(generate(fit, 0)), "n.* whole number from 1")

@@ -1,4 +1,4 @@
-rows <- function(x) unpack(read_images(x))
+rows <- function(x, ...) unpack(read_images(x, ...))
 
 test_that("an array of images becomes rows, pixel by pixel along the rows of the image", {
   x <- array(0, c(2, 28, 28))
@@ -9,18 +9,45 @@ test_that("an array of images becomes rows, pixel by pixel along the rows of the
   expect_identical(as_image_array(rows(x)), x)
 })
 
-test_that("whole numbers up to 255 travel as bytes, others as numbers from 0 to 1", {
-  x <- matrix(0, 3, 784)
-  x[2, 7] <- 255
-  expect_identical(rows(x), array(as.raw(x), dim(x)))
-  expect_identical(rows(array(as.raw(x), dim(x))), array(as.raw(x), dim(x)))
-  storage.mode(x) <- "integer"
-  expect_identical(rows(x), array(as.raw(x), dim(x)))
-  x[1, 1] <- 0.5
-  expect_identical(rows(x), x / 255)
-  expect_identical(rows(x / 255), x / 255)
-  x[x > 1] <- 1L                                                   # binary images are from 0 to 1
-  expect_identical(rows(x), x)
+test_that("the type says what pixels are, or `scale` does, and no pixel", {
+  whole <- matrix(0L, 3, 784)
+  whole[2, 7:8] <- c(2L, 255L)
+  bytes <- array(as.raw(whole), dim(whole))
+  doubles <- whole + 0
+  expect_identical(rows(whole), bytes)
+  expect_identical(rows(bytes), bytes)
+  expect_identical(rows(doubles, scale = 255), bytes)
+  expect_identical(rows(doubles / 255), doubles / 255)
+  expect_identical(rows((doubles > 0) + 0), (doubles > 0) + 0)
+  expect_identical(rows(doubles + 0.5, scale = 510), (doubles + 0.5) / 510)
+  expect_match(refusal(rows(doubles)), "from 0 to 1.*x\\[2, 7\\].* is 2, and 1 more.*scale = 255")
+  doubles <- doubles / 255
+  doubles[3, 9] <- 1.0000001
+  expect_match(refusal(rows(doubles)), "x\\[3, 9\\].* is 1.0000001\\..*pmin\\(x, 1\\)")
+  expect_match(refusal(rows(whole, scale = 100)), "from 0 to 100.*x\\[2, 8\\].* is 255")
+  expect_match(refusal(rows(whole, scale = -1)), "scale.* above 0")
+  expect_match(refusal(rows("digits", scale = 2)), "scale.* goes with images given as numbers")
+})
+
+test_that("0 and 1 as whole numbers are asked about, raw or integer", {
+  binary <- matrix(c(0L, 1L), 3, 784)
+  for (x in list(binary, array(as.raw(binary), dim(binary)))) {
+    expect_match(refusal(rows(x)), "none is above 1.*scale = 1.*scale = 255")
+    expect_identical(rows(x, scale = 1), binary + 0)
+    expect_identical(rows(x, scale = 255), array(as.raw(binary), dim(binary)))
+  }
+  expect_identical(rows(binary * 0L), array(raw(1), dim(binary)))   # black is black
+})
+
+test_that("images that are nearly black are not taken without a word", {
+  counts <- matrix(rep_len(0:16, 3 * 784), 3)
+  expect_warning(warn_of_black(read_images(counts)), "nearly black.* 16 of 255")
+  expect_warning(warn_of_black(read_images(counts / 255 / 16)), "nearly black")
+  expect_silent(warn_of_black(read_images(counts, scale = 16)))
+  expect_silent(warn_of_black(read_images(noise_images)))
+  skip_without_python()
+  counts <- matrix(rep_len(0:16, 40 * 784), 40)
+  expect_warning(vae_fit(counts, batch_size = 20, steps = 1, latent_dim = 2), "nearly black")
 })
 
 test_that("points are as they are", {
@@ -37,7 +64,7 @@ test_that("NA, NaN, infinite and out of range numbers are refused with their pos
   expect_match(bad(NA), "x\\[2, 17\\].* is NA\\.")
   expect_match(bad(NaN), "x\\[2, 17\\].* is NaN\\.")
   expect_match(bad(Inf), "x\\[2, 17\\].* is Inf\\.")
-  expect_match(bad(256), "from 0 to 1, or from 0 to 255.*x\\[2, 17\\].* is 256\\.")
+  expect_match(bad(256), "from 0 to 1.*x\\[2, 17\\].* is 256\\..*scale")
   expect_match(bad(-0.001), "x\\[2, 17\\].* is -0.001\\.")
   x <- array(0L, c(3, 28, 28))
   x[3, 1, 17] <- NA
@@ -47,9 +74,10 @@ test_that("NA, NaN, infinite and out of range numbers are refused with their pos
 })
 
 test_that("what is no images is one message that says what it is and what to do", {
-  expect_match(refusal(vae_fit(list(1, 2))), "It is a list of 2.*do.call\\(rbind")
-  expect_match(refusal(vae_fit(data.frame(a = 1:3))), "data frame of 3 x 1.*as.matrix")
-  expect_match(refusal(vae_fit(factor(1:3))), "factor with 3 levels.*as.character")
+  expect_match(refusal(vae_fit(list(1, 2))), "It is a list of 2.*n x 28 x 28")
+  expect_match(refusal(vae_fit(iris)), "data frame of 150 x 5 \\(numeric, factor\\).*no images")
+  expect_match(refusal(vae_fit(data.frame(a = "x", noise_images[, , 1]))), "no images")
+  expect_match(refusal(vae_fit(factor(1:3))), "factor with 3 levels.*labels")
   expect_match(refusal(vae_fit(matrix("a", 2, 784))), "matrix of 2 x 784")
   expect_match(refusal(vae_fit(matrix(0, 3, 783))), "784 columns.*matrix of 3 x 783")
   expect_match(refusal(vae_fit(matrix(0, 784, 3))), "Images are rows.*t\\(x\\)")
@@ -60,6 +88,28 @@ test_that("what is no images is one message that says what it is and what to do"
   expect_match(refusal(vae_fit(matrix(0, 0, 784))), "no rows")
   expect_match(refusal(vae_fit(mean)), "It is a function")
   expect_match(refusal(vae_fit(c("a", "b"))), "one path")
+})
+
+test_that("what is said to do about images can be done, and gives those images", {
+  images <- noise_images[1:5, , ] / 255
+  flat <- as_rows(images)
+  follow <- function(x) {
+    code <- sub(".*?[uU]se `(.*?)`.*|.* as `(.*?)`.*", "\\1\\2", refusal(vae_fit(x)), perl = TRUE)
+    rows(eval(parse(text = code), list(x = x)))
+  }
+  expect_equal(follow(lapply(1:5, function(i) images[i, , ])), flat)
+  expect_equal(follow(list(images[1, , ])), flat[1, , drop = FALSE])
+  expect_equal(follow(lapply(1:5, function(i) flat[i, ])), flat)
+  expect_equal(follow(as.data.frame(flat)), flat, ignore_attr = TRUE)
+  expect_equal(follow(aperm(images, c(2, 3, 1))), flat)
+  expect_equal(follow(t(flat)), flat)
+  expect_equal(follow(flat + 0i), flat)
+  expect_equal(follow(flat > 0.5), (flat > 0.5) + 0)
+  expect_match(refusal(vae_fit(flat > 0.5)), "5 x 784 of type logical")
+  skip_if_not_installed("Matrix")
+  sparse <- getExportedValue("Matrix", "Matrix")(flat * (flat > 0.9), sparse = TRUE)
+  expect_match(refusal(vae_fit(sparse)), "matrix of 5 x 784 of class dgCMatrix")
+  expect_equal(follow(sparse), flat * (flat > 0.9), ignore_attr = TRUE)
 })
 
 test_that("paths: IDX files as MNIST has them, .rds, and what cannot be read", {

@@ -7,18 +7,19 @@ project <- function() {
   folder
 }
 
-test_that("a folder, a wheel and a requirement are what pip is told", {
+test_that("a folder, a wheel and a URL are what pip is told", {
   folder <- project()
   expect_equal(plan(folder)$requirements, c(normalizePath(folder), rpy2_requirements()))
-  expect_equal(plan("pyvae>=0.1")$requirements[[1L]], "pyvae>=0.1")
-  expect_equal(plan("pyvae")$envname, "r-pyvae")
+  expect_equal(plan(folder)$envname, "r-pyvae")
+  address <- "git+https://example.org/pyvae.git@v1"
+  expect_equal(plan(address)$requirements[[1L]], address)
   address <- "pyvae @ https://example.org/pyvae-0.1.0-py3-none-any.whl"
   expect_equal(plan(address)$requirements[[1L]], address)
 })
 
 test_that("py_require() is taken where this reticulate has it", {
   newer <- "py_require" %in% getNamespaceExports("reticulate")
-  expect_equal(plan("pyvae", "auto")$method, if (newer) "py_require" else "virtualenv")
+  expect_equal(plan(project(), "auto")$method, if (newer) "py_require" else "virtualenv")
   if (!newer) {
     expect_match(refusal(install_pyvae(project(), method = "py_require")), "1.41 or newer")
   } else {
@@ -29,12 +30,59 @@ test_that("py_require() is taken where this reticulate has it", {
 })
 
 test_that("what cannot be installed is one message, before anything is made", {
-  expect_match(refusal(install_pyvae(3)), "source.*folder, a wheel or a requirement")
+  expect_match(refusal(install_pyvae(3)), "source.*folder, a wheel or a URL")
   expect_match(refusal(install_pyvae("no/such/folder")), "There is no .*no/such/folder")
   empty <- tempfile()
   dir.create(empty)
   expect_match(refusal(install_pyvae(empty)), "has no .*pyproject.toml")
   expect_match(refusal(install_pyvae(project(), "virtualenv", python = tempfile())), "does not")
+})
+
+test_that("nothing is taken from an index: the name there is another project's", {
+  old <- options(pyvae.source = NULL)
+  on.exit(options(old))
+  for (name in c("pyvae>=0.1", "pyvae==1.1.0", "pyvae [cluster]", "PyVAE-x")) {
+    expect_error(install_pyvae(name), class = "pyvae_error", info = name)
+  }
+  expect_match(refusal(install_plan("pyvae==1.1.0", "virtualenv", "e", NULL)), "another project's")
+  said <- refusal(install_plan(NULL, "virtualenv", "e", NULL))
+  expect_match(said, "source.* is missing.*in no index.*install_pyvae\\(\"path/to/the/folder\"\\)")
+})
+
+test_that("the folder that the package was installed from is the default, while it is there", {
+  folder <- project()
+  package <- file.path(folder, "r_bridge", "rpackage")
+  dir.create(package, recursive = TRUE)
+  expect_false(is_project(folder))
+  writeLines("Package: pyvae", file.path(package, "DESCRIPTION"))
+  expect_true(is_project(folder))
+  old <- options(pyvae.source = folder)
+  on.exit(options(old))
+  expect_equal(how_to_install(), "run `install_pyvae()`")
+  options(pyvae.source = NULL)
+  expect_true(is.null(installed_from) || is_project(installed_from))
+  expect_identical(source_folder(), installed_from)
+})
+
+test_that("an environment that could not be filled is removed, and only if it was made here", {
+  skip_without_python()
+  python <- find_python()$python
+  home <- tempfile("home")
+  dir.create(home)
+  broken <- project()                                              # an empty pyproject.toml
+  writeLines("[", file.path(broken, "pyproject.toml"))
+  install <- function(broken, python, name) {
+    tryCatch(pyvae::install_pyvae(broken, "virtualenv", name, python), error = conditionMessage)
+  }
+  environment <- c(WORKON_HOME = home, PIP_NO_INDEX = "1")
+  said <- in_session(install, list(broken, python, "r-pyvae"), environment)
+  expect_match(in_one_line(said), "could not be installed into \"r-pyvae\".*pip was to install")
+  expect_identical(list.files(home, all.files = TRUE, no.. = TRUE), character())
+  theirs <- file.path(home, "theirs")
+  dir.create(theirs)
+  file.create(file.path(theirs, "notes.txt"))
+  in_session(install, list(broken, python, "theirs"), environment)
+  expect_true(file.exists(file.path(theirs, "notes.txt")))
 })
 
 test_that("the rpy2 that fits an R is the one that pyvae names", {

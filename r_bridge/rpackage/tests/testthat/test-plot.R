@@ -24,9 +24,82 @@ test_that("every figure is drawn, of one fit and of several, and leaves par() as
 
 test_that("what is no fit is refused", {
   fit <- small_fit()
-  expect_match(refusal(plot(fit, 3)), "Argument 2 is 3")
-  expect_match(refusal(plot(fit, main = "title")), "takes further fits")
-  expect_error(plot(fit, type = "losses"), "loss")
+  expect_match(refusal(plot(fit, 3)), "takes further fits.*Argument 2 is 3")
+  expect_match(refusal(plot(fit, log = "y")), "takes further fits.*no argument `?log")
+  expect_match(refusal(plot(fit, main = 1:3)), "main.* must be one title")
+  expect_match(refusal(plot(fit, type = "samples", ylim = 0:1)), "has no axes")
+})
+
+test_that("a title and limits are the caller's, where they are given", {
+  fit <- small_fit()
+  with_device({
+    for (type in setdiff(types, "samples")) {
+      titles <- if (type == "loss") "one" else c("one", "two")
+      expect_silent(plot(fit, fit, type = type, main = titles, ylim = c(0, 5)))
+      plot(fit, type = type, main = "mine", ylim = c(0, 5), xlim = c(0, 9))
+      expect_equal(graphics::par("usr")[c(3, 4)], c(0, 5), tolerance = 0.1, info = type)
+      expect_equal(graphics::par("usr")[[2L]], 9, tolerance = 0.1, info = type)
+    }
+    expect_silent(plot(fit, type = "samples", main = "mine"))
+  })
+})
+
+test_that("figures fill the caller's page from left to right, and leave it divided", {
+  fit <- small_fit()
+  check <- read_comparison_example()
+  with_device({
+    graphics::par(mfrow = c(3, 3))
+    places <- list()
+    now <- function() places[[length(places) + 1L]] <<- graphics::par("mfg")[1:2]
+    for (type in types) {
+      plot(fit, type = type)
+      now()
+    }
+    plot(fit, fit, type = "samples")
+    now()
+    plot(check)
+    now()
+    expect_identical(places, list(c(1L, 1L), c(1L, 2L), c(1L, 3L), c(2L, 1L), c(2L, 3L), c(3L, 2L)))
+    expect_identical(graphics::par("mfrow"), c(3L, 3L))
+  })
+})
+
+test_that("fits of one objective have their own titles and colours", {
+  fit <- small_fit()
+  other <- fit
+  other$seed <- 9
+  other$settings$batch_size <- 5
+  expect_equal(fit_titles(list(fit, other, small_fit("emae"))),
+               c("VAE, batch 20, seed 3", "VAE, batch 5, seed 9", "EMAE"))
+  expect_equal(fit_titles(list(fit, fit)), c("VAE (1)", "VAE (2)"))
+  other$recipe <- "mlp"
+  expect_match(fit_titles(list(fit, other))[[2L]], "^VAE, mlp, ")
+  colours <- vapply(as_runs(rep(list(fit), 5)), function(run) run_style(run)$colour, "")
+  expect_length(unique(colours), 5)
+})
+
+test_that("losses on other scales have axes of their own", {
+  skip_without_python()
+  mean <- vae_fit(noise_images, recipe = "mlp", batch_size = 20, steps = 2, seed = 1)
+  fit <- small_fit()
+  expect_identical(by_scale(list(fit, mean, small_fit("emae"))), list(c(1L, 3L), 2L))
+  with_device({
+    expect_silent(plot(fit, mean))
+    expect_silent(plot(fit, mean, main = c("a", "b")))
+  })
+  skip_if_not_installed("ggplot2")
+  expect_match(refusal(ggplot2::autoplot(fit, mean)), "different scales")
+})
+
+test_that("what is counted has no halves on its axis, and labels have room", {
+  with_device({
+    plot(1:2, 1:2, xaxt = "n")
+    expect_equal(draw_whole_axis(c(1, 2)), c(1, 2))
+    expect_equal(draw_whole_axis(c(1, 3)), c(1, 2, 3))
+  })
+  expect_equal(whole_breaks(c(0.9, 2.1)), 1:2)
+  expect_equal(axis_labels(c(0, 2e-5))$text, c("0e+00", "2e-05"))
+  expect_gt(axis_labels(c(0, 0.0005))$room, axis_labels(0:5)$room)
 })
 
 test_that("objectives that are means, and points, are drawn, too", {

@@ -31,6 +31,42 @@ test_that("a fit of a clustering recipe knows clusters, others say that they do 
   expect_match(refusal(predict(small_fit(), noise_images, type = "cluster")), "recipe conv.*latent")
 })
 
+test_that("what is predicted of an image does not depend on the others, nor on the way it came", {
+  fit <- small_fit()                                               # of whole numbers
+  x <- noise_images
+  dark <- x
+  dark[1, , ] <- dark[1, , ] %% 2L                                 # one image of 0 and 1 of 255
+  expect_equal(predict(fit, dark)[1, , drop = FALSE], predict(fit, dark[1, , , drop = FALSE]),
+               tolerance = 1e-5)
+  expect_identical(predict(fit, x / 255), predict(fit, x))
+  expect_identical(fit$scale, 255)
+  of_doubles <- vae_fit(x + 0, latent_dim = 4, epochs = 2, batch_size = 20, seed = 3,
+                        device = "cpu", scale = 255)
+  expect_identical(of_doubles$history, fit$history)
+  expect_identical(predict(of_doubles, x + 0), predict(fit, x))
+  expect_identical(predict(of_doubles, x), predict(fit, x))
+  expect_match(refusal(predict(of_doubles, x / 255)), "divided by 255.*scale = 1.*scale = 255")
+  expect_identical(predict(of_doubles, x / 255, scale = 1), predict(fit, x))
+})
+
+test_that("files are predicted as the arrays in them, and reconstructed as images", {
+  fit <- small_fit()
+  file <- function(kind) tempfile(fileext = kind)
+  npz <- file(".npz")
+  save_images(npz, read_images(noise_images), NULL)
+  rds <- file(".rds")
+  saveRDS(noise_images, rds)
+  for (path in c(npz, rds)) {
+    expect_identical(predict(fit, path), predict(fit, noise_images))
+    expect_identical(predict(fit, path, type = "reconstruction"),
+                     predict(fit, noise_images, type = "reconstruction"))
+  }
+  saveRDS(as_rows(noise_images), rds)
+  expect_identical(dim(predict(fit, rds, type = "reconstruction")), c(40L, 784L))
+  writeLines("none", npz)
+  expect_match(refusal(predict(fit, npz)), "[.]npz'")
+})
+
 test_that("what cannot be predicted is one message", {
   fit <- small_fit()
   expect_match(refusal(predict(fit)), "newdata.* is missing")
@@ -40,5 +76,5 @@ test_that("what cannot be predicted is one message", {
   expect_match(refusal(predict(fit, matrix(0, 3, 2))), "28x28")
   fit$parameters <- fit$parameters[1:100]
   expect_match(refusal(predict(fit, noise_images)), "parameters cannot be read")
-  expect_error(predict(fit, noise_images, type = "sample"), "latent")
+  expect_match(refusal(predict(fit, noise_images, type = "sample")), "type.*latent")
 })

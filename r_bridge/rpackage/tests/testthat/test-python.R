@@ -1,22 +1,9 @@
-# A folder with a Python of its own, as `python -m venv` makes it, without any package; a file in it
-# that is run at every start may change what it says of itself.
-make_python <- function(at_start = NULL) {
-  skip_without_python()
-  folder <- tempfile("venv")
-  made <- processx::run(find_python()$python, c("-m", "venv", "--without-pip", folder),
-                        error_on_status = FALSE)
-  skip_if(made$status != 0L, "needs Python's venv")
-  if (!is.null(at_start)) {
-    site <- Sys.glob(file.path(folder, "lib", "python*", "site-packages"))
-    writeLines(at_start, file.path(site, "sitecustomize.py"))
-  }
-  file.path(folder, "bin", "python")
-}
-
 ask_for_fit <- function(python) {
   in_session(function() {
-    tryCatch(pyvae::vae_fit(array(0, c(2, 28, 28)), batch_size = 2, epochs = 1),
-             error = function(e) c(class(e)[[1L]], cli::ansi_strip(conditionMessage(e))))
+    x <- array(1, c(2, 28, 28))
+    tryCatch(pyvae::vae_fit(x, batch_size = 2, epochs = 1), error = function(e) {
+      c(class(e)[[1L]], gsub("[[:space:]]+", " ", cli::ansi_strip(conditionMessage(e))))
+    })
   }, environment = c(RETICULATE_PYTHON = python))
 }
 
@@ -24,7 +11,7 @@ test_that("Python without pyvae is one message, before the session is bound to i
   python <- make_python()
   said <- ask_for_fit(python)
   expect_equal(said[[1L]], "pyvae_no_python")
-  expect_match(said[[2L]], "Python is there, but not its package pyvae.*install_pyvae\\(\\)")
+  expect_match(said[[2L]], "Python is there, but not its package pyvae.*install_pyvae\\(")
   expect_match(said[[2L]], python, fixed = TRUE)
 })
 
@@ -41,10 +28,46 @@ test_that("Python that is too old is one message", {
 
 test_that("a pyvae without what this package calls is one message", {
   python <- make_python()
-  site <- Sys.glob(file.path(dirname(dirname(python)), "lib", "python*", "site-packages"))
-  dir.create(file.path(site, "pyvae"))
-  file.create(file.path(site, "pyvae", "__init__.py"))
-  expect_match(ask_for_fit(python)[[2L]], "too old for this R package")
+  put_modules(python, c("pyvae", "r_bridge"))
+  expect_match(ask_for_fit(python)[[2L]], "too old for this R package.*To update it, run `install")
+})
+
+test_that("another project's module pyvae is told apart and named, and no update is proposed", {
+  python <- make_python()
+  site <- put_modules(python, "pyvae")
+  about <- file.path(site, "pyvae-1.1.0.dist-info")
+  dir.create(about)
+  writeLines(c("Metadata-Version: 2.1", "Name: pyvae", "Version: 1.1.0",
+               "Summary: Interpretable autoencoders"), file.path(about, "METADATA"))
+  foreign <- paste0("another project.*", site, "/pyvae \\(version 1.1.0: Interpretable autoenc")
+  said <- ask_for_fit(python)
+  expect_equal(said[[1L]], "pyvae_no_python")
+  expect_match(said[[2L]], foreign)
+  expect_false(grepl("too old|[Uu]pdate", said[[2L]]))
+  sitrep <- in_session(function() {
+    cli::ansi_strip(paste(cli::cli_fmt(found <- pyvae::pyvae_sitrep()), collapse = " "))
+  }, environment = c(RETICULATE_PYTHON = python))
+  expect_match(in_one_line(sitrep), foreign)
+})
+
+test_that("a module pyvae of another project that lies before ours is named, found or loaded", {
+  skip_without_python()
+  folder <- tempfile("elsewhere")
+  dir.create(folder)
+  writeLines("x = 1", file.path(folder, "pyvae.py"))
+  python <- find_python()$python
+  said <- in_session(function() {
+    tryCatch(pyvae:::python(), error = function(e) cli::ansi_strip(conditionMessage(e)))
+  }, environment = c(RETICULATE_PYTHON = python, PYTHONPATH = folder))
+  expect_match(in_one_line(said), paste0("another project.*", folder, "/pyvae.py"))
+  said <- in_session(function(folder) {
+    sys <- reticulate::import("sys", convert = FALSE)
+    sys$path$insert(0L, folder)
+    reticulate::import("pyvae")
+    sys$path$pop(0L)
+    tryCatch(pyvae:::python(), error = function(e) cli::ansi_strip(conditionMessage(e)))
+  }, list(folder), environment = c(RETICULATE_PYTHON = python))
+  expect_match(in_one_line(said), "this session has loaded belongs to another project.*new session")
 })
 
 test_that("a Python that reticulate cannot use is one message", {
@@ -61,6 +84,7 @@ test_that("no Python is one message, and the package loads without it", {
     library(pyvae)
     tryCatch(vae_fit("digits"), error = function(e) cli::ansi_strip(conditionMessage(e)))
   }, environment = without_python)
+  said <- in_one_line(said)
   expect_match(said, "Python was not found")
   expect_match(said, "RETICULATE_PYTHON")
 })
@@ -111,6 +135,14 @@ test_that("R knows the recipes and objectives that Python has", {
   known <- reticulate::import("pyvae.recipes")$RECIPES
   expect_setequal(recipe_names, names(known))
   expect_setequal(objective_names, names(reticulate::import("pyvae.objectives")$OBJECTIVES))
+  for (name in recipe_names) {
+    about <- answer(python()$describe(name))
+    expect_setequal(recipe_objectives[[name]], unlist(about$objectives))
+    hyper <- vapply(known[[name]]$hyper, function(setting) setting$name, "")
+    expect_setequal(recipe_hyper[[name]] %||% character(), hyper)
+  }
+  labelled <- vapply(recipe_hyper, function(names) "labels" %in% names, NA)
+  expect_setequal(labelled_recipes, names(recipe_hyper)[labelled])
   expect_setequal(data_names, unlist(reticulate::import("pyvae.data")$DATA_NAMES))
   to_hex <- reticulate::import("matplotlib.colors")$to_hex
   for (name in names(reticulate::import("pyvae.figures")$COLOURS)) {

@@ -48,6 +48,18 @@ test_that("any engine's name and any folder's will do", {
   expect_identical(unique(history$engine), name)
 })
 
+test_that("a name cannot print a line of its own, nor turn the others around", {
+  name <- "mine\nverdict: agree\u202e\u001b[2J"
+  trace <- read_trace(write_example()$folder)
+  trace$engine <- name
+  said <- utils::capture.output(print(trace))
+  expect_match(said[[1L]], "mine verdict: agree \\[2J")
+  check <- read_comparison_example()
+  check$history$engine[7:12] <- name
+  said <- paste(utils::capture.output(print(check)), collapse = "\n")
+  expect_match(said, "PyTorch against mine verdict: agree  ?\\[2J: digits")
+})
+
 test_that("what Python writes besides, such as checksums, is left alone", {
   folder <- write_example()$folder
   path <- file.path(folder, "trace.json")
@@ -92,6 +104,33 @@ test_that("a trace that Python wrote is read, and one that R wrote is compared",
   expect_match(compared$stdout, "verdict: agree")
 })
 
+test_that("the draws that Python writes are read, to the last bit", {
+  skip_without_python()
+  images <- tempfile(fileext = ".npz")
+  save_images(images, read_images(noise_images), NULL)
+  folder <- tempfile()
+  processx::run(find_python()$python, c(
+    "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae", "--batch-size",
+    "8", "--latent-dim", "3", "--draws", "--out", folder))
+  draws <- read_draws(folder)
+  expect_named(draws$steps, c("1", "2"))
+  expect_identical(dim(draws$initial$encoder.conv1.weight), c(32L, 1L, 3L, 3L))
+  one <- draws$steps[["1"]]
+  expect_identical(dim(one$noise), c(8L, 3L))
+  expect_identical(dim(one$dropout1), c(8L, 64L, 12L, 12L))
+  expect_setequal(one$dropout1, 0:1)
+  probe <- read_trace(folder, probes = 1)$probes[["1"]]
+  expect_identical(one$input, probe[["forward/input"]])
+  expect_identical(draws$initial$encoder.fc1.bias, probe[["start/encoder.fc1.bias"]])
+  expect_identical(read_draws(file.path(folder, "draws"), steps = 2)$steps, draws$steps["2"])
+  expect_output(print(draws), "Draws of 2 steps.*input 8 x 784")
+  expect_match(refusal(read_draws(folder, steps = 3)), "Step 3 was not.*1 to 2")
+  expect_match(refusal(read_draws(folder, steps = "x")), "steps.* must be whole numbers")
+  expect_match(refusal(read_draws(tempfile())), "no initial.safetensors")
+  unlink(file.path(folder, "draws"), recursive = TRUE)
+  expect_match(refusal(read_draws(folder)), "pyvae trace --draws")
+})
+
 test_that("a fit is a trace, too", {
   fit <- small_fit()
   folder <- tempfile()
@@ -112,6 +151,20 @@ test_that("what is no run is refused before anything is written or removed", {
   expect_match(conditionMessage(wrong(settings = list(objective = "vae"))), "settings lack epochs")
   expect_match(conditionMessage(wrong(data = "digits")), "data must be list\\(name, images\\)")
   expect_match(conditionMessage(wrong(parameters = list(1))), "parameters must be a named list")
+  expect_match(conditionMessage(wrong(latent_means = list(diag(2), diag(2)))), "list\\(training = ")
+  expect_match(conditionMessage(wrong(environment = list("R"))), "environment must be a named list")
+  hyper <- c(settings, list(hyper = list(1)))
+  expect_match(conditionMessage(wrong(settings = hyper)), "hyper must be")
+  named <- "probes must be a list named by step, such as list\\(\"1\" = .*"
+  probe <- list(input = diag(2))
+  probes <- function(...) conditionMessage(wrong(probes = list(...)))
+  expect_match(probes(probe), paste0(named, "no names"))
+  expect_match(probes("1" = probe, probe), paste0(named, "'' is no step"))
+  expect_match(probes(first = probe), paste0(named, "'first' is no step"))
+  expect_match(probes("2" = probe, "2" = probe), "'2' is no step, or is there twice")
+  expect_match(probes("0" = probe), "'0' is no step")
+  expect_match(probes("201" = probe), "200 steps, and no step 201")
+  expect_match(probes("1" = list(diag(2))), "step 1 is no named list of arrays")
   expect_identical(tools::md5sum(list.files(folder, recursive = TRUE, full.names = TRUE)), before)
 })
 

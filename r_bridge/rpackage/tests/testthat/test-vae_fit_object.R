@@ -21,7 +21,7 @@ test_that("a saved fit is printed, plotted and tabulated where there is no Pytho
   expect_identical(there$parameters, coef(fit))
   expect_identical(unname(there$trace), unname(as_run(fit)$losses))
   expect_match(there$printed[[1L]], "VAE, recipe conv: 4 latent dimensions")
-  expect_match(there$predicted, "Python was not found.*install_pyvae")
+  expect_match(in_one_line(there$predicted), "Python was not found.*install_pyvae")
   expect_false(there$python)
 })
 
@@ -42,6 +42,38 @@ test_that("print says what was fitted and on what scale the loss is", {
   expect_match(said[[2L]], "sum\\(mu\\^2\\)/2, summed over pixels and images")
   expect_match(said[[3L]], "4 steps of 20, 2 epochs, on 40 images \\(R\\)")
   expect_match(said[[4L]], "nats per image, mean over epoch 2")
+})
+
+test_that("a comma as the decimal mark makes neither warnings nor errors", {
+  fit <- small_fit()
+  fit$data$images <- 60000L
+  fit$history$total <- fit$history$total * 1000
+  folder <- tempfile()
+  write_trace(folder, fit)
+  trace <- read_trace(folder)
+  check <- read_comparison_example()
+  draws <- structure(list(initial = list(w = 1:1797), steps = list()), class = "pyvae_draws")
+  old <- options(OutDec = ",", warn = 2)
+  on.exit(options(old))
+  said <- utils::capture.output(for (x in list(fit, summary(fit), trace, check, draws)) print(x))
+  expect_match(paste(said, collapse = "\n"), "60.000 images", fixed = TRUE)
+  expect_match(paste(said, collapse = "\n"), "5,0e-01", fixed = TRUE)
+  expect_error(cli::cli_fmt(pyvae_sitrep()), NA)
+  grDevices::pdf(NULL)
+  for (type in c("loss", "samples", "latent", "spread")) {
+    expect_silent(plot(fit, small_fit("emae"), type = type))
+    if (requireNamespace("ggplot2", quietly = TRUE)) {
+      expect_silent(print(ggplot2::autoplot(fit, small_fit("emae"), type = type)))
+    }
+  }
+  expect_silent(plot(check))
+  grDevices::dev.off()
+  expect_match(refusal(vae_fit(array(1.5, c(1, 28, 28)))), "is 1.5, and")
+  write_trace(folder, fit)
+  expect_identical(read_trace(folder), trace)
+  predicted <- predict(fit, noise_images)
+  options(old)
+  expect_identical(predict(fit, noise_images), predicted)
 })
 
 test_that("the summary counts parameters and active units", {
