@@ -198,11 +198,9 @@ def compare_command(
         return held.enter_context(FolderLock(out))
 
     if traces:
-        from comparisons.results import conclude, introduce_saved
+        from comparisons.results import conclude
 
-        comparisons = _compare_saved(context, traces, exact is True)
-        hold()
-        introduce_saved(comparisons, console)
+        comparisons = _compare_saved(context, console, traces, exact is True, out, hold)
         raise typer.Exit(conclude(console, comparisons, out, report))
     native = rng == "native"
     others = ("mode", "probe", "report", "exact") if native else NATIVE_OPTIONS
@@ -325,8 +323,20 @@ def _compare_native(
         )
 
 
-def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> list[Comparison]:
+def _compare_saved(
+    context: typer.Context,
+    console: Console,
+    traces: list[Path],
+    exact: bool,
+    out: Path,
+    hold: Callable[[], FolderLock],
+) -> list[Comparison]:
     from comparisons.offline import compare_saved, load_pairs
+    from comparisons.results import introduce_saved
+    from comparisons.saved_folder import check_output, describe_saved, set_aside
+    from pyvae.objectives import OBJECTIVES
+    from pyvae.progress import RunProgress
+    from pyvae.provenance import arguments_of
 
     if len(traces) != 2:
         count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
@@ -338,7 +348,20 @@ def _compare_saved(context: typer.Context, traces: list[Path], exact: bool) -> l
                 "--out, --report and --exact alone",
                 "the traces say what was run",
             )
-    return [compare_saved(a, b, exact) for a, b in load_pairs(*traces)]
+    check_output(out, traces)
+
+    def watch(name: str, settings: Settings) -> RunProgress:
+        title = f"{OBJECTIVES[settings.objective].title} in {name}"
+        return RunProgress(title, settings.batch_size, console)
+
+    pairs = load_pairs(*traces)
+    introduce_saved(pairs, exact, console)
+    comparisons = [compare_saved(a, b, exact, watch) for a, b in pairs]
+    hold()
+    set_aside(out, lambda line: console.print(line, soft_wrap=True))
+    there = [path.resolve() for path in traces]
+    describe_saved(out, comparisons, arguments_of(context, traces=there))
+    return comparisons
 
 
 def _compare_live(
@@ -378,7 +401,7 @@ def _compare_live(
         threads = threads or torch.get_num_threads()
         arguments = arguments_of(context, engine=sides.reference, threads=threads)
         engines = {engine.name: engine.environment() for engine in (under_test, reference)}
-        write_run(out, arguments, recipe.name, runs, images, engines)
+        write_run(out, arguments, recipe.name, runs, images.describe(), engines)
         what = "images" if recipe.features == 784 else "points"
         console.print(
             f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
@@ -408,7 +431,7 @@ def _compare_live(
             removed = lock.check()
             if removed:
                 warn(f"'{out}' was removed: writing it again")
-                write_run(out, arguments, recipe.name, runs, images, engines)
+                write_run(out, arguments, recipe.name, runs, images.describe(), engines)
             return removed
 
         return run_comparisons(

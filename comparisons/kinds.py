@@ -10,7 +10,8 @@ one the other's value of the step before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from comparisons import alternatives
-from comparisons.agreement import ulp_difference
+from comparisons.agreement import is_normalised, stage_rule, ulp_difference
 from comparisons.layers import Layers, float64
 from comparisons.relations import distance, relation, same, shape_relation
 from pyvae.settings import DTYPES
@@ -40,11 +41,13 @@ class Finding:
         wrong: The engine that does not return what the layer should, if that can be told.
         stage: The stage at fault, where several could be and one was found out.
         words: What it looks like, the most telling first.
+        names: The usual mistakes that would return what was returned, in words.
     """
 
     wrong: str = ""
     stage: str = ""
     words: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
 
 def recognise(
@@ -54,8 +57,13 @@ def recognise(
     layers: Layers,
     previous: tuple[Probe, Probe] | None = None,
     resync: bool = False,
+    following: Callable[[], tuple[Layers, Probe, Probe] | None] = lambda: None,
 ) -> Finding:
     """Looks at the first quantity in which two engines part.
+
+    A usual mistake is named if what it would return is what was returned, in this step and in the
+    next one, where that is known: in Adam's first step a learning rate of a tenth and a bias
+    correction that is missing are one number. Where several names fit, all are given.
 
     Arguments:
         probes: Of the engine under test and of the reference.
@@ -64,18 +72,27 @@ def recognise(
         layers: The step's layers.
         previous: Both probes of the step before, if they are known.
         resync: Whether both started the step from the state of the engine under test.
+        following: Called for the next step, where a name has to be confirmed: its layers, and both
+            probes; None if it is not known.
     """
     finding = Finding()
     if any(quantity.key not in probe for probe in probes):
         return finding
     a, b = (float64(probe[quantity.key]) for probe in probes)
     rtol = SAME[layers.settings.dtype]
-    if same(a, b, rtol):  # every bit was asked for
+    least = stage_rule(layers.settings.dtype, False, is_normalised(layers.recipe.stages)).rtol
+    if same(a, b, least):  # every bit was asked for
         finding.words += _rounding(probes, names, quantity, layers, previous, resync)
         return finding
     with suppress(RuntimeError, KeyError, ValueError):  # shapes that no layer can take
         suspects = _suspects(probes, quantity, layers, previous, resync, finding, rtol)
         _hold_against(suspects, (a, b), names, finding)
+        if finding.names:
+            wrong = names.index(finding.wrong)
+            before = probes[0 if resync else wrong]
+            _confirm(finding, quantity, wrong, before, following(), rtol)
+        if finding.names:
+            finding.words.append(f"{finding.wrong}: {_either(finding.names)}")
     for name, value in zip(names, (a, b), strict=True):
         finding.words += _not_finite(name, value)
     if a.shape != b.shape:
@@ -147,10 +164,60 @@ def _hold_against(
     if math.isinf(size):  # another shape, NaN or infinity
         finite = found[torch.isfinite(found)]
         size = float(finite.abs().max()) if finite.numel() else 0.0
-    for words, value in suspects[side][1:]:
-        if distance(value, found) <= REST * size and value.numel() == found.numel():
-            finding.words.append(f"{names[side]}: {words}")
+    finding.names = _fitting(suspects[side], found, size)
+
+
+def _fitting(suspects: Suspects, found: Tensor, size: float) -> list[str]:
+    """The mistakes that return what was found, but for a small part of the mistake's size."""
+    return [
+        words
+        for words, value in suspects[1:]
+        if value.numel() == found.numel() and distance(value, found) <= REST * size
+    ]
+
+
+def _confirm(
+    finding: Finding,
+    quantity: Quantity,
+    side: int,
+    before: Probe,
+    following: tuple[Layers, Probe, Probe] | None,
+    rtol: float,
+) -> None:
+    """Leaves those names that fit what the wrong side returned in the next step, too; all of them
+    if nothing is wrong in that step, or it is not known."""
+    if following is None:
+        return
+    layers, *probes = following
+    probe = probes[side]
+    if quantity.key not in probe:
+        return
+    found = float64(probe[quantity.key])
+    nothing = Finding()
+    with suppress(RuntimeError, KeyError, ValueError):
+        suspects = _suspects(
+            (probe, probe), quantity, layers, (before, before), False, nothing, rtol
+        )[side]
+        if not suspects or same(found, suspects[0][1], rtol):
             return
+        size = distance(found, suspects[0][1])
+        if math.isinf(size):
+            return
+        also = _fitting(suspects, found, size)
+        finding.names = [one for one in finding.names if any(_alike(one, two) for two in also)]
+
+
+def _alike(a: str, b: str) -> bool:
+    """Whether two names are one, but for the last digits of constants that were fitted."""
+    number = r"\d+\.?\d*(?:e[-+]?\d+)?"
+    if re.sub(number, "0", a) != re.sub(number, "0", b):
+        return False
+    pairs = zip(re.findall(number, a), re.findall(number, b), strict=True)
+    return all(math.isclose(float(x), float(y), rel_tol=REST) for x, y in pairs)
+
+
+def _either(names: Sequence[str]) -> str:
+    return ", or ".join(dict.fromkeys(names))
 
 
 def _suspects(

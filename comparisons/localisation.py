@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,7 @@ def first_divergence(
     previous: tuple[Probe, Probe] | None = None,
     resync: bool = False,
     environments: Sequence[Mapping[str, str]] = (),
+    following: Callable[[], tuple[Probe, Probe] | None] = lambda: None,
 ) -> Divergence | None:
     """Walks one step's quantities in the order of computation to the first that disagrees.
 
@@ -140,6 +141,8 @@ def first_divergence(
         previous: Both probes of the step before, if they are known.
         resync: Whether both started the step from the state of the engine under test.
         environments: What the engines say of theirs, where it is known: R names its version.
+        following: Called for both probes of the next step, where it takes them to tell two
+            mistakes apart; None if they are not known.
     """
     place = next((i for i, agreement in enumerate(agreements) if not agreement.agrees), None)
     if place is None:
@@ -150,7 +153,16 @@ def first_divergence(
     if previous is not None:
         drawn[agreement.step - 1] = own_draws(previous)
     layers = Layers(recipe, settings, agreement.step, drawn)
-    finding = recognise(probes, names, quantity, layers, previous, resync)
+
+    def next_step() -> tuple[Layers, Probe, Probe] | None:
+        after = following()
+        if after is None:
+            return None
+        step = agreement.step + 1
+        own = {agreement.step: drawn[agreement.step], step: own_draws(after)}
+        return Layers(recipe, settings, step, own), *after
+
+    finding = recognise(probes, names, quantity, layers, previous, resync, next_step)
     same_pass = [a for a in agreements if a.quantity.passing == quantity.passing]
     return Divergence(
         agreement,

@@ -27,7 +27,7 @@ from pyvae.stages import Probe
 from pyvae.trace import Trace
 from pyvae.training import Progress, training_steps
 
-__all__ = ["Look", "Pair", "StepFailure", "compare_ends", "locate", "lockstep", "look"]
+__all__ = ["Look", "Pair", "StepFailure", "compare_ends", "locate", "lockstep", "look", "look_into"]
 
 
 @dataclass(frozen=True)
@@ -206,15 +206,15 @@ def locate(
         when both start it from the same state.
     """
     run = (under_test, reference, recipe, settings, data)
-    found = _look_into(1, *run, exact)
+    found = look_into(1, *run, exact)
     if found[1] is None:
         step = _first_step_apart(*run, exact, observe)
         if step is not None:
-            found = _look_into(step, *run, exact)
+            found = look_into(step, *run, exact)
     return found if found[1] is not None else ([], None)
 
 
-def _look_into(
+def look_into(
     step: int,
     under_test: Engine,
     reference: Engine,
@@ -223,17 +223,25 @@ def _look_into(
     data: ImageData,
     exact: bool,
 ) -> tuple[list[StageAgreement], Divergence | None]:
+    """The stages of one step, both engines having begun it from the same state, and the first that
+    parts; its name is confirmed by the next step, if there is one."""
     run = (under_test, reference, recipe, settings, data)
     previous = None
-    with closing(lockstep(*run, resync=True, probed={step - 1, step})) as pairs:
+    with closing(lockstep(*run, resync=True, probed={step - 1, step, step + 1})) as pairs:
+
+        def following() -> tuple[Probe, Probe] | None:
+            after = next(pairs, None)
+            return None if after is None or after.failures else after.probes
+
         for pair in pairs:
             if pair.step == step and pair.probes is not None and all(pair.probes):
                 rule = stage_rule(settings.dtype, exact, is_normalised(recipe.stages))
                 agreements = compare_probes(*pair.probes, recipe, settings, step, rule)
                 names = (under_test.name, reference.name)
                 return agreements, first_divergence(
-                    agreements, pair.probes, names, recipe, settings, previous, resync=True
-                )
+                    agreements, pair.probes, names, recipe, settings, previous, resync=True,
+                    following=following,
+                )  # fmt: skip
             previous = pair.probes
     return [], None
 

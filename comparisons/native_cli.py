@@ -103,7 +103,7 @@ def run_native(
     hold()
     folder = output_folder(out)
     write_run(
-        folder, arguments, recipe.name, runs, data,
+        folder, arguments, recipe.name, runs, data.describe(),
         {name: told["environment"] for name, told in about.items()},
     )  # fmt: skip
     unit = OBJECTIVES[runs[0].objective].unit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -234,12 +234,15 @@ def _mode(a: Trace, b: Trace) -> str:
     return "resync" if "resync" in (a.mode, b.mode) else "free"
 
 
-def _probes(a: Trace, b: Trace) -> Iterator[tuple[int, tuple[Probe, Probe]]]:
-    """The probes of every step that both traces have, one step at a time."""
+def _probes(
+    a: Trace, b: Trace, steps: Collection[int] | None = None
+) -> Iterator[tuple[int, tuple[Probe, Probe]]]:
+    """The probes of every step that both traces have, or of these alone, one step at a time."""
     recipe = get_recipe(a.recipe)
     wanted = [quantity.key for quantity in recipe.quantities(a.settings)]
     terms = [stage.name for stage in recipe.stages if stage.is_term]
-    for step in sorted(set(a.probed) & set(b.probed)):
+    both = set(a.probed) & set(b.probed)
+    for step in sorted(both if steps is None else both & set(steps)):
         probes = a.probe(step), b.probe(step)
         for trace, probe in zip((a, b), probes, strict=True):
             missing = [key for key in wanted if key not in probe]
@@ -271,4 +274,11 @@ def _compare_step(
     agreements = compare_probes(*probes, recipe, settings, step, rule)
     before = previous[1] if previous is not None and previous[0] == step - 1 else None
     names = (a.engine, b.engine)
-    return agreements, first_divergence(agreements, probes, names, recipe, settings, before, resync)
+
+    def following() -> tuple[Probe, Probe] | None:
+        return next((both for _, both in _probes(a, b, {step + 1})), None)
+
+    return agreements, first_divergence(
+        agreements, probes, names, recipe, settings, before, resync,
+        (a.environment, b.environment), following,
+    )  # fmt: skip

@@ -18,23 +18,22 @@ from comparisons.tables import print_comparison
 from pyvae.errors import print_error
 from pyvae.figures import save_or_say
 from pyvae.files import write_file
-from pyvae.trace import csv_text
+from pyvae.trace import Trace, csv_text
 
 __all__ = ["conclude", "introduce_saved", "write_pictures", "write_tables"]
 
 
-def introduce_saved(comparisons: Sequence[Comparison], console: Console) -> None:
+def introduce_saved(pairs: Sequence[tuple[Trace, Trace]], exact: bool, console: Console) -> None:
     """Says what two traces on disk are of."""
-    for comparison in comparisons:
-        a, b = comparison.under_test, comparison.reference
+    for a, b in pairs:
         console.print(
             f"{a.data['name']}: {a.steps} steps of {a.settings.batch_size}, {a.settings.dtype}, "
             f"{a.engine} ({a.folder}) against {b.engine} ({b.folder})"
-            + (", every bit has to be equal" if comparison.exact else ""),
+            + (", every bit has to be equal" if exact else ""),
             soft_wrap=True,
         )
         threads = [trace.environment.get("threads") for trace in (a, b)]
-        if comparison.exact and threads[0] != threads[1]:
+        if exact and threads[0] != threads[1]:
             console.print(
                 f"threads: {threads[0]} against {threads[1]}; another number changes the order of "
                 "sums, and with it the last bits (pyvae trace --like takes over the number)",

@@ -21,7 +21,7 @@ from comparisons.comparison import Comparison, compare_traces
 from comparisons.failures import EngineFailure, Guarded
 from comparisons.free_run import FreeRun, run_freely
 from comparisons.localisation import Divergence
-from comparisons.lockstep import StepFailure, locate, look
+from comparisons.lockstep import StepFailure, locate, look, look_into
 from comparisons.rounding import Watcher, measure_rounding, rounding_note
 from comparisons.stage_agreement import StageAgreement
 from pyvae.checkpoint import Checkpoint
@@ -209,7 +209,7 @@ class _Run:
     def _placed(self, comparison: Comparison) -> Comparison:
         """What disagrees, with the place where the two part, or what is known of it."""
         if _is_first(comparison.divergence, comparison.stages):
-            return comparison
+            return self._named_again(comparison)
         after = part_after_training(*self.traces, self.recipe, self.data, self.exact)
         if after is not None and comparison.disagreeing() <= AFTER_TRAINING:
             return replace(comparison, divergence=after)
@@ -223,6 +223,16 @@ class _Run:
             comparison = replace(comparison, quantities=quantities)
             return replace(comparison, divergence=free.divergence, note=HIDDEN)
         return replace(comparison, divergence=None, note=self._rounding_note(comparison))
+
+    def _named_again(self, comparison: Comparison) -> Comparison:
+        """With a name for the mistake that fits the next step, too."""
+        found = comparison.divergence
+        if found is None or not found.wrong:
+            return comparison
+        again = look_into(found.step, *self._all, self.exact)[1]
+        if again is None or again.agreement.quantity != found.agreement.quantity:
+            return comparison
+        return replace(comparison, divergence=replace(found, words=again.words, wrong=again.wrong))
 
     def _rounding_note(self, comparison: Comparison) -> str:
         """What is said where every step agrees that both engines start from the same state."""

@@ -29,7 +29,6 @@ from pyvae.files import write_file
 from pyvae.reading import UNREADABLE, is_array_file, read_json
 
 if TYPE_CHECKING:
-    from pyvae.data import ImageData
     from pyvae.settings import Settings
 
 __all__ = ["RUN_FILE", "arguments_of", "invoke_again", "is_resumed", "machine", "write_run"]
@@ -187,7 +186,7 @@ def write_run(
     arguments: Sequence[str],
     recipe: str,
     runs: Sequence[Settings],
-    data: ImageData,
+    data: Mapping[str, Any],
     engines: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Writes `run.json` into an existing folder.
@@ -195,18 +194,19 @@ def write_run(
     Arguments:
         folder: Where to.
         arguments: `arguments_of` the command.
-        recipe, runs, data: What is run.
+        recipe, runs: What is run.
+        data: On what: `ImageData.describe()`.
         engines: `Engine.environment` of each engine, by name.
     """
     # what `auto` was: another day it may be something else
-    arguments = [f"--data={data.name}" if word == "--data=auto" else word for word in arguments]
+    arguments = [f"--data={data['name']}" if word == "--data=auto" else word for word in arguments]
     about = {
         "format": FORMAT,
         "command": shlex.join(["pyvae", *arguments]),
         "arguments": arguments,
         "recipe": recipe,
         "runs": [settings.as_dict() for settings in runs],
-        "data": data.describe(),
+        "data": data,
         "engines": engines,
         "machine": machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

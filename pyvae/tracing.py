@@ -67,7 +67,7 @@ def write_traces(
     with FolderLock(out):
         if arguments:
             about = {engine.name: engine.environment()}
-            write_run(out, arguments, recipe.name, runs, data, about)
+            write_run(out, arguments, recipe.name, runs, data.describe(), about)
         for folder in replaced:
             Trace.remove(output_folder(folder), keep_folder=True)
         for settings, folder, leader in zip(runs, folders, leaders, strict=True):

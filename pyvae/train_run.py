@@ -85,7 +85,7 @@ def train_runs(
             if not arguments:
                 return
             write_run(
-                folder, arguments, recipe.name, runs, images,
+                folder, arguments, recipe.name, runs, images.describe(),
                 {engine.name: kept_runs[0].trace.environment},
             )  # fmt: skip
 

@@ -157,7 +157,14 @@ def reproduce(
         if arguments:
             about = {"pytorch": PyTorchEngine(device).environment()}
             settings_of_all = [run.settings for run in all_runs]
-            write_run(out, arguments, ", ".join(runs_of_articles), settings_of_all, sets[0], about)
+            write_run(
+                out,
+                arguments,
+                ", ".join(runs_of_articles),
+                settings_of_all,
+                sets[0].describe(),
+                about,
+            )
         traces: dict[Path, Trace] = {}
         if workers is not None:
             traces = train_side_by_side(all_runs, sets, out / "runs", device, workers, console, say)

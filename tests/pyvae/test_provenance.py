@@ -99,7 +99,7 @@ def test_a_data_file_is_named_by_its_whole_path(command, tmp_path, monkeypatch, 
 def written(settings, digits):
     def write(folder, arguments=("train", "--seed=5", "--report", "conv", "--data=auto")):
         runs = [settings(), settings(objective="emae")]
-        write_run(folder, arguments, "conv", runs, digits, {"pytorch": {"threads": "4"}})
+        write_run(folder, arguments, "conv", runs, digits.describe(), {"pytorch": {"threads": "4"}})
         return json.loads((folder / RUN_FILE).read_text())
 
     return write
