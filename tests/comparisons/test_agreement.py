@@ -305,3 +305,12 @@ def test_networks_with_batch_norm_are_known():
 )
 def test_it_is_known_where_two_runs_part_by_rounding_alone(recipe, dtype, normalised, steps):
     assert steps_until_drift(recipe, dtype, normalised) == steps
+
+
+def test_an_agreement_can_be_printed():
+    one, other = {"loss": np.array([1.0])}, {"loss": np.array([1.5])}
+    said = str(compare_arrays(one, other, RULES["float64"]["loss"], "float64"))
+    assert said.startswith("disagree: needed 3.3e-01, allowed 1e-12, largest difference 5.0e-01 (")
+    assert str(compare_arrays(one, {}, RULES["float64"]["loss"], "float64")).startswith(
+        "disagree: loss is on one side only"
+    )
