@@ -259,7 +259,7 @@ class _Run:
                 removed = self.guard()
                 stop = told() and progress.step < progress.steps
                 kept.observe(progress, now=stop or removed)
-                watcher.observe(progress)
+                kept.show(progress, watcher.observe)
                 if stop:
                     raise KeyboardInterrupt
                 if last is not None and progress.step >= last:
