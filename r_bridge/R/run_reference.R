@@ -23,6 +23,8 @@ writes a trace of each run, which "pyvae compare A B" holds against any other.
   --learning-rate X     Adam\'s step size (default: 0.001)
   --dtype TYPE          float32 or float64 (default: float32 for r-torch, float64 for base-r, which
                         has no other)
+  --probe STEPS         base-r: steps to look into, stage by stage: 1, or 1,3-5, or all (default:
+                        none); 0.6 GB a step at batch 250
   --seed N              of initial parameters, order of the images, dropout and noise (default: 2)
   --threads N           r-torch: threads of LibTorch (default: as many as it takes). base-r: R
                         cannot set the threads of its BLAS; set OPENBLAS_NUM_THREADS or
@@ -46,7 +48,8 @@ asking <- function(value, remedy = "") {
 
 reference_defaults <- list(engine = "base-r", objective = "both", data = NULL, out = "article-r",
                            epochs = "50", steps = NULL, batch_size = "250", latent_dim = "30",
-                           learning_rate = "0.001", dtype = NULL, seed = "2", threads = NULL)
+                           learning_rate = "0.001", dtype = NULL, probe = "none", seed = "2",
+                           threads = NULL)
 
 option_name <- function(field) paste0("--", gsub("_", "-", field))
 
@@ -93,6 +96,22 @@ whole_number <- function(options, field, least, most) {
   value
 }
 
+# The steps of --probe up to `most`, from 1: "1", "1,3-5", "all" or "none".
+steps_to_probe <- function(text, most) {
+  if (text == "none") return(integer())
+  if (text == "all") return(seq_len(most))
+  parts <- strsplit(text, ",", fixed = TRUE)[[1L]]
+  if (!length(parts) || !all(grepl("^[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?$", parts))) {
+    user_error(paste("--probe", text), "steps such as 1, or 1,3-5, or all, or none")
+  }
+  ends <- lapply(strsplit(parts, "-", fixed = TRUE), as.numeric)
+  steps <- sort(unique(unlist(lapply(ends, function(end) seq(end[[1L]], end[[length(end)]])))))
+  if (steps[[length(steps)]] > most) {
+    user_error(paste("--probe", text), paste("steps of a run that has", most))
+  }
+  steps
+}
+
 # Arguments to what is to be done: engine, objectives, data, out, threads, settings.
 read_options <- function(arguments) {
   options <- read_arguments(arguments)
@@ -103,6 +122,10 @@ read_options <- function(arguments) {
   if (engine == "base-r" && dtype != "float64") {
     user_error(paste("--dtype", dtype, "with --engine base-r"), "float64, R's own precision",
                "use --engine r-torch, or leave --dtype out")
+  }
+  if (engine == "r-torch" && options$probe != "none") {
+    user_error("--probe with --engine r-torch", "--engine base-r",
+               "use pyvae trace --engine r-torch --probe instead")
   }
   largest <- .Machine$integer.max
   if (is.null(options$data)) options$data <- Sys.getenv("PYVAE_DATA")
@@ -125,6 +148,7 @@ read_options <- function(arguments) {
     seed = whole_number(options, "seed", 0, if (engine == "base-r") largest else 2^53),
     rng = if (engine == "base-r") "r" else "torch")
   list(engine = engine, data = options$data, out = options$out, settings = settings,
+       probe = options$probe,
        objectives = if (objective == "both") c("vae", "emae") else objective,
        threads = if (!is.null(options$threads)) whole_number(options, "threads", 1, 1024))
 }
@@ -162,7 +186,7 @@ open_base_r <- function(threads) {
                                  "OMP_NUM_THREADS=%.0f before R starts"), threads, threads))
   }
   source_r(c("random", "conv2d", "max_pool2d", "linear", "activations", "reparameterise",
-             "objectives", "adam", "conv_vae", "session"))
+             "objectives", "adam", "conv_vae", "conv_vae_probe", "session"))
   list(threads = used)
 }
 
@@ -209,11 +233,18 @@ train_reference <- function(run, pixels, settings, after_step) {
   session <- session_start(NULL, settings$objective, settings$learning_rate,
                            settings$latent_dim, dtype = settings$dtype, seed = settings$seed)
   run$losses <- list()
+  run$probes <- list()
   for (step in seq_len(run$steps)) {
     place <- (step - 1) %% steps_per_epoch
     if (place == 0) order <- session_order(session, images)
     x <- idx_batch(pixels, order[place * settings$batch_size + seq_len(settings$batch_size)])
-    run$losses[[step]] <- finite_losses(session_step(session, x), step)
+    if (step %in% run$probed) {
+      seen <- probed_step(session, x)
+      run$probes[[as.character(step)]] <- seen$probe
+      run$losses[[step]] <- finite_losses(seen$losses, step)
+    } else {
+      run$losses[[step]] <- finite_losses(session_step(session, x), step)
+    }
     after_step(step)
   }
 
@@ -222,6 +253,36 @@ train_reference <- function(run, pixels, settings, after_step) {
                            evaluation = session_latent_means(session, x, training = FALSE))
   run$samples <- session_decode(session, session_latents(session, 16L))
   run$parameters <- session_parameters(session)
+}
+
+# A step of which every stage is written down: list(losses, probe), a probe as
+# docs/trace-format.md has it.
+probed_step <- function(session, x) {
+  named <- function(kind, values) stats::setNames(values, paste0(kind, "/", names(values)))
+  draws <- session_draw(session, nrow(x))
+  start <- session_parameters(session)
+  parts <- lapply(chunks(nrow(x), session$chunk), function(rows) {
+    drawn <- lapply(draws, function(draw) draw[rows, , drop = FALSE])
+    session_probe_part(session, x[rows, , drop = FALSE], drawn, first = rows[[1L]] == 1L)
+  })
+  end <- session_probe_end(session)
+  # the parts have the image last, and the other axes the other way round than torch
+  together <- function(kind) {
+    stages <- names(parts[[1L]][[kind]])
+    values <- lapply(stages, function(stage) {
+      found <- lapply(parts, function(part) part[[kind]][[stage]])
+      shape <- dim(found[[1L]])
+      aperm(array(unlist(found), c(shape[-length(shape)], nrow(x))))
+    })
+    named(kind, stats::setNames(values, stages))
+  }
+  state <- session_state(session)
+  terms <- stats::setNames(as.list(end$losses), c("total", "reconstruction", "regulariser"))
+  probe <- c(named("start", start), together("forward"), named("forward", terms),
+             together("gradient"), named("gradient", end$gradients),
+             named("moment1", state$moment1), named("moment2", state$moment2),
+             named("parameter", state$parameter))
+  list(losses = end$losses, probe = probe)
 }
 
 # `losses` is evaluated here: where training diverges, torch refuses pixels that are no
@@ -243,6 +304,7 @@ keep_run <- function(run, trace, problem) {
   steps <- length(run$losses)
   trace$losses <- run$losses <- unname(do.call(rbind, run$losses)) # steps x 3
   trace$epochs <- run$epochs <- run$epoch(seq_len(steps))
+  trace$probes <- run$probes[as.integer(names(run$probes)) <= steps]
   if (is.null(problem)) trace <- c(trace, mget(c("parameters", "latent_means", "samples"), run))
   if (steps) asking(do.call(write_trace, trace))
   if (is.null(problem)) return(invisible(run))
@@ -324,10 +386,11 @@ run_reference <- function(arguments) {
                sprintf("at least %.0f images", settings$batch_size),
                paste0("choose --batch-size ", images, " or less, or give more images"))
   }
-  check_writable(options$out, options$objectives)
-
   steps_per_epoch <- images %/% settings$batch_size
   steps <- min(settings$epochs * steps_per_epoch, settings$steps)
+  probed <- steps_to_probe(options$probe, steps)
+  check_writable(options$out, options$objectives)
+
   kind <- picture_kind()
   if (kind == "pdf") say("this R cannot write PNG: the figures will be PDF")
   title <- sprintf("MNIST, batch %.0f, %s, %s, %s", settings$batch_size, counted(steps, "step"),
@@ -341,6 +404,7 @@ run_reference <- function(arguments) {
     run$objective <- objective
     run$batch_size <- settings$batch_size
     run$steps <- steps
+    run$probed <- probed
     run$epoch <- function(step) (step - 1) %/% steps_per_epoch + 1
     to_come <- steps * (length(options$objectives) - length(runs) - 1)
     tell <- teller(run, steps_per_epoch, to_come)

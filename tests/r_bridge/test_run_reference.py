@@ -82,12 +82,12 @@ def r_torch():
         pytest.skip(f"needs R's torch: {problem[0]}")
 
 
-def repeated(trace, images, conv, adam="torch"):
+def repeated(trace, images, conv, adam="torch", **options):
     """The same run in PyTorch, from the trace's settings alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(int(trace.environment["threads"]))
     try:
-        return train(PyTorchEngine("cpu", adam), conv, trace.settings, images)
+        return train(PyTorchEngine("cpu", adam), conv, trace.settings, images, **options)
     finally:
         torch.set_num_threads(threads)
 
@@ -136,6 +136,29 @@ def test_pytorch_repeats_it_from_the_seed_and_compare_agrees(article, images, co
         comparison = compare_saved(python, r)
         assert comparison.agrees, comparison.quantities
         np.testing.assert_allclose(python.samples, r.samples, atol=1e-12)
+
+
+def test_steps_that_are_looked_into_are_compared_stage_by_stage(mnist, images, conv, tmp_path):
+    """As `pyvae compare` advises where the two disagree."""
+    ran = run(
+        "--data", mnist, "--steps=3", "--objective=vae", "--probe=2-3", *SMALL, folder=tmp_path
+    )
+    assert ran.returncode == 0, ran.stderr
+    r = Trace.load(tmp_path / "article-r" / "vae")
+    assert r.probed == [2, 3]
+    (tmp_path / "python").mkdir()
+    probes = {2: {}, 3: {}}
+    python = repeated(r, images, conv, probe=probes.get)
+    for step, probe in probes.items():
+        python.save_probe(tmp_path / "python", step, probe)
+    python.save(tmp_path / "python")
+    ((a, b),) = load_pairs(tmp_path / "python", tmp_path / "article-r" / "vae")
+    comparison = compare_saved(a, b)
+    assert comparison.agrees
+    assert comparison.steps_looked_into == [2, 3]
+    quantities = conv.quantities(r.settings)
+    assert len(comparison.stages) == 2 * len(quantities)
+    assert all(stage.max_abs <= 1e-9 * stage.largest for stage in comparison.stages)
 
 
 @pytest.mark.usefixtures("r_torch")
@@ -215,6 +238,8 @@ BAD = {
     "rate": (["--learning-rate", "nan"], "--learning-rate nan; expected a number above 0"),
     "word": (["--learning-rate", "fast"], "--learning-rate fast; expected a number above 0"),
     "threads": (["--threads", "3"], "base-r, whose BLAS has 1; .* set OPENBLAS_NUM_THREADS=3"),
+    "no steps": (["--probe", "0"], "--probe 0; expected steps such as 1, or 1,3-5"),
+    "late": (["--probe", "1,99999"], "--probe 1,99999; expected steps of a run that has"),
     "few": (["--batch-size", "35"], "34 images are fewer than one batch of 35; .*--batch-size 34"),
     "no folder": (["--data", "none"], "'none' is no folder; .* choose another --data"),
     "no file": (["--data", "empty"], "'empty' has no train-images-idx3-ubyte; expected"),
