@@ -46,7 +46,8 @@ TITLES = {
 }
 LOOK_AT = {
     "training": "they are not what its own parameters give for the last batch, with the masks of "
-    "the step after the last one: look at the batch, the masks and the mode",
+    "the step after the last one: look at the batch, the masks, the mode, and at whose weights are "
+    "used (an average?)",
     "evaluation": "they are not what its own parameters give in evaluation mode: look at how "
     "evaluation mode is entered, at a factor, and at whose weights are evaluated (an average?)",
     "samples": "they are not what its own parameters give for these draws in evaluation mode: look "

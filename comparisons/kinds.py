@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,6 +30,7 @@ __all__ = ["Finding", "recognise"]
 
 SAME = {"float64": 1e-9, "float32": 1e-4}
 REST = 1e-3  # of a mistake's size: what a suspected mistake may leave unexplained
+OF_ADAM = ("first moment", "second moment", "parameter")  # which depend on the number of the step
 Suspects = list[tuple[str, Tensor]]
 
 
@@ -90,9 +91,12 @@ def recognise(
         if finding.names:
             wrong = names.index(finding.wrong)
             before = probes[0 if resync else wrong]
-            _confirm(finding, quantity, wrong, before, following(), rtol)
+            told_apart = _confirm(finding, quantity, wrong, before, following(), rtol)
+            # two names that fit every element of a layer, or two steps, are of one mistake
+            if told_apart or not (quantity.passing in OF_ADAM or a.numel() == 1):
+                finding.names = finding.names[:1]
         if finding.names:
-            finding.words.append(f"{finding.wrong}: {_either(finding.names)}")
+            finding.words.append(f"{finding.wrong}: {', or '.join(finding.names)}")
     for name, value in zip(names, (a, b), strict=True):
         finding.words += _not_finite(name, value)
     if a.shape != b.shape:
@@ -183,15 +187,15 @@ def _confirm(
     before: Probe,
     following: tuple[Layers, Probe, Probe] | None,
     rtol: float,
-) -> None:
+) -> bool:
     """Leaves those names that fit what the wrong side returned in the next step, too; all of them
-    if nothing is wrong in that step, or it is not known."""
+    if nothing is wrong in that step, or it is not known. Returns whether they could be tried."""
     if following is None:
-        return
+        return False
     layers, *probes = following
     probe = probes[side]
     if quantity.key not in probe:
-        return
+        return False
     found = float64(probe[quantity.key])
     nothing = Finding()
     with suppress(RuntimeError, KeyError, ValueError):
@@ -199,12 +203,14 @@ def _confirm(
             (probe, probe), quantity, layers, (before, before), False, nothing, rtol
         )[side]
         if not suspects or same(found, suspects[0][1], rtol):
-            return
+            return False
         size = distance(found, suspects[0][1])
         if math.isinf(size):
-            return
+            return False
         also = _fitting(suspects, found, size)
         finding.names = [one for one in finding.names if any(_alike(one, two) for two in also)]
+        return True
+    return False
 
 
 def _alike(a: str, b: str) -> bool:
@@ -214,10 +220,6 @@ def _alike(a: str, b: str) -> bool:
         return False
     pairs = zip(re.findall(number, a), re.findall(number, b), strict=True)
     return all(math.isclose(float(x), float(y), rel_tol=REST) for x, y in pairs)
-
-
-def _either(names: Sequence[str]) -> str:
-    return ", or ".join(dict.fromkeys(names))
 
 
 def _suspects(
