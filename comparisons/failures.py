@@ -41,6 +41,8 @@ class EngineFailure(Exception):  # noqa: N818 (a finding, not a mistake of the c
         Arguments:
             step: The step that it did not take, counted from 1.
         """
+        if isinstance(self.error, DivergedError):
+            return f"{self.engine}: {self.error.given}"
         what = f"step {step}" if self.during == DOING["step"] else self.during
         return f"{self.engine} fails in {what}: {self}"
 

@@ -129,8 +129,8 @@ def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) ->
 def _draw_relative_difference(axes: Axes, comparison: Comparison) -> float:
     """One objective's differences; returns the largest."""
     a, b = comparison.under_test.losses[:, 0], comparison.reference.losses[:, 0]
-    if len(a) != len(b):
-        return 0.0
+    both = min(len(a), len(b))  # steps that one could not take are not the other's
+    a, b = a[:both], b[:both]
     difference = np.divide(np.abs(a - b), np.abs(b), out=np.zeros_like(a), where=a != b)
     name = comparison.objective
     equal = difference == 0

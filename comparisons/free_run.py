@@ -107,7 +107,7 @@ def _ends(
     with closing(lockstep(a, b, recipe, settings, data, resync=False)) as pairs:
         for pair in pairs:
             if pair.failures:
-                raise StepFailure(pair.step, pair.failures)
+                raise StepFailure(pair.failures, dict.fromkeys(pair.failures, pair.step))
             yield compare_ends(pair, a, b, recipe, settings, exact)
 
 

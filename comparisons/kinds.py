@@ -64,7 +64,8 @@ def recognise(
 
     A usual mistake is named if what it would return is what was returned, in this step and in the
     next one, where that is known: in Adam's first step a learning rate of a tenth and a bias
-    correction that is missing are one number. Where several names fit, all are given.
+    correction that is missing are one number. Where it is not known and several names fit a single
+    number, or what Adam computes, all are given.
 
     Arguments:
         probes: Of the engine under test and of the reference.
@@ -90,8 +91,7 @@ def recognise(
         _hold_against(suspects, (a, b), names, finding)
         if finding.names:
             wrong = names.index(finding.wrong)
-            before = probes[0 if resync else wrong]
-            told_apart = _confirm(finding, quantity, wrong, before, following(), rtol)
+            told_apart = _confirm(finding, quantity, wrong, probes, resync, following(), rtol)
             # two names that fit every element of a layer, or two steps, are of one mistake
             if told_apart or not (quantity.passing in OF_ADAM or a.numel() == 1):
                 finding.names = finding.names[:1]
@@ -184,7 +184,8 @@ def _confirm(
     finding: Finding,
     quantity: Quantity,
     side: int,
-    before: Probe,
+    before: tuple[Probe, Probe],
+    resync: bool,
     following: tuple[Layers, Probe, Probe] | None,
     rtol: float,
 ) -> bool:
@@ -199,9 +200,8 @@ def _confirm(
     found = float64(probe[quantity.key])
     nothing = Finding()
     with suppress(RuntimeError, KeyError, ValueError):
-        suspects = _suspects(
-            (probe, probe), quantity, layers, (before, before), False, nothing, rtol
-        )[side]
+        both = _suspects((probe, probe), quantity, layers, before, resync, nothing, rtol)
+        suspects = both[side]
         if not suspects or same(found, suspects[0][1], rtol):
             return False
         size = distance(found, suspects[0][1])
@@ -299,11 +299,9 @@ def _part_off(
     rtol: float,
 ) -> Iterator[tuple[str, Tensor]]:
     """Which of several stages' parts of a gradient is off, if its part alone is by a factor."""
-    wrong = [
-        value
-        for value in (float64(one[quantity.key]) for one in probes)
-        if not same(value, right, rtol)
-    ]
+    sides = {id(one): one for one in probes}.values()  # one, where one side alone is looked at
+    values = (float64(one[quantity.key]) for one in sides)
+    wrong = [value for value in values if not same(value, right, rtol)]
     if len(parts) < 2 or len(wrong) != 1:
         return
     difference = wrong[0] - right

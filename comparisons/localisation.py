@@ -15,7 +15,7 @@ from pyvae.recipes import Recipe
 from pyvae.settings import Settings
 from pyvae.stages import Probe
 
-__all__ = ["AFTER", "Divergence", "first_divergence"]
+__all__ = ["AFTER", "Divergence", "first_divergence", "is_r"]
 
 AFTER = "after training"  # the pass of what a run leaves besides its steps
 
@@ -172,11 +172,11 @@ def first_divergence(
         tuple(finding.words),
         tuple(agreements[max(0, place - AROUND) : place + AROUND + 1]),
         (sum(not a.agrees for a in same_pass), len(same_pass)),
-        any("R" in about for about in environments) or any(map(_is_r, names)),
+        any("R" in about for about in environments) or any(map(is_r, names)),
     )
 
 
-def _is_r(engine: str) -> bool:
+def is_r(engine: str) -> bool:
     """Whether an engine's name says that it is in R, as base-r, r-torch and my-r do."""
     return re.search(r"(?<![a-z])r(?![a-z])", engine.lower()) is not None
 

@@ -51,13 +51,13 @@ class StepFailure(Exception):  # noqa: N818 (a finding, not a mistake of the cal
     """One engine or both could not take a step.
 
     Attributes:
-        step: Counted from 1.
         failures: By engine, why.
+        steps: By engine, in which step, counted from 1.
     """
 
-    def __init__(self, step: int, failures: dict[str, Exception]) -> None:
-        super().__init__(f"step {step}")
-        self.step, self.failures = step, failures
+    def __init__(self, failures: dict[str, Exception], steps: dict[str, int]) -> None:
+        super().__init__(f"step {min(steps.values())}")
+        self.failures, self.steps = failures, steps
 
 
 def lockstep(
@@ -109,6 +109,7 @@ def lockstep(
     with closing(run_a), closing(run_b):
         for step in range(1, settings.total_steps(len(data)) + 1):
             state = under_test.state() if resync and step > 1 else None
+            probes[:] = [None, None]
             progress: list[Progress] = []
             failures: dict[str, Exception] = {}
             for engine, run in ((under_test, run_a), (reference, run_b)):
@@ -165,7 +166,7 @@ def look(
     with closing(lockstep(*run, resync=resync, probed=probed, traces=traces)) as pairs:
         for pair in pairs:
             if pair.failures:
-                raise StepFailure(pair.step, pair.failures)
+                raise StepFailure(pair.failures, dict.fromkeys(pair.failures, pair.step))
             agreements: list[StageAgreement] = []
             divergence = None
             if pair.probes is not None:

@@ -149,7 +149,11 @@ def compare_saved(
     if divergence is not None:
         return comparison
     if comparison.agrees:
-        return replace(comparison, note=RESYNCHRONISED if comparison.mode == "resync" else "")
+        data = _images(a, b)
+        recipe = get_recipe(a.recipe)
+        after = None if data is None else part_after_training(a, b, recipe, data, exact, judge=True)
+        note = RESYNCHRONISED if comparison.mode == "resync" and after is None else ""
+        return replace(comparison, divergence=after, note=note)
     return _placed(comparison, watch or _unwatched, stages)
 
 
@@ -157,13 +161,14 @@ def _placed(comparison: Comparison, watch: Watch, stages: Sequence[StageAgreemen
     """What disagrees and no probed step says why: computed again from the traces' own parameters
     or held against what rounding makes, where the images can be had; else what to do."""
     a, b = comparison.under_test, comparison.reference
-    recipe, data = get_recipe(a.recipe), _images(a)
+    recipe, data = get_recipe(a.recipe), _images(a, b)
     if data is not None:
         after = part_after_training(a, b, recipe, data, comparison.exact)
         if after is not None and comparison.disagreeing() <= AFTER_TRAINING:
             return replace(comparison, divergence=after)
     where = _where_to_look(comparison, stages)
-    if data is None or comparison.exact or comparison.mode == "resync":
+    other = set(a.parameters) != set(b.parameters)
+    if data is None or comparison.exact or comparison.mode == "resync" or other:
         return replace(comparison, note=where)
     if a.steps > MOST_STEPS:
         long = f"how far rounding goes is measured for runs of up to {MOST_STEPS:,} steps"
@@ -180,17 +185,19 @@ def _placed(comparison: Comparison, watch: Watch, stages: Sequence[StageAgreemen
     return replace(comparison, note=said)
 
 
-def _images(trace: Trace) -> ImageData | None:
-    """What a trace was computed on, if it is data that has a name and is here; a file that a
-    trace of others names is not opened."""
-    name = trace.data["name"]
+def _images(a: Trace, b: Trace) -> ImageData | None:
+    """What two traces were computed on, if it is data that has a name and can be had; a file that
+    a trace of others names is not opened."""
+    name = a.data["name"]
     if name not in DATA_NAMES or name == "auto":
         return None
     try:
         data = load_data(name)
     except UserError:
         return None
-    return data if trace.data.get("sha256", data.checksum) == data.checksum else None
+    said = [trace.data.get("sha256", data.checksum) for trace in (a, b)]
+    count = [trace.data.get("images", len(data)) for trace in (a, b)]
+    return data if said == [data.checksum] * 2 and count == [len(data)] * 2 else None
 
 
 def _where_to_look(comparison: Comparison, stages: Sequence[StageAgreement]) -> str:

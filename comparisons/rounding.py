@@ -43,6 +43,7 @@ __all__ = [
 # taken, and what is called rounding may be so many times as large.
 FACTOR = 30
 NUMBER = 2  # of neighbours
+ANYWHERE = 0.5  # of a quantity's own size: no mistake could be told from such a difference
 LEAST = 64  # units in the last place of a loss: the order of a sum over a batch
 
 
@@ -100,7 +101,9 @@ class Rounding:
         """What disagrees by more than rounding explains, in words: quantities, and the first step
         whose loss does."""
         words = [
-            f"{_title(name)} needs {agreement.required_rtol:.1e} where rounding makes "
+            f"{_title(name)} {agreement.problem}"
+            if agreement.problem
+            else f"{_title(name)} needs {agreement.required_rtol:.1e} where rounding makes "
             f"{self.needed[name]:.1e}"
             for name, agreement in comparison.quantities.items()
             if not agreement.agrees and not self._allows(name, agreement)
@@ -109,6 +112,14 @@ class Rounding:
         if step is not None:
             words.append(f"the losses part by more than rounding from step {step} on")
         return words
+
+    def anywhere(self, comparison: Comparison) -> list[str]:
+        """What disagrees and rounding alone drives so far that its size tells nothing."""
+        return [
+            f"{_title(name)} {self.needed[name]:.1e}"
+            for name in sorted(comparison.disagreeing())
+            if not self.needed.get(name, 0.0) < ANYWHERE
+        ]
 
     def within(self, comparison: Comparison) -> str:
         """What disagrees, and how far rounding drives it, in words."""
@@ -120,7 +131,7 @@ class Rounding:
         )
 
     def _allows(self, name: str, agreement: Agreement) -> bool:
-        bound = FACTOR * self.needed.get(name, 0.0)
+        bound = min(FACTOR * self.needed.get(name, 0.0), ANYWHERE)
         return not agreement.problem and agreement.required_rtol <= bound
 
     def _first_step_beyond(self, comparison: Comparison) -> int | None:
@@ -173,6 +184,12 @@ def rounding_note(rounding: Rounding, comparison: Comparison) -> str:
         "measured: PyTorch against itself, its parameters off by one unit in the last place in "
         "each step"
     )
+    anywhere = rounding.anywhere(comparison)
+    if anywhere:
+        return (
+            f"rounding alone drives such a run so far apart that its end tells nothing: "
+            f"{'; '.join(anywhere)} ({how}); compare fewer steps, or --mode resync"
+        )
     beyond = rounding.beyond(comparison)
     if beyond:
         return f"but the difference is larger than rounding makes it: {'; '.join(beyond)} ({how})"

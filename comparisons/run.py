@@ -42,6 +42,10 @@ __all__ = ["run_comparisons"]
 
 INTERRUPTED = "interrupted"
 SAME_START = "every step agrees when both engines start it from the same state"
+NOT_MEASURED = (
+    "what disagrees is within what a step may differ by, or a stage of a run in which each engine "
+    "goes its own way: look at stages.csv, and compare in float64 or with --mode resync"
+)
 HIDDEN = (
     f"{SAME_START}, and a few steps in which each goes its own way do not: an engine keeps "
     "something from step to step that is not in its state (the maximum of AMSGrad, a second "
@@ -165,7 +169,9 @@ class _Run:
         except StepFailure as failure:
             return self._failed(failure, mode)
         except EngineFailure as failure:  # in evaluation mode
-            return self._failed(StepFailure(steps, {failure.engine: failure}), mode)
+            return self._failed(
+                StepFailure({failure.engine: failure}, {failure.engine: steps}), mode
+            )
 
     def _each_alone(self, kept: Sequence[KeptRun], say: Callable[[str], object]) -> None:
         """Trains both, as far as they come.
@@ -175,7 +181,7 @@ class _Run:
         """
         engines = (self.under_test, self.reference)
         failures: dict[str, Exception] = {}
-        failed_in: int | None = None
+        steps: dict[str, int] = {}
         for engine, run in zip(engines, kept, strict=True):
             if run.found:
                 title = OBJECTIVES[self.settings.objective].title
@@ -183,20 +189,23 @@ class _Run:
             if run.complete:
                 continue
             try:
-                self._alone(engine, run, failed_in)
+                self._alone(engine, run, min(steps.values(), default=None))
             except (EngineFailure, DivergedError) as error:
                 failures[engine.name] = error
-                failed_in = run.trace.steps + 1 if failed_in is None else failed_in
+                steps[engine.name] = run.trace.steps + 1
         if failures:
-            raise StepFailure(failed_in or 1, failures)
+            raise StepFailure(failures, steps)
 
     def _looked_further(self, comparison: Comparison) -> Comparison:
         """What agrees so far, asked for what such a run does not show: evaluation mode from one
-        state where batch norm has drifted, and what an optimiser keeps to itself where every step
-        was begun from the other's state."""
+        state where batch norm has drifted, what each side's own parameters give, and what an
+        optimiser keeps to itself where every step was begun from the other's state."""
         if is_normalised(self.recipe.stages):
             quantities = {**comparison.quantities, "evaluation_mode": self._evaluated()}
             comparison = replace(comparison, quantities=quantities)
+        after = self._after(judge=True)
+        if after is not None:
+            return replace(comparison, divergence=after)
         if comparison.mode != "resync":
             return comparison
         free = self._freely()
@@ -208,9 +217,9 @@ class _Run:
 
     def _placed(self, comparison: Comparison) -> Comparison:
         """What disagrees, with the place where the two part, or what is known of it."""
-        if _is_first(comparison.divergence, comparison.stages):
+        if _is_first(comparison):
             return self._named_again(comparison)
-        after = part_after_training(*self.traces, self.recipe, self.data, self.exact)
+        after = self._after()
         if after is not None and comparison.disagreeing() <= AFTER_TRAINING:
             return replace(comparison, divergence=after)
         more, divergence = self._locate()
@@ -224,6 +233,9 @@ class _Run:
             return replace(comparison, divergence=free.divergence, note=HIDDEN)
         return replace(comparison, divergence=None, note=self._rounding_note(comparison))
 
+    def _after(self, judge: bool = False) -> Divergence | None:
+        return part_after_training(*self.traces, self.recipe, self.data, self.exact, judge)
+
     def _named_again(self, comparison: Comparison) -> Comparison:
         """With a name for the mistake that fits the next step, too."""
         found = comparison.divergence
@@ -236,6 +248,8 @@ class _Run:
 
     def _rounding_note(self, comparison: Comparison) -> str:
         """What is said where every step agrees that both engines start from the same state."""
+        if comparison.mode == "resync" or not comparison.disagreeing():
+            return f"{SAME_START}; {NOT_MEASURED}"
         if self.exact:
             return f"{SAME_START}: what differs is computed outside of the steps"
         adam = getattr(self.under_test, "adam", "torch")
@@ -330,9 +344,13 @@ class _Run:
         """
         error, *others = failure.failures.values()
         stages, divergence = self._locate()
-        if others and (divergence is None or _is_alike(divergence)):
+        alike = divergence is not None and _is_alike(divergence)
+        if alike or (others and divergence is None):
             raise error.error if isinstance(error, EngineFailure) else error
-        words = [_failure_words(*one, failure.step) for one in failure.failures.items()]
+        words = [
+            _failure_words(name, error, failure.steps[name])
+            for name, error in failure.failures.items()
+        ]
         return replace(
             compare_traces(*self.traces, self.exact),
             mode=mode,
@@ -364,11 +382,15 @@ def _is_alike(divergence: Divergence) -> bool:
     return any(word.startswith("rounding:") for word in divergence.words)
 
 
-def _is_first(divergence: Divergence | None, stages: Sequence[StageAgreement]) -> bool:
-    """Whether the two cannot have parted earlier, in a step that was not looked into."""
+def _is_first(comparison: Comparison) -> bool:
+    """Whether the two cannot have parted earlier, in a step that was not looked into, nor by
+    rounding that free steps have added up."""
+    divergence = comparison.divergence
     if divergence is None or divergence.passing == "start":
         return False
-    return divergence.step == min(stage.step for stage in stages if not stage.agrees)
+    if divergence.step != 1 and comparison.mode != "resync":
+        return False
+    return divergence.step == min(one.step for one in comparison.stages if not one.agrees)
 
 
 def _keep_interrupted(runs: Sequence[KeptRun], out: Path) -> Path:

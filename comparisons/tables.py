@@ -204,6 +204,8 @@ def _print_divergence(found: Divergence, console: Console) -> None:
     for words in found.words:
         console.print(f"  looks like: {words}", soft_wrap=True)
     console.print(f"  worst element: {found.element()}", soft_wrap=True)
+    if not found.around:
+        return
     rows = [
         (
             Text(f"{'>' if agreement is found.agreement else ' '} {agreement.quantity.key}"),

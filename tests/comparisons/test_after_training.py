@@ -102,6 +102,22 @@ def test_nothing_is_found_where_nothing_is_wrong(name, dtype, digits, tmp_path):
     assert part_after_training(a, b, recipe, digits, exact=True) is None
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_a_wide_tolerance_lets_pass_is_judged_by_the_own_parameters(
+    side, conv, digits, tmp_path
+):
+    """In float32 a run may differ by 1 % of the means; a factor of 1.005 is no rounding."""
+    engines = [PyTorchEngine("cpu"), PyTorchEngine("cpu")]
+    engines[side] = InEvaluation(means=lambda mu: 1.005 * mu)
+    run = settings_of(conv, dtype="float32")
+    comparison = compare_engines(*engines, conv, run, digits, tmp_path)
+    assert comparison.disagreeing() == set()
+    assert not comparison.agrees
+    found = comparison.divergence
+    assert (found.stage, found.wrong) == (EVALUATION, "port")
+    assert "port is what its parameters give times" in found.words[0]
+
+
 def test_inverted_samples_of_a_saved_trace_are_a_disagreement(conv, digits, tmp_path):
     comparison = compare_engines(
         PyTorchEngine("cpu"), Mistaken(), conv, settings_of(conv), digits, tmp_path

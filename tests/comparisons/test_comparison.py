@@ -138,8 +138,8 @@ def test_nan_on_one_side_is_a_disagreement_with_the_place_where_the_two_part(com
     (comparison,) = compare(patch=patch)
     assert not comparison.agrees
     assert comparison.failure.startswith(
-        "base-r fails in step 2: training diverged in step 2: the loss is not a finite number; it "
-        "begins with reconstruction (forward): nan"
+        "base-r: training diverged in step 2: the loss is not a finite number; it begins with "
+        "reconstruction (forward): nan"
     )
     found = comparison.divergence
     assert (found.passing, found.stage, found.wrong) == ("forward", "reconstruction", "base-r")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 from verdicts import Mistaken, compare_engines
 
@@ -79,7 +78,7 @@ FAILURES = {  # engine, what is said to fail, where the two part
     "ceil mode": (
         lambda: Changed("encoder.pool", lambda pool: nn.MaxPool2d(5, 5, ceil_mode=True)),
         "port fails in step 1: ", "encoder.pool"),
-    "NaN": (NaN, "port fails in step 2: training diverged in step 2", "reconstruction"),
+    "NaN": (NaN, "port: training diverged in step 2: the loss is not", "reconstruction"),
     "evaluation": (Blind, "port fails in latent means: mat1 and mat2", None),
 }  # fmt: skip
 
@@ -100,12 +99,12 @@ def test_a_failure_of_one_engine_is_a_disagreement(
     console = Terminal(width=100, record=True)
     assert conclude(console, [comparison], tmp_path, report=True) == 1
     shown = console.export_text()
-    assert comparison.failure.split(":")[0] in shown
+    assert comparison.failure[:30] in shown
     assert shown.endswith("verdict: disagree\n")
     about = summary([comparison])["objectives"]["vae"]
     assert (about["verdict"], about["failure"]) == ("disagree", comparison.failure)
     assert {"comparison.json", "report.html"} <= {path.name for path in tmp_path.iterdir()}
-    assert comparison.failure.split(":")[0] in (tmp_path / "report.html").read_text()
+    assert comparison.failure[:30] in (tmp_path / "report.html").read_text()
 
 
 def test_two_engines_that_both_diverge_do_not_disagree(conv, settings, digits, tmp_path):
@@ -153,4 +152,3 @@ def test_settings_that_an_engine_cannot_take_are_no_disagreement(conv, settings,
 
     with pytest.raises(UserError, match="has no recipe"):
         compare_engines(PyTorchEngine("cpu"), Unwilling(), conv, settings(), digits, tmp_path)
-    assert torch.is_grad_enabled()

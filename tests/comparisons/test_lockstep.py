@@ -112,7 +112,7 @@ def test_looking_raises_the_failure_of_an_engine(conv, settings, digits):
     with pytest.raises(StepFailure) as failed:
         list(look(engine(), Failing("cpu"), conv, settings(), digits, last=1, resync=False,
                   probed={1}))  # fmt: skip
-    assert failed.value.step == 1
+    assert failed.value.steps == {Failing.name: 1}
     ((name, error),) = failed.value.failures.items()
     assert name == Failing.name
     assert "must match the size of tensor" in str(error)
