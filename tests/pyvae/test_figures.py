@@ -372,7 +372,8 @@ def test_a_picture_that_cannot_be_written_is_said(tmp_path):
     said = []
     path = tmp_path / "none" / "a.png"
     assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is False
-    assert said == [f"picture '{path}' cannot be written (No such file or directory)"]
+    (line,) = said
+    assert line.startswith(f"'{path}' cannot be written (No such file or directory)")
 
 
 def test_characters_that_the_font_lacks_are_no_warning(tmp_path, recwarn):
