@@ -101,10 +101,14 @@ def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tm
     conv_vae_loss_and_gradients <- function(p, ...) stop("a port's own error")"""
     monkeypatch.setattr(sides, "make_r_engine", lambda *_: BaseREngine(1, patch))
     out = tmp_path / "out"
-    assert main(["compare", *SMALL, "--steps", "2", "--out", str(out)]) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("pyvae: R error: a port's own error; in conv_vae_loss_and_gradients(")
-    assert "the two part first at step 1" in error
+    assert main(["compare", *SMALL, "--steps", "2", "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    failed = "base-r fails in step 1: R error: a port's own error; in conv_vae_loss_and_gradients("
+    assert failed in said
+    assert "first part at step 1, " in said
+    assert said.splitlines()[-1] == "verdict: disagree"
+    about = json.loads((out / "comparison.json").read_text())
+    assert about["objectives"]["vae"]["failure"].startswith(failed)
 
 
 @r_test
