@@ -187,7 +187,8 @@ def test_every_stage_and_its_gradient_are_autograds(here):
 
 
 def test_steps_are_torchs_adam(here):
-    """The bias before batch norm has gradient 0, of which Adam sees the rounding errors only."""
+    """The bias before batch norm has gradient 0, of which Adam sees the rounding errors only; the
+    running mean follows it."""
     ask = here.start(learning_rate=0.01)
     optimiser = torch.optim.Adam(here.network.parameters(), lr=0.01)
     for i in range(4):
@@ -205,7 +206,8 @@ def test_steps_are_torchs_adam(here):
         close(state["moment1"][name], moments["exp_avg"], atol=1e-9)
         close(state["moment2"][name], moments["exp_avg_sq"], atol=1e-9)
     for name, value in buffers(here.network).items():
-        close(state["buffer"][name], value, atol=1e-9)
+        follows = name.endswith("running_mean")
+        close(state["buffer"][name], value, atol=1e-7 if follows else 1e-9)
     parameters = ask("parameters")
     assert list(parameters) == [n for n in here.network.state_dict() if "num_batches" not in n]
     assert same(parameters, {n: (state["parameter"] | state["buffer"])[n] for n in parameters})
