@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arithmetic import rounded
-from pyvae.data import load_data
+from pyvae.data.images import load_data
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.settings import Settings
-from pyvae.training import batches
-from r_bridge.worker import RProcess
+from pyvae.training.loop import batches
+from r_bridge.process.client import RProcess
 
 __all__ = ["measure_bridge"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pyvae.data import ImageData
+from pyvae.data.images import ImageData
+from pyvae.model.settings import Settings
 from pyvae.recipes import Recipe, get_recipe
-from pyvae.settings import Settings
 
 __all__ = ["ENDLESS", "Case"]
 

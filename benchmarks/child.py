@@ -17,7 +17,7 @@ from typing import NamedTuple
 from benchmarks.case import Case
 from benchmarks.processes import Memory, memory_of, minor_faults, reset_peak
 from pyvae.errors import UserError
-from r_bridge.r_environment import QUIET_TORCH
+from r_bridge.installed.environment import QUIET_TORCH
 from r_bridge.rpy2_fit import find_r
 
 __all__ = ["TITLES", "Child", "Turn", "side_environment", "start_python", "start_r_torch"]

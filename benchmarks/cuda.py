@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from pyvae.data import ImageData, load_data
-from pyvae.engine import PyTorchEngine, choose_device
+from pyvae.data.images import ImageData, load_data
+from pyvae.engines.precision import PRECISIONS
+from pyvae.engines.pytorch import PyTorchEngine, choose_device
 from pyvae.errors import UserError
-from pyvae.files import output_folder, write_file
-from pyvae.precision import PRECISIONS
+from pyvae.files.writing import output_folder, write_file
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.settings import Settings
-from pyvae.training import train
+from pyvae.training.loop import train
 
 __all__ = ["measure"]
 
@@ -41,7 +41,7 @@ def measure(
 
     Arguments:
         data: The images.
-        epochs, steps: As for `pyvae.settings.Settings`.
+        epochs, steps: As for `pyvae.model.settings.Settings`.
         device: `cuda` or `cpu`.
         precision: One of `PRECISIONS`.
         rng: `injected`, or `torch`: drawn on the device.

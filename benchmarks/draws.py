@@ -13,10 +13,10 @@ from typing import Any
 from benchmarks.arithmetic import rounded
 from benchmarks.child import side_environment
 from benchmarks.startup import pyvae_command, seconds_of
-from pyvae.data import load_data
+from pyvae.data.images import load_data
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.settings import Settings
-from pyvae.tracing import write_draws
+from pyvae.runs.record import write_draws
 
 __all__ = ["measure_draws"]
 

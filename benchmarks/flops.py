@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyvae.recipes.recipe import Recipe
+from pyvae.model.recipe import Recipe
 
 __all__ = ["PASSES", "forward_flop", "step_flop"]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyvae.data import ImageData, data_root, load_data
+from pyvae.data.images import ImageData, data_root, load_data
+from pyvae.data.mnist import is_present
 from pyvae.errors import UserError
-from pyvae.mnist import is_present
 
 __all__ = ["Images", "image_folder", "write_idx_files"]
 

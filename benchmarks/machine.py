@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from pyvae.errors import UserError
-from r_bridge.r_torch import find_r_torch
-from r_bridge.worker import RProcess
+from r_bridge.installed.r_torch import find_r_torch
+from r_bridge.process.client import RProcess
 
 __all__ = ["about", "cores"]
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 
 from benchmarks.case import Case
-from pyvae.objectives import OBJECTIVES
+from pyvae.model.objectives import OBJECTIVES
 
 __all__ = ["train"]
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from benchmarks.case import ENDLESS, Case
 from benchmarks.limits import copies, products
-from pyvae.engine import Engine, PyTorchEngine
+from pyvae.engines.pytorch import Engine, PyTorchEngine
 from pyvae.errors import choose
 
 __all__ = ["PYTHON_SIDES", "Steps", "open_side"]
@@ -44,7 +44,7 @@ def open_side(
         return _plain(cases, folder), here
     if name == "pyvae":
         return _training(cases, lambda: PyTorchEngine("cpu")), here
-    from r_bridge.engines import BaseREngine
+    from r_bridge.engines.base import BaseREngine
 
     engine = close.enter_context(BaseREngine(threads))
     return _training(cases, lambda: engine), [*here, engine.process.pid]
@@ -52,9 +52,9 @@ def open_side(
 
 def _training(cases: Mapping[str, Case], engine: Callable[[], Engine]) -> Steps:
     """pyvae's own loop, as `pyvae train` runs it."""
-    from pyvae.data import load_data
-    from pyvae.trace import Trace
-    from pyvae.training import training_steps
+    from pyvae.data.images import load_data
+    from pyvae.trace.trace import Trace
+    from pyvae.training.loop import training_steps
 
     data = load_data("mnist")
 

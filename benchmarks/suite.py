@@ -22,10 +22,10 @@ from benchmarks.startup import measure_startup
 from benchmarks.tables import markdown as as_markdown
 from benchmarks.tables import print_tables
 from pyvae.errors import UserError, choose
-from pyvae.figures import own_style, save_figure
-from pyvae.files import output_folder, write_file
-from r_bridge.r_torch import find_r_torch
-from r_bridge.worker import check_r
+from pyvae.figures.style import own_style, save_figure
+from pyvae.files.writing import output_folder, write_file
+from r_bridge.installed.r_torch import find_r_torch
+from r_bridge.process.client import check_r
 
 __all__ = ["PARTS", "Plan", "run_suite", "write_results"]
 

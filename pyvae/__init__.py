@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyvae.data import load_data
-    from pyvae.draws import Draws
-    from pyvae.engine import PyTorchEngine
+    from pyvae.data.images import load_data
+    from pyvae.engines.pytorch import PyTorchEngine
     from pyvae.errors import UserError
+    from pyvae.model.draws import Draws
+    from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
-    from pyvae.settings import Settings
-    from pyvae.trace import Trace
-    from pyvae.training import train
+    from pyvae.trace.trace import Trace
+    from pyvae.training.loop import train
 
 __all__ = [
     "RECIPES",
@@ -29,14 +29,14 @@ __all__ = [
 
 _HOMES = {
     "RECIPES": "pyvae.recipes",
-    "Draws": "pyvae.draws",
-    "PyTorchEngine": "pyvae.engine",
-    "Settings": "pyvae.settings",
-    "Trace": "pyvae.trace",
+    "Draws": "pyvae.model.draws",
+    "PyTorchEngine": "pyvae.engines.pytorch",
+    "Settings": "pyvae.model.settings",
+    "Trace": "pyvae.trace.trace",
     "UserError": "pyvae.errors",
     "get_recipe": "pyvae.recipes",
-    "load_data": "pyvae.data",
-    "train": "pyvae.training",
+    "load_data": "pyvae.data.images",
+    "train": "pyvae.training.loop",
 }
 
 

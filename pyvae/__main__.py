@@ -2,7 +2,7 @@
 
 import sys
 
-from pyvae.cli import main
+from pyvae.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

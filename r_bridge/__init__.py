@@ -2,3 +2,7 @@
 
 Importing this package imports neither rpy2 nor torch; the R process imports rpy2 alone.
 """
+
+from pathlib import Path
+
+R_FILES = Path(__file__).parent / "R"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pyvae.doctor import Check
+from pyvae.cli.doctor import Check
 from pyvae.errors import UserError
-from r_bridge.r_torch import find_r_torch
+from r_bridge.installed.r_torch import find_r_torch
+from r_bridge.process.client import HOW_TO_GET_R, RProcess, check_r
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, r_version
-from r_bridge.worker import HOW_TO_GET_R, RProcess, check_r
 
 __all__ = ["checks"]
 

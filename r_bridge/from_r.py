@@ -25,19 +25,19 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from pyvae.arrays import arrays_of_bytes
-from pyvae.data import ImageData, load_data
-from pyvae.engine import PyTorchEngine
+from pyvae.data.images import ImageData, load_data
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.objectives import OBJECTIVES
-from pyvae.reading import UNREADABLE
+from pyvae.files.arrays import arrays_of_bytes
+from pyvae.files.reading import UNREADABLE
+from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.recipe import VAE
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.recipes.recipe import VAE
-from pyvae.sampling import network_of
-from pyvae.settings import Settings
-from pyvae.trace import Trace
-from pyvae.training import check_data, load_for, training_steps
+from pyvae.runs.trained import network_of
+from pyvae.trace.trace import Trace
+from pyvae.training.loop import check_data, load_for, training_steps
 
 __all__ = ["Training", "describe", "generate", "pack", "predict", "save_images", "unpack"]
 
@@ -120,7 +120,7 @@ class Training:
 
     Arguments:
         x: An array (N, 784) or (N, 2) with its name, or `{"data": NAME}` as
-            `pyvae.data.load_data` takes it.
+            `pyvae.data.images.load_data` takes it.
         labels: (N,), or None.
         settings: What `Settings` takes, without what is not given, and `recipe` and `device`.
     """

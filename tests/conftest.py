@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pyvae.data import load_digits
+from pyvae.data.images import load_digits
 from pyvae.errors import UserError
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.settings import Settings
-from r_bridge.r_torch import find_r_torch
-from r_bridge.worker import check_r
+from r_bridge.installed.r_torch import find_r_torch
+from r_bridge.process.client import check_r
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 

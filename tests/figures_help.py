@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.settings import Settings
-from pyvae.trace import Trace
+from pyvae.trace.trace import Trace
 
 __all__ = ["assert_readable", "made_trace", "note_of", "words_of"]
 

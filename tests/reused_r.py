@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r_bridge.worker import RProcess
+from r_bridge.process.client import RProcess
 
 __all__ = ["ReusedR"]
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pyvae.engine import PyTorchEngine
-from pyvae.recipes.modules import BatchNorm
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.modules import BatchNorm
 
 __all__ = ["RoundedOtherwise"]
 

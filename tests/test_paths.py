@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pyvae.cli import main
-from pyvae.figures import save_figure
-from pyvae.trace import Trace
+from pyvae.cli.main import main
+from pyvae.figures.style import save_figure
+from pyvae.trace.trace import Trace
 
 ODD = "a 'b' \"c\" $HOME `id` \\n \\ ü 日本 %d #&;|<>*?[x]{y} !z ~ \u202e"
 IMAGES = "im 'a' \"b\" $c \\ ü.npz"
@@ -31,7 +31,10 @@ def odd(tmp_path, monkeypatch):
     """A folder with an odd name, with images in it, where one is."""
     folder = tmp_path / ODD
     folder.mkdir()
-    for place in ("pyvae.figures", "comparisons.results"):  # drawing takes most of the time
+    for place in (
+        "pyvae.figures.style",
+        "comparisons.report.write",
+    ):  # drawing takes most of the time
         monkeypatch.setattr(
             f"{place}.save_figure", lambda figure, path: path.write_bytes(b""), raising=False
         )

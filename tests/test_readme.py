@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvae.cli import main
+from pyvae.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from comparisons.layers import float64
-from comparisons.relations import distance
+from comparisons.diagnosis.relations import distance
+from comparisons.expected.layers import float64
 
 __all__ = ["assert_told_apart", "off", "one_with"]
 

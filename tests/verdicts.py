@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from comparisons.run import run_comparisons
-from pyvae.engine import PyTorchEngine
-from pyvae.recipes.modules import BatchNorm, Dropout
+from comparisons.runs.live import run_comparisons
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.modules import BatchNorm, Dropout
 
 __all__ = ["AMSGrad", "Averaged", "Drifting", "InEvaluation", "Mistaken", "compare_engines"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pyvae.errors import UserError, choose
+from pyvae.model.recipe import Recipe, VAEOutput
 from pyvae.recipes.beta import BETA
 from pyvae.recipes.clustering import CLUSTERING, SEMI_SUPERVISED
 from pyvae.recipes.clustering_toy import CLUSTERING_TOY
 from pyvae.recipes.conv import CONV
 from pyvae.recipes.mlp import MLP, MLP_WIDE
-from pyvae.recipes.recipe import Recipe, VAEOutput
 from pyvae.recipes.strided_conv import STRIDED_CONV
 
 __all__ = ["RECIPES", "Recipe", "VAEOutput", "get_recipe", "variants"]

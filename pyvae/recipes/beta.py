@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pyvae.draws import Draw, Normal
-from pyvae.recipes.hyper import Hyper
-from pyvae.recipes.modules import Drawn
-from pyvae.recipes.recipe import GaussianVAE, Recipe
-from pyvae.stages import Stage
+from pyvae.model.draws import Draw, Normal
+from pyvae.model.hyperparameters import Hyper
+from pyvae.model.modules import Drawn
+from pyvae.model.recipe import GaussianVAE, Recipe
+from pyvae.model.stages import Stage
 
 __all__ = ["BETA", "BetaVAE", "Decoder", "Encoder"]
 

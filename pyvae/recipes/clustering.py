@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pyvae.draws import Draw, Draws, Gumbel, Keep, Normal
 from pyvae.errors import UserError
-from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.recipes.hyper import Hyper
-from pyvae.recipes.modules import (
+from pyvae.model.draws import Draw, Draws, Gumbel, Keep, Normal
+from pyvae.model.hyperparameters import Hyper
+from pyvae.model.modules import (
     BatchNorm,
     Concat,
     Drawn,
@@ -31,12 +30,13 @@ from pyvae.recipes.modules import (
     SecondHalf,
     Unflatten,
 )
-from pyvae.recipes.recipe import Recipe
-from pyvae.stages import Stage
+from pyvae.model.recipe import Recipe
+from pyvae.model.stages import Stage
+from pyvae.recipes.clustering_modules import ClusteringVAE
 
 if TYPE_CHECKING:
-    from pyvae.data import ImageData
-    from pyvae.settings import Settings
+    from pyvae.data.images import ImageData
+    from pyvae.model.settings import Settings
 
 __all__ = ["CLUSTERING", "SEMI_SUPERVISED", "PxZ", "PzY", "QyX", "QzXY"]
 

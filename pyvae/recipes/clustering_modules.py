@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pyvae.recipes.modules import Drawn, GumbelSoftmax
-from pyvae.recipes.recipe import VAE
+from pyvae.model.modules import Drawn, GumbelSoftmax
+from pyvae.model.recipe import VAE
 
 __all__ = ["ClusteringOutput", "ClusteringVAE", "Encoder", "Labelled"]
 

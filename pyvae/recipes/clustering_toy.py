@@ -1,18 +1,16 @@
 r"""Recipe `clustering-toy`: the clustering VAE on points in the plane, K = 3.
 
 The article shows it and leaves its details out, except for a Gaussian likelihood of fixed
-variance: the perceptrons below are ours, as are the points (`pyvae.data.load_toy`).
+variance: the perceptrons below are ours, as are the points (`pyvae.data.images.load_toy`).
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pyvae.draws import Draw, Gumbel, Normal
-from pyvae.recipes.clustering import DIVERGENCES, HYPER, LEAK, NORM, TOTAL, PzY
-from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.recipes.hyper import Hyper
-from pyvae.recipes.modules import (
+from pyvae.model.draws import Draw, Gumbel, Normal
+from pyvae.model.hyperparameters import Hyper
+from pyvae.model.modules import (
     BatchNorm,
     Concat,
     Drawn,
@@ -21,8 +19,10 @@ from pyvae.recipes.modules import (
     Reparameterise,
     SecondHalf,
 )
-from pyvae.recipes.recipe import Recipe
-from pyvae.stages import Stage
+from pyvae.model.recipe import Recipe
+from pyvae.model.stages import Stage
+from pyvae.recipes.clustering import DIVERGENCES, HYPER, LEAK, NORM, TOTAL, PzY
+from pyvae.recipes.clustering_modules import ClusteringVAE
 
 __all__ = ["CLUSTERING_TOY", "PxZ", "QyX", "QzXY"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pyvae.draws import Draw, Keep, Normal
-from pyvae.layout import from_blocks, relu_then_pool, to_blocks
-from pyvae.recipes.modules import Drawn, Dropout
-from pyvae.recipes.recipe import GaussianVAE, Recipe
-from pyvae.stages import Stage
+from pyvae.model.draws import Draw, Keep, Normal
+from pyvae.model.modules import Drawn, Dropout
+from pyvae.model.onednn_blocks import from_blocks, relu_then_pool, to_blocks
+from pyvae.model.recipe import GaussianVAE, Recipe
+from pyvae.model.stages import Stage
 
 __all__ = ["CONV", "ConvVAE", "Decoder", "Encoder"]
 

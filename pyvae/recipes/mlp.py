@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from pyvae.draws import Draw, Keep, Normal
-from pyvae.recipes.modules import BatchNorm, Drawn, Dropout, Log
-from pyvae.recipes.recipe import GaussianVAE, Recipe
-from pyvae.stages import Stage
+from pyvae.model.draws import Draw, Keep, Normal
+from pyvae.model.modules import BatchNorm, Drawn, Dropout, Log
+from pyvae.model.recipe import GaussianVAE, Recipe
+from pyvae.model.stages import Stage
 
 __all__ = ["MLP", "MLPVAE", "MLP_WIDE", "WideMLPVAE"]
 

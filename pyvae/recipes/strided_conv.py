@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pyvae.draws import Draw, Normal
-from pyvae.recipes.modules import Drawn, FirstHalf, SecondHalf, Unflatten
-from pyvae.recipes.recipe import GaussianVAE, Recipe
-from pyvae.stages import Stage
+from pyvae.model.draws import Draw, Normal
+from pyvae.model.modules import Drawn, FirstHalf, SecondHalf, Unflatten
+from pyvae.model.recipe import GaussianVAE, Recipe
+from pyvae.model.stages import Stage
 
 __all__ = ["STRIDED_CONV", "Decoder", "Encoder", "StridedConvVAE"]
 

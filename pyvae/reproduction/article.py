@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.data import ImageData
-from pyvae.digit_classifier import DigitClassifier
+from pyvae.data.images import ImageData
 from pyvae.errors import UserError
-from pyvae.kept_training import read_test_history
+from pyvae.metrics.digit_classifier import DigitClassifier
+from pyvae.model.recipe import VAE
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.recipes.recipe import VAE
-from pyvae.sampling import network_of
-from pyvae.settings import Settings
-from pyvae.trace import Trace
+from pyvae.runs.keep import read_test_history
+from pyvae.runs.trained import network_of
+from pyvae.trace.trace import Trace
 
 __all__ = [
     "Article",

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyvae import gumbel_figures, image_figures, latent_figures, loss_figures, points_figures
-from pyvae.clustering_metrics import clustering_accuracy, clustering_scores
-from pyvae.data import load_split
+from pyvae.data.images import load_split
+from pyvae.figures import gumbel as gumbel_figures
+from pyvae.figures import images as image_figures
+from pyvae.figures import latents as latent_figures
+from pyvae.figures import losses as loss_figures
+from pyvae.figures import points as points_figures
+from pyvae.metrics.clusters import clustering_accuracy, clustering_scores
 from pyvae.recipes.clustering_modules import ClusteringVAE
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
-from pyvae.trace import Trace
+from pyvae.trace.trace import Trace
 
 __all__ = ["CLUSTERING_ARTICLE"]
 

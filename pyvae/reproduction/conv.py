@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 import torch
 
-from pyvae import image_figures, spread_figures
-from pyvae.clustering_metrics import ClassShares, class_shares
-from pyvae.figures import latent_means_figure, loss_history_figure
-from pyvae.latent_metrics import active_units, marked_gap, posterior_spread
-from pyvae.metrics import elbo_parts, importance_weighted_bound, reconstruction_at
-from pyvae.objectives import OBJECTIVES
+from pyvae.figures import images as image_figures
+from pyvae.figures import spread as spread_figures
+from pyvae.figures.style import latent_means_figure, loss_history_figure
+from pyvae.metrics.clusters import ClassShares, class_shares
+from pyvae.metrics.elbo import elbo_parts, importance_weighted_bound, reconstruction_at
+from pyvae.metrics.latents import active_units, marked_gap, posterior_spread
+from pyvae.model.objectives import OBJECTIVES
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
 
 __all__ = ["CONV_ARTICLE", "measure_objectives"]

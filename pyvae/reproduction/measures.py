@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyvae.latent_metrics import knn_accuracy
+from pyvae.metrics.latents import knn_accuracy
 from pyvae.reproduction.article import Measured
 
 __all__ = ["neighbours"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyvae import image_figures, latent_figures, loss_figures
+from pyvae.figures import images as image_figures
+from pyvae.figures import latents as latent_figures
+from pyvae.figures import losses as loss_figures
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
 from pyvae.reproduction.measures import neighbours
 

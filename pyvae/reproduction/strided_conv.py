@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyvae import image_figures, latent_figures, loss_figures
-from pyvae.clustering_metrics import class_shares
+from pyvae.figures import images as image_figures
+from pyvae.figures import latents as latent_figures
+from pyvae.figures import losses as loss_figures
+from pyvae.metrics.clusters import class_shares
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
 from pyvae.reproduction.measures import neighbours
 

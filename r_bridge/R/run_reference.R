@@ -4,7 +4,7 @@
 #   Rscript r_bridge/R/run_reference.R --engine base-r --data DIR --out DIR
 #
 # Draws come from R's own generator (base-r) or torch's (r-torch), seeded once, in the order of
-# pyvae/training.py, so that PyTorch can repeat the run from the seed.
+# pyvae/training/loop.py, so that PyTorch can repeat the run from the seed.
 
 reference_help <- 'Usage: Rscript run_reference.R [--OPTION VALUE | --OPTION=VALUE ...]
 
@@ -185,15 +185,15 @@ open_base_r <- function(threads) {
                "", sprintf(paste("R cannot change it: set OPENBLAS_NUM_THREADS=%.0f and",
                                  "OMP_NUM_THREADS=%.0f before R starts"), threads, threads))
   }
-  source_r(c("random", "conv2d", "max_pool2d", "linear", "activations", "reparameterise",
-             "objectives", "adam", "conv_vae", "conv_vae_probe", "session"))
+  source_r(c("conv2d", "max_pool2d", "linear", "activations", "reparameterise"), "layers")
+  source_r(c("random", "objectives", "adam", "conv_vae", "conv_vae_probe", "session"), "base_r")
   list(threads = used)
 }
 
 open_r_torch <- function(threads) {
   Sys.setenv(TORCH_INSTALL = "0",            # torch offers to download LibTorch when it is loaded
              TORCH_VERIFY_LOAD = "FALSE")    # and starts a second R to see whether it can
-  source_r("torch_about")
+  source_r("about", "torch")
   utils::capture.output(about <- torch_about())
   get_torch <- 'in R: install.packages("torch"); torch::install_torch()'
   or_base_r <- function(...) paste0(..., "; or use --engine base-r")
@@ -216,7 +216,7 @@ open_r_torch <- function(threads) {
     user_error(paste0("R torch ", about$version, " is there, but its LibTorch is not in ",
                       about$folder), "", or_base_r("in R: torch::install_torch()"))
   }
-  source_r(c("torch_conv_vae", "torch_session"))
+  source_r(c("conv_vae", "session"), "torch")
   if (!is.null(threads)) torch_set_num_threads(as.integer(threads))
   list(threads = as.character(torch_get_num_threads()), `R torch` = about$version,
        LibTorch = about$libtorch)

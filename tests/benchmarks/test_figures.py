@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.conv import SIDES
 from benchmarks.figures import COLOURS, growth_figure, performance_figure
-from pyvae import figures
+from pyvae.figures import style as figures
 
 
 def test_a_side_has_a_colour_that_no_objective_has():

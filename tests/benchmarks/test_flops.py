@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.flops import forward_flop, step_flop
-from pyvae.objectives import OBJECTIVES
+from pyvae.model.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 
 NAMES = ["conv", "mlp", "strided-conv", "beta"]

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import plain_loop
 from benchmarks.images import image_folder, write_idx_files
-from pyvae.data import load_data
+from pyvae.data.images import load_data
 from pyvae.errors import UserError
 
 

@@ -18,7 +18,7 @@ from benchmarks.__main__ import main
 from benchmarks.conv import SIDES
 from benchmarks.suite import PARTS, Plan, run_suite, write_results
 from pyvae.errors import UserError
-from r_bridge.r_torch import RTorch
+from r_bridge.installed.r_torch import RTorch
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from reused_r import ReusedR
 
-from comparisons import native
-from comparisons.run import run_comparisons
-from pyvae.engine import PyTorchEngine
-from r_bridge import engines
-from r_bridge.engines import BaseREngine
+from comparisons.runs.live import run_comparisons
+from comparisons.seeds import run_seeds as native
+from pyvae.engines.pytorch import PyTorchEngine
+from r_bridge.engines import base as engines
+from r_bridge.engines.base import BaseREngine
 
 
 @pytest.fixture(autouse=True)
@@ -82,4 +82,4 @@ def inline(monkeypatch):
         def shutdown(self, **options):
             native.close_engines()
 
-    monkeypatch.setattr("pyvae.processes.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("pyvae.parallel.processes.ProcessPoolExecutor", Pool)

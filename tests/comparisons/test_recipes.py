@@ -14,20 +14,20 @@ import torch
 from rich.console import Console
 from rounding import RoundedOtherwise
 
-from comparisons.comparison import compare_traces, summary
-from comparisons.lockstep import look
-from comparisons.no_effect import NoEffect
-from comparisons.probes import NO_EFFECT
-from comparisons.report import write_report
-from comparisons.results import conclude
-from comparisons.run import run_comparisons
-from comparisons.tables import last_step_line
-from pyvae.data import load_toy
-from pyvae.engine import PyTorchEngine
-from pyvae.objectives import OBJECTIVES
+from comparisons.report.html import write_report
+from comparisons.report.tables import last_step_line
+from comparisons.report.write import conclude
+from comparisons.runs.comparison import compare_traces, summary
+from comparisons.runs.live import run_comparisons
+from comparisons.runs.lockstep import look
+from comparisons.stages.compare import NO_EFFECT
+from comparisons.stages.no_effect import NoEffect
+from pyvae.data.images import load_toy
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
-from pyvae.settings import Settings
-from pyvae.training import train
+from pyvae.training.loop import train
 
 SMALL = {"clustering": 6, "clustering-semi-supervised": 6}
 SLOW = (*SMALL, "conv", "strided-conv", "mlp-wide")

@@ -8,8 +8,9 @@ import signal
 import numpy as np
 import pytest
 
-from r_bridge.engines import R_FILES, BaseREngine
-from r_bridge.worker import RError, RProcessError
+from r_bridge import R_FILES
+from r_bridge.engines.base import BaseREngine
+from r_bridge.process.client import RError, RProcessError
 
 pytestmark = pytest.mark.r
 
@@ -49,7 +50,7 @@ def test_two_at_once_are_two():
 
 
 def test_one_that_died_is_not_taken_again(processes):
-    source = R_FILES / "adam.R"
+    source = R_FILES / "base_r" / "adam.R"
     with processes((source,)) as first:
         os.kill(first.pid, signal.SIGKILL)
         with pytest.raises(RProcessError):

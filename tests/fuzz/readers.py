@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from comparisons.outcomes import SeedRun, load_outcome, save_outcome
-from pyvae.checkpoint import Checkpoint
-from pyvae.kept_training import read_test_history
-from pyvae.mnist import FILES, load_mnist_family
-from pyvae.npz import load_arrays
-from pyvae.provenance import _arguments_in
-from pyvae.reproduction.run import _merged
-from pyvae.settings import Settings
-from pyvae.trace import Trace
+from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
+from pyvae.data.mnist import FILES, load_mnist_family
+from pyvae.data.npz import load_arrays
+from pyvae.model.settings import Settings
+from pyvae.reproduction.reproduce import _merged
+from pyvae.runs.keep import read_test_history
+from pyvae.runs.run_json import _arguments_in
+from pyvae.trace.trace import Trace
+from pyvae.training.checkpoint import Checkpoint
 
 __all__ = ["READERS", "Reader"]
 

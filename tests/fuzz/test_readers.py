@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.readers import READERS, a_trace
+from pyvae.data.mnist import DownloadError
 from pyvae.errors import UserError, printable
-from pyvae.mnist import DownloadError
 
 every_reader = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 few = hypothesis.settings(
@@ -146,7 +146,7 @@ def test_what_is_no_ordinary_file_is_refused_at_once(reader, kind, tmp_path, mon
     def no_network(*arguments):
         raise DownloadError("no network")
 
-    monkeypatch.setattr("pyvae.mnist._download", no_network)  # where there are no images
+    monkeypatch.setattr("pyvae.data.mnist._download", no_network)  # where there are no images
     path = reader.make(tmp_path)
     path.unlink()
     {

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mistakes.mistake import BATCH, Mistake, adam, altered, not_zeroed, replaced
-from pyvae.draws import Draws
+from pyvae.model.draws import Draws
 
 __all__ = ["CONV_MISTAKES"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pyvae.data import ImageData, load_toy
-from pyvae.engine import Engine, PyTorchEngine
+from pyvae.data.images import ImageData, load_toy
+from pyvae.engines.pytorch import Engine, PyTorchEngine
+from pyvae.model.settings import Settings
 from pyvae.recipes import Recipe, get_recipe
-from pyvae.settings import Settings
-from r_bridge.engines import BaseREngine
+from r_bridge.engines.base import BaseREngine
 
 __all__ = [
     "BATCH",

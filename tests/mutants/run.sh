@@ -25,12 +25,12 @@ mutmut results | sed -nE '/: (caught|killed)/d; s/^ *([^ :]+): .*/\1/p' | xargs 
 mutmut results --all true | sed -nE 's/^ *(pyvae\.objectives\.x__of_normal__[^:]+):.*/\1/p' |
   while read -r mutant; do
     mutmut apply "$mutant" </dev/null
-    if python -m pytest -x -q -p no:cacheprovider tests/pyvae/test_objectives.py >/dev/null; then
+    if python -m pytest -x -q -p no:cacheprovider tests/pyvae/model/test_objectives.py >/dev/null; then
       echo "$mutant: survived"
     else
       echo "$mutant: killed"
     fi
-    cp -a ../../pyvae/objectives.py pyvae
+    cp -a ../../pyvae/model/objectives.py pyvae
   done
 
 # MODULE TESTS: Cosmic Ray's mutants of a module, outside of functions
@@ -54,10 +54,10 @@ TOML
   cr-report --surviving-only --show-diff "$session"
 }
 
-outside comparisons/agreement.py tests/comparisons/test_agreement.py
-outside comparisons/functions.py tests/comparisons/test_functions.py
-outside pyvae/draws.py tests/pyvae/test_draws.py
-outside pyvae/layout.py tests/pyvae/test_layout.py
-outside pyvae/objectives.py tests/pyvae/test_objectives.py
-outside pyvae/recipes/clustering_modules.py tests/pyvae/test_clustering_modules.py
-outside pyvae/terms.py tests/pyvae/test_terms.py
+outside comparisons/agreement/arrays.py tests/comparisons/agreement/test_arrays.py
+outside comparisons/expected/functions.py tests/comparisons/expected/test_functions.py
+outside pyvae/model/draws.py tests/pyvae/model/test_draws.py
+outside pyvae/model/onednn_blocks.py tests/pyvae/model/test_onednn_blocks.py
+outside pyvae/model/objectives.py tests/pyvae/model/test_objectives.py
+outside pyvae/recipes/clustering_modules.py tests/pyvae/recipes/test_clustering_modules.py
+outside pyvae/model/loss_terms.py tests/pyvae/model/test_loss_terms.py

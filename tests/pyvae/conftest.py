@@ -9,13 +9,13 @@ import urllib.request
 import numpy as np
 import pytest
 
-from pyvae.cli import main
-from pyvae.data import data_root, load_toy
-from pyvae.engine import PyTorchEngine
-from pyvae.mnist import is_present
+from pyvae.cli.main import main
+from pyvae.data.images import data_root, load_toy
+from pyvae.data.mnist import is_present
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
-from pyvae.settings import Settings
-from pyvae.training import train
+from pyvae.training.loop import train
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,11 @@ ENTRIES = """
 [pyvae.commands]
 mine = stranger:commands
 gone = nowhere:commands
-[pyvae.doctor]
+[pyvae.cli.doctor]
 mine = stranger:checks
 [pyvae.engines]
 mine = stranger:Absent
-[pyvae.generators]
+[pyvae.engines.generators]
 r = nowhere:Generator
 """
 
@@ -48,8 +48,8 @@ COMMAND = (
     "(RuntimeError: half written); update or uninstall that package"
 )
 CHECK = (
-    "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.doctor: stranger:checks) is broken "
-    "(TypeError: no list of pyvae.doctor.Check); update or uninstall that package"
+    "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.cli.doctor: stranger:checks) is broken "
+    "(TypeError: no list of pyvae.cli.doctor.Check); update or uninstall that package"
 )
 RUN = ("--data", "digits", "--batch-size", "8", "--latent-dim", "2", "--steps", "1", "--out", "o")
 
@@ -73,7 +73,10 @@ def test_a_broken_plug_in_is_a_line_and_the_rest_works(stranger, arguments, said
     ("arguments", "said"),
     [
         (("trace", "--engine", "mine", *RUN), "(pyvae.engines: stranger:Absent) is broken"),
-        (("train", "conv", "--rng", "r", *RUN), "stranger 2.5 both have 'r' in pyvae.generators;"),
+        (
+            ("train", "conv", "--rng", "r", *RUN),
+            "stranger 2.5 both have 'r' in pyvae.engines.generators;",
+        ),
     ],
 )
 def test_a_broken_plug_in_that_is_asked_for_is_an_error(stranger, arguments, said):

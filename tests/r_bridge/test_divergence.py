@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from pyvae.data import load_digits, load_toy
-from pyvae.divergence import first_not_finite
-from pyvae.engine import DivergedError, PyTorchEngine
+from pyvae.data.images import load_digits, load_toy
+from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
-from pyvae.settings import Settings
-from pyvae.training import batches
-from r_bridge.engines import BaseREngine, RTorchEngine
-from r_bridge.worker import RError
+from pyvae.training.loop import batches
+from pyvae.training.not_finite import first_not_finite
+from r_bridge.engines.base import BaseREngine, RTorchEngine
+from r_bridge.process.client import RError
 
 pytestmark = pytest.mark.r
 

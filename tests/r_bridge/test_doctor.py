@@ -6,11 +6,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from r_bridge import doctor, worker
+from r_bridge import doctor
 from r_bridge.doctor import checks
-from r_bridge.r_torch import RTorch
+from r_bridge.installed.r_torch import RTorch
+from r_bridge.process import client as worker
+from r_bridge.process.client import RError
 from r_bridge.rpy2_fit import find_r
-from r_bridge.worker import RError
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from r_bridge import worker
-from r_bridge.wire import receive
-from r_bridge.worker import RError, RProcess, RProcessError
+from r_bridge.process import client as worker
+from r_bridge.process.client import RError, RProcess, RProcessError
+from r_bridge.process.wire import receive
 
 pytestmark = pytest.mark.r
 
@@ -294,7 +294,7 @@ def gone(process: psutil.Process) -> bool:
 def test_it_ends_when_python_is_killed(code, tmp_path):
     """Idle, in R's interpreter, in BLAS; its temporary files go, too."""
     script = (
-        "import time; from r_bridge.worker import RProcess; r = RProcess();"
+        "import time; from r_bridge.process.client import RProcess; r = RProcess();"
         "r.evaluate('writeLines(\"kept\", tempfile()); NULL');"
         f"print(r.pid, flush=True); r.evaluate('{code}'); time.sleep(600)"
     )
@@ -312,7 +312,7 @@ def test_it_ends_with_a_process_that_ended_without_closing(tmp_path):
     """Which had it in another thread than the main one, too: that thread's end is not its end."""
     script = """
 import threading
-from r_bridge.worker import RProcess
+from r_bridge.process.client import RProcess
 made = []
 thread = threading.Thread(target=lambda: made.append(RProcess()))
 thread.start()

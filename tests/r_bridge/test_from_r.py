@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pyvae.engine import PyTorchEngine
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.settings import Settings
-from pyvae.training import train
+from pyvae.training.loop import train
 from r_bridge import from_r
 from r_bridge.from_r import Training, describe, generate, pack, predict, save_images, unpack
 
@@ -185,7 +185,7 @@ def test_predictions_are_the_networks_in_evaluation_mode(images):
 
 
 def test_images_for_a_comparison_are_what_it_reads(images, tmp_path):
-    from pyvae.data import load_data
+    from pyvae.data.images import load_data
 
     labels = np.arange(40, dtype=np.int32)
     path = str(tmp_path / "x.npz")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
-from pyvae.settings import Settings
-from pyvae.training import train
-from r_bridge.engines import BaseREngine
-from r_bridge.worker import RProcess, RProcessError
+from pyvae.training.loop import train
+from r_bridge.engines.base import BaseREngine
+from r_bridge.process.client import RProcess, RProcessError
 
 pytestmark = pytest.mark.r
 
@@ -141,6 +141,6 @@ def test_starting_and_ending_r_leaves_nothing(temporary, starts):
 def _is_r(pid: int) -> bool:
     """Not another process that has got its number since."""
     try:
-        return "r_bridge.process" in psutil.Process(pid).cmdline()
+        return "r_bridge.process.server" in psutil.Process(pid).cmdline()
     except psutil.NoSuchProcess:
         return False

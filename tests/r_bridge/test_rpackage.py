@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from r_bridge.process.client import r_environment
 from r_bridge.rpy2_fit import find_r
-from r_bridge.worker import r_environment
 
 PACKAGE = Path(__file__).parents[2] / "r_bridge" / "rpackage"
 NEEDED = re.findall(

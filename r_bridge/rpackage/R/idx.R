@@ -14,7 +14,7 @@ idx_side <- 28L
 idx_folders <- list(MNIST = "mnist", FashionMNIST = c("fashionmnist", "fashion"),
                     KMNIST = c("kmnist", "kuzushijimnist"))
 
-# The training images of a data set (NULL: of any), by the rules of pyvae/idx.py: in DATASET/raw,
+# The training images of a data set (NULL: of any), by the rules of pyvae/data/idx.py: in DATASET/raw,
 # in DATASET, in raw or in the folder itself, in this order; as -idx3-ubyte or .idx3-ubyte, plain or
 # as .gz. All three data sets call their files alike: a folder that is called as another one of
 # them is left alone.

@@ -1,6 +1,6 @@
 # What a fit is made of, and its methods that need no Python.
 
-# As in Python: pyvae/recipes and pyvae/objectives.py (a test holds the two together).
+# As in Python: pyvae/recipes and pyvae/model/objectives.py (a test holds the two together).
 recipe_objectives <- list(
   conv = c("vae", "emae", "em"), mlp = "elbo", "mlp-wide" = "elbo", "strided-conv" = "elbo",
   beta = "beta", clustering = "clustering", "clustering-semi-supervised" = "semi-supervised",

@@ -6,7 +6,7 @@ import pytest
 
 from pyvae.recipes import get_recipe
 from pyvae.reproduction.article import Claim, Planned
-from pyvae.reproduction.run import ARTICLES
+from pyvae.reproduction.reproduce import ARTICLES
 
 
 @pytest.mark.parametrize(

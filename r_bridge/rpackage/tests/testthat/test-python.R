@@ -134,7 +134,7 @@ test_that("R knows the recipes and objectives that Python has", {
   python()
   known <- reticulate::import("pyvae.recipes")$RECIPES
   expect_setequal(recipe_names, names(known))
-  expect_setequal(objective_names, names(reticulate::import("pyvae.objectives")$OBJECTIVES))
+  expect_setequal(objective_names, names(reticulate::import("pyvae.model.objectives")$OBJECTIVES))
   for (name in recipe_names) {
     about <- answer(python()$describe(name))
     expect_setequal(recipe_objectives[[name]], unlist(about$objectives))
@@ -143,11 +143,11 @@ test_that("R knows the recipes and objectives that Python has", {
   }
   labelled <- vapply(recipe_hyper, function(names) "labels" %in% names, NA)
   expect_setequal(labelled_recipes, names(recipe_hyper)[labelled])
-  expect_setequal(data_names, unlist(reticulate::import("pyvae.data")$DATA_NAMES))
+  expect_setequal(data_names, unlist(reticulate::import("pyvae.data.images")$DATA_NAMES))
   to_hex <- reticulate::import("matplotlib.colors")$to_hex
-  for (name in names(reticulate::import("pyvae.figures")$COLOURS)) {
+  for (name in names(reticulate::import("pyvae.figures.style")$COLOURS)) {
     colour <- grDevices::col2rgb(article_styles[[name]]$colour)
-    expected <- to_hex(reticulate::import("pyvae.figures")$COLOURS[[name]])
+    expected <- to_hex(reticulate::import("pyvae.figures.style")$COLOURS[[name]])
     expect_equal(tolower(grDevices::rgb(t(colour), maxColorValue = 255)), expected, info = name)
   }
 })

@@ -1,0 +1,1 @@
+"""How far two arrays may differ."""

@@ -1,0 +1,185 @@
+"""The first place where two runs part: step, stage, element, and what it looks like."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comparisons.agreement.stage import StageAgreement
+from comparisons.diagnosis.recognise import recognise
+from comparisons.expected.layers import Layers, own_draws
+from pyvae.model.settings import Settings
+from pyvae.model.stages import Probe
+from pyvae.recipes import Recipe
+
+__all__ = ["AFTER", "Divergence", "first_divergence", "is_r"]
+
+AFTER = "after training"  # the pass of what a run leaves besides its steps
+
+AROUND = 3  # stages shown before and after the one at fault
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first quantity, in the order of computation, in which two engines part.
+
+    Attributes:
+        agreement: How far it is off, and where.
+        names: The engines' names, under test first.
+        stages: Who computes it: more than one name where that cannot be told apart.
+        wrong: The engine that does not return what the stage should, if that can be told.
+        words: What kind of mistake it looks like.
+        around: The quantities before and after it.
+        also: How many quantities of the same pass disagree, and of how many.
+        with_r: Whether one of the engines is in R, where indices count from 1.
+    """
+
+    agreement: StageAgreement
+    names: tuple[str, str]
+    stages: tuple[str, ...]
+    wrong: str
+    words: tuple[str, ...]
+    around: tuple[StageAgreement, ...]
+    also: tuple[int, int]
+    with_r: bool = True
+
+    @property
+    def step(self) -> int:
+        return self.agreement.step
+
+    @property
+    def passing(self) -> str:
+        return self.agreement.quantity.passing
+
+    @property
+    def stage(self) -> str:
+        return " or ".join(self.stages)
+
+    def sentence(self) -> str:
+        """Where, in a line."""
+        quantity = self.agreement.quantity
+        if self.passing == AFTER:
+            return f"the end of the run, after step {self.step}: {self.stage}"
+        if quantity.key.startswith("buffer/"):
+            what = f"{self.stage}, forward ({quantity.name} after it)"
+        elif self.passing == "forward":
+            what = f"{self.stage}, forward"
+        elif self.passing == "backward":
+            what = f"{self.stage}, backward (the gradient with respect to {quantity.name})"
+        elif self.passing == "start":
+            what = f"before it: {quantity.name} differs already at its start"
+        else:
+            what = f"{self.stage} ({self.passing} of {quantity.name})"
+        return f"step {self.step}, {what}"
+
+    def element(self) -> str:
+        """The worst element, as Python counts and, where it takes part, R, and both values."""
+        if self.agreement.problem and not self.agreement.index:
+            return self.agreement.problem
+        values = ", ".join(
+            f"{name} {value:.17g}"
+            for name, value in zip(self.names, self.agreement.values, strict=True)
+        )
+        index = self.agreement.index
+        if not index:
+            return values
+        if not self.with_r:
+            return f"[{_join(index)}], counted from 0: {values}"
+        return f"[{_join(index)}] in Python, [{_join(i + 1 for i in index)}] in R: {values}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For comparison.json. Numbers that are not finite become null."""
+
+        def finite(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        agreement = self.agreement
+        return {
+            "step": self.step,
+            "pass": self.passing,
+            "stage": self.stage,
+            "quantity": agreement.quantity.key,
+            "max_abs": finite(agreement.max_abs),
+            "required_rtol": finite(agreement.required_rtol),
+            "rtol": agreement.rtol,
+            "index_python": list(agreement.index),
+            "index_r": [i + 1 for i in agreement.index],
+            "values": {
+                name: finite(value)
+                for name, value in zip(self.names, agreement.values, strict=True)
+            },
+            "problem": agreement.problem,
+            "wrong": self.wrong,
+            "looks_like": list(self.words),
+        }
+
+
+def first_divergence(
+    agreements: Sequence[StageAgreement],
+    probes: tuple[Probe, Probe],
+    names: tuple[str, str],
+    recipe: Recipe,
+    settings: Settings,
+    previous: tuple[Probe, Probe] | None = None,
+    resync: bool = False,
+    environments: Sequence[Mapping[str, str]] = (),
+    following: Callable[[], tuple[Probe, Probe] | None] = lambda: None,
+) -> Divergence | None:
+    """Walks one step's quantities in the order of computation to the first that disagrees.
+
+    All that it is computed from agrees, so whoever computes it is at fault: for a gradient with
+    respect to a stage's result, that is the backward pass of the stages that take this result.
+
+    Arguments:
+        agreements: Of one step, from `compare_probes`.
+        probes: The two probes.
+        names: The engines' names.
+        recipe, settings: Of the run.
+        previous: Both probes of the step before, if they are known.
+        resync: Whether both started the step from the state of the engine under test.
+        environments: What the engines say of theirs, where it is known: R names its version.
+        following: Called for both probes of the next step, where it takes them to tell two
+            mistakes apart; None if they are not known.
+    """
+    place = next((i for i, agreement in enumerate(agreements) if not agreement.agrees), None)
+    if place is None:
+        return None
+    agreement = agreements[place]
+    quantity = agreement.quantity
+    drawn = {agreement.step: own_draws(probes)}
+    if previous is not None:
+        drawn[agreement.step - 1] = own_draws(previous)
+    layers = Layers(recipe, settings, agreement.step, drawn)
+
+    def next_step() -> tuple[Layers, Probe, Probe] | None:
+        after = following()
+        if after is None:
+            return None
+        step = agreement.step + 1
+        own = {agreement.step: drawn[agreement.step], step: own_draws(after)}
+        return Layers(recipe, settings, step, own), *after
+
+    finding = recognise(probes, names, quantity, layers, previous, resync, next_step)
+    same_pass = [a for a in agreements if a.quantity.passing == quantity.passing]
+    return Divergence(
+        agreement,
+        names,
+        (finding.stage,) if finding.stage else quantity.computed_by,
+        finding.wrong,
+        tuple(finding.words),
+        tuple(agreements[max(0, place - AROUND) : place + AROUND + 1]),
+        (sum(not a.agrees for a in same_pass), len(same_pass)),
+        any("R" in about for about in environments) or any(map(is_r, names)),
+    )
+
+
+def is_r(engine: str) -> bool:
+    """Whether an engine's name says that it is in R, as base-r, r-torch and my-r do."""
+    return re.search(r"(?<![a-z])r(?![a-z])", engine.lower()) is not None
+
+
+def _join(index: Any) -> str:
+    return ", ".join(str(i) for i in index)

@@ -1,0 +1,1 @@
+"""What every layer and loss term returns, computed independently."""

@@ -1,0 +1,1 @@
+"""Two engines through the same run."""

@@ -1,0 +1,1 @@
+"""Many seeds with independent randomness: equivalence."""

@@ -1,0 +1,1 @@
+"""The two sides of one step, stage by stage."""

@@ -1,0 +1,304 @@
+"""Two engines' probes of one step, held side by side, stage by stage.
+
+Each quantity is judged by its largest absolute difference, relative to the largest magnitude
+that it has on either side. Three kinds of difference are *explained* and taken off first, each
+counted and shown:
+
+- **Kinks decided by rounding.** Max-pooling passes its gradient to one of four pixels, ReLU
+  passes it or not; where two pixels tie, or a pre-activation is zero, up to rounding, the two
+  engines may decide differently without a mistake in either. Such an element is accepted at the
+  layer where it arises only if both engines' values are within the tolerance of the kink and not
+  *exactly* on it in both (then the layers' rules must agree), and only if the gradient arrives
+  in full, within the window or on the side that passes it. What follows from it in earlier
+  layers is computed (`Layers.backward`) and taken off there.
+- **Adam's amplification.** Where a gradient is not large against Adam's epsilon, the update
+  multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
+  moments explain of the parameters' difference is taken off; the moments themselves are compared.
+
+- **No effect in front of batch norm** (`comparisons.stages.no_effect`). Where two runs have
+  gone their own ways the biases there have drifted apart, and shift all images alike: that shift,
+  and the running mean that follows it, is taken off.
+
+Where the right number is zero, or nearly, because large ones cancel, a difference is held against
+the size of what was summed, not of the sum: gradients and moments of those biases, and the
+categorical KL of near-uniform probabilities.
+
+What follows from a disagreement is not explained any more, and where every bit has to be equal
+nothing is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from comparisons.agreement.arrays import Rule
+from comparisons.agreement.stage import StageAgreement
+from comparisons.expected.functions import reduced_axes
+from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
+from comparisons.expected.loss_terms import reduced
+from comparisons.stages.kinks import elements_on_a_kink, windows_that_tie
+from comparisons.stages.no_effect import NoEffect
+from pyvae.model.settings import Settings
+from pyvae.model.stages import Probe, Quantity, Stage
+from pyvae.recipes import Recipe
+
+__all__ = ["NO_EFFECT", "StageAgreement", "compare_probes"]
+
+NO_EFFECT = "no effect in front of batch norm"
+POWERS = {"backward": 1, "first moment": 1, "second moment": 2}  # of the gradient
+
+
+def compare_probes(
+    under_test: Probe,
+    reference: Probe,
+    recipe: Recipe,
+    settings: Settings,
+    step: int,
+    rule: Rule,
+    keys: set[str] | None = None,
+) -> list[StageAgreement]:
+    """Compares what two engines returned in one step.
+
+    Arguments:
+        under_test, reference: Their probes.
+        recipe, settings: Of the run.
+        step: Counted from 1.
+        rule: What every quantity is held against, relative to its tensor's largest element.
+        keys: Compare these alone; everything by default.
+
+    Returns:
+        One `StageAgreement` for each quantity, in the order of computation.
+    """
+    drawn = {step: own_draws((under_test, reference))}
+    comparer = _Comparer(under_test, reference, Layers(recipe, settings, step, drawn), rule)
+    return [
+        comparer.compare(quantity)
+        for quantity in recipe.quantities(settings)
+        if keys is None or quantity.key in keys
+    ]
+
+
+class _Comparer:
+    def __init__(self, a: Probe, b: Probe, layers: Layers, rule: Rule) -> None:
+        self.a, self.b, self.layers, self.rule = a, b, layers, rule
+        self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
+        self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
+        self.no_effect = NoEffect.of_stages(layers.recipe.stages)
+        self.drifted = False  # whether biases without an effect differ at the start
+
+    def compare(self, quantity: Quantity) -> StageAgreement:
+        agreement = self._compare(quantity)
+        if not agreement.agrees:
+            self.parted.add(quantity.key)
+        return agreement
+
+    def _compare(self, quantity: Quantity) -> StageAgreement:
+        key = quantity.key
+        problem = self._problem(key)
+        if problem:
+            shape = self.a[key].shape if key in self.a else ()
+            value = math.nan
+            index, values = self._first_bad(key)
+            return StageAgreement(
+                self.layers.step, quantity, tuple(shape), value, value, value, self.rule.rtol,
+                index, values, problem=problem,
+            )  # fmt: skip
+        a, b = float64(self.a[key]), float64(self.b[key])
+        largest = max(_magnitude(a), _magnitude(b), self._summed(quantity))
+        difference = a - b
+        raw = _magnitude(difference)
+        notes = []
+        if raw > 0 and self.rule.rtol > 0 and self._explicable(quantity):
+            notes = self._explain(quantity, difference, self.rule.rtol * largest)
+        size = difference.abs_()
+        index = _index(size)
+        return StageAgreement(
+            self.layers.step, quantity, tuple(a.shape), largest, float(size[index]), raw,
+            self.rule.rtol, index, (float(a[index]), float(b[index])), "; ".join(notes),
+        )  # fmt: skip
+
+    def _summed(self, quantity: Quantity) -> float:
+        """The size of what a quantity is a sum of, where it cancels; 0 where it does not."""
+        name, sides = quantity.name, (self.a, self.b)
+        if name in self.no_effect.biases and quantity.passing in POWERS:
+            keys = [f"gradient/{stage.name}" for stage in self.no_effect.biases[name]]
+            if not all(key in probe for key in keys for probe in sides):
+                return 0.0
+            gradients = [[float64(probe[key]).abs() for key in keys] for probe in sides]
+            sizes = [sum(_magnitude(g.sum(reduced_axes(g))) for g in side) for side in gradients]
+            return float(max(sizes)) ** POWERS[quantity.passing]
+        stage = self.layers.stages.get(name)
+        if stage is not None and stage.layer == "kl_categorical" and quantity.passing == "forward":
+            per = self.layers.term(stage).per
+            parts = [self.layers.inputs(stage, p)[0] for p in sides if _has_inputs(stage, p)]
+            return max((_summed_kl(pi, per) for pi in parts), default=0.0)
+        return 0.0
+
+    def _explicable(self, quantity: Quantity) -> bool:
+        """Whether all that a quantity follows from agrees."""
+        name = quantity.name
+        if quantity.passing in ("start", "forward"):
+            return True
+        if quantity.passing == "backward":
+            parted = {key for key in self.parted if key.startswith("gradient/")}
+            return not parted and f"forward/{name}" not in self.parted
+        if quantity.passing == "parameter":
+            return self.parted.isdisjoint({f"moment1/{name}", f"moment2/{name}"})
+        return f"gradient/{name}" not in self.parted
+
+    def _problem(self, key: str) -> str:
+        if (key in self.a) != (key in self.b):
+            return "is on one side only"
+        if key not in self.a:
+            return "is on neither side"
+        a, b = self.a[key], self.b[key]
+        if a.shape != b.shape:
+            return f"shape {tuple(a.shape)} against {tuple(b.shape)}"
+        if a.size == 0:
+            return "is empty"
+        _, values = self._first_bad(key)
+        if any(not math.isfinite(value) for value in values):
+            return f"{values[0]} against {values[1]}"
+        return ""
+
+    def _first_bad(self, key: str) -> tuple[tuple[int, ...], tuple[float, float]]:
+        """The first element that is not finite on either side."""
+        nowhere: tuple[tuple[int, ...], tuple[float, float]] = ((), (math.nan, math.nan))
+        if key not in self.a or key not in self.b or self.a[key].shape != self.b[key].shape:
+            return nowhere
+        a, b = float64(self.a[key]), float64(self.b[key])
+        # a sum is finite only if every element is (an overflow would be looked into as well)
+        if math.isfinite(float(a.sum())) and math.isfinite(float(b.sum())):
+            return ((), (0.0, 0.0))
+        bad = ~(torch.isfinite(a) & torch.isfinite(b))
+        if not bad.any():
+            return ((), (0.0, 0.0))
+        index = tuple(int(i) for i in bad.nonzero()[0])
+        return index, (float(a[index]), float(b[index]))
+
+    def _explain(self, quantity: Quantity, difference: Tensor, tolerance: float) -> list[str]:
+        """Takes off a difference what is explained; says what."""
+        name = quantity.name
+        if quantity.passing in ("start", "forward"):
+            return self._explain_shift(quantity, difference)
+        if name in self.no_effect.biases and self._is_noise(quantity):
+            difference.zero_()
+            return [NO_EFFECT]
+        if quantity.passing == "backward" and name in self.layers.stages:
+            return self._explain_gradient(name, difference, tolerance)
+        if quantity.passing == "backward" and name in self.explained:
+            difference -= self.explained[name]
+            return ["follows from kinks"]
+        if quantity.passing == "first moment" and name in self.explained:
+            difference -= (1 - BETA1) * self.explained[name]
+            return ["follows from kinks"]
+        if quantity.passing == "second moment" and name in self.explained:
+            a, b = (float64(probe[f"gradient/{name}"]) for probe in (self.a, self.b))
+            difference -= (1 - BETA2) * (a**2 - b**2)
+            return ["follows from kinks"]
+        if quantity.passing == "parameter":
+            keys = [f"{moment}/{name}" for moment in ("moment1", "moment2")]
+            if all(key in probe for key in keys for probe in (self.a, self.b)):
+                a, b = (
+                    self.layers.adam_update(*(float64(probe[key]) for key in keys))
+                    for probe in (self.a, self.b)
+                )
+                difference += a - b
+                return ["follows from the moments' rounding"] if _magnitude(a - b) else []
+        return []
+
+    def _is_noise(self, quantity: Quantity) -> bool:
+        """Whether a bias without an effect is noise of a size that nothing is known of."""
+        if quantity.passing == "parameter":
+            return self.drifted
+        return quantity.passing in POWERS and not self._summed(quantity)
+
+    def _explain_shift(self, quantity: Quantity, difference: Tensor) -> list[str]:
+        """Biases that have no effect, and what they shift alike in all images."""
+        name = quantity.name
+        if quantity.passing == "start" and name in self.no_effect.biases:
+            self.drifted = True
+        elif not self.drifted:
+            return []
+        elif name in self.no_effect.stages:
+            difference -= difference.mean(reduced_axes(difference), keepdim=True)
+            return [f"{NO_EFFECT}: the same shift of all images"]
+        elif name not in self.no_effect.means:
+            return []
+        difference.zero_()
+        return [NO_EFFECT]
+
+    def _explain_gradient(self, name: str, difference: Tensor, tolerance: float) -> list[str]:
+        notes = []
+        part = self.explained.get(name)  # of later layers, which have come before
+        if part is not None:
+            difference -= part
+            notes.append("follows from kinks")
+        takers = self.layers.takers(name)
+        if len(takers) == 1 and _magnitude(difference) > tolerance:
+            count, kinks = self._kinks(takers[0], name, difference, tolerance)
+            if count:
+                what = "windows tie" if takers[0].layer == "max_pool2d" else "elements are zero"
+                notes.append(f"{count} {what} up to rounding")
+                difference -= kinks
+                part = kinks if part is None else part + kinks
+        stage = self.layers.stages[name]
+        if part is not None and stage.inputs:
+            self._hand_on(stage, part)
+        return notes
+
+    def _hand_on(self, stage: Stage, part: Tensor) -> None:
+        """What a part of the gradient with respect to a stage's result makes of the gradients
+        with respect to its inputs and parameters."""
+        rows: Tensor | slice = part.flatten(1).any(1).nonzero()[:, 0]
+        if stage.layer == "batch_norm":  # the images depend on each other
+            rows = slice(None)
+        for name, value in self.layers.backward(stage, self.b, part[rows], rows).items():
+            if name in self.layers.stages:
+                if f"gradient/{name}" not in self.b:  # given with the step
+                    continue
+                whole = torch.zeros(self.b[f"gradient/{name}"].shape, dtype=torch.float64)
+                whole[rows] = value.reshape(whole[rows].shape)
+                value = whole
+            self.explained[name] = value + self.explained.get(name, 0.0)
+
+    def _kinks(
+        self, taker: Stage, name: str, difference: Tensor, tolerance: float
+    ) -> tuple[int, Tensor]:
+        """The elements of a difference that a kink explains: how many, and that part of it."""
+        nothing = 0, difference
+        a, b = (float64(probe[f"forward/{name}"]) for probe in (self.a, self.b))
+        if a.shape != b.shape or a.shape != difference.shape:
+            return nothing
+        near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
+        if taker.layer in ("relu", "leaky_relu"):
+            slope = self.layers.options(taker).get("slope", 0.0)
+            passed = float64(self.a[f"gradient/{taker.name}"])
+            kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
+            return int(kink.sum()), torch.where(kink, difference, 0.0)
+        if taker.layer == "max_pool2d":
+            return windows_that_tie((a, b), difference, near, tolerance)
+        return nothing
+
+
+def _summed_kl(pi: Tensor, per: str) -> float:
+    """The size of entropy and log K together, which cancel in the categorical KL."""
+    entropy = (pi * (pi + 1e-20).log()).abs()
+    return float(reduced(entropy + pi * math.log(pi.shape[1]), per))
+
+
+def _has_inputs(stage: Stage, probe: Probe) -> bool:
+    return all(f"forward/{name}" in probe for name in stage.inputs)
+
+
+def _magnitude(x: Tensor) -> float:
+    low, high = torch.aminmax(x)
+    return max(abs(float(low)), abs(float(high)))
+
+
+def _index(x: Tensor) -> tuple[int, ...]:
+    """Where a tensor is largest."""
+    return tuple(int(i) for i in torch.unravel_index(x.argmax(), x.shape))

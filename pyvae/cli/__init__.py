@@ -1,0 +1,1 @@
+"""The `pyvae` command, a file for each subcommand."""

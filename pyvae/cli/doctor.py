@@ -1,0 +1,110 @@
+"""`pyvae doctor`: one screen on what is there, what is missing and what to do about it.
+
+Other packages add checks through the entry-point group `pyvae.doctor`: each entry is a
+function that returns a list of `Check`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from pyvae.plugins import open_plugins
+
+__all__ = ["Check", "examine"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the screen.
+
+    Attributes:
+        name: What was looked for.
+        found: What was found.
+        remedy: What to do, if something is missing.
+        needed: Whether pyvae cannot do its main job without it.
+    """
+
+    name: str
+    found: str
+    remedy: str = ""
+    needed: bool = False
+
+
+def examine() -> int:
+    """Prints all checks.
+
+    Returns:
+        0, or 2 if something that is needed is missing.
+    """
+    from rich.markup import escape
+
+    from pyvae.terminal.console import Terminal
+
+    checks = core_checks()
+    for more in open_plugins("pyvae.doctor", _checks_of):
+        checks.extend(more)
+    console = Terminal(markup=True)
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        missing = "[red]no[/]" if check.needed else "[yellow]--[/]"
+        mark = missing if check.remedy else "[green]ok[/]"
+        name = check.name.ljust(width)
+        console.print(f"{mark}  {name}  {escape(check.found)}", highlight=False, soft_wrap=True)
+        if check.remedy:
+            remedy = f"    {' ' * width}  {escape(check.remedy)}"
+            console.print(remedy, highlight=False, soft_wrap=True)
+    return 2 if any(check.remedy and check.needed for check in checks) else 0
+
+
+def _checks_of(plugin: Callable[[], list[Check]]) -> list[Check]:
+    """Those of another package."""
+    checks = list(plugin())
+    if not all(isinstance(check, Check) for check in checks):
+        raise TypeError("no list of pyvae.cli.doctor.Check")
+    return checks
+
+
+def core_checks() -> list[Check]:
+    """Python, PyTorch, device, threads, Dask and data."""
+    import torch
+
+    from pyvae.data.idx import find_idx
+    from pyvae.data.images import data_root
+    from pyvae.data.mnist import TRAINING
+
+    checks = [
+        Check("Python", platform.python_version()),
+        Check("pyvae", metadata.version("pyvae")),
+        Check("torch", f"{torch.__version__}, torchvision {metadata.version('torchvision')}"),
+    ]
+    if torch.cuda.is_available():
+        checks.append(Check("device", f"CUDA: {torch.cuda.get_device_name()}"))
+    else:
+        checks.append(Check("device", "CPU (no CUDA device)"))
+    checks.append(Check("threads", f"{torch.get_num_threads()}"))
+    checks.append(_cluster())
+    root = data_root()
+    found = find_idx("MNIST", root, TRAINING[0])
+    if found is not None:
+        checks.append(Check("MNIST", f"in {found.parent}"))
+    else:
+        checks.append(
+            Check(
+                "MNIST",
+                f"not in {root}",
+                "is downloaded on first use; or set PYVAE_DATA to the folder that holds its files; "
+                "else the digits serve",
+            )
+        )
+    return checks
+
+
+def _cluster() -> Check:
+    """What runs go over a cluster with."""
+    try:
+        return Check("Dask", f"distributed {metadata.version('distributed')}")
+    except metadata.PackageNotFoundError:
+        return Check("Dask", "not there (only --scheduler needs it)", "pip install distributed")

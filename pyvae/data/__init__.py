@@ -1,0 +1,1 @@
+"""Images, toy points and where they are read from."""

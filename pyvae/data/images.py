@@ -1,0 +1,220 @@
+"""Images to train on, held in memory as one tensor.
+
+MNIST and its siblings come through `torchvision.datasets`, the small handwritten digits from
+scikit-learn's own wheel, a user's images from an .npz or .npy file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.data.mnist import DownloadError, load_mnist_family
+from pyvae.data.npz import load_arrays, load_test_arrays
+from pyvae.errors import UserError, choose, printable
+from pyvae.files.reading import is_array_file
+
+__all__ = [
+    "DATA_NAMES",
+    "ImageData",
+    "data_root",
+    "load_data",
+    "load_digits",
+    "load_split",
+    "load_toy",
+]
+
+TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+DATA_NAMES = ("auto", *TORCHVISION, "digits", "toy")
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """Images of 28x28 pixels, or points.
+
+    Attributes:
+        name: `mnist`, ..., or the file's name, as it may be shown.
+        pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1]; of points (N, 2), floats.
+        labels: (N,), int64, or None.
+        source: Where they came from, in words.
+    """
+
+    name: str
+    pixels: Tensor
+    labels: Tensor | None
+    source: str
+
+    def __post_init__(self) -> None:
+        # a file may have any name, and this one stands in lines, titles and tables
+        object.__setattr__(self, "name", printable(self.name))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, index: NDArray[np.int64] | Tensor, dtype: torch.dtype) -> Tensor:
+        """Images of these indices, (B, 784), pixels in [0, 1] (uint8 divided by 255)."""
+        chosen = self.pixels[torch.as_tensor(index)]
+        return chosen.to(dtype) / 255 if chosen.dtype == torch.uint8 else chosen.to(dtype)
+
+    def to(self, device: torch.device) -> ImageData:
+        """The same images, in a device's memory."""
+        return replace(self, pixels=self.pixels.to(device)) if device.type != "cpu" else self
+
+    def check_counted_from_0(self, classes: int) -> None:
+        """Raises UserError if the labels are 1 to `classes`, as R counts."""
+        labels = self.labels
+        if labels is not None and (int(labels.min()), int(labels.max())) == (1, classes):
+            raise UserError(
+                f"the labels of {self.name} count from 1: they are 1 to {classes}",
+                f"0 to {classes - 1}",
+                "subtract 1 from each label",
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Name, number of images, source, and a checksum of the pixels."""
+        about = {"name": self.name, "images": len(self), "source": self.source}
+        return about | {"sha256": self.checksum}
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the pixels as they are held in memory."""
+        return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
+
+
+def data_root() -> Path:
+    """Where MNIST and its siblings lie: $PYVAE_DATA, else a folder in the user's cache."""
+    given = os.environ.get("PYVAE_DATA")
+    if not given:
+        return Path(platformdirs.user_cache_dir("pyvae"))
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"PYVAE_DATA is '{given}'", "a folder that exists") from error
+
+
+def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
+    """Loads images by name.
+
+    Arguments:
+        name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz or
+            .npy file (see `pyvae.data.npz.load_arrays` and `pyvae.data.pixels`). `auto` is MNIST
+            where it is or can be had, else the digits.
+        say: Called with one line where `auto` fell back to the digits.
+
+    Raises:
+        UserError: If the name is unknown or the data cannot be read or had.
+    """
+    if is_array_file(name):
+        pixels, labels = load_arrays(Path(name))
+        return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
+    if name not in DATA_NAMES:
+        if os.path.exists(name):  # noqa: PTH110 (whose own raises where a name is too long)
+            kind = "folder" if Path(name).is_dir() else "file of another kind"
+            raise UserError(
+                f"--data '{name}' is a {kind}",
+                f"one of {', '.join(DATA_NAMES)}, or a file that ends in .npz or .npy",
+                "for MNIST's files set PYVAE_DATA to their folder and use --data mnist",
+            )
+        choose("data", name, (*DATA_NAMES, "a FILE.npz"))
+    if name == "digits":
+        return load_digits()
+    if name == "toy":
+        return load_toy()
+    family = "mnist" if name == "auto" else name
+    root = data_root()
+    try:
+        pixels, labels = load_mnist_family(TORCHVISION[family], root)
+    except DownloadError as error:
+        if name == "auto":
+            say(
+                f"data: MNIST is not in {root} and could not be downloaded ({error}); "
+                "using scikit-learn's 1,797 handwritten digits at 28x28 instead"
+            )
+            return load_digits()
+        raise UserError(
+            f"{TORCHVISION[family]} is not in {root} and could not be downloaded ({error})",
+            f"train-images-idx3-ubyte, plain or .gz, in {TORCHVISION[family]}/raw, in "
+            f"{TORCHVISION[family]}, in raw or in the folder itself; or a network",
+            "set PYVAE_DATA to such a folder, or use --data digits",
+        ) from error
+    without = "" if labels is not None else ", without labels"
+    source = f"{TORCHVISION[family]} training set, torchvision{without}"
+    return ImageData(family, pixels, labels, source)
+
+
+def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:
+    """Images to train on and images to test with: the two sets of MNIST and its siblings, or of an
+    .npz file that has both; of other data four fifths and the rest, chosen at random, always in the
+    same way.
+
+    Raises:
+        UserError: As `load_data`.
+    """
+    data = load_data(name, say)
+    if data.name in TORCHVISION:
+        pixels, labels = load_mnist_family(TORCHVISION[data.name], data_root(), train=False)
+        source = f"{TORCHVISION[data.name]} test set, torchvision"
+        return data, ImageData(data.name, pixels, labels, source)
+    beside = load_test_arrays(Path(name)) if is_array_file(name) else None
+    if beside is not None:
+        return data, ImageData(data.name, *beside, f"{data.source}, its test set")
+    order = torch.from_numpy(np.random.Generator(np.random.Philox(5)).permutation(len(data)))
+    cut = len(data) * 4 // 5
+    parts = (order[:cut], "four fifths"), (order[cut:], "the other fifth")
+    train, test = (
+        ImageData(
+            data.name,
+            data.pixels[rows],
+            None if data.labels is None else data.labels[rows],
+            f"{data.source}, {words}, chosen at random",
+        )
+        for rows, words in parts
+    )
+    return train, test
+
+
+def load_toy(points: int = 3000) -> ImageData:
+    """Points in the plane in three elongated groups, equally many in each, in mixed order.
+
+    Gaussians around (-1.5, -1), (1.5, -1) and (0, 1.5), each stretched along a direction of its
+    own (standard deviations 0.5 and 0.15). Always the same points.
+    """
+    generator = np.random.Generator(np.random.Philox(3))
+    centres = np.array([[-1.5, -1.0], [1.5, -1.0], [0.0, 1.5]])
+    angles = np.array([np.pi / 4, -np.pi / 4, 0.0])
+    labels = generator.permutation(points) % 3
+    along, across = generator.standard_normal((2, points)) * [[0.5], [0.15]]
+    cos, sin = np.cos(angles[labels]), np.sin(angles[labels])
+    offset = np.stack([along * cos - across * sin, along * sin + across * cos], axis=1)
+    xy = torch.from_numpy(centres[labels] + offset)
+    return ImageData("toy", xy, torch.from_numpy(labels), "three Gaussians in the plane")
+
+
+def load_digits() -> ImageData:
+    """scikit-learn's 1,797 handwritten digits, brought from 8x8 to MNIST's 28x28.
+
+    Enlarged to 20x20 (bilinear) and set in a margin of 4 pixels, as MNIST's digits are; grey
+    levels 0 to 16 become 0 to 255. Alpaydin & Kaynak (1998), "Optical Recognition of
+    Handwritten Digits", UCI Machine Learning Repository.
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    bunch = sklearn_digits()
+    small = torch.from_numpy(bunch.images)[:, None] / 16  # (N, 1, 8, 8)
+    large = F.interpolate(small, size=(20, 20), mode="bilinear", align_corners=False)
+    framed = F.pad(large, (4, 4, 4, 4))  # (N, 1, 28, 28)
+    pixels = (framed * 255).round().to(torch.uint8).reshape(-1, 784)
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    return ImageData("digits", pixels, labels, "scikit-learn load_digits, enlarged to 28x28")

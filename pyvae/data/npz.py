@@ -1,0 +1,180 @@
+"""A user's own images from NumPy's files: .npz (several arrays) or .npy (one)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple, cast
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.data.pixels import EXPECTED, as_labels, as_pixels
+from pyvae.errors import UserError
+from pyvae.files.reading import CHUNK, fill, open_file
+
+__all__ = ["load_arrays", "load_test_arrays"]
+
+# An .npz file is a zip archive: a member may take a thousand times its size in the file, and its
+# header may promise any number of elements. Images hold more than that: pixels of one bit each,
+# written as float64, shrink to a hundredth.
+MOST_INFLATED = 200  # times the file's size
+ALWAYS_ALLOWED = 2**26  # bytes
+# images and their labels: as pyvae has them, keras' mnist.npz, MedMNIST
+TRAINING = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
+TEST = (("x_test", "y_test"), ("test_images", "test_labels"))
+
+
+class Names(NamedTuple):
+    """What the arrays are called."""
+
+    images: str
+    labels: str | None
+
+
+def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
+    """Reads images and, where there are, their labels: `images` and `labels`, `x_train` and
+    `y_train`, `train_images` and `train_labels`, in small or large letters, or the one array
+    that there is, of images.
+
+    Memory: three times what the arrays take, which is at most 200 times the file's size, or
+    64 MiB where that is more; and 1 MiB. What an array takes is known from its header, and checked
+    before it is read.
+
+    Returns:
+        Pixels (N, 784), uint8 or floats in [0, 1], and labels, int64, or None.
+
+    Raises:
+        UserError: If the file is absent, damaged, or holds anything else.
+    """
+    loaded = _load(path, TRAINING)
+    if isinstance(loaded, list):
+        found = ", ".join(loaded[:20]) or "nothing"
+        remedy = f"in Python: a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
+        raise UserError(f"data file '{path}' holds {found}", EXPECTED, remedy if loaded else "")
+    return loaded
+
+
+def load_test_arrays(path: Path) -> tuple[Tensor, Tensor | None] | None:
+    """Reads `x_test` and `y_test`, or `test_images` and `test_labels`, as `load_arrays`; None
+    where the file has none beside those to train on."""
+    loaded = _load(path, TEST, alone=False)
+    return None if isinstance(loaded, list) else loaded
+
+
+def _load(
+    path: Path, wanted: Iterable[tuple[str, str]], alone: bool = True
+) -> tuple[Tensor, Tensor | None] | list[str]:
+    """Images and labels, or the names of all arrays where what is wanted is not among them."""
+    if not path.is_file():
+        raise UserError(f"data file '{path}' does not exist", f"an .npz file with {EXPECTED}")
+    try:
+        with open_file(path) as file:
+            size = file.seek(0, 2)
+            if path.suffix.lower() == ".npy":
+                if not alone:
+                    return []
+                file.seek(0)
+                arrays, names = {"": _read_array(file, path.name, size)}, Names("", None)
+            else:
+                with zipfile.ZipFile(file) as archive:
+                    members = {_stem(info): info for info in archive.infolist()}
+                    found = _choose(members, wanted, alone)
+                    if found is None:
+                        return list(members)
+                    room = max(MOST_INFLATED * size, ALWAYS_ALLOWED)
+                    arrays, names = _read_members(archive, members, found, room), found
+    except UserError as error:
+        raise UserError(
+            f"data file '{path}': {error.given}", error.expected, error.remedy
+        ) from None
+    except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds
+        raise UserError(
+            f"data file '{path}' cannot be read ({error or type(error).__name__})",
+            f"a whole .npz file with {EXPECTED}",
+        ) from error
+    images = arrays[names.images]
+    pixels = as_pixels(images, path, names.images, names.labels)
+    if names.labels is None:
+        return pixels, None
+    return pixels, as_labels(arrays[names.labels], len(images), path, names.images, names.labels)
+
+
+def _stem(info: zipfile.ZipInfo) -> str:
+    return info.filename.removesuffix(".npy")
+
+
+def _choose(members: Iterable[str], wanted: Iterable[tuple[str, str]], alone: bool) -> Names | None:
+    """Which members are the images and their labels."""
+    names = list(members)
+    small = {name.lower(): name for name in reversed(names)}
+    for images, labels in wanted:
+        if images in small:
+            return Names(small[images], small.get(labels))
+    return Names(names[0], None) if alone and len(names) == 1 else None
+
+
+def _read_members(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], names: Names, room: int
+) -> dict[str, NDArray]:
+    """Arrays of an archive, which together may take so many bytes."""
+    found: dict[str, NDArray] = {}
+    for name in names:
+        if name is not None:
+            found[name] = _read_member(archive, members[name], room)
+            room -= found[name].nbytes
+    return found
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, room: int) -> NDArray:
+    """One array, after checking that what its header promises is there and not too much."""
+    # of other compressions any amount would be unpacked at once
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{info.filename} is compressed in a way that NumPy does not write")
+    if info.file_size > room:
+        raise ValueError(
+            f"{info.filename} would take {info.file_size} bytes, more than {MOST_INFLATED} times "
+            "the file's size, as np.savez, which does not compress, never writes it"
+        )
+    with archive.open(info) as member:
+        return _read_array(cast(BinaryIO, member), info.filename, info.file_size)
+
+
+def _read_array(file: BinaryIO, name: str, size: int) -> NDArray:
+    """An array from a file of so many bytes, in NumPy's format."""
+    shape, by_column, dtype = _header(file)
+    if dtype.hasobject:
+        raise UserError(
+            f"{name} holds Python objects, which are never unpickled",
+            "an array of numbers",
+            "where it was made: np.savez('images.npz', images=np.array(images.tolist()))",
+        )
+    count, there = math.prod(shape), size - file.tell()
+    if min(shape, default=0) < 0 or count * dtype.itemsize != there:
+        raise ValueError(
+            f"{name} has {there} bytes where its header promises {count * dtype.itemsize}"
+        )
+    values = np.empty(count, dtype)
+    fill(file, values)
+    return values.reshape(shape, order="F" if by_column else "C")
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in column-major order, and type of an array in NumPy's format."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        version = npy.read_magic(member)
+        if version == (1, 0):
+            return npy.read_array_header_1_0(member)
+        if version == (2, 0):
+            length = int.from_bytes(member.read(4), "little")
+            if length > CHUNK:  # NumPy would read all of it first
+                raise ValueError(f"its header has {length} bytes")
+            member.seek(-4, 1)
+            return npy.read_array_header_2_0(member)
+    raise ValueError(f"version {version} of NumPy's format")

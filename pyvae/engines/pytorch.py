@@ -1,0 +1,502 @@
+"""Engines: who computes. The training loop is the same for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pyvae.engines.adam import ADAMS, Adam
+from pyvae.engines.allocator import keep_freed_memory
+from pyvae.engines.cuda_graph import StepGraph
+from pyvae.engines.data_parallel import ALONE, Shares
+from pyvae.engines.generators import Generator, TorchGenerator, make_generator
+from pyvae.engines.precision import Precision
+from pyvae.errors import UserError, choose
+from pyvae.model.draws import Draw, Normal
+from pyvae.model.objectives import OBJECTIVES, Losses
+from pyvae.model.recipe import Recipe
+from pyvae.model.settings import Settings
+from pyvae.model.stages import Probe, Stage
+from pyvae.plugins import names, open_plugin
+
+__all__ = [
+    "DivergedError",
+    "Engine",
+    "PyTorchEngine",
+    "check_recipe",
+    "choose_device",
+    "engine_names",
+    "open_engine",
+    "set_threads",
+]
+
+ENGINES = "pyvae.engines"
+MOST_THREADS = 1024
+
+
+class DivergedError(UserError):
+    """Training diverged: the loss of a step is NaN or infinite.
+
+    Arguments:
+        step: The step, if it is known.
+        first: What is not finite first, as `pyvae.training.not_finite.first_not_finite` says it.
+    """
+
+    of_one_process = True  # of several that share a batch, perhaps only one sees it
+
+    def __init__(self, step: int | None = None, first: str = "") -> None:
+        where = "" if step is None else f" in step {step}"
+        begins = f"; it begins with {first}" if first else ""
+        super().__init__(
+            f"training diverged{where}: the loss is not a finite number{begins}",
+            "",
+            "try a smaller --learning-rate",
+        )
+
+
+class Engine(Protocol):
+    """What the training loop asks of an engine.
+
+    Batches x are (B, 784) tensors with pixels in [0, 1]; draws are arrays as
+    `pyvae.model.draws.Draws.step` returns them.
+    """
+
+    name: str
+
+    def start(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> None:
+        """Begins a run with a fresh optimiser, from the given parameters; without, from those
+        that the engine's own generator draws after it was seeded with the settings' seed."""
+
+    def batch_order(self, images: int) -> NDArray[np.int64]:
+        """The order of the next epoch, from the engine's own generator."""
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
+        """One training step; the objective's terms before the step, in its order (total,
+        reconstruction, regulariser, ...).
+
+        In a run whose draws are not injected the engine draws masks and noise itself; the draws
+        then hold what every step is given, if anything.
+        A dict given as `probe` is filled with what `pyvae.model.stages` lists. If the step fails it
+        holds what was computed until then.
+
+        Raises:
+            DivergedError: If the total is not finite; parameters, moments and running statistics
+                are then those that the step started from. (On a GPU nobody waits for the total.)
+        """
+
+    def state(self) -> Probe:
+        """What the next step starts from: `parameter/...`, `moment1/...`, `moment2/...` and
+        `buffer/...` as in a probe, and `step` (), the number of steps so far."""
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Goes on from a state, of this engine or another."""
+
+    def generator_state(self) -> NDArray | None:
+        """Where the engine's own generator stands; None in a run with injected draws."""
+
+    def restore_generator(self, state: NDArray) -> None:
+        """Goes on drawing from there."""
+
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        """Posterior means (B, L): in training mode (dropout on, with these draws or else the
+        engine's own), or in evaluation mode."""
+
+    def latents(self, images: int) -> NDArray:
+        """Draws (images, L) from the prior N(0, I), from the engine's own generator."""
+
+    def decode(self, z: NDArray) -> NDArray:
+        """Pixels (B, 784) in [0, 1] of latents (B, L)."""
+
+    def parameters(self) -> dict[str, NDArray]:
+        """The parameters (and batch norm's running statistics) as they stand, by name."""
+
+    def environment(self) -> dict[str, str]:
+        """Versions and threads that the numbers depend on."""
+
+
+class PyTorchEngine:
+    """PyTorch.
+
+    Arguments:
+        device: `auto` (CUDA where it is), `cpu` or `cuda`.
+        adam: Whose order of operations Adam has: `torch` (`torch.optim.Adam`) or `r-torch`
+            (`pyvae.engines.adam.RTorchAdam`).
+        precision: Of matrix products and convolutions, one of `pyvae.engines.precision.PRECISIONS`.
+        shares: What this process computes of each batch; by default all of it.
+
+    Raises:
+        UserError: If CUDA is asked for and absent, or there is no such Adam or precision.
+    """
+
+    name = "pytorch"
+
+    def __init__(
+        self,
+        device: str = "auto",
+        adam: str = "torch",
+        precision: str = "full",
+        shares: Shares = ALONE,
+    ) -> None:
+        choose("adam", adam, ADAMS)
+        self.device = choose_device(device)
+        self.adam = adam
+        self.precision = Precision(precision, self.device)
+        self.shares = shares
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def start(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> None:
+        self.settings = settings
+        self.dtype = settings.torch_dtype
+        precision = Precision(self.precision.name, self.device, self.dtype)
+        self.objective = OBJECTIVES[settings.objective]
+        self.hyper = settings.hyper
+        self.stages = recipe.stages
+        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
+        self.generator: Generator | None = None
+        if parameters is None:
+            self.generator = make_generator(settings.rng, settings.seed, self.device)
+            parameters = self.generator.initial_parameters(
+                recipe, settings.latent_dim, **settings.hyper
+            )
+        # its own initialisers are not used: they would only move the global generator
+        with torch.random.fork_rng(devices=[]):
+            network = recipe.network(settings.latent_dim, **settings.hyper)
+            self.network = network.to(self.device, self.dtype)
+        self.network.load_state_dict(parameters)
+        if self.device.type == "cuda":
+            # cuDNN's tensor cores want channels last
+            self.network.to(memory_format=torch.channels_last)
+        precision.prepare(self.network)
+        self._buffers = list(self.network.buffers())
+        self._parallel = self.shares.parallel(self.network)
+        self.optimizer = ADAMS[self.adam](self.network.parameters(), lr=settings.learning_rate)
+        self._graph = self._make_graph()
+
+    def _make_graph(self) -> StepGraph | None:
+        """Of steps on a GPU that do not wait for the host."""
+        if self.device.type != "cuda" or self.adam != "torch" or self.shares.several:
+            return None
+        if self.generator is None:
+            return StepGraph(self._step)
+        if isinstance(self.generator, TorchGenerator):
+            return StepGraph(self._step, self.generator.source)
+        return None  # it draws on the host
+
+    def batch_order(self, images: int) -> NDArray[np.int64]:
+        return self._own.batch_order(images)
+
+    @property
+    def _own(self) -> Generator:
+        if self.generator is None:
+            raise ValueError("draws are injected in this run")
+        return self.generator
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
+        if draws is None and self.generator is None:
+            raise ValueError("draws are injected in this run")
+        x, given = x.to(self.device), self._tensors(draws or {})
+        if probe is None and self._graph is not None:
+            return self._graph(x, given)
+        return self._step(x, given, probe)
+
+    def _step(self, x: Tensor, given: Mapping[str, Tensor], probe: Probe | None = None) -> Tensor:
+        if self.generator is not None:
+            own = self._own.step(len(x), self.spec, self.settings.dtype)
+            if probe is not None:
+                probe.update({f"draw/{name}": _array(draw) for name, draw in own.items()})
+            given = self._tensors(own) | dict(given)
+        weight = self.shares.weight(len(x), self.objective.mean)
+        x, given = x[self.shares.rows(len(x))], self.shares.of(given)
+        self.network.train()
+        self.optimizer.zero_grad()
+        watched = nullcontext() if probe is None else self._watch(x, probe)
+        with self._undone_if_diverged(), watched as seen:
+            if seen is not None:
+                seen |= {s.name: given[s.draw or ""] for s in self.stages if _is_given(s)}
+            losses = self._losses(x if seen is None else seen["input"], x, given)
+            if seen is not None:
+                seen |= losses
+            # of a GPU it is asked at the end of the epoch: nothing waits for it before
+            if self.device.type == "cpu" and not math.isfinite(losses["total"].item()):
+                raise DivergedError
+            (losses["total"] * weight if weight != 1 else losses["total"]).backward()
+            self.optimizer.step()
+        terms = torch.stack([losses[name] for name in self.objective.terms]).detach()
+        return self.shares.total(terms * weight if weight != 1 else terms)
+
+    def _losses(self, images: Tensor, x: Tensor, given: Mapping[str, Tensor]) -> Losses:
+        """The objective's terms; `images` are x, or what a probe sees of them."""
+        with self.precision.computing():
+            output = self._parallel(images, given)
+        try:
+            return self.objective(x, self.precision.finish(output), self.hyper)
+        except RuntimeError as error:
+            if "between 0 and 1" not in str(error):
+                raise
+            # binary_cross_entropy refuses probabilities that are not a number.
+            raise DivergedError from error
+
+    @contextmanager
+    def _undone_if_diverged(self) -> Iterator[None]:
+        """Puts running statistics back, which move before the loss is known."""
+        kept = [buffer.clone() for buffer in self._buffers] if self.device.type == "cpu" else []
+        try:
+            yield
+        except DivergedError:
+            for buffer, value in zip(self._buffers, kept, strict=False):
+                buffer.copy_(value)
+            raise
+
+    @contextmanager
+    def _watch(self, x: Tensor, probe: Probe) -> Iterator[dict[str, Tensor]]:
+        """Collects what every stage returns in one step, by the stage's name, and at the end
+        puts it into a probe, with its gradients."""
+        seen = {"input": x.detach().requires_grad_()}
+        probe.update({f"start/{name}": value for name, value in self.parameters().items()})
+
+        def keep(names: list[str]) -> Callable[[nn.Module, object, Tensor], None]:
+            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+                output.retain_grad()
+                seen[names.pop(0)] = output
+
+            return hook
+
+        uses: dict[str, list[str]] = {}  # of each module, in order
+        for stage in self.stages:
+            if stage.layer != "input" and not stage.is_term:
+                uses.setdefault(stage.path, []).append(stage.name)
+        hooks = [
+            self.network.get_submodule(path).register_forward_hook(keep(names))
+            for path, names in uses.items()
+        ]
+        try:
+            yield seen
+            probe.update({key: value for key, value in self.state().items() if key != "step"})
+        finally:
+            for hook in hooks:
+                hook.remove()
+            terms = {stage.name for stage in self.stages if stage.is_term}
+            for name, value in seen.items():
+                probe[f"forward/{name}"] = _array(value)
+                if name not in terms and value.grad is not None:
+                    probe[f"gradient/{name}"] = _array(value.grad)
+            for name, buffer in self.network.named_buffers():  # of a step that failed, too
+                probe[f"buffer/{name}"] = _array(buffer).copy()
+            for name, parameter in self.network.named_parameters():
+                if parameter.grad is not None:
+                    probe[f"gradient/{name}"] = _array(parameter.grad).copy()
+
+    def state(self) -> Probe:
+        state = {"step": np.array(0)}
+        for name, parameter in self.network.named_parameters():
+            kept = self.optimizer.state.get(parameter)
+            zeros = torch.zeros_like(parameter)
+            state[f"parameter/{name}"] = _array(parameter).copy()
+            state[f"moment1/{name}"] = _array(kept["exp_avg"] if kept else zeros).copy()
+            state[f"moment2/{name}"] = _array(kept["exp_avg_sq"] if kept else zeros).copy()
+            if kept:
+                state["step"] = np.array(int(kept["step"]))
+        for name, buffer in self.network.named_buffers():
+            state[f"buffer/{name}"] = _array(buffer).copy()
+        return state
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        def tensor(key: str) -> Tensor:
+            return torch.from_numpy(np.array(state[key])).to(self.device, self.dtype)
+
+        # in place where it can be: a CUDA graph knows where things are
+        counting = self.device if isinstance(self.optimizer, Adam) else torch.device("cpu")
+        for name, parameter in self.network.named_parameters():
+            parameter.copy_(tensor(f"parameter/{name}"))
+            kept = self.optimizer.state.get(parameter)
+            new = {
+                "step": torch.tensor(float(state["step"]), device=counting),
+                "exp_avg": tensor(f"moment1/{name}"),
+                "exp_avg_sq": tensor(f"moment2/{name}"),
+            }
+            if kept:
+                for key, value in new.items():
+                    kept[key].copy_(value)
+            else:
+                self.optimizer.state[parameter] = new
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(tensor(f"buffer/{name}"))
+
+    def generator_state(self) -> NDArray | None:
+        return None if self.generator is None else self.generator.state()
+
+    def restore_generator(self, state: NDArray) -> None:
+        self._own.restore(state)
+
+    @torch.no_grad()
+    def latent_means(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
+    ) -> NDArray:
+        self.network.train(training)
+        if training and self.generator is not None:
+            needed = {name: kind for name, kind in self.spec.items() if not _is_noise(kind)}
+            given = self._tensors(self._own.step(len(x), needed, self.settings.dtype))
+        elif training and draws is None:
+            raise ValueError("draws are injected in this run")
+        else:
+            given = self._tensors(draws if training and draws else {})
+        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        mu, _ = self.network.posterior(x.to(self.device), given)
+        for name, buffer in self.network.named_buffers():  # a look must not change the model
+            buffer.copy_(kept[name])
+        return mu.cpu().numpy()
+
+    def latents(self, images: int) -> NDArray:
+        return self._own.normal((images, self.settings.latent_dim), self.settings.dtype)
+
+    @torch.no_grad()
+    def decode(self, z: NDArray) -> NDArray:
+        self.network.eval()
+        return self.network.decode(self._tensors({"z": z})["z"]).cpu().numpy()
+
+    def parameters(self) -> dict[str, NDArray]:
+        return {
+            name: value.cpu().numpy().copy() for name, value in self.network.state_dict().items()
+        }
+
+    def environment(self) -> dict[str, str]:
+        about = {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "threads": str(torch.get_num_threads()),
+            "adam": self.adam,
+        }
+        if self.device.type == "cuda":
+            about["gpu"] = torch.cuda.get_device_name(self.device)
+        if self.precision.name != "full":
+            about["precision"] = self.precision.name
+        if self.shares.several:
+            about["processes"] = str(self.shares.number)
+        return about
+
+    def _tensors(self, draws: Mapping[str, NDArray | Tensor]) -> dict[str, Tensor]:
+        return {name: self._tensor(draw) for name, draw in draws.items()}
+
+    def _tensor(self, value: NDArray | Tensor) -> Tensor:
+        tensor = torch.as_tensor(value)
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            return tensor.pin_memory().to(self.device, non_blocking=True)  # nobody waits for it
+        return tensor
+
+
+def engine_names() -> list[str]:
+    """Names of all engines: `pytorch`, and those that other packages add through the entry-point
+    group `pyvae.engines` (each entry is called without arguments and returns an engine)."""
+    return ["pytorch", *names(ENGINES)]
+
+
+@contextmanager
+def open_engine(
+    name: str,
+    device: str = "auto",
+    adam: str | None = None,
+    precision: str = "full",
+    recipe: str | None = None,
+) -> Iterator[Engine]:
+    """An engine by name, closed at the end if it can be.
+
+    Arguments:
+        name: One of `engine_names`.
+        device, adam, precision: Of the engine `pytorch`.
+        recipe: What it is to run, if that is known: asked before it is looked for.
+
+    Raises:
+        UserError: If there is none of that name, or it cannot be used.
+    """
+    choose("engine", name, engine_names())
+    if name == "pytorch":
+        yield PyTorchEngine(device, adam or "torch", precision)
+        return
+    if adam is not None:
+        raise UserError(f"--adam {adam} with --engine {name}", "--engine pytorch", "leave it out")
+
+    def make(kind: Callable[[], Engine]) -> Engine:
+        if recipe is not None:
+            check_recipe(kind, name, recipe)
+        return kind()
+
+    engine = open_plugin(ENGINES, name, make)
+    try:
+        yield engine
+    finally:
+        getattr(engine, "close", lambda: None)()
+
+
+def check_recipe(engine: object, name: str, recipe: str) -> None:
+    """Asks whether an engine, or its class, can run a recipe: one of those that its `recipes`
+    names; without these, any.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    recipes = getattr(engine, "recipes", None)
+    if recipes is not None and recipe not in recipes:
+        raise UserError(
+            f"engine {name} has no recipe '{recipe}'", " or ".join(recipes), "use --engine base-r"
+        )
+
+
+def _is_given(stage: Stage) -> bool:
+    return stage.layer == "input" and stage.draw is not None
+
+
+def _is_noise(kind: Draw) -> bool:
+    """Whether latent means do without it: the noise of z."""
+    return isinstance(kind, Normal)
+
+
+def _array(value: Tensor | NDArray) -> NDArray:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def set_threads(threads: int | None) -> None:
+    """Sets PyTorch's number of threads, which engines in R take over; None: leaves it.
+
+    Raises:
+        UserError: If it is not 1 or more.
+    """
+    if threads is None:
+        return
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads {threads}", f"1 to {MOST_THREADS}")
+    torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is CUDA where it is, else the CPU.
+
+    Raises:
+        UserError: If the name is unknown, or CUDA is asked for and absent.
+    """
+    choose("device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda, but PyTorch finds no CUDA device",
+            "an NVIDIA GPU with a driver that fits this PyTorch",
+            "use --device cpu or --device auto",
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

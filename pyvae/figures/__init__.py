@@ -1,0 +1,1 @@
+"""Every figure, drawn from arrays or traces."""

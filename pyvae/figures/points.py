@@ -1,0 +1,75 @@
+"""Points in the plane, as the clustering recipe's toy has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from pyvae.errors import UserError
+from pyvae.figures.style import add_note, group_colours, wrapped
+
+__all__ = ["points_figure"]
+
+
+def points_figure(
+    xy: ArrayLike,
+    groups: ArrayLike | None,
+    title: str,
+    note: str = "",
+    names: Sequence[str] | None = None,
+    *,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+) -> Figure:
+    """Points in the plane, a colour for each group; both axes have the same scale.
+
+    Arguments:
+        xy: (N, 2).
+        groups: (N,), numbers from 0, or None if there are no groups.
+        title: Stands above.
+        note: Stands small at the bottom.
+        names: What the groups are called; `cluster 0`, ... without it.
+        limits: Of both axes, so that several figures can be laid side by side.
+
+    Raises:
+        UserError: If they are no points in the plane, or more groups than names.
+    """
+    xy = np.asarray(xy)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise UserError(
+            f"points of shape {xy.shape}", "(N, 2): points in the plane", "leave the figure out"
+        )
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    size = float(np.clip(20_000 / max(len(xy), 1), 4, 20))
+    if groups is None:
+        axes.scatter(
+            xy[:, 0], xy[:, 1], s=size, color="dimgray", alpha=0.7, linewidths=0, rasterized=True
+        )
+    else:
+        numbers = np.asarray(groups, dtype=int)
+        count = int(numbers.max(initial=-1)) + 1
+        if names is None:
+            names = [f"cluster {number}" for number in range(count)]
+        if len(names) < count:
+            raise UserError(f"{count} groups with {len(names)} names", "a name for each")
+        for number, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
+            chosen = xy[numbers == number]
+            axes.scatter(
+                chosen[:, 0], chosen[:, 1], s=size, color=colour, alpha=0.7, linewidths=0,
+                rasterized=True, label=f"{name}: {len(chosen):,}",
+            )  # fmt: skip
+        figure.legend(
+            loc="outside right upper", markerscale=3, title="number of points", alignment="left"
+        )
+    axes.set_aspect("equal", adjustable="box" if limits else "datalim")
+    if limits:
+        axes.set(xlim=limits[0], ylim=limits[1])
+    axes.set_xlabel("first coordinate (units of the data)")
+    axes.set_ylabel("second coordinate (units of the data)")
+    axes.grid(alpha=0.3)
+    axes.set_title(wrapped(figure, title), fontsize=10)
+    add_note(figure, note)
+    return figure

@@ -1,0 +1,1 @@
+"""The parts that networks and objectives are made of."""

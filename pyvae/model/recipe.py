@@ -1,0 +1,145 @@
+"""What a recipe is: one published write-up's network, draws and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pyvae.model.draws import Draw
+from pyvae.model.hyperparameters import Hyper
+from pyvae.model.modules import Reparameterise
+from pyvae.model.stages import Quantity, Stage, quantities
+
+if TYPE_CHECKING:
+    from pyvae.data.images import ImageData
+    from pyvae.model.settings import Settings
+
+__all__ = ["VAE", "GaussianVAE", "Recipe", "VAEOutput"]
+
+
+class VAEOutput(NamedTuple):
+    """What a network returns for a batch of B images and L latent dimensions."""
+
+    pixels: Tensor  # (B, 784), probabilities in [0, 1]
+    mu: Tensor  # (B, L), posterior means
+    log_var: Tensor  # (B, L), logarithms of the posterior variances
+
+
+class VAE(nn.Module):
+    """What every recipe's network has.
+
+    Attributes:
+        encoder: Maps (x, draws) to mu and log_var.
+        decoder: Maps (z, draws), z (B, L), to pixels (B, 784) in [0, 1].
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def posterior(
+        self, x: Tensor, draws: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The posterior's means and log-variances, (B, L) each."""
+        return self.encoder(x, draws)
+
+    def decode(self, z: Tensor, draws: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Pixels (B, 784) in [0, 1] of latents (B, L)."""
+        return self.decoder(z, draws)
+
+    def from_prior(self, noise: Tensor) -> Tensor:
+        """Latents (B, L) of the prior from standard normal noise (B, L): for N(0, I) the noise."""
+        return noise
+
+
+class GaussianVAE(VAE):
+    """An encoder, a reparameterised sample of its posterior, a decoder.
+
+    Shapes:
+        x: (B, 784), pixels in [0, 1].
+        draws: `noise` (B, L), and the masks of encoder and decoder, by name. What is absent is
+            drawn natively.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.reparameterise = Reparameterise()
+        self.decoder = decoder
+
+    def forward(self, x: Tensor, draws: Mapping[str, Tensor] | None = None) -> VAEOutput:
+        mu, log_var = self.encoder(x, draws)
+        z = self.reparameterise(mu, log_var, (draws or {}).get("noise"))  # (B, L)
+        return VAEOutput(self.decoder(z, draws), mu, log_var)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One published write-up.
+
+    Attributes:
+        name: The name on the command line.
+        title: What it is, in a line.
+        source: Where it was published.
+        network: Builds the network for a number of latent dimensions and the recipe's
+            hyperparameters by name; parameters are created in the article's order.
+            `network(L)(x, draws)` gives what the objective takes, a `VAEOutput` or more.
+        draws: What chance brings to one image, for the same arguments.
+        stages: The network's modules in the order of computation, then the terms of the loss.
+        objectives: The objectives it was published with; the first is the default.
+        epochs, batch_size, latent_dim, learning_rate: Its settings.
+        further: Objectives that it can be trained with, too.
+        hyper: Settings that it alone has.
+        features: Numbers in one input: 784 pixels, or 2 coordinates of a point.
+        given: What every step is given besides its batch, such as images with labels, from the
+            data and the settings; goes with the draws.
+    """
+
+    name: str
+    title: str
+    source: str
+    network: Callable[..., VAE]
+    draws: Callable[..., Mapping[str, Draw]]
+    stages: tuple[Stage, ...]
+    objectives: tuple[str, ...]
+    epochs: int
+    batch_size: int
+    latent_dim: int
+    learning_rate: float
+    further: tuple[str, ...] = ()
+    hyper: tuple[Hyper, ...] = ()
+    features: int = 784
+    given: Callable[[ImageData, Settings], dict[str, NDArray]] | None = None
+
+    def initial_parameters(self, seed: int, latent_dim: int, **hyper: float) -> dict[str, Tensor]:
+        """The parameters (and buffers) that PyTorch's initialisers draw after
+        `torch.manual_seed(seed)`.
+
+        The global generator is left as it was. R's torch draws the same bits after
+        `torch_manual_seed(seed)`. Always float32, so that runs in either precision start
+        from the same point.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self.network(latent_dim, **hyper)
+        return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    def parameter_names(self, latent_dim: int, **hyper: float) -> list[str]:
+        """The parameters' names, in the order in which the network creates them."""
+        with torch.device("meta"):
+            return [name for name, _ in self.network(latent_dim, **hyper).named_parameters()]
+
+    def buffer_names(self, latent_dim: int, **hyper: float) -> list[str]:
+        """The names of batch norm's running statistics, which are in the state but not trained."""
+        with torch.device("meta"):
+            return [name for name, _ in self.network(latent_dim, **hyper).named_buffers()]
+
+    def quantities(self, settings: Settings) -> list[Quantity]:
+        """All that a probe of a run holds, in the order of computation."""
+        size, hyper = settings.latent_dim, settings.hyper
+        parameters = self.parameter_names(size, **hyper)
+        return quantities(self.stages, parameters, self.buffer_names(size, **hyper))

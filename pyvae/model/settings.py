@@ -1,0 +1,129 @@
+"""The settings of a run, checked once, where they enter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from pyvae.errors import UserError, choose
+from pyvae.model.hyperparameters import MOST, settle_hyper
+from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.recipe import Recipe
+
+__all__ = ["DTYPES", "RNGS", "Settings"]
+
+MOST_LATENT_DIMENSIONS = 10_000
+RNGS = ("injected", "torch", "r")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is to be run.
+
+    Attributes:
+        objective: One of `pyvae.model.objectives.OBJECTIVES`.
+        epochs: Passes over the images.
+        steps: Ends the run after so many steps in all, if not None.
+        batch_size: Images in a batch; the last incomplete batch of an epoch is dropped.
+        latent_dim: Latent dimensions.
+        learning_rate: Adam's step size.
+        dtype: `float32` or `float64`.
+        seed: Of initial parameters, batch order, dropout masks and noise.
+        rng: Where these come from: `injected` (drawn by `pyvae.model.draws` and handed to the
+            engine), or a generator that is seeded once, `torch` (PyTorch's, and R torch's) or
+            `r` (R's).
+        hyper: What the recipe alone has, such as a temperature.
+
+    Raises:
+        UserError: If a value is out of its range.
+    """
+
+    objective: str
+    epochs: int
+    batch_size: int
+    latent_dim: int
+    learning_rate: float
+    steps: int | None = None
+    dtype: str = "float32"
+    seed: int = 2
+    rng: str = "injected"
+    hyper: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        choose("objective", self.objective, OBJECTIVES)
+        choose("dtype", self.dtype, DTYPES)
+        choose("rng", self.rng, RNGS)
+        for name in ("epochs", "steps", "batch_size", "latent_dim"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{_option(name)} {value}", "1 or more")
+            if value is not None and value >= 2**63:
+                raise UserError(f"{_option(name)} {value}", "1 to 2^63 - 1")
+        if self.latent_dim > MOST_LATENT_DIMENSIONS:
+            raise UserError(f"--latent-dim {self.latent_dim}", f"1 to {MOST_LATENT_DIMENSIONS}")
+        if not 0 < self.learning_rate <= MOST:
+            raise UserError(
+                f"--learning-rate {self.learning_rate}", f"a number above 0, at most {MOST:g}"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}", "0 to 2^63 - 1")
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, **changes) -> Settings:
+        """The recipe's published settings, with the `changes` that are not None; `hyper` may
+        hold some of the recipe's hyperparameters."""
+        changes = dict(changes)
+        changes["hyper"] = settle_hyper(recipe.name, recipe.hyper, changes.get("hyper") or {})
+        published: dict[str, Any] = {
+            "objective": recipe.objectives[0],
+            "epochs": recipe.epochs,
+            "batch_size": recipe.batch_size,
+            "latent_dim": recipe.latent_dim,
+            "learning_rate": recipe.learning_rate,
+        }
+        return cls(**published | {k: v for k, v in changes.items() if v is not None})
+
+    @classmethod
+    def runs_of_recipe(cls, recipe: Recipe, objective: str | None, **changes) -> list[Settings]:
+        """One run for each objective meant: itself, all that were published for `both`, these
+        and all others for `all`, the first for None."""
+        several = {"both": recipe.objectives, "all": (*recipe.objectives, *recipe.further)}
+        if objective is not None:
+            together = several if len(several["all"]) > 1 else ()
+            choose("objective", objective, (*several["all"], *together))
+        names = several.get(objective or "", (objective,))
+        return [cls.of_recipe(recipe, objective=name, **changes) for name in names]
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Whole batches in a pass over so many images.
+
+        Raises:
+            UserError: If there are fewer images than one batch.
+        """
+        if images < self.batch_size:
+            raise UserError(
+                f"{images} images are fewer than one batch of {self.batch_size}",
+                f"at least {self.batch_size} images",
+                f"choose --batch-size {images} or less, or give more images",
+            )
+        return images // self.batch_size
+
+    def total_steps(self, images: int) -> int:
+        """Steps of the whole run."""
+        steps = self.epochs * self.steps_per_epoch(images)
+        return steps if self.steps is None else min(steps, self.steps)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

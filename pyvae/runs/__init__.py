@@ -1,0 +1,1 @@
+"""A run and its folder: training, keeping, going on, repeating, verifying."""

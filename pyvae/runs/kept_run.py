@@ -1,0 +1,226 @@
+"""Keeping a run on disk as it goes, so that it can go on after an interruption.
+
+A run goes on from its last checkpoint without a changed bit: parameters, Adam's moments, the
+position in the stream of random numbers, the epoch's order of the images and the losses until then
+are kept in full.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyvae.environment import seconds_of
+from pyvae.errors import UserError
+from pyvae.files.writing import output_folder
+from pyvae.trace.trace import Trace
+from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.loop import Progress
+
+__all__ = ["KeptRun"]
+
+AGAIN = ": starting again"
+EVERY = 20.0  # seconds between checkpoints, unless PYVAE_CHECKPOINT_SECONDS says otherwise
+
+
+class KeptRun:
+    """A run and the folder in which it is kept.
+
+    Arguments:
+        folder: The trace's own; is made when there is something to keep.
+        trace: Of the run that is about to start; is filled with what is found.
+        every: Seconds between checkpoints; by default $PYVAE_CHECKPOINT_SECONDS, else 20.
+        afresh: Begin at the beginning, whatever is there; it stays until there is something new.
+        longer: A run of other epochs or steps is the same run, as far as it went: a complete one
+            goes on from its end, where a checkpoint of it stays.
+
+    Attributes:
+        found: What was found of an earlier run, in words; empty if nothing was.
+        other: In what that is another run than this one; empty if it is this one.
+        taken: Whether the folder holds another run, or one that cannot be read.
+        complete: Whether the earlier run came to its end: the trace is filled.
+        finished: Whether there is a run that came to its end, this one or another.
+        unfinished: Whether there is a checkpoint of one that did not.
+        checkpoint: What to go on from: the trace holds the steps until then.
+        saved: The step of the newest checkpoint; 0 if there is none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        trace: Trace,
+        every: float | None = None,
+        afresh: bool = False,
+        longer: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.trace = trace
+        self.longer = longer
+        if every is None:
+            every = seconds_of("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
+        self.every = every
+        self.found = ""
+        self.other = ""
+        self.taken = False
+        self.complete = False
+        self.finished = False
+        self.unfinished = False
+        self.checkpoint: Checkpoint | None = None
+        self._last = time.monotonic()
+        if not afresh:
+            self._look()
+        self.saved = 0 if self.checkpoint is None else self.checkpoint.step
+        self._unusable = self.checkpoint is None  # what is there, if anything
+
+    def _look(self) -> None:
+        earlier, wrong = self._earlier()
+        self.finished = earlier is not None and earlier.complete
+        if earlier is not None and earlier.complete and self._is_whole(earlier):
+            self.complete = True
+            self._fill(earlier, earlier.steps)
+            self.trace.latent_means = earlier.latent_means
+            self.trace.samples = earlier.samples
+            self.trace.parameters = earlier.parameters
+            self.found = f"all {earlier.steps} steps were done before"
+            return
+        looked = Checkpoint.look(self.folder)
+        self.unfinished = looked.checkpoint is not None and not self.finished
+        if looked.checkpoint is not None:
+            step = looked.checkpoint.step
+            self.other = self._differs(looked.checkpoint.run) or self._too_far(step)
+            if not self.other:
+                self.checkpoint = looked.checkpoint
+                self._fill(looked.checkpoint, step)
+                how = "had ended" if self.finished else "was interrupted"
+                goes_on = f"going on after step {step}, where it {how}"
+                self.found = "; ".join([*looked.wrong, goes_on])
+                return
+        elif looked.wrong or wrong:
+            self.taken = True
+            why = "; ".join([*looked.wrong, *([wrong] if wrong else [])])
+            self.found = f"what was kept cannot be used ({why}){AGAIN}"
+            return
+        elif earlier is not None:
+            self.other = self._differs(run_of(earlier))
+            if earlier.complete and not self.other:
+                no_way = "it has no checkpoint of its last step to go on from"
+                self.other = self._too_far(earlier.steps) or no_way
+        if self.other:
+            self.taken = True
+            self.found = f"what was kept is of another run ({self.other}){AGAIN}"
+
+    def check(self, remedy: str) -> None:
+        """Raises UserError where another run, or one that cannot be read, would be replaced."""
+        if not self.taken:
+            return
+        if not self.other:
+            raise UserError(f"'{self.folder}': {self.found.removesuffix(AGAIN)}", "", remedy)
+        how = ", which was interrupted" if self.unfinished else ""
+        how = ", which is finished" if self.finished else how
+        raise UserError(f"'{self.folder}' holds another run{how} ({self.other})", "", remedy)
+
+    def _is_whole(self, earlier: Trace) -> bool:
+        """Whether a complete run is all of this one."""
+        if self._differs(run_of(earlier)):
+            return False
+        return not self.longer or earlier.steps == self._steps
+
+    @property
+    def _steps(self) -> int:
+        return self.trace.settings.total_steps(self.trace.data["images"])
+
+    def _too_far(self, step: int) -> str:
+        """In words, that more steps were done than this run has; empty if not."""
+        if not self.longer or step <= self._steps:
+            return ""
+        return f"{step} steps are done, now {self._steps}"
+
+    def _earlier(self) -> tuple[Trace | None, str]:
+        """The trace that is there, or why it cannot be read."""
+        if not (self.folder / "trace.json").is_file():
+            return None, ""
+        try:
+            return Trace.load(self.folder), ""
+        except UserError as error:
+            return None, str(error)
+
+    def _differs(self, earlier: Mapping[str, Any]) -> str:
+        """In what an earlier run is another than this one; empty if in nothing."""
+        now = run_of(self.trace)
+        # the same images may lie elsewhere: their checksum is among what is compared
+        allowed = {("data", "source")}
+        if self.longer:
+            allowed |= {("settings", "epochs"), ("settings", "steps")}
+        for name in ("engine", "recipe", "settings", "data", "mode", "environment"):
+            old, new = earlier.get(name), now[name]
+            if not (isinstance(old, dict) and isinstance(new, dict)):
+                if old != new:
+                    return f"{name} {old}, now {new}"
+                continue
+            for key in {**old, **new}:
+                if old.get(key) != new.get(key) and (name, key) not in allowed:
+                    return f"{key} {old.get(key)}, now {new.get(key)}"
+        return ""
+
+    def _fill(self, earlier: Trace | Checkpoint, steps: int) -> None:
+        self.trace.losses = earlier.losses[:steps]
+        self.trace.epochs = earlier.epochs[:steps]
+
+    def observe(self, progress: Progress, now: bool = False) -> bool:
+        """Writes a checkpoint if it is time for one, or if it is wanted now; after the last step
+        only of a run that may be made longer, and none whose numbers are not finite: the one before
+        is worth more.
+
+        Returns:
+            Whether it did.
+        """
+        if progress.step == progress.steps:
+            now = self.longer
+            if not now:
+                return False
+        if not now and time.monotonic() - self._last < self.every:
+            return False
+        output_folder(self.folder)
+        self._make_room()
+        checkpoint = progress.checkpoint()  # completes the trace
+        self._last = time.monotonic()
+        if not checkpoint.is_finite:
+            return False
+        self.trace.save(self.folder)
+        checkpoint.save(self.folder)
+        self.saved = progress.step
+        return True
+
+    def show(self, progress: Progress, observe: Callable[[Progress], object]) -> None:
+        """Calls who shows the progress. Where that fails, as on a terminal that was closed, there
+        is a checkpoint first."""
+        try:
+            observe(progress)
+        except OSError:
+            self.observe(progress, now=True)
+            raise
+
+    def finish(self) -> None:
+        """Writes the complete trace, if anything had been kept, so that it is not run again."""
+        if self.folder.is_dir() and not self.complete:
+            self.keep()
+
+    def keep(self) -> None:
+        """Writes the trace as it stands; the checkpoints stay, unless the run is complete: then at
+        most that of its last step does."""
+        output_folder(self.folder)
+        self._make_room()
+        self.trace.save(self.folder)
+        if self.trace.complete:
+            Checkpoint.remove(self.folder, but=self.trace.steps if self.longer else None)
+
+    def _make_room(self) -> None:
+        """Removes what cannot be gone on from: a run that is killed while it is being kept must
+        not be taken for a mixture of the two."""
+        if self._unusable:
+            Checkpoint.remove(self.folder)
+            Trace.remove(self.folder, keep_folder=True)
+            self._unusable = False

@@ -1,0 +1,89 @@
+"""New images from a trained run."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import torch
+from numpy.typing import NDArray
+
+from pyvae.errors import UserError
+from pyvae.model.draws import Draws
+from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.recipe import VAE
+from pyvae.recipes import get_recipe
+from pyvae.trace.trace import Trace
+
+__all__ = ["load_traces", "network_of", "sample"]
+
+
+@torch.no_grad()
+def sample(trace: Trace, n: int, seed: int) -> NDArray:
+    """Decodes n latents drawn from the prior: N(0, I), or p(z|y) of the clusters in turn.
+
+    Returns:
+        Pixels (n, 784) in [0, 1].
+
+    Raises:
+        UserError: If the trace's parameters do not fit its recipe and settings.
+    """
+    settings = trace.settings
+    network = network_of(trace)
+    noise = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
+    return network.decode(network.from_prior(torch.from_numpy(noise))).numpy()
+
+
+def network_of(trace: Trace) -> VAE:
+    """The trained network of a trace, in evaluation mode.
+
+    Raises:
+        UserError: If the trace's parameters do not fit its recipe and settings.
+    """
+    settings, recipe = trace.settings, get_recipe(trace.recipe)
+    parameters = {name: torch.from_numpy(value) for name, value in trace.parameters.items()}
+    try:
+        with torch.device("meta"):  # takes no memory, whatever size the trace says
+            wanted = recipe.network(settings.latent_dim, **settings.hyper).state_dict()
+        if {name: value.shape for name, value in wanted.items()} != {
+            name: value.shape for name, value in parameters.items()
+        }:
+            raise ValueError("other names, or other shapes")
+        with torch.random.fork_rng(devices=[]):
+            network = recipe.network(settings.latent_dim, **settings.hyper)
+        network = network.to(settings.torch_dtype)
+        network.load_state_dict(parameters)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"the run's parameters do not fit recipe {trace.recipe} with "
+            f"{settings.latent_dim} latent dimensions",
+            "a run as pyvae train wrote it",
+        ) from error
+    network.eval()
+    return network
+
+
+def load_traces(run: Path) -> list[Trace]:
+    """The traces of a run: the folder's own, or one in each of its subfolders, in the order of the
+    objectives.
+
+    Raises:
+        UserError: If there is none that is complete.
+    """
+    if run.is_file():
+        raise UserError(f"'{run}' is a file", "", "give the folder that pyvae train wrote")
+    folders = (
+        [run]
+        if (run / "trace.json").is_file()
+        else sorted(path.parent for path in run.glob("*/trace.json"))
+    )
+    order = list(OBJECTIVES)
+    traces = [trace for trace in map(Trace.load, folders) if trace.complete]
+    traces.sort(key=lambda trace: order.index(trace.settings.objective))
+    if not traces:
+        raise UserError(
+            f"'{run}' holds no finished run",
+            "a folder that pyvae train wrote",
+            f"run: pyvae train conv --out {shlex.quote(str(run))}",
+        )
+    return traces

@@ -1,0 +1,1 @@
+"""What a run leaves behind: losses, latent means, samples, parameters."""

@@ -1,0 +1,312 @@
+"""Traces: what happened in a run, saved so that two of them can be compared later.
+
+A saved trace is a folder with `trace.json` (settings, data, versions), `history.csv` (losses
+per step), `parameters.safetensors`, `latents.safetensors` (latent means, samples) and, for steps
+that were probed, `probes/step-000001.safetensors`. docs/trace-format.md describes it for engines
+in other languages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from pyvae.errors import UserError
+from pyvae.files.arrays import array_bytes, arrays_of_bytes, read_arrays
+from pyvae.files.reading import UNREADABLE, read_bytes, read_numbers
+from pyvae.files.writing import output_folder, remove_file, write_file
+from pyvae.model.objectives import LOSSES, OBJECTIVES
+from pyvae.model.settings import Settings
+from pyvae.model.stages import Probe
+from pyvae.trace.header import FORMAT, read_about
+
+if TYPE_CHECKING:
+    from pyvae.data.images import ImageData
+    from pyvae.engines.pytorch import Engine
+    from pyvae.model.recipe import Recipe
+
+__all__ = ["LOSSES", "UNREADABLE", "Trace", "write_arrays"]
+
+FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
+
+
+@dataclass
+class Trace:
+    """What happened in a run.
+
+    Attributes:
+        engine: Who computed: `pytorch`, `base-r`, ...
+        recipe: The recipe's name.
+        settings: Its settings.
+        data: The images' name, number and source.
+        environment: Versions and threads that the numbers depend on.
+        losses: (steps, terms), float64: total, reconstruction, regulariser and what further
+            terms the objective has, of each step; sums over the batch in nats, or on what scale
+            the objective says.
+        epochs: (steps,), the epoch of each step, from 1.
+        latent_means: Posterior means (B, L) of the last batch, under `training` (dropout on,
+            as the R article draws them) and `evaluation`.
+        samples: Decoded draws from N(0, I), (16, 784), pixels in [0, 1].
+        parameters: The final parameters, by name.
+        mode: `free`, or `resync` if every step started from another trace's state.
+        probed: The steps (from 1) whose probes are in `folder`.
+        folder: Where the trace was loaded from.
+    """
+
+    engine: str
+    recipe: str
+    settings: Settings
+    data: dict[str, Any]
+    environment: dict[str, str]
+    losses: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    epochs: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    latent_means: dict[str, NDArray] = field(default_factory=dict)
+    samples: NDArray | None = None
+    parameters: dict[str, NDArray] = field(default_factory=dict)
+    mode: str = "free"
+    probed: list[int] = field(default_factory=list)
+    folder: Path | None = None
+
+    @classmethod
+    def of_run(cls, engine: Engine, recipe: Recipe, settings: Settings, data: ImageData) -> Trace:
+        """An empty trace for a run that is about to start."""
+        environment = {"python": platform.python_version(), **engine.environment()}
+        trace = cls(engine.name, recipe.name, settings, data.describe(), environment)
+        trace.losses = np.empty((0, len(trace.terms)))
+        return trace
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of the losses' columns."""
+        return OBJECTIVES[self.settings.objective].terms
+
+    def extend(self, epoch: int, losses: Sequence[torch.Tensor]) -> None:
+        """Adds steps of an epoch (counted from 0), each (terms,)."""
+        values = torch.stack(list(losses)).cpu().double().numpy()
+        self.losses = np.concatenate([self.losses, values])
+        self.epochs = np.concatenate([self.epochs, np.full(len(values), epoch + 1)])
+
+    @property
+    def steps(self) -> int:
+        return len(self.losses)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.parameters)
+
+    def history(self) -> pd.DataFrame:
+        """One row per step: engine, objective, epoch, step (from 1), total, reconstruction,
+        regulariser, further terms (sums over the batch in nats, or on the objective's scale), and
+        the loss of one image, `nats_per_image` (`loss` where it is not in nats per image)."""
+        table = pd.DataFrame(self.losses, columns=list(self.terms))
+        table.insert(0, "engine", self.engine)
+        table.insert(1, "objective", self.settings.objective)
+        table.insert(2, "epoch", self.epochs)
+        table.insert(3, "step", np.arange(1, self.steps + 1))
+        objective = OBJECTIVES[self.settings.objective]
+        table[objective.column] = objective.per_image(table["total"], self.settings.batch_size)
+        return table
+
+    def epoch_table(self) -> pd.DataFrame:
+        """One row per epoch: steps, all terms (sums over the epoch's batches, as the R article
+        prints the total; means where the objective is a mean), and the loss of one image."""
+        history = self.history()
+        objective = OBJECTIVES[self.settings.objective]
+        groups = history.groupby("epoch", sort=True)
+        terms = groups[list(self.terms)]
+        table = terms.mean() if objective.mean else terms.sum()
+        table.insert(0, "steps", groups.size())
+        images = table["steps"] * self.settings.batch_size
+        table[objective.column] = objective.per_image(table["total"], images)
+        return table.reset_index()
+
+    def save(self, folder: Path) -> None:
+        """Writes the trace into a folder, which is made if need be; what is not there yet is left
+        out.
+
+        Raises:
+            UserError: If it cannot be written there.
+        """
+        output_folder(folder)
+        about = {
+            "format": FORMAT,
+            "engine": self.engine,
+            "recipe": self.recipe,
+            "settings": self.settings.as_dict(),
+            "data": self.data,
+            "environment": self.environment,
+            "mode": self.mode,
+            "probes": self.probed,
+            "steps": self.steps,
+            "complete": self.complete,
+        }
+        files = {"history.csv": csv_text(self.history()).encode()}
+        if self.complete:
+            files["parameters.safetensors"] = array_bytes(self.parameters)
+            latents = dict(self.latent_means)
+            if self.samples is not None:
+                latents["samples"] = self.samples
+            files["latents.safetensors"] = array_bytes(latents)
+            about["sha256"] = {name: _sha256(content) for name, content in files.items()}
+        for name, content in files.items():
+            write_file(folder / name, content)
+        write_file(folder / "trace.json", json.dumps(about, indent=2) + "\n")
+
+    def save_probe(self, folder: Path, step: int, probe: Probe) -> Path:
+        """Writes what was seen in one step (from 1) into the trace's folder, at once: a probe of
+        a batch of 250 in float64 is 0.6 GB."""
+        path = _probe_path(folder, step)
+        output_folder(path.parent)
+        write_arrays(path, probe)
+        self.probed.append(step)
+        return path
+
+    def probe(self, step: int) -> Probe:
+        """What was seen in one step (from 1) of a trace on disk. Memory: as `read_arrays`.
+
+        Raises:
+            UserError: If it was not probed, or the file cannot be read.
+        """
+        if self.folder is None or step not in self.probed:
+            raise UserError(
+                f"step {step} of the trace was not probed", "", "see pyvae trace --help"
+            )
+        path = _probe_path(self.folder, step)
+        try:
+            return read_arrays(path)
+        except UNREADABLE as error:
+            raise _unreadable(path, error) from error
+
+    def state_after(self, step: int) -> Probe:
+        """What the step after this one starts from, as `Engine.restore` takes it.
+
+        Raises:
+            UserError: If the step was not probed, or the file cannot be read.
+        """
+        kinds = ("parameter/", "moment1/", "moment2/", "buffer/")
+        state = {key: v for key, v in self.probe(step).items() if key.startswith(kinds)}
+        return state | {"step": np.array(step)}
+
+    @staticmethod
+    def remove(folder: Path, keep_folder: bool = False) -> None:
+        """Removes a saved trace, and the folder if nothing else is in it and it is not to be
+        kept."""
+        for name in FILES:
+            remove_file(folder / name)
+        parts = [folder / "probes", folder / "draws"]
+        for path in (path for part in parts for path in part.glob("*.safetensors")):
+            if path.stem == "initial" or path.stem.startswith("step-"):
+                path.unlink()
+        for emptied in parts if keep_folder else (*parts, folder):
+            if emptied.is_dir() and not any(emptied.iterdir()):
+                emptied.rmdir()
+
+    @classmethod
+    def load(cls, folder: Path) -> Trace:
+        """Reads a saved trace; its probes stay on disk until they are asked for.
+
+        Memory: 64 times the size of `trace.json`, 40 times that of the other files (of arrays
+        that have hundreds of numbers or more twice), and 1 MiB.
+
+        Raises:
+            UserError: If the folder holds none, or one that cannot be read, or a file is not the
+                one that was written.
+        """
+        if not (folder / "trace.json").is_file():
+            raise UserError(
+                f"'{folder}' holds no trace", "a folder with trace.json", "see pyvae trace --help"
+            )
+        try:
+            about = read_about(folder / "trace.json")
+            for name, expected in about["sha256"].items():
+                _check_sum(folder, name, expected)
+            settings = about["settings"]
+            terms = OBJECTIVES[settings.objective].terms
+            history = read_numbers(folder / "history.csv", ("epoch", *terms))
+            trace = cls(
+                about["engine"],
+                about["recipe"],
+                settings,
+                about["data"],
+                about["environment"],
+                np.stack([history[term] for term in terms], axis=1),
+                _epochs(history["epoch"]),
+                mode=about["mode"],
+                probed=about["probes"],
+                folder=folder,
+            )
+            ahead = 0 if about["complete"] else trace.steps  # killed while it was being kept
+            if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
+                raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
+            if about["complete"]:
+                trace._load_arrays(folder)
+        except UNREADABLE as error:
+            raise _unreadable(folder, error) from error
+        return trace
+
+    def _load_arrays(self, folder: Path) -> None:
+        """What a complete trace has, too; raises ValueError for what is none of it."""
+        self.parameters = arrays_of_bytes(read_bytes(folder / "parameters.safetensors"))
+        if not self.parameters:
+            raise ValueError("parameters.safetensors holds none")
+        latents = arrays_of_bytes(read_bytes(folder / "latents.safetensors"))
+        for name, value in latents.items():
+            if value.ndim != 2 or value.dtype.kind != "f" or not value.size:
+                raise ValueError(f"'{name[:40]}' in latents.safetensors has shape {value.shape}")
+        self.samples = latents.pop("samples", None)
+        modes = sorted(latents, key=lambda mode: (mode != "training", mode))
+        self.latent_means = {mode: latents[mode] for mode in modes}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_sum(folder: Path, name: str, expected: str) -> None:
+    """Raises ValueError if a file of a trace is not the one that was written."""
+    if name not in FILES:
+        raise ValueError(f"sha256 of '{name[:40]}', which is no file of a trace")
+    if _sha256(read_bytes(folder / name)) != expected:
+        raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
+
+
+def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    if not ((values >= 1) & (values < 2**53) & (values % 1 == 0)).all():
+        raise ValueError("history.csv has an epoch that is no whole number from 1")
+    return values.astype(np.int64)
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    what = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return UserError(
+        f"trace '{path}' cannot be read ({what})",
+        "a whole trace as docs/trace-format.md has it",
+        "write it again",
+    )
+
+
+def _probe_path(folder: Path, step: int) -> Path:
+    return folder / "probes" / f"step-{step:06d}.safetensors"
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV; floats are written so that reading them gives the same bits."""
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
+
+
+def write_arrays(
+    path: Path, arrays: dict[str, NDArray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes arrays by name as safetensors, and text about them."""
+    write_file(path, array_bytes(arrays, metadata))

@@ -1,0 +1,1 @@
+"""What is installed of R, rpy2 and torch."""

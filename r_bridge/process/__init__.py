@@ -1,0 +1,1 @@
+"""The R process and what is said to it."""

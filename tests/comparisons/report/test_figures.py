@@ -1,0 +1,171 @@
+"""Pictures of two runs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from figures_help import assert_readable, note_of
+from matplotlib.colors import to_rgba
+from PIL import Image
+
+from comparisons.report import figures
+from comparisons.runs.comparison import compare_traces
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.figures.style import save_figure
+from pyvae.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def comparisons(request):
+    """PyTorch against PyTorch: pictures do not need R."""
+    conv, digits = request.getfixturevalue("conv"), request.getfixturevalue("digits")
+    from pyvae.model.settings import Settings
+
+    made = []
+    for objective in ("vae", "emae"):
+        run = Settings.of_recipe(conv, objective=objective, batch_size=12, latent_dim=5, steps=3)
+        a = train(PyTorchEngine("cpu"), conv, run, digits)
+        b = train(PyTorchEngine("cpu"), conv, run, digits)
+        b.engine = "base-r"
+        b.losses = b.losses * (1 + np.array([[0], [1e-15], [0]]))
+        made.append(compare_traces(a, b))
+    return made
+
+
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_figures_can_be_seen(comparisons, name, count, tmp_path):
+    figure = getattr(figures, f"{name}_figure")(comparisons[:count])
+    save_figure(figure, tmp_path / "figure.png")
+    picture = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
+    assert picture.std() > 10
+    assert min(picture.shape) > 400
+
+
+@pytest.mark.parametrize("engine", ["W" * 60, "a$b$" * 20, "\u65e5" * 60])
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+def test_an_engine_of_a_long_name_stays_inside_and_one_step_has_one_tick(comparisons, name, engine):
+    short = [
+        copy.deepcopy(trace) for trace in (comparisons[0].under_test, comparisons[0].reference)
+    ]
+    for trace in short:
+        trace.losses, trace.epochs = trace.losses[:1], trace.epochs[:1]
+        trace.samples = 0.5 + trace.samples / 100
+    short[1].engine = engine
+    figure = getattr(figures, f"{name}_figure")([compare_traces(*short)])
+    assert_readable(figure)
+    for axes in figure.axes:
+        if axes.get_xlabel() == "step":
+            low, high = axes.get_xlim()
+            assert [tick for tick in axes.get_xticks() if low < tick < high] == [1]
+            assert all(
+                line.get_marker() != "None" for line in axes.lines if len(line.get_xdata()) == 1
+            )
+    said = {"latent_means": "Each line is one latent", "samples": "Images that hardly differ"}
+    assert note_of(figure).startswith(said[name]) if name in said else not note_of(figure)
+
+
+@pytest.mark.filterwarnings("error", "ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+def test_a_run_that_went_astray_is_drawn_too(comparisons, value, name, tmp_path):
+    astray = copy.deepcopy(comparisons[0].reference)
+    astray.losses[1:] = value
+    astray.latent_means["training"][3] = value
+    astray.samples[2] = value
+    comparison = compare_traces(comparisons[0].under_test, astray)
+    save_figure(getattr(figures, f"{name}_figure")([comparison]), tmp_path / "figure.png")
+
+
+def test_every_axis_of_losses_is_labelled_and_in_the_articles_colours(comparisons):
+    figure = figures.loss_history_figure(comparisons)
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "step"
+        assert axes.get_ylabel()
+        colours = {line.get_label(): to_rgba(line.get_color()) for line in axes.lines}
+        for label, colour in colours.items():
+            if label.startswith("VAE"):
+                assert colour == to_rgba("firebrick")
+            if label.startswith("EMAE"):
+                assert colour == to_rgba("steelblue")
+
+
+def test_the_difference_shows_equal_bits_apart_from_small_differences(comparisons):
+    axes = figures.loss_history_figure(comparisons).axes[3]
+    assert axes.get_yscale() == "log"
+    (points,) = [line for line in axes.lines if line.get_label() == "VAE"]
+    assert points.get_xdata().tolist() == [2]
+    assert points.get_ydata()[0] == pytest.approx(1e-15, rel=0.3)
+
+
+def test_latent_means_are_drawn_as_they_are(comparisons):
+    figure = figures.latent_means_figure(comparisons)
+    for row, comparison in enumerate(comparisons):
+        for column, trace in enumerate((comparison.under_test, comparison.reference)):
+            drawn = np.array([line.get_ydata() for line in figure.axes[3 * row + column].lines])
+            assert np.array_equal(drawn.T, trace.latent_means["training"])
+        bars = [bar.get_height() for bar in figure.axes[3 * row + 2].patches]
+        spread = comparison.under_test.latent_means["training"].std(axis=0)
+        assert bars == pytest.approx(spread.tolist())
+
+
+def test_differences_of_every_objective_are_within_the_picture(comparisons):
+    """A large one of the first objective, beside a small one of the second."""
+    apart = copy.deepcopy(comparisons[0].reference)
+    apart.losses *= 1.5
+    pair = [compare_traces(comparisons[0].under_test, apart), comparisons[1]]
+    axes = figures.loss_history_figure(pair).axes[3]
+    low, high = axes.get_ylim()
+    for line in axes.lines:
+        drawn = np.asarray(line.get_ydata(), dtype=float)
+        assert ((low <= drawn) & (drawn <= high)).all()
+
+
+def test_panels_of_the_report_are_one_picture_each(comparisons):
+    panels = figures.report_panels(comparisons)
+    assert len(panels) == 2 + 2 * 3 + 2 * 2
+    for caption, figure in panels.items():
+        (axes,) = figure.axes
+        assert "decoded" in caption or (axes.get_xlabel() and axes.get_ylabel())
+
+
+@pytest.fixture(scope="module")
+def equal(comparisons):
+    """The same runs, every bit of which is equal and has to be."""
+    return [
+        compare_traces(one.under_test, replace(one.under_test, engine="r-torch"), exact=True)
+        for one in comparisons
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["loss_history", "latent_means", "samples"])
+def test_runs_whose_every_bit_is_equal_are_drawn_without_a_warning(equal, name, tmp_path):
+    """A tolerance of zero, and no difference to be drawn, on a logarithmic axis."""
+    save_figure(getattr(figures, f"{name}_figure")(equal), tmp_path / "figure.png")
+    assert np.asarray(Image.open(tmp_path / "figure.png").convert("L")).std() > 10
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.slow
+def test_panels_of_runs_whose_every_bit_is_equal_come_without_a_warning(equal, tmp_path):
+    for figure in figures.report_panels(equal).values():
+        save_figure(figure, tmp_path / "panel.png")
+
+
+def test_where_every_bit_is_equal_the_difference_says_so(equal):
+    axes = figures.loss_history_figure(equal).axes[3]
+    words = [text.get_text() for text in axes.texts]
+    assert words == ["every bit equal"]  # and no tolerance
+    low, high = axes.get_ylim()
+    assert 0 < low < figures.BITWISE_EQUAL < high
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert len(drawn) == 2  # one for each objective, in a way that both can be seen
+    assert len({str(line.get_marker()) for line in drawn}) == 2
+    for line in drawn:
+        assert list(line.get_ydata()) == [figures.BITWISE_EQUAL] * 3
+    titles = [axes.get_title() for axes in figures.loss_history_figure(equal).axes]
+    assert "R torch (r-torch)" in titles

@@ -1,0 +1,258 @@
+"""The report page."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import re
+import warnings
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comparisons.report import figures, strip, write_report
+from comparisons.runs.comparison import compare_traces
+from comparisons.runs.lockstep import look
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.settings import Settings
+from pyvae.training.loop import train
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """What a browser would load and show; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.cells: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.addresses += [given[name] for name in ("src", "href") if name in given]
+        assert not any(name.startswith("on") for name in given)
+        if "title" in given:
+            self.cells.append((given["class"], given["title"]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+class Wrong(PyTorchEngine):
+    """PyTorch whose encoder's first dropout forgets 1/(1 - p)."""
+
+    name = "wrong"
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.network.encoder.dropout1.forward = lambda x, keep: x if keep is None else x * keep
+
+
+@pytest.fixture(scope="module")
+def made(request):
+    """Comparisons of PyTorch with itself and with a wrong port; pages do not need R."""
+    conv, digits = request.getfixturevalue("conv"), request.getfixturevalue("digits")
+
+    def compare(reference, objective="vae", **changes):
+        small = {"batch_size": 12, "latent_dim": 5, "steps": 2, "dtype": "float64"}
+        run = Settings.of_recipe(conv, objective=objective, **small | changes)
+        under_test = PyTorchEngine("cpu")
+        a, b = (train(engine, conv, run, digits) for engine in (under_test, reference))
+        (seen,) = look(under_test, reference, conv, run, digits, last=1, resync=False, probed={1})
+        comparison = compare_traces(a, b)
+        return replace(comparison, stages=seen.agreements, divergence=seen.divergence)
+
+    other = PyTorchEngine("cpu")
+    other.name = "other"
+    return {
+        "agree": compare(other),
+        "disagree": compare(Wrong("cpu")),
+        "emae": compare(other, "emae"),
+    }
+
+
+def page(comparisons, tmp_path, command="pyvae compare") -> tuple[str, Page]:
+    write_report(comparisons, tmp_path / "report.html", command)
+    text = (tmp_path / "report.html").read_text()
+    return text, Page(text)
+
+
+def test_the_page_needs_nothing_from_outside(made, tmp_path):
+    text, seen = page([made["agree"], made["emae"]], tmp_path)
+    assert seen.addresses
+    assert all(address.startswith("data:") for address in seen.addresses)
+    for foreign in ("http:", "https:", "@import", "<script", "url("):
+        assert foreign not in text
+
+
+def test_its_pictures_can_be_opened(made, tmp_path):
+    _, seen = page([made["agree"]], tmp_path)
+    pictures = [a for a in seen.addresses if a.startswith("data:image/png;base64,")]
+    assert len(pictures) == 2 + 3 + 2
+    for address in pictures:
+        picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_it_says_verdict_settings_and_versions(made, tmp_path):
+    _, seen = page([made["agree"]], tmp_path, "pyvae compare --steps 2")
+    assert "Is pytorch faithful to other?" in seen.text
+    assert "disagree" not in seen.text
+    for words in (
+        "digits, 1797 images",
+        "2 steps of 12 images",
+        "float64",
+        "pyvae compare --steps 2",
+        made["agree"].under_test.environment["torch"],
+        "BCE + KL, summed over pixels",
+    ):
+        assert words in seen.text
+
+
+def test_it_says_where_two_part(made, tmp_path):
+    _, seen = page([made["disagree"]], tmp_path)
+    assert "They part first at step 1, encoder.dropout1, forward." in seen.text
+    assert "It looks like this: wrong: 1/(1 - p) missing." in seen.text
+    assert "], counted from 0: pytorch " in seen.text
+    (first,) = [title for kind, title in seen.cells if "head" in kind]
+    assert first.startswith("forward/encoder.dropout1")
+
+
+def test_the_strip_shows_every_quantity_in_order_and_where_agreement_ends(made):
+    shown = strip(made["disagree"])
+    assert [heading.split(":")[0].split(",")[0] for heading, _ in shown] == [
+        "what the step starts from", "forward", "backward", "Adam's first moment",
+        "Adam's second moment", "parameters after the step",
+    ]  # fmt: skip
+    assert sum(len(cells) for _, parts in shown for _, cells in parts) == 137
+    forward = [(part, cell) for part, cells in shown[1][1] for cell in cells]
+    labels = [f"{part}.{cell.label}" for part, cell in forward]
+    assert labels[:3] == [".input", "encoder.conv1", "encoder.relu1"]
+    at = labels.index("encoder.dropout1")
+    assert all(cell.agrees for _, cell in forward[:at])
+    assert [cell.first for _, cell in forward].index(True) == at
+    assert not forward[at][1].agrees
+
+
+def test_the_strip_shows_the_worst_of_several_steps(made):
+    stages = made["agree"].stages
+    worse = replace(stages[30], step=2, max_abs=1e-14 * stages[30].largest)
+    comparison = replace(made["agree"], stages=[*stages, worse])
+    cells = [cell for _, parts in strip(comparison) for _, found in parts for cell in found]
+    (changed,) = [cell for cell in cells if "worst in step 2" in cell.title]
+    assert changed.title.startswith(stages[30].quantity.key)
+    assert len(cells) == 137
+
+
+def test_text_of_others_is_escaped(made, tmp_path):
+    evil = "<script>alert(1)</script>\"'&"
+    trace = replace(
+        made["disagree"].reference,
+        engine=evil,
+        data=made["disagree"].reference.data | {"name": evil},
+        environment={evil: evil},
+    )
+    comparison = replace(made["disagree"], reference=trace, under_test=replace(trace, engine="a"),
+                         note=evil)  # fmt: skip
+    comparison = replace(comparison, divergence=replace(comparison.divergence, words=(evil,)))
+    text, seen = page([comparison], tmp_path, evil)
+    assert "<script" not in text
+    assert evil in seen.text
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_name_of_any_length_and_script_breaks_and_warns_of_nothing(made, tmp_path):
+    name = "\u65e5\u672c\u8a9e" * 90
+    reference = replace(made["agree"].reference, engine=name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text, seen = page([compare_traces(made["agree"].under_test, reference)], tmp_path)
+    assert name in seen.text
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "overflow-wrap: anywhere" in re.search(r"\nbody \{([^}]*)\}", style)[1]
+    assert style.count("@media") == 2  # one within the other would leave out what follows
+
+
+def test_a_run_that_went_astray_has_a_page_too(made, tmp_path):
+    astray = copy.deepcopy(made["agree"].reference)
+    astray.losses[1:] = np.nan
+    comparison = compare_traces(made["agree"].under_test, astray)
+    _, seen = page([comparison], tmp_path)
+    assert "nan" in seen.text.lower()
+
+
+def test_without_stages_the_page_has_no_strip(made, tmp_path):
+    comparison = compare_traces(made["agree"].under_test, made["agree"].reference)
+    _, seen = page([comparison], tmp_path)
+    assert "Layer by layer" not in seen.text
+    assert seen.cells == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_page_of_runs_whose_every_bit_is_equal_says_so(made, tmp_path):
+    agree = made["agree"]
+    comparison = replace(
+        compare_traces(agree.under_test, agree.reference, exact=True),
+        stages=[replace(stage, rtol=0.0) for stage in agree.stages],
+    )
+    assert comparison.agrees
+    _, seen = page([comparison], tmp_path)
+    assert "none: every bit has to be equal" in seen.text
+    cells = [cell for _, parts in strip(comparison) for _, found in parts for cell in found]
+    assert {cell.size for cell in cells} == {"equal"}
+    assert all("allowed 0" in cell.title for cell in cells)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(figures, "report_panels", lambda comparisons: {})
+
+
+def test_exactly_a_page_shows_the_bits_that_differ(made, tmp_path, no_pictures):
+    agree = made["agree"]
+    losses = agree.reference.losses.copy()
+    losses[1, 0] = np.nextafter(losses[1, 0], np.inf)
+    comparison = compare_traces(
+        agree.under_test, replace(agree.reference, losses=losses), exact=True
+    )
+    assert not comparison.agrees
+    _, seen = page([comparison], tmp_path)
+    assert "disagree" in seen.text
+    assert re.search(r"[12]\.\de-16 0\.0e\+00", seen.text)  # needed, allowed
+
+
+@pytest.mark.parametrize(
+    ("rng", "words"),
+    [
+        ("injected", "both engines get the same draws"),
+        ("torch", "both draw with LibTorch's generator from the same seed"),
+        ("r", "R's own generator, from the same seed on both sides"),
+    ],
+)
+def test_it_says_where_chance_came_from(made, tmp_path, no_pictures, rng, words):
+    agree = made["agree"]
+    settings = replace(agree.under_test.settings, rng=rng)
+    comparison = replace(agree, under_test=replace(agree.under_test, settings=settings))
+    _, seen = page([comparison], tmp_path)
+    assert words in seen.text
+    assert "every bit has to be equal" not in seen.text

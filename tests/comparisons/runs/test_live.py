@@ -1,0 +1,421 @@
+"""What a comparison leaves on disk, finished or not."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from comparisons.runs.live import run_comparisons
+from pyvae.data.images import load_toy
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.settings import Settings
+from pyvae.recipes import RECIPES
+from pyvae.trace.trace import Trace
+from r_bridge.engines.base import BaseREngine
+
+
+class Stopping(PyTorchEngine):
+    """An engine that fails at its third step."""
+
+    name = "stopping"
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        self.count = 0
+
+    def step(self, *arguments, **options):
+        self.count += 1
+        if self.count == 3:
+            raise KeyboardInterrupt
+        return super().step(*arguments, **options)
+
+
+def run(reference, conv, runs, digits, out, **options):
+    def unwatched(engine, settings):
+        return nullcontext(SimpleNamespace(observe=lambda progress: None))
+
+    return run_comparisons(
+        PyTorchEngine("cpu"), reference, conv, runs, digits, out, unwatched, **options
+    )
+
+
+def test_an_interrupted_comparison_keeps_what_was_computed(conv, settings, digits, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopping("cpu"), conv, [settings(steps=4)], digits, tmp_path)
+    history = pd.read_csv(tmp_path / "interrupted" / "history.csv")
+    assert history.groupby("engine").size().to_dict() == {"pytorch": 4, "stopping": 2}
+    partial = Trace.load(tmp_path / "interrupted" / "vae-stopping")
+    assert not partial.complete
+    whole = Trace.load(tmp_path / "interrupted" / "vae-pytorch")
+    assert whole.complete
+    assert np.array_equal(partial.losses, whole.losses[:2])
+    assert not (tmp_path / "traces").exists()
+
+
+def test_a_finished_comparison_clears_what_an_interrupted_one_left(
+    conv, settings, digits, tmp_path
+):
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopping("cpu"), conv, [settings()], digits, tmp_path)
+    other = PyTorchEngine("cpu")
+    other.name = "stopping"
+    (comparison,) = run(other, conv, [settings()], digits, tmp_path)
+    assert comparison.agrees
+    assert comparison.quantities["loss"].max_ulp == 0  # the same engine twice: every bit
+    assert not (tmp_path / "interrupted").exists()
+    for engine in ("pytorch", "stopping"):
+        trace = Trace.load(tmp_path / "traces" / f"vae-{engine}")
+        assert np.array_equal(trace.losses, comparison.under_test.losses)
+
+
+@pytest.mark.slow
+def test_what_is_not_ours_stays_and_older_traces_go(conv, settings, digits, tmp_path):
+    other = PyTorchEngine("cpu")
+    other.name = "other"
+    mine = [tmp_path / "traces" / "notes.txt", tmp_path / "interrupted" / "vae" / "thesis.txt"]
+    for path in mine:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    run(other, conv, [settings(objective=name) for name in ("vae", "emae")], digits, tmp_path)
+    run(other, conv, [settings(objective="vae")], digits, tmp_path)
+    assert all(path.read_text() == "mine" for path in mine)
+    saved = {path.parent.name for path in (tmp_path / "traces").glob("*/trace.json")}
+    assert saved == {"vae-pytorch", "vae-other"}
+    assert not (tmp_path / "traces" / "emae-other").exists()
+
+
+def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_path):
+    class Failing(PyTorchEngine):
+        def start(self, *arguments):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_comparisons(
+            Failing("cpu"), PyTorchEngine("cpu"), conv, [settings()], digits, tmp_path,
+            lambda *_: nullcontext(SimpleNamespace(observe=print)),
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_resynchronised_run_keeps_what_was_computed(
+    conv, settings, digits, tmp_path
+):
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopping("cpu"), conv, [settings(steps=4)], digits, tmp_path, mode="resync")
+    history = pd.read_csv(tmp_path / "interrupted" / "history.csv")
+    assert history.groupby("engine").size().to_dict() == {"pytorch": 3, "stopping": 2}
+
+
+class Hasty(PyTorchEngine):
+    """PyTorch with a learning rate that is off by 1 %."""
+
+    name = "hasty"
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        self.optimizer.param_groups[0]["lr"] *= 1.01
+
+
+@pytest.mark.parametrize("mode", ["free", "resync"])
+def test_a_mistake_before_the_first_step_looked_into_is_placed_where_it_begins(
+    conv, settings, digits, tmp_path, mode
+):
+    (comparison,) = run(
+        Hasty("cpu"), conv, [settings(steps=3)], digits, tmp_path, mode=mode, probed={3}
+    )
+    assert comparison.divergence is not None
+    assert (comparison.divergence.step, comparison.divergence.stage) == (1, "adam.update")
+
+
+# Going on after an interruption
+
+
+class Interrupted(PyTorchEngine):
+    """An engine that is stopped once, in one step of one objective, or when it takes that step
+    again."""
+
+    def __init__(self, name, stop):
+        super().__init__("cpu")
+        self.name, self.stop = name, stop
+        self.taken = []  # (objective, step) of every step
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        self.count = 0
+
+    def restore(self, state):
+        super().restore(state)
+        self.count = int(state["step"])
+
+    def step(self, *arguments, **options):
+        self.count += 1
+        now = (self.settings.objective, self.count)
+        if self.stop == (now if now not in self.taken else (*now, "again")):
+            self.stop = None
+            raise KeyboardInterrupt
+        self.taken.append(now)
+        return super().step(*arguments, **options)
+
+
+class Comparing:
+    """Comparisons of two engines, one of them stopped if that is asked for."""
+
+    def __init__(self, conv, data, out):
+        self.conv, self.data, self.out = conv, data, out
+
+    def __call__(self, runs, a=None, b=None, out=None, probed=(), **options):
+        """The comparisons; None if one was stopped."""
+        self.said = []
+        self.engines = Interrupted("engine-a", a), Interrupted("engine-b", b)
+        out = out or self.out
+        out.mkdir(exist_ok=True)
+
+        def unwatched(engine, settings):
+            return nullcontext(SimpleNamespace(observe=lambda progress: None))
+
+        try:
+            made = run_comparisons(
+                *self.engines, self.conv, runs, self.data, out, unwatched, self.said.append,
+                probed=probed, **options,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            assert self.said.pop() == f"kept what was computed: {out / 'interrupted'}"
+            return None
+        return made
+
+    @property
+    def kept(self):
+        """What is in the folder of interrupted runs."""
+        folder = self.out / "interrupted"
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+    def gives_the_same_bits(self, runs, **options):
+        """As a comparison that was never interrupted, in all that it leaves."""
+        whole = self.out.with_name("whole")
+        assert self(runs, out=whole, **options) is not None
+        return contents(self.out / "traces") == contents(whole / "traces")
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def comparing(conv, few, tmp_path, monkeypatch):
+    """Comparisons with a checkpoint after every step."""
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
+    return Comparing(conv, few, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("rng", "side"),
+    [
+        ("torch", "a"),
+        pytest.param("torch", "b", marks=pytest.mark.slow),
+        pytest.param("injected", "b", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_comparison_goes_on_and_gives_the_same_bits(comparing, settings, rng, side):
+    """Thirty images: the fourth of the steps is the second epoch's second."""
+    runs = [settings(steps=5, rng=rng)]
+    assert comparing(runs, **{side: ("vae", 4)}) is None
+    assert comparing.said == []
+    both = {"vae-engine-a", "vae-engine-b"}
+    assert comparing.kept == {"history.csv"} | (both if side == "b" else {"vae-engine-a"})
+    (comparison,) = comparing(runs)
+    before = ["VAE in engine-a: all 5 steps were done before"] if side == "b" else []
+    goes_on = f"VAE in engine-{side}: going on after step 3, where it was interrupted"
+    assert comparing.said == [*before, goes_on]
+    assert comparison.agrees
+    assert comparing.kept == set()
+    assert not (comparing.out / "interrupted").exists()
+    assert comparing.gives_the_same_bits(runs)
+
+
+@pytest.mark.slow
+def test_interrupted_again_and_again_it_gives_the_same_bits(comparing, settings):
+    runs = [settings(steps=4, rng="torch", objective=name) for name in ("vae", "emae")]
+    assert comparing(runs, a=("vae", 2)) is None
+    assert comparing.said == []
+    assert comparing(runs, b=("vae", 3)) is None
+    assert comparing.said == ["VAE in engine-a: going on after step 1, where it was interrupted"]
+    assert comparing(runs, a=("emae", 1)) is None
+    assert comparing.said == [
+        "VAE in engine-a: all 4 steps were done before",
+        "VAE in engine-b: going on after step 2, where it was interrupted",
+    ]
+    assert comparing(runs, b=("emae", 4)) is None
+    assert comparing.said == [
+        "VAE in engine-a: all 4 steps were done before",
+        "VAE in engine-b: all 4 steps were done before",
+    ]
+    assert comparing.kept == {
+        "history.csv", "vae-engine-a", "vae-engine-b", "emae-engine-a", "emae-engine-b",
+    }  # fmt: skip
+    history = pd.read_csv(comparing.out / "interrupted" / "history.csv")
+    assert history.groupby(["objective", "engine"]).size().tolist() == [4, 3, 4, 4]
+    made = comparing(runs)
+    assert comparing.said[2:] == [
+        "EMAE in engine-a: all 4 steps were done before",
+        "EMAE in engine-b: going on after step 3, where it was interrupted",
+    ]
+    # nothing that was done is done again
+    assert [engine.taken for engine in comparing.engines] == [[], [("emae", 4)]]
+    assert all(comparison.agrees for comparison in made)
+    assert comparing.kept == set()
+    assert comparing.gives_the_same_bits(runs)
+
+
+def test_a_finished_comparison_starts_again_from_nothing(comparing, settings):
+    runs = [settings(steps=2)]
+    for _ in range(2):
+        assert comparing(runs) is not None
+        assert comparing.said == []
+        assert [len(engine.taken) for engine in comparing.engines] == [2, 2]
+
+
+def test_resumed_what_is_complete_is_not_done_again(comparing, settings):
+    """Killed when the traces were written, and the figures were not."""
+    runs = [settings(steps=2)]
+    assert comparing(runs) is not None
+    assert comparing(runs, resumed=True) is not None
+    assert comparing.said == [
+        f"VAE in engine-{name}: all 2 steps were done before" for name in "ab"
+    ]
+    assert [engine.taken for engine in comparing.engines] == [[], []]
+    assert comparing.gives_the_same_bits(runs)
+
+
+def test_a_folder_that_was_removed_gets_its_checkpoint_at_once(comparing, settings, monkeypatch):
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
+    runs, asked = [settings(steps=3)], []
+
+    def guard():
+        asked.append(1)
+        return len(asked) == 2
+
+    assert comparing(runs, a=("vae", 3), guard=guard) is None
+    assert comparing(runs) is not None
+    assert comparing.said == ["VAE in engine-a: going on after step 2, where it was interrupted"]
+
+
+@pytest.mark.slow
+def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comparing, settings):
+    runs, others = [settings(rng="torch")], [settings(rng="torch", learning_rate=2e-3)]
+    assert comparing(runs, b=("vae", 3)) is None
+    kept = contents(comparing.out / "interrupted" / "vae-engine-b")
+    assert comparing(others) is not None
+    other = "what was kept is of another run (learning_rate 0.001, now 0.002): starting again"
+    assert comparing.said == [f"VAE in engine-{name}: {other}" for name in "ab"]
+    assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
+    assert contents(comparing.out / "interrupted" / "vae-engine-b") == kept
+    # nor does it take the place of the first one where it is interrupted itself
+    assert comparing(others, b=("vae", 2)) is None
+    assert contents(comparing.out / "interrupted" / "vae-engine-b") == kept
+    for these, step in ((runs, 2), (others, 1)):
+        assert comparing(these) is not None
+        assert comparing.said == [
+            "VAE in engine-a: all 3 steps were done before",
+            f"VAE in engine-b: going on after step {step}, where it was interrupted",
+        ]
+        assert comparing.gives_the_same_bits(these)
+    assert comparing.kept == set()
+
+
+@pytest.mark.slow
+def test_from_a_damaged_checkpoint_it_goes_on_from_the_one_before(comparing, settings):
+    runs = [settings(rng="torch")]
+    assert comparing(runs, a=("vae", 3)) is None
+    path = comparing.out / "interrupted" / "vae-engine-a" / "checkpoint-00000002.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert comparing(runs) is not None
+    (line,) = comparing.said
+    assert line.startswith("VAE in engine-a: the checkpoint of step 2 is damaged: ")
+    assert line.endswith("; going on after step 1, where it was interrupted")
+    assert [len(engine.taken) for engine in comparing.engines] == [2, 3]
+    assert comparing.gives_the_same_bits(runs)
+
+
+@pytest.mark.slow
+def test_what_was_kept_of_a_free_run_is_no_part_of_a_resynchronised_one(comparing, settings):
+    runs = [settings(rng="torch")]
+    assert comparing(runs, b=("vae", 3)) is None
+    kept = contents(comparing.out / "interrupted" / "vae-engine-a")
+    for stop in (("vae", 3), None):  # nor is what was kept of another resynchronised one
+        made = comparing(runs, b=stop, mode="resync", probed={1})
+    (comparison,) = made
+    assert comparison.agrees
+    assert (comparison.under_test.steps, comparison.reference.steps) == (3, 3)
+    assert comparing.gives_the_same_bits(runs, mode="resync", probed={1})
+    # and the free one goes on where it stood
+    assert contents(comparing.out / "interrupted" / "vae-engine-a") == kept
+    assert comparing(runs) is not None
+    assert len(comparing.said) == 2
+    assert comparing.kept == set()
+
+
+@pytest.mark.slow
+def test_without_a_checkpoint_yet_it_starts_at_the_beginning(comparing, settings, monkeypatch):
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
+    runs = [settings(rng="torch")]
+    assert comparing(runs, a=("vae", 3)) is None
+    assert comparing.kept == {"history.csv", "vae-engine-a"}
+    assert comparing(runs) is not None
+    assert comparing.said == []
+    assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
+    assert comparing.gives_the_same_bits(runs)
+
+
+@pytest.mark.slow
+def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, settings):
+    """Interrupted when both runs were complete and a step was being looked into."""
+    runs = [settings(rng="torch")]
+    assert comparing(runs, b=("vae", 1, "again"), probed={1}) is None
+    assert comparing.kept == {"history.csv", "vae-engine-a", "vae-engine-b"}
+    (comparison,) = comparing(runs, probed={1})
+    assert comparing.said == [
+        f"VAE in engine-{name}: all 3 steps were done before" for name in "ab"
+    ]
+    assert [engine.taken for engine in comparing.engines] == [[("vae", 1)]] * 2
+    assert len(comparison.stages) == 137
+    assert comparing.gives_the_same_bits(runs)
+
+
+def compared_toy(patch, tmp_path):
+    toy = RECIPES["clustering-toy"]
+    settings = Settings.of_recipe(toy, batch_size=20, steps=2, dtype="float64")
+    with BaseREngine(threads=1, patch=patch) as reference:
+        (comparison,) = run(reference, toy, [settings], load_toy(60), tmp_path)
+    return comparison
+
+
+@pytest.mark.r
+def test_evaluation_mode_is_compared_from_one_state(tmp_path):
+    """Running statistics drift with biases that have no effect; from one state nothing has."""
+    comparison = compared_toy(None, tmp_path)
+    assert comparison.agrees
+    assert comparison.quantities["evaluation_mode"].required_rtol < 1e-13
+
+
+@pytest.mark.r
+def test_a_mistake_in_evaluation_mode_alone_is_seen(tmp_path):
+    patch = """right <- batch_norm_forward
+    batch_norm_forward <- function(x, weight, bias, running_mean, running_var, momentum, eps,
+                                   training) {
+      right(x, weight, bias, running_mean, running_var, momentum,
+            if (training) eps else eps + 1e-6, training)
+    }"""
+    comparison = compared_toy(patch, tmp_path)
+    quantities = comparison.quantities
+    assert not comparison.agrees
+    assert not quantities["evaluation_mode"].agrees
+    assert quantities["evaluation_mean"].agrees  # its tolerance leaves room for drift
+    assert quantities["loss"].agrees

@@ -1,0 +1,376 @@
+"""`pyvae compare --rng native` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from distributed import LocalCluster
+
+from comparisons.seeds.compare import NativeOptions
+from comparisons.seeds.equivalence import UNITS
+from pyvae.cli.main import main
+from pyvae.errors import UserError
+
+TINY = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
+NATIVE = ("compare", "--rng", "native", *TINY)
+ITSELF = ("--engine", "pytorch", "--objective", "vae")
+RESULTS = {"run.json", "comparison.json", "equivalence.png", "history.csv", "measures.csv", "seeds"}
+
+
+def run(capsys, folder, *arguments):
+    """The exit code, and what was said; standard error is one line or none."""
+    code = main([*NATIVE, *ITSELF, *arguments, "--out", str(folder)])
+    out, error = capsys.readouterr()
+    assert error.count("\n") <= 1
+    return code, out, error
+
+
+def read(folder):
+    return json.loads((folder / "comparison.json").read_text())
+
+
+@pytest.mark.slow
+def test_an_engine_is_equivalent_to_itself_where_the_margin_is_wide(inline, tmp_path, capsys):
+    out = tmp_path / "a folder, ü"
+    code, said, error = run(
+        capsys, out, "--seeds", "3", "--margin", "5", "--objective", "both", "--jobs", "2"
+    )
+    assert (code, error) == (0, "")
+    assert said.rstrip().endswith("verdict: equivalent")
+    assert "3 seeds each with their own randomness, margin 5 nats per image" in said
+    assert "VAE: equivalent" in said
+    assert "EMAE: equivalent" in said
+    assert "pytorch (A)" in said
+    assert "pytorch (B)" in said
+
+    assert {path.name for path in out.iterdir()} == RESULTS
+    assert len(list((out / "seeds").iterdir())) == 2 * 2 * 3
+    about = read(out)
+    assert about["verdict"] == "equivalent"
+    assert (about["engine"], about["under_test"], about["rng"]) == ("pytorch", "pytorch", "native")
+    assert (about["dtype"], about["steps"], about["batch_size"], about["seeds"]) == (
+        "float32", 2, 12, 3,
+    )  # fmt: skip
+    assert about["settings"]["objective"] == ["vae", "emae"]
+    assert about["environment"]["pytorch"]["threads"] == "1"
+    assert list(about["objectives"]) == ["vae", "emae"]
+    for objective in about["objectives"].values():
+        assert list(objective["measures"]) == list(UNITS)
+        loss = objective["measures"]["loss"]
+        assert loss["margin"] == 5
+        assert loss["under_test"]["seeds"] == [2, 3, 4]
+        assert loss["reference"]["seeds"] == [5, 6, 7]
+
+    table = pd.read_csv(out / "measures.csv")
+    assert table.groupby(["objective", "engine"]).size().tolist() == [3] * 4
+    values = about["objectives"]["emae"]["measures"]["regulariser"]["reference"]["values"]
+    mine = table.query("objective == 'emae' and engine == 'pytorch (B)'")
+    assert mine["regulariser"].tolist() == values
+    history = pd.read_csv(out / "history.csv")
+    assert len(history) == 2 * 2 * 3 * 2
+    last = history.query("objective == 'emae' and engine == 'pytorch (B)'")
+    means = last.groupby("seed")["regulariser"].mean() / 12  # one epoch
+    assert np.allclose(means, values, rtol=1e-12)
+    assert np.allclose(history["nats_per_image"], history["total"] / 12)
+
+
+@pytest.mark.slow
+def test_a_margin_that_seeds_cannot_tell_is_exit_code_1_and_nothing_runs_twice(
+    inline, tmp_path, capsys
+):
+    code, said, _ = run(capsys, tmp_path, "--seeds", "3", "--margin", "5")
+    assert code == 0
+    assert "6 runs in" in said
+    code, said, _ = run(
+        capsys, tmp_path, "--seeds", "3", "--margin", "1e-6", "--margin-spread", "0.5"
+    )
+    assert code == 1
+    assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+    assert said.rstrip().endswith("verdict: inconclusive")
+    about = read(tmp_path)
+    assert about["verdict"] == "inconclusive"
+    margins = {name: m["margin"] for name, m in about["objectives"]["vae"]["measures"].items()}
+    assert margins == {
+        "loss": 1e-6, "reconstruction": 1e-6, "regulariser": 1e-6, "active_units": 2,
+        "latent_spread": 0.5,
+    }  # fmt: skip
+
+
+def test_a_diverged_seed_makes_two_sides_different(inline, tmp_path, capsys):
+    code, said, _ = run(
+        capsys, tmp_path, "--seeds", "3", "--margin", "5", "--learning-rate", "1e6", "--steps", "3"
+    )
+    assert code == 1
+    assert said.rstrip().endswith("verdict: different")
+    assert "nan" in said
+    loss = read(tmp_path)["objectives"]["vae"]["measures"]["loss"]
+    assert loss["difference"] is None
+    assert loss["under_test"]["values"] == [None] * 3
+    assert "diverged" in loss["problem"] or "nan" in loss["problem"]
+    assert {path.name for path in tmp_path.iterdir()} == RESULTS
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_bits_of_this_process(inline, tmp_path, capsys):
+    """Its one worker is a thread of this process; with processes of their own and one that is
+    killed: tests/pyvae/reproduction/test_side_by_side.py."""
+    arguments = ("--seeds", "3", "--margin", "5")
+    assert run(capsys, tmp_path / "here", *arguments)[0] == 0
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:  # fmt: skip
+        there = ("--scheduler", cluster.scheduler_address)
+        code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
+        assert (code, error) == (0, "")
+        assert said.count(", on worker 0 (") == 6
+        code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
+        assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+    one, other = (
+        {
+            path.relative_to(out): path.read_bytes()
+            for path in out.rglob("*")
+            if path.is_file() and path.name != "run.json"  # says how it was done, and when
+        }
+        for out in (tmp_path / "here", tmp_path / "there")
+    )
+    assert one == other
+
+
+@pytest.mark.slow
+def test_repetitions_count_verdicts(inline, tmp_path, capsys):
+    arguments = ("--seeds", "3", "--margin", "5", "--repetitions", "4")
+    code, said, _ = run(capsys, tmp_path, *arguments)
+    assert code == 0
+    assert "24 runs in" in said
+    told = re.search(
+        r"VAE: 4 repetitions, (\d) equivalent, (\d) inconclusive, (\d) different", said
+    )
+    assert told
+    about = read(tmp_path)
+    assert (about["verdict"], about["repetitions"], about["seeds"]) == ("calibrated", 4, 3)
+    counted = about["vae"]["counts"]
+    names = ("equivalent", "inconclusive", "different")
+    assert [int(number) for number in told.groups()] == [counted.get(name, 0) for name in names]
+    assert sum(counted.values()) == 4
+    rates = about["vae"]["expected_rate"]
+    assert 0 <= rates["least"] <= rates["most"] == min(rates["by_measure"].values()) <= 1
+    # each repetition has seeds of its own
+    table = pd.read_csv(tmp_path / "measures.csv")
+    assert sorted(table["seed"]) == list(range(2, 2 + 24))
+    assert table.groupby(["repetition", "engine"]).size().tolist() == [3] * 8
+    # a wide margin: all of them are equivalent, as is to be expected
+    code, _, _ = run(capsys, tmp_path, *arguments, "--margin", "1000", "--margin-spread", "9")
+    about = read(tmp_path)
+    assert about["vae"]["counts"] == {"equivalent": 4}
+    assert about["vae"]["expected_rate"]["least"] == pytest.approx(1)
+
+
+BAD = {
+    "no seeds": (("--margin", "1"), "--rng native without --seeds; .* add --seeds 10"),
+    "no margin": (("--seeds", "3"), "--rng native without --margin; .* add --margin 2 .nats"),
+    "seeds": (("--seeds", "2", "--margin", "1"), "--seeds 2; expected 3 to 10000"),
+    "zero seeds": (("--seeds", "0", "--margin", "1"), "--seeds 0; expected 3 to 10000"),
+    "seeds in words": (("--seeds", "x", "--margin", "1"), "'--seeds': .* a valid integer"),
+    "margin": (("--seeds", "3", "--margin", "0"), "--margin 0; expected a finite number above 0"),
+    "nan": (("--seeds", "3", "--margin", "nan"), "--margin nan; expected a finite number above 0"),
+    "inf": (("--seeds", "3", "--margin", "inf"), "--margin inf; expected a finite number above 0"),
+    "negative": (("--seeds", "3", "--margin", "-1"), "--margin -1; expected a finite number"),
+    "units": (("--seeds", "3", "--margin", "1", "--margin-units", "-2"), "--margin-units -2; exp"),
+    "spread": (("--seeds", "3", "--margin", "1", "--margin-spread", "0"), "--margin-spread 0; exp"),
+    "jobs": (("--seeds", "3", "--margin", "1", "--jobs", "0"), "--jobs 0; expected 1 to 1000"),
+    "jobs and scheduler": (
+        ("--seeds", "3", "--margin", "1", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"),
+        "--jobs 2 together with --scheduler tcp://127.0.0.1:1; expected one of them",
+    ),
+    "scheduler": (
+        ("--seeds", "3", "--margin", "1", "--scheduler", "tcp://127.0.0.1:1"),
+        "--scheduler tcp://127.0.0.1:1 cannot be reached",
+    ),
+    "threads": (("--seeds", "3", "--margin", "1", "--threads", "0"), "--threads 0; expected 1 to"),
+    "repetitions": (
+        ("--seeds", "3", "--margin", "1", "--repetitions", "0"),
+        "--repetitions 0; expected 1 to 1000",
+    ),
+    "mode": (
+        ("--seeds", "3", "--margin", "1", "--mode", "resync"),
+        "--mode with --rng native; expected it with another --rng; leave it out",
+    ),
+    "probe": (("--seeds", "3", "--margin", "1", "--probe", "1"), "--probe with --rng native"),
+    "report": (("--seeds", "3", "--margin", "1", "--report"), "--report with --rng native"),
+    "exact": (("--seeds", "3", "--margin", "1", "--exact"), "--exact with --rng native"),
+    "last seed": (
+        ("--seeds", "3", "--margin", "1", "--seed", str(2**63 - 3)),
+        r"--seed 9223372036854775808; expected 0 to 2\^63 - 1",
+    ),
+    "batch": (
+        ("--seeds", "3", "--margin", "1", "--batch-size", "2000"),
+        "1797 images are fewer than one batch of 2000",
+    ),
+    "objective": (("--seeds", "3", "--margin", "1", "--objective", "vea"), "objective 'vea'"),
+    "engine": (("--seeds", "3", "--margin", "1", "--under-test", "r"), "engine under test 'r'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(name, tmp_path, capsys, inline, monkeypatch):
+    arguments, words = BAD[name]
+    monkeypatch.setenv("PYVAE_DASK_TIMEOUT", "0.2")
+    code, said, error = run(capsys, tmp_path / "out", *arguments)
+    assert code == 2
+    assert re.search(words, error), error
+    assert error.startswith("pyvae: ")
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rng", ["injected", "seeded"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--seeds", "3"), ("--margin", "1"), ("--margin-units", "1"), ("--margin-spread", "1"),
+        ("--jobs", "1"), ("--scheduler", "tcp://127.0.0.1:1"), ("--repetitions", "2"),
+    ],
+)  # fmt: skip
+def test_options_of_many_seeds_go_with_no_other_rng(tmp_path, capsys, rng, arguments):
+    out = tmp_path / "out"
+    assert main(["compare", *TINY, "--rng", rng, *arguments, "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"pyvae: {arguments[0]} with --rng {rng}; expected it with --rng native; leave it out\n"
+    )
+    assert not out.exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    code, _, error = run(capsys, tmp_path / "file" / "out", "--seeds", "3", "--margin", "1")
+    assert code == 2
+    assert "cannot be written" in error
+
+
+@pytest.mark.parametrize("name", ["threads", "repetitions"])
+def test_numbers_have_a_range(name):
+    for number in (1, 1000):
+        NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
+    for number in (-1, 0, 1001):
+        with pytest.raises(UserError, match=f"--{name} {number}; expected 1 to 1000"):
+            NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
+
+
+# The command itself, with its processes
+
+
+SIX = (
+    *NATIVE, "--objective", "vae", "--engine", "base-r", "--seeds", "3", "--margin", "500",
+    "--margin-units", "9", "--margin-spread", "9",
+)  # fmt: skip
+
+
+class Command:
+    """The command, six runs, in a process group of its own, as a terminal starts it."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [Path(sys.executable).with_name("pyvae"), *SIX, "--jobs", "2", "--out", "out",
+             *arguments],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        self.seen: set[psutil.Process] = set()
+
+    def until_done(self, runs: int) -> None:
+        for line in self.process.stdout:
+            if f"({runs} of 6, " in line:
+                break
+        self.look()
+
+    def until_r_runs(self, seconds: float = 60) -> None:
+        """Waits for the first R process: both runs that are done may have been PyTorch's."""
+        end = time.monotonic() + seconds
+        while not any(map(_is_r, self.seen)):
+            assert time.monotonic() < end, "R was never started"
+            time.sleep(0.02)
+            self.look()
+
+    def look(self) -> None:
+        """Remembers its processes, R's included."""
+        self.seen |= set(psutil.Process(self.process.pid).children(recursive=True))
+
+    def end(self) -> tuple[int, str, str]:
+        try:
+            out, error = self.process.communicate(timeout=60)
+        finally:
+            self.process.kill()
+            for child in self.seen:
+                if child.is_running():
+                    child.kill()
+        return self.process.returncode, out, error
+
+    def all_end(self, seconds: float) -> bool:
+        """Whether all its processes end by themselves."""
+        _, alive = psutil.wait_procs(self.seen, seconds)
+        return not alive
+
+
+def _is_r(process: psutil.Process) -> bool:
+    try:
+        return "r_bridge.process.server" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.r
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(tmp_path, capsys):
+    command = Command(tmp_path, "--steps", "8")
+    command.until_done(2)
+    command.until_r_runs()
+    os.killpg(command.process.pid, signal.SIGINT)
+    command.process.wait(60)
+    assert command.all_end(60)
+    code, out, error = command.end()
+    assert code == 130
+    assert error.splitlines() == ["pyvae: interrupted"]
+    assert "then interrupted: the same command goes on from here" in out
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "seeds").iterdir()}
+    assert 2 <= len(kept) < 6
+    assert not (tmp_path / "out" / "comparison.json").exists()
+
+    folder = str(tmp_path / "out")
+    assert main([*SIX, "--jobs", "1", "--out", folder, "--steps", "8"]) == 0
+    out, error = capsys.readouterr()
+    assert error == ""
+    assert f"{6 - len(kept)} runs in" in out
+    assert f"{len(kept)} were there before" in out
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert read(tmp_path / "out")["objectives"]["vae"]["measures"]["loss"]["reference"]["n"] == 3
+
+
+@pytest.mark.r
+@pytest.mark.slow
+def test_ctrl_c_before_the_processes_have_started_is_quiet_too(tmp_path):
+    command = Command(tmp_path)
+    for line in command.process.stdout:
+        if "with their own randomness" in line:
+            break
+    while not command.seen:
+        time.sleep(0.05)
+        command.look()
+    time.sleep(0.5)  # they are importing
+    command.look()
+    os.killpg(command.process.pid, signal.SIGINT)
+    assert command.all_end(60)
+    code, _, error = command.end()
+    assert code == 130
+    assert error.splitlines() == ["pyvae: interrupted"]

@@ -1,0 +1,73 @@
+"""One batch over two processes is the same run as in one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.settings import Settings
+from pyvae.recipes import get_recipe
+from pyvae.trace.trace import Trace
+from pyvae.training.loop import train
+
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+BATCH = 51  # shares of 25 and 26
+
+
+@pytest.fixture
+def torchrun(tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "pyvae", *arguments],
+            cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
+            text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "objective", "dtype", "tolerance"),
+    [
+        ("conv", "both", "float32", 1e-6),
+        ("conv", "both", "float64", 1e-13),
+        ("strided-conv", "elbo", "float64", 1e-13),  # a mean over images
+        ("mlp", "elbo", "float64", 1e-9),  # batch norm: rounded otherwise over processes
+    ],
+)
+def test_two_processes_go_through_the_same_run_as_one(
+    torchrun, tmp_path, digits, recipe, objective, dtype, tolerance
+):
+    done = torchrun(
+        "train", recipe, "--data", "digits", "--objective", objective, "--steps", "5",
+        "--batch-size", str(BATCH), "--dtype", dtype, "--out", "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written: run") == 1  # only one of them speaks, and writes
+    chosen = get_recipe(recipe)
+    for settings in Settings.runs_of_recipe(
+        chosen, objective, steps=5, batch_size=BATCH, dtype=dtype
+    ):
+        expected = train(PyTorchEngine("cpu"), chosen, settings, digits)
+        found = Trace.load(tmp_path / "run" / settings.objective)
+        assert found.environment["processes"] == "2"
+        np.testing.assert_allclose(found.losses, expected.losses, rtol=tolerance)
+        for name, value in expected.latent_means.items():
+            np.testing.assert_allclose(
+                found.latent_means[name], value, rtol=10 * tolerance, atol=10 * tolerance
+            )
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once(torchrun, tmp_path):
+    done = torchrun("train", "conv", "--data", "digits", "--batch-size", "1", "--out", "run")
+    assert done.returncode != 0
+    assert done.stderr.count("pyvae: a batch of 1 over 2 processes") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pyvae.metrics.collapse import latents_in_words
+
+
+@pytest.fixture
+def ended(trained):
+    """A run of 12 images a batch whose regulariser is so many nats per image, with as many of 5
+    latent dimensions active."""
+
+    def make(objective, regulariser, active):
+        losses = trained[objective].losses.copy()
+        losses[:, 2] = 12 * regulariser
+        means = np.zeros((12, 5))
+        means[::2, :active] = 0.3
+        return replace(trained[objective], losses=losses, latent_means={"evaluation": means})
+
+    return make
+
+
+def test_active_units_are_said_with_what_they_are_of(ended):
+    assert latents_in_words(ended("vae", 5, 2)) == [
+        "2 of 5 latent dimensions are active (variance of the posterior means above 0.01; last "
+        "batch of 12, evaluation mode)"
+    ]
+
+
+def test_a_collapse_is_said(ended):
+    _, said = latents_in_words(ended("vae", 0.0523, 0))
+    assert said == (
+        "posterior collapse: the KL of the last epoch is nearly nothing, 0.052 nats per image: the "
+        "latents carry no information about the images"
+    )
+
+
+def test_without_the_noises_part_small_means_are_no_collapse(ended):
+    assert len(latents_in_words(ended("emae", 0.0523, 0))) == 1

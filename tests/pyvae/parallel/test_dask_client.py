@@ -1,0 +1,257 @@
+"""Jobs on a Dask cluster: a small one in this process, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from types import SimpleNamespace
+
+import distributed
+import pytest
+from distributed import LocalCluster
+from distributed.scheduler import KilledWorker
+
+from pyvae.data.images import load_toy
+from pyvae.errors import UserError
+from pyvae.parallel import dask_client as cluster_module
+from pyvae.parallel import dask_worker as cluster_worker
+from pyvae.parallel.dask_client import Cluster, open_cluster
+from pyvae.parallel.jobs import Job
+
+
+@contextmanager
+def a_cluster(**options):
+    """Its address is new each time: no port is taken for granted."""
+    options = {"n_workers": 1, "threads_per_worker": 1} | options
+    with LocalCluster(
+        processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0",
+        silence_logs=60, **options,
+    ) as cluster:  # fmt: skip
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def here():
+    with a_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def _heard():
+    """After an error Dask stays silent: not for other tests."""
+    loggers = cluster_module._dask_loggers()
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setenv("PYVAE_DASK_TIMEOUT", "0.3")
+    for module in (cluster_module, cluster_worker):
+        monkeypatch.setattr(module, "OFTEN", 0.05)
+
+
+def double(number, images, ask):
+    if number == 13:
+        raise UserError("thirteen")
+    ask()
+    return 2 * number, len(images[0])
+
+
+def until_unwanted(images, ask):
+    while True:
+        ask()
+        time.sleep(0.01)
+
+
+def numbers(*given):
+    return [Job(str(n), f"job {n}", double, (n,), ("toy",)) for n in given]
+
+
+def run(address, jobs, folder):
+    with (
+        open_cluster(address, 1) as cluster,
+        closing(cluster.run(jobs, {"toy": load_toy(30)}, folder)) as done,
+    ):
+        return [(job.key, result, where) for job, result, where in done]
+
+
+def test_all_jobs_are_done(here, tmp_path):
+    found = run(here.scheduler_address, numbers(1, 2, 3), tmp_path)
+    assert sorted(found) == [(str(n), (2 * n, 30), "0") for n in (1, 2, 3)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_listens_and_says_nothing_is_no_scheduler():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        said = rf"--scheduler {address} cannot be reached \(no answer after 0.3 seconds\)"
+        with pytest.raises(UserError, match=said), open_cluster(address, 1):
+            pass
+
+
+def test_it_says_how_many_workers_there_are(here):
+    with open_cluster(here.scheduler_address, 2) as cluster:
+        assert str(cluster) == f"1 worker of {here.scheduler_address}, 2 threads each"
+
+
+def test_a_job_that_fails_is_one_line_and_ends_the_others(here, tmp_path):
+    jobs = [*numbers(13), Job("long", "a long job", until_unwanted, (), ("toy",))]
+    with pytest.raises(UserError, match=r"^job 13 on worker 0: thirteen$"):
+        run(here.scheduler_address, jobs, tmp_path)
+    # the long one has ended: the worker does the next
+    assert len(run(here.scheduler_address, numbers(1), tmp_path)) == 1
+
+
+def test_who_goes_away_leaves_nothing_running(here, tmp_path):
+    with open_cluster(here.scheduler_address, 1) as cluster:
+        jobs = [*numbers(1), Job("long", "a long job", until_unwanted, (), ("toy",))]
+        done = cluster.run(jobs, {"toy": load_toy(30)}, tmp_path)
+        assert next(done).job.key == "1"
+        done.close()  # as Ctrl-C does
+    assert list(tmp_path.iterdir()) == []
+    assert len(run(here.scheduler_address, numbers(1), tmp_path)) == 1
+
+
+@pytest.mark.parametrize("error", [None, UserError("lost")])
+@pytest.mark.parametrize("name", ["distributed", "distributed.client", "asyncio"])
+def test_dask_says_nothing_and_after_an_error_nothing_at_all(here, caplog, error, name):
+    logger = logging.getLogger(name)
+    logger.handlers = [caplog.handler]
+    with suppress(UserError), open_cluster(here.scheduler_address, 1):
+        logger.log(100, "during")
+        if error:
+            raise error
+    logger.log(100, "after")
+    assert set(caplog.messages) == (set() if error else {"after"})
+
+
+def test_workers_with_several_threads_are_told_how_to_use_them():
+    said = []
+    with a_cluster(threads_per_worker=3) as several:
+        address = several.scheduler_address
+        with open_cluster(address, 1, said.append):
+            pass
+    assert said == [
+        "1 of the workers have several threads and do one job at a time all the same; for more: "
+        f"dask worker {address} --nthreads 1 --nworkers N"
+    ]
+
+
+BAD = {
+    "": "--scheduler ''; expected an address such as tcp://host:8786",
+    "host": "expected an address such as tcp://host:8786",
+    "tcp://127.0.0.1:1": "cannot be reached",
+    "tcp://127.0.0.1:port": "cannot be reached",
+    "gopher://127.0.0.1:1": "cannot be reached",
+    "tls://127.0.0.1:1": "cannot be reached",
+}
+
+
+@pytest.mark.parametrize("address", BAD)
+def test_an_address_without_a_scheduler_is_one_line(address, capfd):
+    with pytest.raises(UserError, match=BAD[address]) as caught, open_cluster(address, 1):
+        pass
+    assert address in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_scheduler_without_workers_is_one_line(capfd):
+    with a_cluster(n_workers=0) as empty:
+        capfd.readouterr()
+        with (
+            pytest.raises(UserError, match=r"has no worker after 0.3 seconds; .* dask worker tcp"),
+            open_cluster(empty.scheduler_address, 1),
+        ):
+            pass
+    assert capfd.readouterr() == ("", "")
+
+
+def test_workers_that_go_away_are_one_line(tmp_path):
+    with (
+        a_cluster() as fading,
+        open_cluster(fading.scheduler_address, 1) as cluster,
+        closing(
+            cluster.run(
+                [Job("long", "a long job", until_unwanted, (), ("toy",))],
+                {"toy": load_toy(30)}, tmp_path,
+            )
+        ) as done,
+    ):  # fmt: skip
+        fading.scale(0)
+        with pytest.raises(UserError, match=r"the last worker of .* was lost 0.3 seconds ago"):
+            next(done)
+
+
+def test_a_scheduler_that_goes_away_is_one_line(tmp_path):
+    with a_cluster() as fading, open_cluster(fading.scheduler_address, 1) as cluster:
+        done = cluster.run(
+            [*numbers(1), Job("long", "a long job", until_unwanted, (), ("toy",))],
+            {"toy": load_toy(30)}, tmp_path,
+        )  # fmt: skip
+        assert next(done).job.key == "1"
+        fading.close()
+        with pytest.raises(
+            UserError, match=r"the connection to the scheduler .* was lost; run the"
+        ):
+            next(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_loses_one_worker_after_another_is_one_line():
+    last = SimpleNamespace(address="tcp://127.0.0.1:7")
+
+    def result():
+        raise KilledWorker("key", last, 3)
+
+    cluster = Cluster(None, "tcp://127.0.0.1:1", 1, 1)
+    with pytest.raises(UserError, match=r"job 1: 4 workers were lost .* last .*:7; .* goes on"):
+        cluster._outcome(numbers(1)[0], SimpleNamespace(result=result))
+
+
+def test_a_worker_that_cannot_even_begin_is_one_line():
+    def result():
+        raise ModuleNotFoundError("No module named 'pyvae'")
+
+    cluster = Cluster(None, "tcp://127.0.0.1:1", 1, 1)
+    words = "job 1: ModuleNotFoundError on a worker: No module named 'pyvae'"
+    with pytest.raises(UserError, match=words):
+        cluster._outcome(numbers(1)[0], SimpleNamespace(result=result, cancelled=lambda: False))
+
+
+def test_workers_with_other_versions_are_one_line(here, monkeypatch):
+    right = distributed.Client.get_versions
+
+    def other(client, **options):
+        found = right(client, **options)
+        for worker in found["workers"].values():
+            worker["packages"] = {**worker["packages"], "torch": "1.0", "pyvae": None}
+        return found
+
+    monkeypatch.setattr(distributed.Client, "get_versions", other)
+    words = (
+        r"has other versions: pyvae is not there, here .*, torch 1.0, here .*; expected the same"
+    )
+    with pytest.raises(UserError, match=words), open_cluster(here.scheduler_address, 1):
+        pass
+
+
+def test_without_distributed_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    words = r"needs the package 'distributed' .*; pip install distributed$"
+    with pytest.raises(UserError, match=words), open_cluster("tcp://127.0.0.1:1", 1):
+        pass
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan"])
+def test_a_patience_that_is_none_is_one_line(monkeypatch, given):
+    monkeypatch.setenv("PYVAE_DASK_TIMEOUT", given)
+    words = f"PYVAE_DASK_TIMEOUT is '{given}'; expected seconds above 0"
+    with pytest.raises(UserError, match=words), open_cluster("tcp://127.0.0.1:1", 1):
+        pass

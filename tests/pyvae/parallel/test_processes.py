@@ -1,0 +1,106 @@
+"""Jobs in processes. What becomes of them under Ctrl-C and when one is killed:
+tests/comparisons/seeds/test_run_seeds.py and test_native_cli.py."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import psutil
+import pytest
+import torch
+
+from pyvae.data.images import load_toy
+from pyvae.errors import UserError
+from pyvae.parallel.jobs import Job
+from pyvae.parallel.processes import Processes
+
+
+def about(number, images, ask):
+    if number == 13:
+        raise UserError("thirteen")
+    return number, os.getpid(), torch.get_num_threads(), len(images[0])
+
+
+def jobs_of(*numbers):
+    return [Job(str(n), f"job {n}", about, (n,), ("toy",)) for n in numbers]
+
+
+@pytest.mark.parametrize("jobs", [-1, 0, 1001])
+def test_the_number_has_a_range(jobs):
+    with pytest.raises(UserError, match=f"--jobs {jobs}; expected 1 to 1000"):
+        Processes(jobs, 1)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "words"),
+    [(1, 1, "1 process"), (2, 1, "2 processes"), (3, 2, "3 processes of 2 threads")],
+)
+def test_it_says_how_many(jobs, threads, words):
+    assert str(Processes(jobs, threads)) == words
+
+
+@pytest.mark.slow
+def test_jobs_are_done_elsewhere_and_an_error_has_the_jobs_name(tmp_path):
+    with closing(Processes(2, 3).run(jobs_of(1, 2, 3), {"toy": load_toy(30)}, tmp_path)) as done:
+        found = {int(job.key): (result, where) for job, result, where in done}
+    assert sorted(found) == [1, 2, 3]
+    for number, ((same, process, threads, images), where) in found.items():
+        assert (same, threads, images, where) == (number, 3, 30, "")
+        assert process != os.getpid()
+    with (
+        closing(Processes(1, 1).run(jobs_of(13, 2), {"toy": load_toy(30)}, tmp_path)) as done,
+        pytest.raises(UserError, match=r"^job 13: thirteen$"),
+    ):
+        list(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+SITTING = """
+import os, sys, time
+from pathlib import Path
+from pyvae.data.images import load_toy
+from pyvae.parallel.jobs import Job
+from pyvae.parallel.processes import Processes
+
+def sit(number, folder, images, ask):
+    (folder / f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(0 if number == 1 else 600)
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    jobs = [Job(str(n), f"job {n}", sit, (n, folder), ("toy",)) for n in (1, 2)]
+    for done in Processes(2, 1).run(jobs, {"toy": load_toy(30)}, folder):
+        (folder / "1.done").touch()
+"""
+
+
+@pytest.mark.slow
+def test_they_end_when_the_process_that_started_them_is_killed(tmp_path):
+    """One that waits for work, and one that is in the middle of it."""
+    (tmp_path / "sitting.py").write_text(SITTING)
+    wanted = [tmp_path / name for name in ("1.pid", "2.pid", "1.done")]
+    deadline = time.monotonic() + 300
+    command = [sys.executable, tmp_path / "sitting.py", tmp_path]
+    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}) as parent:
+        while not all(file.is_file() for file in wanted):
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        processes = psutil.Process(parent.pid).children()
+        assert len(processes) >= 2
+        parent.kill()
+    while not all(_gone(process) for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _gone(process):
+    """Dead, whether or not somebody has asked for its exit code."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

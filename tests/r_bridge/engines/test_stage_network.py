@@ -1,0 +1,145 @@
+"""Every recipe in base R, run from its stages, against PyTorch on the same draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pyvae.data.images import load_digits, load_toy
+from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.errors import UserError
+from pyvae.model.draws import Draws
+from pyvae.model.settings import Settings
+from pyvae.model.stages import is_buffer
+from pyvae.recipes import RECIPES
+from pyvae.training.loop import train
+from r_bridge.engines.base import BaseREngine
+
+pytestmark = pytest.mark.r
+
+SMALL = {
+    "mlp": {},
+    "mlp-wide": {},
+    "strided-conv": {"latent_dim": 3},
+    "beta": {"hyper": {"beta": 0.3}},
+    "clustering-toy": {"hyper": {"temperature": 0.8}},
+    "clustering": {},
+    "clustering-semi-supervised": {"hyper": {"labels": 11}},
+}
+CLUSTERING = [
+    pytest.param(name, marks=pytest.mark.slow) if name.startswith("clustering") else name
+    for name in SMALL
+    if name != "clustering-toy"
+]
+NAMES = [*CLUSTERING, "clustering-toy"]
+
+
+@pytest.fixture(scope="module")
+def r():
+    with BaseREngine(threads=1) as engine:
+        yield engine
+
+
+def a_run(name, steps=2, **changes):
+    recipe = RECIPES[name]
+    given = {"batch_size": 6, "steps": steps, "dtype": "float64", **SMALL[name], **changes}
+    data = load_toy(60) if recipe.features == 2 else load_digits()
+    return recipe, Settings.of_recipe(recipe, **given), data
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_are_pytorchs(r, name):
+    run = a_run(name, 3)
+    python, mine = (train(engine, *run) for engine in (PyTorchEngine("cpu"), r))
+    # clustering amplifies rounding from step to step, most of all with so few images
+    rtol = 1e-8 if name == "clustering" else 1e-11
+    np.testing.assert_allclose(mine.losses[:1], python.losses[:1], rtol=1e-12)
+    np.testing.assert_allclose(mine.losses, python.losses, rtol=rtol)
+    np.testing.assert_allclose(
+        mine.latent_means["training"], python.latent_means["training"], atol=100 * rtol
+    )
+    assert list(mine.parameters) == list(python.parameters)
+    assert mine.samples.shape == python.samples.shape
+
+
+def probe_of(engine, name):
+    recipe, settings, data = a_run(name, 1)
+    probe: dict = {}
+    train(engine, recipe, settings, data, probe=lambda step: probe)
+    return probe, recipe, settings
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_probe_holds_what_pytorchs_holds(r, name):
+    mine, recipe, settings = probe_of(r, name)
+    python, *_ = probe_of(PyTorchEngine("cpu"), name)
+    keys = [quantity.key for quantity in recipe.quantities(settings)]
+    assert set(keys) <= set(mine)
+    assert set(keys) <= set(python)
+    for key in keys:
+        assert mine[key].shape == python[key].shape, key
+        if not key.startswith(("gradient/", "moment", "parameter/")):
+            scale = np.abs(python[key]).max()
+            np.testing.assert_allclose(mine[key], python[key], atol=1e-11 * scale, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
+def test_a_state_goes_from_one_engine_to_the_other(r, name):
+    recipe, settings, data = a_run(name, 2)
+    python = PyTorchEngine("cpu")
+    train(python, recipe, settings, data)
+    train(r, recipe, Settings.of_recipe(recipe, **settings.as_dict() | {"seed": 5}), data)
+    r.restore(python.state())
+    for key, value in python.state().items():
+        assert np.array_equal(r.state()[key], value), key
+    assert any(is_buffer(key) for key in r.state())
+    x = data.batch(np.arange(6), torch.float64)
+    spec = recipe.draws(settings.latent_dim, **settings.hyper)
+    draws = Draws(9).step(0, 6, spec)
+    losses = [engine.step(x, draws) for engine in (python, r)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
+    for training in (True, False):
+        means = [engine.latent_means(x, draws, training) for engine in (python, r)]
+        np.testing.assert_allclose(means[0], means[1], atol=1e-7)
+
+
+def test_a_look_at_the_means_does_not_move_the_running_statistics(r):
+    recipe, settings, data = a_run("mlp", 1)
+    train(r, recipe, settings, data)
+    before = r.parameters()
+    x = data.batch(np.arange(6), torch.float64)
+    draws = Draws(1).step(0, 6, recipe.draws(settings.latent_dim))
+    r.latent_means(x, draws, training=True)
+    for name, value in r.parameters().items():
+        assert np.array_equal(value, before[name]), name
+
+
+def test_decoding_is_the_networks_in_evaluation_mode(r):
+    recipe, settings, data = a_run("mlp", 2)
+    python = PyTorchEngine("cpu")
+    for engine in (python, r):
+        train(engine, recipe, settings, data)
+    r.restore(python.state())
+    z = np.random.default_rng(0).standard_normal((4, settings.latent_dim))
+    np.testing.assert_allclose(r.decode(z), python.decode(z), rtol=1e-12)
+
+
+def test_a_run_that_diverges_says_so(r):
+    recipe, settings, data = a_run("beta", 60, learning_rate=1e30)
+    with pytest.raises(DivergedError):
+        train(r, recipe, settings, data)
+
+
+def test_rs_own_generator_knows_conv_alone(r):
+    recipe, settings, data = a_run("mlp", 1, rng="r")
+    with pytest.raises(UserError, match="recipe mlp"):
+        train(r, recipe, settings, data)
+
+
+def test_conv_runs_again_after_another_recipe(r):
+    train(r, *a_run("beta", 1))
+    conv = RECIPES["conv"]
+    settings = Settings.of_recipe(conv, batch_size=4, steps=1, latent_dim=3, dtype="float64")
+    trace = train(r, conv, settings, load_digits())
+    assert np.isfinite(trace.losses).all()
