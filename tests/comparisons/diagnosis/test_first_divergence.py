@@ -33,9 +33,9 @@ fewer, 5 latent dimensions, float64) by `tests/mistakes`, one at a time. The tab
 `pyvae compare` says then, and `tests/comparisons/diagnosis/test_first_divergence.py` holds it to
 that: the step, the stage, the size of the difference relative to the tensor's largest magnitude (–
 where shapes differ or values are not finite), and what it looks like. Where an engine is named
-before a colon, that is the side with the mistake, found by computing what the layer should return. On
-ten clean runs of `conv` with different seeds nothing is reported, and no difference is above 1e-13;
-nor on clean runs of the other recipes (2e-12 with four images a batch).
+before a colon, that is the side with the mistake, found by computing what the layer should return.
+On ten clean runs of `conv` with different seeds nothing is reported, and no difference is above
+1e-13; nor on clean runs of the other recipes (2e-12 with four images a batch).
 
 The table is written by
 
