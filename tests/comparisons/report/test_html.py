@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comparisons.report import figures, strip, write_report
+from comparisons.report import figures
+from comparisons.report.html import strip, write_report
 from comparisons.runs.comparison import compare_traces
 from comparisons.runs.lockstep import look
 from pyvae.engines.pytorch import PyTorchEngine

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import datasets
 
+from pyvae.data import mnist
 from pyvae.data.images import (
     DATA_NAMES,
     ImageData,
@@ -26,7 +27,6 @@ from pyvae.data.images import (
     load_data,
     load_split,
     load_toy,
-    mnist,
 )
 from pyvae.errors import UserError
 

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
 from PIL import Image
 
+from pyvae.figures import glyphs
 from pyvae.figures.glyphs import drawable, width
-from pyvae.figures.style import as_text, glyphs, save_figure
+from pyvae.figures.style import as_text, save_figure
 
 LACKED = "\u20df"  # in STIX, which matplotlib brings along, and not in its own font
 
