@@ -100,7 +100,7 @@ class REngine(ABC):
         given = parameters or {}
         self.session: Kept = self.process.call(
             "session_start",
-            keep="base_r/session",
+            keep="session",
             parameters={k: v.double().numpy() for k, v in given.items()} or None,
             objective=settings.objective,
             learning_rate=settings.learning_rate,
