@@ -12,9 +12,8 @@ import numpy as np
 
 from benchmarks.arithmetic import rounded
 from pyvae.data.images import load_data
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 from r_bridge.process.client import RProcess
 
 __all__ = ["measure_bridge"]
@@ -40,7 +39,7 @@ def measure_bridge(
         UserError: If R cannot be used.
     """
     array = np.random.default_rng(1).random(SHAPE)
-    settings = Settings.of_recipe(get_recipe("conv"), steps=1)
+    settings = get_recipe("conv").settings(steps=1)
     ((_, x, draws),) = batches(get_recipe("conv"), settings, load_data(name))
     images = x.double().numpy()
     flat = {name: draw.reshape(len(draw), -1) for name, draw in draws.items()}

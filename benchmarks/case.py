@@ -41,8 +41,7 @@ class Case:
             UserError: If there is no such recipe, or a setting is out of its range.
         """
         recipe = get_recipe(self.recipe)
-        settings = Settings.of_recipe(
-            recipe,
+        settings = recipe.settings(
             batch_size=self.batch_size,
             latent_dim=self.latent_dim,
             dtype=self.dtype,

@@ -136,7 +136,9 @@ class Child:
         if not line:
             raise self._ended()
         if line[0] != word:
-            raise UserError(f"{self._name} said '{' '.join(line)}'", f"a line '{word} ...'")
+            raise UserError(
+                f"{self._name} said '{' '.join(line)}'", expected=f"a line '{word} ...'"
+            )
         return line[1:]
 
     @property

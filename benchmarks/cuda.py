@@ -20,11 +20,11 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from pyvae.data.images import ImageData, load_data
+from pyvae.engines.devices import choose_device
 from pyvae.engines.precision import PRECISIONS
-from pyvae.engines.pytorch import PyTorchEngine, choose_device
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder, write_file
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
@@ -59,9 +59,7 @@ def measure(
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     for objective in recipe.objectives:
-        settings = Settings.of_recipe(
-            recipe, objective=objective, epochs=epochs, steps=steps, rng=rng
-        )
+        settings = recipe.settings(objective=objective, epochs=epochs, steps=steps, rng=rng)
         start = time.perf_counter()
         trace = train(engine, recipe, settings, data)
         if on_gpu:
@@ -70,7 +68,7 @@ def measure(
         done += trace.steps
         nats[objective] = float(trace.losses[-1, 0]) / settings.batch_size
         if rng == "injected":
-            first = Settings.of_recipe(recipe, objective=objective, steps=min(CHECKED, trace.steps))
+            first = recipe.settings(objective=objective, steps=min(CHECKED, trace.steps))
             expected = train(PyTorchEngine("cpu"), recipe, first, data).losses[:, 0]
             found = trace.losses[: len(expected), 0]
             worst = max(worst, float(np.abs(found / expected - 1).max()))

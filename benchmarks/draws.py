@@ -14,7 +14,6 @@ from benchmarks.arithmetic import rounded
 from benchmarks.child import side_environment
 from benchmarks.startup import pyvae_command, seconds_of
 from pyvae.data.images import load_data
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.runs.record import write_draws
 
@@ -72,7 +71,7 @@ def measure_draws(
 def _writing(name: str, steps: int, folder: Path) -> tuple[float, int]:
     """Seconds, and bytes of the steps' files, of writing alone, in this process."""
     recipe = get_recipe("conv")
-    settings = Settings.of_recipe(recipe, steps=steps)
+    settings = recipe.settings(steps=steps)
     data = load_data(name)
     began = time.perf_counter()
     write_draws(recipe, settings, data, folder)

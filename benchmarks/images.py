@@ -46,7 +46,7 @@ def image_folder(name: str, spare: Path, say: Callable[[str], object] = print) -
         UserError: If the name is another, or MNIST is asked for and cannot be had.
     """
     if name not in ("auto", "mnist", "digits"):
-        raise UserError(f"--data {name}", "auto, mnist or digits")
+        raise UserError(f"--data {name}", expected="auto, mnist or digits")
     if name != "digits" and is_present("MNIST", data_root()):
         return Images("mnist", COUNT, data_root().resolve())
     data = load_data(name, say)

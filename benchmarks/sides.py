@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 from benchmarks.case import ENDLESS, Case
 from benchmarks.limits import copies, products
-from pyvae.engines.pytorch import Engine, PyTorchEngine
+from pyvae.engines.engine import Engine
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import choose
 
 __all__ = ["PYTHON_SIDES", "Steps", "open_side"]
@@ -44,7 +45,7 @@ def open_side(
         return _plain(cases, folder), here
     if name == "pyvae":
         return _training(cases, lambda: PyTorchEngine("cpu")), here
-    from r_bridge.engines.base import BaseREngine
+    from r_bridge.engines.base_r import BaseREngine
 
     engine = close.enter_context(BaseREngine(threads))
     return _training(cases, lambda: engine), [*here, engine.process.pid]

@@ -25,7 +25,7 @@ from pyvae.errors import UserError, choose
 from pyvae.figures.style import own_style, save_figure
 from pyvae.files.writing import output_folder, write_file
 from r_bridge.installed.r_torch import find_r_torch
-from r_bridge.process.client import check_r
+from r_bridge.installed.rpy2 import check_r
 
 __all__ = ["PARTS", "Plan", "run_suite", "write_results"]
 
@@ -61,7 +61,7 @@ class Plan:
             choose("part", part, PARTS)
         for name, number in (("threads", threads), ("rounds", rounds)):
             if number is not None and not 1 <= number <= 1000:
-                raise UserError(f"--{name} {number}", "1 to 1000")
+                raise UserError(f"--{name} {number}", expected="1 to 1000")
         return cls(parts, quick, threads or cores(), rounds or (3 if quick else 10))
 
 

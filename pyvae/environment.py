@@ -36,5 +36,5 @@ def seconds_of(
         expected = "seconds, 0 or more" if or_zero else "seconds above 0"
         if most < math.inf:
             expected += f", at most {most:,.0f}"
-        raise UserError(f"{variable} is '{given}'", expected)
+        raise UserError(f"{variable} is '{given}'", expected=expected)
     return seconds

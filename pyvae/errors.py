@@ -6,6 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["UserError", "choose", "print_error", "printable"]
 
@@ -37,22 +38,39 @@ def print_error(text: str) -> None:
 class UserError(Exception):
     """Something the user gave, or the machine lacks, that a run cannot work with.
 
-    The command line prints it as one line and ends with exit code 2, without a traceback.
+    The command line prints it as one line and ends with exit code 2, without a traceback:
+    *what is wrong. What to do.* Where a value is out of its range, the values that are not:
+    *what is wrong: expected these.*
 
     Arguments:
-        given: What was given or found.
-        expected: What was expected instead.
-        remedy: What to do about it.
+        problem: What is wrong, in plain words, with the value that was given.
+        remedy: What to do about it, as a sentence.
+        expected: The values that would do.
+
+    Example:
+        >>> print(UserError("--epochs 0", expected="1 or more"))
+        --epochs 0: expected 1 or more
+        >>> print(UserError("disk full while writing 'x'", "free some space"))
+        disk full while writing 'x'. Free some space.
     """
 
-    def __init__(self, given: str, expected: str = "", remedy: str = "") -> None:
-        self.given, self.expected, self.remedy = given, expected, remedy
-        parts = [given, f"expected {expected}" if expected else "", remedy]
-        super().__init__("; ".join(_line(part) for part in parts if part))
+    def __init__(self, problem: str, remedy: str = "", *, expected: str = "") -> None:
+        self.problem, self.remedy, self.expected = problem, remedy, expected
+        said = ": expected ".join(_line(part) for part in (problem, expected) if part)
+        super().__init__(f"{said}. {_sentence(_line(remedy))}" if remedy else said)
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[Any, tuple[str, str, str]]:
         """From one process to another: those derived from it take other arguments."""
-        return UserError, (self.given, self.expected, self.remedy)
+        return _again, (self.problem, self.remedy, self.expected)
+
+
+def _again(problem: str, remedy: str, expected: str) -> UserError:
+    return UserError(problem, remedy, expected=expected)
+
+
+def _sentence(text: str) -> str:
+    end = "" if text.endswith((".", "?", "!")) else "."
+    return f"{text[0].upper()}{text[1:]}{end}"
 
 
 def _line(text: str) -> str:
@@ -78,6 +96,6 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), options, n=1, cutoff=0.5)
     raise UserError(
         f"unknown {kind} '{name}'",
-        f"one of {', '.join(options)}",
         f"did you mean '{near[0]}'?" if near else "",
+        expected=f"one of {', '.join(options)}",
     )

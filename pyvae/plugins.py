@@ -33,7 +33,7 @@ def open_plugin(group: str, name: str, use: Callable[[Any], Made]) -> Made:
     found = list(metadata.entry_points(group=group, name=name))
     if len(found) != 1:
         packages = " and ".join(sorted(map(_package, found)))
-        raise UserError(f"{packages} both have '{name}' in {group}", "", "uninstall one of them")
+        raise UserError(f"{packages} both have '{name}' in {group}", "uninstall one of them")
     return _open(found[0], use)
 
 
@@ -58,7 +58,6 @@ def _open(entry: metadata.EntryPoint, use: Callable[[Any], Made]) -> Made:
         raise UserError(
             f"plug-in '{entry.name}' of {_package(entry)} ({entry.group}: {entry.value}) is broken "
             f"({type(error).__name__}: {error})",
-            "",
             "update or uninstall that package",
         ) from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pyvae.cli.doctor import Check
 from pyvae.errors import UserError
 from r_bridge.installed.r_torch import find_r_torch
-from r_bridge.process.client import HOW_TO_GET_R, RProcess, check_r
+from r_bridge.installed.rpy2 import HOW_TO_GET_R, check_r
+from r_bridge.process.client import RProcess
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, r_version
 
 __all__ = ["checks"]

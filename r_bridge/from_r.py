@@ -37,7 +37,8 @@ from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
 from pyvae.runs.trained import network_of
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import check_data, load_for, training_steps
+from pyvae.training.inputs import check_data, load_for
+from pyvae.training.loop import training_steps
 
 __all__ = ["Training", "describe", "generate", "pack", "predict", "save_images", "unpack"]
 
@@ -68,7 +69,7 @@ def _answers(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
         try:
             return {"value": function(*arguments, **named)}
         except UserError as error:
-            parts = {"given": error.given, "expected": error.expected, "remedy": error.remedy}
+            parts = {"given": error.problem, "expected": error.expected, "remedy": error.remedy}
             return {"error": {name: _in_r(text) for name, text in parts.items()}}
 
     return answer
@@ -147,11 +148,11 @@ class Training:
         engine = PyTorchEngine(given.pop("device"))
         whole = ("epochs", "steps", "batch_size", "latent_dim", "seed")
         given |= {name: int(given[name]) for name in whole if name in given}
-        settings = Settings.of_recipe(recipe, **given)
+        settings = recipe.settings(**given)
         if settings.objective not in (*recipe.objectives, *recipe.further):
             raise UserError(
                 f"objective {settings.objective} with recipe {recipe.name}",
-                f"one of {', '.join((*recipe.objectives, *recipe.further))}",
+                expected=f"one of {', '.join((*recipe.objectives, *recipe.further))}",
             )
         if "data" in x:
             data = load_for(recipe, x["data"], settings, say=self._notes.append)
@@ -246,8 +247,7 @@ class Training:
 
 def _network(model: Model) -> tuple[VAE, Settings]:
     recipe = get_recipe(model["recipe"])
-    settings = Settings.of_recipe(
-        recipe,
+    settings = recipe.settings(
         objective=model["objective"],
         latent_dim=int(model["latent_dim"]),
         dtype=model["dtype"],
@@ -257,7 +257,8 @@ def _network(model: Model) -> tuple[VAE, Settings]:
         parameters = arrays_of_bytes(bytes(model["parameters"]))
     except UNREADABLE as error:
         raise UserError(
-            f"the fit's parameters cannot be read ({error})", "a fit as vae_fit() returned it"
+            f"the fit's parameters cannot be read ({error})",
+            expected="a fit as vae_fit() returned it",
         ) from error
     trace = Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
     return network_of(trace), settings
@@ -283,8 +284,8 @@ def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "cluster" and not isinstance(network, ClusteringVAE):
         raise UserError(
             f'type = "cluster" with recipe {model["recipe"]}',
-            "a recipe with clusters",
             'use type = "latent" or "reconstruction"',
+            expected="a recipe with clusters",
         )
     found = []
     for rows in torch.arange(len(data)).split(BATCH):

@@ -15,7 +15,7 @@ from pyvae.errors import UserError
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from r_bridge.installed.r_torch import find_r_torch
-from r_bridge.process.client import check_r
+from r_bridge.installed.rpy2 import check_r
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 
@@ -40,7 +40,7 @@ def settings(conv):
 
     def make(**changes) -> Settings:
         small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64"}
-        return Settings.of_recipe(conv, **small | changes)
+        return conv.settings(**small | changes)
 
     return make
 

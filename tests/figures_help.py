@@ -9,7 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
@@ -55,7 +54,7 @@ def words_of(legend) -> list[str]:
 def made_trace(recipe: str, epochs: int = 3, steps: int = 4, **changes) -> Trace:
     """A trace with falling losses of all terms, so many steps in each epoch."""
     found = get_recipe(recipe)
-    settings = Settings.of_recipe(found, **changes)
+    settings = found.settings(**changes)
     trace = Trace("pytorch", recipe, settings, {"name": "mnist"}, {})
     count = epochs * steps
     rng = np.random.default_rng(settings.seed)

@@ -179,10 +179,9 @@ def compare_command(
     trained over many seeds and tested for equivalence. Exit code 0: agree (equivalent), 1: disagree
     (different, inconclusive), 2: unusable input or environment.
     """
-    from comparisons.agreement.arrays import steps_until_drift
+    from comparisons.agreement.tolerances import steps_until_drift
     from comparisons.runs.sides import choose_sides
     from pyvae.model.hyperparameters import parse_hyper
-    from pyvae.model.settings import Settings
     from pyvae.recipes import get_recipe
     from pyvae.runs.folder_lock import FolderLock
     from pyvae.runs.run_json import arguments_of, invoke_again
@@ -207,8 +206,8 @@ def compare_command(
     for name in (name for name in others if _given(context, name)):
         raise UserError(
             f"{_option(name)} with --rng {rng}",
-            "it with another --rng" if native else "it with --rng native",
             "leave it out",
+            expected="it with another --rng" if native else "it with --rng native",
         )
     chosen = get_recipe(recipe, variant)
     sides = choose_sides(under_test, engine, rng, exact, adam, chosen.name)
@@ -230,7 +229,7 @@ def compare_command(
         "rng": sides.rng(sides.under_test),
     }
     several = objective is None and len(chosen.objectives) > 1
-    runs = Settings.runs_of_recipe(chosen, "both" if several else objective, **changes)
+    runs = chosen.runs("both" if several else objective, **changes)
     if native:
         asked = (seeds, margin, margin_units, margin_spread, threads, repetitions)
         where = (jobs, scheduler)
@@ -290,16 +289,18 @@ def _compare_native(
     from comparisons.seeds.equivalence import Margins
     from pyvae.model.objectives import OBJECTIVES
     from pyvae.parallel.workers import check_fan_out, open_workers
-    from pyvae.training.loop import load_for
+    from pyvae.training.inputs import load_for
 
     unit = OBJECTIVES[runs[0].objective].unit or "the loss's unit"
     for name, value, example in (("--seeds", seeds, 10), ("--margin", margin, 2)):
         if value is None:
             raise UserError(
                 f"--rng native without {name}",
-                "how many seeds each side has, and the largest difference that does not matter, "
-                "fixed before you look",
                 f"add {name} {example}" + (f" ({unit})" if name == "--margin" else ""),
+                expected=(
+                    "how many seeds each side has, and the largest difference that does not "
+                    "matter, fixed before you look"
+                ),
             )
     further = {"units": margin_units, "spread": margin_spread}
     margins = Margins(margin, **{k: v for k, v in further.items() if v is not None})  # type: ignore[arg-type]
@@ -340,13 +341,13 @@ def _compare_saved(
 
     if len(traces) != 2:
         count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
-        raise UserError(count, "two traces, or none", "see pyvae compare --help")
+        raise UserError(count, "see pyvae compare --help", expected="two traces, or none")
     for name in context.params:
         if _given(context, name) and name not in ("traces", "out", "report", "exact"):
             raise UserError(
                 f"{_option(name)} together with two traces",
-                "--out, --report and --exact alone",
                 "the traces say what was run",
+                expected="--out, --report and --exact alone",
             )
     check_output(out, traces)
 
@@ -379,7 +380,7 @@ def _compare_live(
 ) -> list[Comparison]:
     import torch
 
-    from comparisons.agreement.arrays import is_normalised, steps_until_drift
+    from comparisons.agreement.tolerances import is_normalised, steps_until_drift
     from comparisons.runs.live import run_comparisons
     from comparisons.runs.sides import open_sides
     from pyvae.cli.step_set import StepSet
@@ -387,7 +388,8 @@ def _compare_live(
     from pyvae.model.objectives import OBJECTIVES
     from pyvae.runs.run_json import arguments_of, is_resumed, write_run
     from pyvae.terminal.step_progress import RunProgress
-    from pyvae.training.loop import load_for, start
+    from pyvae.training.inputs import load_for
+    from pyvae.training.loop import start
 
     choose("mode", mode, ("free", "resync"))
     probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from comparisons.agreement.arrays import is_normalised, stage_rule, ulp_difference
+from comparisons.agreement.arrays import ulp_difference
+from comparisons.agreement.tolerances import is_normalised, stage_rule
 from comparisons.diagnosis import mistakes as alternatives
 from comparisons.diagnosis.relations import distance, relation, same, shape_relation
 from comparisons.expected.layers import Layers, float64

@@ -17,8 +17,9 @@ from comparisons.report.tables import print_comparison
 from comparisons.runs.comparison import Comparison, summary
 from pyvae.errors import print_error
 from pyvae.figures.style import save_or_say
+from pyvae.files.csv import csv_text
 from pyvae.files.writing import write_file
-from pyvae.trace.trace import Trace, csv_text
+from pyvae.trace.trace import Trace
 
 __all__ = ["conclude", "introduce_saved", "write_pictures", "write_tables"]
 

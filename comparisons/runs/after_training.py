@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comparisons.agreement.arrays import compare_arrays, is_normalised, run_rules
+from comparisons.agreement.arrays import compare_arrays
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import is_normalised, run_rules
 from comparisons.diagnosis.first_divergence import AFTER, Divergence, is_r
 from comparisons.diagnosis.relations import distance, relation, same
 from comparisons.expected.layers import float64
@@ -30,7 +31,7 @@ from pyvae.model.recipe import VAE
 from pyvae.model.stages import Quantity
 from pyvae.recipes import Recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import final_inputs
+from pyvae.training.feeds import final_inputs
 
 __all__ = ["AFTER_TRAINING", "part_after_training"]
 

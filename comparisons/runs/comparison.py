@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from comparisons.agreement.arrays import Agreement, Rule, compare_arrays, is_normalised, run_rules
+from comparisons.agreement.arrays import Agreement, compare_arrays
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import Rule, is_normalised, run_rules
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.stages.no_effect import NoEffect
 from pyvae.model.objectives import OBJECTIVES

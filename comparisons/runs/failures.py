@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pyvae.engines.pytorch import DivergedError, Engine
+from pyvae.engines.engine import DivergedError, Engine
 from pyvae.errors import UserError
-from r_bridge.process.client import NO_MEMORY, RProcessError
+from r_bridge.errors import RProcessError
+from r_bridge.process.client import NO_MEMORY
 
 __all__ = ["EngineFailure", "Guarded"]
 
@@ -42,7 +43,7 @@ class EngineFailure(Exception):  # noqa: N818 (a finding, not a mistake of the c
             step: The step that it did not take, counted from 1.
         """
         if isinstance(self.error, DivergedError):
-            return f"{self.engine}: {self.error.given}"
+            return f"{self.engine}: {self.error.problem}"
         what = f"step {step}" if self.during == DOING["step"] else self.during
         return f"{self.engine} fails in {what}: {self}"
 

@@ -15,16 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from comparisons.agreement.arrays import (
-    EXACT,
-    Agreement,
-    Rule,
-    is_normalised,
-    probe_rule,
-    stage_rule,
-    ulp_difference,
-)
+from comparisons.agreement.arrays import Agreement, ulp_difference
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import EXACT, Rule, is_normalised, probe_rule, stage_rule
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.diagnosis.relations import same
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64
@@ -32,7 +25,8 @@ from comparisons.runs.lockstep import StepFailure, compare_ends, lockstep
 from comparisons.runs.rounding import FACTOR, neighbours
 from comparisons.stages.compare import compare_probes
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import Engine, PyTorchEngine
+from pyvae.engines.engine import Engine
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, Quantity
 from pyvae.recipes import Recipe

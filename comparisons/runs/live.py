@@ -15,14 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from comparisons.agreement.arrays import (
-    EVALUATION_RULES,
-    EXACT,
-    Agreement,
-    compare_arrays,
-    is_normalised,
-)
+from comparisons.agreement.arrays import Agreement, compare_arrays
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import EVALUATION_RULES, EXACT, is_normalised
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.runs.after_training import AFTER_TRAINING, part_after_training
 from comparisons.runs.comparison import Comparison, compare_traces
@@ -31,7 +26,9 @@ from comparisons.runs.free_run import FreeRun, run_freely
 from comparisons.runs.lockstep import StepFailure, locate, look, look_into
 from comparisons.runs.rounding import Watcher, measure_rounding, rounding_note
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import DivergedError, Engine, PyTorchEngine
+from pyvae.engines.engine import DivergedError, Engine
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.files.csv import csv_text
 from pyvae.files.writing import output_folder, write_file
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
@@ -40,7 +37,7 @@ from pyvae.model.stages import is_buffer
 from pyvae.recipes import Recipe
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.signals import stopping_between_steps
-from pyvae.trace.trace import Trace, csv_text
+from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import Progress, start, train
 

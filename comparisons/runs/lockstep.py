@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from comparisons.agreement.arrays import is_normalised, probe_rule, stage_rule
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import is_normalised, probe_rule, stage_rule
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.runs.failures import EngineFailure, Guarded
 from comparisons.stages.compare import compare_probes
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import DivergedError, Engine
+from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe

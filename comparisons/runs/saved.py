@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.agreement.arrays import is_normalised, probe_rule
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import is_normalised, probe_rule
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.runs.after_training import AFTER_TRAINING, part_after_training
 from comparisons.runs.comparison import Comparison, compare_traces
@@ -49,7 +49,7 @@ def load_pairs(a: Path, b: Path) -> list[tuple[Trace, Trace]]:
             f"'{path}' has {' and '.join(found)}"
             for path, found in zip((a, b), traces, strict=True)
         ]
-        raise UserError(", ".join(given), "two traces of the same objectives")
+        raise UserError(", ".join(given), expected="two traces of the same objectives")
     pairs = [(traces[0][objective], traces[1][objective]) for objective in traces[0]]
     for pair in pairs:
         _check(pair, (a, b))
@@ -58,21 +58,25 @@ def load_pairs(a: Path, b: Path) -> list[tuple[Trace, Trace]]:
 
 def _load(path: Path) -> list[Trace]:
     if not path.is_dir():
-        raise UserError(f"'{path}' is no folder", "a trace that pyvae trace or pyvae train wrote")
+        raise UserError(
+            f"'{path}' is no folder", expected="a trace that pyvae trace or pyvae train wrote"
+        )
     folders = [path]
     if not (path / "trace.json").is_file():
         folders = sorted((found.parent for found in path.glob("*/trace.json")), reverse=True)
     if not folders:
         raise UserError(
-            f"'{path}' holds no trace", "a folder with trace.json", "see pyvae trace --help"
+            f"'{path}' holds no trace",
+            "see pyvae trace --help",
+            expected="a folder with trace.json",
         )
     traces = [Trace.load(folder) for folder in folders]
     for trace, folder in zip(traces, folders, strict=True):
         if not trace.complete:
             raise UserError(
                 f"trace '{folder}' was interrupted after {trace.steps} steps",
-                "a complete trace",
                 "write it again",
+                expected="a complete trace",
             )
     return traces
 
@@ -84,8 +88,8 @@ def _check(pair: tuple[Trace, Trace], paths: tuple[Path, Path]) -> None:
         if values[0] != values[1]:
             raise UserError(
                 f"'{paths[0]}' has {what} {values[0]}, '{paths[1]}' has {values[1]}",
-                "two traces of the same run",
                 remedy,
+                expected="two traces of the same run",
             )
 
     again = "write one of them again with the other's"
@@ -108,7 +112,7 @@ def _check(pair: tuple[Trace, Trace], paths: tuple[Path, Path]) -> None:
         if absent:
             raise UserError(
                 f"'{path}' has no latent means in {' and '.join(sorted(absent))} mode",
-                "all that docs/trace-format.md lists",
+                expected="all that docs/trace-format.md lists",
             )
 
 
@@ -257,8 +261,8 @@ def _probes(
                 raise UserError(
                     f"trace '{trace.folder}' lacks {len(missing)} of {len(wanted)} entries in its "
                     f"probe of step {step}, the first {missing[0]}",
-                    "all that docs/trace-format.md lists",
                     "write it again",
+                    expected="all that docs/trace-format.md lists",
                 )
             for name in terms:  # R has no numbers without a dimension
                 value = probe[f"forward/{name}"]

@@ -24,13 +24,11 @@ def check_output(out: Path, traces: Sequence[Path]) -> None:
             raise UserError(
                 f"'{out}' holds the trace '{trace}', or is a part of it: the results would be "
                 "written among its files",
-                "",
                 "choose another folder with --out",
             )
     if (out / INTERRUPTED).is_dir():
         raise UserError(
             f"'{out}' holds a comparison that was interrupted",
-            "",
             f"finish it: pyvae compare --resume={out}; or choose another folder with --out",
         )
 

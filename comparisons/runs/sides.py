@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from pyvae.engines.adam import ADAMS
-from pyvae.engines.pytorch import Engine, PyTorchEngine, check_recipe, set_threads
+from pyvae.engines.devices import set_threads
+from pyvae.engines.engine import Engine
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.engines.registry import check_recipe
 from pyvae.errors import UserError, choose
-from r_bridge.engines.base import ENGINE_NAMES, RTorchEngine, check_r_engine, make_r_engine
+from r_bridge.engines.make import ENGINE_NAMES, check_r_engine, make_r_engine
+from r_bridge.engines.r_torch import RTorchEngine
 
 __all__ = ["RANDOMNESS", "Sides", "choose_sides", "open_engine", "open_sides"]
 
@@ -86,24 +90,24 @@ def choose_sides(
     if randomness == "seeded" and both == {"base-r", "r-torch"}:
         raise UserError(
             "--rng seeded with base-r and r-torch",
-            "two engines that can draw with the same generator",
             "use --rng injected or native, or hold one of them against pytorch",
+            expected="two engines that can draw with the same generator",
         )
     if len(both) == 1 and randomness != "native":
         raise UserError(
             f"{under_test} against itself",
-            "two engines",
             "only --rng native compares an engine with itself, over different seeds",
+            expected="two engines",
         )
     if randomness == "native" and exact:
-        raise UserError("--exact with --rng native", "--rng injected or seeded")
+        raise UserError("--exact with --rng native", expected="--rng injected or seeded")
     if exact is None:
         exact = randomness == "seeded" and both == {"pytorch", "r-torch"}
     if adam is not None and "pytorch" not in both:
         raise UserError(
             f"--adam {adam} with {under_test} and {reference}",
-            "pytorch on one side",
             "leave it out: it is the order of operations of PyTorch's Adam",
+            expected="pytorch on one side",
         )
     if adam is None:
         adam = "r-torch" if exact and "r-torch" in both else "torch"

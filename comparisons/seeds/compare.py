@@ -23,6 +23,7 @@ from comparisons.seeds.table import print_equivalence
 from pyvae.data.images import ImageData
 from pyvae.errors import UserError, print_error
 from pyvae.figures.style import save_or_say
+from pyvae.files.csv import csv_text
 from pyvae.files.writing import output_folder, write_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.settings import Settings
@@ -30,7 +31,6 @@ from pyvae.parallel.jobs import Workers
 from pyvae.recipes import Recipe
 from pyvae.runs.run_json import write_run
 from pyvae.terminal.job_progress import RunsProgress
-from pyvae.trace.trace import csv_text
 from pyvae.training.loop import start
 
 __all__ = ["NativeOptions", "run_native"]
@@ -55,7 +55,7 @@ class NativeOptions:
     def __post_init__(self) -> None:
         for name in ("threads", "repetitions"):
             if not 1 <= getattr(self, name) <= 1000:
-                raise UserError(f"--{name} {getattr(self, name)}", "1 to 1000")
+                raise UserError(f"--{name} {getattr(self, name)}", expected="1 to 1000")
 
 
 def run_native(

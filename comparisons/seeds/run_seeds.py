@@ -17,7 +17,7 @@ from comparisons.seeds.equivalence import Equivalence, Margins, compare_seeds
 from comparisons.seeds.measures import RunOutcome
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import DivergedError, Engine
+from pyvae.engines.engine import DivergedError, Engine
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder, remove_remains
 from pyvae.model.settings import Settings
@@ -25,7 +25,8 @@ from pyvae.parallel.jobs import Job, Workers, read_back
 from pyvae.recipes import Recipe, get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
-from r_bridge.engines.base import BaseREngine, RTorchEngine
+from r_bridge.engines.base_r import BaseREngine
+from r_bridge.engines.r_torch import RTorchEngine
 
 __all__ = ["Native", "close_engines", "compare_native", "plan", "run_seeds"]
 
@@ -73,7 +74,7 @@ def plan(
         UserError: If the number of seeds is out of its range, or an engine cannot take one.
     """
     if not 3 <= seeds <= MOST_SEEDS:
-        raise UserError(f"--seeds {seeds}", f"3 to {MOST_SEEDS}")
+        raise UserError(f"--seeds {seeds}", expected=f"3 to {MOST_SEEDS}")
     planned = []
     for settings in runs:
         for number in range(seeds):
@@ -88,8 +89,8 @@ def plan(
                     raise UserError(
                         f"--seed {settings.seed} with --seeds {seeds}: {engine} would have seed "
                         f"{one.seed}",
-                        f"none above {LARGEST_SEEDS[engine]}",
                         "choose a smaller --seed",
+                        expected=f"none above {LARGEST_SEEDS[engine]}",
                     )
                 patch = (patches or {}).get(side, "")
                 planned.append(SeedRun(side, engine, one, dict(about[engine]), patch))
@@ -210,8 +211,8 @@ def _check_environment(run: SeedRun, engine: Engine) -> None:
             raise UserError(
                 f"{run.engine} has {name} {found.get(name, 'not at all')} on {platform.node()}, "
                 f"{version} where the command was given",
-                "the same on all machines",
                 "install the same version there",
+                expected="the same on all machines",
             )
 
 

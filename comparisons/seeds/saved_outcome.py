@@ -10,10 +10,10 @@ from typing import Any
 import safetensors
 
 from comparisons.seeds.measures import RunOutcome
-from pyvae.files.arrays import checksum
+from pyvae.files.arrays import checksum, write_arrays
 from pyvae.files.reading import UNREADABLE
 from pyvae.model.settings import Settings
-from pyvae.trace.trace import Trace, write_arrays
+from pyvae.trace.trace import Trace
 
 __all__ = ["SeedRun", "load_outcome", "save_outcome"]
 

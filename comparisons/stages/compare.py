@@ -34,8 +34,8 @@ import math
 import torch
 from torch import Tensor
 
-from comparisons.agreement.arrays import Rule
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import Rule
 from comparisons.expected.functions import reduced_axes
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.expected.loss_terms import reduced

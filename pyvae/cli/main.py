@@ -243,9 +243,8 @@ def train_command(
     import torch
 
     from pyvae.engines.data_parallel import torchrun_shares
-    from pyvae.engines.pytorch import set_threads
+    from pyvae.engines.devices import set_threads
     from pyvae.model.hyperparameters import parse_hyper
-    from pyvae.model.settings import Settings
     from pyvae.recipes import get_recipe
     from pyvae.runs.run_json import arguments_of, invoke_again, is_resumed
     from pyvae.runs.train import train_runs
@@ -254,10 +253,9 @@ def train_command(
         invoke_again(context, resume)
         return
     if recipe is None:
-        raise UserError("no RECIPE", "one of pyvae recipes, or --resume RUN")
+        raise UserError("no RECIPE", expected="one of pyvae recipes, or --resume RUN")
     chosen = get_recipe(recipe, variant)
-    runs = Settings.runs_of_recipe(
-        chosen,
+    runs = chosen.runs(
         objective,
         epochs=epochs,
         steps=steps,
@@ -330,20 +328,19 @@ def trace_command(
     import torch
 
     from pyvae.cli.step_set import StepSet
-    from pyvae.engines.pytorch import open_engine, set_threads
+    from pyvae.engines.devices import set_threads
+    from pyvae.engines.registry import open_engine
     from pyvae.model.hyperparameters import parse_hyper
-    from pyvae.model.settings import Settings
     from pyvae.recipes import get_recipe
     from pyvae.runs.record import write_traces
     from pyvae.runs.repeat import repeat_of
     from pyvae.runs.run_json import arguments_of
     from pyvae.terminal.console import Terminal
-    from pyvae.training.loop import load_for
+    from pyvae.training.inputs import load_for
 
     if like is None:
         chosen = get_recipe(recipe, variant)
-        runs = Settings.runs_of_recipe(
-            chosen,
+        runs = chosen.runs(
             objective,
             epochs=epochs,
             steps=options.STEPS if epochs is None and steps is None else steps,
@@ -384,7 +381,9 @@ def _check_like(context: typer.Context, data: str) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.strip("_").replace("_", "-")
-            raise UserError(f"{option} together with --like", "one of them", f"leave out {option}")
+            raise UserError(
+                f"{option} together with --like", f"leave out {option}", expected="one of them"
+            )
 
 
 def reproduce_command(
@@ -438,7 +437,7 @@ def reproduce_command(
 
     import torch
 
-    from pyvae.engines.pytorch import set_threads
+    from pyvae.engines.devices import set_threads
     from pyvae.parallel.jobs import Workers
     from pyvae.parallel.workers import check_fan_out, open_workers
     from pyvae.reproduction.reproduce import choose_articles, reproduce
@@ -496,16 +495,17 @@ def verify_command(
     was written, too. Versions that have changed are named. Exit code 0: the same bits, 1: others,
     2: it cannot be run again.
     """
-    from pyvae.engines.pytorch import open_engine, set_threads
+    from pyvae.engines.devices import set_threads
+    from pyvae.engines.registry import open_engine
     from pyvae.model.objectives import OBJECTIVES
     from pyvae.recipes import get_recipe
     from pyvae.runs.verify import data_of, traces_of, verify
     from pyvae.terminal.console import Terminal
     from pyvae.terminal.step_progress import RunProgress
-    from pyvae.training.loop import load_for
+    from pyvae.training.inputs import load_for
 
     if steps < 1:
-        raise UserError(f"--steps {steps}", "1 or more")
+        raise UserError(f"--steps {steps}", expected="1 or more")
     console = Terminal()
     same = True
     for trace in traces_of(run):
@@ -547,14 +547,14 @@ def sample_command(
     from pyvae.runs.trained import load_traces, sample
 
     if not 1 <= n <= 10_000:
-        raise UserError(f"-n {n}", "1 to 10000 images")
+        raise UserError(f"-n {n}", expected="1 to 10000 images")
     if not 0 <= seed < 2**63:
-        raise UserError(f"--seed {seed}", "0 to 2^63 - 1")
+        raise UserError(f"--seed {seed}", expected="0 to 2^63 - 1")
     check_figure_path(out)
     traces = load_traces(run)
     if len(traces) > 1:
         names = " or ".join(str(run / trace.settings.objective) for trace in traces)
-        raise UserError(f"'{run}' holds {len(traces)} runs", names)
+        raise UserError(f"'{run}' holds {len(traces)} runs", expected=names)
     output_folder(out.parent)
     prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
     samples = sample(traces[0], n, seed)
@@ -588,7 +588,7 @@ def draw_run(run: Path, asked_for: bool = False) -> None:
         if "training" not in trace.latent_means:
             raise UserError(
                 f"'{trace.folder}' has no latent means in training mode",
-                "all that docs/trace-format.md lists",
+                expected="all that docs/trace-format.md lists",
             )
     pictures: dict[str, Callable[[], Figure]] = {
         "loss_history": lambda: figures.loss_history_figure(traces),

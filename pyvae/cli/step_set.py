@@ -39,7 +39,9 @@ class StepSet:
             match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
             if not 1 <= first <= last:
-                raise UserError(f"{option} '{text}'", "steps such as 1 or 1,3-5, or all, or none")
+                raise UserError(
+                    f"{option} '{text}'", expected="steps such as 1 or 1,3-5, or all, or none"
+                )
             ranges.append((first, last))
         return cls(tuple(ranges))
 
@@ -47,7 +49,7 @@ class StepSet:
         """Raises UserError if a step lies beyond the run's end."""
         last = max((last for _, last in self.ranges), default=0)
         if last > steps:
-            raise UserError(f"{option} names step {last}", f"steps from 1 to {steps}")
+            raise UserError(f"{option} names step {last}", expected=f"steps from 1 to {steps}")
 
     def __contains__(self, step: object) -> bool:
         return self.everything or any(

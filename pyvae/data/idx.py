@@ -122,6 +122,6 @@ def damaged(path: Path, why: str) -> UserError:
     """What is said of a file, or a folder of files, that does not hold what it should."""
     return UserError(
         f"data file '{path}' is damaged: {why}",
-        "the file as it was published",
         "delete it to have it downloaded again",
+        expected="the file as it was published",
     )

@@ -78,8 +78,8 @@ class ImageData:
         if labels is not None and (int(labels.min()), int(labels.max())) == (1, classes):
             raise UserError(
                 f"the labels of {self.name} count from 1: they are 1 to {classes}",
-                f"0 to {classes - 1}",
                 "subtract 1 from each label",
+                expected=f"0 to {classes - 1}",
             )
 
     def describe(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def data_root() -> Path:
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
-        raise UserError(f"PYVAE_DATA is '{given}'", "a folder that exists") from error
+        raise UserError(f"PYVAE_DATA is '{given}'", expected="a folder that exists") from error
 
 
 def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
@@ -124,8 +124,8 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
             kind = "folder" if Path(name).is_dir() else "file of another kind"
             raise UserError(
                 f"--data '{name}' is a {kind}",
-                f"one of {', '.join(DATA_NAMES)}, or a file that ends in .npz or .npy",
                 "for MNIST's files set PYVAE_DATA to their folder and use --data mnist",
+                expected=f"one of {', '.join(DATA_NAMES)}, or a file that ends in .npz or .npy",
             )
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
     if name == "digits":
@@ -145,9 +145,11 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
             return load_digits()
         raise UserError(
             f"{TORCHVISION[family]} is not in {root} and could not be downloaded ({error})",
-            f"train-images-idx3-ubyte, plain or .gz, in {TORCHVISION[family]}/raw, in "
-            f"{TORCHVISION[family]}, in raw or in the folder itself; or a network",
             "set PYVAE_DATA to such a folder, or use --data digits",
+            expected=(
+                f"train-images-idx3-ubyte, plain or .gz, in {TORCHVISION[family]}/raw, in "
+                f"{TORCHVISION[family]}, in raw or in the folder itself; or a network"
+            ),
         ) from error
     without = "" if labels is not None else ", without labels"
     source = f"{TORCHVISION[family]} training set, torchvision{without}"

@@ -56,7 +56,9 @@ def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
     if isinstance(loaded, list):
         found = ", ".join(loaded[:20]) or "nothing"
         remedy = f"in Python: a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
-        raise UserError(f"data file '{path}' holds {found}", EXPECTED, remedy if loaded else "")
+        raise UserError(
+            f"data file '{path}' holds {found}", remedy if loaded else "", expected=EXPECTED
+        )
     return loaded
 
 
@@ -72,7 +74,9 @@ def _load(
 ) -> tuple[Tensor, Tensor | None] | list[str]:
     """Images and labels, or the names of all arrays where what is wanted is not among them."""
     if not path.is_file():
-        raise UserError(f"data file '{path}' does not exist", f"an .npz file with {EXPECTED}")
+        raise UserError(
+            f"data file '{path}' does not exist", expected=f"an .npz file with {EXPECTED}"
+        )
     try:
         with open_file(path) as file:
             size = file.seek(0, 2)
@@ -91,12 +95,14 @@ def _load(
                     arrays, names = _read_members(archive, members, found, room), found
     except UserError as error:
         raise UserError(
-            f"data file '{path}': {error.given}", error.expected, error.remedy
+            f"data file '{path}': {error.problem}",
+            error.remedy,
+            expected=error.expected,
         ) from None
     except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds
         raise UserError(
             f"data file '{path}' cannot be read ({error or type(error).__name__})",
-            f"a whole .npz file with {EXPECTED}",
+            expected=f"a whole .npz file with {EXPECTED}",
         ) from error
     images = arrays[names.images]
     pixels = as_pixels(images, path, names.images, names.labels)
@@ -151,8 +157,8 @@ def _read_array(file: BinaryIO, name: str, size: int) -> NDArray:
     if dtype.hasobject:
         raise UserError(
             f"{name} holds Python objects, which are never unpickled",
-            "an array of numbers",
             "where it was made: np.savez('images.npz', images=np.array(images.tolist()))",
+            expected="an array of numbers",
         )
     count, there = math.prod(shape), size - file.tell()
     if min(shape, default=0) < 0 or count * dtype.itemsize != there:

@@ -86,7 +86,7 @@ def _code(name: str | None) -> str:
 def _told(path: Path, error: _RefusedError, code: str) -> UserError:
     line = f"in Python: a = np.load({str(path)!r}); np.savez('converted.npz', {code})"
     remedy = "; ".join(part for part in (error.hint, line if code else "") if part)
-    return UserError(f"data file '{path}': {error.given}", error.expected, remedy)
+    return UserError(f"data file '{path}': {error.given}", remedy, expected=error.expected)
 
 
 def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyvae.errors import UserError
 
-__all__ = ["ALONE", "Shares", "is_shared", "summed", "torchrun_shares"]
+__all__ = ["ALONE", "Shares", "torchrun_shares"]
 
 
 class Shares:
@@ -46,8 +46,8 @@ class Shares:
         if images < self.number:
             raise UserError(
                 f"a batch of {images} over {self.number} processes",
-                "an image or more for each",
                 f"choose torchrun --nproc-per-node {images} or less",
+                expected="an image or more for each",
             )
 
     def rows(self, images: int) -> slice:
@@ -86,34 +86,6 @@ class Shares:
 ALONE = Shares()
 
 
-def is_shared() -> bool:
-    """Whether a batch is being computed by several processes."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def summed(value: Tensor) -> Tensor:
-    """The sum of a tensor over all processes; gradients go through it to each of them."""
-    return _Summed.apply(value)
-
-
-class _Summed(torch.autograd.Function):
-    """Forward a sum, and backward: all processes' losses depend on it."""
-
-    @staticmethod
-    def forward(context: object, value: Tensor) -> Tensor:
-        return _all(value)
-
-    @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:
-        return _all(gradient)
-
-
-def _all(value: Tensor) -> Tensor:
-    total = value.clone()
-    dist.all_reduce(total)
-    return total
-
-
 def _sum(state, bucket):  # DistributedDataParallel takes no annotations that are text
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda done: done.value()[0])
@@ -124,7 +96,7 @@ def torchrun_shares(device: str) -> Iterator[Shares]:
     """The shares of the processes that `torchrun` started; `ALONE` without it.
 
     Arguments:
-        device: As for `pyvae.engines.pytorch.choose_device`; decides between gloo and NCCL.
+        device: As for `pyvae.engines.devices.choose_device`; decides between gloo and NCCL.
 
     Raises:
         UserError: If what torchrun has set cannot be used.
@@ -137,8 +109,8 @@ def torchrun_shares(device: str) -> Iterator[Shares]:
     except (KeyError, ValueError) as error:
         raise UserError(
             f"WORLD_SIZE is set, but RANK and WORLD_SIZE are no process's ({error})",
-            "what torchrun sets",
             "start it with torchrun, or unset WORLD_SIZE",
+            expected="what torchrun sets",
         ) from error
     if number == 1:
         yield ALONE

@@ -37,9 +37,11 @@ class Precision:
     def __init__(self, name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         choose("precision", name, PRECISIONS)
         if name == "tf32" and device.type != "cuda":
-            raise UserError("--precision tf32 on the CPU", "an NVIDIA GPU", "use --precision full")
+            raise UserError(
+                "--precision tf32 on the CPU", "use --precision full", expected="an NVIDIA GPU"
+            )
         if name != "full" and dtype != torch.float32:
-            raise UserError(f"--precision {name} with --dtype float64", "--dtype float32")
+            raise UserError(f"--precision {name} with --dtype float64", expected="--dtype float32")
         self.name = name
         self.device = device
 

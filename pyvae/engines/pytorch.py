@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,115 +15,18 @@ from pyvae.engines.adam import ADAMS, Adam
 from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.cuda_graph import StepGraph
 from pyvae.engines.data_parallel import ALONE, Shares
+from pyvae.engines.devices import choose_device
+from pyvae.engines.engine import DivergedError
 from pyvae.engines.generators import Generator, TorchGenerator, make_generator
 from pyvae.engines.precision import Precision
-from pyvae.errors import UserError, choose
+from pyvae.errors import choose
 from pyvae.model.draws import Draw, Normal
 from pyvae.model.objectives import OBJECTIVES, Losses
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, Stage
-from pyvae.plugins import names, open_plugin
 
-__all__ = [
-    "DivergedError",
-    "Engine",
-    "PyTorchEngine",
-    "check_recipe",
-    "choose_device",
-    "engine_names",
-    "open_engine",
-    "set_threads",
-]
-
-ENGINES = "pyvae.engines"
-MOST_THREADS = 1024
-
-
-class DivergedError(UserError):
-    """Training diverged: the loss of a step is NaN or infinite.
-
-    Arguments:
-        step: The step, if it is known.
-        first: What is not finite first, as `pyvae.training.not_finite.first_not_finite` says it.
-    """
-
-    of_one_process = True  # of several that share a batch, perhaps only one sees it
-
-    def __init__(self, step: int | None = None, first: str = "") -> None:
-        where = "" if step is None else f" in step {step}"
-        begins = f"; it begins with {first}" if first else ""
-        super().__init__(
-            f"training diverged{where}: the loss is not a finite number{begins}",
-            "",
-            "try a smaller --learning-rate",
-        )
-
-
-class Engine(Protocol):
-    """What the training loop asks of an engine.
-
-    Batches x are (B, 784) tensors with pixels in [0, 1]; draws are arrays as
-    `pyvae.model.draws.Draws.step` returns them.
-    """
-
-    name: str
-
-    def start(
-        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
-    ) -> None:
-        """Begins a run with a fresh optimiser, from the given parameters; without, from those
-        that the engine's own generator draws after it was seeded with the settings' seed."""
-
-    def batch_order(self, images: int) -> NDArray[np.int64]:
-        """The order of the next epoch, from the engine's own generator."""
-
-    def step(
-        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
-    ) -> Tensor:
-        """One training step; the objective's terms before the step, in its order (total,
-        reconstruction, regulariser, ...).
-
-        In a run whose draws are not injected the engine draws masks and noise itself; the draws
-        then hold what every step is given, if anything.
-        A dict given as `probe` is filled with what `pyvae.model.stages` lists. If the step fails it
-        holds what was computed until then.
-
-        Raises:
-            DivergedError: If the total is not finite; parameters, moments and running statistics
-                are then those that the step started from. (On a GPU nobody waits for the total.)
-        """
-
-    def state(self) -> Probe:
-        """What the next step starts from: `parameter/...`, `moment1/...`, `moment2/...` and
-        `buffer/...` as in a probe, and `step` (), the number of steps so far."""
-
-    def restore(self, state: Mapping[str, NDArray]) -> None:
-        """Goes on from a state, of this engine or another."""
-
-    def generator_state(self) -> NDArray | None:
-        """Where the engine's own generator stands; None in a run with injected draws."""
-
-    def restore_generator(self, state: NDArray) -> None:
-        """Goes on drawing from there."""
-
-    def latent_means(
-        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
-    ) -> NDArray:
-        """Posterior means (B, L): in training mode (dropout on, with these draws or else the
-        engine's own), or in evaluation mode."""
-
-    def latents(self, images: int) -> NDArray:
-        """Draws (images, L) from the prior N(0, I), from the engine's own generator."""
-
-    def decode(self, z: NDArray) -> NDArray:
-        """Pixels (B, 784) in [0, 1] of latents (B, L)."""
-
-    def parameters(self) -> dict[str, NDArray]:
-        """The parameters (and batch norm's running statistics) as they stand, by name."""
-
-    def environment(self) -> dict[str, str]:
-        """Versions and threads that the numbers depend on."""
+__all__ = ["PyTorchEngine"]
 
 
 class PyTorchEngine:
@@ -403,63 +305,6 @@ class PyTorchEngine:
         return tensor
 
 
-def engine_names() -> list[str]:
-    """Names of all engines: `pytorch`, and those that other packages add through the entry-point
-    group `pyvae.engines` (each entry is called without arguments and returns an engine)."""
-    return ["pytorch", *names(ENGINES)]
-
-
-@contextmanager
-def open_engine(
-    name: str,
-    device: str = "auto",
-    adam: str | None = None,
-    precision: str = "full",
-    recipe: str | None = None,
-) -> Iterator[Engine]:
-    """An engine by name, closed at the end if it can be.
-
-    Arguments:
-        name: One of `engine_names`.
-        device, adam, precision: Of the engine `pytorch`.
-        recipe: What it is to run, if that is known: asked before it is looked for.
-
-    Raises:
-        UserError: If there is none of that name, or it cannot be used.
-    """
-    choose("engine", name, engine_names())
-    if name == "pytorch":
-        yield PyTorchEngine(device, adam or "torch", precision)
-        return
-    if adam is not None:
-        raise UserError(f"--adam {adam} with --engine {name}", "--engine pytorch", "leave it out")
-
-    def make(kind: Callable[[], Engine]) -> Engine:
-        if recipe is not None:
-            check_recipe(kind, name, recipe)
-        return kind()
-
-    engine = open_plugin(ENGINES, name, make)
-    try:
-        yield engine
-    finally:
-        getattr(engine, "close", lambda: None)()
-
-
-def check_recipe(engine: object, name: str, recipe: str) -> None:
-    """Asks whether an engine, or its class, can run a recipe: one of those that its `recipes`
-    names; without these, any.
-
-    Raises:
-        UserError: If it cannot.
-    """
-    recipes = getattr(engine, "recipes", None)
-    if recipes is not None and recipe not in recipes:
-        raise UserError(
-            f"engine {name} has no recipe '{recipe}'", " or ".join(recipes), "use --engine base-r"
-        )
-
-
 def _is_given(stage: Stage) -> bool:
     return stage.layer == "input" and stage.draw is not None
 
@@ -471,32 +316,3 @@ def _is_noise(kind: Draw) -> bool:
 
 def _array(value: Tensor | NDArray) -> NDArray:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-
-
-def set_threads(threads: int | None) -> None:
-    """Sets PyTorch's number of threads, which engines in R take over; None: leaves it.
-
-    Raises:
-        UserError: If it is not 1 or more.
-    """
-    if threads is None:
-        return
-    if not 1 <= threads <= MOST_THREADS:
-        raise UserError(f"--threads {threads}", f"1 to {MOST_THREADS}")
-    torch.set_num_threads(threads)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where it is, else the CPU.
-
-    Raises:
-        UserError: If the name is unknown, or CUDA is asked for and absent.
-    """
-    choose("device", name, ("auto", "cpu", "cuda"))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda, but PyTorch finds no CUDA device",
-            "an NVIDIA GPU with a driver that fits this PyTorch",
-            "use --device cpu or --device auto",
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -42,9 +42,11 @@ def gumbel_samples(
     probabilities = torch.as_tensor(np.asarray(pi, dtype=np.float64))
     fits = probabilities.ndim == 1 and abs(float(probabilities.sum()) - 1) <= 1e-6
     if not fits or bool((probabilities < 0).any()):
-        raise UserError(f"pi is {probabilities.tolist()}", "probabilities (K,) that sum to 1")
+        raise UserError(
+            f"pi is {probabilities.tolist()}", expected="probabilities (K,) that sum to 1"
+        )
     if not all(temperature > 0 for temperature in temperatures):
-        raise UserError(f"temperatures {list(temperatures)}", "numbers above 0")
+        raise UserError(f"temperatures {list(temperatures)}", expected="numbers above 0")
     generator = torch.Generator().manual_seed(seed)
     shape = (samples, len(probabilities))
     noise = gumbel_of_uniform(

@@ -36,7 +36,7 @@ def rows_figure(rows: Sequence[tuple[str, ArrayLike]], title: str, note: str = "
     images = [np.asarray(shown) for _, shown in rows]
     lengths = {len(shown) for shown in images}
     if len(lengths) != 1:
-        raise UserError(f"rows of {sorted(lengths)} images", "as many in each")
+        raise UserError(f"rows of {sorted(lengths)} images", expected="as many in each")
     (columns,) = lengths
     figure = Figure(
         figsize=(max(0.62 * columns + 1.6, 4), 0.64 * len(rows) + 0.9), layout="constrained"

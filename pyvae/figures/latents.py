@@ -105,7 +105,7 @@ def tsne_scatter(
 
     z, labels = np.asarray(z)[:most], np.asarray(labels, dtype=int)[:most]
     if len(z) < 4:
-        raise UserError(f"t-SNE of {len(z)} latents", "4 or more")
+        raise UserError(f"t-SNE of {len(z)} latents", expected="4 or more")
     perplexity = min(30.0, (len(z) - 1) / 3)
     start = "pca" if z.shape[1] > 1 else "random"
     method = TSNE(2, perplexity=perplexity, init=start, random_state=seed)
@@ -157,7 +157,7 @@ def manifold_figure(
     """
     check_plane("the latent manifold", latent_dim)
     if (low is None) != (high is None):
-        raise UserError("one end of the latent grid", "both, low and high, or neither")
+        raise UserError("one end of the latent grid", expected="both, low and high, or neither")
     if low is None or high is None:
         across = up = norm.ppf((np.arange(n) + 0.5) / n)
     else:
@@ -185,7 +185,6 @@ def check_plane(what: str, dimensions: int) -> None:
     if dimensions != 2:
         raise UserError(
             f"{what} needs 2 latent dimensions and has {dimensions}",
-            "",
             "leave it out, or train with --latent-dim 2",
         )
 

@@ -39,7 +39,9 @@ def points_figure(
     xy = np.asarray(xy)
     if xy.ndim != 2 or xy.shape[1] != 2:
         raise UserError(
-            f"points of shape {xy.shape}", "(N, 2): points in the plane", "leave the figure out"
+            f"points of shape {xy.shape}",
+            "leave the figure out",
+            expected="(N, 2): points in the plane",
         )
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
@@ -54,7 +56,7 @@ def points_figure(
         if names is None:
             names = [f"cluster {number}" for number in range(count)]
         if len(names) < count:
-            raise UserError(f"{count} groups with {len(names)} names", "a name for each")
+            raise UserError(f"{count} groups with {len(names)} names", expected="a name for each")
         for number, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
             chosen = xy[numbers == number]
             axes.scatter(

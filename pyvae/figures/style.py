@@ -230,7 +230,7 @@ def digit_sheet(images: NDArray, columns: int) -> NDArray[np.float64]:
         UserError: If they are not images of 784 pixels.
     """
     if images.ndim != 2 or images.shape[1] != 784:
-        raise UserError(f"images of shape {images.shape}", "(N, 784): 28x28 pixels each")
+        raise UserError(f"images of shape {images.shape}", expected="(N, 784): 28x28 pixels each")
     rows = math.ceil(len(images) / columns)
     sheet = np.full((rows * 29 - 1, columns * 29 - 1), 0.5)
     for index, image in enumerate(images):
@@ -377,10 +377,11 @@ def check_figure_path(path: Path) -> None:
     """Raises UserError unless a figure can be written under this name."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(
-            f"'{path}' is no picture's name", f"a name that ends in one of {', '.join(FORMATS)}"
+            f"'{path}' is no picture's name",
+            expected=f"a name that ends in one of {', '.join(FORMATS)}",
         )
     if path.is_dir():
-        raise UserError(f"'{path}' is a folder", "a picture's name")
+        raise UserError(f"'{path}' is a folder", expected="a picture's name")
 
 
 def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

@@ -5,16 +5,24 @@ file is executed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
+
+from pyvae.files.writing import write_file
+
+if TYPE_CHECKING:
+    pass
+
+from collections.abc import Mapping
+
+import safetensors.numpy
 
 from pyvae.files.reading import open_file
 
-__all__ = ["array_bytes", "arrays_of_bytes", "checksum", "read_arrays"]
+__all__ = ["array_bytes", "arrays_of_bytes", "checksum", "read_arrays", "write_arrays"]
 
 
 def array_bytes(arrays: Mapping[str, NDArray], metadata: dict[str, str] | None = None) -> bytes:
@@ -63,3 +71,10 @@ def checksum(arrays: Mapping[str, NDArray]) -> str:
         found.update(f"{name}\0{value.dtype.str}{value.shape}\0".encode())
         found.update(value.tobytes())
     return found.hexdigest()
+
+
+def write_arrays(
+    path: Path, arrays: dict[str, NDArray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes arrays by name as safetensors, and text about them."""
+    write_file(path, array_bytes(arrays, metadata))

@@ -33,8 +33,8 @@ def output_folder(path: Path) -> Path:
             raise _too_large(path) from error
         raise UserError(
             f"output folder '{path}' cannot be written ({error.strerror})",
-            "a folder with write permission",
             "choose another with --out",
+            expected="a folder with write permission",
         ) from error
     return path
 
@@ -93,7 +93,6 @@ def _saying_why(path: Path) -> Iterator[None]:
             raise _too_large(path) from error
         raise UserError(
             f"'{path}' cannot be written ({error.strerror})",
-            "",
             "choose a folder in which you may write, or change its permissions",
         ) from error
 
@@ -101,7 +100,6 @@ def _saying_why(path: Path) -> Iterator[None]:
 def _too_large(path: Path) -> UserError:
     return UserError(
         f"'{path}' would be larger than a file of this process may be",
-        "",
         "raise the limit (ulimit -f) and give the same command again: what was kept before is "
         "whole",
     )
@@ -110,8 +108,8 @@ def _too_large(path: Path) -> UserError:
 def _full(path: Path) -> UserError:
     return UserError(
         f"no space is left for '{path}'",
-        "room on its disk",
         "make room and give the same command again: what was kept before is whole",
+        expected="room on its disk",
     )
 
 

@@ -78,7 +78,8 @@ def class_shares(predicted: Tensor | NDArray, classes: int = 10) -> ClassShares:
     values = _whole_numbers(predicted, "predicted classes")
     if values.min() < 0 or values.max() >= classes:
         raise UserError(
-            f"predicted classes from {values.min()} to {values.max()}", f"0 to {classes - 1}"
+            f"predicted classes from {values.min()} to {values.max()}",
+            expected=f"0 to {classes - 1}",
         )
     shares = np.bincount(values, minlength=classes) / len(values)  # (classes,)
     occurring = shares[shares > 0]
@@ -143,7 +144,9 @@ def clustering_scores(labels: Tensor | NDArray, clusters: Tensor | NDArray) -> C
 def _pair(labels: Tensor | NDArray, clusters: Tensor | NDArray) -> tuple[NDArray, NDArray]:
     truth, found = _whole_numbers(labels, "labels"), _whole_numbers(clusters, "clusters")
     if len(truth) != len(found):
-        raise UserError(f"{len(truth)} labels and {len(found)} clusters", "one of each per image")
+        raise UserError(
+            f"{len(truth)} labels and {len(found)} clusters", expected="one of each per image"
+        )
     return truth, found
 
 
@@ -151,7 +154,7 @@ def _whole_numbers(values: Tensor | NDArray, name: str) -> NDArray[np.int64]:
     """(N,), int64, or the user's error."""
     array = torch.as_tensor(values).detach().cpu().numpy()
     if array.ndim != 1 or not array.size:
-        raise UserError(f"{name} of shape {array.shape}", "(N,), at least one image")
+        raise UserError(f"{name} of shape {array.shape}", expected="(N,), at least one image")
     if array.dtype.kind not in "iu":
-        raise UserError(f"{name} of {array.dtype}", "whole numbers")
+        raise UserError(f"{name} of {array.dtype}", expected="whole numbers")
     return array.astype(np.int64)

@@ -70,7 +70,7 @@ class DigitClassifier:
         classes: int = 10,
     ) -> None:
         if seed < 0:
-            raise UserError(f"seed is {seed}", "0 or more")
+            raise UserError(f"seed is {seed}", expected="0 or more")
         _check(x, labels, classes, "training")
         _check(test_x, test_labels, classes, "test")
         with torch.random.fork_rng(devices=[]):
@@ -152,20 +152,23 @@ def _check(x: Tensor, labels: Tensor, classes: int, name: str) -> None:
     if labels.shape != x.shape[:1] or labels.is_floating_point():
         raise UserError(
             f"{name} labels of {labels.dtype}, shape {tuple(labels.shape)}",
-            f"whole numbers, ({len(x)},)",
+            expected=f"whole numbers, ({len(x)},)",
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(
-            f"{name} labels from {labels.min()} to {labels.max()}", f"0 to {classes - 1}"
+            f"{name} labels from {labels.min()} to {labels.max()}",
+            expected=f"0 to {classes - 1}",
         )
 
 
 def _check_images(x: Tensor, name: str) -> None:
     if x.ndim != 2 or x.shape[1] != 784 or not len(x):
-        raise UserError(f"{name} images of shape {tuple(x.shape)}", "(N, 784), at least one image")
+        raise UserError(
+            f"{name} images of shape {tuple(x.shape)}", expected="(N, 784), at least one image"
+        )
     if not x.is_floating_point() or not (x.min() >= 0 and x.max() <= 1):
         raise UserError(
             f"{name} images of {x.dtype} from {x.min().item():.3g} to {x.max().item():.3g}",
-            "floats in [0, 1]",
             "divide bytes by 255",
+            expected="floats in [0, 1]",
         )

@@ -210,15 +210,15 @@ def _nats(x: Tensor, z: Tensor, decode: Decode) -> Tensor:
     pixels = decode(z.flatten(0, 1))  # (S * B, P)
     wanted = (z.shape[0] * z.shape[1], x.shape[1])
     if pixels.shape != wanted:
-        raise UserError(f"decode returned shape {tuple(pixels.shape)}", f"{wanted}")
+        raise UserError(f"decode returned shape {tuple(pixels.shape)}", expected=f"{wanted}")
     low, high = (bound.item() for bound in pixels.aminmax())
     if math.isnan(low):  # of a run that diverged; binary_cross_entropy would raise
         return torch.full(z.shape[:2], math.nan, dtype=torch.float64, device=z.device)
     if low < 0 or high > 1:
         raise UserError(
             f"decode returned pixels of {low:.3g} to {high:.3g}",
-            "probabilities in [0, 1]",
             "end it with a sigmoid",
+            expected="probabilities in [0, 1]",
         )
     target = x.to(pixels).expand(z.shape[0], *x.shape).flatten(0, 1)  # (S * B, P)
     losses = F.binary_cross_entropy(pixels, target, reduction="none")  # (S * B, P)
@@ -235,14 +235,16 @@ def _posterior(
         ("seed", seed, 0),
     ):
         if value < least:
-            raise UserError(f"{label} is {value}", f"{least} or more")
+            raise UserError(f"{label} is {value}", expected=f"{least} or more")
     if x.ndim != 2 or not x.numel():
-        raise UserError(f"images of shape {tuple(x.shape)}", "(N, pixels), at least one image")
+        raise UserError(
+            f"images of shape {tuple(x.shape)}", expected="(N, pixels), at least one image"
+        )
     if not x.is_floating_point() or not (x.min() >= 0 and x.max() <= 1):
         raise UserError(
             f"images of {x.dtype} from {x.min().item():.3g} to {x.max().item():.3g}",
-            "floats in [0, 1]",
             "divide bytes by 255",
+            expected="floats in [0, 1]",
         )
     parts = [encode(x[rows]) for rows in _slices(len(x), batch_size)]
     mu, log_var = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -250,7 +252,7 @@ def _posterior(
         found = f"{tuple(mu.shape)} and {tuple(log_var.shape)}"
         raise UserError(
             f"encode returned mu and log_var of {found} for {len(x)} images",
-            f"({len(x)}, L) for both",
+            expected=f"({len(x)}, L) for both",
         )
     return mu, log_var
 

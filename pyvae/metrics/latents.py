@@ -106,7 +106,9 @@ def posterior_spread(mu: Tensor | NDArray, log_var: Tensor | NDArray) -> Posteri
     """
     means, log_variances = _matrix(mu), _matrix(log_var, "log_var")
     if means.shape != log_variances.shape:
-        raise UserError(f"log_var of shape {log_variances.shape}", f"that of mu, {means.shape}")
+        raise UserError(
+            f"log_var of shape {log_variances.shape}", expected=f"that of mu, {means.shape}"
+        )
     sigma = np.exp(0.5 * log_variances)  # (N, L)
     return PosteriorSpread(means.std(axis=0), log_variances.std(axis=0), sigma.mean(axis=0))
 
@@ -141,9 +143,9 @@ def marked_gap(mu: Tensor | NDArray, floor: float = 0.0) -> MarkedGap:
     """
     means = _matrix(mu)
     if means.shape[1] < 2:
-        raise UserError("a gap in 1 latent dimension", "2 or more")
+        raise UserError("a gap in 1 latent dimension", expected="2 or more")
     if floor < 0:
-        raise UserError(f"floor is {floor:g}", "0 or more")
+        raise UserError(f"floor is {floor:g}", expected="0 or more")
     if not np.isfinite(means).all():
         return MarkedGap(math.nan, 0, math.nan, math.nan)
     spread = np.maximum(np.sort(means.std(axis=0))[::-1], floor)  # (L,)
@@ -186,13 +188,16 @@ def knn_accuracy(
     for name, latents, labels in (("train", train, train_labels), ("test", test, test_labels)):
         answers.append(torch.as_tensor(labels).cpu().numpy())
         if answers[-1].shape != latents.shape[:1]:
-            raise UserError(f"{name}_labels of shape {answers[-1].shape}", f"({len(latents)},)")
+            raise UserError(
+                f"{name}_labels of shape {answers[-1].shape}", expected=f"({len(latents)},)"
+            )
     if train.shape[1] != test.shape[1]:
         raise UserError(
-            f"test latents of {test.shape[1]} dimensions", f"{train.shape[1]}, as in training"
+            f"test latents of {test.shape[1]} dimensions",
+            expected=f"{train.shape[1]}, as in training",
         )
     if not 1 <= k <= len(train):
-        raise UserError(f"k is {k}", f"1 to {len(train)}, the number of training latents")
+        raise UserError(f"k is {k}", expected=f"1 to {len(train)}, the number of training latents")
     if not (np.isfinite(train).all() and np.isfinite(test).all()):
         return math.nan
     nearest = KNeighborsClassifier(n_neighbors=k).fit(train, answers[0])
@@ -203,5 +208,5 @@ def _matrix(values: Tensor | NDArray, name: str = "mu") -> NDArray[np.float64]:
     """(N, L) in float64, or the user's error."""
     array = torch.as_tensor(values).detach().cpu().double().numpy()
     if array.ndim != 2 or not array.size:
-        raise UserError(f"{name} of shape {array.shape}", "(N, L), at least one image")
+        raise UserError(f"{name} of shape {array.shape}", expected="(N, L), at least one image")
     return array

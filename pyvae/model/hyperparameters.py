@@ -48,8 +48,8 @@ class Hyper:
             more += f", at most {self.most:g}" if value > self.most else ""
             raise UserError(
                 f"--set {self.name}={value:g}",
-                f"{self.what}: {kind} {more}",
                 f"the published value is {self.value:g}",
+                expected=f"{self.what}: {kind} {more}",
             )
         return int(value) if self.whole else float(value)
 
@@ -84,5 +84,5 @@ def parse_hyper(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals:
-            raise UserError(f"--set '{text}'", "NAME=NUMBER, such as temperature=0.5")
+            raise UserError(f"--set '{text}'", expected="NAME=NUMBER, such as temperature=0.5")
     return values

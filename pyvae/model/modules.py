@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyvae.engines.data_parallel import is_shared, summed
+from pyvae.model.all_reduce import is_shared, summed
 from pyvae.model.draws import gumbel_of_uniform
 
 __all__ = [

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyvae.errors import choose
 from pyvae.model.draws import Draw
-from pyvae.model.hyperparameters import Hyper
+from pyvae.model.hyperparameters import Hyper, settle_hyper
 from pyvae.model.modules import Reparameterise
+from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity, Stage, quantities
 
 if TYPE_CHECKING:
     from pyvae.data.images import ImageData
-    from pyvae.model.settings import Settings
 
 __all__ = ["VAE", "GaussianVAE", "Recipe", "VAEOutput"]
 
@@ -114,6 +115,42 @@ class Recipe:
     hyper: tuple[Hyper, ...] = ()
     features: int = 784
     given: Callable[[ImageData, Settings], dict[str, NDArray]] | None = None
+
+    def settings(self, **changes: Any) -> Settings:
+        """The published settings, with the `changes` that are not None; `hyper` may hold some of
+        the recipe's hyperparameters.
+
+        Raises:
+            UserError: If a value is out of its range.
+        """
+        hyper = settle_hyper(self.name, self.hyper, changes.get("hyper") or {})
+        published: dict[str, Any] = {
+            "objective": self.objectives[0],
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "latent_dim": self.latent_dim,
+            "learning_rate": self.learning_rate,
+        }
+        given = {name: value for name, value in changes.items() if value is not None}
+        return Settings(**published | given | {"hyper": hyper})
+
+    def runs(self, objective: str | None = None, **changes: Any) -> list[Settings]:
+        """The settings of one run for each objective.
+
+        Arguments:
+            objective: One of them, `both` for all that were published, `all` for these and the
+                further ones, None for the first.
+            changes: As `settings` takes them.
+
+        Raises:
+            UserError: If there is no such objective, or a value is out of its range.
+        """
+        several = {"both": self.objectives, "all": (*self.objectives, *self.further)}
+        if objective is not None:
+            together = several if len(several["all"]) > 1 else ()
+            choose("objective", objective, (*several["all"], *together))
+        names = several.get(objective or "", (objective,))
+        return [self.settings(objective=name, **changes) for name in names]
 
     def initial_parameters(self, seed: int, latent_dim: int, **hyper: float) -> dict[str, Tensor]:
         """The parameters (and buffers) that PyTorch's initialisers draw after

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 
 from pyvae.errors import UserError, choose
-from pyvae.model.hyperparameters import MOST, settle_hyper
+from pyvae.model.hyperparameters import MOST
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.recipe import Recipe
 
 __all__ = ["DTYPES", "RNGS", "Settings"]
 
@@ -60,43 +58,20 @@ class Settings:
         for name in ("epochs", "steps", "batch_size", "latent_dim"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UserError(f"{_option(name)} {value}", "1 or more")
+                raise UserError(f"{_option(name)} {value}", expected="1 or more")
             if value is not None and value >= 2**63:
-                raise UserError(f"{_option(name)} {value}", "1 to 2^63 - 1")
+                raise UserError(f"{_option(name)} {value}", expected="1 to 2^63 - 1")
         if self.latent_dim > MOST_LATENT_DIMENSIONS:
-            raise UserError(f"--latent-dim {self.latent_dim}", f"1 to {MOST_LATENT_DIMENSIONS}")
+            raise UserError(
+                f"--latent-dim {self.latent_dim}", expected=f"1 to {MOST_LATENT_DIMENSIONS}"
+            )
         if not 0 < self.learning_rate <= MOST:
             raise UserError(
-                f"--learning-rate {self.learning_rate}", f"a number above 0, at most {MOST:g}"
+                f"--learning-rate {self.learning_rate}",
+                expected=f"a number above 0, at most {MOST:g}",
             )
         if not 0 <= self.seed < 2**63:
-            raise UserError(f"--seed {self.seed}", "0 to 2^63 - 1")
-
-    @classmethod
-    def of_recipe(cls, recipe: Recipe, **changes) -> Settings:
-        """The recipe's published settings, with the `changes` that are not None; `hyper` may
-        hold some of the recipe's hyperparameters."""
-        changes = dict(changes)
-        changes["hyper"] = settle_hyper(recipe.name, recipe.hyper, changes.get("hyper") or {})
-        published: dict[str, Any] = {
-            "objective": recipe.objectives[0],
-            "epochs": recipe.epochs,
-            "batch_size": recipe.batch_size,
-            "latent_dim": recipe.latent_dim,
-            "learning_rate": recipe.learning_rate,
-        }
-        return cls(**published | {k: v for k, v in changes.items() if v is not None})
-
-    @classmethod
-    def runs_of_recipe(cls, recipe: Recipe, objective: str | None, **changes) -> list[Settings]:
-        """One run for each objective meant: itself, all that were published for `both`, these
-        and all others for `all`, the first for None."""
-        several = {"both": recipe.objectives, "all": (*recipe.objectives, *recipe.further)}
-        if objective is not None:
-            together = several if len(several["all"]) > 1 else ()
-            choose("objective", objective, (*several["all"], *together))
-        names = several.get(objective or "", (objective,))
-        return [cls.of_recipe(recipe, objective=name, **changes) for name in names]
+            raise UserError(f"--seed {self.seed}", expected="0 to 2^63 - 1")
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -111,8 +86,8 @@ class Settings:
         if images < self.batch_size:
             raise UserError(
                 f"{images} images are fewer than one batch of {self.batch_size}",
-                f"at least {self.batch_size} images",
                 f"choose --batch-size {images} or less, or give more images",
+                expected=f"at least {self.batch_size} images",
             )
         return images // self.batch_size
 

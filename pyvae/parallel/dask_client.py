@@ -100,14 +100,13 @@ class Cluster:
             elif time.monotonic() - seen > self.patience:
                 raise UserError(
                     f"the last worker of {self.address} was lost {self.patience:g} seconds ago",
-                    "one that does the rest",
                     f"{HOW} {self.address}, and run the same command again: it goes on from here",
+                    expected="one that does the rest",
                 )
 
     def _lost(self) -> UserError:
         return UserError(
             f"the connection to the scheduler {self.address} was lost",
-            "",
             "run the same command again: it goes on from here",
         )
 
@@ -124,7 +123,6 @@ class Cluster:
                 f"{job.name}: "
                 + (told if lost > 1 else f"a worker was lost while it had it, {last}")
                 + "; it may have been out of memory",
-                "",
                 "its own output says more; run the same command again: it goes on from here",
             ) from error
         except Exception as error:  # what kept the worker from even starting with it
@@ -162,11 +160,10 @@ def open_cluster(
     except ImportError as error:
         raise UserError(
             f"--scheduler {address} needs the package 'distributed' ({error})",
-            "",
             "pip install distributed",
         ) from error
     if ":" not in address:  # without an address Dask would start a cluster of its own
-        raise UserError(f"--scheduler '{address}'", "an address such as tcp://host:8786")
+        raise UserError(f"--scheduler '{address}'", expected="an address such as tcp://host:8786")
     with _quiet():
         timeout = min(CONNECT, patience)
         try:
@@ -177,8 +174,8 @@ def open_cluster(
         except Exception as error:  # of many kinds, from a wrong address to another protocol
             raise UserError(
                 f"--scheduler {address} cannot be reached ({_reason(error)})",
-                "the address that `dask scheduler` prints",
                 "start one with: dask scheduler",
+                expected="the address that `dask scheduler` prints",
             ) from error
         try:
             _wait_for_workers(client, address, patience)
@@ -214,8 +211,8 @@ def _wait_for_workers(client: Client, address: str, patience: float) -> None:
         if time.monotonic() > deadline:
             raise UserError(
                 f"the scheduler {address} has no worker after {patience:g} seconds",
-                "at least one",
                 f"{HOW} {address} (set PYVAE_DASK_TIMEOUT to more seconds if workers come later)",
+                expected="at least one",
             )
         time.sleep(0.1)
 
@@ -229,8 +226,8 @@ def _check_workers(client: Client, address: str, say: Callable[[str], object]) -
         if differing:
             raise UserError(
                 f"worker {worker} of {address} has other versions: {differing}",
-                "the same on all machines",
                 "install them there: other versions can give other numbers",
+                expected="the same on all machines",
             )
     several = [about for about in _workers(client).values() if about["nthreads"] > 1]
     if several:

@@ -179,8 +179,8 @@ def _load(images: SharedImages) -> ImageData:
         except FileNotFoundError as error:
             raise UserError(
                 f"'{images.file.parent.parent}' on {platform.node()} is not what it is here",
-                "a folder that all workers share",
                 "choose another with --out",
+                expected="a folder that all workers share",
             ) from error
         except (*UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
             raise _changed(images) from error
@@ -194,8 +194,8 @@ def _load(images: SharedImages) -> ImageData:
 def _changed(images: SharedImages) -> UserError:
     return UserError(
         f"the images in '{images.file}' are not those that were written there",
-        f"SHA-256 {images.sha256}",
         "run the same command again",
+        expected=f"SHA-256 {images.sha256}",
     )
 
 
@@ -223,6 +223,6 @@ def _absent(path: Path, where: str) -> UserError:
         return UserError(f"'{path}' was written and cannot be read")
     return UserError(
         f"worker {where} says that it wrote '{path}', which cannot be read here",
-        "a folder that all workers share",
         "choose another with --out",
+        expected="a folder that all workers share",
     )

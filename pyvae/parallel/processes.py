@@ -33,7 +33,7 @@ class Processes:
 
     def __init__(self, jobs: int, threads: int) -> None:
         if not 1 <= jobs <= MOST_JOBS:
-            raise UserError(f"--jobs {jobs}", f"1 to {MOST_JOBS}")
+            raise UserError(f"--jobs {jobs}", expected=f"1 to {MOST_JOBS}")
         self.jobs = jobs
         self.threads = threads
 
@@ -54,7 +54,6 @@ class Processes:
                 raise UserError(
                     "a process that trained a seed was ended from outside; the system may have "
                     "been out of memory",
-                    "",
                     "run the same command again: seeds that are done are not repeated (fewer "
                     "--jobs need less memory)",
                 ) from error

@@ -18,8 +18,8 @@ def check_fan_out(jobs: int | None, scheduler: str | None) -> None:
     if jobs is not None and scheduler is not None:
         raise UserError(
             f"--jobs {jobs} together with --scheduler {scheduler}",
-            "one of them",
             "leave out --jobs: how many runs go on at once, the cluster's workers decide",
+            expected="one of them",
         )
 
 

@@ -186,21 +186,23 @@ def labelled_images(data: ImageData, settings: Settings) -> dict[str, NDArray]:
     """
     number, clusters = int(settings.hyper["labels"]), int(settings.hyper["clusters"])
     if data.labels is None:
-        raise UserError(f"{data.name} has no labels", "images with labels", "use --data mnist")
+        raise UserError(
+            f"{data.name} has no labels", "use --data mnist", expected="images with labels"
+        )
     data.check_counted_from_0(clusters)
     largest, classes = int(data.labels.max()), len(data.labels.unique())
     if largest >= clusters:
         raise UserError(
             f"--set clusters={clusters} with labels up to {largest} ({classes} classes)",
-            f"a cluster for each label from 0: {largest + 1} or more",
+            expected=f"a cluster for each label from 0: {largest + 1} or more",
         )
     if number < classes:
         raise UserError(
             f"--set labels={number} with {classes} classes",
-            f"at least a label for each class: {classes} or more",
+            expected=f"at least a label for each class: {classes} or more",
         )
     if number > len(data):
-        raise UserError(f"--set labels={number}", f"no more than the {len(data)} images")
+        raise UserError(f"--set labels={number}", expected=f"no more than the {len(data)} images")
     chosen = Draws(settings.seed).permutation("labelled", len(data))[:number]
     labels = np.eye(clusters, dtype=settings.dtype)[data.labels[torch.from_numpy(chosen)].numpy()]
     return {"labelled": data.batch(chosen, settings.torch_dtype).numpy(), "labels": labels}

@@ -67,7 +67,7 @@ class Planned:
             changes |= self.quick
         if epochs is not None:
             changes["epochs"] = epochs
-        return Settings.of_recipe(get_recipe(self.recipe), **changes)
+        return get_recipe(self.recipe).settings(**changes)
 
     def folder(self, settings: Settings) -> str:
         """The name of the folder of one run."""
@@ -203,7 +203,7 @@ class Measured:
             UserError: If the data has none.
         """
         if self.test.labels is None:
-            raise UserError(f"{self.test.name} has no labels", "images with labels")
+            raise UserError(f"{self.test.name} has no labels", expected="images with labels")
         return self.test.labels
 
     def network(self, key: str, index: int = 0) -> VAE:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from rich.console import Console
 
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import PyTorchEngine, choose_device
+from pyvae.engines.devices import choose_device
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files.writing import output_folder
 from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Job, Workers, read_back

@@ -19,6 +19,7 @@ from pyvae.data.images import ImageData, load_split
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError, choose, printable
 from pyvae.figures.style import draw_figure
+from pyvae.files.csv import csv_text
 from pyvae.files.reading import UNREADABLE, read_rows
 from pyvae.files.writing import output_folder, write_file
 from pyvae.metrics.digit_classifier import DigitClassifier
@@ -49,7 +50,7 @@ from pyvae.reproduction.planned_runs import (
 from pyvae.reproduction.strided_conv import STRIDED_CONV_ARTICLE
 from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_json import write_run
-from pyvae.trace.trace import Trace, csv_text
+from pyvae.trace.trace import Trace
 
 __all__ = ["ARTICLES", "choose_articles", "reproduce"]
 
@@ -118,18 +119,22 @@ def reproduce(
     """
     for option, value in (("--seeds", seeds), ("--epochs", epochs)):
         if value is not None and value < 1:
-            raise UserError(f"{option} {value}", "1 or more")
+            raise UserError(f"{option} {value}", expected="1 or more")
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
     sets = load_split(data, say)
     if sets[0].pixels.shape[1] != get_recipe("conv").features:
-        raise UserError(f"--data {data}", "images of 28x28 pixels", "the points come by themselves")
+        raise UserError(
+            f"--data {data}", "the points come by themselves", expected="images of 28x28 pixels"
+        )
     for part in sets:
         if part.labels is None:
             raise UserError(
-                f"--data {data} has no labels", "images with labels", "use --data mnist"
+                f"--data {data} has no labels",
+                "use --data mnist",
+                expected="images with labels",
             )
         part.check_counted_from_0(10)
     for article in articles:
@@ -275,8 +280,8 @@ def _merged(path: Path, new: pd.DataFrame) -> pd.DataFrame:
     except UNREADABLE as error:
         raise UserError(
             f"'{path}' cannot be read ({error})",
-            "the table as pyvae reproduce wrote it",
             "delete it: the articles done now are written again",
+            expected="the table as pyvae reproduce wrote it",
         ) from error
     old = pd.DataFrame(rows, columns=heads)
     kept = old[~old["article"].isin(new["article"])]

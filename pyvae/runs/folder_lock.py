@@ -44,8 +44,8 @@ class FolderLock:
         except Timeout:
             raise UserError(
                 f"'{self.folder}' is being written by another run{self._holder()}",
-                "a folder that no run is writing into",
                 "wait until it has ended, or choose another with --out",
+                expected="a folder that no run is writing into",
             ) from None
         if not isinstance(self._lock, SoftFileLock):  # that one says itself who holds it
             with suppress(OSError):  # a full disk: nobody needs the number

@@ -13,6 +13,8 @@ import pandas as pd
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.files.arrays import write_arrays
+from pyvae.files.csv import csv_text
 from pyvae.files.reading import UNREADABLE, read_numbers
 from pyvae.files.writing import output_folder, remove_file, remove_remains, write_file
 from pyvae.metrics.held_out import evaluate
@@ -20,7 +22,7 @@ from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.signals import stopping_between_steps
-from pyvae.trace.trace import Trace, csv_text, write_arrays
+from pyvae.trace.trace import Trace
 from pyvae.training.loop import Progress, train
 
 __all__ = ["TEST_HISTORY", "found_training", "kept_training", "read_test_history"]
@@ -132,7 +134,7 @@ def read_test_history(folder: Path) -> pd.DataFrame:
     except UNREADABLE as error:
         raise UserError(
             f"'{path}' cannot be read ({error})",
-            "the losses of test images as an interrupted run wrote them",
             "delete the run's folder to start again",
+            expected="the losses of test images as an interrupted run wrote them",
         ) from error
     return pd.DataFrame(columns | {"epoch": epoch.astype(np.int64)})

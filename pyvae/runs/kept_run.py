@@ -117,10 +117,10 @@ class KeptRun:
         if not self.taken:
             return
         if not self.other:
-            raise UserError(f"'{self.folder}': {self.found.removesuffix(AGAIN)}", "", remedy)
+            raise UserError(f"'{self.folder}': {self.found.removesuffix(AGAIN)}", remedy)
         how = ", which was interrupted" if self.unfinished else ""
         how = ", which is finished" if self.finished else how
-        raise UserError(f"'{self.folder}' holds another run{how} ({self.other})", "", remedy)
+        raise UserError(f"'{self.folder}' holds another run{how} ({self.other})", remedy)
 
     def _is_whole(self, earlier: Trace) -> bool:
         """Whether a complete run is all of this one."""

@@ -9,8 +9,9 @@ import numpy as np
 from rich.console import Console
 
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import Engine
+from pyvae.engines.engine import Engine
 from pyvae.errors import UserError
+from pyvae.files.arrays import write_arrays
 from pyvae.files.writing import output_folder
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.settings import Settings
@@ -19,8 +20,9 @@ from pyvae.recipes import Recipe
 from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_json import write_run
 from pyvae.terminal.step_progress import RunProgress
-from pyvae.trace.trace import Trace, write_arrays
-from pyvae.training.loop import Progress, batches, start, train
+from pyvae.trace.trace import Trace
+from pyvae.training.feeds import batches
+from pyvae.training.loop import Progress, start, train
 
 __all__ = ["write_draws", "write_traces"]
 
@@ -62,7 +64,9 @@ def write_traces(
         leader = None if follow is None else _leader(follow, recipe, settings, steps, replaced)
         leaders.append(leader)
         if with_draws and settings.rng != "injected":
-            raise UserError(f"--draws with --rng {settings.rng}", "--rng injected", "leave it out")
+            raise UserError(
+                f"--draws with --rng {settings.rng}", "leave it out", expected="--rng injected"
+            )
         start(engine, recipe, settings)  # can it?
     with FolderLock(out):
         if arguments:
@@ -140,23 +144,27 @@ def _leader(
     folder = follow if (follow / "trace.json").is_file() else follow / settings.objective
     trace = Trace.load(folder)
     if folder.resolve() in {path.resolve() for path in replaced}:
-        raise UserError(f"'{folder}' is the trace to follow", "another folder to write to")
+        raise UserError(f"'{folder}' is the trace to follow", expected="another folder to write to")
     if trace.recipe != recipe.name:
-        raise UserError(f"'{folder}' has recipe {trace.recipe}", recipe.name)
+        raise UserError(f"'{folder}' has recipe {trace.recipe}", expected=recipe.name)
     for name in ("objective", "latent_dim", "batch_size", "learning_rate", "dtype", "seed", "rng"):
         found, wanted = getattr(trace.settings, name), getattr(settings, name)
         if found != wanted:
-            raise UserError(f"'{folder}' has {name.replace('_', ' ')} {found}", str(wanted))
+            raise UserError(
+                f"'{folder}' has {name.replace('_', ' ')} {found}", expected=str(wanted)
+            )
     for name, wanted in settings.hyper.items():
         found = trace.settings.hyper.get(name)
         if found != wanted:
-            raise UserError(f"'{folder}' has {name.replace('_', ' ')} {found}", str(wanted))
+            raise UserError(
+                f"'{folder}' has {name.replace('_', ' ')} {found}", expected=str(wanted)
+            )
     missing = [step for step in range(1, steps) if step not in trace.probed]
     if missing:
         raise UserError(
             f"'{folder}' was not probed in step {missing[0]}",
-            f"a probe of every step from 1 to {steps - 1}",
             "write it again with --probe all",
+            expected=f"a probe of every step from 1 to {steps - 1}",
         )
     return trace
 
@@ -180,8 +188,8 @@ def _states(leader: Trace, recipe: Recipe) -> Callable[[int], Probe | None]:
             if key not in found or found[key].shape != shape:
                 raise UserError(
                     f"'{leader.folder}' has no {key} {shape} in its probe of step {step - 1}",
-                    "all that docs/trace-format.md lists",
                     "write it again",
+                    expected="all that docs/trace-format.md lists",
                 )
         return found
 

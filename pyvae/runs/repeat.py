@@ -45,8 +45,8 @@ def repeat_of(folder: Path) -> Repeat:
         if alike != first.settings.as_dict() | {"objective": ""} or trace.recipe != first.recipe:
             raise UserError(
                 f"the traces in '{folder}' are of different runs",
-                "traces that differ in nothing but the objective",
                 f"name one of them: {trace.folder}",
+                expected="traces that differ in nothing but the objective",
             )
     threads = first.environment.get("threads", "")
     name = first.data["name"]

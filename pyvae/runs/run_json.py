@@ -113,14 +113,12 @@ def _refuse_what_a_folder_may_not_say(
         if asked.get(name):
             raise UserError(
                 f"'{folder / RUN_FILE}' says --{name}, which pyvae never writes there",
-                "",
                 "whoever made this folder changed it: do not go on with it",
             )
     if asked.get(SCHEDULER) is not None and SCHEDULER not in given:
         raise UserError(
             f"'{folder}' was computed by the workers of a scheduler, and pyvae connects only to "
             "one that is given on the command line",
-            "",
             f"give pyvae {command} --resume {shlex.quote(str(folder))} --scheduler ADDRESS",
         )
 
@@ -142,7 +140,6 @@ def _given_beside(
             raise UserError(
                 f"{what} cannot be given together with --resume"
                 + (f" (only {' and '.join(there)} can)" if there else ""),
-                "",
                 f"leave it out: {folder / RUN_FILE} says what is run",
             )
         given[name] = context.params[name]
@@ -163,7 +160,7 @@ def _arguments_in(folder: Path, command: str) -> list[str]:
     path = folder / RUN_FILE
     expected = f"a folder of pyvae {command}, with its {RUN_FILE}"
     if not path.is_file():
-        raise UserError(f"'{folder}' holds no {RUN_FILE}", expected)
+        raise UserError(f"'{folder}' holds no {RUN_FILE}", expected=expected)
     try:
         about = read_json(path)
         version, arguments = about["format"], about["arguments"]
@@ -173,11 +170,11 @@ def _arguments_in(folder: Path, command: str) -> list[str]:
             raise TypeError("arguments is no list of texts")
     except UNREADABLE as error:
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"'{path}' cannot be read ({why})", expected) from error
+        raise UserError(f"'{path}' cannot be read ({why})", expected=expected) from error
     if version != FORMAT:
-        raise UserError(f"'{path}' has format {version!r}", f"format {FORMAT}")
+        raise UserError(f"'{path}' has format {version!r}", expected=f"format {FORMAT}")
     if arguments[0] != command:
-        raise UserError(f"'{folder}' is of pyvae {arguments[0]}", expected)
+        raise UserError(f"'{folder}' is of pyvae {arguments[0]}", expected=expected)
     return arguments[1:]
 
 

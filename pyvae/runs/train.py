@@ -11,7 +11,8 @@ from rich.console import Console
 
 from pyvae.data.images import ImageData
 from pyvae.engines.data_parallel import ALONE, Shares
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.writing import remove_remains
 from pyvae.metrics.collapse import latents_in_words
@@ -25,7 +26,8 @@ from pyvae.runs.signals import stopping_between_steps
 from pyvae.terminal.console import Terminal
 from pyvae.terminal.step_progress import RunProgress
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, load_for, train
+from pyvae.training.inputs import load_for
+from pyvae.training.loop import Progress, train
 
 __all__ = ["train_runs"]
 

@@ -57,7 +57,7 @@ def network_of(trace: Trace) -> VAE:
         raise UserError(
             f"the run's parameters do not fit recipe {trace.recipe} with "
             f"{settings.latent_dim} latent dimensions",
-            "a run as pyvae train wrote it",
+            expected="a run as pyvae train wrote it",
         ) from error
     network.eval()
     return network
@@ -71,7 +71,7 @@ def load_traces(run: Path) -> list[Trace]:
         UserError: If there is none that is complete.
     """
     if run.is_file():
-        raise UserError(f"'{run}' is a file", "", "give the folder that pyvae train wrote")
+        raise UserError(f"'{run}' is a file", "give the folder that pyvae train wrote")
     folders = (
         [run]
         if (run / "trace.json").is_file()
@@ -83,7 +83,7 @@ def load_traces(run: Path) -> list[Trace]:
     if not traces:
         raise UserError(
             f"'{run}' holds no finished run",
-            "a folder that pyvae train wrote",
             f"run: pyvae train conv --out {shlex.quote(str(run))}",
+            expected="a folder that pyvae train wrote",
         )
     return traces

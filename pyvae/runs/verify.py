@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvae.data.images import DATA_NAMES, ImageData
-from pyvae.engines.pytorch import Engine
+from pyvae.engines.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
 from pyvae.model.objectives import OBJECTIVES
@@ -61,7 +61,8 @@ def traces_of(run: Path) -> list[Trace]:
     """
     if run.is_file():
         raise UserError(
-            f"'{run}' is a file", "", "give the folder that pyvae train, trace or compare wrote"
+            f"'{run}' is a file",
+            "give the folder that pyvae train, trace or compare wrote",
         )
     places = [run, *(path for path in sorted(run.glob("*"))), *sorted(run.glob("traces/*"))]
     traces = [Trace.load(path) for path in places if (path / "trace.json").is_file()]
@@ -70,8 +71,8 @@ def traces_of(run: Path) -> list[Trace]:
     if not traces:
         raise UserError(
             f"'{run}' holds no run",
-            "a folder of pyvae train, trace or compare",
             "see pyvae verify --help",
+            expected="a folder of pyvae train, trace or compare",
         )
     return traces
 
@@ -90,7 +91,9 @@ def data_of(trace: Trace, given: str | None) -> str:
     path = source.removeprefix("file ")
     if is_array_file(path) and Path(path).is_file():
         return path
-    raise UserError(f"the run was on '{name}', which is not there", "its file", "give it by --data")
+    raise UserError(
+        f"the run was on '{name}', which is not there", "give it by --data", expected="its file"
+    )
 
 
 def verify(
@@ -114,16 +117,16 @@ def verify(
             computed by several processes, or the images are others.
     """
     if not trace.steps:
-        raise UserError(f"the trace in '{trace.folder}' has no steps", "one step or more")
+        raise UserError(f"the trace in '{trace.folder}' has no steps", expected="one step or more")
     if trace.mode != "free":
         raise UserError(
             f"the trace in '{trace.folder}' follows another one step by step (mode {trace.mode})",
-            "a run of its own",
+            expected="a run of its own",
         )
     if "processes" in trace.environment:
         raise UserError(
             f"the run in '{trace.folder}' is of {trace.environment['processes']} processes",
-            "a run of one process: over several, sums have another order",
+            expected="a run of one process: over several, sums have another order",
         )
     found = data.describe()
     for name in ("images", "sha256"):
@@ -131,8 +134,8 @@ def verify(
             raise UserError(
                 f"the images are others than those of the run ({name} {trace.data[name]}, now "
                 f"{found[name]})",
-                f"the same {trace.data['name']}",
                 "give their file by --data",
+                expected=f"the same {trace.data['name']}",
             )
     recipe = get_recipe(trace.recipe)
     again = Trace.of_run(engine, recipe, trace.settings, data)

@@ -48,8 +48,8 @@ def read_about(path: Path) -> dict[str, Any]:
     if version > FORMAT:
         raise UserError(
             f"trace '{path.parent}' has format {_shown(version)}",
-            f"format 1 to {FORMAT}",
             "it was written by a newer pyvae: update this one",
+            expected=f"format 1 to {FORMAT}",
         )
     data = _object(about["data"], "data")
     data = data | {"name": _name(data["name"], "data's name")}

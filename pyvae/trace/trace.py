@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
-from pyvae.files.arrays import array_bytes, arrays_of_bytes, read_arrays
+from pyvae.files.arrays import array_bytes, arrays_of_bytes, read_arrays, write_arrays
+from pyvae.files.csv import csv_text
 from pyvae.files.reading import UNREADABLE, read_bytes, read_numbers
 from pyvae.files.writing import output_folder, remove_file, write_file
 from pyvae.model.objectives import LOSSES, OBJECTIVES
@@ -32,10 +33,10 @@ from pyvae.trace.header import FORMAT, read_about
 
 if TYPE_CHECKING:
     from pyvae.data.images import ImageData
-    from pyvae.engines.pytorch import Engine
+    from pyvae.engines.engine import Engine
     from pyvae.model.recipe import Recipe
 
-__all__ = ["LOSSES", "UNREADABLE", "Trace", "write_arrays"]
+__all__ = ["LOSSES", "UNREADABLE", "Trace"]
 
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 
@@ -180,7 +181,8 @@ class Trace:
         """
         if self.folder is None or step not in self.probed:
             raise UserError(
-                f"step {step} of the trace was not probed", "", "see pyvae trace --help"
+                f"step {step} of the trace was not probed",
+                "see pyvae trace --help",
             )
         path = _probe_path(self.folder, step)
         try:
@@ -225,7 +227,9 @@ class Trace:
         """
         if not (folder / "trace.json").is_file():
             raise UserError(
-                f"'{folder}' holds no trace", "a folder with trace.json", "see pyvae trace --help"
+                f"'{folder}' holds no trace",
+                "see pyvae trace --help",
+                expected="a folder with trace.json",
             )
         try:
             about = read_about(folder / "trace.json")
@@ -291,22 +295,10 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     what = f"no {error}" if isinstance(error, KeyError) else str(error)
     return UserError(
         f"trace '{path}' cannot be read ({what})",
-        "a whole trace as docs/trace-format.md has it",
         "write it again",
+        expected="a whole trace as docs/trace-format.md has it",
     )
 
 
 def _probe_path(folder: Path, step: int) -> Path:
     return folder / "probes" / f"step-{step:06d}.safetensors"
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    """A table as CSV; floats are written so that reading them gives the same bits."""
-    return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
-
-
-def write_arrays(
-    path: Path, arrays: dict[str, NDArray], metadata: dict[str, str] | None = None
-) -> None:
-    """Writes arrays by name as safetensors, and text about them."""
-    write_file(path, array_bytes(arrays, metadata))

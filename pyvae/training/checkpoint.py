@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyvae.files.arrays import read_arrays
+from pyvae.files.arrays import read_arrays, write_arrays
 from pyvae.files.reading import UNREADABLE, open_file, read_json
 from pyvae.files.writing import remove_file, write_file
 from pyvae.model.stages import Probe
-from pyvae.trace.trace import Trace, write_arrays
+from pyvae.trace.trace import Trace
 
 __all__ = ["Checkpoint", "Found", "run_of"]
 

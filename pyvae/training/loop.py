@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 
-from pyvae.data.images import ImageData, load_data
+from pyvae.data.images import ImageData
 from pyvae.engines.allocator import give_freed_memory_back
-from pyvae.engines.pytorch import DivergedError, Engine
-from pyvae.errors import UserError
-from pyvae.model.draws import Draws
+from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.feeds import CPU, InjectedFeed, OwnFeed
+from pyvae.training.inputs import check_data
 from pyvae.training.not_finite import first_not_finite
-from pyvae.training.prefetch import Ahead
 
-__all__ = [
-    "Progress",
-    "batches",
-    "check_data",
-    "final_inputs",
-    "load_for",
-    "start",
-    "train",
-    "training_steps",
-]
-
-SAMPLES = 16
-CPU = torch.device("cpu")
+__all__ = ["Progress", "start", "train", "training_steps"]
 
 
 class Progress(NamedTuple):
@@ -129,9 +116,9 @@ def training_steps(
             engine.restore_generator(resume.generator)
     device = getattr(engine, "device", CPU)
     give = (
-        _Injected(recipe, settings, data, device)
+        InjectedFeed(recipe, settings, data, device)
         if settings.rng == "injected"
-        else _Own(engine, recipe, settings, data, device, order)
+        else OwnFeed(engine, recipe, settings, data, device, order)
     )
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
 
@@ -220,154 +207,3 @@ def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
         if injected
         else None,
     )
-
-
-def check_data(recipe: Recipe, data: ImageData) -> None:
-    """Raises UserError if a recipe cannot take the data's inputs."""
-    if data.pixels.shape[1] != recipe.features:
-        kinds = {784: "images of 28x28 pixels", 2: "points in the plane (--data toy)"}
-        raise UserError(
-            f"recipe {recipe.name} with {data.name}, {data.pixels.shape[1]} numbers each",
-            kinds.get(recipe.features, f"{recipe.features} numbers each"),
-        )
-
-
-def load_for(
-    recipe: Recipe,
-    name: str,
-    settings: Settings | None = None,
-    say: Callable[[str], object] = print,
-) -> ImageData:
-    """Data by name that a recipe can take, with these settings; `auto` is points for a recipe of
-    points.
-
-    Raises:
-        UserError: If it cannot be had, or the recipe cannot take it.
-    """
-    data = load_data("toy" if name == "auto" and recipe.features == 2 else name, say)
-    check_data(recipe, data)
-    if settings is not None and recipe.given is not None:
-        recipe.given(data, settings)  # enough labels? asked before anything is written
-    return data
-
-
-class _Given:
-    """What a step is given: images (B, 784) with pixels in [0, 1], and draws.
-
-    The images are on the engine's device. The last incomplete batch of an epoch is dropped.
-    """
-
-    def __init__(
-        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device
-    ) -> None:
-        self.always = {} if recipe.given is None else recipe.given(data, settings)
-        self.settings = settings
-        self.device = device
-        self.data = data.to(device)
-        self.steps_per_epoch = settings.steps_per_epoch(len(data))
-        self.order: NDArray | None = None
-        self._epoch_order: NDArray | None = None
-
-    def batch(self, order: NDArray, step: int) -> torch.Tensor:
-        if order is not self._epoch_order:
-            self._epoch_order = order
-            self._rows = torch.from_numpy(order).to(self.device)
-        first = (step - 1) % self.steps_per_epoch * self.settings.batch_size
-        chosen = self._rows[first : first + self.settings.batch_size]
-        return self.data.batch(chosen, self.settings.torch_dtype)
-
-    def close(self) -> None:
-        """Ends what was begun for later steps."""
-
-
-class _Injected(_Given):
-    """Everything from `Draws(settings.seed)`."""
-
-    def __init__(
-        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device = CPU
-    ) -> None:
-        super().__init__(recipe, settings, data, device)
-        self.draws = Draws(settings.seed, settings.dtype)
-        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
-        self._epoch = -1
-        # a GPU is done with a step before the next one's masks are drawn
-        self._ahead = (
-            None if device == CPU else Ahead(self._drawn, last=settings.total_steps(len(data)))
-        )
-
-    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
-        return self.images(step), self.after(step - 1)
-
-    def images(self, step: int) -> torch.Tensor:
-        epoch = (step - 1) // self.steps_per_epoch
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._injected_order = self.draws.batch_order(epoch, len(self.data))
-        return self.batch(self._injected_order, step)
-
-    def after(self, step: int) -> dict[str, NDArray]:
-        return (self._drawn if self._ahead is None else self._ahead)(step) | self.always
-
-    def latents(self) -> NDArray:
-        return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
-
-    def close(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
-
-    def _drawn(self, step: int) -> dict[str, NDArray]:
-        return self.draws.step(step, self.settings.batch_size, self.spec)
-
-
-class _Own(_Given):
-    """The engine draws."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        recipe: Recipe,
-        settings: Settings,
-        data: ImageData,
-        device: torch.device,
-        order: NDArray | None,
-    ) -> None:
-        super().__init__(recipe, settings, data, device)
-        self.engine = engine
-        self.order = order
-
-    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray] | None]:
-        if (step - 1) % self.steps_per_epoch == 0:
-            self.order = self.engine.batch_order(len(self.data))
-        return self.images(step), self.always or None
-
-    def images(self, step: int) -> torch.Tensor:
-        if self.order is None:
-            raise ValueError("no epoch has begun")
-        return self.batch(self.order, step)
-
-    def after(self, step: int) -> dict[str, NDArray] | None:
-        return self.always or None
-
-    def latents(self) -> NDArray:
-        return self.engine.latents(SAMPLES)
-
-
-def final_inputs(
-    recipe: Recipe, settings: Settings, data: ImageData
-) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
-    """What latent means and samples of a run with injected draws are computed from: the images of
-    the last batch (B, 784), the draws of its means in training mode, and latents (16, L)."""
-    give = _Injected(recipe, settings, data)
-    last = settings.total_steps(len(data))
-    return give.images(last), give.after(last), give.latents()
-
-
-def batches(
-    recipe: Recipe, settings: Settings, data: ImageData
-) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
-    """What a run with injected draws is given, step by step: the step from 1, images (B, 784)
-    with pixels in [0, 1], and draws."""
-    give = _Injected(recipe, settings, data)
-    for step in range(1, settings.total_steps(len(data)) + 1):
-        yield step, *give(step)

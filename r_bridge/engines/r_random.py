@@ -80,8 +80,8 @@ class RRandom:
         if not 0 <= seed <= LARGEST_SEED:
             raise UserError(
                 f"seed {seed} is none of R's",
-                f"a whole number from 0 to {LARGEST_SEED}",
                 "choose another seed",
+                expected=f"a whole number from 0 to {LARGEST_SEED}",
             )
         words = []
         for _ in range(50 + 1 + WORDS):  # scrambling, a word that R overwrites, the state
@@ -173,7 +173,9 @@ class RGenerator(RRandom):
         """
         if recipe.name != "conv":
             raise UserError(
-                f"recipe {recipe.name} with R's generator", "recipe conv", "use --rng injected"
+                f"recipe {recipe.name} with R's generator",
+                "use --rng injected",
+                expected="recipe conv",
             )
         with torch.device("meta"):
             network = recipe.network(latent_dim)

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.engines.pytorch import DivergedError
+from pyvae.engines.engine import DivergedError
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, Stage
-from r_bridge.process.client import RError, RProcess
+from r_bridge.errors import RError
+from r_bridge.process.client import RProcess
 from r_bridge.process.wire import Kept
 
 __all__ = ["SOURCES", "RNetwork", "finite"]

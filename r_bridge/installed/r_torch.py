@@ -85,7 +85,9 @@ def check_r_torch() -> RTorch:
     problem = found.problem()
     if problem:
         what, expected, remedy = problem
-        raise UserError(f"engine r-torch: {what}", expected, f"{remedy}; or use --engine base-r")
+        raise UserError(
+            f"engine r-torch: {what}", f"{remedy}; or use --engine base-r", expected=expected
+        )
     return found
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -22,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from pyvae.environment import seconds_of
-from pyvae.errors import UserError
+from r_bridge.errors import RError, RProcessError
 from r_bridge.installed.environment import r_environment
+from r_bridge.installed.rpy2 import check_r
 from r_bridge.process.wire import ClosedError, FrameError, frame, receive
-from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, misfit, r_version, requirements
 
-__all__ = ["RError", "RProcess", "RProcessError", "check_r", "r_environment"]
+__all__ = ["RProcess", "r_environment"]
 
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
@@ -37,37 +36,6 @@ NO_MEMORY = ("cannot allocate", "out of memory", "MemoryError")  # R's words, ou
 R_ERROR = re.compile(r"\b(Error|Fatal error)\b(: | in ).*")  # as R begins it
 MORE_FILES = "allow more: ulimit -n 1024"
 CHECK_R = "check ~/.Renviron and the variables of the environment that begin with R_"
-HOW_TO_GET_R = "install it (Debian, Ubuntu: apt-get install r-base-dev libopenblas0-pthread)"
-
-
-class RError(UserError):
-    """An error raised in R: R's own text, the call and the place in the R sources."""
-
-
-class RProcessError(UserError):
-    """The R process did not start, died, or did not answer in time."""
-
-
-def check_r() -> Path:
-    """The R program, after checking that rpy2 fits it.
-
-    Raises:
-        RProcessError: If there is no R, no rpy2, or the two do not fit.
-    """
-    program = find_r()
-    if program is None:
-        raise RProcessError("R was not found", "R on the PATH, or R_HOME set", HOW_TO_GET_R)
-    version = r_version(program)
-    if version is None:
-        raise RProcessError(f"'{program} --version' names no R version", "R 4.0 or newer")
-    wrong = misfit(version, installed_rpy2())
-    if wrong:
-        raise RProcessError(
-            f"R {dotted(version)} is there, but {wrong}",
-            "an rpy2 that fits this R",
-            f"run: {shlex.quote(sys.executable)} -m pip install {' '.join(requirements(version))}",
-        )
-    return program
 
 
 class RProcess:
@@ -93,14 +61,15 @@ class RProcess:
     ) -> None:
         self.timeout = seconds_of("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
         self._idle = False
-        self._problem: tuple[str, str, str] | None = None  # why there is no process any more
+        self._problem: tuple[str, str] | None = None  # why there is no process any more
         program = check_r()
         with ExitStack() as held:
             try:
                 self._start(program, threads, held)
             except OSError as error:
                 raise RProcessError(
-                    f"the R process could not be started ({error})", "", _room(error)
+                    f"the R process could not be started ({error})",
+                    _room(error),
                 ) from error
             self._greet()
             for source in sources:
@@ -169,7 +138,7 @@ class RProcess:
         self._held.close()
 
     def _end(self) -> None:
-        ended = f"the R process (pid {self.pid}) was ended", "", "start a new one"
+        ended = f"the R process (pid {self.pid}) was ended", "start a new one"
         self._problem = self._problem or ended
         self._connection.close()
         try:
@@ -200,13 +169,12 @@ class RProcess:
             few_files = "number of open files" in said[0]
             raise RProcessError(
                 f"R could not be started: {said[0].removesuffix(' | Execution halted')}",
-                "",
                 MORE_FILES if few_files else CHECK_R,
             )
         raise RProcessError(
             f"R could not be started through rpy2: {answer['error']}",
-            "an rpy2 that fits this R",
             "see pyvae doctor",
+            expected="an rpy2 that fits this R",
         )
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +196,7 @@ class RProcess:
         self._idle = False
         self._connection.settimeout(self.timeout)  # of each wait for a byte
         who = f"the R process (pid {self.pid})"
-        ended = f"{who} was ended in an earlier call", "", "start a new one"
+        ended = f"{who} was ended in an earlier call", "start a new one"
         try:
             yield
         except TimeoutError:
@@ -237,16 +205,16 @@ class RProcess:
                 "set PYVAE_R_TIMEOUT to more seconds if the machine is slow (a BLAS that finds no "
                 "memory never answers)"
             )
-            ended = f"{who} gave no answer in {self.timeout:g} s and was ended", "", slow
+            ended = f"{who} gave no answer in {self.timeout:g} s and was ended", slow
             raise RProcessError(*ended) from None
         except (ClosedError, OSError):
             ended = self._died(who)
             raise RProcessError(*ended) from None
         except FrameError as error:
-            ended = f"{who} sent what is no message ({error}) and was ended", "", ""
+            ended = f"{who} sent what is no message ({error}) and was ended", ""
             raise RProcessError(*ended) from error
         except MemoryError as error:
-            ended = f"an answer of {who} finds no room ({error})", "", "free some memory"
+            ended = f"an answer of {who} finds no room ({error})", "free some memory"
             raise RProcessError(*ended) from error
         else:
             self._idle = True
@@ -255,7 +223,7 @@ class RProcess:
                 self._problem = ended
                 self._kill()
 
-    def _died(self, who: str) -> tuple[str, str, str]:
+    def _died(self, who: str) -> tuple[str, str]:
         try:
             code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
@@ -268,7 +236,7 @@ class RProcess:
         words = f"; its last words: {said}" if said else ""
         no_memory = code == -signal.SIGKILL or any(words in said for words in NO_MEMORY)
         hint = MEMORY_HINT if no_memory else ""
-        return f"{who} ended in the middle of its work ({how}){words}", "", hint
+        return f"{who} ended in the middle of its work ({how}){words}", hint
 
     def _last_words(self) -> str:
         size = self._log.seek(0, os.SEEK_END)

@@ -13,7 +13,7 @@ from comparisons.runs.live import run_comparisons
 from comparisons.seeds import run_seeds as native
 from pyvae.engines.pytorch import PyTorchEngine
 from r_bridge.engines import base as engines
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 
 @pytest.fixture(autouse=True)

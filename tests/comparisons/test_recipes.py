@@ -25,7 +25,6 @@ from comparisons.stages.no_effect import NoEffect
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 
@@ -51,8 +50,7 @@ def _one_thread():
 def run_of(name, steps=3, **changes):
     recipe = RECIPES[name]
     hyper = {"labels": 10} if name.endswith("supervised") else {}
-    settings = Settings.of_recipe(
-        recipe, batch_size=SMALL.get(name, 20), latent_dim=3, steps=steps,
+    settings = recipe.settings(batch_size=SMALL.get(name, 20), latent_dim=3, steps=steps,
         **{"dtype": "float64", "hyper": hyper} | changes,
     )  # fmt: skip
     return recipe, settings

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from r_bridge import R_FILES
-from r_bridge.engines.base import BaseREngine
-from r_bridge.process.client import RError, RProcessError
+from r_bridge.engines.base_r import BaseREngine
+from r_bridge.errors import RError, RProcessError
 
 pytestmark = pytest.mark.r
 

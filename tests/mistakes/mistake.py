@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from pyvae.data.images import ImageData, load_toy
-from pyvae.engines.pytorch import Engine, PyTorchEngine
+from pyvae.engines.engine import Engine
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.settings import Settings
 from pyvae.recipes import Recipe, get_recipe
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 __all__ = [
     "BATCH",
@@ -146,10 +147,14 @@ def recipe_of(mistake: Mistake) -> Recipe:
 
 def settings_of(mistake: Mistake) -> Settings:
     """A run of three small steps."""
-    return Settings.of_recipe(
-        get_recipe(mistake.recipe), objective=mistake.objective, batch_size=mistake.batch,
-        latent_dim=5, steps=3, dtype="float64", hyper=mistake.hyper,
-    )  # fmt: skip
+    return get_recipe(mistake.recipe).settings(
+        objective=mistake.objective,
+        batch_size=mistake.batch,
+        latent_dim=5,
+        steps=3,
+        dtype="float64",
+        hyper=mistake.hyper,
+    )
 
 
 def small_data(mistake: Mistake, digits: ImageData) -> ImageData:

@@ -13,7 +13,6 @@ from pyvae.cli.main import main
 from pyvae.data.images import data_root, load_toy
 from pyvae.data.mnist import is_present
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 
@@ -97,7 +96,7 @@ def trained(conv, digits):
         name: train(
             PyTorchEngine("cpu"),
             conv,
-            Settings.of_recipe(conv, objective=name, **small),
+            conv.settings(objective=name, **small),
             digits,
         )
         for name in conv.objectives
@@ -112,7 +111,7 @@ def small():
         short = {"batch_size": 6, "latent_dim": 3, "steps": 3, "dtype": "float64", "seed": 3}
         few = {"labels": 12} if recipe.given else {}
         hyper = few | changes.pop("hyper", {})
-        return Settings.of_recipe(recipe, **short | changes, hyper=hyper)
+        return recipe.settings(**short | changes, hyper=hyper)
 
     return make
 

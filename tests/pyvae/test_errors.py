@@ -17,14 +17,14 @@ OPTIONS = ("float32", "float64", "bfloat16")
 @modest
 @given(st.text(), st.text(), st.text())
 def test_a_message_is_one_line_whatever_it_is_made_of(given_, expected, remedy):
-    message = str(UserError(given_, expected, remedy))
+    message = str(UserError(given_, remedy, expected=expected))
     assert len(message.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("expected", ["", "a number"])
 @pytest.mark.parametrize("remedy", ["", "use another"])
 def test_a_message_says_what_was_given_expected_and_what_to_do(expected, remedy):
-    parts = str(UserError("--steps x", expected, remedy)).split("; ")
+    parts = str(UserError("--steps x", remedy, expected=expected)).split("; ")
     wanted = ["--steps x", f"expected {expected}" if expected else "", remedy]
     assert parts == [part for part in wanted if part]
 
@@ -66,11 +66,11 @@ def test_examples_run():
 )
 def test_what_a_terminal_would_obey_is_written_out(text, shown):
     assert printable(text) == shown
-    assert str(UserError(text, text, text)) == f"{shown}; expected {shown}; {shown}"
+    assert str(UserError(text, text, expected=text)) == f"{shown}; expected {shown}; {shown}"
 
 
 def test_an_error_is_no_longer_than_can_be_read():
-    error = str(UserError("a" * 10**6 + "b", "c"))
+    error = str(UserError("a" * 10**6 + "b", expected="c"))
     assert len(error) < 4100
     assert error.startswith("aaa")
     assert error.endswith("ab; expected c")

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from pyvae.data.images import load_digits, load_toy
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
-from pyvae.model.settings import Settings
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.recipes import RECIPES
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 from pyvae.training.not_finite import first_not_finite
-from r_bridge.engines.base import BaseREngine, RTorchEngine
-from r_bridge.process.client import RError
+from r_bridge.engines.base_r import BaseREngine
+from r_bridge.engines.r_torch import RTorchEngine
+from r_bridge.errors import RError
 
 pytestmark = pytest.mark.r
 
@@ -36,7 +37,7 @@ def begin(name, *engines, **changes):
     size = BATCH if name in ("conv", "beta") else 6
     given = {"batch_size": size, "steps": 2, "latent_dim": 3, "dtype": "float64", "seed": 3}
     hyper = {"labels": 12} if recipe.given else {}
-    settings = Settings.of_recipe(recipe, **given | changes, hyper=hyper)
+    settings = recipe.settings(**given | changes, hyper=hyper)
     data = load_toy(60) if recipe.features == 2 else load_digits()
     (_, *first), (_, *second) = batches(recipe, settings, data)
     for engine in engines:

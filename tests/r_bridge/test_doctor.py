@@ -8,9 +8,9 @@ import pytest
 
 from r_bridge import doctor
 from r_bridge.doctor import checks
+from r_bridge.errors import RError
 from r_bridge.installed.r_torch import RTorch
 from r_bridge.process import client as worker
-from r_bridge.process.client import RError
 from r_bridge.rpy2_fit import find_r
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
+from r_bridge.errors import RError, RProcessError
 from r_bridge.process import client as worker
-from r_bridge.process.client import RError, RProcess, RProcessError
+from r_bridge.process.client import RProcess
 from r_bridge.process.wire import receive
 
 pytestmark = pytest.mark.r

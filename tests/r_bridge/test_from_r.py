@@ -16,7 +16,6 @@ from hypothesis.extra import numpy as hnp
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 from r_bridge import from_r
@@ -85,7 +84,7 @@ def test_a_run_is_the_run_of_the_training_loop(images):
     recipe = get_recipe("conv")
     given = {k: v for k, v in small().items() if k not in ("recipe", "device")}
     data = from_r._images(images)
-    trace = train(PyTorchEngine("cpu"), recipe, Settings.of_recipe(recipe, **given), data)
+    trace = train(PyTorchEngine("cpu"), recipe, recipe.settings(**given), data)
     assert (about["steps"], about["images"], about["title"]) == (4, 40, "VAE")
     assert np.array_equal(unpack(found["losses"]), trace.losses)
     assert unpack(found["epochs"]).tolist() == [1, 1, 2, 2]
@@ -216,5 +215,5 @@ def test_pytorch_comes_with_its_own_symbols():
 
 
 def test_an_error_has_its_parts():
-    error = UserError("given", "expected", "remedy")
+    error = UserError("given", "remedy", expected="expected")
     assert (error.given, error.expected, error.remedy) == ("given", "expected", "remedy")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
-from r_bridge.engines.base import BaseREngine
-from r_bridge.process.client import RProcess, RProcessError
+from r_bridge.engines.base_r import BaseREngine
+from r_bridge.errors import RProcessError
+from r_bridge.process.client import RProcess
 
 pytestmark = pytest.mark.r
 
@@ -74,7 +74,7 @@ def test_a_run_takes_no_more_from_step_to_step(digits, name, batch, steps, warm_
     teeth: medians are compared. Small steps take long until they have been everywhere in these."""
     recipe = RECIPES[name]
     few = {"batch_size": batch, "steps": steps, "epochs": steps, "dtype": "float64"}
-    settings = Settings.of_recipe(recipe, **few)
+    settings = recipe.settings(**few)
     seen: list[Use] = []
     cells: list[list[float]] = []
     with BaseREngine(threads=1) as engine:

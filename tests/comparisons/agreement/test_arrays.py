@@ -12,20 +12,19 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from comparisons.agreement.arrays import (
+from comparisons.agreement.arrays import compare_arrays, ulp_difference
+from comparisons.agreement.tolerances import (
     EVALUATION_RULES,
     EXACT,
     NORMALISED_RULES,
     RULES,
     STAGE_RULES,
     Rule,
-    compare_arrays,
     is_normalised,
     probe_rule,
     run_rules,
     stage_rule,
     steps_until_drift,
-    ulp_difference,
 )
 from pyvae.recipes import RECIPES
 

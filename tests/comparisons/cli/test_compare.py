@@ -21,7 +21,7 @@ from comparisons.runs import sides
 from pyvae.cli.main import main
 from pyvae.data.images import data_root
 from pyvae.data.mnist import is_present
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--engine", "base-r")
 RESULTS = {

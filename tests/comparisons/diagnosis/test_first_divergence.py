@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
 
-from comparisons.agreement.arrays import EXACT, STAGE_RULES
 from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import EXACT, STAGE_RULES
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.runs.lockstep import locate, look
 from comparisons.stages.compare import compare_probes
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity
 from pyvae.recipes import get_recipe
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
 
@@ -132,9 +131,7 @@ CLEAN = {  # recipe: batch, and hyperparameters that are not the published ones
 def test_nothing_is_found_in_any_recipe_where_nothing_is_planted(name, digits):
     batch, hyper = CLEAN[name]
     recipe = get_recipe(name)
-    run = Settings.of_recipe(
-        recipe, batch_size=batch, latent_dim=3, steps=2, dtype="float64", hyper=hyper
-    )
+    run = recipe.settings(batch_size=batch, latent_dim=3, steps=2, dtype="float64", hyper=hyper)
     data = digits if recipe.features == 784 else load_toy()
     with BaseREngine(threads=1) as reference:
         engines = PyTorchEngine("cpu"), reference

@@ -17,7 +17,6 @@ from comparisons.diagnosis.recognise import Finding, recognise
 from comparisons.expected.layers import Layers
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
-from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, quantities
 from pyvae.recipes import get_recipe
 
@@ -31,9 +30,7 @@ both_sides = pytest.mark.parametrize("side", [0, 1])
 
 
 def settings_of(objective):
-    return Settings.of_recipe(
-        CONV, objective=objective, batch_size=BATCH, latent_dim=LATENT, dtype="float64"
-    )
+    return CONV.settings(objective=objective, batch_size=BATCH, latent_dim=LATENT, dtype="float64")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from comparisons.expected.layers import Layers, float64
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 
 CONV = get_recipe("conv")
@@ -39,7 +38,7 @@ def run(digits):
     for each other takes longer than what they do."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    settings = Settings.of_recipe(CONV, batch_size=BATCH, latent_dim=LATENT, dtype="float64")
+    settings = CONV.settings(batch_size=BATCH, latent_dim=LATENT, dtype="float64")
     engine = PyTorchEngine("cpu")
     engine.start(CONV, settings, CONV.initial_parameters(settings.seed, LATENT))
     probes = [{}, {}, {}]
@@ -137,7 +136,7 @@ def test_adam_subtracts_what_pytorchs_does(step, gradients, power, rate):
         parameter.grad = torch.from_numpy(gradient)
         adam.step()
     kept = adam.state[parameter]
-    settings = Settings.of_recipe(CONV, learning_rate=rate)
+    settings = CONV.settings(learning_rate=rate)
     found = Layers(CONV, settings, step).adam_update(kept["exp_avg"], kept["exp_avg_sq"])
     np.testing.assert_allclose(found.numpy(), -parameter.numpy(), rtol=1e-13, atol=1e-300)
 
@@ -157,7 +156,7 @@ def test_adams_update_leads_from_the_start_to_pytorchs_parameter(run, step):
 @given_settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**63 - 1))
 def test_draws_are_those_of_the_run(step, dtype, seed):
-    settings = Settings.of_recipe(CONV, batch_size=2, latent_dim=LATENT, dtype=dtype, seed=seed)
+    settings = CONV.settings(batch_size=2, latent_dim=LATENT, dtype=dtype, seed=seed)
     expected = Draws(seed, dtype).step(step - 1, 2, CONV.draws(LATENT))
     for found in (Layers(CONV, settings, step).draws, Layers(CONV, settings, 1).draws_of(step)):
         assert found.keys() == expected.keys()

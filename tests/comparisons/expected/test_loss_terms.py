@@ -9,7 +9,6 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from comparisons.expected.layers import Layers
 from comparisons.expected.loss_terms import SUMMANDS, Term, reduced
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -56,7 +55,7 @@ def test_a_sum_is_divided_by_what_is_said(per, expected):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_terms_weight_in_the_total_is_the_totals_derivative(name):
     recipe = RECIPES[name]
-    layers = Layers(recipe, Settings.of_recipe(recipe), 1)
+    layers = Layers(recipe, recipe.settings(), 1)
     terms = [stage for stage in recipe.stages if stage.is_term]
     sums = {stage.name for stage in terms if layers.term(stage).kind == "sum"}
     values = {

@@ -22,11 +22,10 @@ from pyvae.training.loop import train
 def comparisons(request):
     """PyTorch against PyTorch: pictures do not need R."""
     conv, digits = request.getfixturevalue("conv"), request.getfixturevalue("digits")
-    from pyvae.model.settings import Settings
 
     made = []
     for objective in ("vae", "emae"):
-        run = Settings.of_recipe(conv, objective=objective, batch_size=12, latent_dim=5, steps=3)
+        run = conv.settings(objective=objective, batch_size=12, latent_dim=5, steps=3)
         a = train(PyTorchEngine("cpu"), conv, run, digits)
         b = train(PyTorchEngine("cpu"), conv, run, digits)
         b.engine = "base-r"

@@ -19,7 +19,6 @@ from comparisons.report.html import strip, write_report
 from comparisons.runs.comparison import compare_traces
 from comparisons.runs.lockstep import look
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.training.loop import train
 
 VOID = {"meta", "link", "img", "br"}
@@ -76,7 +75,7 @@ def made(request):
 
     def compare(reference, objective="vae", **changes):
         small = {"batch_size": 12, "latent_dim": 5, "steps": 2, "dtype": "float64"}
-        run = Settings.of_recipe(conv, objective=objective, **small | changes)
+        run = conv.settings(objective=objective, **small | changes)
         under_test = PyTorchEngine("cpu")
         a, b = (train(engine, conv, run, digits) for engine in (under_test, reference))
         (seen,) = look(under_test, reference, conv, run, digits, last=1, resync=False, probed={1})

@@ -57,10 +57,9 @@ class Elements(HTMLParser):
 @pytest.fixture(scope="module")
 def run(conv, digits):
     """A short run, kept in memory. Read only."""
-    from pyvae.model.settings import Settings
 
     short = {"batch_size": 12, "latent_dim": 3, "steps": 2, "dtype": "float64"}
-    return train(PyTorchEngine("cpu"), conv, Settings.of_recipe(conv, **short), digits)
+    return train(PyTorchEngine("cpu"), conv, conv.settings(**short), digits)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from comparisons.runs.after_training import part_after_training
 from comparisons.runs.saved import compare_saved, load_pairs
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.modules import BatchNorm, Dropout
-from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 
 EVALUATION = "latent means in evaluation mode"
@@ -22,7 +21,7 @@ SAMPLES = "decoded samples, in evaluation mode"
 
 def settings_of(recipe, **changes):
     small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64"}
-    return Settings.of_recipe(recipe, **small | changes)
+    return recipe.settings(**small | changes)
 
 
 MISTAKES = {  # engine, recipe, where, words

@@ -17,9 +17,8 @@ from comparisons.runs.live import run_comparisons
 from pyvae.engines.adam import ADAMS
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model import objectives
-from pyvae.model.settings import Settings
 from pyvae.training.loop import train
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 pytestmark = pytest.mark.r
 
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.r
 def made(conv, digits, tmp_path_factory):
     """Both objectives, five steps, nothing wrong. Read only."""
     small = {"batch_size": 12, "latent_dim": 5, "steps": 5, "dtype": "float64"}
-    runs = [Settings.of_recipe(conv, objective=name, **small) for name in ("vae", "emae")]
+    runs = [conv.settings(objective=name, **small) for name in ("vae", "emae")]
     out = tmp_path_factory.mktemp("made")
 
     def unwatched(engine, settings):

@@ -8,10 +8,11 @@ from verdicts import Mistaken, compare_engines
 
 from comparisons.report.write import conclude
 from comparisons.runs.comparison import summary
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.terminal.console import Terminal
-from r_bridge.process.client import RProcessError
+from r_bridge.errors import RProcessError
 
 
 class Changed(Mistaken):

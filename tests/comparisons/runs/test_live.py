@@ -12,10 +12,9 @@ import pytest
 from comparisons.runs.live import run_comparisons
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 
 class Stopping(PyTorchEngine):
@@ -391,7 +390,7 @@ def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, 
 
 def compared_toy(patch, tmp_path):
     toy = RECIPES["clustering-toy"]
-    settings = Settings.of_recipe(toy, batch_size=20, steps=2, dtype="float64")
+    settings = toy.settings(batch_size=20, steps=2, dtype="float64")
     with BaseREngine(threads=1, patch=patch) as reference:
         (comparison,) = run(reference, toy, [settings], load_toy(60), tmp_path)
     return comparison

@@ -10,8 +10,8 @@ from verdicts import AMSGrad, Drifting, Mistaken, compare_engines, unwatched
 
 from comparisons.runs.comparison import compare_traces
 from comparisons.runs.rounding import FACTOR, Neighbour, measure_rounding
-from pyvae.engines.pytorch import PyTorchEngine, set_threads
-from pyvae.model.settings import Settings
+from pyvae.engines.devices import set_threads
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
@@ -51,7 +51,7 @@ HONEST = {  # recipe, settings: runs that rounding drives apart by more than the
 )
 def test_sums_in_another_order_are_called_rounding_with_the_bound(name, digits, tmp_path):
     recipe = get_recipe(name)
-    run = Settings.of_recipe(recipe, **HONEST[name])
+    run = recipe.settings(**HONEST[name])
     engines = PyTorchEngine("cpu"), RoundedOtherwise("cpu")
     comparison = compare_engines(*engines, recipe, run, digits, tmp_path)
     assert not comparison.agrees
@@ -66,7 +66,7 @@ def test_sums_in_another_order_are_called_rounding_with_the_bound(name, digits, 
 def test_another_number_of_threads_is_within_what_is_measured(digits):
     """Whether or not the tolerance is passed."""
     recipe = get_recipe("mlp")
-    run = Settings.of_recipe(recipe, **HONEST["mlp"])
+    run = recipe.settings(**HONEST["mlp"])
     traces = []
     for threads in (1, 2):
         set_threads(threads)
@@ -100,7 +100,7 @@ def test_what_an_optimiser_keeps_to_itself_is_a_disagreement(name, mode, digits,
     from pyvae.data.images import load_toy
 
     recipe = get_recipe(name)
-    run = Settings.of_recipe(recipe, batch_size=12, latent_dim=3, steps=4, dtype="float64")
+    run = recipe.settings(batch_size=12, latent_dim=3, steps=4, dtype="float64")
     data = load_toy() if recipe.features == 2 else digits
     engines = PyTorchEngine("cpu"), AMSGrad()
     comparison = compare_engines(*engines, recipe, run, data, tmp_path, mode=mode, probed={1})

@@ -16,7 +16,6 @@ from comparisons.runs.saved import compare_saved, load_pairs
 from pyvae.cli.main import main
 from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.model.stages import Stage
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import FORMAT as TRACE_FORMAT
@@ -33,7 +32,7 @@ def write(folder: Path, probed=(1,), change=None, **changes) -> Path:
     """A trace of a small run of PyTorch, as `pyvae trace` writes it."""
     conv = get_recipe("conv")
     small = {"batch_size": 12, "latent_dim": 4, "steps": 2, "dtype": "float64"}
-    run = Settings.of_recipe(conv, **small | changes)
+    run = conv.settings(**small | changes)
     folder.mkdir(parents=True)
     seen: dict[int, dict] = {step: {} for step in probed}
     trace = train(PyTorchEngine("cpu"), conv, run, load_digits(), probe=seen.get)

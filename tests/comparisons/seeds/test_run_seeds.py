@@ -17,7 +17,6 @@ from comparisons.seeds.run_seeds import compare_native, plan, run_seeds
 from comparisons.seeds.saved_outcome import load_outcome
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.model.settings import Settings
 from pyvae.parallel.processes import Processes
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
@@ -407,9 +406,7 @@ def test_labels_go_to_the_processes_and_means_are_not_divided(inline, digits, tm
     """A recipe that is given labels, and one whose loss is a mean over images."""
     for name, hyper in (("clustering-semi-supervised", {"labels": 10}), ("beta", {})):
         recipe = get_recipe(name)
-        run = Settings.of_recipe(
-            recipe, batch_size=6, latent_dim=2, steps=1, dtype="float32", hyper=hyper
-        )
+        run = recipe.settings(batch_size=6, latent_dim=2, steps=1, dtype="float32", hyper=hyper)
         runs = plan(both(), [run], 3, {"pytorch": {}})[:1]
         folder = tmp_path / name
         (outcome,) = run_seeds(runs, both(), recipe, digits, folder, Processes(1, 1), 1).values()

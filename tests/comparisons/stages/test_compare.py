@@ -12,18 +12,17 @@ from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from comparisons.agreement.arrays import STAGE_RULES, Rule
+from comparisons.agreement.tolerances import STAGE_RULES, Rule
 from comparisons.expected.layers import Layers, float64
 from comparisons.stages.compare import StageAgreement, compare_probes
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
-from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity, quantities
 from pyvae.recipes import get_recipe
 
 CONV = get_recipe("conv")
 BATCH, LATENT = 6, 3
-SETTINGS = Settings.of_recipe(CONV, batch_size=BATCH, latent_dim=LATENT, dtype="float64")
+SETTINGS = CONV.settings(batch_size=BATCH, latent_dim=LATENT, dtype="float64")
 PARAMETERS = CONV.parameter_names(LATENT)
 KEYS = [quantity.key for quantity in quantities(CONV.stages, PARAMETERS)]
 RULE = STAGE_RULES["float64"]

@@ -10,7 +10,6 @@ from comparisons.stages.no_effect import NoEffect
 from pyvae.data.images import load_toy
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 
 SLOW = ("clustering", "clustering-semi-supervised")
@@ -27,7 +26,7 @@ def recipes():
 def test_a_shifted_bias_changes_the_loss_unless_it_is_left_out(recipe, digits):
     """In training mode, in float64, by more than rounding."""
     hyper = {"labels": 10} if recipe.name.endswith("supervised") else {}
-    settings = Settings.of_recipe(recipe, batch_size=6, latent_dim=3, dtype="float64", hyper=hyper)
+    settings = recipe.settings(batch_size=6, latent_dim=3, dtype="float64", hyper=hyper)
     data = load_toy() if recipe.features == 2 else digits
     x = data.batch(np.arange(6), torch.float64)
     drawn = Draws(2).step(0, 6, recipe.draws(3, **settings.hyper))

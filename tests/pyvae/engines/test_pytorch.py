@@ -10,21 +10,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from pyvae.engines.adam import ADAMS
+from pyvae.engines.devices import choose_device, set_threads
 from pyvae.engines.generators import make_generator
-from pyvae.engines.pytorch import (
-    PyTorchEngine,
-    choose_device,
-    engine_names,
-    open_engine,
-    set_threads,
-)
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.engines.registry import engine_names, open_engine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.stages import is_buffer, quantities
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.recipes.conv import CONV
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 
 every_objective = pytest.mark.parametrize("objective", [*CONV.objectives, *CONV.further])
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pyvae.files.arrays import array_bytes, arrays_of_bytes, checksum, read_arrays
-from pyvae.trace.trace import write_arrays
+from pyvae.files.arrays import array_bytes, arrays_of_bytes, checksum, read_arrays, write_arrays
 
 ARRAYS = {
     "b": np.arange(6.0).reshape(2, 3).T,  # as R's lie in memory

@@ -7,7 +7,6 @@ import pytest
 
 from pyvae.errors import UserError
 from pyvae.model.hyperparameters import Hyper, parse_hyper, settle_hyper
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 
 with_hyper = [recipe for recipe in RECIPES.values() if recipe.hyper]
@@ -18,7 +17,7 @@ BETA = Hyper("beta", 8, "weight")
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_published_values_are_taken_where_nothing_is_given(recipe):
-    assert Settings.of_recipe(recipe).hyper == {one.name: one.value for one in recipe.hyper}
+    assert recipe.settings().hyper == {one.name: one.value for one in recipe.hyper}
 
 
 @pytest.mark.parametrize("recipe", with_hyper, ids=lambda recipe: recipe.name)
@@ -82,7 +81,7 @@ def test_published_values_are_in_their_range(recipe):
 )
 def test_an_unknown_name_is_one_line(recipe, name, said):
     with pytest.raises(UserError, match=said):
-        Settings.of_recipe(RECIPES[recipe], hyper={name: 1.0})
+        RECIPES[recipe].settings(hyper={name: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -108,4 +107,4 @@ def test_what_is_not_of_that_form_is_one_line(text):
 @pytest.mark.parametrize("text", ["=3", " =3"])
 def test_a_number_without_a_name_is_no_recipes(text):
     with pytest.raises(UserError):
-        Settings.of_recipe(RECIPES["beta"], hyper=parse_hyper([text]))
+        RECIPES["beta"].settings(hyper=parse_hyper([text]))

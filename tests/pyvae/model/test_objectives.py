@@ -11,7 +11,6 @@ from scipy import special, stats
 from torch.distributions import Normal
 
 from pyvae.model.objectives import LOSSES, OBJECTIVES
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 from pyvae.recipes.clustering_modules import ClusteringOutput, Labelled
 
@@ -217,7 +216,7 @@ def test_what_is_minimised_cannot_be_changed():
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_a_recipe_has_the_hyperparameters_that_its_objectives_weigh_with(recipe):
-    hyper = Settings.of_recipe(recipe).hyper
+    hyper = recipe.settings().hyper
     for name in recipe.objectives:
         weight = OBJECTIVES[name].weight
         assert not weight or weight in hyper

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import pyvae.recipes.conv
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.onednn_blocks import from_blocks, relu_then_pool, to_blocks
 from pyvae.training.loop import train
 

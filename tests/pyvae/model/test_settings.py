@@ -84,7 +84,7 @@ def test_one_batch_of_images_is_enough():
 
 
 def test_published_settings_are_taken_where_nothing_is_given(conv):
-    settings = Settings.of_recipe(conv, epochs=None, steps=4, seed=0)
+    settings = conv.settings(epochs=None, steps=4, seed=0)
     published = ("epochs", "batch_size", "latent_dim", "learning_rate")
     assert [getattr(settings, name) for name in published] == [
         getattr(conv, name) for name in published
@@ -123,27 +123,27 @@ def test_settings_survive_a_dictionary():
     ],
 )
 def test_a_run_for_each_objective_meant(conv, asked, meant):
-    runs = Settings.runs_of_recipe(conv, asked, steps=3)
+    runs = conv.runs(asked, steps=3)
     assert [run.objective for run in runs] == meant
     assert {run.steps for run in runs} == {3}
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_any_recipe_runs_with_its_own_objectives(recipe):
-    (first,) = Settings.runs_of_recipe(recipe, None, seed=7)
+    (first,) = recipe.runs(None, seed=7)
     assert (first.objective, first.seed) == (recipe.objectives[0], 7)
-    assert Settings.runs_of_recipe(recipe, recipe.objectives[0], seed=7) == [first]
+    assert recipe.runs(recipe.objectives[0], seed=7) == [first]
     if recipe.name != "conv":  # there are no two
         for name in ("both", "all", "vae"):
             said = f"unknown objective '{name}'; expected one of {recipe.objectives[0]}"
             with pytest.raises(UserError, match=said):
-                Settings.runs_of_recipe(recipe, name)
+                recipe.runs(name)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_settings_of_any_recipe_survive_a_dictionary_and_json(recipe):
     changes = {one.name: one.value + 1 for one in recipe.hyper[-1:]}
-    settings = Settings.of_recipe(recipe, steps=3, hyper=changes)
+    settings = recipe.settings(steps=3, hyper=changes)
     assert Settings(**settings.as_dict()) == settings
     again = Settings(**json.loads(json.dumps(settings.as_dict())))
     assert again == settings
@@ -152,11 +152,11 @@ def test_settings_of_any_recipe_survive_a_dictionary_and_json(recipe):
     }
     assert settings.hyper.keys() == {one.name for one in recipe.hyper}
     if changes:
-        assert settings != Settings.of_recipe(recipe, steps=3)
+        assert settings != recipe.settings(steps=3)
     assert isinstance(hash(settings), int)
 
 
 def test_an_objective_that_the_recipe_was_not_published_with_is_refused(conv):
     recipe = dataclasses.replace(conv, objectives=("vae",))
     with pytest.raises(UserError, match="unknown objective 'emae'"):
-        Settings.runs_of_recipe(recipe, "emae")
+        recipe.runs("emae")

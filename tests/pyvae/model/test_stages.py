@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.stages import BUFFERS, PASSES, Stage, is_buffer, quantities
 from pyvae.recipes import RECIPES, get_recipe
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 
 modest = hypothesis_settings(max_examples=60, deadline=None)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))

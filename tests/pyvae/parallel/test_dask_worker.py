@@ -49,7 +49,7 @@ def test_it_returns_what_the_job_does_and_where(worker, shared):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (UserError("no paper", "some"), "no paper; expected some"),
+        (UserError("no paper", expected="some"), "no paper; expected some"),
         (ZeroDivisionError("by 0"), "ZeroDivisionError: by 0; the worker's output says where"),
         (OSError(28, "disk full"), "OSError: [Errno 28] disk full; the worker's output says where"),
     ],

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pyvae.data.images import ImageData, load_toy
-from pyvae.engines.pytorch import DivergedError
+from pyvae.engines.engine import DivergedError
 from pyvae.errors import UserError
 from pyvae.parallel import jobs
 from pyvae.parallel.jobs import Job, do, read_back, share, versions
@@ -99,7 +99,9 @@ def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch, where, words):
         read_back(lambda: None, tmp_path, where)
 
 
-@pytest.mark.parametrize("error", [UserError("a", "b", "c"), UserError("a"), DivergedError()])
+@pytest.mark.parametrize(
+    "error", [UserError("a", "c", expected="b"), UserError("a"), DivergedError()]
+)
 def test_errors_cross_from_one_process_to_another(error):
     crossed = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
     assert type(crossed) is UserError

@@ -11,14 +11,13 @@ import torch
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
-from pyvae.model.settings import Settings
 from pyvae.recipes.clustering import SEMI_SUPERVISED, labelled_images
 from pyvae.training.loop import train
 
 
 def settings(labels=12, seed=3, **changes):
     hyper = {"labels": labels} | changes.pop("hyper", {})
-    return Settings.of_recipe(SEMI_SUPERVISED, seed=seed, hyper=hyper, steps=1, **changes)
+    return SEMI_SUPERVISED.settings(seed=seed, hyper=hyper, steps=1, **changes)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -11,7 +11,7 @@ from pyvae.model.draws import Draws, Gumbel, Keep, Normal
 from pyvae.model.modules import BatchNorm, Dropout, GumbelSoftmax
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.recipes import RECIPES, get_recipe, variants
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 
 L = 5
 LARGE = ("clustering", "clustering-semi-supervised")

@@ -25,7 +25,7 @@ from pyvae.errors import UserError
 from pyvae.model.draws import Keep, Normal
 from pyvae.model.modules import Dropout, Reparameterise
 from pyvae.model.recipe import VAE, Recipe, VAEOutput
-from pyvae.model.settings import RNGS, Settings
+from pyvae.model.settings import RNGS
 from pyvae.recipes import get_recipe
 from pyvae.runs.kept_run import KeptRun
 from pyvae.trace import trace as trace_module
@@ -102,7 +102,7 @@ class Runs:
         self.folder, self.recipe, self.data = folder, recipe, data
 
     def settings(self, **changes):
-        return Settings.of_recipe(self.recipe, **{"latent_dim": 3} | changes)
+        return self.recipe.settings(**{"latent_dim": 3} | changes)
 
     def kept(self, settings, adam="torch", **environment):
         """What was kept of a run, and the engine to go on with."""
@@ -685,7 +685,7 @@ from pyvae.training.loop import train
 torch.set_num_threads(1)
 folder, rng, adam, steps = sys.argv[1:]
 recipe, data, engine = get_recipe("conv"), load_digits(), PyTorchEngine("cpu", adam)
-settings = Settings.of_recipe(recipe, rng=rng, steps=int(steps), batch_size=3, latent_dim=3)
+settings = recipe.settings(rng=rng, steps=int(steps), batch_size=3, latent_dim=3)
 kept = KeptRun(Path(folder), Trace.of_run(engine, recipe, settings, data))
 print(kept.found, flush=True)
 train(engine, recipe, settings, data, trace=kept.trace, observe=kept.observe,
@@ -717,7 +717,7 @@ def test_a_process_is_killed_and_another_goes_on_to_the_bit(tmp_path, conv, digi
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        settings = Settings.of_recipe(conv, rng=rng, steps=steps, batch_size=3, latent_dim=3)
+        settings = conv.settings(rng=rng, steps=steps, batch_size=3, latent_dim=3)
         whole = train(PyTorchEngine("cpu", adam), conv, settings, digits)
     finally:
         torch.set_num_threads(threads)

@@ -17,7 +17,7 @@ from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
 from pyvae.runs.record import write_draws, write_traces
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 

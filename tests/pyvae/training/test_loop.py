@@ -14,7 +14,9 @@ from pyvae.model.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import batches, check_data, numbers, start, train, training_steps
+from pyvae.training.feeds import batches
+from pyvae.training.inputs import check_data
+from pyvae.training.loop import numbers, start, train, training_steps
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES, get_recipe
-from pyvae.training.loop import batches
+from pyvae.training.feeds import batches
 from pyvae.training.not_finite import first_not_finite
 
 LARGE = ("clustering", "clustering-semi-supervised")  # seconds for what takes the others one

@@ -6,10 +6,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from pyvae.model.settings import Settings
 from pyvae.trace.trace import Trace
 from r_bridge import R_FILES
-from r_bridge.process.client import RError, RProcess
+from r_bridge.errors import RError
+from r_bridge.process.client import RProcess
 
 pytestmark = pytest.mark.r
 
@@ -58,7 +58,7 @@ def has_colour(image, colour):
 @pytest.mark.parametrize("per_epoch", [4, 3, 8])
 def test_the_curve_is_pyvaes_own_table(r, rng, conv, per_epoch):
     given = run(rng, steps=8, per_epoch=per_epoch)
-    settings = Settings.of_recipe(conv, batch_size=10)
+    settings = conv.settings(batch_size=10)
     trace = Trace("e", "conv", settings, {}, {}, given["losses"], given["epochs"].astype(np.int64))
     by_epoch = per_epoch < 8
     curve = r.call("loss_curve", run=given, per_epoch=by_epoch)

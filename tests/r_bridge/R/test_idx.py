@@ -13,7 +13,8 @@ from mnist_layouts import LAYOUTS, OTHERS
 
 from pyvae.data.images import ImageData
 from r_bridge import R_FILES
-from r_bridge.process.client import RError, RProcess
+from r_bridge.errors import RError
+from r_bridge.process.client import RProcess
 
 pytestmark = pytest.mark.r
 

@@ -16,7 +16,6 @@ import torch
 from comparisons.runs.saved import compare_saved, load_pairs
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge import R_FILES
@@ -197,7 +196,7 @@ def test_one_objective_has_three_figures_wherever_the_files_are(mnist, tmp_path)
 def test_help_names_every_option_and_the_recipes_settings(conv, tmp_path):
     ran = run("--steps", "3", "--help", folder=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    published = Settings.of_recipe(conv)
+    published = conv.settings()
     for name in ("epochs", "batch_size", "latent_dim", "learning_rate", "seed"):
         option = "--" + name.replace("_", "-")
         (default,) = re.findall(rf"\n  {option} [^-]*?\(default: ([\d.]+)\)", ran.stdout)

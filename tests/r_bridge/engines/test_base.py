@@ -14,18 +14,21 @@ import torch.nn.functional as F
 from scipy import optimize, signal
 from torch import nn
 
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.settings import Settings
 from pyvae.model.stages import quantities
 from pyvae.recipes import get_recipe
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 from r_bridge import R_FILES
-from r_bridge.engines.base import BaseREngine, RTorchEngine, _flat, make_r_engine
-from r_bridge.process.client import RError
+from r_bridge.engines.base import _flat
+from r_bridge.engines.base_r import BaseREngine
+from r_bridge.engines.make import make_r_engine
+from r_bridge.engines.r_torch import RTorchEngine
+from r_bridge.errors import RError
 
 pytestmark = pytest.mark.r
 
@@ -706,7 +709,7 @@ def test_another_process_and_another_thread_bring_the_same_bits(r, settings, few
     recipe = get_recipe(name)
     run = settings(rng="r")
     if name != "conv":
-        run = Settings.of_recipe(recipe, batch_size=12, steps=3, dtype="float64")
+        run = recipe.settings(batch_size=12, steps=3, dtype="float64")
     with ThreadPoolExecutor(1) as pool:
         elsewhere = pool.submit(short_run, 1, recipe, run, few, probe=lambda step: {}).result()
     assert elsewhere == bits(train(r, recipe, run, few))

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from pyvae.data.images import load_digits, load_toy
-from pyvae.engines.pytorch import DivergedError, PyTorchEngine
+from pyvae.engines.engine import DivergedError
+from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
-from pyvae.model.settings import Settings
 from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
-from r_bridge.engines.base import BaseREngine
+from r_bridge.engines.base_r import BaseREngine
 
 pytestmark = pytest.mark.r
 
@@ -45,7 +45,7 @@ def a_run(name, steps=2, **changes):
     recipe = RECIPES[name]
     given = {"batch_size": 6, "steps": steps, "dtype": "float64", **SMALL[name], **changes}
     data = load_toy(60) if recipe.features == 2 else load_digits()
-    return recipe, Settings.of_recipe(recipe, **given), data
+    return recipe, recipe.settings(**given), data
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,7 +89,7 @@ def test_a_state_goes_from_one_engine_to_the_other(r, name):
     recipe, settings, data = a_run(name, 2)
     python = PyTorchEngine("cpu")
     train(python, recipe, settings, data)
-    train(r, recipe, Settings.of_recipe(recipe, **settings.as_dict() | {"seed": 5}), data)
+    train(r, recipe, recipe.settings(**settings.as_dict() | {"seed": 5}), data)
     r.restore(python.state())
     for key, value in python.state().items():
         assert np.array_equal(r.state()[key], value), key
@@ -140,6 +140,6 @@ def test_rs_own_generator_knows_conv_alone(r):
 def test_conv_runs_again_after_another_recipe(r):
     train(r, *a_run("beta", 1))
     conv = RECIPES["conv"]
-    settings = Settings.of_recipe(conv, batch_size=4, steps=1, latent_dim=3, dtype="float64")
+    settings = conv.settings(batch_size=4, steps=1, latent_dim=3, dtype="float64")
     trace = train(r, conv, settings, load_digits())
     assert np.isfinite(trace.losses).all()

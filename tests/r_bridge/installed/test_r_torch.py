@@ -12,7 +12,7 @@ import pytest
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 from r_bridge import doctor
-from r_bridge.engines.base import check_r_engine
+from r_bridge.engines.make import check_r_engine
 from r_bridge.installed import r_torch
 from r_bridge.installed.r_torch import GET_R_TORCH, OLDEST, RTorch, check_r_torch, find_r_torch
 

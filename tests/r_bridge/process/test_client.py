@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from pyvae.errors import UserError
+from r_bridge.errors import RError, RProcessError
+from r_bridge.installed.rpy2 import check_r
 from r_bridge.process import client as worker
-from r_bridge.process.client import RError, RProcess, RProcessError, check_r
+from r_bridge.process.client import RProcess
 
 r_test = pytest.mark.r
 

@@ -15,7 +15,6 @@ from comparisons.diagnosis import mistakes as alternatives
 from comparisons.expected.layers import Layers, float64
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
-from pyvae.model.settings import Settings
 from pyvae.model.stages import LOSS_STAGES
 from pyvae.recipes import get_recipe
 
@@ -39,8 +38,8 @@ def run(digits):
     torch.set_num_threads(1)
     seen = {}
     for objective in CONV.objectives:
-        settings = Settings.of_recipe(
-            CONV, objective=objective, batch_size=BATCH, latent_dim=LATENT, dtype="float64"
+        settings = CONV.settings(
+            objective=objective, batch_size=BATCH, latent_dim=LATENT, dtype="float64"
         )
         engine = PyTorchEngine("cpu")
         engine.start(CONV, settings, CONV.initial_parameters(settings.seed, LATENT))

@@ -10,7 +10,6 @@ from comparisons.diagnosis import mistakes as alternatives
 from comparisons.expected.layers import Layers, float64
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
@@ -33,8 +32,8 @@ def seen(digits):
         recipe = RECIPES[name]
         if name not in runs:
             hyper = {"labels": 10} if name.endswith("supervised") else {}
-            settings = Settings.of_recipe(
-                recipe, batch_size=6, latent_dim=3, steps=3, dtype="float64", hyper=hyper
+            settings = recipe.settings(
+                batch_size=6, latent_dim=3, steps=3, dtype="float64", hyper=hyper
             )
             data = load_toy() if recipe.features == 2 else digits
             engine, probes = PyTorchEngine("cpu"), {}

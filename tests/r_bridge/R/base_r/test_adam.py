@@ -8,7 +8,8 @@ import torch
 
 from pyvae.engines.adam import ADAMS
 from r_bridge import R_FILES
-from r_bridge.process.client import RError, RProcess
+from r_bridge.errors import RError
+from r_bridge.process.client import RProcess
 
 pytestmark = pytest.mark.r
 

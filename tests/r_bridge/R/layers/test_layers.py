@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from r_bridge import R_FILES
-from r_bridge.process.client import RError, RProcess
+from r_bridge.errors import RError
+from r_bridge.process.client import RProcess
 
 pytestmark = pytest.mark.r
 

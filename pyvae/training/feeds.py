@@ -1,0 +1,144 @@
+"""What a step is given: images, and draws of one generator or another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from numpy.typing import NDArray
+
+from pyvae.data.images import ImageData
+from pyvae.engines.engine import Engine
+from pyvae.model.draws import Draws
+from pyvae.model.recipe import Recipe
+from pyvae.model.settings import Settings
+from pyvae.training.prefetch import Ahead
+
+__all__ = ["Feed", "InjectedFeed", "OwnFeed", "batches", "final_inputs"]
+
+SAMPLES = 16
+
+
+CPU = torch.device("cpu")
+
+
+class Feed:
+    """What a step is given: images (B, 784) with pixels in [0, 1], and draws.
+
+    The images are on the engine's device. The last incomplete batch of an epoch is dropped.
+    """
+
+    def __init__(
+        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device
+    ) -> None:
+        self.always = {} if recipe.given is None else recipe.given(data, settings)
+        self.settings = settings
+        self.device = device
+        self.data = data.to(device)
+        self.steps_per_epoch = settings.steps_per_epoch(len(data))
+        self.order: NDArray | None = None
+        self._epoch_order: NDArray | None = None
+
+    def batch(self, order: NDArray, step: int) -> torch.Tensor:
+        if order is not self._epoch_order:
+            self._epoch_order = order
+            self._rows = torch.from_numpy(order).to(self.device)
+        first = (step - 1) % self.steps_per_epoch * self.settings.batch_size
+        chosen = self._rows[first : first + self.settings.batch_size]
+        return self.data.batch(chosen, self.settings.torch_dtype)
+
+    def close(self) -> None:
+        """Ends what was begun for later steps."""
+
+
+class InjectedFeed(Feed):
+    """Everything from `Draws(settings.seed)`."""
+
+    def __init__(
+        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device = CPU
+    ) -> None:
+        super().__init__(recipe, settings, data, device)
+        self.draws = Draws(settings.seed, settings.dtype)
+        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
+        self._epoch = -1
+        # a GPU is done with a step before the next one's masks are drawn
+        self._ahead = (
+            None if device == CPU else Ahead(self._drawn, last=settings.total_steps(len(data)))
+        )
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
+        return self.images(step), self.after(step - 1)
+
+    def images(self, step: int) -> torch.Tensor:
+        epoch = (step - 1) // self.steps_per_epoch
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._injected_order = self.draws.batch_order(epoch, len(self.data))
+        return self.batch(self._injected_order, step)
+
+    def after(self, step: int) -> dict[str, NDArray]:
+        return (self._drawn if self._ahead is None else self._ahead)(step) | self.always
+
+    def latents(self) -> NDArray:
+        return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
+
+    def close(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def _drawn(self, step: int) -> dict[str, NDArray]:
+        return self.draws.step(step, self.settings.batch_size, self.spec)
+
+
+class OwnFeed(Feed):
+    """The engine draws."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        recipe: Recipe,
+        settings: Settings,
+        data: ImageData,
+        device: torch.device,
+        order: NDArray | None,
+    ) -> None:
+        super().__init__(recipe, settings, data, device)
+        self.engine = engine
+        self.order = order
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray] | None]:
+        if (step - 1) % self.steps_per_epoch == 0:
+            self.order = self.engine.batch_order(len(self.data))
+        return self.images(step), self.always or None
+
+    def images(self, step: int) -> torch.Tensor:
+        if self.order is None:
+            raise ValueError("no epoch has begun")
+        return self.batch(self.order, step)
+
+    def after(self, step: int) -> dict[str, NDArray] | None:
+        return self.always or None
+
+    def latents(self) -> NDArray:
+        return self.engine.latents(SAMPLES)
+
+
+def final_inputs(
+    recipe: Recipe, settings: Settings, data: ImageData
+) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
+    """What latent means and samples of a run with injected draws are computed from: the images of
+    the last batch (B, 784), the draws of its means in training mode, and latents (16, L)."""
+    give = InjectedFeed(recipe, settings, data)
+    last = settings.total_steps(len(data))
+    return give.images(last), give.after(last), give.latents()
+
+
+def batches(
+    recipe: Recipe, settings: Settings, data: ImageData
+) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
+    """What a run with injected draws is given, step by step: the step from 1, images (B, 784)
+    with pixels in [0, 1], and draws."""
+    give = InjectedFeed(recipe, settings, data)
+    for step in range(1, settings.total_steps(len(data)) + 1):
+        yield step, *give(step)

@@ -1,0 +1,72 @@
+"""R's torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.engines.engine import DivergedError
+from pyvae.model.stages import Probe
+from r_bridge.engines.base import REngine
+from r_bridge.errors import RError
+from r_bridge.installed.r_torch import check_r_torch
+
+__all__ = ["RTorchEngine"]
+
+
+class RTorchEngine(REngine):
+    """R's torch: its own modules, losses and `optim_adam`, in the settings' dtype. Its own
+    generator is LibTorch's (`torch_manual_seed`).
+
+    Raises:
+        UserError: If R's torch cannot be used.
+    """
+
+    name = "r-torch"
+    recipes = ("conv",)
+    sources = ("torch/about", "torch/conv_vae", "torch/session")
+    rng = "torch"
+    largest_seed = 2**53  # R has no larger whole numbers
+
+    def __init__(self, threads: int | None = None, patch: str | None = None) -> None:
+        check_r_torch()
+        super().__init__(threads, patch)
+        self.process.evaluate(f"torch_set_num_threads({self.threads}L)\nNULL")
+
+    def step(
+        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
+    ) -> Tensor:
+        try:
+            return super().step(x, draws, probe)
+        except RError as error:
+            if "between 0 and 1" not in str(error):
+                raise
+            raise DivergedError from error  # as PyTorch's engine: its loss refuses NaN
+
+    def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
+        try:
+            seen = self._ask("session_probe", x=images, draws=draws)
+        except RError:
+            with suppress(RError):
+                _fill(probe, self._ask("session_seen"))
+            raise
+        _fill(probe, seen)
+        _fill(probe, {"gradient": seen["gradients"]})
+        return seen["losses"]
+
+    def environment(self) -> dict[str, str]:
+        about = self.process.call("torch_about")
+        return super().environment() | {
+            "R torch": about["version"][0],
+            "LibTorch": about["libtorch"][0],
+        }
+
+
+def _fill(probe: Probe, seen: Mapping[str, Any]) -> None:
+    for kind in ("start", "forward", "gradient"):
+        if seen.get(kind):  # R has no empty named list
+            probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
