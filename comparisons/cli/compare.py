@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from comparisons.cli.given import _given, _option
+from comparisons.cli.live import _compare_live, _say_why_not_r_torch
+from comparisons.cli.saved import _compare_saved
+from comparisons.cli.seeds import NATIVE_OPTIONS, _compare_native
 from pyvae.cli import options
-from pyvae.errors import UserError, printable
+from pyvae.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from comparisons.runs.comparison import Comparison
-    from comparisons.runs.sides import Sides
-    from pyvae.model.settings import Settings
-    from pyvae.recipes import Recipe
     from pyvae.runs.folder_lock import FolderLock
 
 __all__ = ["add_commands"]
-
-NATIVE_OPTIONS = (
-    "seeds",
-    "margin",
-    "margin_units",
-    "margin_spread",
-    "jobs",
-    "scheduler",
-    "repetitions",
-)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -181,10 +166,10 @@ def compare_command(
     """
     from comparisons.agreement.tolerances import steps_until_drift
     from comparisons.runs.sides import choose_sides
+    from pyvae.cli.again import arguments_of, invoke_again
     from pyvae.model.hyperparameters import parse_hyper
     from pyvae.recipes import get_recipe
     from pyvae.runs.folder_lock import FolderLock
-    from pyvae.runs.run_json import arguments_of, invoke_again
     from pyvae.terminal.console import Terminal
 
     if resume is not None:
@@ -246,197 +231,3 @@ def compare_command(
     from comparisons.report.write import conclude  # matplotlib, which no error has to wait for
 
     raise typer.Exit(conclude(console, comparisons, out, report))
-
-
-def _say_why_not_r_torch(console: Console) -> None:
-    """A word where R's torch is there and cannot be used."""
-    from r_bridge.installed.r_torch import find_r_torch
-
-    found = find_r_torch()
-    problem = found.problem()
-    if found.version and problem:
-        console.print(f"{problem[0]}: using base-r ({problem[2]})", soft_wrap=True)
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _option(name: str) -> str:
-    return "--" + name.strip("_").replace("_", "-")
-
-
-def _compare_native(
-    console: Console,
-    out: Path,
-    hold: Callable[[], FolderLock],
-    arguments: Sequence[str],
-    sides: Sides,
-    recipe: Recipe,
-    runs: list[Settings],
-    data: str,
-    seeds: int | None,
-    margin: float | None,
-    margin_units: float | None,
-    margin_spread: float | None,
-    threads: int | None,
-    repetitions: int | None,
-    jobs: int | None,
-    scheduler: str | None,
-) -> str:
-    from comparisons.seeds.compare import NativeOptions, run_native
-    from comparisons.seeds.equivalence import Margins
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.parallel.workers import check_fan_out, open_workers
-    from pyvae.training.inputs import load_for
-
-    unit = OBJECTIVES[runs[0].objective].unit or "the loss's unit"
-    for name, value, example in (("--seeds", seeds, 10), ("--margin", margin, 2)):
-        if value is None:
-            raise UserError(
-                f"--rng native without {name}",
-                f"add {name} {example}" + (f" ({unit})" if name == "--margin" else ""),
-                expected=(
-                    "how many seeds each side has, and the largest difference that does not "
-                    "matter, fixed before you look"
-                ),
-            )
-    further = {"units": margin_units, "spread": margin_spread}
-    margins = Margins(margin, **{k: v for k, v in further.items() if v is not None})  # type: ignore[arg-type]
-    asked = NativeOptions(
-        seeds or 0,
-        margins,
-        1 if threads is None else threads,
-        1 if repetitions is None else repetitions,
-    )
-    check_fan_out(jobs, scheduler)
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True)
-
-    images = load_for(recipe, data, runs[0], say)
-    runs[0].total_steps(len(images))  # enough images? asked before anything is started
-    processes = os.cpu_count() or 1 if jobs is None else jobs
-    with open_workers(processes, scheduler, asked.threads, say) as workers:
-        return run_native(
-            console, out, sides, recipe, runs, images, workers, asked, hold, arguments
-        )
-
-
-def _compare_saved(
-    context: typer.Context,
-    console: Console,
-    traces: list[Path],
-    exact: bool,
-    out: Path,
-    hold: Callable[[], FolderLock],
-) -> list[Comparison]:
-    from comparisons.report.write import introduce_saved
-    from comparisons.runs.saved import compare_saved, load_pairs
-    from comparisons.runs.saved_folder import check_output, describe_saved, set_aside
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.runs.run_json import arguments_of
-    from pyvae.terminal.step_progress import RunProgress
-
-    if len(traces) != 2:
-        count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
-        raise UserError(count, "see pyvae compare --help", expected="two traces, or none")
-    for name in context.params:
-        if _given(context, name) and name not in ("traces", "out", "report", "exact"):
-            raise UserError(
-                f"{_option(name)} together with two traces",
-                "the traces say what was run",
-                expected="--out, --report and --exact alone",
-            )
-    check_output(out, traces)
-
-    def watch(name: str, settings: Settings) -> RunProgress:
-        title = f"{OBJECTIVES[settings.objective].title} in {name}"
-        return RunProgress(title, settings.batch_size, console)
-
-    pairs = load_pairs(*traces)
-    introduce_saved(pairs, exact, console)
-    comparisons = [compare_saved(a, b, exact, watch) for a, b in pairs]
-    hold()
-    set_aside(out, lambda line: console.print(line, soft_wrap=True))
-    there = [path.resolve() for path in traces]
-    describe_saved(out, comparisons, arguments_of(context, traces=there))
-    return comparisons
-
-
-def _compare_live(
-    context: typer.Context,
-    console: Console,
-    out: Path,
-    hold: Callable[[], FolderLock],
-    sides: Sides,
-    recipe: Recipe,
-    runs: list[Settings],
-    data: str,
-    threads: int | None,
-    mode: str,
-    probe: str | None,
-) -> list[Comparison]:
-    import torch
-
-    from comparisons.agreement.tolerances import is_normalised, steps_until_drift
-    from comparisons.runs.live import run_comparisons
-    from comparisons.runs.sides import open_sides
-    from pyvae.cli.step_set import StepSet
-    from pyvae.errors import choose
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.runs.run_json import arguments_of, is_resumed, write_run
-    from pyvae.terminal.step_progress import RunProgress
-    from pyvae.training.inputs import load_for
-    from pyvae.training.loop import start
-
-    choose("mode", mode, ("free", "resync"))
-    probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
-    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
-    total = runs[0].total_steps(len(images))
-    probed.check(total)
-    with open_sides(sides, threads) as (under_test, reference):
-        for engine in (under_test, reference):
-            start(engine, recipe, runs[0])  # can it? asked before anything is written
-        lock = hold()
-        threads = threads or torch.get_num_threads()
-        arguments = arguments_of(context, engine=sides.reference, threads=threads)
-        engines = {engine.name: engine.environment() for engine in (under_test, reference)}
-        write_run(out, arguments, recipe.name, runs, images.describe(), engines)
-        what = "images" if recipe.features == 784 else "points"
-        console.print(
-            f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
-            f"{runs[0].dtype}, {sides}"
-            + (f", every step from {under_test.name}'s state" if mode == "resync" else "")
-            + (f", both from seed {runs[0].seed}" if sides.randomness == "seeded" else "")
-            + (", every bit has to be equal" if sides.exact else ""),
-            soft_wrap=True,
-        )
-        normalised = is_normalised(recipe.stages)
-        most = steps_until_drift(recipe.name, runs[0].dtype, normalised)
-        if most is not None and total > most and mode == "free" and not sides.exact:
-            console.print(
-                f"{runs[0].dtype}: beyond {most} steps rounding alone drives two runs apart; "
-                "--mode resync tells a mistake from rounding",
-                soft_wrap=True,
-            )
-
-        def watch(name: str, settings: Settings) -> RunProgress:
-            title = f"{OBJECTIVES[settings.objective].title} in {name}"
-            return RunProgress(title, settings.batch_size, console)
-
-        def warn(line: str) -> None:
-            print(printable(line), file=sys.stderr)
-
-        def guard() -> bool:
-            removed = lock.check()
-            if removed:
-                warn(f"'{out}' was removed: writing it again")
-                write_run(out, arguments, recipe.name, runs, images.describe(), engines)
-            return removed
-
-        return run_comparisons(
-            under_test, reference, recipe, runs, images, out, watch, warn, mode, probed,
-            sides.exact, resumed=is_resumed(context), guard=guard,
-        )  # fmt: skip

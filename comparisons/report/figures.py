@@ -13,14 +13,13 @@ from matplotlib.markers import TICKDOWN, TICKUP
 from comparisons.runs.comparison import Comparison
 from pyvae.errors import printable
 from pyvae.figures.glyphs import drawable, width
+from pyvae.figures.runs import draw_latent_means, draw_losses
 from pyvae.figures.style import (
     COLOURS,
     MEANS_NOTE,
     add_note,
     as_text,
     draw_digits,
-    draw_latent_means,
-    draw_losses,
     loss_label,
     samples_note,
     whole_numbers,

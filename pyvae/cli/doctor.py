@@ -8,29 +8,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 
+from pyvae.checks import Check
 from pyvae.plugins import open_plugins
 
-__all__ = ["Check", "examine"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the screen.
-
-    Attributes:
-        name: What was looked for.
-        found: What was found.
-        remedy: What to do, if something is missing.
-        needed: Whether pyvae cannot do its main job without it.
-    """
-
-    name: str
-    found: str
-    remedy: str = ""
-    needed: bool = False
+__all__ = ["examine"]
 
 
 def examine() -> int:
@@ -63,7 +46,7 @@ def _checks_of(plugin: Callable[[], list[Check]]) -> list[Check]:
     """Those of another package."""
     checks = list(plugin())
     if not all(isinstance(check, Check) for check in checks):
-        raise TypeError("no list of pyvae.cli.doctor.Check")
+        raise TypeError("no list of pyvae.checks.Check")
     return checks
 
 

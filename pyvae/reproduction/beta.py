@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pyvae.figures import latents as latent_figures
-from pyvae.figures.style import loss_history_figure
+from pyvae.figures.runs import loss_history_figure
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
 from pyvae.reproduction.measures import neighbours
 

@@ -9,7 +9,7 @@ import torch
 
 from pyvae.figures import images as image_figures
 from pyvae.figures import spread as spread_figures
-from pyvae.figures.style import latent_means_figure, loss_history_figure
+from pyvae.figures.runs import latent_means_figure, loss_history_figure
 from pyvae.metrics.clusters import ClassShares, class_shares
 from pyvae.metrics.elbo import elbo_parts, importance_weighted_bound, reconstruction_at
 from pyvae.metrics.latents import active_units, marked_gap, posterior_spread

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
+from pyvae.cli.again import _arguments_in
 from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
 from pyvae.model.settings import Settings
 from pyvae.reproduction.reproduce import _merged
 from pyvae.runs.keep import read_test_history
-from pyvae.runs.run_json import _arguments_in
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 

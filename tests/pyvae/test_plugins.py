@@ -49,7 +49,7 @@ COMMAND = (
 )
 CHECK = (
     "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.cli.doctor: stranger:checks) is broken "
-    "(TypeError: no list of pyvae.cli.doctor.Check); update or uninstall that package"
+    "(TypeError: no list of pyvae.checks.Check); update or uninstall that package"
 )
 RUN = ("--data", "digits", "--batch-size", "8", "--latent-dim", "2", "--steps", "1", "--out", "o")
 

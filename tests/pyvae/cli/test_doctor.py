@@ -6,8 +6,9 @@ import pytest
 import torch
 from mnist_layouts import Layout
 
+from pyvae.checks import Check
 from pyvae.cli import doctor
-from pyvae.cli.doctor import Check, core_checks, examine
+from pyvae.cli.doctor import core_checks, examine
 
 
 @pytest.fixture

@@ -17,6 +17,13 @@ from PIL import Image
 
 from pyvae.errors import UserError
 from pyvae.figures.losses import terms_figure
+from pyvae.figures.runs import (
+    draw_latent_means,
+    draw_losses,
+    latent_means_figure,
+    loss_history_figure,
+    samples_figure,
+)
 from pyvae.figures.spread import spread_figure
 from pyvae.figures.style import (
     COLOURS,
@@ -26,12 +33,7 @@ from pyvae.figures.style import (
     digit_sheet,
     draw_digits,
     draw_figure,
-    draw_latent_means,
-    draw_losses,
     group_colours,
-    latent_means_figure,
-    loss_history_figure,
-    samples_figure,
     save_figure,
     save_or_say,
     titles_and_colours,

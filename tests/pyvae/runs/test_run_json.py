@@ -9,15 +9,9 @@ import pytest
 import torch
 import typer
 
+from pyvae.cli.again import arguments_of, invoke_again, is_resumed
 from pyvae.errors import UserError
-from pyvae.runs.run_json import (
-    RUN_FILE,
-    arguments_of,
-    invoke_again,
-    is_resumed,
-    machine,
-    write_run,
-)
+from pyvae.runs.run_json import RUN_FILE, machine, write_run
 
 CALLS = []
 

@@ -32,7 +32,7 @@ BOTH = ("train", "conv", *SMALL, "--rng", "torch", "--out", "out", "--objective"
 def _a_checkpoint_after_every_step(monkeypatch):
     """And neither figures nor waiting for the disk, which take longer than the runs."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr("pyvae.cli.main.draw_run", lambda folder: None)
+    monkeypatch.setattr("pyvae.figures.draw_run.draw_run", lambda folder: None)
     monkeypatch.setattr("os.fsync", lambda handle: None)
 
 

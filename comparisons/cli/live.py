@@ -1,0 +1,111 @@
+"""pyvae compare of two engines that are run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pyvae.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from comparisons.runs.comparison import Comparison
+    from comparisons.runs.sides import Sides
+    from pyvae.model.settings import Settings
+    from pyvae.recipes import Recipe
+    from pyvae.runs.folder_lock import FolderLock
+
+__all__ = []
+
+
+def _say_why_not_r_torch(console: Console) -> None:
+    """A word where R's torch is there and cannot be used."""
+    from r_bridge.installed.r_torch import find_r_torch
+
+    found = find_r_torch()
+    problem = found.problem()
+    if found.version and problem:
+        console.print(f"{problem[0]}: using base-r ({problem[2]})", soft_wrap=True)
+
+
+def _compare_live(
+    context: typer.Context,
+    console: Console,
+    out: Path,
+    hold: Callable[[], FolderLock],
+    sides: Sides,
+    recipe: Recipe,
+    runs: list[Settings],
+    data: str,
+    threads: int | None,
+    mode: str,
+    probe: str | None,
+) -> list[Comparison]:
+    import torch
+
+    from comparisons.agreement.tolerances import is_normalised, steps_until_drift
+    from comparisons.runs.live import run_comparisons
+    from comparisons.runs.sides import open_sides
+    from pyvae.cli.again import arguments_of, is_resumed
+    from pyvae.cli.step_set import StepSet
+    from pyvae.errors import choose
+    from pyvae.model.objectives import OBJECTIVES
+    from pyvae.runs.run_json import write_run
+    from pyvae.terminal.step_progress import RunProgress
+    from pyvae.training.inputs import load_for
+    from pyvae.training.loop import start
+
+    choose("mode", mode, ("free", "resync"))
+    probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
+    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
+    total = runs[0].total_steps(len(images))
+    probed.check(total)
+    with open_sides(sides, threads) as (under_test, reference):
+        for engine in (under_test, reference):
+            start(engine, recipe, runs[0])  # can it? asked before anything is written
+        lock = hold()
+        threads = threads or torch.get_num_threads()
+        arguments = arguments_of(context, engine=sides.reference, threads=threads)
+        engines = {engine.name: engine.environment() for engine in (under_test, reference)}
+        write_run(out, arguments, recipe.name, runs, images.describe(), engines)
+        what = "images" if recipe.features == 784 else "points"
+        console.print(
+            f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
+            f"{runs[0].dtype}, {sides}"
+            + (f", every step from {under_test.name}'s state" if mode == "resync" else "")
+            + (f", both from seed {runs[0].seed}" if sides.randomness == "seeded" else "")
+            + (", every bit has to be equal" if sides.exact else ""),
+            soft_wrap=True,
+        )
+        normalised = is_normalised(recipe.stages)
+        most = steps_until_drift(recipe.name, runs[0].dtype, normalised)
+        if most is not None and total > most and mode == "free" and not sides.exact:
+            console.print(
+                f"{runs[0].dtype}: beyond {most} steps rounding alone drives two runs apart; "
+                "--mode resync tells a mistake from rounding",
+                soft_wrap=True,
+            )
+
+        def watch(name: str, settings: Settings) -> RunProgress:
+            title = f"{OBJECTIVES[settings.objective].title} in {name}"
+            return RunProgress(title, settings.batch_size, console)
+
+        def warn(line: str) -> None:
+            print(printable(line), file=sys.stderr)
+
+        def guard() -> bool:
+            removed = lock.check()
+            if removed:
+                warn(f"'{out}' was removed: writing it again")
+                write_run(out, arguments, recipe.name, runs, images.describe(), engines)
+            return removed
+
+        return run_comparisons(
+            under_test, reference, recipe, runs, images, out, watch, warn, mode, probed,
+            sides.exact, resumed=is_resumed(context), guard=guard,
+        )  # fmt: skip

@@ -1,0 +1,62 @@
+"""pyvae compare of two saved traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from comparisons.cli.given import _given, _option
+from pyvae.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from comparisons.runs.comparison import Comparison
+    from pyvae.model.settings import Settings
+    from pyvae.runs.folder_lock import FolderLock
+
+__all__ = []
+
+
+def _compare_saved(
+    context: typer.Context,
+    console: Console,
+    traces: list[Path],
+    exact: bool,
+    out: Path,
+    hold: Callable[[], FolderLock],
+) -> list[Comparison]:
+    from comparisons.report.write import introduce_saved
+    from comparisons.runs.saved import compare_saved, load_pairs
+    from comparisons.runs.saved_folder import check_output, describe_saved, set_aside
+    from pyvae.cli.again import arguments_of
+    from pyvae.model.objectives import OBJECTIVES
+    from pyvae.terminal.step_progress import RunProgress
+
+    if len(traces) != 2:
+        count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
+        raise UserError(count, "see pyvae compare --help", expected="two traces, or none")
+    for name in context.params:
+        if _given(context, name) and name not in ("traces", "out", "report", "exact"):
+            raise UserError(
+                f"{_option(name)} together with two traces",
+                "the traces say what was run",
+                expected="--out, --report and --exact alone",
+            )
+    check_output(out, traces)
+
+    def watch(name: str, settings: Settings) -> RunProgress:
+        title = f"{OBJECTIVES[settings.objective].title} in {name}"
+        return RunProgress(title, settings.batch_size, console)
+
+    pairs = load_pairs(*traces)
+    introduce_saved(pairs, exact, console)
+    comparisons = [compare_saved(a, b, exact, watch) for a, b in pairs]
+    hold()
+    set_aside(out, lambda line: console.print(line, soft_wrap=True))
+    there = [path.resolve() for path in traces]
+    describe_saved(out, comparisons, arguments_of(context, traces=there))
+    return comparisons

@@ -1,0 +1,134 @@
+"""The figures of one run: losses, latent means, generated samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+from numpy.typing import NDArray
+
+from pyvae.figures.style import (
+    COLOURS,
+    LINES,
+    MEANS_NOTE,
+    _scale,
+    add_note,
+    draw_digits,
+    loss_label,
+    run_title,
+    samples_note,
+    whole_numbers,
+    wrapped,
+)
+from pyvae.model.objectives import OBJECTIVES
+from pyvae.trace.trace import Trace
+
+__all__ = [
+    "draw_latent_means",
+    "draw_losses",
+    "latent_means_figure",
+    "loss_history_figure",
+    "samples_figure",
+]
+
+
+def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
+    """The loss of one or more runs, of an image; where the objective is a sum over the batch
+    also the article's sums over an epoch.
+
+    Arguments:
+        traces: Of one recipe.
+        note: Stands small at the bottom.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    epochs = max(int(trace.epochs[-1]) for trace in traces)
+    for trace in traces:
+        name = trace.settings.objective
+        table = trace.epoch_table() if epochs > 1 else trace.history()
+        axes.plot(
+            table["epoch" if epochs > 1 else "step"],
+            table[OBJECTIVES[name].column],
+            LINES[name],
+            color=COLOURS[name],
+            label=OBJECTIVES[name].title,
+            zorder=3 if LINES[name] == "--" else 2,
+            marker="." if len(table) < 10 else None,
+        )
+    axes.set_xlabel("epoch" if epochs > 1 else "step")
+    axes.set_ylabel(loss_label(traces[0].settings.objective))
+    whole_numbers(axes.xaxis)
+    axes.legend()
+    if epochs > 1 and not OBJECTIVES[traces[0].settings.objective].mean:
+        steps = traces[0].epoch_table()["steps"]
+        if steps.nunique() == 1:  # epochs of equal length: the article's scale is a factor
+            images = int(steps.iloc[0]) * traces[0].settings.batch_size
+            right = axes.secondary_yaxis("right", functions=_scale(images))
+            right.set_ylabel("sum over the epoch's batches (nats)")
+            right.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_title(wrapped(figure, run_title(traces[0])), fontsize=10)
+    add_note(figure, note)
+    return figure
+
+
+def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any) -> None:
+    """One run's loss of an image per step; dashed lines lie on solid ones."""
+    default: dict[str, Any] = {"color": COLOURS[objective], "linestyle": LINES[objective]}
+    default["zorder"] = 3 if LINES[objective] == "--" else 2
+    default["marker"] = "." if len(history) == 1 else None  # a line of one point is none
+    axes.plot(history["step"], history[OBJECTIVES[objective].column], **default | style)
+    whole_numbers(axes.xaxis)
+    axes.set_xlabel("step")
+
+
+def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
+    """Latent means of the last batch in training mode (the article's figure), one panel each,
+    at most three side by side."""
+    columns = 2 if len(traces) == 4 else min(len(traces), 3)
+    rows = math.ceil(len(traces) / columns)
+    width = 6 if columns < 3 else 5
+    figure = Figure(figsize=(width * columns, 4.2 * rows), layout="constrained")
+    figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, trace in zip(panels, traces, strict=False):
+        draw_latent_means(axes, trace.latent_means["training"])
+        axes.set_title(f"{OBJECTIVES[trace.settings.objective].title}, training mode")
+    for axes in panels[len(traces) :]:
+        axes.remove()
+    add_note(figure, f"{MEANS_NOTE}\n{note}")
+    return figure
+
+
+def draw_latent_means(axes: Axes, mu: NDArray) -> None:
+    """As R's matplot: image index against mu, a line for each latent dimension."""
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, mu.shape[1]))
+    for dimension, colour in zip(mu.T, colours, strict=True):
+        axes.plot(np.arange(1, len(mu) + 1), dimension, color=colour, linewidth=0.6)
+    whole_numbers(axes.xaxis)
+    axes.set_xlabel("image of the last batch")
+    axes.set_ylabel(f"mu, {mu.shape[1]} dimensions")
+    axes.margins(x=0.01)
+
+
+def samples_figure(images: NDArray, title: str, note: str = "") -> Figure:
+    """Generated images in a grid as near a square as can be.
+
+    Arguments:
+        images: (N, 784), pixels in [0, 1].
+        title: Stands above.
+        note: Stands small at the bottom.
+    """
+    columns = math.ceil(math.sqrt(len(images)))
+    figure = Figure(figsize=(4, 4.3), layout="constrained")
+    axes = figure.subplots()
+    draw_digits(axes, images, columns)
+    axes.set_title(wrapped(figure, title), fontsize=10)
+    add_note(figure, f"{samples_note([images])}\n{note}")
+    return figure
