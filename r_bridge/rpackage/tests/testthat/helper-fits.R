@@ -28,7 +28,7 @@ python_trace <- function() {
     folder <- tempfile()
     processx::run(find_python()$python, c(
       "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae",
-      "--batch-size", "8", "--latent-dim", "3", "--draws", "--out", folder))
+      "--batch-size", "2", "--latent-dim", "3", "--draws", "--out", folder))
     made$trace <- folder
   }
   made$trace
@@ -88,9 +88,8 @@ make_python <- function(at_start = NULL) {
   file.path(folder, "bin", "python")
 }
 
-# What an R session that is bound to none of them says of each of some Pythons: the class and the
-# message of the error of vae_fit(), and the report of pyvae_sitrep(). `bound`: whether it is bound to
-# one afterwards.
+# What one R session, bound to no Python, says of each of these: the class and the message of the
+# error of vae_fit(), and the report of pyvae_sitrep(). `bound`: whether it is bound to one then.
 ask_pythons <- function(pythons) {
   in_session(function(pythons) {
     library(pyvae)

@@ -1,7 +1,7 @@
 test_that("Python without pyvae is one message, before the session is bound to it", {
   said <- unfit_pythons()$bare
   expect_equal(said$class, "pyvae_no_python")
-  expect_match(said$message, "Python is there, but not its package pyvae.*install_pyvae\\(")
+  expect_match(said$message, "The Python package pyvae is not installed.*install_pyvae\\(")
   expect_match(said$message, said$python, fixed = TRUE)
   expect_false(unfit_pythons()$bound)
 })
@@ -93,7 +93,7 @@ test_that("a PyTorch that was there before is warned of, once", {
     said
   })
   expect_length(warned, 1)
-  expect_match(in_one_line(warned[[1L]]), "may be multiplying with R's BLAS")
+  expect_match(in_one_line(warned[[1L]]), "may use R's BLAS")
 })
 
 test_that("R knows the recipes and objectives that Python has", {
