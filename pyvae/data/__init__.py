@@ -1,1 +1,1 @@
-"""Images, toy points and where they are read from."""
+"""Loads images and points to train on."""

@@ -1,6 +1,6 @@
-"""MNIST and its siblings, downloaded by torchvision when they are not there.
+"""Loads MNIST, Fashion-MNIST and KMNIST; torchvision downloads what is missing.
 
-What is there is read without torchvision, whose import takes longer than ten training steps.
+Files that are there are read without torchvision: its import takes longer than ten training steps.
 """
 
 from __future__ import annotations
@@ -30,27 +30,23 @@ PATIENCE = 5.0  # seconds without an answer before there is no network
 
 
 class DownloadError(Exception):
-    """The data is not there and cannot be fetched."""
+    """The data is not there and cannot be downloaded."""
 
 
 def is_present(dataset: str, root: Path) -> bool:
-    """Whether the four files lie below `root` as torchvision lays them down."""
+    """Returns whether the four files are where torchvision puts them below `root`."""
     return all((root / dataset / "raw" / file).is_file() for file in FILES)
 
 
 def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Tensor, Tensor | None]:
-    """The training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
-
-    Memory: the size of the array of images, nine times that of the labels, and 1 MiB. An array is
-    as large as its file, or at most 200 times as large (64 MiB where that is more) as a
-    compressed one.
+    """Loads the training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
 
     Returns:
-        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64, or None where
-        the images are there alone.
+        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64, or None if there
+        is no file of labels.
 
     Raises:
-        DownloadError: If it is not there and cannot be fetched.
+        DownloadError: If the images are not there and cannot be downloaded.
         UserError: If a file is damaged.
     """
     images_file, labels_file = TRAINING if train else FILES[2:]
@@ -62,9 +58,11 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
         found = root / dataset / "raw" / images_file
     images = read_idx(found)
     if images.shape[1:] != (28, 28) or not len(images):
-        raise damaged(found, f"images are {images.shape}")
+        raise damaged(found, f"its images have shape {images.shape}")
     pixels = torch.from_numpy(images.reshape(len(images), 784))
-    beside = find_idx_in(found.parent, labels_file, os.path.lexists)  # of another kind: refused
+    beside = find_idx_in(
+        found.parent, labels_file, os.path.lexists
+    )  # refused below, if it is no file
     if beside is None:
         return pixels, None
     labels = read_idx(beside)
@@ -74,7 +72,7 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
 
 
 def _download(source: type, dataset: str, root: Path) -> None:
-    """Downloads into a folder of its own and moves the result, so that nothing stays half."""
+    """Downloads into a temporary folder and moves the result, so that no file is left half done."""
     _check_network(source.mirrors[0])  # type: ignore[attr-defined]
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -82,7 +80,7 @@ def _download(source: type, dataset: str, root: Path) -> None:
             with _socket_timeout(PATIENCE):
                 source(folder, train=True, download=True)
             (root / dataset / "raw").mkdir(parents=True, exist_ok=True)
-            for file in reversed(FILES):  # images after their labels: they say that it is there
+            for file in reversed(FILES):  # images last: where they are, the rest is, too
                 (Path(folder) / dataset / "raw" / file).replace(root / dataset / "raw" / file)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DownloadError(str(error) or type(error).__name__) from error

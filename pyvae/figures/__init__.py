@@ -1,1 +1,1 @@
-"""Every figure, drawn from arrays or traces."""
+"""Figures, drawn from arrays or traces."""

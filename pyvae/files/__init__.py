@@ -1,1 +1,1 @@
-"""Reading and writing files, whoever made them."""
+"""Reading and writing files."""

@@ -1,1 +1,1 @@
-"""What is measured of a trained model."""
+"""Measures of a trained model."""

@@ -1,1 +1,1 @@
-"""What is shown while a command works."""
+"""What a command shows on the terminal while it works."""

@@ -1,1 +1,1 @@
-"""What a run leaves behind: losses, latent means, samples, parameters."""
+"""Traces: what happened in a run, saved to be compared later."""

@@ -18,7 +18,7 @@ from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.stages import Stage
 from pyvae.recipes import get_recipe
-from pyvae.trace.trace import FORMAT as TRACE_FORMAT
+from pyvae.trace.header import FORMAT as TRACE_FORMAT
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge.process.client import RProcess

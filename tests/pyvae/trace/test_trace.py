@@ -18,10 +18,10 @@ from hypothesis.extra import numpy as hnp
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.objectives import LOSSES, OBJECTIVES
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
-from pyvae.trace.trace import LOSSES, Trace
+from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
