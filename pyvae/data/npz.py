@@ -49,7 +49,7 @@ def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
     if isinstance(loaded, list):
         found = f"the arrays {', '.join(loaded[:20])}" if loaded else "no arrays"
         code = f"a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
-        remedy = f"to convert it, run in Python: {code}" if loaded else ""
+        remedy = f"to convert it, run `{code}` in Python" if loaded else ""
         raise UserError(f"data file '{path}' holds {found}", remedy, expected=EXPECTED)
     return loaded
 
@@ -146,7 +146,7 @@ def _read_array(file: BinaryIO, name: str, size: int) -> NDArray:
     if dtype.hasobject:
         raise UserError(
             f"{name} holds Python objects, which pyvae never unpickles",
-            "save it as numbers: np.savez('images.npz', images=np.array(images.tolist()))",
+            "save it as numbers: `np.savez('images.npz', images=np.array(images.tolist()))`",
         )
     count, there = math.prod(shape), size - file.tell()
     if min(shape, default=0) < 0 or count * dtype.itemsize != there:

@@ -79,8 +79,8 @@ def _code(name: str | None) -> str:
 
 
 def _user_error(path: Path, error: _RefusedError, code: str) -> UserError:
-    lines = f"a = np.load({str(path)!r}); np.savez('converted.npz', {code})"
-    how = f"to convert it, run in Python: {lines}" if code else ""
+    line = f"a = np.load({str(path)!r}); np.savez('converted.npz', {code})"
+    how = f"to convert it, run `{line}` in Python" if code else ""
     remedy = "; ".join(part for part in (error.hint, how) if part)
     return UserError(f"data file '{path}': {error.given}", remedy, expected=error.expected)
 

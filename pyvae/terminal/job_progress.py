@@ -72,11 +72,7 @@ class RunsProgress:
         seconds = time.monotonic() - self._started
         before = self.done - self.here
         earlier = f", {before} were done before" if before else ""
-        how = (
-            ""
-            if error[0] is None
-            else ", then interrupted. Run the same command again to continue."
-        )
+        end = "" if error[0] is None else f", then interrupted. {CONTINUE}"
         self.console.print(
-            f"{self.here} runs in {seconds:.0f} s{earlier}{how}", highlight=False, soft_wrap=True
+            f"{self.here} runs in {seconds:.0f} s{earlier}{end}", highlight=False, soft_wrap=True
         )

@@ -251,9 +251,8 @@ class Trace:
                 probed=about["probes"],
                 folder=folder,
             )
-            ahead = (
-                0 if about["complete"] else trace.steps
-            )  # killed between writing history.csv and trace.json
+            # a run may have been killed between writing history.csv and trace.json
+            ahead = 0 if about["complete"] else trace.steps
             if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:

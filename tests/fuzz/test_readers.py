@@ -269,7 +269,7 @@ def test_labels_that_are_no_classes_are_refused(labels, tmp_path):
     dtype = np.uint64 if labels[0] else np.int64
     np.savez(path, images=np.zeros((2, 784), np.uint8), labels=np.array(labels, dtype))
     found = outcome(reader, tmp_path, path, path.read_bytes())
-    assert f"labels from {min(labels)} to {max(labels)}; expected classes" in str(found)
+    assert f"labels from {min(labels)} to {max(labels)}: expected classes" in str(found)
 
 
 def tensors(header: object, body: bytes = b"", length: int | None = None) -> bytes:

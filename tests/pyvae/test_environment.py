@@ -22,7 +22,7 @@ def test_the_default_gives_way_to_what_is_set(monkeypatch, given, expected):
 @pytest.mark.parametrize("given", ["", "soon", "-1", "nan", "0", "2000001", "1e300", "inf"])
 def test_what_is_no_time_is_told(monkeypatch, given):
     monkeypatch.setenv(NAME, given)
-    with pytest.raises(UserError, match=f"{NAME} is '{given}'; expected .* above 0, at most 2,0"):
+    with pytest.raises(UserError, match=f"{NAME} is '{given}': expected .* above 0, at most 2,0"):
         read_seconds(NAME, 7.0)
 
 
@@ -38,5 +38,5 @@ def test_zero_can_be_allowed(monkeypatch):
     monkeypatch.setenv(NAME, "0")
     assert read_seconds(NAME, 7.0, or_zero=True) == 0
     monkeypatch.setenv(NAME, "-0.1")
-    with pytest.raises(UserError, match="expected seconds, 0 or more"):
+    with pytest.raises(UserError, match="expected a number of seconds, 0 or more"):
         read_seconds(NAME, 7.0, or_zero=True)

@@ -55,7 +55,7 @@ HUGE = struct.pack(">4B3I", 0, 0, 8, 3, 2**20, 28, 28)
         pytest.param(PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:], "CRC", id="checksum"),
         pytest.param(PACKED[:10] + b"\xff" * 20 + PACKED[30:], "decompressing", id="spoiled"),
         pytest.param(gzip.compress(HUGE), "over 200 times the file's size", id="promises"),
-        pytest.param(gzip.compress(PACKED), "does not begin as an IDX file", id="packed twice"),
+        pytest.param(gzip.compress(PACKED), "it is not an IDX file of bytes", id="packed twice"),
     ],
 )
 def test_a_compressed_file_that_is_damaged_is_told(tmp_path, content, said):

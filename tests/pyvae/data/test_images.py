@@ -41,7 +41,7 @@ def silent(line):
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_data_set_in_torchvisions_layout_is_read_as_it_is(empty_root, write_family, name):
     pixels, labels = write_family(empty_root, FAMILY[name])
-    data = load_data(name, say=silent)
+    data = load_data(name, log=silent)
     assert data.name == name
     assert len(data) == 30
     assert np.array_equal(data.pixels, pixels.reshape(30, 784))
@@ -52,7 +52,7 @@ def test_a_data_set_in_torchvisions_layout_is_read_as_it_is(empty_root, write_fa
 
 def test_auto_is_mnist_where_it_is(empty_root, write_family):
     pixels, _ = write_family(empty_root, "MNIST")
-    data = load_data("auto", say=silent)
+    data = load_data("auto", log=silent)
     assert data.name == "mnist"
     assert np.array_equal(data.pixels, pixels.reshape(30, 784))
 
@@ -69,7 +69,7 @@ def test_real_mnist_is_mnist(real_mnist):
 
 def test_auto_without_a_network_is_the_digits_said_in_one_line(empty_root):
     said = []
-    data = load_data("auto", say=said.append)
+    data = load_data("auto", log=said.append)
     assert data.name == "digits"
     (line,) = said
     assert "\n" not in line
@@ -81,7 +81,7 @@ def test_auto_without_a_network_is_the_digits_said_in_one_line(empty_root):
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_data_set_asked_for_by_name_is_not_replaced(empty_root, name):
     with pytest.raises(UserError, match=rf"{FAMILY[name]} is not in .*PYVAE_DATA.*--data digits"):
-        load_data(name, say=silent)
+        load_data(name, log=silent)
     assert list(empty_root.iterdir()) == []
 
 
@@ -96,7 +96,7 @@ def test_a_network_that_hangs_is_not_waited_for(empty_root, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", hang)
     said = []
     started = time.monotonic()
-    assert load_data("auto", say=said.append).name == "digits"
+    assert load_data("auto", log=said.append).name == "digits"
     assert time.monotonic() - started < 10
     assert len(said) == 1
     over.set()
@@ -108,7 +108,7 @@ def test_damaged_mnist_is_an_error_even_where_digits_would_do(empty_root, write_
     images = empty_root / "MNIST" / "raw" / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(UserError, match=re.escape(f"'{images}' is damaged")):
-        load_data(name, say=silent)
+        load_data(name, log=silent)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_damaged_mnist_is_an_error_even_where_digits_would_do(empty_root, write_
 )
 def test_an_unknown_name_is_told_the_nearest_one(given_, meant):
     with pytest.raises(
-        UserError, match=f"unknown data '{given_}'.*did you mean '{meant}'"
+        UserError, match=f"unknown data '{given_}'.*Did you mean '{meant}'"
     ) as error:
         load_data(given_)
     assert all(name in str(error.value) for name in DATA_NAMES)
@@ -204,7 +204,7 @@ def test_a_home_that_does_not_exist_is_the_users_error(monkeypatch):
 
 
 def test_points_lie_in_three_groups_equally_many_in_mixed_order():
-    data = load_data("toy", say=silent)
+    data = load_data("toy", log=silent)
     assert data.name == "toy"
     assert data.pixels.shape == (3000, 2)
     assert data.pixels.dtype == torch.float64
@@ -235,7 +235,7 @@ def rows_of(data):
 @pytest.mark.parametrize("name", ["digits", "toy"])
 def test_a_split_is_four_fifths_and_the_rest(name):
     whole = load_data(name)
-    train, test = load_split(name, say=silent)
+    train, test = load_split(name, log=silent)
     cut = len(whole) * 4 // 5
     assert (len(train), len(test)) == (cut, len(whole) - cut)
     assert sorted(rows_of(train) + rows_of(test)) == rows_of(whole)
@@ -276,8 +276,8 @@ def test_a_split_of_a_file_with_a_test_set_is_that(tmp_path):
 def test_files_of_another_kind_are_told_where_they_belong(tmp_path):
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.touch()
-    for path, kind in ((tmp_path, "folder"), (file, "file of another kind")):
-        with pytest.raises(UserError, match=rf"is a {kind}; expected .* set PYVAE_DATA to their f"):
+    for path, kind in ((tmp_path, "a folder"), (file, "a file of an unknown type")):
+        with pytest.raises(UserError, match=rf"is {kind}: expected .* set PYVAE_DATA to their f"):
             load_data(str(path))
     with pytest.raises(UserError, match="unknown data 'aaa"):
         load_data("a" * 300)
@@ -286,7 +286,7 @@ def test_files_of_another_kind_are_told_where_they_belong(tmp_path):
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_split_of_a_data_set_is_its_training_and_its_test_set(empty_root, write_family, name):
     pixels, _ = write_family(empty_root, FAMILY[name])
-    train, test = load_split(name, say=silent)
+    train, test = load_split(name, log=silent)
     assert np.array_equal(train.pixels, pixels.reshape(30, 784))
     raw = (empty_root / FAMILY[name] / "raw" / "t10k-images-idx3-ubyte").read_bytes()
     assert test.pixels.numpy().tobytes() == raw[16:]

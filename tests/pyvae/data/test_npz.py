@@ -91,7 +91,7 @@ def test_one_array_is_read_from_an_npy_file(tmp_path):
     (tmp_path / "mine.npy").rename(tmp_path / "MINE.NPY")
     assert load_data(str(tmp_path / "MINE.NPY")).checksum == data.checksum
     (tmp_path / "MINE.NPY").write_bytes((tmp_path / "MINE.NPY").read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"cannot be read .*MINE.NPY has 4703 bytes where .* 4704"):
+    with pytest.raises(UserError, match=r"cannot be read .*MINE.NPY has 4703 bytes, but .* 4704"):
         load_data(str(tmp_path / "MINE.NPY"))
 
 
@@ -99,17 +99,19 @@ def test_one_array_is_read_from_an_npy_file(tmp_path):
     ("arrays", "said"),
     [
         pytest.param(
-            {"pictures": BYTES, "more": BYTES}, "holds pictures, more; expected `images`", id="two"
+            {"pictures": BYTES, "more": BYTES},
+            "holds the arrays pictures, more: expected `images`",
+            id="two",
         ),
-        pytest.param({}, "holds nothing", id="empty"),
+        pytest.param({}, "holds no arrays", id="empty"),
         pytest.param(
             {"images": np.array([{"a": 1}] * N, dtype=object)},
-            "images.npy holds Python objects, which are never unpickled; expected an array of",
+            "images.npy holds Python objects, which pyvae never unpickles. Save it as numbers:",
             id="objects",
         ),
         pytest.param(
             {"images": BYTES, "labels": np.array([None] * N)},
-            "labels.npy holds Python objects, which are never unpickled",
+            "labels.npy holds Python objects, which pyvae never unpickles",
             id="objects for labels",
         ),
     ],

@@ -33,9 +33,9 @@ from pyvae.figures.style import (
     digit_sheet,
     draw_digits,
     draw_figure,
+    draw_or_log,
     group_colours,
     save_figure,
-    save_or_say,
     titles_and_colours,
     wrapped,
 )
@@ -249,7 +249,7 @@ def test_images_that_hardly_differ_are_told():
     assert note_of(samples_figure(images, "title", "a note")) == "a note"
     assert note_of(samples_figure(images[:1] / 9, "title", "a note")) == "a note"
     blank = note_of(samples_figure(0.5 + images / 40, "title", "a note"))
-    assert blank.startswith("Images that hardly differ from each other (no pixel's standard dev")
+    assert blank.startswith("The images hardly differ from each other (no pixel's standard dev")
     assert blank.endswith(
         "above 0.0094 of white): too few steps, or a decoder that ignores the latents. a note"
     )
@@ -337,14 +337,14 @@ def test_pictures_names_are_accepted(name):
 
 @pytest.mark.parametrize("name", ["a.xyz", "a", "png", ".png", "a.png.txt", "a."])
 def test_other_names_are_refused(name):
-    with pytest.raises(UserError, match=r"no picture's name.*png"):
+    with pytest.raises(UserError, match=r"not the name of a figure. Use a name that ends in .*png"):
         check_figure_path(Path(name))
 
 
-def test_a_folder_is_no_picture(tmp_path):
+def test_a_folder_is_refused_as_a_figure(tmp_path):
     folder = tmp_path / "a.png"
     folder.mkdir()
-    with pytest.raises(UserError, match=r"a\.png' is a folder; expected a picture's name"):
+    with pytest.raises(UserError, match=r"a\.png' is a folder. Give the name of a file"):
         check_figure_path(folder)
 
 
@@ -357,23 +357,23 @@ def test_figures_have_a_style_of_their_own_and_leave_the_users_alone(traces, tmp
     assert (tmp_path / "odd.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
-def test_a_picture_that_cannot_be_drawn_is_said_and_that_of_an_earlier_run_removed(tmp_path):
+def test_a_figure_that_cannot_be_drawn_is_a_line_and_that_of_an_earlier_run_is_removed(tmp_path):
     path, said = tmp_path / "a.png", []
 
     def broken():
         raise MemoryError
 
-    assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is True
+    assert draw_or_log(lambda: Figure(figsize=(1, 1)), path, said.append) is True
     assert (path.is_file(), said) == (True, [])
-    assert save_or_say(broken, path, said.append) is False
-    assert said == [f"picture '{path}' cannot be drawn (MemoryError)"]
+    assert draw_or_log(broken, path, said.append) is False
+    assert said == [f"figure '{path}' cannot be drawn (MemoryError)"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_that_cannot_be_written_is_said(tmp_path):
+def test_a_figure_that_cannot_be_written_is_a_line(tmp_path):
     said = []
     path = tmp_path / "none" / "a.png"
-    assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is False
+    assert draw_or_log(lambda: Figure(figsize=(1, 1)), path, said.append) is False
     (line,) = said
     assert line.startswith(f"'{path}' cannot be written (No such file or directory)")
 

@@ -55,10 +55,13 @@ def write_by_name(path, content):
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.EFBIG, r"file' would be larger than .*; raise the limit \(ulimit -f\) and give the"),
-        (errno.ENOSPC, "no space is left for '.*file'"),
-        (errno.EACCES, r"file' cannot be written \(Permission denied\); choose a folder in which"),
-        (errno.EROFS, r"file' cannot be written \(Read-only file system\); choose"),
+        (errno.EFBIG, r"file' would exceed .*\. Raise the limit \(ulimit -f\) and run the same"),
+        (errno.ENOSPC, r"disk full while writing '.*file'\. Free some space and run"),
+        (
+            errno.EACCES,
+            r"file' cannot be written \(Permission denied\)\. Choose a folder where you",
+        ),
+        (errno.EROFS, r"file' cannot be written \(Read-only file system\)\. Choose"),
     ],
 )
 @pytest.mark.parametrize("way", [write_file, write_by_name])
@@ -93,7 +96,7 @@ def test_a_limit_of_files_is_named_and_costs_no_checkpoint(tmp_path):
     limited = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", program, *run, "--out", "out"]
     done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "checkpoint-00000003.safetensors' would be larger than a file of this" in done.stderr
+    assert "checkpoint-00000003.safetensors' would exceed the limit on the size" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

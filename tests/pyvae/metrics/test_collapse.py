@@ -33,8 +33,8 @@ def test_active_units_are_said_with_what_they_are_of(ended):
 def test_a_collapse_is_said(ended):
     _, said = latents_in_words(ended("vae", 0.0523, 0))
     assert said == (
-        "posterior collapse: the KL of the last epoch is nearly nothing, 0.052 nats per image: the "
-        "latents carry no information about the images"
+        "posterior collapse: the KL of the last epoch is 0.052 nats per image, so the latents "
+        "carry almost no information about the images"
     )
 
 

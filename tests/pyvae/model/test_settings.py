@@ -23,27 +23,27 @@ counts = st.integers(1, 50)
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("objective", "emea", "did you mean 'emae'"),
+        ("objective", "emea", "Did you mean 'emae'"),
         ("objective", "both", "unknown objective 'both'"),
-        ("dtype", "float46", "did you mean 'float64'"),
+        ("dtype", "float46", "Did you mean 'float64'"),
         (
             "rng",
             "toch",
-            "unknown rng 'toch'; expected one of injected, torch, r; did you mean 'torch'",
+            "unknown rng 'toch': expected one of injected, torch, r. Did you mean 'torch'",
         ),
-        ("epochs", 0, "--epochs 0; expected 1 or more"),
-        ("steps", 0, "--steps 0; expected 1 or more"),
-        ("steps", 2**63, f"--steps {2**63}; expected 1 to "),
-        ("epochs", 10**40, f"--epochs {10**40}; expected 1 to "),
+        ("epochs", 0, "--epochs 0: expected 1 or more"),
+        ("steps", 0, "--steps 0: expected 1 or more"),
+        ("steps", 2**63, f"--steps {2**63}: expected 1 to "),
+        ("epochs", 10**40, f"--epochs {10**40}: expected 1 to "),
         ("steps", -3, "--steps -3"),
         ("batch_size", 0, "--batch-size 0"),
         ("latent_dim", 0, "--latent-dim 0"),
         (
             "learning_rate",
             1e308,
-            "--learning-rate 1e.308; expected a number above 0, at most 1e.300",
+            "--learning-rate 1e.308: expected a number above 0, at most 1e.300",
         ),
-        ("learning_rate", 0.0, "--learning-rate 0.0; expected a number above 0"),
+        ("learning_rate", 0.0, "--learning-rate 0.0: expected a number above 0"),
         ("learning_rate", -1e-3, "--learning-rate -0.001"),
         ("learning_rate", math.nan, "--learning-rate nan"),
         ("learning_rate", math.inf, "--learning-rate inf"),
@@ -135,7 +135,7 @@ def test_any_recipe_runs_with_its_own_objectives(recipe):
     assert recipe.runs(recipe.objectives[0], seed=7) == [first]
     if recipe.name != "conv":  # there are no two
         for name in ("both", "all", "vae"):
-            said = f"unknown objective '{name}'; expected one of {recipe.objectives[0]}"
+            said = f"unknown objective '{name}': expected one of {recipe.objectives[0]}"
             with pytest.raises(UserError, match=said):
                 recipe.runs(name)
 
