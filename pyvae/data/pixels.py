@@ -163,7 +163,7 @@ def _out_of_range(
     value = f"{images[place]:.15g}" if images.dtype.kind == "f" else f"{images[place]}"
     return _RefusedError(
         f"pixels from {images.min():.7g} to {images.max():.7g}; {wrong.sum()} of them are out of "
-        f"range, the first of them {value} at {place}",
+        f"range, the first is {value} at {place}",
         expected,
         code,
         hint,

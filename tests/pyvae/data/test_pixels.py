@@ -91,11 +91,11 @@ CONVERTED = {  # refused, with a line of Python that makes them what can be read
     "columns": (BYTES.reshape(N, 784).T, "images of shape (784, 6)", BYTES),
     "colour": (COLOUR, "images of shape (6, 28, 28, 3)", BYTES),
     "colour first": (np.moveaxis(COLOUR, -1, 1), "images of shape (6, 3, 28, 28)", BYTES),
-    "0 and 1": ((BYTES > 99).astype("u1"), "largest value is 1, which", (BYTES > 99) * 255),
+    "0 and 1": ((BYTES > 99).astype("u1"), "largest value of 1, which", (BYTES > 99) * 255),
     "16 bits": (BYTES * np.uint16(257), "pixels from 0 to 65535; 4", BYTES / 255),
-    "0 to 255": (BYTES.astype(float), "it is: divide by 255 first", BYTES / 255),
-    "above 255": (BYTES * 1.004, "it is: divide by 255 first", (BYTES * 1.004 / 255).clip(0, 1)),
-    "-1 to 1": (2 * FLOATS - 1, "it is: if they were normalised to [-1, 1], undo that", FLOATS),
+    "0 to 255": (BYTES.astype(float), "Divide by 255 first", BYTES / 255),
+    "above 255": (BYTES * 1.004, "Divide by 255 first", (BYTES * 1.004 / 255).clip(0, 1)),
+    "-1 to 1": (2 * FLOATS - 1, "If they were normalised to [-1, 1], undo it", FLOATS),
     "above 1": (with_pixel(1.001), "is 1.001 at (3, 0, 5)", with_pixel(1)),
     "below 0": (with_pixel(-1e-9), "is -1e-09 at (3, 0, 5)", with_pixel(0)),
     "text": (FLOATS.astype(str), "images of type <U", FLOATS),
@@ -109,7 +109,7 @@ def test_what_can_be_converted_is_refused_with_the_line_that_does_it(path, case,
     np.savez(path, images=images, labels=labels)
     with pytest.raises(UserError) as error:
         load_arrays(path)
-    assert said.removeprefix("it is: ") in str(error.value)
+    assert said in str(error.value)
     monkeypatch.chdir(path.parent)
     (line,) = re.findall(r"run `(a = .*)` in Python\.$", str(error.value))
     exec(line, {"np": np})  # noqa: S102 (as the user would)

@@ -8,7 +8,7 @@ import hypothesis
 import matplotlib
 import numpy as np
 import pytest
-from figures_help import assert_readable, made_trace, note_of
+from figures_help import assert_readable, finished_trace, made_trace, note_of
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
@@ -37,11 +37,21 @@ from pyvae.figures.style import (
     group_colours,
     save_figure,
     titles_and_colours,
+    whole_numbers,
     wrapped,
 )
 from pyvae.model.objectives import OBJECTIVES
 
 modest = hypothesis.settings(max_examples=20, deadline=None)
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture
@@ -177,7 +187,18 @@ def test_a_new_objective_has_a_spare_colour(trained, monkeypatch):
     assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-"}
 
 
-@pytest.mark.parametrize("many", [1, 2, 3, 7, 250])
+def test_whole_numbers_puts_ticks_at_whole_numbers_only():
+    axes = Figure().subplots()
+    whole_numbers(axes.xaxis)
+    for last in (*range(1, 30), 250, 10_000):
+        axes.set_xlim(1 - 0.05 * last, 1.05 * last)
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert 1 <= len(ticks) <= 10
+        assert all(tick == round(tick) for tick in ticks)
+
+
+@pytest.mark.parametrize("many", [1, 3])
 def test_ticks_of_steps_epochs_images_and_dimensions_are_whole(trained, many):
     trace = made_trace("conv", epochs=1, steps=many)
     epochs = made_trace("conv", epochs=many, steps=1)
@@ -225,7 +246,7 @@ def test_lines_of_a_text_are_kept():
     assert wrapped(Figure(figsize=(7, 4)), "one\ntwo words") == "one\ntwo words"
 
 
-@pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)])
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 1), (4, 2), (5, 2)])
 def test_latent_means_of_many_runs_stand_in_rows(traces, count, rows):
     figure = latent_means_figure((traces * 3)[:count], "a note")
     assert len(figure.axes) == count
@@ -250,9 +271,8 @@ def test_images_that_hardly_differ_are_told():
     assert note_of(samples_figure(images[:1] / 9, "title", "a note")) == "a note"
     blank = note_of(samples_figure(0.5 + images / 40, "title", "a note"))
     assert blank.startswith("The images hardly differ from each other (no pixel's standard dev")
-    assert blank.endswith(
-        "above 0.0094 of white): too few steps, or a decoder that ignores the latents. a note"
-    )
+    assert "above 0.0094 of white): there were too few steps, or the decoder ignores" in blank
+    assert blank.endswith("the latents. a note")
 
 
 def test_points_are_no_images():

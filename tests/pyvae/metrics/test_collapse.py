@@ -4,8 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figures_help import finished_trace
 
 from pyvae.metrics.collapse import latents_in_words
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture

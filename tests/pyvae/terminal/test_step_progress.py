@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
@@ -20,6 +21,15 @@ def at(step, trace, steps=6):
         raise AssertionError("showing needs no checkpoint")
 
     return Progress(step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture

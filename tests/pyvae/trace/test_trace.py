@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figures_help import finished_trace
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -20,12 +21,13 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.objectives import LOSSES, OBJECTIVES
 from pyvae.model.settings import Settings
-from pyvae.recipes import get_recipe
+from pyvae.recipes import RECIPES, get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
 SETTINGS = Settings("vae", epochs=4, batch_size=7, latent_dim=3, learning_rate=0.1 + 0.2, seed=5)
+every_recipe = pytest.mark.parametrize("recipe", RECIPES)
 numbers = st.floats(allow_nan=False, width=64)
 
 
@@ -82,14 +84,6 @@ def test_everything_else_survives_saving(tmp_path):
     assert same(loaded.latent_means, trace.latent_means)
     assert same(loaded.parameters, trace.parameters)
     assert np.array_equal(loaded.samples, trace.samples)
-
-
-def test_a_trained_trace_survives_saving(tmp_path, trained):
-    trained["emae"].save(tmp_path)
-    loaded = Trace.load(tmp_path)
-    assert same(loaded.parameters, trained["emae"].parameters)
-    assert np.array_equal(loaded.losses, trained["emae"].losses)
-    assert loaded.settings == trained["emae"].settings
 
 
 def test_an_interrupted_trace_is_its_history_alone(tmp_path):
@@ -590,23 +584,23 @@ def test_removing_what_is_not_there_does_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trace_of_any_recipe_survives_saving(tmp_path, any_trained):
-    recipe, trace = any_trained
+@every_recipe
+def test_a_trace_of_any_recipe_survives_saving(tmp_path, recipe):
+    trace = finished_trace(recipe)
     trace.save(tmp_path)
     loaded = Trace.load(tmp_path)
-    assert (loaded.recipe, loaded.settings) == (recipe.name, trace.settings)
+    assert (loaded.recipe, loaded.settings) == (recipe, trace.settings)
     assert loaded.terms == trace.terms
     assert np.array_equal(loaded.losses, trace.losses)
     assert same(loaded.parameters, trace.parameters)
     assert same(loaded.latent_means, trace.latent_means)
     assert np.array_equal(loaded.samples, trace.samples)
-    for path in tmp_path.iterdir():
-        path.unlink()  # up to 70 MB
 
 
-def test_tables_of_any_recipe_have_a_column_for_each_term(any_trained):
-    recipe, trace = any_trained
-    objective = OBJECTIVES[recipe.objectives[0]]
+@every_recipe
+def test_tables_of_any_recipe_have_a_column_for_each_term(recipe):
+    trace = finished_trace(recipe)
+    objective = OBJECTIVES[trace.settings.objective]
     history, epochs = trace.history(), trace.epoch_table()
     column = "nats_per_image" if objective.unit == "nats per image" else "loss"
     first = ["engine", "objective", "epoch", "step"]
@@ -620,9 +614,8 @@ def test_tables_of_any_recipe_have_a_column_for_each_term(any_trained):
     np.testing.assert_allclose(epochs[column], history[column].mean(), rtol=1e-14)
 
 
-def test_a_history_without_a_further_term_is_the_users_error(tmp_path, small, data_of):
-    recipe = get_recipe("clustering-toy")
-    train(PyTorchEngine("cpu"), recipe, small(recipe), data_of(recipe)).save(tmp_path)
+def test_a_history_without_a_further_term_is_the_users_error(tmp_path):
+    finished_trace("clustering-toy").save(tmp_path)
     table = pd.read_csv(tmp_path / "history.csv").drop(columns="gaussian_kl")
     table.to_csv(tmp_path / "history.csv", index=False)
     rewrite(tmp_path, without_checksums)
