@@ -142,7 +142,7 @@ def test_any_bytes_are_refused(reader, made, tmp_path, content):
 
 @every_reader
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to nothing"])
-def test_what_is_no_ordinary_file_is_refused_at_once(reader, kind, tmp_path, monkeypatch):
+def test_folders_pipes_and_devices_are_refused_at_once(reader, kind, tmp_path, monkeypatch):
     def no_network(*arguments):
         raise DownloadError("no network")
 
@@ -263,7 +263,7 @@ def test_an_npz_file_that_unpacks_to_much_is_refused_before_that(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [[0, -1], [0, 10_000], [2**63, 0]], ids=str)
-def test_labels_that_are_no_classes_are_refused(labels, tmp_path):
+def test_labels_outside_of_classes_are_refused(labels, tmp_path):
     reader = READERS["npz"]
     path = reader.make(tmp_path)
     dtype = np.uint64 if labels[0] else np.int64
@@ -344,7 +344,7 @@ def json_file(tmp_path: Path, change) -> object:
         pytest.param(lambda text: "null", "trace.json is null, no object", id="null"),
     ],
 )
-def test_json_that_is_none_is_refused(change, said, tmp_path):
+def test_invalid_json_is_refused(change, said, tmp_path):
     found = json_file(tmp_path, change)
     assert isinstance(found, UserError)
     assert said in str(found)
@@ -458,7 +458,7 @@ HEAD = "epoch,total,reconstruction,regulariser\n"
         pytest.param(HEAD + "1,2,3,4\n" * 5, "5 of 4 steps", id="a step more"),
     ],
 )
-def test_a_history_that_is_none_is_refused(text, said, tmp_path):
+def test_an_invalid_history_is_refused(text, said, tmp_path):
     reader = READERS["history-csv"]
     found = outcome(reader, tmp_path, reader.make(tmp_path), text.encode())
     assert isinstance(found, UserError)
@@ -479,7 +479,7 @@ def test_a_history_of_another_program_is_read(tmp_path):
     assert np.isnan(table["reconstruction"]).all()
 
 
-def test_what_the_table_of_readers_makes_has_no_checksums(tmp_path):
+def test_the_valid_traces_of_these_tests_have_no_checksums(tmp_path):
     """They would hide all other checks."""
     a_trace(tmp_path)
     assert "sha256" not in json.loads((tmp_path / "trace.json").read_text())

@@ -12,7 +12,7 @@ NAME = "PYVAE_SOME_SECONDS"
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 7.0), ("2.5", 2.5), ("1e3", 1000.0)])
-def test_the_default_gives_way_to_what_is_set(monkeypatch, given, expected):
+def test_the_variable_overrides_the_default(monkeypatch, given, expected):
     monkeypatch.delenv(NAME, raising=False)
     if given is not None:
         monkeypatch.setenv(NAME, given)
@@ -20,7 +20,7 @@ def test_the_default_gives_way_to_what_is_set(monkeypatch, given, expected):
 
 
 @pytest.mark.parametrize("given", ["", "soon", "-1", "nan", "0", "2000001", "1e300", "inf"])
-def test_what_is_no_time_is_told(monkeypatch, given):
+def test_a_value_that_is_not_a_time_is_refused(monkeypatch, given):
     monkeypatch.setenv(NAME, given)
     with pytest.raises(UserError, match=f"{NAME} is '{given}': expected .* above 0, at most 2,0"):
         read_seconds(NAME, 7.0)

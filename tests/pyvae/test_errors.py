@@ -70,7 +70,7 @@ def test_examples_run():
         ("ü “é” 日本 – ± \\x1b", "ü “é” 日本 – ± \\x1b"),
     ],
 )
-def test_what_a_terminal_would_obey_is_written_out(text, shown):
+def test_control_characters_are_written_out(text, shown):
     assert printable(text) == shown
     capital = shown[0].upper() + shown[1:]
     assert str(UserError(text, text, expected=text)) == f"{shown}: expected {shown}. {capital}."

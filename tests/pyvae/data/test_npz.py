@@ -175,7 +175,7 @@ def test_a_file_with_a_changed_byte_is_refused(path, save):
 
 
 @pytest.mark.parametrize("content", [b"hello", b"PK\x03\x04", b"\x80\x04K\x01.", bytes(500)])
-def test_a_file_that_is_no_zip_is_refused(path, content):
+def test_a_file_that_is_not_a_zip_archive_is_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match="cannot be read"):
         load_arrays(path)
@@ -188,7 +188,7 @@ def test_an_npy_file_under_this_name_is_refused(path):
         load_arrays(path)
 
 
-def test_a_member_that_is_no_array_is_refused(path):
+def test_a_member_that_is_not_an_array_is_refused(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images.npy", b"hello")
     with pytest.raises(UserError):

@@ -103,7 +103,7 @@ CONVERTED = {  # refused, with a line of Python that makes them what can be read
 
 
 @pytest.mark.parametrize("case", CONVERTED)
-def test_what_can_be_converted_is_refused_with_the_line_that_does_it(path, case, monkeypatch):
+def test_a_convertible_array_is_refused_with_code_that_converts_it(path, case, monkeypatch):
     images, said, meant = CONVERTED[case]
     labels = LABELS[: len(meant)]
     np.savez(path, images=images, labels=labels)

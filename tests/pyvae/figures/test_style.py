@@ -265,7 +265,7 @@ def test_a_long_name_without_a_space_stays_inside(trained, name, lines):
     assert len(figure.axes[0].get_title().splitlines()) >= lines
 
 
-def test_images_that_hardly_differ_are_told():
+def test_images_that_hardly_differ_get_a_note():
     images = np.random.default_rng(1).uniform(size=(16, 784))
     assert note_of(samples_figure(images, "title", "a note")) == "a note"
     assert note_of(samples_figure(images[:1] / 9, "title", "a note")) == "a note"
@@ -275,7 +275,7 @@ def test_images_that_hardly_differ_are_told():
     assert blank.endswith("the latents. a note")
 
 
-def test_points_are_no_images():
+def test_points_are_refused_as_digits():
     with pytest.raises(UserError, match=r"\(16, 2\).*28x28"):
         digit_sheet(np.zeros((16, 2)), 4)
 
@@ -285,7 +285,7 @@ def test_epochs_of_unequal_length_have_no_second_scale(epochs):
     assert loss_history_figure(short).axes[0].child_axes == []
 
 
-def test_losses_are_drawn_in_the_objectives_colour_unless_told(trained):
+def test_losses_are_drawn_in_the_objectives_colour_by_default(trained):
     axes = Figure().subplots()
     draw_losses(axes, trained["emae"].history(), "emae")
     draw_losses(axes, trained["emae"].history(), "emae", color="black")
@@ -398,6 +398,6 @@ def test_a_figure_that_cannot_be_written_is_a_line(tmp_path):
     assert line.startswith(f"'{path}' cannot be written (No such file or directory)")
 
 
-def test_characters_that_the_font_lacks_are_no_warning(tmp_path, recwarn):
+def test_letters_that_the_font_lacks_cause_no_warning(tmp_path, recwarn):
     draw_figure(lambda: samples_figure(np.zeros((1, 784)), "日本"), tmp_path / "a.png")
     assert list(recwarn) == []

@@ -65,7 +65,7 @@ def test_the_assignment_is_the_best_of_all(pair):
 
 @modest
 @given(pairs, st.permutations(range(4)), st.integers(-50, 50))
-def test_the_clusters_names_are_no_matter(pair, order, offset):
+def test_the_names_of_clusters_do_not_matter(pair, order, offset):
     labels, clusters = pair
     renamed = np.array(order)[clusters] * 3 + offset
     np.testing.assert_allclose(

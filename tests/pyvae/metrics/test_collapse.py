@@ -33,14 +33,14 @@ def ended(trained):
     return make
 
 
-def test_active_units_are_said_with_what_they_are_of(ended):
+def test_active_units_are_reported(ended):
     assert latents_in_words(ended("vae", 5, 2)) == [
         "2 of 5 latent dimensions are active (variance of the posterior means above 0.01; last "
         "batch of 12, evaluation mode)"
     ]
 
 
-def test_a_collapse_is_said(ended):
+def test_posterior_collapse_is_reported(ended):
     _, said = latents_in_words(ended("vae", 0.0523, 0))
     assert said == (
         "posterior collapse: the KL of the last epoch is 0.052 nats per image, so the latents "
@@ -48,5 +48,5 @@ def test_a_collapse_is_said(ended):
     )
 
 
-def test_without_the_noises_part_small_means_are_no_collapse(ended):
+def test_collapse_is_not_reported_without_a_kl(ended):
     assert len(latents_in_words(ended("emae", 0.0523, 0))) == 1

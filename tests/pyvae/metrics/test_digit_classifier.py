@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_network(quick, split):
     assert not torch.equal(one.network[1].weight, other.network[1].weight)
 
 
-def test_the_process_is_left_as_it_was(quick, split):
+def test_training_leaves_generators_and_grad_mode_alone(quick, split):
     state = torch.get_rng_state()
     with torch.no_grad():
         within = DigitClassifier(*split.train, *split.test)
@@ -77,7 +77,7 @@ def test_the_process_is_left_as_it_was(quick, split):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_number_of_threads_is_no_matter_and_stays(quick, split, threads):
+def test_the_number_of_threads_changes_neither_the_network_nor_itself(quick, split, threads):
     before = torch.get_num_threads()
     expected = DigitClassifier(*split.train, *split.test)
     torch.set_num_threads(threads)

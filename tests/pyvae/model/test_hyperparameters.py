@@ -16,7 +16,7 @@ BETA = Hyper("beta", 8, "weight")
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_published_values_are_taken_where_nothing_is_given(recipe):
+def test_published_values_are_the_defaults(recipe):
     assert recipe.settings().hyper == {one.name: one.value for one in recipe.hyper}
 
 
@@ -107,12 +107,12 @@ def test_name_equals_number_is_read(texts, values):
 
 
 @pytest.mark.parametrize("text", ["beta", "beta=", "beta=much", "", "=", "beta:3", "beta 3"])
-def test_what_is_not_of_that_form_is_one_line(text):
+def test_other_forms_are_refused_in_one_line(text):
     with pytest.raises(UserError, match=re.escape(f"--set '{text}': expected NAME=NUMBER")):
         parse_hyper([text])
 
 
 @pytest.mark.parametrize("text", ["=3", " =3"])
-def test_a_number_without_a_name_is_no_recipes(text):
+def test_a_number_without_a_name_is_refused(text):
     with pytest.raises(UserError):
         RECIPES["beta"].settings(hyper=parse_hyper([text]))

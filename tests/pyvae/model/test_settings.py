@@ -83,7 +83,7 @@ def test_one_batch_of_images_is_enough():
     assert GOOD.steps_per_epoch(10) == 1
 
 
-def test_published_settings_are_taken_where_nothing_is_given(conv):
+def test_published_settings_are_the_defaults(conv):
     settings = conv.settings(epochs=None, steps=4, seed=0)
     published = ("epochs", "batch_size", "latent_dim", "learning_rate")
     assert [getattr(settings, name) for name in published] == [
@@ -98,13 +98,13 @@ def test_a_dtype_has_the_bits_of_its_name(name, bits):
     assert name in DTYPES
 
 
-def test_draws_are_injected_unless_something_else_is_said():
+def test_draws_are_injected_by_default():
     assert GOOD.rng == "injected"
     for rng in RNGS:
         assert dataclasses.replace(GOOD, rng=rng).as_dict()["rng"] == rng
 
 
-def test_every_generator_can_be_asked_for():
+def test_every_generator_can_be_chosen():
     assert set(generator_names()) < set(RNGS)
 
 

@@ -39,7 +39,7 @@ def test_each_run_has_a_line_with_the_time_left_and_where_it_ran(show):
 
 
 @pytest.mark.parametrize("lines", [True, False])
-def test_on_a_terminal_there_are_lines_where_they_are_wanted(show, lines):
+def test_a_terminal_shows_lines_above_the_bar_only_on_request(show, lines):
     assert ("(2 of 3, 0:00:10 left)" in show(terminal=True, lines=lines)) is lines
 
 

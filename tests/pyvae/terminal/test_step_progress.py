@@ -67,7 +67,7 @@ def test_an_epochs_line_has_both_scales(watch, trained):
     assert line.endswith(said)
 
 
-def test_epochs_are_told_only_where_asked(watch):
+def test_epochs_are_printed_only_on_request(watch):
     assert "epoch" not in watch(epochs=False)
 
 
@@ -112,7 +112,7 @@ def test_the_end_says_steps_and_speed(watch, monkeypatch):
     assert watch().splitlines()[-1] == "VAE on digits: 6 steps in 14 s, 5 images/s"
 
 
-def test_an_interruption_is_said(monkeypatch):
+def test_an_interruption_is_reported(monkeypatch):
     file = io.StringIO()
     progress = RunProgress("VAE", 12, Console(file=file))
     with pytest.raises(KeyboardInterrupt), progress:

@@ -190,7 +190,7 @@ def test_an_absent_file_is_the_users_error(saved, file):
         "epoch,total,reconstruction,regulariser\n1,2,3,4,5,6\n1,2\n",
     ],
 )
-def test_a_history_that_is_none_is_the_users_error(saved, text):
+def test_a_broken_history_is_the_users_error(saved, text):
     rewrite(saved, without_checksums)
     (saved / "history.csv").write_text(text)
     with pytest.raises(UserError, match="cannot be read"):
@@ -213,14 +213,14 @@ def test_a_history_that_is_none_is_the_users_error(saved, text):
         pytest.param(lambda about: {k: about[k] for k in about if k != "engine"}, id="no engine"),
     ],
 )
-def test_a_trace_json_that_is_none_is_the_users_error(saved, wrong):
+def test_a_broken_trace_json_is_the_users_error(saved, wrong):
     path = saved / "trace.json"
     path.write_text(json.dumps(wrong(json.loads(path.read_text()))))
     with pytest.raises(UserError):
         Trace.load(saved)
 
 
-def test_bytes_that_are_no_text_are_the_users_error(saved):
+def test_bytes_that_are_not_text_are_the_users_error(saved):
     (saved / "trace.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read"):
         Trace.load(saved)
@@ -272,7 +272,7 @@ def test_checksums_are_those_of_the_files_and_of_complete_traces_alone(saved, tm
         pytest.param([], id="a list"),
     ],
 )
-def test_checksums_that_are_none_are_the_users_error(saved, wrong):
+def test_broken_checksums_are_the_users_error(saved, wrong):
     rewrite(saved, lambda about: about | {"sha256": wrong})
     with pytest.raises(UserError, match="sha256"):
         Trace.load(saved)
@@ -434,7 +434,7 @@ def test_a_newer_format_is_refused_by_name(saved, version):
 
 
 @pytest.mark.parametrize("version", ["2", 2.0, None, [2], {}])
-def test_a_format_that_is_no_number_is_the_users_error(saved, version):
+def test_a_format_that_is_not_a_number_is_the_users_error(saved, version):
     rewrite(saved, lambda about: about | {"format": version})
     with pytest.raises(UserError, match="format"):
         Trace.load(saved)
@@ -453,7 +453,7 @@ def test_the_format_is_written_down(saved):
 
 
 @pytest.mark.parametrize("rng", ["injected", "torch", "r"])
-def test_where_chance_came_from_survives_saving(tmp_path, rng):
+def test_the_generator_of_draws_survives_saving(tmp_path, rng):
     settings = dataclasses.replace(SETTINGS, rng=rng)
     dataclasses.replace(make_trace(np.ones((2, 3))), settings=settings).save(tmp_path)
     assert Trace.load(tmp_path).settings == settings
@@ -481,7 +481,7 @@ def test_a_trace_from_before_format_4_has_no_hyperparameters(saved, version):
 
 
 @pytest.mark.parametrize("rng", ["dice", None, 3])
-def test_chance_from_nowhere_is_the_users_error(saved, rng):
+def test_an_unknown_generator_is_the_users_error(saved, rng):
     rewrite(saved, lambda about: about | {"settings": about["settings"] | {"rng": rng}})
     with pytest.raises(UserError, match=r"unknown rng|cannot be read"):
         Trace.load(saved)
@@ -546,7 +546,7 @@ def test_a_trace_of_format_1_has_no_probes_and_went_its_own_way(saved):
     ],
     ids=str,
 )
-def test_a_mode_or_probes_that_are_none_are_the_users_error(saved, wrong):
+def test_a_broken_mode_or_list_of_probes_is_the_users_error(saved, wrong):
     rewrite(saved, lambda about: about | wrong)
     with pytest.raises(UserError):
         Trace.load(saved)
