@@ -52,9 +52,7 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
     images_file, labels_file = TRAINING if train else FILES[2:]
     found = find_idx(dataset, root, images_file)
     if found is None:
-        import torchvision.datasets  # more than a second: only for who needs it
-
-        _download(getattr(torchvision.datasets, dataset), dataset, root)
+        _download(dataset, root)
         found = root / dataset / "raw" / images_file
     images = read_idx(found)
     if images.shape[1:] != (28, 28) or not len(images):
@@ -71,9 +69,12 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
     return pixels, torch.from_numpy(labels.astype(np.int64))
 
 
-def _download(source: type, dataset: str, root: Path) -> None:
+def _download(dataset: str, root: Path) -> None:
     """Downloads into a temporary folder and moves the result, so that no file is left half done."""
-    _check_network(source.mirrors[0])  # type: ignore[attr-defined]
+    import torchvision.datasets  # takes more than a second
+
+    source = getattr(torchvision.datasets, dataset)
+    _check_network(source.mirrors[0])
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download.") as folder:

@@ -288,7 +288,7 @@ BAD = {
     "missing means": (without_evaluation, "'b' has no latent means in evaluation mode"),
     "newer format": (
         about(format=TRACE_FORMAT + 1),
-        f"trace 'b' has format {TRACE_FORMAT + 1}; expected format 1 to {TRACE_FORMAT}; .* newer",
+        f"trace 'b' has format {TRACE_FORMAT + 1}, but pyvae reads 1 to {TRACE_FORMAT}. Update",
     ),
     "other rng": (
         about(rng="torch"),
