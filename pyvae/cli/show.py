@@ -44,7 +44,7 @@ def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
 ) -> None:
     """Draws the figures of a trained run into its folder."""
-    draw_run(run, asked_for=True)
+    draw_run(run, required=True)
     print(f"written: {printable(str(run))}")
 
 

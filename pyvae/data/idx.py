@@ -41,7 +41,7 @@ def find_idx(dataset: str, root: Path, name: str) -> Path | None:
         The file's path, or None.
     """
     folders = [root / dataset / "raw", root / dataset]
-    if not _is_of_another(root, dataset):
+    if not _belongs_to_another(root, dataset):
         folders += [root / "raw", root]
     found = (find_idx_in(folder, name) for folder in folders)
     return next((path for path in found if path is not None), None)
@@ -57,7 +57,7 @@ def find_idx_in(
     return next((path for path in paths if is_there(path)), None)
 
 
-def _is_of_another(folder: Path, dataset: str) -> bool:
+def _belongs_to_another(folder: Path, dataset: str) -> bool:
     folder = Path(os.path.realpath(folder))
     called = folder.parent.name if folder.name == "raw" else folder.name
     letters = "".join(letter for letter in called.lower() if letter.isalnum())

@@ -95,7 +95,7 @@ def _check_network(url: str) -> None:
     """
     failure: list[str] = [f"no answer within {PATIENCE:g} s"]
 
-    def ask() -> None:
+    def request_head() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")  # noqa: S310 (torchvision's own address)
             urllib.request.urlopen(request, timeout=PATIENCE).close()  # noqa: S310
@@ -105,7 +105,7 @@ def _check_network(url: str) -> None:
         except (OSError, ValueError, http.client.HTTPException) as error:
             failure[0] = f"no network: {getattr(error, 'reason', error)}"
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request_head, daemon=True)
     thread.start()
     thread.join(PATIENCE)
     if failure:

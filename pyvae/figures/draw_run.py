@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["draw_run", "trace_samples_figure"]
 
 
-def draw_run(run: Path, asked_for: bool = False) -> None:
+def draw_run(run: Path, required: bool = False) -> None:
     """Draws loss history, samples and latent means of all traces of a run.
 
     Arguments:
         run: The run's folder.
-        asked_for: Whether a figure that cannot be drawn is an error; if not, it is a line on
+        required: Whether a figure that cannot be drawn is an error; if not, it is a line on
             standard error.
 
     Raises:
@@ -50,7 +50,7 @@ def draw_run(run: Path, asked_for: bool = False) -> None:
             )
     for name, make in figures.items():
         path = run / f"{name}.png"
-        if asked_for:
+        if required:
             style.draw_figure(make, path)
         else:
             style.draw_or_log(make, path, print_error)

@@ -68,8 +68,8 @@ def gaussian_reconstruction(mean: Tensor, x: Tensor, variance: float) -> Tensor:
 def squared_error(pixels: Tensor, x: Tensor) -> Tensor:
     r"""Mean squared error :math:`\frac{1}{B F} \sum (x - p)^2` over all pixels of all images.
 
-    Not in nats: up to scale and a constant it is the likelihood of a Gaussian whose variance is
-    left open.
+    It is not in nats: up to scale and a constant it is the negative log-likelihood of a Gaussian
+    of unknown variance.
 
     Arguments:
         pixels, x: Pixels in [0, 1], shape (B, 784).

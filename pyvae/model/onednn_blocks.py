@@ -17,14 +17,15 @@ LARGE = 1e9
 def to_blocks(x: Tensor, *convolutions: nn.Conv2d) -> Tensor:
     """Brings images into oneDNN's memory layout, if its convolutions are used.
 
-    PyTorch's convolutions on the CPU are oneDNN's, whose fastest kernels want blocks of 16
+    PyTorch's convolutions on the CPU use oneDNN, and its fastest kernels need blocks of 16
     channels. A plain tensor is brought into blocks and back at every convolution, forward and
     backward, and PyTorch's own max-pool of a plain tensor takes as long as a convolution. A tensor
-    that is in blocks stays so through convolutions, ReLUs and max-pools and their gradients,
-    until `from_blocks`. The arithmetic is the same: every bit of results and gradients is equal to
-    a plain tensor's. But oneDNN's ReLU and max-pool take NaN for a very small number, where a
-    plain tensor hands it on: with parameters so large that a convolution could overflow, or that
-    are NaN, images stay plain, and a run that diverges is recognised.
+    in blocks stays in blocks through convolutions, ReLUs, max-pools and their gradients, until
+    `from_blocks`. Results and gradients are equal to those of a plain tensor in every bit.
+
+    But oneDNN's ReLU and max-pool turn NaN into a very small number, while those of PyTorch pass it
+    on. Images therefore stay plain if a parameter is NaN, or so large that a convolution could
+    overflow: a run that diverges is then recognised.
 
     Arguments:
         x: (B, C, H, W), pixels in [0, 1].

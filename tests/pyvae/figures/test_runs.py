@@ -15,9 +15,7 @@ from pyvae.figures.runs import (
     loss_history_figure,
     samples_figure,
 )
-from pyvae.figures.style import (
-    MEANS_NOTE,
-)
+from pyvae.figures.style import MEANS_NOTE
 from pyvae.model.objectives import OBJECTIVES
 
 
