@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from pyvae.model.hyperparameters import Hyper
     from pyvae.model.objectives import OBJECTIVES, Objective
     from pyvae.model.recipe import Recipe
+    from pyvae.model.run import Run
     from pyvae.model.settings import Settings
 
-__all__ = ["OBJECTIVES", "Draws", "Hyper", "Objective", "Recipe", "Settings"]
+__all__ = ["OBJECTIVES", "Draws", "Hyper", "Objective", "Recipe", "Run", "Settings"]
 __getattr__ = lazy_exports(
     __name__,
     {
@@ -22,6 +23,7 @@ __getattr__ = lazy_exports(
         "OBJECTIVES": "pyvae.model.objectives",
         "Objective": "pyvae.model.objectives",
         "Recipe": "pyvae.model.recipe",
+        "Run": "pyvae.model.run",
         "Settings": "pyvae.model.settings",
     },
 )

@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.objectives import LOSSES, OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.trace.trace import Trace
@@ -626,7 +627,7 @@ def test_a_history_without_a_further_term_is_the_users_error(tmp_path):
 def test_the_state_after_a_step_has_the_running_statistics(tmp_path, small, data_of):
     recipe, probe = get_recipe("mlp"), {}
     settings, data = small(recipe, steps=1), data_of(recipe)
-    trace = train(PyTorchEngine("cpu"), recipe, settings, data, probe=lambda step: probe)
+    trace = train(Run(recipe, settings, data), PyTorchEngine("cpu"), probe=lambda step: probe)
     trace.save_probe(tmp_path, 1, probe)
     trace.save(tmp_path)
     state = Trace.load(tmp_path).state_after(1)
