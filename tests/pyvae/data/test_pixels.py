@@ -145,6 +145,9 @@ def test_a_convertible_array_is_refused_with_code_that_converts_it(path, case, m
         ),
         pytest.param({"images": BYTES, "labels": LABELS - 1}, "from -1 to 2", id="below 0"),
         pytest.param(
+            {"images": BYTES, "labels": 9998 + LABELS}, "from 9998 to 10001: expected", id="10000"
+        ),
+        pytest.param(
             {"images": BYTES, "labels": np.full(N, 2**64 - 1, "u8")},
             "from 18446744073709551615",
             id="huge",
