@@ -23,7 +23,7 @@ MINUTE = 60.0
 class RunProgress:
     """Shows a run's steps, images per second, time left and loss.
 
-    Use it as a context manager, and hand its `observe` to `pyvae.training.loop.train`.
+    Use it as a context manager, and call `observe` after each step.
 
     Arguments:
         title: The name of the run.
