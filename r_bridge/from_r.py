@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pyvae.data.images import ImageData, load_data
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.files.arrays import arrays_of_bytes
+from pyvae.files.arrays import parse_arrays
 from pyvae.files.reading import UNREADABLE
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
@@ -255,7 +255,7 @@ def _network(model: Model) -> tuple[VAE, Settings]:
         hyper=dict(model["hyper"]),
     )
     try:
-        parameters = arrays_of_bytes(bytes(model["parameters"]))
+        parameters = parse_arrays(bytes(model["parameters"]))
     except UNREADABLE as error:
         raise UserError(
             f"the fit's parameters cannot be read ({error})",

@@ -1,4 +1,4 @@
-"""Progress of runs on the terminal; plain lines where there is none."""
+"""Shows the progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ MINUTE = 60.0
 
 
 class RunProgress:
-    """Shows how far a run is: steps, images per second, time left, nats per image.
+    """Shows a run's steps, images per second, time left and loss.
 
-    Use as a context manager; its `observe` is what `pyvae.training.loop.train` takes.
+    Use it as a context manager, and hand its `observe` to `pyvae.training.loop.train`.
 
     Arguments:
-        title: What runs.
-        batch_size: Images in a step.
-        console: Where to.
-        epochs: Print a line at the end of each epoch.
+        title: The name of the run.
+        batch_size: The number of images in a step.
+        console: The console to print on.
+        epochs: Whether to print a line at the end of each epoch.
     """
 
     def __init__(self, title: str, batch_size: int, console: Console, epochs: bool = False) -> None:
@@ -51,14 +51,14 @@ class RunProgress:
         )
         self._task = self._bar.add_task(title, total=1, loss="")
         self._step = 0
-        self._first: int | None = None  # of a run that goes on after an interruption, not 1
-        self._said = 0.0
+        self._first: int | None = None  # not 1 in a run that continues an interrupted one
+        self._logged = 0.0
 
     def observe(self, progress: Step) -> None:
         self._step = progress.step
         if self._first is None:
             self._first = progress.step
-        self._say(progress)
+        self._log(progress)
         fields: dict[str, Any] = {}
         if progress.epoch_ended:
             last = progress.trace.epoch_table().iloc[-1]
@@ -72,12 +72,12 @@ class RunProgress:
     def _done(self) -> int:
         return 0 if self._first is None else self._step - self._first + 1
 
-    def _say(self, progress: Step) -> None:
-        """A line a minute where there is no bar."""
+    def _log(self, progress: Step) -> None:
+        """Prints a line each minute if there is no bar."""
         now = time.monotonic()
-        if self._live or now - self._said < MINUTE or progress.step == progress.steps:
+        if self._live or now - self._logged < MINUTE or progress.step == progress.steps:
             return
-        self._said = now
+        self._logged = now
         left = (now - self._started) / self._done() * (progress.steps - progress.step)
         self.console.print(
             f"  step {progress.step:,} of {progress.steps:,}, "
@@ -88,7 +88,7 @@ class RunProgress:
         )
 
     def __enter__(self) -> RunProgress:
-        self._started = self._said = time.monotonic()
+        self._started = self._logged = time.monotonic()
         if not self._live:
             self.console.print(f"{self.title} ...", highlight=False, markup=False)
         self._bar.start()

@@ -69,7 +69,7 @@ def without_labels(digits):
         (
             lambda d: dataclasses.replace(d, labels=d.labels + 1),
             {},
-            "digits count from 1: they are 1 to 10; expected 0 to 9; subtract 1 from each label$",
+            r"labels of digits are 1 to 10: expected 0 to 9\. Subtract 1 from every label\.$",
         ),
         (
             lambda d: dataclasses.replace(d, labels=d.labels * 3),

@@ -395,8 +395,8 @@ def test_a_full_disk_loses_nothing(command, tmp_path, at_step, whole, monkeypatc
         at_step(4, lambda: patch.setattr(files.tempfile, "mkstemp", full))
         code, out, err = command(*RUN)
         assert code == 2
-        assert "no space is left for 'out/beta/" in err
-        assert "make room and give the same command again" in err
+        assert "disk full while writing 'out/beta/" in err
+        assert "Free some space and run the same command again" in err
         assert err.count("\n") == 1
         assert "kept after step 3" in out
     assert Checkpoint.load(tmp_path / "out" / "beta").step == 3
