@@ -57,7 +57,8 @@ class DivergedError(UserError):
 
     Arguments:
         step: The step, if it is known.
-        first: What is not finite first, as `pyvae.training.not_finite.first_not_finite` says it.
+        first: The first value that is not finite, as
+            `pyvae.training.not_finite.first_not_finite` describes it.
     """
 
     of_one_process = True  # of several that share a batch, perhaps only one sees it

@@ -84,8 +84,7 @@ def best_reference(recipe: str) -> Reference:
     if not candidates:
         raise UserError(
             f"no engine is installed that is a reference for recipe '{recipe}'",
-            "name one with --engine",
-            expected=f"one of {', '.join(engine_names())}",
+            f"choose --engine {' or '.join(engine_names())}",
         )
     passed_over = []
     for _, name in candidates:

@@ -131,7 +131,7 @@ def test_the_answer_to_a_call_that_was_interrupted_is_nobodys(r, in_the_middle):
     with pytest.raises(KeyboardInterrupt):
         r.evaluate("'the old one'")
     in_the_middle(lambda: None)
-    with pytest.raises(RProcessError, match="was ended in an earlier call; start a new one"):
+    with pytest.raises(RProcessError, match="was ended in an earlier call. Start a new one"):
         r.evaluate("'the new one'")
 
 
@@ -167,7 +167,7 @@ def test_an_argument_that_cannot_be_sent_leaves_r_as_it_was(r):
 def test_who_calls_after_the_end_is_told(r):
     for _ in range(2):
         r.close()
-        with pytest.raises(RProcessError, match="was ended; start a new one"):
+        with pytest.raises(RProcessError, match="was ended. Start a new one"):
             r.evaluate("1")
 
 

@@ -288,5 +288,5 @@ def test_generators_of_other_packages_are_seeded_and_told_the_device(entries):
 
 @pytest.mark.parametrize(("name", "said"), [("trch", "did you mean 'torch'"), ("injected", "")])
 def test_an_unknown_generator_is_the_users_error(name, said):
-    with pytest.raises(UserError, match=f"unknown rng '{name}'; expected one of torch, r.*{said}"):
+    with pytest.raises(UserError, match=f"unknown rng '{name}': expected one of torch, r.*{said}"):
         make_generator(name, 1)

@@ -734,9 +734,12 @@ def test_rs_smallest_and_largest_seed(r, conv, settings, seed):
     [
         (
             {"rng": "r", "seed": 2**31},
-            "--seed 2147483648 of base-r's own generator; expected 0 to 2147483647",
+            "--seed 2147483648 with the generator of engine base-r: expected 0 to 2147483647",
         ),
-        ({"rng": "torch"}, "engine base-r with rng 'torch'; expected injected or r"),
+        (
+            {"rng": "torch"},
+            "engine base-r cannot draw with the generator 'torch'. Use --rng injected or native.",
+        ),
     ],
 )
 def test_what_base_rs_generator_cannot_do_is_one_line(r, conv, settings, changes, words):
@@ -912,9 +915,12 @@ def test_seeds_reach_r_torch_whole(rt, conv, settings, seed):
     [
         (
             {"rng": "torch", "seed": 2**53 + 1},
-            f"--seed {2**53 + 1} of r-torch's own generator; expected 0 to {2**53}",
+            f"--seed {2**53 + 1} with the generator of engine r-torch: expected 0 to {2**53}",
         ),
-        ({"rng": "r"}, "engine r-torch with rng 'r'; expected injected or torch"),
+        (
+            {"rng": "r"},
+            "engine r-torch cannot draw with the generator 'r'. Use --rng injected or native.",
+        ),
     ],
 )
 def test_what_r_torchs_generator_cannot_do_is_one_line(rt, conv, settings, changes, words):

@@ -202,7 +202,7 @@ def test_what_keeps_r_from_starting_is_told_in_its_own_words(monkeypatch, tmp_pa
     with pytest.raises(RProcessError) as caught:
         RProcess()
     assert str(caught.value).startswith("R could not be started: Error in write.csv(")
-    assert 'could not find function "write.csv"; check ~/.Renviron and' in str(caught.value)
+    assert 'could not find function "write.csv". Check ~/.Renviron and' in str(caught.value)
 
 
 @r_test
