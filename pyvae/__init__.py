@@ -10,16 +10,22 @@ if TYPE_CHECKING:
     from pyvae.engines.pytorch import PyTorchEngine
     from pyvae.errors import UserError
     from pyvae.model.draws import Draws
+    from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
     from pyvae.trace.trace import Trace
+    from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
 
 __all__ = [
     "RECIPES",
+    "Callback",
     "Draws",
+    "Progress",
     "PyTorchEngine",
+    "Run",
     "Settings",
+    "StopTraining",
     "Trace",
     "UserError",
     "get_recipe",
@@ -29,8 +35,12 @@ __all__ = [
 
 _HOMES = {
     "RECIPES": "pyvae.recipes",
+    "Callback": "pyvae.training.callbacks",
     "Draws": "pyvae.model.draws",
+    "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
+    "Run": "pyvae.model.run",
+    "StopTraining": "pyvae.training.callbacks",
     "Settings": "pyvae.model.settings",
     "Trace": "pyvae.trace.trace",
     "UserError": "pyvae.errors",

@@ -33,6 +33,7 @@ from pyvae.files.arrays import arrays_of_bytes
 from pyvae.files.reading import UNREADABLE
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
@@ -165,10 +166,10 @@ class Training:
             if recipe.given is not None:
                 recipe.given(data, settings)  # enough labels?
         self.steps = settings.total_steps(len(data))
-        self.trace = Trace.of_run(engine, recipe, settings, data)
+        self.trace = Trace.of_run(Run(recipe, settings, data), engine)
         self.objective = OBJECTIVES[settings.objective]
         self._steps = training_steps(
-            engine, recipe, settings, data, self.trace, stop=self._stop.is_set
+            Run(recipe, settings, data), engine, self.trace, stop=self._stop.is_set
         )
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._thread.start()

@@ -28,6 +28,7 @@ from pyvae.errors import UserError
 from pyvae.model.modules import BatchNorm, Dropout
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
+from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
 from pyvae.recipes import Recipe
 from pyvae.trace.trace import Trace
@@ -129,7 +130,7 @@ class _Expected:
             {name: float64(np.array(value)) for name, value in trace.parameters.items()}
         )
         self.network: VAE = network
-        x, drawn, z = final_inputs(recipe, settings, data)
+        x, drawn, z = final_inputs(Run(recipe, settings, data))
         self.x, self.z = x.double(), float64(z)
         self.drawn = {
             name: torch.as_tensor(value) if value.dtype == np.bool_ else float64(value)

@@ -32,14 +32,16 @@ from pyvae.files.csv import csv_text
 from pyvae.files.writing import output_folder, write_file
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import is_buffer
 from pyvae.recipes import Recipe
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.signals import stopping_between_steps
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Progress
 from pyvae.training.checkpoint import Checkpoint
-from pyvae.training.loop import Progress, start, train
+from pyvae.training.loop import start, train
 
 __all__ = ["run_comparisons"]
 
@@ -100,8 +102,8 @@ def run_comparisons(
     try:
         for settings in runs:
             pair = (
-                Trace.of_run(under_test, recipe, settings, data),
-                Trace.of_run(reference, recipe, settings, data),
+                Trace.of_run(Run(recipe, settings, data), under_test),
+                Trace.of_run(Run(recipe, settings, data), reference),
             )
             pair[1].mode = mode
             traces += pair
@@ -284,8 +286,8 @@ class _Run:
 
             with suppress(_EnoughError):
                 train(
-                    Guarded(engine), self.recipe, self.settings, self.data,
-                    trace=kept.trace, observe=observe, resume=kept.checkpoint,
+                    Run(self.recipe, self.settings, self.data), Guarded(engine),
+                    trace=kept.trace, callbacks=[observe], resume=kept.checkpoint,
                 )  # fmt: skip
             stop = told()
         kept.finish()

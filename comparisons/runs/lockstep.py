@@ -21,11 +21,13 @@ from comparisons.stages.compare import compare_probes
 from pyvae.data.images import ImageData
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.recipes import Recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, training_steps
+from pyvae.training.callbacks import Progress
+from pyvae.training.loop import training_steps
 
 __all__ = ["Look", "Pair", "StepFailure", "compare_ends", "locate", "lockstep", "look", "look_into"]
 
@@ -88,8 +90,8 @@ def lockstep(
         RProcessError: If the R process died or did not answer.
     """
     trace_a, trace_b = traces or (
-        Trace.of_run(under_test, recipe, settings, data),
-        Trace.of_run(reference, recipe, settings, data),
+        Trace.of_run(Run(recipe, settings, data), under_test),
+        Trace.of_run(Run(recipe, settings, data), reference),
     )
     engines = Guarded(under_test), Guarded(reference)
     probes: list[Probe | None] = [None, None]
@@ -102,9 +104,9 @@ def lockstep(
 
         return probe
 
-    run_a = training_steps(engines[0], recipe, settings, data, trace_a, probe=asked(0))
+    run_a = training_steps(Run(recipe, settings, data), engines[0], trace_a, probe=asked(0))
     run_b = training_steps(
-        engines[1], recipe, settings, data, trace_b, probe=asked(1), state=lambda step: state
+        Run(recipe, settings, data), engines[1], trace_b, probe=asked(1), state=lambda step: state
     )
     with closing(run_a), closing(run_b):
         for step in range(1, settings.total_steps(len(data)) + 1):

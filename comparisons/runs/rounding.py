@@ -23,11 +23,13 @@ from comparisons.agreement.arrays import Agreement
 from comparisons.runs.comparison import Comparison, compare_traces
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.recipes import Recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, train
+from pyvae.training.callbacks import Progress
+from pyvae.training.loop import train
 
 __all__ = [
     "FACTOR",
@@ -208,7 +210,7 @@ def _run(
     title: str,
 ) -> Trace:
     with watch(title, settings) as watcher:
-        return train(engine, recipe, settings, data, observe=watcher.observe)
+        return train(Run(recipe, settings, data), engine, callbacks=[watcher.observe])
 
 
 def _relative(a: NDArray, b: NDArray) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress
+from pyvae.training.callbacks import Progress
 
 __all__ = ["compare_saved", "load_pairs"]
 

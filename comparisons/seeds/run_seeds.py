@@ -22,6 +22,7 @@ from pyvae.engines.engine import DivergedError, Engine
 from pyvae.engines.registry import get_abilities
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder, remove_remains
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Job, Workers, read_back
 from pyvae.recipes import Recipe, get_recipe
@@ -168,9 +169,14 @@ def _run_seed(
         engine = _engine(run, adam, threads)
         _check_environment(run, engine)
         chosen = get_recipe(recipe)
-        trace = Trace.of_run(engine, chosen, run.settings, data)
+        trace = Trace.of_run(Run(chosen, run.settings, data), engine)
         try:
-            train(engine, chosen, run.settings, data, trace=trace, observe=lambda progress: ask())
+            train(
+                Run(chosen, run.settings, data),
+                engine,
+                trace=trace,
+                callbacks=[lambda progress: ask()],
+            )
         except DivergedError:  # a result like any other: it is said of the seed
             trace.losses = np.vstack([trace.losses, np.full((1, len(trace.terms)), np.nan)])
             trace.epochs = np.append(trace.epochs, trace.epochs[-1:] if trace.steps > 1 else 1)

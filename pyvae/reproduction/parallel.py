@@ -16,21 +16,22 @@ from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.devices import choose_device
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files.writing import output_folder
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Job, Workers, read_back
 from pyvae.recipes import get_recipe
-from pyvae.reproduction.planned_runs import Run, Sets, sets_of
+from pyvae.reproduction.planned_runs import PlannedRun, Sets, sets_of
 from pyvae.runs.keep import kept_training
 from pyvae.runs.kept_run import KeptRun
 from pyvae.terminal.job_progress import RunsProgress
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress
+from pyvae.training.callbacks import Progress
 
 __all__ = ["train_side_by_side"]
 
 
 def train_side_by_side(
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     sets: Sets,
     folder: Path,
     device: str,
@@ -57,7 +58,7 @@ def train_side_by_side(
     """
     device = choose_device(device).type
     traces: dict[Path, Trace] = {}
-    missing: dict[str, Run] = {}
+    missing: dict[str, PlannedRun] = {}
     jobs: list[Job] = []
     images: dict[str, ImageData] = {}
     for run in runs:
@@ -95,11 +96,11 @@ def train_side_by_side(
 
 
 def _read(
-    run: Run, train: ImageData, device: str, say: Callable[[str], object] = lambda line: None
+    run: PlannedRun, train: ImageData, device: str, say: Callable[[str], object] = lambda line: None
 ) -> Trace | None:
     """The trace of a run that is done; None of another."""
     recipe = get_recipe(run.planned.recipe)
-    trace = Trace.of_run(PyTorchEngine(device), recipe, run.settings, train)
+    trace = Trace.of_run(Run(recipe, run.settings, train), PyTorchEngine(device))
     kept = KeptRun(run.folder, trace)
     if not kept.complete:
         return None

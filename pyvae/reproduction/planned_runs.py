@@ -11,6 +11,7 @@ from rich.console import Console
 from pyvae.data.images import ImageData, load_split
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.reproduction.article import Planned
@@ -18,7 +19,7 @@ from pyvae.runs.keep import found_training, kept_training
 from pyvae.terminal.step_progress import RunProgress
 from pyvae.trace.trace import Trace
 
-__all__ = ["Run", "Sets", "check_folders", "runs_of", "sets_of", "settings_of", "train_here"]
+__all__ = ["PlannedRun", "Sets", "check_folders", "runs_of", "sets_of", "settings_of", "train_here"]
 
 PIXELS, POINTS = 784, 2  # numbers of an image, and of a point
 
@@ -26,7 +27,7 @@ Sets = tuple[ImageData, ImageData]  # to train on, to test with
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One run: a planned one with one seed.
 
     Attributes:
@@ -53,7 +54,7 @@ def runs_of(
     seeds: int | None = None,
     epochs: int | None = None,
     latent_dim: int | None = None,
-) -> list[Run]:
+) -> list[PlannedRun]:
     """A planned run with all its seeds, each in a folder of its own below `folder`; otherwise as
     `pyvae.reproduction.reproduce.reproduce` takes its arguments."""
     first = planned.first_seed
@@ -61,7 +62,7 @@ def runs_of(
     runs = []
     for seed in range(first, first + count):
         settings = settings_of(planned, seed, quick, epochs, latent_dim)
-        runs.append(Run(planned, settings, folder / planned.folder(settings)))
+        runs.append(PlannedRun(planned, settings, folder / planned.folder(settings)))
     return runs
 
 
@@ -78,13 +79,13 @@ def settings_of(
     return changed.settings(seed, quick, epochs)
 
 
-def check_folders(runs: Sequence[Run], sets: Sets, device: str) -> None:
+def check_folders(runs: Sequence[PlannedRun], sets: Sets, device: str) -> None:
     """Raises UserError where another run is in the way, before the first of them is trained."""
     engine = PyTorchEngine(device)
     for run in runs:
         if run.folder.is_dir():
             recipe = get_recipe(run.planned.recipe)
-            trace = Trace.of_run(engine, recipe, run.settings, sets_of(run.planned, sets)[0])
+            trace = Trace.of_run(Run(recipe, run.settings, sets_of(run.planned, sets)[0]), engine)
             found_training(run.folder, trace)
 
 
@@ -94,7 +95,7 @@ def sets_of(planned: Planned, sets: Sets) -> Sets:
 
 
 def train_here(
-    run: Run, sets: Sets, device: str, console: Console, say: Callable[[str], object]
+    run: PlannedRun, sets: Sets, device: str, console: Console, say: Callable[[str], object]
 ) -> Trace:
     """Trains a run, or what is left of it, in this process."""
     train, test = sets_of(run.planned, sets)

@@ -18,12 +18,14 @@ from pyvae.files.csv import csv_text
 from pyvae.files.reading import UNREADABLE, read_numbers
 from pyvae.files.writing import output_folder, remove_file, remove_remains, write_file
 from pyvae.metrics.held_out import evaluate
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.signals import stopping_between_steps
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, train
+from pyvae.training.callbacks import Progress
+from pyvae.training.loop import train
 
 __all__ = ["TEST_HISTORY", "found_training", "kept_training", "read_test_history"]
 
@@ -60,7 +62,7 @@ def kept_training(
     """
     engine = PyTorchEngine(device)
     chosen = get_recipe(recipe)
-    trace = Trace.of_run(engine, chosen, settings, data)
+    trace = Trace.of_run(Run(chosen, settings, data), engine)
     kept = found_training(folder, trace)
     if kept.found:
         say(f"{folder.name}: {kept.found}")
@@ -91,8 +93,8 @@ def kept_training(
 
     with stopping_between_steps() as told:
         train(
-            engine, chosen, settings, data,
-            trace=trace, observe=at_each_step, resume=kept.checkpoint,
+            Run(chosen, settings, data), engine,
+            trace=trace, callbacks=[at_each_step], resume=kept.checkpoint,
         )  # fmt: skip
     kept.keep()
     if test is None:

@@ -17,8 +17,8 @@ from pyvae.environment import seconds_of
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Progress
 from pyvae.training.checkpoint import Checkpoint, run_of
-from pyvae.training.loop import Progress
 
 __all__ = ["KeptRun"]
 

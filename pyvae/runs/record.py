@@ -14,6 +14,7 @@ from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
 from pyvae.files.writing import output_folder
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, is_buffer
 from pyvae.recipes import Recipe
@@ -21,8 +22,9 @@ from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_json import write_run
 from pyvae.terminal.step_progress import RunProgress
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Progress
 from pyvae.training.feeds import batches
-from pyvae.training.loop import Progress, start, train
+from pyvae.training.loop import start, train
 
 __all__ = ["write_draws", "write_traces"]
 
@@ -75,15 +77,15 @@ def write_traces(
         for folder in replaced:
             Trace.remove(output_folder(folder), keep_folder=True)
         for settings, folder, leader in zip(runs, folders, leaders, strict=True):
-            trace = Trace.of_run(engine, recipe, settings, data)
+            trace = Trace.of_run(Run(recipe, settings, data), engine)
             trace.mode = "free" if leader is None else "resync"
             title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
             try:
                 with RunProgress(title, settings.batch_size, console) as progress:
                     writer = _Writer(trace, folder, probed, progress.observe)
                     train(
-                        engine, recipe, settings, data,
-                        trace=trace, observe=writer.observe, probe=writer.probe,
+                        Run(recipe, settings, data), engine,
+                        trace=trace, callbacks=[writer.observe], probe=writer.probe,
                         state=None if leader is None else _states(leader, recipe),
                     )  # fmt: skip
             finally:
@@ -105,7 +107,7 @@ def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Pat
     output_folder(folder)
     initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
     write_arrays(folder / "initial.safetensors", {k: v.numpy() for k, v in initial.items()})
-    for step, x, draws in batches(recipe, settings, data):
+    for step, x, draws in batches(Run(recipe, settings, data)):
         arrays = {
             name: draw.astype(np.uint8) if draw.dtype == bool else draw
             for name, draw in draws.items()

@@ -18,6 +18,7 @@ from pyvae.files.writing import remove_remains
 from pyvae.metrics.collapse import latents_in_words
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import Recipe
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.kept_run import KeptRun
@@ -26,8 +27,9 @@ from pyvae.runs.signals import stopping_between_steps
 from pyvae.terminal.console import Terminal
 from pyvae.terminal.step_progress import RunProgress
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Progress
 from pyvae.training.inputs import load_for
-from pyvae.training.loop import Progress, train
+from pyvae.training.loop import train
 
 __all__ = ["train_runs"]
 
@@ -78,7 +80,7 @@ def train_runs(
         lock = stack.enter_context(FolderLock(folder)) if shares.is_first else None
         kept_runs = []
         for settings in runs:
-            trace = Trace.of_run(engine, recipe, settings, images)
+            trace = Trace.of_run(Run(recipe, settings, images), engine)
             place = folder / settings.objective
             kept_runs.append(KeptRun(place, trace, afresh=overwrite, longer=True))
         _check(kept_runs, folder, resumed)
@@ -157,8 +159,8 @@ def _train(
                     raise KeyboardInterrupt
 
             train(
-                engine, recipe, settings, images,
-                trace=trace, observe=observe, resume=kept.checkpoint,
+                Run(recipe, settings, images), engine,
+                trace=trace, callbacks=[observe], resume=kept.checkpoint,
             )  # fmt: skip
             stop = told()
     except BaseException as error:

@@ -14,9 +14,11 @@ from pyvae.engines.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, train
+from pyvae.training.callbacks import Progress, StopTraining
+from pyvae.training.loop import train
 
 __all__ = ["Verification", "data_of", "traces_of", "verify"]
 
@@ -138,20 +140,16 @@ def verify(
                 expected=f"the same {trace.data['name']}",
             )
     recipe = get_recipe(trace.recipe)
-    again = Trace.of_run(engine, recipe, trace.settings, data)
+    again = Trace.of_run(Run(recipe, trace.settings, data), engine)
     steps = min(steps, trace.steps)
-    reached = 0
 
-    def look(progress: Progress) -> None:
-        nonlocal reached
-        reached = progress.step
+    def on_step(now: Progress) -> None:
         if observe is not None:
-            observe(progress)
+            observe(now)
+        if now.step >= steps:
+            raise StopTraining
 
-    train(
-        engine, recipe, trace.settings, data,
-        trace=again, observe=look, stop=lambda: reached >= steps,
-    )  # fmt: skip
+    train(Run(recipe, trace.settings, data), engine, [on_step], trace=again)
     whole = trace.complete and steps == trace.steps
     first = _first_difference(trace, again, steps)
     if whole and not first:

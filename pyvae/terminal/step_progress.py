@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from pyvae.model.objectives import OBJECTIVES, Objective
-from pyvae.training.loop import Progress as Step
+from pyvae.training.callbacks import Progress as Step
 
 __all__ = ["RunProgress"]
 

@@ -27,14 +27,13 @@ from pyvae.files.csv import csv_text
 from pyvae.files.reading import UNREADABLE, read_bytes, read_numbers
 from pyvae.files.writing import output_folder, remove_file, write_file
 from pyvae.model.objectives import LOSSES, OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.header import FORMAT, read_about
 
 if TYPE_CHECKING:
-    from pyvae.data.images import ImageData
     from pyvae.engines.engine import Engine
-    from pyvae.model.recipe import Recipe
 
 __all__ = ["LOSSES", "UNREADABLE", "Trace"]
 
@@ -79,10 +78,11 @@ class Trace:
     folder: Path | None = None
 
     @classmethod
-    def of_run(cls, engine: Engine, recipe: Recipe, settings: Settings, data: ImageData) -> Trace:
+    def of_run(cls, run: Run, engine: Engine) -> Trace:
         """An empty trace for a run that is about to start."""
         environment = {"python": platform.python_version(), **engine.environment()}
-        trace = cls(engine.name, recipe.name, settings, data.describe(), environment)
+        data = run.data.describe()
+        trace = cls(engine.name, run.recipe.name, run.settings, data, environment)
         trace.losses = np.empty((0, len(trace.terms)))
         return trace
 

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import torch
 from numpy.typing import NDArray
 
-from pyvae.data.images import ImageData
 from pyvae.engines.engine import Engine
 from pyvae.model.draws import Draws
-from pyvae.model.recipe import Recipe
-from pyvae.model.settings import Settings
+from pyvae.model.run import Run
 from pyvae.training.prefetch import Ahead
 
 __all__ = ["Feed", "InjectedFeed", "OwnFeed", "batches", "final_inputs"]
@@ -28,14 +26,13 @@ class Feed:
     The images are on the engine's device. The last incomplete batch of an epoch is dropped.
     """
 
-    def __init__(
-        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device
-    ) -> None:
-        self.always = {} if recipe.given is None else recipe.given(data, settings)
-        self.settings = settings
+    def __init__(self, run: Run, device: torch.device) -> None:
+        given = run.recipe.given
+        self.always = {} if given is None else given(run.data, run.settings)
+        self.settings = run.settings
         self.device = device
-        self.data = data.to(device)
-        self.steps_per_epoch = settings.steps_per_epoch(len(data))
+        self.data = run.data.to(device)
+        self.steps_per_epoch = run.steps_per_epoch
         self.order: NDArray | None = None
         self._epoch_order: NDArray | None = None
 
@@ -54,17 +51,14 @@ class Feed:
 class InjectedFeed(Feed):
     """Everything from `Draws(settings.seed)`."""
 
-    def __init__(
-        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device = CPU
-    ) -> None:
-        super().__init__(recipe, settings, data, device)
+    def __init__(self, run: Run, device: torch.device = CPU) -> None:
+        super().__init__(run, device)
+        settings = run.settings
         self.draws = Draws(settings.seed, settings.dtype)
-        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
+        self.spec = run.recipe.draws(settings.latent_dim, **settings.hyper)
         self._epoch = -1
         # a GPU is done with a step before the next one's masks are drawn
-        self._ahead = (
-            None if device == CPU else Ahead(self._drawn, last=settings.total_steps(len(data)))
-        )
+        self._ahead = None if device == CPU else Ahead(self._drawn, last=run.steps)
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
         return self.images(step), self.after(step - 1)
@@ -95,15 +89,9 @@ class OwnFeed(Feed):
     """The engine draws."""
 
     def __init__(
-        self,
-        engine: Engine,
-        recipe: Recipe,
-        settings: Settings,
-        data: ImageData,
-        device: torch.device,
-        order: NDArray | None,
+        self, run: Run, engine: Engine, device: torch.device, order: NDArray | None
     ) -> None:
-        super().__init__(recipe, settings, data, device)
+        super().__init__(run, device)
         self.engine = engine
         self.order = order
 
@@ -124,21 +112,16 @@ class OwnFeed(Feed):
         return self.engine.latents(SAMPLES)
 
 
-def final_inputs(
-    recipe: Recipe, settings: Settings, data: ImageData
-) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
+def final_inputs(run: Run) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
     """What latent means and samples of a run with injected draws are computed from: the images of
     the last batch (B, 784), the draws of its means in training mode, and latents (16, L)."""
-    give = InjectedFeed(recipe, settings, data)
-    last = settings.total_steps(len(data))
-    return give.images(last), give.after(last), give.latents()
+    give = InjectedFeed(run)
+    return give.images(run.steps), give.after(run.steps), give.latents()
 
 
-def batches(
-    recipe: Recipe, settings: Settings, data: ImageData
-) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
+def batches(run: Run) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
     """What a run with injected draws is given, step by step: the step from 1, images (B, 784)
     with pixels in [0, 1], and draws."""
-    give = InjectedFeed(recipe, settings, data)
-    for step in range(1, settings.total_steps(len(data)) + 1):
+    give = InjectedFeed(run)
+    for step in range(1, run.steps + 1):
         yield step, *give(step)

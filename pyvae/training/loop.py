@@ -3,85 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
-from typing import Any, NamedTuple
+from contextlib import ExitStack, closing, suppress
 
 import torch
 from numpy.typing import NDArray
 
-from pyvae.data.images import ImageData
 from pyvae.engines.allocator import give_freed_memory_back
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.recipe import Recipe
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Callback, Progress, StopTraining, as_callbacks
 from pyvae.training.checkpoint import Checkpoint, run_of
 from pyvae.training.feeds import CPU, InjectedFeed, OwnFeed
 from pyvae.training.inputs import check_data
 from pyvae.training.not_finite import first_not_finite
 
-__all__ = ["Progress", "start", "train", "training_steps"]
-
-
-class Progress(NamedTuple):
-    """Where a run stands; `trace` is complete up to the end of the last epoch."""
-
-    step: int
-    steps: int
-    epoch_ended: bool
-    trace: Trace
-    losses: torch.Tensor  # the terms of this step, in the objective's order
-    checkpoint: Callable[[], Checkpoint]  # what to go on from; completes the trace up to here
+__all__ = ["start", "train", "training_steps"]
 
 
 def train(
+    run: Run,
     engine: Engine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
+    callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
     *,
     trace: Trace | None = None,
-    observe: Callable[[Progress], object] | None = None,
-    **options: Any,
+    resume: Checkpoint | None = None,
+    probe: Callable[[int], Probe | None] | None = None,
+    state: Callable[[int], Mapping[str, NDArray] | None] | None = None,
 ) -> Trace:
     """Trains a recipe's network and returns what happened.
 
     If `settings.rng` is `injected`, everything random comes from `Draws(settings.seed)` and is
-    handed to the engine, so that engines given the same settings and data go through the same
-    run; else the engine draws it with its own generator, seeded once.
+    given to the engine, so engines with the same settings and data go through the same run;
+    otherwise the engine draws with its own generator, seeded once.
 
     Arguments:
-        engine: Who computes.
-        recipe: What is trained.
-        settings: How.
-        data: On which images.
-        trace: An empty trace to be filled as the run goes, for who wants to keep what was
-            computed when the run is interrupted; by default a new one.
-        observe: Called after every step.
-        options: `probe`, `state`, `resume` and `stop` of `training_steps`.
+        run: What is trained.
+        engine: Computes the steps.
+        callbacks: Look on, and may end the training: each a `Callback`, or a function of a
+            `Progress` that is called after every step.
+        trace: An empty trace to be filled as the run goes, to keep what was computed when the run
+            is interrupted; by default a new one.
+        resume, probe, state: As for `training_steps`.
 
     Returns:
         The trace, complete.
 
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
+
+    Example:
+        >>> train(run, PyTorchEngine(), [lambda now: print(now.step)])  # doctest: +SKIP
     """
     if trace is None:
-        settings.steps_per_epoch(len(data))  # enough images? asked before anything is started
-        trace = Trace.of_run(engine, recipe, settings, data)
-    with closing(training_steps(engine, recipe, settings, data, trace, **options)) as steps:
-        for progress in steps:
-            if observe is not None:
-                observe(progress)
-    return trace
+        assert run.steps  # noqa: S101 (enough images? asked before anything is started)
+        trace = Trace.of_run(run, engine)
+    now: Progress | None = None
+    stopped = False
+
+    def ended(callback: Callback) -> Callable[..., None]:
+        return lambda kind, error, traceback: callback.on_end(now, error)
+
+    steps = training_steps(
+        run, engine, trace, resume=resume, probe=probe, state=state, stop=lambda: stopped
+    )
+    called = as_callbacks(callbacks)
+    with closing(steps), ExitStack() as ends:
+        for callback in called:
+            callback.on_start(run, trace)
+            ends.push(ended(callback))
+        while True:
+            now = None  # the step that begins may fail
+            now = next(steps, None)
+            if now is None:
+                return trace
+            for callback in called:
+                try:
+                    callback.on_step(now)
+                except StopTraining:
+                    stopped = True
 
 
 def training_steps(
+    run: Run,
     engine: Engine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
     trace: Trace,
     *,
     probe: Callable[[int], Probe | None] | None = None,
@@ -92,7 +100,7 @@ def training_steps(
     """The training loop, one step at a time, so that two engines can go side by side.
 
     Arguments:
-        engine, recipe, settings, data: As for `train`.
+        run, engine: As for `train`.
         trace: Is filled as the run goes.
         probe: Asked before every step (counted from 1) for a dict in which to collect what the
             step's stages return; None for a step that is not probed.
@@ -104,10 +112,9 @@ def training_steps(
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
     """
-    steps_per_epoch = settings.steps_per_epoch(len(data))
-    steps = settings.total_steps(len(data))
-    check_data(recipe, data)
-    start(engine, recipe, settings)
+    steps_per_epoch, steps = run.steps_per_epoch, run.steps
+    check_data(run.recipe, run.data)
+    start(engine, run.recipe, run.settings)
     step, order = 0, None
     if resume is not None:
         step, order = resume.step, resume.order
@@ -116,9 +123,9 @@ def training_steps(
             engine.restore_generator(resume.generator)
     device = getattr(engine, "device", CPU)
     give = (
-        InjectedFeed(recipe, settings, data, device)
-        if settings.rng == "injected"
-        else OwnFeed(engine, recipe, settings, data, device, order)
+        InjectedFeed(run, device)
+        if run.settings.rng == "injected"
+        else OwnFeed(run, engine, device, order)
     )
     losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
 
@@ -152,12 +159,12 @@ def training_steps(
                 newest = engine.step(x, drawn, **asked)
             except DivergedError as error:
                 seen = _probed_again(engine, x, drawn) if seen is None else seen
-                raise DivergedError(step, first_not_finite(seen, recipe)) from error
+                raise DivergedError(step, first_not_finite(seen, run.recipe)) from error
             losses.append(newest)
             epoch_ended = step % steps_per_epoch == 0 or step == steps
             if epoch_ended and not keep():
                 raise DivergedError(trace.steps + 1)
-            yield Progress(step, steps, epoch_ended, trace, newest, checkpoint)
+            yield Progress(run, step, steps, epoch_ended, trace, newest, checkpoint)
     finally:
         keep()  # interrupted: what was computed
         give.close()

@@ -25,6 +25,7 @@ from comparisons.stages.no_effect import NoEffect
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 
@@ -114,9 +115,9 @@ def test_re_synchronised_steps_that_are_not_probed_agree(name, digits):
 def test_a_bias_with_an_effect_is_judged(digits):
     recipe, settings = run_of("clustering-toy")
     engine = PyTorchEngine("cpu")
-    a = train(engine, recipe, settings, load_toy())
+    a = train(Run(recipe, settings, load_toy()), engine)
     for name, agrees in (("px_z.fc1.bias", True), ("px_z.fc2.bias", False)):
-        b = train(engine, recipe, settings, load_toy())
+        b = train(Run(recipe, settings, load_toy()), engine)
         b.parameters[name] = b.parameters[name] + 1e-3
         assert compare_traces(a, b).agrees == agrees
         assert not compare_traces(a, b, exact=True).agrees
@@ -127,7 +128,7 @@ def test_a_bias_with_an_effect_is_judged(digits):
 def test_evaluation_mode_has_a_rule_of_its_own_with_batch_norm(digits):
     recipe, settings = run_of("mlp")
     engine = PyTorchEngine("cpu")
-    a, b = (train(engine, recipe, settings, digits) for _ in range(2))
+    a, b = (train(Run(recipe, settings, digits), engine) for _ in range(2))
     b.latent_means["evaluation"] = b.latent_means["evaluation"] * (1 + 1e-5)
     assert compare_traces(a, b).agrees
     b.latent_means["training"] = b.latent_means["training"] * (1 + 1e-5)
@@ -147,13 +148,13 @@ def test_evaluation_mode_has_a_rule_of_its_own_with_batch_norm(digits):
 def test_the_last_step_says_on_what_scale_it_is(name, words, digits):
     recipe, settings = run_of(name, steps=1)
     data = load_toy() if recipe.features == 2 else digits
-    trace = train(PyTorchEngine("cpu"), recipe, settings, data)
+    trace = train(Run(recipe, settings, data), PyTorchEngine("cpu"))
     assert re.search(words, last_step_line(compare_traces(trace, trace)))
 
 
 def test_a_report_names_hyperparameters(tmp_path, digits):
     recipe, settings = run_of("clustering-toy", steps=1, hyper={"temperature": 0.75})
-    trace = train(PyTorchEngine("cpu"), recipe, settings, load_toy())
+    trace = train(Run(recipe, settings, load_toy()), PyTorchEngine("cpu"))
     write_report([compare_traces(trace, trace)], tmp_path / "report.html", "")
     page = (tmp_path / "report.html").read_text()
     assert "temperature" in page

@@ -18,6 +18,7 @@ from comparisons.runs.lockstep import locate, look
 from comparisons.stages.compare import compare_probes
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
 from pyvae.recipes import get_recipe
 from r_bridge.engines.base_r import BaseREngine
@@ -172,7 +173,9 @@ def probe(conv, settings, digits):
     seen: dict = {}
     from pyvae.training.loop import train
 
-    train(PyTorchEngine("cpu"), conv, run, digits, probe=lambda step: seen if step == 1 else None)
+    train(
+        Run(conv, run, digits), PyTorchEngine("cpu"), probe=lambda step: seen if step == 1 else None
+    )
     return run, seen
 
 

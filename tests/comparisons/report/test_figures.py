@@ -15,6 +15,7 @@ from comparisons.report import figures
 from comparisons.runs.comparison import compare_traces
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.figures.style import save_figure
+from pyvae.model.run import Run
 from pyvae.training.loop import train
 
 
@@ -26,8 +27,8 @@ def comparisons(request):
     made = []
     for objective in ("vae", "emae"):
         run = conv.settings(objective=objective, batch_size=12, latent_dim=5, steps=3)
-        a = train(PyTorchEngine("cpu"), conv, run, digits)
-        b = train(PyTorchEngine("cpu"), conv, run, digits)
+        a = train(Run(conv, run, digits), PyTorchEngine("cpu"))
+        b = train(Run(conv, run, digits), PyTorchEngine("cpu"))
         b.engine = "base-r"
         b.losses = b.losses * (1 + np.array([[0], [1e-15], [0]]))
         made.append(compare_traces(a, b))

@@ -19,6 +19,7 @@ from comparisons.report.html import strip, write_report
 from comparisons.runs.comparison import compare_traces
 from comparisons.runs.lockstep import look
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.training.loop import train
 
 VOID = {"meta", "link", "img", "br"}
@@ -77,7 +78,7 @@ def made(request):
         small = {"batch_size": 12, "latent_dim": 5, "steps": 2, "dtype": "float64"}
         run = conv.settings(objective=objective, **small | changes)
         under_test = PyTorchEngine("cpu")
-        a, b = (train(engine, conv, run, digits) for engine in (under_test, reference))
+        a, b = (train(Run(conv, run, digits), engine) for engine in (under_test, reference))
         (seen,) = look(under_test, reference, conv, run, digits, last=1, resync=False, probed={1})
         comparison = compare_traces(a, b)
         return replace(comparison, stages=seen.agreements, divergence=seen.divergence)

@@ -15,6 +15,7 @@ import safetensors.numpy
 from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import printable
+from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
@@ -59,7 +60,7 @@ def run(conv, digits):
     """A short run, kept in memory. Read only."""
 
     short = {"batch_size": 12, "latent_dim": 3, "steps": 2, "dtype": "float64"}
-    return train(PyTorchEngine("cpu"), conv, conv.settings(**short), digits)
+    return train(Run(conv, conv.settings(**short), digits), PyTorchEngine("cpu"))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from comparisons.runs.live import run_comparisons
 from pyvae.engines.adam import ADAMS
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model import objectives
+from pyvae.model.run import Run
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
 
@@ -202,7 +203,7 @@ def test_traces_of_different_length_disagree(made):
 
 def test_exactly_every_quantity_has_to_be_equal(conv, settings, digits):
     run = settings(rng="torch", steps=2)
-    a, b = (train(PyTorchEngine("cpu"), conv, run, digits) for _ in range(2))
+    a, b = (train(Run(conv, run, digits), PyTorchEngine("cpu")) for _ in range(2))
     comparison = compare_traces(a, b, exact=True)
     assert comparison.agrees
     about = summary([comparison])

@@ -9,6 +9,7 @@ import pytest
 
 from comparisons.runs.lockstep import StepFailure, locate, lockstep, look
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.training.loop import train
 
 
@@ -52,7 +53,7 @@ def engine(name="other"):
 @pytest.mark.parametrize("resync", [True, False])
 def test_both_go_through_the_run_that_each_would_go_through_alone(conv, settings, digits, resync):
     run = settings(steps=4)
-    alone = train(engine(), conv, run, digits)
+    alone = train(Run(conv, run, digits), engine())
     pairs = list(lockstep(engine("a"), engine("b"), conv, run, digits, resync=resync))
     assert [pair.step for pair in pairs] == [1, 2, 3, 4]
     for side in (0, 1):

@@ -12,6 +12,7 @@ from comparisons.runs.comparison import compare_traces
 from comparisons.runs.rounding import FACTOR, Neighbour, measure_rounding
 from pyvae.engines.devices import set_threads
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
@@ -70,7 +71,7 @@ def test_another_number_of_threads_is_within_what_is_measured(digits):
     traces = []
     for threads in (1, 2):
         set_threads(threads)
-        traces.append(train(PyTorchEngine("cpu"), recipe, run, digits))
+        traces.append(train(Run(recipe, run, digits), PyTorchEngine("cpu")))
     rounding = measure_rounding(recipe, run, digits, unwatched)
     comparison = compare_traces(*traces)
     assert comparison.quantities["loss"].max_ulp > 0  # they do differ

@@ -16,6 +16,7 @@ from comparisons.runs.saved import compare_saved, load_pairs
 from pyvae.cli.main import main
 from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.stages import Stage
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import FORMAT as TRACE_FORMAT
@@ -35,7 +36,7 @@ def write(folder: Path, probed=(1,), change=None, **changes) -> Path:
     run = conv.settings(**small | changes)
     folder.mkdir(parents=True)
     seen: dict[int, dict] = {step: {} for step in probed}
-    trace = train(PyTorchEngine("cpu"), conv, run, load_digits(), probe=seen.get)
+    trace = train(Run(conv, run, load_digits()), PyTorchEngine("cpu"), probe=seen.get)
     trace.engine = "other" if folder.name == "b" else "pytorch"
     for step, probe in seen.items():
         trace.save_probe(folder, step, probe)

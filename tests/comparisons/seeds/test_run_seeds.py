@@ -18,6 +18,7 @@ from comparisons.seeds.run_seeds import compare_native, plan, run_seeds
 from comparisons.seeds.saved_outcome import load_outcome
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.parallel.processes import Processes
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
@@ -122,7 +123,7 @@ def test_every_run_is_the_one_that_its_seed_gives_alone(inline, conv, settings, 
     assert sorted(seen) == sorted((run.file, False) for run in runs)
     assert {path.name for path in (tmp_path / "seeds").iterdir()} == outcomes.keys()
     for run in runs:
-        alone = train(PyTorchEngine("cpu"), conv, run.settings, few)
+        alone = train(Run(conv, run.settings, few), PyTorchEngine("cpu"))
         assert np.array_equal(outcomes[run.file].losses, alone.losses)
         assert np.array_equal(outcomes[run.file].mu, alone.latent_means["evaluation"])
 

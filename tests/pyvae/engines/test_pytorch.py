@@ -15,6 +15,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.stages import is_buffer, quantities
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.recipes.conv import CONV
@@ -619,7 +620,11 @@ def begin(small, data_of):
         engine = PyTorchEngine("cpu")
         initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
         engine.start(recipe, settings, initial)
-        return engine, settings, [given[1:] for given in batches(recipe, settings, data_of(recipe))]
+        return (
+            engine,
+            settings,
+            [given[1:] for given in batches(Run(recipe, settings, data_of(recipe)))],
+        )
 
     return make
 
@@ -837,7 +842,7 @@ def test_looking_leaves_running_statistics_as_they_were(name, small, data_of, rn
     else:
         parameters = recipe.initial_parameters(1, settings.latent_dim, **settings.hyper)
         engine.start(recipe, settings, parameters)
-        _, _, draws = next(batches(recipe, settings, data_of(recipe)))
+        _, _, draws = next(batches(Run(recipe, settings, data_of(recipe))))
     x = data_of(recipe).batch(np.arange(6), torch.float64)
     engine.step(x, draws)
     before, generator = engine.parameters(), torch.get_rng_state()

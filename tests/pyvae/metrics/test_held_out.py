@@ -12,6 +12,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.metrics.held_out import evaluate
 from pyvae.model.draws import Draws, Normal
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.runs.trained import network_of
 from pyvae.training.loop import train
@@ -124,7 +125,7 @@ def test_semi_supervised_training_is_evaluated_without_the_terms_of_labels(netwo
 def test_a_run_in_float32_is_evaluated_in_float32(small, digits):
     recipe = get_recipe("beta")
     settings = small(recipe, dtype="float32")
-    trace = train(PyTorchEngine("cpu"), recipe, settings, digits)
+    trace = train(Run(recipe, settings, digits), PyTorchEngine("cpu"))
     data = ImageData("some", digits.pixels[:30], None, "digits")
     narrow = evaluate(network_of(trace), "beta", settings, data)
     wide = evaluate(network_of(trace).double(), "beta", small(recipe), data)

@@ -10,6 +10,7 @@ from pyvae.data.images import ImageData, load_digits, load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.metrics.held_out import evaluate
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.runs.keep import TEST_HISTORY, kept_training, read_test_history
 from pyvae.runs.trained import network_of
@@ -55,7 +56,7 @@ def keep(small, data_of, tmp_path):
             name, settings, some, tmp_path / folder, test=test, device="cpu",
             observe=observe, say=said.append,
         )  # fmt: skip
-        plain = train(PyTorchEngine("cpu"), recipe, settings, some)
+        plain = train(Run(recipe, settings, some), PyTorchEngine("cpu"))
         return trace, plain, said, steps
 
     return run

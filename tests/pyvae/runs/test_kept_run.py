@@ -25,6 +25,7 @@ from pyvae.errors import UserError
 from pyvae.model.draws import Keep, Normal
 from pyvae.model.modules import Dropout, Reparameterise
 from pyvae.model.recipe import VAE, Recipe, VAEOutput
+from pyvae.model.run import Run
 from pyvae.model.settings import RNGS
 from pyvae.recipes import get_recipe
 from pyvae.runs.kept_run import KeptRun
@@ -107,7 +108,7 @@ class Runs:
     def kept(self, settings, adam="torch", **environment):
         """What was kept of a run, and the engine to go on with."""
         engine = PyTorchEngine("cpu", adam)
-        trace = Trace.of_run(engine, self.recipe, settings, self.data)
+        trace = Trace.of_run(Run(self.recipe, settings, self.data), engine)
         trace.environment |= environment
         return engine, KeptRun(self.folder, trace, every=0)
 
@@ -126,8 +127,8 @@ class Runs:
 
         if not kept.complete:
             train(
-                engine, self.recipe, settings, self.data,
-                trace=kept.trace, observe=observe, resume=kept.checkpoint,
+                Run(self.recipe, settings, self.data), engine,
+                trace=kept.trace, callbacks=[observe], resume=kept.checkpoint,
             )  # fmt: skip
             kept.finish()
         return kept
@@ -138,7 +139,7 @@ class Runs:
 
     def plain(self, settings, adam="torch"):
         """The same run, never interrupted and not kept."""
-        return train(PyTorchEngine("cpu", adam), self.recipe, settings, self.data)
+        return train(Run(self.recipe, settings, self.data), PyTorchEngine("cpu", adam))
 
 
 @pytest.fixture(autouse=True)
@@ -252,12 +253,16 @@ def test_a_run_goes_on_from_a_checkpoint_after_its_last_step(runs, few, rng):
     settings = runs.settings(rng=rng)
     taken = []
     engine = PyTorchEngine("cpu")
-    whole = train(engine, LITTLE, settings, few, observe=lambda now: taken.append(now.checkpoint()))
+    whole = train(
+        Run(LITTLE, settings, few), engine, callbacks=[lambda now: taken.append(now.checkpoint())]
+    )
     assert [checkpoint.step for checkpoint in taken] == list(range(1, STEPS + 1))
-    trace = Trace.of_run(engine, LITTLE, settings, few)
+    trace = Trace.of_run(Run(LITTLE, settings, few), engine)
     trace.losses, trace.epochs = whole.losses, whole.epochs
     seen = []
-    train(engine, LITTLE, settings, few, trace=trace, observe=seen.append, resume=taken[-1])
+    train(
+        Run(LITTLE, settings, few), engine, trace=trace, callbacks=[seen.append], resume=taken[-1]
+    )
     assert seen == []
     assert_same_run(trace, whole)
 
@@ -267,14 +272,14 @@ def test_a_checkpoint_is_of_its_step_even_when_the_run_has_gone_on(runs, few):
     settings = runs.settings(rng="torch")
     taken = []
     whole = train(
-        PyTorchEngine("cpu"), LITTLE, settings, few,
-        observe=lambda now: taken.append(now.checkpoint()),
+        Run(LITTLE, settings, few), PyTorchEngine("cpu"),
+        callbacks=[lambda now: taken.append(now.checkpoint())],
     )  # fmt: skip
     for checkpoint in taken:
-        trace = Trace.of_run(PyTorchEngine("cpu"), LITTLE, settings, few)
+        trace = Trace.of_run(Run(LITTLE, settings, few), PyTorchEngine("cpu"))
         trace.losses = whole.losses[: checkpoint.step]
         trace.epochs = whole.epochs[: checkpoint.step]
-        train(PyTorchEngine("cpu"), LITTLE, settings, few, trace=trace, resume=checkpoint)
+        train(Run(LITTLE, settings, few), PyTorchEngine("cpu"), trace=trace, resume=checkpoint)
         assert_same_run(trace, whole)
 
 
@@ -283,10 +288,12 @@ def test_progress_goes_on_where_it_was(runs):
     runs.killed(settings, 6)
     engine, kept = runs.kept(settings)
     seen = []
-    train(
-        engine, LITTLE, settings, runs.data, trace=kept.trace, resume=kept.checkpoint,
-        observe=lambda now: seen.append((now.step, now.steps, now.epoch_ended, now.trace.steps)),
-    )  # fmt: skip
+
+    def on_step(now):
+        seen.append((now.step, now.steps, now.epoch_ended, now.trace.steps))
+
+    run = Run(LITTLE, settings, runs.data)
+    train(run, engine, [on_step], trace=kept.trace, resume=kept.checkpoint)
     assert seen == [
         (7, 12, False, 6), (8, 12, True, 8), (9, 12, False, 8), (10, 12, False, 8),
         (11, 12, False, 8), (12, 12, True, 12),
@@ -380,7 +387,7 @@ def test_a_run_on_other_data_is_another(runs, few, change, said):
 def test_a_run_of_another_engine_recipe_or_mode_is_another(runs, few, attribute, value):
     settings = runs.settings()
     runs.killed(settings, 6)
-    trace = Trace.of_run(PyTorchEngine("cpu"), LITTLE, settings, few)
+    trace = Trace.of_run(Run(LITTLE, settings, few), PyTorchEngine("cpu"))
     old = getattr(trace, attribute)
     setattr(trace, attribute, value)
     kept = KeptRun(runs.folder, trace, every=0)
@@ -484,10 +491,10 @@ def test_afresh_what_is_there_stays_until_there_is_something_new(runs, few):
     settings = runs.settings()
     done = runs.go(settings).trace
     engine = PyTorchEngine("cpu")
-    kept = KeptRun(runs.folder, Trace.of_run(engine, LITTLE, settings, few), 0, afresh=True)
+    kept = KeptRun(runs.folder, Trace.of_run(Run(LITTLE, settings, few), engine), 0, afresh=True)
     assert (kept.found, kept.complete, kept.trace.steps) == ("", False, 0)
     assert_same_run(Trace.load(runs.folder), done)
-    train(engine, LITTLE, settings, few, trace=kept.trace, observe=kept.observe)
+    train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[kept.observe])
     kept.keep()
     assert_same_run(Trace.load(runs.folder), done)
     assert Checkpoint.load(runs.folder) is None
@@ -507,21 +514,21 @@ def test_no_checkpoint_takes_the_place_of_a_good_one_whose_numbers_are_not_finit
             monkeypatch.setattr(engine, "state", lambda: spoilt)
         assert kept.observe(progress) == (progress.step < 4)
 
-    train(engine, LITTLE, settings, few, trace=kept.trace, observe=observe)
+    train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[observe])
     assert Checkpoint.load(runs.folder).step == 3
 
 
 def test_a_checkpoint_can_be_wanted_now(runs, few):
     settings = runs.settings()
     engine = PyTorchEngine("cpu")
-    kept = KeptRun(runs.folder, Trace.of_run(engine, LITTLE, settings, few), every=1e9)
+    kept = KeptRun(runs.folder, Trace.of_run(Run(LITTLE, settings, few), engine), every=1e9)
     saved = []
 
     def observe(progress):
         if kept.observe(progress, now=progress.step in (5, STEPS)):
             saved.append(progress.step)
 
-    train(engine, LITTLE, settings, few, trace=kept.trace, observe=observe)
+    train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[observe])
     assert saved == [5]  # after the last step the run itself is there
 
 
@@ -600,7 +607,7 @@ def test_an_interrupted_run_can_be_kept_as_it_stands(runs, few):
             raise Killed
 
     with pytest.raises(Killed):
-        train(engine, LITTLE, settings, few, trace=kept.trace, observe=observe)
+        train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[observe])
     kept.keep()
     assert (Trace.load(runs.folder).steps, Checkpoint.load(runs.folder).step) == (6, 3)
     assert_same_run(runs.go(settings).trace, runs.plain(settings))
@@ -609,7 +616,7 @@ def test_an_interrupted_run_can_be_kept_as_it_stands(runs, few):
 def test_a_complete_run_is_not_run_again(runs, few):
     settings = runs.settings(rng="r")
     done = runs.go(settings).trace
-    trace = Trace.of_run(NoEngine("cpu"), LITTLE, settings, few)
+    trace = Trace.of_run(Run(LITTLE, settings, few), NoEngine("cpu"))
     before = {path.name: path.stat().st_mtime_ns for path in runs.folder.iterdir()}
     kept = KeptRun(runs.folder, trace, every=0)
     assert kept.complete
@@ -623,8 +630,8 @@ def test_a_complete_run_is_not_run_again(runs, few):
 def test_where_nothing_had_to_be_kept_no_folder_is_made(runs, few):
     settings = runs.settings()
     engine = PyTorchEngine("cpu")
-    kept = KeptRun(runs.folder, Trace.of_run(engine, LITTLE, settings, few), every=1e9)
-    train(engine, LITTLE, settings, few, trace=kept.trace, observe=kept.observe)
+    kept = KeptRun(runs.folder, Trace.of_run(Run(LITTLE, settings, few), engine), every=1e9)
+    train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[kept.observe])
     kept.finish()
     assert not runs.folder.exists()
 
@@ -636,7 +643,7 @@ def test_the_time_between_checkpoints_is_the_environments(runs, monkeypatch, giv
     monkeypatch.delenv("PYVAE_CHECKPOINT_SECONDS", raising=False)
     if given is not None:
         monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", given)
-    trace = Trace.of_run(PyTorchEngine("cpu"), LITTLE, runs.settings(), runs.data)
+    trace = Trace.of_run(Run(LITTLE, runs.settings(), runs.data), PyTorchEngine("cpu"))
     assert KeptRun(runs.folder, trace).every == seconds
     assert KeptRun(runs.folder, trace, every=7).every == 7
 
@@ -644,7 +651,7 @@ def test_the_time_between_checkpoints_is_the_environments(runs, monkeypatch, giv
 @pytest.mark.parametrize("given", ["", "soon", "-1", "nan", "1 s"])
 def test_a_time_that_is_none_is_the_users_error(runs, monkeypatch, given):
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", given)
-    trace = Trace.of_run(PyTorchEngine("cpu"), LITTLE, runs.settings(), runs.data)
+    trace = Trace.of_run(Run(LITTLE, runs.settings(), runs.data), PyTorchEngine("cpu"))
     with pytest.raises(UserError, match=f"PYVAE_CHECKPOINT_SECONDS is '{given}'; expected seconds"):
         KeptRun(runs.folder, trace)
 
@@ -655,7 +662,7 @@ def test_there_is_a_checkpoint_when_its_time_has_come(runs, few, monkeypatch):
     monkeypatch.setattr("pyvae.runs.kept_run.time", SimpleNamespace(monotonic=lambda: now[0]))
     settings = runs.settings()
     engine = PyTorchEngine("cpu")
-    kept = KeptRun(runs.folder, Trace.of_run(engine, LITTLE, settings, few), every=20.0)
+    kept = KeptRun(runs.folder, Trace.of_run(Run(LITTLE, settings, few), engine), every=20.0)
     saved = []
     save = Checkpoint.save
     monkeypatch.setattr(
@@ -666,7 +673,7 @@ def test_there_is_a_checkpoint_when_its_time_has_come(runs, few, monkeypatch):
         now[0] += 8
         kept.observe(progress)
 
-    train(engine, LITTLE, settings, few, trace=kept.trace, observe=observe)
+    train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[observe])
     assert saved == [3, 6, 9]  # the twelfth is the end
 
 
@@ -677,6 +684,7 @@ import torch
 from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.recipes import get_recipe
+from pyvae.model.run import Run
 from pyvae.runs.kept_run import KeptRun
 from pyvae.model.settings import Settings
 from pyvae.trace.trace import Trace
@@ -686,10 +694,10 @@ torch.set_num_threads(1)
 folder, rng, adam, steps = sys.argv[1:]
 recipe, data, engine = get_recipe("conv"), load_digits(), PyTorchEngine("cpu", adam)
 settings = recipe.settings(rng=rng, steps=int(steps), batch_size=3, latent_dim=3)
-kept = KeptRun(Path(folder), Trace.of_run(engine, recipe, settings, data))
+run = Run(recipe, settings, data)
+kept = KeptRun(Path(folder), Trace.of_run(run, engine))
 print(kept.found, flush=True)
-train(engine, recipe, settings, data, trace=kept.trace, observe=kept.observe,
-      resume=kept.checkpoint)
+train(run, engine, [kept.observe], trace=kept.trace, resume=kept.checkpoint)
 kept.finish()
 """
 
@@ -718,7 +726,7 @@ def test_a_process_is_killed_and_another_goes_on_to_the_bit(tmp_path, conv, digi
     torch.set_num_threads(1)
     try:
         settings = conv.settings(rng=rng, steps=steps, batch_size=3, latent_dim=3)
-        whole = train(PyTorchEngine("cpu", adam), conv, settings, digits)
+        whole = train(Run(conv, settings, digits), PyTorchEngine("cpu", adam))
     finally:
         torch.set_num_threads(threads)
     assert_same_run(Trace.load(folder), whole)

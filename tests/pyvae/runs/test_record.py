@@ -14,6 +14,7 @@ from torch import nn
 from pyvae.cli.step_set import StepSet
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.runs.record import write_draws, write_traces
 from pyvae.trace.trace import Trace
@@ -416,7 +417,7 @@ def test_draws_hold_the_images_with_labels(small, data_of, tmp_path):
     recipe = get_recipe("clustering-semi-supervised")
     settings = small(recipe, steps=2)
     write_draws(recipe, settings, data_of(recipe), tmp_path / "draws")
-    given = list(batches(recipe, settings, data_of(recipe)))
+    given = list(batches(Run(recipe, settings, data_of(recipe))))
     for step, x, draws in given:
         found = safetensors.numpy.load_file(tmp_path / "draws" / f"step-{step:06d}.safetensors")
         assert found.keys() == {"input", *draws}

@@ -8,6 +8,7 @@ import pytest
 from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.runs.repeat import repeat_of
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
@@ -19,7 +20,7 @@ def run(conv, settings, digits, tmp_path):
 
     def make(name="run", adam="torch", **changes):
         engine = PyTorchEngine("cpu", adam)
-        trace = train(engine, conv, settings(**changes), digits)
+        trace = train(Run(conv, settings(**changes), digits), engine)
         folder = tmp_path / name
         folder.mkdir(parents=True)
         trace.save(folder)

@@ -10,6 +10,7 @@ from scipy import special
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.runs.trained import load_traces, network_of, sample
@@ -127,7 +128,7 @@ def test_samples_of_any_recipe_are_decoded_from_its_prior(any_trained):
 @pytest.mark.parametrize("changes", [{"hyper": {"clusters": 4}}, {"latent_dim": 6}])
 def test_parameters_of_other_clusters_are_the_users_error(small, data_of, changes):
     recipe = get_recipe("clustering-toy")
-    trace = train(PyTorchEngine("cpu"), recipe, small(recipe, steps=1), data_of(recipe))
+    trace = train(Run(recipe, small(recipe, steps=1), data_of(recipe)), PyTorchEngine("cpu"))
     other = dataclasses.replace(trace, settings=small(recipe, **changes))
     with pytest.raises(UserError, match="do not fit recipe clustering-toy"):
         network_of(other)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.terminal.step_progress import RunProgress, _epoch_line
-from pyvae.training.loop import Progress
+from pyvae.training.callbacks import Progress
 
 
 def at(step, trace, steps=6):

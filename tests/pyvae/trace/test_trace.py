@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import LOSSES, Trace
@@ -620,7 +621,7 @@ def test_tables_of_any_recipe_have_a_column_for_each_term(any_trained):
 
 def test_a_history_without_a_further_term_is_the_users_error(tmp_path, small, data_of):
     recipe = get_recipe("clustering-toy")
-    train(PyTorchEngine("cpu"), recipe, small(recipe), data_of(recipe)).save(tmp_path)
+    train(Run(recipe, small(recipe), data_of(recipe)), PyTorchEngine("cpu")).save(tmp_path)
     table = pd.read_csv(tmp_path / "history.csv").drop(columns="gaussian_kl")
     table.to_csv(tmp_path / "history.csv", index=False)
     rewrite(tmp_path, without_checksums)
@@ -631,7 +632,7 @@ def test_a_history_without_a_further_term_is_the_users_error(tmp_path, small, da
 def test_the_state_after_a_step_has_the_running_statistics(tmp_path, small, data_of):
     recipe, probe = get_recipe("mlp"), {}
     settings, data = small(recipe, steps=1), data_of(recipe)
-    trace = train(PyTorchEngine("cpu"), recipe, settings, data, probe=lambda step: probe)
+    trace = train(Run(recipe, settings, data), PyTorchEngine("cpu"), probe=lambda step: probe)
     trace.save_probe(tmp_path, 1, probe)
     trace.save(tmp_path)
     state = Trace.load(tmp_path).state_after(1)

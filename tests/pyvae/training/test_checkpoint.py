@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training import checkpoint
 from pyvae.training.checkpoint import Checkpoint, run_of
@@ -272,7 +273,7 @@ def test_whether_all_its_numbers_are_finite(bad):
 
 
 def test_a_run_is_what_json_makes_of_it(settings, conv, digits):
-    trace = Trace.of_run(PyTorchEngine("cpu"), conv, settings(seed=2**62 + 1), digits)
+    trace = Trace.of_run(Run(conv, settings(seed=2**62 + 1), digits), PyTorchEngine("cpu"))
     about = run_of(trace)
     assert json.loads(json.dumps(about)) == about
     assert about["settings"]["seed"] == 2**62 + 1

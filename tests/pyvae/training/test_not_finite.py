@@ -8,6 +8,7 @@ import torch
 
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.training.feeds import batches
@@ -27,7 +28,7 @@ def begun(small, data_of):
         engine = PyTorchEngine("cpu")
         initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
         engine.start(recipe, settings, initial)
-        (_, *first), (_, *second), *_ = batches(recipe, settings, data_of(recipe))
+        (_, *first), (_, *second), *_ = batches(Run(recipe, settings, data_of(recipe)))
         engine.step(*first)
         return engine, recipe, second
 

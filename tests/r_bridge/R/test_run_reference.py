@@ -16,6 +16,7 @@ import torch
 from comparisons.runs.saved import compare_saved, load_pairs
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge import R_FILES
@@ -86,7 +87,7 @@ def repeated(trace, images, conv, adam="torch", **options):
     threads = torch.get_num_threads()
     torch.set_num_threads(int(trace.environment["threads"]))
     try:
-        return train(PyTorchEngine("cpu", adam), conv, trace.settings, images, **options)
+        return train(Run(conv, trace.settings, images), PyTorchEngine("cpu", adam), **options)
     finally:
         torch.set_num_threads(threads)
 

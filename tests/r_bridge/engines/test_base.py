@@ -20,6 +20,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.stages import quantities
 from pyvae.recipes import get_recipe
 from pyvae.training.checkpoint import Checkpoint
@@ -306,8 +307,8 @@ def test_adam_is_the_papers_algorithm(r, rng):
 @pytest.mark.parametrize("objective", ["vae", "emae", "em"])
 def test_a_run_gives_the_trace_of_pytorch(r, conv, settings, digits, objective):
     run = settings(objective=objective, steps=4)
-    a = train(PyTorchEngine("cpu"), conv, run, digits)
-    b = train(r, conv, run, digits)
+    a = train(Run(conv, run, digits), PyTorchEngine("cpu"))
+    b = train(Run(conv, run, digits), r)
     np.testing.assert_allclose(b.losses, a.losses, rtol=1e-13)
     assert list(b.parameters) == list(a.parameters)
     for name in a.parameters:
@@ -320,17 +321,17 @@ def test_a_run_gives_the_trace_of_pytorch(r, conv, settings, digits, objective):
 
 def test_a_float32_run_gives_r_the_values_that_pytorch_sees(r, conv, settings, digits):
     run = settings(dtype="float32", steps=2)
-    a = train(PyTorchEngine("cpu"), conv, run, digits)
-    b = train(r, conv, run, digits)
+    a = train(Run(conv, run, digits), PyTorchEngine("cpu"))
+    b = train(Run(conv, run, digits), r)
     assert a.parameters["encoder.fc1.weight"].dtype == np.float32
     assert b.parameters["encoder.fc1.weight"].dtype == np.float64
     np.testing.assert_allclose(b.losses, a.losses, rtol=1e-5)
 
 
 def test_two_runs_in_one_process_do_not_touch_each_other(r, conv, settings, digits):
-    first = train(r, conv, settings(), digits)
-    train(r, conv, settings(objective="emae", batch_size=7, latent_dim=3), digits)
-    again = train(r, conv, settings(), digits)
+    first = train(Run(conv, settings(), digits), r)
+    train(Run(conv, settings(objective="emae", batch_size=7, latent_dim=3), digits), r)
+    again = train(Run(conv, settings(), digits), r)
     assert np.array_equal(first.losses, again.losses)
 
 
@@ -532,8 +533,8 @@ def test_r_names_what_it_does_not_know(r, conv, settings):
 @pytest.mark.slow
 def test_a_changed_r_gives_other_numbers(conv, settings, digits):
     with PatchedBaseR("adam_settings$beta1 <- 0.5") as engine:
-        patched = train(engine, conv, settings(), digits)
-        plain = train(PyTorchEngine("cpu"), conv, settings(), digits)
+        patched = train(Run(conv, settings(), digits), engine)
+        plain = train(Run(conv, settings(), digits), PyTorchEngine("cpu"))
     assert patched.losses[0] == pytest.approx(plain.losses[0], rel=1e-13)
     assert patched.losses[2] != pytest.approx(plain.losses[2], rel=1e-9)
 
@@ -560,8 +561,8 @@ def go_through(engine, conv, run, data, probed=()):
     probes: dict = {step: {} for step in probed}
     stood = []
     trace = train(
-        engine, conv, run, data, probe=probes.get,
-        observe=lambda progress: stood.append(engine.generator_state()),
+        Run(conv, run, data), engine, probe=probes.get,
+        callbacks=[lambda progress: stood.append(engine.generator_state())],
     )  # fmt: skip
     return trace, probes, [*stood, engine.generator_state()]
 
@@ -667,12 +668,12 @@ def assert_goes_on(engine, conv, run, data):
         if progress.step == 3:
             kept.append((progress.checkpoint(), progress.trace.losses.copy()))
 
-    whole = train(engine, conv, run, data, observe=observe)
+    whole = train(Run(conv, run, data), engine, callbacks=[observe])
     checkpoint, losses = kept[0]
     assert isinstance(checkpoint, Checkpoint)
     assert (checkpoint.generator is None) == (run.rng == "injected")
-    train(engine, conv, replace(run, seed=99), data)  # another run in between
-    rest = train(engine, conv, run, data, resume=checkpoint)
+    train(Run(conv, replace(run, seed=99), data), engine)  # another run in between
+    rest = train(Run(conv, run, data), engine, resume=checkpoint)
     assert np.array_equal(np.concatenate([losses, rest.losses]), whole.losses)
     assert same(rest.parameters, whole.parameters)
     assert same(rest.latent_means, whole.latent_means)
@@ -694,7 +695,7 @@ def bits(trace):
 def short_run(threads, recipe, run, data, **options):
     """In a fresh R."""
     with BaseREngine(threads) as engine:
-        return bits(train(engine, recipe, run, data, **options))
+        return bits(train(Run(recipe, run, data), engine, **options))
 
 
 @pytest.mark.parametrize("name", ["conv", "mlp"])
@@ -706,7 +707,7 @@ def test_another_process_and_another_thread_bring_the_same_bits(r, settings, few
         run = recipe.settings(batch_size=12, steps=3, dtype="float64")
     with ThreadPoolExecutor(1) as pool:
         elsewhere = pool.submit(short_run, 1, recipe, run, few, probe=lambda step: {}).result()
-    assert elsewhere == bits(train(r, recipe, run, few))
+    assert elsewhere == bits(train(Run(recipe, run, few), r))
 
 
 @pytest.mark.slow
@@ -812,7 +813,7 @@ def test_r_torch_and_pytorch_are_equal_in_every_bit(rt, conv, settings, few, dty
 def test_pytorchs_own_adam_differs_from_the_second_step_on(rt, conv, settings, few, dtype):
     """The bits above are no accident: with lerp_ they are others."""
     run = settings(rng="torch", dtype=dtype, steps=5)
-    a, b = (train(engine, conv, run, few) for engine in (PyTorchEngine("cpu"), rt))
+    a, b = (train(Run(conv, run, few), engine) for engine in (PyTorchEngine("cpu"), rt))
     assert np.array_equal(a.losses[:2], b.losses[:2])
     assert not np.array_equal(a.losses, b.losses)
     np.testing.assert_allclose(a.losses, b.losses, rtol=1e-4 if dtype == "float32" else 1e-12)
@@ -828,13 +829,13 @@ def test_r_torch_on_injected_draws_agrees_to_rounding(rt, r, conv, settings, few
     assert_close(b, a)
     assert_probes_alike(found[1], expected[1], 1e-13)
     assert stood == [None] * 6
-    assert_close(b, train(r, conv, run, few))
+    assert_close(b, train(Run(conv, run, few), r))
 
 
 @pytest.mark.r_torch
 def test_an_injected_float32_run_is_equal_in_every_bit_too(rt, conv, settings, few):
     run = settings(dtype="float32")
-    a, b = (train(engine, conv, run, few) for engine in (in_r_torchs_order(), rt))
+    a, b = (train(Run(conv, run, few), engine) for engine in (in_r_torchs_order(), rt))
     assert np.array_equal(a.losses, b.losses)
     assert_same_bits(b.parameters, a.parameters)
 
@@ -843,7 +844,7 @@ def test_an_injected_float32_run_is_equal_in_every_bit_too(rt, conv, settings, f
 def test_losses_of_r_torch_are_in_double_precision(rt, conv, settings, digits):
     """R torch makes float32 of 0.5 * x where x is a sum: 1e-8 of it would be lost."""
     run = settings(rng="torch", steps=1)
-    (losses,) = train(rt, conv, run, digits).losses
+    (losses,) = train(Run(conv, run, digits), rt).losses
     assert not np.array_equal(losses, losses.astype(np.float32))
     assert losses[0] == losses[1] + losses[2]
 
@@ -943,7 +944,7 @@ def test_a_run_of_r_torch_that_diverges_is_told_as_pytorchs(rt, conv, settings, 
     run = settings(rng="torch", learning_rate=1e6)
     for engine in (rt, PyTorchEngine("cpu")):
         with pytest.raises(DivergedError, match="try a smaller --learning-rate"):
-            train(engine, conv, run, few)
+            train(Run(conv, run, few), engine)
 
 
 @pytest.mark.r_torch
@@ -957,11 +958,11 @@ def test_an_error_in_r_torch_has_rs_text_and_place_and_keeps_what_was_seen(conv,
     with PatchedRTorch(patch) as engine:
         run = settings(objective="vae", steps=1)
         with pytest.raises(RError, match=r"the mean has 4 columns.*at session.R line"):
-            train(engine, conv, replace(run, latent_dim=4), digits)
+            train(Run(conv, replace(run, latent_dim=4), digits), engine)
         probe: dict = {}
         with pytest.raises(RError, match="shapes cannot be multiplied") as caught:
-            train(engine, conv, run, digits, probe=lambda step: probe)
+            train(Run(conv, run, digits), engine, probe=lambda step: probe)
         assert "Exception raised from" not in str(caught.value)  # frames of C++
-        train(engine, conv, replace(run, objective="emae"), digits)  # R lives on
+        train(Run(conv, replace(run, objective="emae"), digits), engine)  # R lives on
     assert {"start/encoder.conv1.weight", "forward/input", "forward/decoder.sigmoid"} <= set(probe)
     assert not any(key.startswith(("gradient/", "parameter/")) for key in probe)
