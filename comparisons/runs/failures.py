@@ -63,13 +63,13 @@ class Guarded:
             return value
 
         def computing(*arguments: Any, **options: Any) -> Any:
-            with self._telling(DOING[name]):
+            with self._wrapping(DOING[name]):
                 return value(*arguments, **options)
 
         return computing
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _wrapping(self, what: str) -> Iterator[None]:
         try:
             yield
         except (DivergedError, MemoryError):

@@ -62,7 +62,7 @@ def choose_sides(
     randomness: str,
     exact: bool | None,
     adam: str | None,
-    recipe: str = "conv",
+    recipe: str,
 ) -> Sides:
     """Checks which engines are to be compared, and fills in what follows from them.
 

@@ -33,7 +33,7 @@ class Settings:
         seed: Of initial parameters, batch order, dropout masks and noise.
         rng: Where these come from: `injected` (drawn by `pyvae.model.draws` and handed to the
             engine), or a generator that is seeded once, `torch` (PyTorch's, and R torch's) or
-            `r` (R's).
+            `r` (R's); `pyvae.engines.registry.resolve_rng` finds an engine's own.
         hyper: What the recipe alone has, such as a temperature.
 
     Raises:

@@ -45,7 +45,7 @@ sentence <- function(text) {
 }
 
 # Turns R's own error into one of the user's: R's words say what is wrong.
-asking <- function(value, remedy = "") {
+user_errors <- function(value, remedy = "") {
   tryCatch(value, error = function(e) user_error(conditionMessage(e), "", remedy))
 }
 
@@ -227,10 +227,10 @@ open_r_torch <- function(threads) {
 
 # --- the run -----------------------------------------------------------------------------------
 
-# Trains with one objective; the order of what is drawn is that of pyvae/training.py. What
-# happens is put into the environment `run` as it happens, for who wants what there is of a run
-# that did not come to its end. after_step() is called with the number of the step.
-train_reference <- function(run, pixels, settings, after_step) {
+# Trains with one objective; draws come in the order of pyvae/training/loop.py. Results go into the
+# environment `run` as they come, so that those of a run that fails are there. on_step() is called
+# with the number of the step.
+train_reference <- function(run, pixels, settings, on_step) {
   images <- ncol(pixels)
   steps_per_epoch <- images %/% settings$batch_size
   session <- session_start(NULL, settings$objective, settings$learning_rate,
@@ -248,7 +248,7 @@ train_reference <- function(run, pixels, settings, after_step) {
     } else {
       run$losses[[step]] <- finite_losses(session_step(session, x), step)
     }
-    after_step(step)
+    on_step(step)
   }
 
   # The article draws its latent means from the last batch, with dropout still on.
@@ -258,8 +258,7 @@ train_reference <- function(run, pixels, settings, after_step) {
   run$parameters <- session_parameters(session)
 }
 
-# A step of which every stage is written down: list(losses, probe), a probe as
-# docs/trace-format.md has it.
+# A step that records every stage: list(losses, probe), the probe as in docs/trace-format.md.
 probed_step <- function(session, x) {
   named <- function(kind, values) stats::setNames(values, paste0(kind, "/", names(values)))
   draws <- session_draw(session, nrow(x))
@@ -309,15 +308,15 @@ keep_run <- function(run, trace, problem) {
   trace$epochs <- run$epochs <- run$epoch(seq_len(steps))
   trace$probes <- run$probes[as.integer(names(run$probes)) <= steps]
   if (is.null(problem)) trace <- c(trace, mget(c("parameters", "latent_means", "samples"), run))
-  if (steps) asking(do.call(write_trace, trace))
+  if (steps) user_errors(do.call(write_trace, trace))
   if (is.null(problem)) return(invisible(run))
-  if (steps) say("the losses until then are in ", trace$folder)
+  if (steps) log_line("the losses until then are in ", trace$folder)
   stop(problem)
 }
 
-# --- what is said meanwhile --------------------------------------------------------------------
+# --- the log of a run --------------------------------------------------------------------------
 
-say <- function(...) {
+log_line <- function(...) {
   cat(..., "\n", sep = "")
   flush(stdout())
 }
@@ -346,9 +345,9 @@ now <- local({
   }
 })
 
-# Tells after every epoch what the article tells, and every minute where a run is.
+# Logs after every epoch what the article prints, and every minute how far the run is.
 # steps_to_come: of the runs after this one.
-teller <- function(run, steps_per_epoch, steps_to_come) {
+progress_logger <- function(run, steps_per_epoch, steps_to_come) {
   began <- epoch_began <- said <- now()
   function(step) {
     left <- duration((now() - began) / step * (run$steps - step + steps_to_come))
@@ -356,14 +355,14 @@ teller <- function(run, steps_per_epoch, steps_to_come) {
       first <- (step - 1) %/% steps_per_epoch * steps_per_epoch + 1
       batches <- step - first + 1
       total <- sum(vapply(run$losses[first:step], `[[`, 0, 1L))
-      say("  epoch ", run$epoch(step), " of ", run$epoch(run$steps), ": ",
-          number(total, 2), " nats, summed over its ", batches,
-          if (batches == 1) " batch" else " batches", " (as the article prints it); ",
-          number(total / (batches * run$batch_size), 3), " nats per image; ",
-          number(now() - epoch_began, 0), " s, ", left, " left")
+      log_line("  epoch ", run$epoch(step), " of ", run$epoch(run$steps), ": ",
+               number(total, 2), " nats, summed over its ", batches,
+               if (batches == 1) " batch" else " batches", " (as the article prints it); ",
+               number(total / (batches * run$batch_size), 3), " nats per image; ",
+               number(now() - epoch_began, 0), " s, ", left, " left")
       epoch_began <<- said <<- now()
     } else if (now() - said > 60) {
-      say("  step ", number(step, 0), " of ", number(run$steps, 0), ", ", left, " left")
+      log_line("  step ", number(step, 0), " of ", number(run$steps, 0), ", ", left, " left")
       said <<- now()
     }
   }
@@ -379,8 +378,8 @@ run_reference <- function(arguments) {
   options <- read_options(arguments)
   source_r(c("idx", "write_trace", "article_figures"), file.path("..", "rpackage", "R"))
   environment <- open_engine(options$engine, options$threads)
-  file <- asking(find_idx_images(options$data, "MNIST"), "choose another --data")
-  pixels <- asking(read_idx_images(file))
+  file <- user_errors(find_idx_images(options$data, "MNIST"), "choose another --data")
+  pixels <- user_errors(read_idx_images(file))
   images <- ncol(pixels)
   settings <- options$settings
   if (images < settings$batch_size) {
@@ -394,14 +393,14 @@ run_reference <- function(arguments) {
   check_writable(options$out, options$objectives)
 
   kind <- picture_kind()
-  if (kind == "pdf") say("this R cannot write PNG: the figures will be PDF")
+  if (kind == "pdf") log_line("this R cannot write PNG: the figures will be PDF")
   title <- sprintf("MNIST, batch %.0f, %s, %s, %s", settings$batch_size, counted(steps, "step"),
                    options$engine, settings$dtype)
   runs <- list()
   for (objective in options$objectives) {
     settings$objective <- objective
-    say(article_styles[[objective]]$title, ": ", title, sprintf(", seed %.0f", settings$seed),
-        ", threads ", environment$threads)
+    log_line(article_styles[[objective]]$title, ": ", title,
+             sprintf(", seed %.0f", settings$seed), ", threads ", environment$threads)
     run <- new.env()
     run$objective <- objective
     run$batch_size <- settings$batch_size
@@ -409,20 +408,20 @@ run_reference <- function(arguments) {
     run$probed <- probed
     run$epoch <- function(step) (step - 1) %/% steps_per_epoch + 1
     to_come <- steps * (length(options$objectives) - length(runs) - 1)
-    tell <- teller(run, steps_per_epoch, to_come)
+    on_step <- progress_logger(run, steps_per_epoch, to_come)
     problem <- tryCatch({
-      train_reference(run, pixels, settings, tell)
+      train_reference(run, pixels, settings, on_step)
       NULL
     }, error = identity, interrupt = identity)
     keep_run(run, list(folder = file.path(options$out, objective), engine = options$engine,
                        recipe = "conv", settings = settings, environment = environment,
                        data = list(name = "mnist", images = images,
                                    source = paste("file", file))), problem)
-    asking(article_run_figures(options$out, run, kind))
+    user_errors(article_run_figures(options$out, run, kind))
     runs[[objective]] <- run
   }
-  asking(article_loss_figure(options$out, runs, title, kind))
-  say("written: ", options$out)
+  user_errors(article_loss_figure(options$out, runs, title, kind))
+  log_line("written: ", options$out)
 }
 
 # Called before the first step, not after the last.

@@ -34,7 +34,7 @@ def r_engines(monkeypatch):
 
 
 def chosen(under_test="pytorch", reference="base-r", randomness="injected", exact=None, adam=None):
-    return choose_sides(under_test, reference, randomness, exact, adam)
+    return choose_sides(under_test, reference, randomness, exact, adam, "conv")
 
 
 @pytest.mark.parametrize("kind", [EngineError, EngineMissingError])
