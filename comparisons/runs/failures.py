@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pyvae.engines.engine import DivergedError, Engine, is_outage
+from pyvae.engines.engine import DivergedError, Engine
+from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError
 
 __all__ = ["EngineFailure", "Guarded"]

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pyvae.engines.adam import ADAMS
-from pyvae.engines.engine import Engine, EngineError
+from pyvae.engines.engine import Engine
+from pyvae.engines.errors import EngineError
 from pyvae.engines.registry import (
     best_reference,
     check_engine,

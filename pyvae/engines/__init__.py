@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyvae.engines.abilities import Abilities
-    from pyvae.engines.engine import Engine, EngineClass, EngineError, EngineMissingError
+    from pyvae.engines.engine import Engine, EngineClass
+    from pyvae.engines.errors import EngineError, EngineMissingError
     from pyvae.engines.pytorch import PyTorchEngine
     from pyvae.engines.registry import engine_names, get_abilities, open_engine
 
@@ -27,8 +28,8 @@ _HOMES = {
     "Abilities": "abilities",
     "Engine": "engine",
     "EngineClass": "engine",
-    "EngineError": "engine",
-    "EngineMissingError": "engine",
+    "EngineError": "errors",
+    "EngineMissingError": "errors",
     "PyTorchEngine": "pytorch",
     "engine_names": "registry",
     "get_abilities": "registry",

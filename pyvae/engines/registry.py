@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.devices import threads_set
-from pyvae.engines.engine import Engine, EngineError, EngineMissingError
+from pyvae.engines.engine import Engine
+from pyvae.engines.errors import EngineError, EngineMissingError
 from pyvae.engines.generators import generator_names
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError, choose

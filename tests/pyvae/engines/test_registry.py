@@ -11,7 +11,7 @@ from patched_r import add_engine
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.adam import ADAMS
-from pyvae.engines.engine import EngineError, EngineMissingError
+from pyvae.engines.errors import EngineError, EngineMissingError
 from pyvae.engines.registry import (
     best_reference,
     check_engine,

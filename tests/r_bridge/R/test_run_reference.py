@@ -312,7 +312,7 @@ def test_what_diverges_is_told_and_its_losses_kept(mnist, tmp_path, engine, requ
         request.getfixturevalue("r_torch")
     options = ("--engine", engine, "--learning-rate", "1e6", *SMALL)
     ran = run("--data", mnist, *options, folder=tmp_path)
-    assert_one_line(ran, r"training diverged in step 2: .* try a smaller --learning-rate")
+    assert_one_line(ran, r"training diverged in step 2: .* Try a smaller --learning-rate")
     assert names(tmp_path / "article-r") == ["vae"]
     trace = Trace.load(tmp_path / "article-r" / "vae")
     assert not trace.complete

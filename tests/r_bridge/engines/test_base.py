@@ -943,7 +943,7 @@ def test_r_torchs_environment_names_both_torches(rt):
 def test_a_run_of_r_torch_that_diverges_is_told_as_pytorchs(rt, conv, settings, few):
     run = settings(rng="torch", learning_rate=1e6)
     for engine in (rt, PyTorchEngine("cpu")):
-        with pytest.raises(DivergedError, match="try a smaller --learning-rate"):
+        with pytest.raises(DivergedError, match="Try a smaller --learning-rate"):
             train(Run(conv, run, few), engine)
 
 
