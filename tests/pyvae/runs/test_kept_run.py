@@ -77,7 +77,6 @@ LITTLE = Recipe(
     source="here",
     network=LittleVAE,
     draws=lambda latent_dim: {"dropout": Keep((8,), 0.25), "noise": Normal((latent_dim,))},
-    stages=(),
     objectives=("vae", "emae"),
     epochs=3,
     batch_size=5,
