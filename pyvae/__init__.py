@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
+    from pyvae.runs.record import record_traces
+    from pyvae.runs.train import train_into
+    from pyvae.runs.verify import verify
     from pyvae.trace.trace import Trace
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
@@ -31,7 +34,10 @@ __all__ = [
     "UserError",
     "get_recipe",
     "load_data",
+    "record_traces",
     "train",
+    "train_into",
+    "verify",
 ]
 
 _HOMES = {
@@ -47,7 +53,10 @@ _HOMES = {
     "UserError": "pyvae.errors",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
+    "record_traces": "pyvae.runs.record",
     "train": "pyvae.training.loop",
+    "train_into": "pyvae.runs.train",
+    "verify": "pyvae.runs.verify",
 }
 
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -147,15 +147,14 @@ def _clustering_of(reconstruction: Tensor, terms: Losses, hyper: Hyper) -> Losse
 
 def _semi_supervised(x: Tensor, output: Any, hyper: Hyper) -> Losses:
     labelled = output.labelled
+    unlabelled = bernoulli_reconstruction(output.pixels, x)
+    of_labels = bernoulli_reconstruction(labelled.pixels, labelled.x)
+    reconstruction = unlabelled + hyper["labelled_weight"] * of_labels
     terms = _divergences(output) | {
         "cross_entropy": cross_entropy(labelled.pi, labelled.labels),
-        "unlabelled_reconstruction": bernoulli_reconstruction(output.pixels, x),
-        "labelled_reconstruction": bernoulli_reconstruction(labelled.pixels, labelled.x),
+        "unlabelled_reconstruction": unlabelled,
+        "labelled_reconstruction": of_labels,
     }
-    reconstruction = (
-        terms["unlabelled_reconstruction"]
-        + hyper["labelled_weight"] * terms["labelled_reconstruction"]
-    )
     regulariser = (
         terms["categorical_kl"]
         + hyper["beta"] * terms["gaussian_kl"]

@@ -33,8 +33,8 @@ class Settings:
         seed: The seed of initial parameters, batch order, dropout masks and noise.
         rng: The source of these: `injected` (drawn by `pyvae.model.draws` and handed to the
             engine), or a generator that is seeded once, `torch` (PyTorch's, and R torch's) or
-            `r` (R's).
-        hyper: The recipe's hyperparameters, such as a temperature.
+            `r` (R's); `pyvae.engines.registry.resolve_rng` finds an engine's own.
+        hyper: The recipe\'s hyperparameters, such as a temperature.
 
     Raises:
         UserError: If a value is out of range.

@@ -171,13 +171,17 @@ def load_signed_checkpoint(folder: Path) -> object:
     (path,) = folder.glob("*.json")
     numbers = path.with_suffix(".safetensors")
     if not numbers.is_file():
-        return Checkpoint.load(folder)
+        return Checkpoint.find(folder).checkpoint
     about = json.loads(path.read_text())["checkpoint"]
     content = numbers.read_bytes()
     about |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     signed = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({"checkpoint": about, "sha256": signed}))
-    return Checkpoint.load(folder)
+    return Checkpoint.find(folder).checkpoint
+
+
+def find_checkpoint(folder: Path) -> object:
+    return Checkpoint.find(folder).checkpoint
 
 
 def make_run(folder: Path) -> Path:
@@ -207,6 +211,6 @@ READERS = {
     "checkpoint": Reader(
         make_checkpoint(".safetensors"), load_signed_checkpoint, "safetensors", silent=True
     ),
-    "checkpoint-json": Reader(make_checkpoint(".json"), Checkpoint.load, "json", silent=True),
+    "checkpoint-json": Reader(make_checkpoint(".json"), find_checkpoint, "json", silent=True),
     "run-json": Reader(make_run, lambda f: _arguments_in(f, "train"), "json"),
 }

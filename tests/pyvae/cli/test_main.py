@@ -683,7 +683,7 @@ def test_threads_are_those_asked_for(tracing, threads, tmp_path):
         (("--threads", "-2"), "--threads -2; expected"),
         (("--threads", "9999"), "--threads 9999; expected"),
         (("--threads", "two"), "--threads"),
-        (("--rng", "r", "--seed", 2**31), f"seed {2**31} is none of R's"),
+        (("--rng", "r", "--seed", 2**31), f"--seed {2**31} with R's generator: expected"),
         (("--rng", "torch", "--draws"), "--draws with --rng torch; expected --rng injected"),
     ],
 )

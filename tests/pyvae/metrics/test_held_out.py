@@ -14,7 +14,7 @@ from pyvae.model.draws import Draws, Normal
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.training.loop import train
 
 MORE = 730  # than one chunk, and no multiple of it
@@ -129,7 +129,7 @@ def test_a_run_in_float32_is_evaluated_in_float32(small, digits):
     settings = small(recipe, dtype="float32")
     trace = train(Run(recipe, settings, digits), PyTorchEngine("cpu"))
     data = ImageData("some", digits.pixels[:30], None, "digits")
-    narrow = evaluate(network_of(trace), "beta", settings, data)
-    wide = evaluate(network_of(trace).double(), "beta", small(recipe), data)
+    narrow = evaluate(load_network(trace), "beta", settings, data)
+    wide = evaluate(load_network(trace).double(), "beta", small(recipe), data)
     assert narrow["total"] != wide["total"]
     assert narrow["total"] == pytest.approx(wide["total"], rel=1e-5)
