@@ -151,10 +151,10 @@ BAD = {
     "under test": (("--under-test", "pytorhc"), "unknown engine under test 'pytorhc'.*'pytorch'"),
     "itself": (("--under-test", "base-r"), "base-r against itself. Choose another"),
     "adam": (("--adam", "adamw"), "unknown adam 'adamw': expected one of torch, r-torch"),
-    "threads": (("--threads", "0"), "--threads 0; expected 1 to 1024"),
+    "threads": (("--threads", "0"), "--threads 0: expected 1 to 1024"),
     "r's seed": (
         ("--rng", "seeded", "--seed", str(2**31)),
-        "seed 2147483648 .*; expected a whole number from 0 to 2147483647",
+        "--seed 2147483648 with R's generator: expected 0 to 2147483647",
     ),
     "objective": (("--objective", "vea"), "unknown objective 'vea'.*did you mean 'vae'"),
     "data": (("--data", "mnits"), "unknown data 'mnits'.*did you mean 'mnist'"),
