@@ -29,7 +29,7 @@ from pyvae.data.images import ImageData, load_data
 from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.files.arrays import arrays_of_bytes
+from pyvae.files.arrays import parse_arrays
 from pyvae.files.reading import UNREADABLE
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
@@ -37,7 +37,7 @@ from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 from pyvae.training.inputs import check_data, load_for
 from pyvae.training.loop import training_steps
@@ -159,7 +159,7 @@ class Training:
                 expected=f"one of {', '.join((*recipe.objectives, *recipe.further))}",
             )
         if "data" in x:
-            data = load_for(recipe, x["data"], settings, say=self._notes.append)
+            data = load_for(recipe, x["data"], settings, log=self._notes.append)
         else:
             data = _images(x, labels)
             check_data(recipe, data)
@@ -258,14 +258,14 @@ def _network(model: Model) -> tuple[VAE, Settings]:
         hyper=dict(model["hyper"]),
     )
     try:
-        parameters = arrays_of_bytes(bytes(model["parameters"]))
+        parameters = parse_arrays(bytes(model["parameters"]))
     except UNREADABLE as error:
         raise UserError(
             f"the fit's parameters cannot be read ({error})",
             "give a fit as vae_fit() returned it",
         ) from error
     trace = Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
-    return network_of(trace), settings
+    return load_network(trace), settings
 
 
 @_answers

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyvae.environment import seconds_of
+from pyvae.environment import read_seconds
 from r_bridge.errors import NO_MEMORY, RError, RProcessError
 from r_bridge.installed.environment import r_environment
 from r_bridge.installed.rpy2 import check_r
@@ -58,7 +58,7 @@ class RProcess:
     def __init__(
         self, sources: tuple[Path, ...] = (), threads: int = 1, timeout: float | None = None
     ) -> None:
-        self.timeout = seconds_of("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
+        self.timeout = read_seconds("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
         self._idle = False
         self._problem: tuple[str, str] | None = None  # why there is no process any more
         program = check_r()
