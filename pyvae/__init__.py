@@ -1,9 +1,10 @@
-"""pyvae: VAEs of published write-ups in PyTorch, to be held against their R originals."""
+"""Trains published VAEs in PyTorch, to compare them with their R originals."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
     from pyvae.data.images import load_data
@@ -58,9 +59,4 @@ _HOMES = {
     "verify": "pyvae.runs.verify",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: PyTorch takes seconds, `pyvae --help` and R's process need none."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pyvae' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_exports(__name__, _HOMES)

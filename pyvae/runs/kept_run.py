@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyvae.environment import seconds_of
+from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 from pyvae.trace.trace import Trace
@@ -63,7 +63,7 @@ class KeptRun:
         self.trace = trace
         self.longer = longer
         if every is None:
-            every = seconds_of("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
+            every = read_seconds("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
         self.every = every
         self.found = self.other = ""
         self.taken = self.complete = self.finished = self.unfinished = False

@@ -97,7 +97,9 @@ def test_terms_are_those_of_one_image_whatever_the_scale_of_training(
 
 @pytest.mark.parametrize("name", ["mlp", "conv", "clustering-toy"])
 @pytest.mark.parametrize("training", [True, False])
-def test_it_follows_from_the_seed_and_leaves_all_as_it_was(network_and, digits, name, training):
+def test_results_follow_from_the_seed_and_the_network_keeps_its_mode(
+    network_and, digits, name, training
+):
     network, settings = network_and(name)
     network.train(training)
     data = points(20) if name == "clustering-toy" else ImageData("a", digits.pixels[:20], None, "b")

@@ -73,7 +73,6 @@ LITTLE = Recipe(
     source="here",
     network=LittleVAE,
     draws=lambda latent_dim: {"dropout": KeepMask((8,), 0.25), "noise": Normal((latent_dim,))},
-    stages=(),
     objectives=("vae", "emae"),
     epochs=3,
     batch_size=5,

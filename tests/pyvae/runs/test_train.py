@@ -391,6 +391,7 @@ def test_a_full_disk_loses_nothing(command, tmp_path, at_step, whole, monkeypatc
         code, out, err = command(*RUN)
         assert code == 2
         assert "disk full while writing 'out/beta/" in err
+        assert "Free some space and run the same command again" in err
         assert err.count("\n") == 1
         assert "kept after step 3" in out
     assert Checkpoint.find(tmp_path / "out" / "beta").checkpoint.step == 3
