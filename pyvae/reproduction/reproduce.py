@@ -34,10 +34,10 @@ from pyvae.reproduction.article import (
     epochs_of,
     is_cut,
 )
-from pyvae.reproduction.beta import BETA_ARTICLE
-from pyvae.reproduction.clustering import CLUSTERING_ARTICLE
-from pyvae.reproduction.conv import CONV_ARTICLE
-from pyvae.reproduction.mlp import MLP_ARTICLE
+from pyvae.reproduction.articles.beta import BETA_ARTICLE
+from pyvae.reproduction.articles.clustering import CLUSTERING_ARTICLE
+from pyvae.reproduction.articles.conv import CONV_ARTICLE
+from pyvae.reproduction.articles.mlp import MLP_ARTICLE
 from pyvae.reproduction.parallel import train_side_by_side
 from pyvae.reproduction.planned_runs import (
     FIRST_SEED,
@@ -47,7 +47,7 @@ from pyvae.reproduction.planned_runs import (
     settings_of,
     train_here,
 )
-from pyvae.reproduction.strided_conv import STRIDED_CONV_ARTICLE
+from pyvae.reproduction.articles.strided_conv import STRIDED_CONV_ARTICLE
 from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_json import write_run
 from pyvae.trace.trace import Trace

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pyvae.figures import latents as latent_figures
 from pyvae.figures.runs import loss_history_figure
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
-from pyvae.reproduction.measures import neighbours
+from pyvae.reproduction.articles.measures import neighbours
 
 __all__ = ["BETA_ARTICLE"]
 

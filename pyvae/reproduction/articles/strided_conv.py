@@ -13,7 +13,7 @@ from pyvae.figures import latents as latent_figures
 from pyvae.figures import losses as loss_figures
 from pyvae.metrics.clusters import class_shares
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
-from pyvae.reproduction.measures import neighbours
+from pyvae.reproduction.articles.measures import neighbours
 
 __all__ = ["STRIDED_CONV_ARTICLE"]
 

@@ -8,7 +8,7 @@ from pyvae.figures import images as image_figures
 from pyvae.figures import latents as latent_figures
 from pyvae.figures import losses as loss_figures
 from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
-from pyvae.reproduction.measures import neighbours
+from pyvae.reproduction.articles.measures import neighbours
 
 __all__ = ["MLP_ARTICLE", "PRINTED"]
 

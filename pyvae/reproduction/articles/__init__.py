@@ -1,0 +1,1 @@
+"""The write-ups that can be reproduced."""
