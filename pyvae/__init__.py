@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
+    from pyvae.reproduction.plan import Plan
+    from pyvae.reproduction.reproduce import reproduce
     from pyvae.trace.trace import Trace
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
@@ -21,6 +23,7 @@ __all__ = [
     "RECIPES",
     "Callback",
     "Draws",
+    "Plan",
     "Progress",
     "PyTorchEngine",
     "Run",
@@ -30,6 +33,7 @@ __all__ = [
     "UserError",
     "get_recipe",
     "load_data",
+    "reproduce",
     "train",
 ]
 
@@ -37,6 +41,7 @@ _HOMES = {
     "RECIPES": "pyvae.recipes",
     "Callback": "pyvae.training.callbacks",
     "Draws": "pyvae.model.draws",
+    "Plan": "pyvae.reproduction.plan",
     "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
     "Run": "pyvae.model.run",
@@ -46,6 +51,7 @@ _HOMES = {
     "UserError": "pyvae.errors",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
+    "reproduce": "pyvae.reproduction.reproduce",
     "train": "pyvae.training.loop",
 }
 

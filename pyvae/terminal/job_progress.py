@@ -8,10 +8,10 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["RunsProgress"]
+__all__ = ["JobProgress"]
 
 
-class RunsProgress:
+class JobProgress:
     """Shows how many runs are done, and the time left.
 
     Use as a context manager; tell it of each run that is done.
@@ -60,7 +60,7 @@ class RunsProgress:
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
 
-    def __enter__(self) -> RunsProgress:
+    def __enter__(self) -> JobProgress:
         self._started = time.monotonic()
         self._bar.start()
         return self

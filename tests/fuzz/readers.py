@@ -19,7 +19,7 @@ from pyvae.cli.again import _arguments_in
 from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
 from pyvae.model.settings import Settings
-from pyvae.reproduction.reproduce import _merged
+from pyvae.reproduction.published import merge_published
 from pyvae.runs.keep import read_test_history
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
@@ -202,7 +202,7 @@ READERS = {
     "latents": Reader(in_trace("latents.safetensors"), Trace.load, 40),
     "probe": Reader(in_trace("probes/step-000002.safetensors"), read_probe, 40),
     "test-history": Reader(make_test_history, read_test_history, 40),
-    "published": Reader(make_published, lambda f: _merged(f / "published.csv", NEW), 64),
+    "published": Reader(make_published, lambda f: merge_published(f / "published.csv", NEW), 64),
     "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), 40, silent=True),
     "checkpoint": Reader(make_checkpoint(".safetensors"), load_signed_checkpoint, 40, silent=True),
     "checkpoint-json": Reader(make_checkpoint(".json"), Checkpoint.load, 64, silent=True),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pyvae.recipes import get_recipe
-from pyvae.reproduction.article import Claim, Planned
+from pyvae.reproduction.article import Claim
+from pyvae.reproduction.planned import Planned
 from pyvae.reproduction.reproduce import ARTICLES
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyvae.reproduction.planned_runs import runs_of, train_here
 from rich.console import Console
 
 from pyvae.cli.main import main
@@ -23,9 +24,8 @@ from pyvae.data.images import load_split
 from pyvae.errors import UserError
 from pyvae.parallel.jobs import Finished, do, share
 from pyvae.reproduction import parallel as side_by_side
-from pyvae.reproduction.article import Planned
 from pyvae.reproduction.parallel import train_side_by_side
-from pyvae.reproduction.planned_runs import runs_of, train_here
+from pyvae.reproduction.planned import Planned
 
 BIN = Path(sys.executable).parent
 EPOCHS = 6

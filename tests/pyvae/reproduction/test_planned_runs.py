@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyvae.reproduction.planned_runs import runs_of, sets_of
 
 from pyvae.recipes import get_recipe
-from pyvae.reproduction.article import Planned
-from pyvae.reproduction.planned_runs import runs_of, sets_of
+from pyvae.reproduction.planned import Planned
 from pyvae.reproduction.reproduce import ARTICLES
 
 MLP = Planned("mlp", "mlp", seeds=5, quick={"epochs": 4})

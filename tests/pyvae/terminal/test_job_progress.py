@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pyvae.terminal import job_progress as runs_progress
-from pyvae.terminal.job_progress import RunsProgress
+from pyvae.terminal.job_progress import JobProgress
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def show(monkeypatch):
     def run(terminal=False, lines=False):
         file = io.StringIO()
         console = Console(file=file, width=120, force_terminal=terminal)
-        with RunsProgress(console, 3, lines) as progress:
+        with JobProgress(console, 3, lines) as progress:
             progress.add("old", was_there=True)
             for name, where in (("seed 1", ""), ("seed [2]", "w1")):
                 now[0] += 10
@@ -46,6 +46,6 @@ def test_on_a_terminal_there_are_lines_where_they_are_wanted(show, lines):
 def test_an_interruption_is_said(monkeypatch):
     monkeypatch.setattr(runs_progress.time, "monotonic", lambda: 7.0)
     file = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), RunsProgress(Console(file=file, width=120), 3):
+    with pytest.raises(KeyboardInterrupt), JobProgress(Console(file=file, width=120), 3):
         raise KeyboardInterrupt
     assert "0 runs in 0 s, then interrupted: the same command goes on from here" in file.getvalue()

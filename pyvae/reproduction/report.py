@@ -1,0 +1,76 @@
+"""What a reproduction reports while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from rich.console import Console
+
+from pyvae.reproduction.planned import PlannedRun
+from pyvae.terminal.job_progress import JobProgress
+from pyvae.terminal.step_progress import RunProgress
+from pyvae.training.callbacks import Progress
+
+__all__ = ["ConsoleReport", "Report"]
+
+OnStep = Callable[[Progress], object]
+OnRun = Callable[[str, str], object]
+
+
+class Report:
+    """Prints a line for each piece of news. Override the methods that you need.
+
+    Example:
+        >>> class Silent(Report):
+        ...     def log(self, line):
+        ...         pass
+    """
+
+    def log(self, line: str) -> None:
+        """Called with a line for a reader."""
+        print(line)
+
+    def training(self, run: PlannedRun) -> AbstractContextManager[OnStep]:
+        """Called when a run is trained in this process.
+
+        Returns:
+            A context manager around the training. It gives a function to be called after every
+            step.
+        """
+        self.log(f"{run.title} ...")
+        return nullcontext(lambda progress: None)
+
+    def parallel(self, runs: int) -> AbstractContextManager[OnRun]:
+        """Called when workers are about to train so many runs.
+
+        Returns:
+            A context manager around the training. It gives a function to be called after every
+            run, with a line about the run and the worker that trained it (empty: one of this
+            machine).
+        """
+        return nullcontext(lambda line, worker: self.log(line))
+
+
+class ConsoleReport(Report):
+    """Shows lines and progress bars on a terminal.
+
+    Arguments:
+        console: The terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def log(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)
+
+    @contextmanager
+    def training(self, run: PlannedRun) -> Iterator[OnStep]:
+        with RunProgress(run.title, run.run.settings.batch_size, self.console) as progress:
+            yield progress.observe
+
+    @contextmanager
+    def parallel(self, runs: int) -> Iterator[OnRun]:
+        with JobProgress(self.console, runs, lines=True) as progress:
+            yield lambda line, worker: progress.add(line, where=worker)
