@@ -66,7 +66,7 @@ def reproduce_command(
     from pyvae.cli.again import arguments_of
     from pyvae.engines.devices import set_threads
     from pyvae.parallel.jobs import Workers
-    from pyvae.parallel.workers import check_fan_out, open_workers
+    from pyvae.parallel.workers import check_workers, open_workers
     from pyvae.reproduction.articles import choose_articles
     from pyvae.reproduction.plan import Plan
     from pyvae.reproduction.report import ConsoleReport
@@ -76,7 +76,7 @@ def reproduce_command(
     choose_articles(article)  # before workers are started
     plan = Plan(quick, seeds, epochs, latent_dim)
     set_threads(threads)
-    check_fan_out(jobs, scheduler)
+    check_workers(jobs, scheduler)
     report = ConsoleReport(Terminal())
     here = scheduler is None and jobs in (None, 1)
     opened: AbstractContextManager[Workers | None] = nullcontext()

@@ -1,4 +1,4 @@
-"""Progress of many runs side by side on the terminal; plain lines where there is none."""
+"""Shows the progress of many runs in parallel: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["JobProgress"]
 class JobProgress:
     """Shows how many runs are done, and the time left.
 
-    Use as a context manager; tell it of each run that is done.
+    Use as a context manager and call `add` for each run that is done.
 
     Arguments:
-        console: Where to.
+        console: The terminal.
         runs: How many there are.
-        lines: Whether each run has its line on a terminal, too, above the bar.
+        lines: Whether each run has its own line above the bar on a terminal, too.
     """
 
     def __init__(self, console: Console, runs: int, lines: bool = False) -> None:
@@ -40,23 +40,23 @@ class JobProgress:
         )
         self._task = self._bar.add_task("runs", total=runs, newest="")
 
-    def add(self, words: str, was_there: bool = False, where: str = "") -> None:
-        """A run is done.
+    def add(self, line: str, was_there: bool = False, where: str = "") -> None:
+        """Counts a run that is done.
 
         Arguments:
-            words: About it.
-            was_there: Whether it had been done before.
+            line: About the run.
+            was_there: Whether an earlier call did it.
             where: The worker that did it; empty: one of this machine.
         """
         self.done += 1
         self.here += not was_there
         if where:
-            words += f", on worker {where}"
-        self._bar.update(self._task, completed=self.done, newest="" if self._lines else words)
+            line += f", on worker {where}"
+        self._bar.update(self._task, completed=self.done, newest="" if self._lines else line)
         if self._lines and not was_there:
             left = (time.monotonic() - self._started) / self.here * (self.runs - self.done)
             self.console.print(
-                f"  {words} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
+                f"  {line} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
 
@@ -69,8 +69,9 @@ class JobProgress:
         self._bar.stop()
         seconds = time.monotonic() - self._started
         before = self.done - self.here
-        told = f", {before} were there before" if before else ""
-        how = "" if error[0] is None else ", then interrupted: the same command goes on from here"
-        self.console.print(
-            f"{self.here} runs in {seconds:.0f} s{told}{how}", highlight=False, soft_wrap=True
-        )
+        line = f"{self.here} run{'' if self.here == 1 else 's'} in {seconds:.0f} s"
+        if before:
+            line += f", {before} {'was' if before == 1 else 'were'} done before"
+        if error[0] is not None:
+            line += ", then interrupted: run the same command again to go on from here"
+        self.console.print(line, highlight=False, soft_wrap=True)

@@ -96,7 +96,7 @@ def test_a_margin_that_seeds_cannot_tell_is_exit_code_1_and_nothing_runs_twice(
         capsys, tmp_path, "--seeds", "3", "--margin", "1e-6", "--margin-spread", "0.5"
     )
     assert code == 1
-    assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+    assert re.search(r"\b0 runs in \d+ s, 6 were done before", said)
     assert said.rstrip().endswith("verdict: inconclusive")
     about = read(tmp_path)
     assert about["verdict"] == "inconclusive"
@@ -136,7 +136,7 @@ def test_a_cluster_gives_the_bits_of_this_process(inline, tmp_path, capsys):
         assert (code, error) == (0, "")
         assert said.count(", on worker 0 (") == 6
         code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
-        assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+        assert re.search(r"\b0 runs in \d+ s, 6 were done before", said)
     one, other = (
         {
             path.relative_to(out): path.read_bytes()

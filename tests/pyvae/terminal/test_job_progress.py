@@ -34,7 +34,7 @@ def test_each_run_has_a_line_with_the_time_left_and_where_it_ran(show):
     assert show().splitlines() == [
         "  seed 1 (2 of 3, 0:00:10 left)",
         "  seed [2], on worker w1 (3 of 3, 0:00:00 left)",
-        "2 runs in 20 s, 1 were there before",
+        "2 runs in 20 s, 1 was done before",
     ]
 
 
@@ -48,4 +48,7 @@ def test_an_interruption_is_said(monkeypatch):
     file = io.StringIO()
     with pytest.raises(KeyboardInterrupt), JobProgress(Console(file=file, width=120), 3):
         raise KeyboardInterrupt
-    assert "0 runs in 0 s, then interrupted: the same command goes on from here" in file.getvalue()
+    assert (
+        "0 runs in 0 s, then interrupted: run the same command again to go on from here"
+        in file.getvalue()
+    )
