@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyvae.data.images import ImageData
-from pyvae.environment import seconds_of
+from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.parallel.dask_worker import differences, do_on_worker
 from pyvae.parallel.jobs import Finished, Job, share
@@ -28,7 +28,7 @@ TIMEOUT = 30.0  # seconds to wait for a scheduler or a worker, unless PYVAE_DASK
 CONNECT = 10.0  # of these, until a scheduler has answered
 GREETING = 1.0  # more, for it to say who it is
 INTERVAL = 1.0  # seconds between two looks at whether the scheduler and a worker are there
-AGAIN = "run the same command again to go on from here"
+AGAIN = "run the same command again to continue"
 SAME = ("python", "pyvae", "torch")  # what the numbers depend on
 
 
@@ -173,7 +173,7 @@ def open_cluster(
         UserError: If `distributed` is not installed, the scheduler cannot be reached, no worker
             appears within $PYVAE_DASK_TIMEOUT (30) seconds, or one has other versions.
     """
-    patience = seconds_of("PYVAE_DASK_TIMEOUT", TIMEOUT)
+    patience = read_seconds("PYVAE_DASK_TIMEOUT", TIMEOUT)
     try:
         from distributed import Client
     except ImportError as error:

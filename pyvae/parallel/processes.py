@@ -57,7 +57,7 @@ class Processes:
             except BrokenProcessPool as error:
                 raise UserError(
                     "a process that was training was killed, perhaps for lack of memory",
-                    "run the same command again to go on from here; fewer --jobs need less memory",
+                    "run the same command again to continue; fewer --jobs need less memory",
                 ) from error
             finally:
                 # not waited for: nobody wants what is under way, if anything is

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyvae.data.images import ImageData
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.devices import choose_device
 from pyvae.files.writing import output_folder
 from pyvae.model.run import Run
@@ -114,6 +115,8 @@ def _train(
     on_step: Callable[[], object],
 ) -> _Result:
     """In a worker: one run, or what an earlier worker has left of it."""
+    if device == "cpu":
+        keep_freed_memory()
     train, *tests = images
     planned = PlannedRun(
         Run(get_recipe(recipe), settings, train), folder, tests[0] if tests else None,
@@ -128,5 +131,5 @@ def _train(
         steps += 1
         on_step()
 
-    train_planned(planned, device, count, lines.append)
+    train_planned(planned, device, [count], lines.append)
     return _Result(steps, time.monotonic() - started, lines)

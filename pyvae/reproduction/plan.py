@@ -16,8 +16,6 @@ from pyvae.reproduction.planned import Planned, PlannedRun, Split
 
 __all__ = ["Plan", "datasets"]
 
-FIRST_SEED = 1
-CONV_SEED = 2  # with 1 the encoder of the R article's network dies
 POINTS = 2  # coordinates
 
 
@@ -71,7 +69,7 @@ class Plan:
         """
         train, test = datasets(planned, split)
         recipe = get_recipe(planned.recipe)
-        first = CONV_SEED if recipe.name == "conv" else FIRST_SEED
+        first = planned.first_seed
         count = self.seeds or (1 if self.quick else planned.seeds)
         return [
             PlannedRun(

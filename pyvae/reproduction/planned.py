@@ -19,14 +19,13 @@ Split = tuple[ImageData, ImageData]  # to train on, to test with
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A planned run with one seed.
+    """A run of a write-up: one seed.
 
     Attributes:
         run: Recipe, settings with the seed, and the data to train on.
         folder: Where it is kept.
         test: Images whose loss is computed after every epoch; None for none.
-        checkpoint_every: Epochs between two checkpoints of the parameters that are kept; 0 for
-            none.
+        checkpoint_every: Epochs between two copies of the parameters; 0 for none.
     """
 
     run: Run
@@ -43,22 +42,24 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of a write-up, for some seeds.
+    """What a write-up trains, with some seeds.
 
     Attributes:
-        key: What it is called within the article.
+        key: Its name within the article.
         recipe: The recipe's whole name.
-        changes: Of the recipe's published settings.
-        seeds: How many, where nothing else is asked for.
-        quick: What a quick look runs instead: `epochs` or `steps`.
+        changes: Settings that differ from the recipe's published ones.
+        seeds: The number of seeds, unless the plan has another.
+        first_seed: The first of them.
+        quick: `epochs` or `steps` of a quick look.
         test: Whether the loss on the test set is computed after every epoch.
-        checkpoint_every: Epochs after which the parameters are written down; 0 for never.
+        checkpoint_every: Epochs between two copies of the parameters; 0 for none.
     """
 
     key: str
     recipe: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 1
+    first_seed: int = 1
     quick: Mapping[str, int] = field(default_factory=dict)
     test: bool = False
     checkpoint_every: int = 0

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 
 from pyvae.reproduction.planned import PlannedRun
 from pyvae.terminal.job_progress import JobProgress
-from pyvae.terminal.step_progress import RunProgress
-from pyvae.training.callbacks import Progress
+from pyvae.terminal.step_progress import ShowProgress
+from pyvae.training.callbacks import Callback
 
 __all__ = ["ConsoleReport", "Report"]
 
-OnStep = Callable[[Progress], object]
 OnRun = Callable[[str, str], object]
 
 
@@ -31,15 +30,9 @@ class Report:
         """Called with a line for a reader."""
         print(line)
 
-    def training(self, run: PlannedRun) -> AbstractContextManager[OnStep]:
-        """Called when a run is trained in this process.
-
-        Returns:
-            A context manager around the training. It gives a function to be called after every
-            step.
-        """
-        self.log(f"{run.title} ...")
-        return nullcontext(lambda progress: None)
+    def callbacks(self, run: PlannedRun) -> Sequence[Callback]:
+        """Called before a run is trained in this process; returns callbacks for its training."""
+        return ()
 
     def parallel(self, runs: int) -> AbstractContextManager[OnRun]:
         """Called when workers are about to train so many runs.
@@ -65,10 +58,8 @@ class ConsoleReport(Report):
     def log(self, line: str) -> None:
         self.console.print(line, soft_wrap=True)
 
-    @contextmanager
-    def training(self, run: PlannedRun) -> Iterator[OnStep]:
-        with RunProgress(run.title, run.run.settings.batch_size, self.console) as progress:
-            yield progress.observe
+    def callbacks(self, run: PlannedRun) -> Sequence[Callback]:
+        return [ShowProgress(run.title, console=self.console)]
 
     @contextmanager
     def parallel(self, runs: int) -> Iterator[OnRun]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,22 +19,22 @@ from pyvae.files.csv import csv_text
 from pyvae.files.writing import output_folder, write_file
 from pyvae.metrics.digit_classifier import DigitClassifier
 from pyvae.parallel.jobs import Workers
-from pyvae.recipes import get_recipe
 from pyvae.reproduction.article import Article, Drawing
 from pyvae.reproduction.articles import choose_articles
 from pyvae.reproduction.measured import Measured
 from pyvae.reproduction.parallel import train_in_parallel
 from pyvae.reproduction.plan import Plan
-from pyvae.reproduction.planned import PlannedRun, Split
+from pyvae.reproduction.planned import Split
 from pyvae.reproduction.published import merge_published, published_row
 from pyvae.reproduction.readme import article_readme, folder_readme
 from pyvae.reproduction.report import Report
 from pyvae.reproduction.training import check_folders, train_planned
-from pyvae.runs.folder_lock import FolderLock
-from pyvae.runs.run_json import write_run
+from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace
 
 __all__ = ["reproduce"]
+
+PIXELS = 784
 
 
 def reproduce(
@@ -80,10 +80,9 @@ def reproduce(
     split = _load_images(data, report.log)
     planned = plan.article_runs(articles, split, out / "runs")
     runs = [run for keys in planned.values() for several in keys.values() for run in several]
-    with FolderLock(out):
+    with RunFolder(out, arguments, report.log) as folder:
         check_folders(runs, device)
-        if arguments:
-            _write_run_json(out, arguments, planned, split[0], device)
+        folder.write_about([run.run for run in runs], [PyTorchEngine(device)])
         finished: dict[Path, Trace] = {}
         if workers is not None:
             finished = train_in_parallel(runs, out / "runs", device, workers, report)
@@ -92,7 +91,11 @@ def reproduce(
         for one in articles:
             report.log(f"{one.name}: {one.title}")
             traces = {
-                key: [finished.get(run.folder) or _train(run, device, report) for run in several]
+                key: [
+                    finished.get(run.folder)
+                    or train_planned(run, device, report.callbacks(run), report.log)
+                    for run in several
+                ]
                 for key, several in planned[one.name].items()
             }
             measured = Measured(traces, planned[one.name], split, plan.quick, classifier)
@@ -107,7 +110,7 @@ def _load_images(data: str, log: Callable[[str], object]) -> Split:
         UserError: If they are none.
     """
     split = load_split(data, log)
-    if split[0].pixels.shape[1] != get_recipe("conv").features:
+    if split[0].pixels.shape[1] != PIXELS:
         raise UserError(
             f"--data {data} holds no images of 28x28 pixels",
             "use --data mnist (the clustering article makes its points itself)",
@@ -117,25 +120,6 @@ def _load_images(data: str, log: Callable[[str], object]) -> Split:
             raise UserError(f"--data {data} has no labels", "use --data mnist")
         part.check_counted_from_0(10)
     return split
-
-
-def _write_run_json(
-    out: Path,
-    arguments: Sequence[str],
-    planned: Mapping[str, Mapping[str, Sequence[PlannedRun]]],
-    data: ImageData,
-    device: str,
-) -> None:
-    settings = [
-        run.run.settings for keys in planned.values() for runs in keys.values() for run in runs
-    ]
-    engines = {"pytorch": PyTorchEngine(device).environment()}
-    write_run(out, arguments, ", ".join(planned), settings, data.describe(), engines)
-
-
-def _train(run: PlannedRun, device: str, report: Report) -> Trace:
-    with report.training(run) as on_step:
-        return train_planned(run, device, on_step, report.log)
 
 
 def _classifier(split: Split, log: Callable[[str], object]) -> Callable[[], DigitClassifier]:

@@ -1,4 +1,4 @@
-"""Shows the progress of many runs in parallel: a bar on a terminal, lines elsewhere."""
+"""Shows the progress of many parallel runs: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 __all__ = ["JobProgress"]
 
+CONTINUE = "Run the same command again to continue."
+
 
 class JobProgress:
     """Shows how many runs are done, and the time left.
 
-    Use as a context manager and call `add` for each run that is done.
+    Use it as a context manager, and call `add` for each run that is done.
 
     Arguments:
-        console: The terminal.
-        runs: How many there are.
-        lines: Whether each run has its own line above the bar on a terminal, too.
+        console: The console to print on.
+        runs: The number of runs.
+        lines: Whether to print a line for each run above the bar, too.
     """
 
     def __init__(self, console: Console, runs: int, lines: bool = False) -> None:
@@ -40,23 +42,23 @@ class JobProgress:
         )
         self._task = self._bar.add_task("runs", total=runs, newest="")
 
-    def add(self, line: str, was_there: bool = False, where: str = "") -> None:
+    def add(self, words: str, was_there: bool = False, where: str = "") -> None:
         """Counts a run that is done.
 
         Arguments:
-            line: About the run.
-            was_there: Whether an earlier call did it.
-            where: The worker that did it; empty: one of this machine.
+            words: A description of the run.
+            was_there: Whether it had been done by an earlier command.
+            where: The worker that did it; empty for this machine.
         """
         self.done += 1
         self.here += not was_there
         if where:
-            line += f", on worker {where}"
-        self._bar.update(self._task, completed=self.done, newest="" if self._lines else line)
+            words += f", on worker {where}"
+        self._bar.update(self._task, completed=self.done, newest="" if self._lines else words)
         if self._lines and not was_there:
             left = (time.monotonic() - self._started) / self.here * (self.runs - self.done)
             self.console.print(
-                f"  {line} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
+                f"  {words} ({self.done} of {self.runs}, {timedelta(seconds=round(left))} left)",
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
 
@@ -73,5 +75,5 @@ class JobProgress:
         if before:
             line += f", {before} {'was' if before == 1 else 'were'} done before"
         if error[0] is not None:
-            line += ", then interrupted: run the same command again to go on from here"
+            line += f", then interrupted. {CONTINUE}"
         self.console.print(line, highlight=False, soft_wrap=True)

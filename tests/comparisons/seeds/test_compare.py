@@ -342,7 +342,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(tmp_path, capsys):
     code, out, error = command.end()
     assert code == 130
     assert error.splitlines() == ["pyvae: interrupted"]
-    assert "then interrupted: the same command goes on from here" in out
+    assert "then interrupted. Run the same command again to continue" in out
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "seeds").iterdir()}
     assert 2 <= len(kept) < 6
     assert not (tmp_path / "out" / "comparison.json").exists()
@@ -352,7 +352,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(tmp_path, capsys):
     out, error = capsys.readouterr()
     assert error == ""
     assert f"{6 - len(kept)} runs in" in out
-    assert f"{len(kept)} were there before" in out
+    assert f"{len(kept)} were done before" in out
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert read(tmp_path / "out")["objectives"]["vae"]["measures"]["loss"]["reference"]["n"] == 3
 

@@ -309,17 +309,17 @@ def test_neither_ctrl_c_nor_a_killed_worker_changes_a_bit(
 ):
     arguments = [*BETA, "--out", str(tmp_path / "out"), "--scheduler", cluster.address]
     process = start_command(arguments)
-    wait_until_held(cluster, process)  # both have a checkpoint of step 3
+    wait_until_held(cluster, process)  # both are after step 3
     process.send_signal(signal.SIGINT)
     said, error = process.communicate()
     assert (process.returncode, error) == (130, "pyvae: interrupted\n")
-    assert "then interrupted: run the same command again to go on from here" in said
+    assert "then interrupted. Run the same command again to continue." in said
     cluster.wait_until_idle()
     assert not list(tmp_path.rglob(".images-*"))
     for file in tmp_path.glob("*.held"):
         file.unlink()
 
-    def kill_one():  # both have a checkpoint of step 6
+    def kill_one():  # both are after step 6, and have a checkpoint of step 5
         cluster.kill("one")
         cluster.let_go()
 
@@ -328,7 +328,7 @@ def test_neither_ctrl_c_nor_a_killed_worker_changes_a_bit(
     said, error = capsys.readouterr()
     assert error == ""
     assert "2 runs by 2 workers of tcp://127.0.0.1" in said
-    for step in (3, 6):
+    for step in (3, 5):
         assert said.count(f"going on after step {step}, where it was interrupted") == 1
     assert said.count("on worker two (") == 2
     assert files(tmp_path / "out") == serial
@@ -343,7 +343,7 @@ def test_a_scheduler_that_is_killed_is_one_line(tmp_path, cluster):
     assert process.returncode == 2
     assert error == (
         f"pyvae: the connection to the scheduler {cluster.address} was lost. Run the same command "
-        "again to go on from here.\n"
+        "again to continue.\n"
     )
 
 
