@@ -1,4 +1,4 @@
-"""What is to be done again of one write-up, and what the measuring is done with."""
+"""A write-up: its runs, its figures and its claims."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Article", "Claim", "Drawing"]
 
 
 class Drawing(NamedTuple):
-    """One figure: its file's name, what it shows, and how it is drawn."""
+    """A figure: its file's name, its caption, and a function that draws it."""
 
     file: str
     caption: str
@@ -29,12 +29,12 @@ class Claim:
     """Something that a write-up says, beside what was measured.
 
     Attributes:
-        claim: What it says.
-        published: The number that it prints, or what it says in words.
-        values: Measured, one for each seed.
-        unit: Of the values.
-        holds: Whether a value bears the claim out; None where there is nothing to hold it against.
-        keys: The runs that it is about; none for all of the article.
+        claim: What the write-up says.
+        published: The number that it prints, or its words.
+        values: The measured values, one for each seed.
+        unit: The values' unit.
+        holds: Whether a value supports the claim; None if a value can only be measured.
+        keys: The runs that it is about; empty for all of the article's.
     """
 
     claim: str
@@ -55,7 +55,7 @@ class Claim:
         return f"in {held} of {len(self.values)} seeds"
 
     def row(self, article: str) -> dict[str, Any]:
-        """Its line in published.csv."""
+        """The claim's row of published.csv, for the article of that name."""
         return {
             "article": article,
             "claim": self.claim,
@@ -74,12 +74,12 @@ class Article:
     """One write-up.
 
     Attributes:
-        name: As on the command line: the recipe's name.
-        title: What it is, in a line.
-        planned: Its runs.
-        drawings: Its figures, in its order.
-        claims: What it says, as numbers.
-        tables: Further tables, by file name.
+        name: Its name on the command line: the recipe's.
+        title: A line about it.
+        planned: The runs that it trains.
+        drawings: Makes its figures, in its order.
+        claims: Measures what it says.
+        tables: Makes further tables, by file name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The trained runs of a write-up, and what is measured of them."""
+"""The trained runs of a write-up, and what is measured on them."""
 
 from __future__ import annotations
 
