@@ -51,7 +51,7 @@ def _compare_native(
     from comparisons.seeds.compare import NativeOptions, run_native
     from comparisons.seeds.equivalence import Margins
     from pyvae.model.objectives import OBJECTIVES
-    from pyvae.parallel.workers import check_fan_out, open_workers
+    from pyvae.parallel.workers import check_workers, open_workers
     from pyvae.training.inputs import load_for
 
     unit = OBJECTIVES[runs[0].objective].unit or "the loss's unit"
@@ -73,7 +73,7 @@ def _compare_native(
         1 if threads is None else threads,
         1 if repetitions is None else repetitions,
     )
-    check_fan_out(jobs, scheduler)
+    check_workers(jobs, scheduler)
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)

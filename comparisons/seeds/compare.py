@@ -30,7 +30,7 @@ from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Workers
 from pyvae.recipes import Recipe
 from pyvae.runs.run_json import write_run
-from pyvae.terminal.job_progress import RunsProgress
+from pyvae.terminal.job_progress import JobProgress
 from pyvae.training.loop import start
 
 __all__ = ["NativeOptions", "run_native"]
@@ -219,7 +219,7 @@ def _count(
     return "calibrated"
 
 
-class _Watch(RunsProgress):
+class _Watch(JobProgress):
     """Shows how many runs are done, and the newest one's loss as the table has it."""
 
     def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool, where: str) -> None:

@@ -66,35 +66,31 @@ def reproduce_command(
     from pyvae.cli.again import arguments_of
     from pyvae.engines.devices import set_threads
     from pyvae.parallel.jobs import Workers
-    from pyvae.parallel.workers import check_fan_out, open_workers
-    from pyvae.reproduction.reproduce import choose_articles, reproduce
+    from pyvae.parallel.workers import check_workers, open_workers
+    from pyvae.reproduction.articles import choose_articles
+    from pyvae.reproduction.plan import Plan
+    from pyvae.reproduction.report import ConsoleReport
+    from pyvae.reproduction.reproduce import reproduce
     from pyvae.terminal.console import Terminal
 
-    chosen = choose_articles(article)
+    choose_articles(article)  # before workers are started
+    plan = Plan(quick, seeds, epochs, latent_dim)
     set_threads(threads)
-    check_fan_out(jobs, scheduler)
-    console = Terminal()
+    check_workers(jobs, scheduler)
+    report = ConsoleReport(Terminal())
     here = scheduler is None and jobs in (None, 1)
     opened: AbstractContextManager[Workers | None] = nullcontext()
     if not here:
-        opened = open_workers(
-            jobs or 0,
-            scheduler,
-            torch.get_num_threads(),
-            say=lambda line: console.print(line, soft_wrap=True),
-        )
+        opened = open_workers(jobs or 0, scheduler, torch.get_num_threads(), report.log)
     folder = out or Path("reproduced-quick" if quick else "reproduced")
     with opened as workers:
         reproduce(
-            chosen,
-            data,
+            article,
             folder,
-            console,
-            quick=quick,
-            seeds=seeds,
-            epochs=epochs,
-            latent_dim=latent_dim,
+            plan,
+            data=data,
             device=device,
             workers=workers,
+            report=report,
             arguments=arguments_of(context, threads=torch.get_num_threads(), out=folder),
         )
