@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
-from pyvae.cli.again import _arguments_in
 from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
 from pyvae.model.settings import Settings
 from pyvae.reproduction.reproduce import _merged
 from pyvae.runs.keep import read_test_history
+from pyvae.runs.run_json import read_arguments
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
@@ -206,5 +206,5 @@ READERS = {
     "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), 40, silent=True),
     "checkpoint": Reader(make_checkpoint(".safetensors"), load_signed_checkpoint, 40, silent=True),
     "checkpoint-json": Reader(make_checkpoint(".json"), Checkpoint.load, 64, silent=True),
-    "run-json": Reader(make_run, lambda f: _arguments_in(f, "train"), 64),
+    "run-json": Reader(make_run, lambda f: read_arguments(f, "train"), 64),
 }
