@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -68,9 +69,15 @@ def train_command(
     from pyvae.cli.again import command_words, is_resumed, repeat_command
     from pyvae.engines.data_parallel import torchrun_shares
     from pyvae.engines.devices import set_threads
+    from pyvae.engines.pytorch import PyTorchEngine
     from pyvae.figures.draw_run import draw_run
+    from pyvae.model.run import Run
     from pyvae.recipes import get_recipe
-    from pyvae.runs.train import train_runs
+    from pyvae.runs.run_folder import RunFolder
+    from pyvae.runs.train import train_into
+    from pyvae.terminal.console import Terminal
+    from pyvae.terminal.step_progress import ShowProgress
+    from pyvae.training.inputs import load_for
 
     if where.resume is not None:
         repeat_command(context, where.resume)
@@ -78,15 +85,20 @@ def train_command(
     if recipe is None:
         raise UserError("no RECIPE was given", "name one of pyvae recipes, or use --resume RUN")
     chosen = get_recipe(recipe, what.variant)
-    runs = what.runs(chosen)
+    settings = what.runs(chosen)
     set_threads(compute.threads)
-    folder = where.out or Path("runs") / chosen.name
-    words = command_words(context, threads=torch.get_num_threads(), out=folder, overwrite=None)
+    out = where.out or Path("runs") / chosen.name
+    words = command_words(context, threads=torch.get_num_threads(), out=out, overwrite=None)
     with torchrun_shares(compute.device) as shares:
-        train_runs(
-            chosen, runs, what.data, folder, compute.device, compute.precision, shares, words,
-            is_resumed(context), where.overwrite,
+        console = Terminal(quiet=not shares.is_first)
+        log = partial(console.print, soft_wrap=True)
+        engine = PyTorchEngine(compute.device, precision=compute.precision, shares=shares)
+        data = load_for(chosen, what.data, settings[0], log)
+        train_into(
+            RunFolder(out, words, log), [Run(chosen, one, data) for one in settings], engine,
+            [ShowProgress(console=console, epochs=True)],
+            overwrite=where.overwrite, resumed=is_resumed(context),
         )  # fmt: skip
         if shares.is_first:
-            draw_run(folder)
-            print(f"written: {printable(str(folder))}")
+            draw_run(out)
+            print(f"written: {printable(str(out))}")
