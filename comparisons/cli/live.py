@@ -88,19 +88,9 @@ def choose_engines(request: Request, recipe: Recipe) -> Sides:
         asked.under_test, asked.engine, request.run.rng, request.stages.exact, asked.adam,
         recipe.name,
     )  # fmt: skip
-    if asked.engine == "auto" and recipe.name == "conv":
-        _log_why_not_r_torch(request)
+    for error in sides.passed_over:
+        request.log(f"using {sides.reference}: {error}")
     return sides
-
-
-def _log_why_not_r_torch(request: Request) -> None:
-    """Says why R's torch is not used although it is installed."""
-    from r_bridge.installed.r_torch import find_r_torch
-
-    found = find_r_torch()
-    problem = found.problem()
-    if found.version and problem:
-        request.log(f"{problem[0]}: using base-r ({problem[2]})")
 
 
 def _run(

@@ -22,7 +22,7 @@ from comparisons.seeds.saved_outcome import SeedRun
 from comparisons.seeds.table import print_equivalence
 from pyvae.data.images import ImageData
 from pyvae.errors import UserError, print_error
-from pyvae.figures.style import save_or_say
+from pyvae.figures.style import draw_or_log
 from pyvae.files.csv import csv_text
 from pyvae.files.writing import output_folder, write_file
 from pyvae.model.objectives import OBJECTIVES
@@ -129,7 +129,7 @@ def run_native(
         native.objective: (native.under_test, native.reference, native.results)
         for native in compared[0]
     }
-    save_or_say(lambda: equivalence_figure(by_objective), folder / "equivalence.png", print_error)
+    draw_or_log(lambda: equivalence_figure(by_objective), folder / "equivalence.png", print_error)
     verdict = overall([result for native in compared[0] for result in native.results])
     about_it: dict[str, Any] = {
         "verdict": verdict,

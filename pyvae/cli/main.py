@@ -28,6 +28,8 @@ from pyvae.cli.trace import trace_command
 from pyvae.cli.train import train_command
 from pyvae.cli.unexpected import report_unexpected
 from pyvae.cli.verify import verify_command
+from pyvae.engines.allocator import keep_freed_memory
+from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
 from pyvae.runs.signals import terminated_as_interrupted
@@ -51,7 +53,6 @@ PANELS = {  # of the help, with the commands in order
     "recipes": "Information",
     "doctor": "Information",
 }
-NO_MEMORY = ("out of memory", "can't allocate memory")  # in PyTorch's words
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if arguments is None:
         _own_matplotlib()
+        keep_freed_memory()
     _never_unwritable()
     try:
         with terminated_as_interrupted():
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         result = INTERRUPTED
     except RuntimeError as error:
-        if not any(words in str(error) for words in NO_MEMORY):
+        if not is_outage(error):
             return _exit_unexpected(error)
         said = str(error).strip().partition("\n")[0]
         return _complain(UserError(f"out of memory ({said})", "try a smaller --batch-size"))

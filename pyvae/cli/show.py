@@ -23,7 +23,7 @@ def sample_command(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the latent variables.")] = 1,
 ) -> None:
     """Draw new images (or points) from a trained run: the prior, decoded."""
-    from pyvae.figures.draw_run import _samples_figure
+    from pyvae.figures.draw_run import trace_samples_figure
     from pyvae.figures.style import check_figure_path, draw_figure
     from pyvae.files.writing import output_folder
     from pyvae.runs.trained import load_traces, sample
@@ -40,7 +40,7 @@ def sample_command(
     output_folder(out.parent)
     prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
     samples = sample(traces[0], n, seed)
-    draw_figure(lambda: _samples_figure(samples, traces[0], prior), out)
+    draw_figure(lambda: trace_samples_figure(samples, traces[0], prior), out)
     print(f"written: {printable(str(out))}")
 
 
@@ -50,7 +50,7 @@ def figures_command(
     """Draw the figures of a trained run again, into its folder."""
     from pyvae.figures.draw_run import draw_run
 
-    draw_run(run, asked_for=True)
+    draw_run(run, required=True)
     print(f"written: {printable(str(run))}")
 
 

@@ -109,37 +109,44 @@ def trace_command(
 
     from pyvae.cli.again import command_words
     from pyvae.cli.step_set import StepSet
-    from pyvae.engines.devices import set_threads
-    from pyvae.engines.registry import open_engine
+    from pyvae.engines.registry import get_abilities, open_engine, resolve_rng
+    from pyvae.model.run import Run
     from pyvae.recipes import get_recipe
-    from pyvae.runs.record import write_traces
-    from pyvae.runs.repeat import repeat_of
+    from pyvae.runs.record import record_traces
+    from pyvae.runs.repeat import read_repeat
+    from pyvae.runs.run_folder import RunFolder
     from pyvae.terminal.console import Terminal
+    from pyvae.terminal.step_progress import ShowProgress
     from pyvae.training.inputs import load_for
 
     data, threads, adam = what.data, compute.threads, compute.adam
     if what.like is None:
         chosen = get_recipe(recipe, what.variant)
-        runs = what.runs(chosen, steps=what.steps_or(STEPS))
+        settings = what.runs(
+            chosen, steps=what.steps_or(STEPS), rng=resolve_rng(what.rng, compute.engine)
+        )
     else:
-        repeat = repeat_of(what.like)
+        repeat = read_repeat(what.like)
         _check_like(context, repeat.data)
-        chosen, runs = repeat.recipe, repeat.runs
+        chosen, settings = repeat.recipe, repeat.runs
         data = repeat.data or data
         threads = threads or repeat.threads
-        adam = adam or (repeat.adam if compute.engine == "pytorch" else None)
+        several = len(get_abilities(compute.engine).adams) > 1
+        adam = adam or (repeat.adam if several else None)
     probed = StepSet.parse(record.probe)
-    set_threads(threads)
     console = Terminal()
-    with open_engine(compute.engine, device="cpu", adam=adam, recipe=chosen.name) as engine:
-        images = load_for(chosen, data, runs[0], partial(console.print, soft_wrap=True))
-        probed.check(runs[0].total_steps(len(images)))
+    log = partial(console.print, soft_wrap=True)
+    with open_engine(compute.engine, "cpu", adam, recipe=chosen.name, threads=threads) as engine:
+        images = load_for(chosen, data, settings[0], log)
+        probed.check(settings[0].total_steps(len(images)))
         decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)
         words = command_words(context, threads=torch.get_num_threads(), **decided)
-        write_traces(
-            engine, chosen, runs, images, out, probed, record.follow, console, record.draws, words
-        )
-    console.print(f"written: {out}", soft_wrap=True)
+        record_traces(
+            RunFolder(out, words, log), [Run(chosen, one, images) for one in settings], engine,
+            [ShowProgress(console=console)], probed=probed, follow=record.follow,
+            draws=record.draws,
+        )  # fmt: skip
+    log(f"written: {out}")
 
 
 def _check_like(context: typer.Context, data: str) -> None:

@@ -68,8 +68,9 @@ def train_command(
 
     from pyvae.cli.again import command_words, is_resumed, repeat_command
     from pyvae.engines.data_parallel import torchrun_shares
-    from pyvae.engines.devices import set_threads
+    from pyvae.engines.devices import threads_set
     from pyvae.engines.pytorch import PyTorchEngine
+    from pyvae.engines.registry import resolve_rng
     from pyvae.figures.draw_run import draw_run
     from pyvae.model.run import Run
     from pyvae.recipes import get_recipe
@@ -85,11 +86,10 @@ def train_command(
     if recipe is None:
         raise UserError("no RECIPE was given", "name one of pyvae recipes, or use --resume RUN")
     chosen = get_recipe(recipe, what.variant)
-    settings = what.runs(chosen)
-    set_threads(compute.threads)
+    settings = what.runs(chosen, rng=resolve_rng(what.rng, PyTorchEngine.name))
     out = where.out or Path("runs") / chosen.name
-    words = command_words(context, threads=torch.get_num_threads(), out=out, overwrite=None)
-    with torchrun_shares(compute.device) as shares:
+    with threads_set(compute.threads), torchrun_shares(compute.device) as shares:
+        words = command_words(context, threads=torch.get_num_threads(), out=out, overwrite=None)
         console = Terminal(quiet=not shares.is_first)
         log = partial(console.print, soft_wrap=True)
         engine = PyTorchEngine(compute.device, precision=compute.precision, shares=shares)

@@ -23,7 +23,7 @@ from pyvae.model.recipe import VAE
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.runs.keep import read_test_history
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 
 __all__ = [
@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+FIRST_SEED = 1
+
+
 @dataclass(frozen=True)
 class Planned:
     """A run of a write-up, for some seeds.
@@ -47,6 +50,7 @@ class Planned:
         recipe: The recipe's whole name.
         changes: Of the recipe's published settings.
         seeds: How many, where nothing else is asked for.
+        first_seed: The first of them.
         quick: What a quick look runs instead: `epochs` or `steps`.
         test: Whether the loss on the test set is computed after every epoch.
         checkpoint_every: Epochs after which the parameters are written down; 0 for never.
@@ -56,6 +60,7 @@ class Planned:
     recipe: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 1
+    first_seed: int = FIRST_SEED
     quick: Mapping[str, int] = field(default_factory=dict)
     test: bool = False
     checkpoint_every: int = 0
@@ -209,7 +214,7 @@ class Measured:
     def network(self, key: str, index: int = 0) -> VAE:
         """The trained network of a run, in evaluation mode."""
         if (key, index) not in self._networks:
-            self._networks[key, index] = network_of(self.runs[key][index])
+            self._networks[key, index] = load_network(self.runs[key][index])
         return self._networks[key, index].eval()
 
     def test_history(self, key: str, index: int = 0) -> pd.DataFrame:

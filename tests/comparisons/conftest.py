@@ -7,18 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from patched_r import PatchedBaseR
 from reused_r import ReusedR
 
 from comparisons.runs.live import run_comparisons
 from comparisons.seeds import run_seeds as native
 from pyvae.engines.pytorch import PyTorchEngine
 from r_bridge.engines import base as engines
-from r_bridge.engines.base_r import BaseREngine
 
 
 @pytest.fixture(autouse=True)
 def _threads():
-    """A comparison with --threads N leaves PyTorch with N."""
+    """A run in a worker, which is this process here, leaves PyTorch with its threads."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -49,7 +49,7 @@ def compare(conv, settings, digits, tmp_path):
 
     def run(objectives=("vae",), patch=None, **changes):
         runs = [settings(objective=objective, **changes) for objective in objectives]
-        with BaseREngine(threads=1, patch=patch) as reference:
+        with PatchedBaseR(patch) as reference:
             return run_comparisons(
                 PyTorchEngine("cpu"), reference, conv, runs, digits, tmp_path, unwatched
             )
