@@ -49,14 +49,14 @@ def _compare_live(
     import torch
 
     from comparisons.agreement.tolerances import is_normalised, steps_until_drift
-    from comparisons.runs.live import run_comparisons
+    from comparisons.cli.progress import progress_on
+    from comparisons.runs.live import CompareOptions, compare
     from comparisons.runs.sides import open_sides
     from pyvae.cli.again import arguments_of, is_resumed
     from pyvae.cli.step_set import StepSet
     from pyvae.errors import choose
-    from pyvae.model.objectives import OBJECTIVES
+    from pyvae.model.run import Run
     from pyvae.runs.run_json import write_run
-    from pyvae.terminal.step_progress import RunProgress
     from pyvae.training.inputs import load_for
     from pyvae.training.loop import start
 
@@ -91,21 +91,18 @@ def _compare_live(
                 soft_wrap=True,
             )
 
-        def watch(name: str, settings: Settings) -> RunProgress:
-            title = f"{OBJECTIVES[settings.objective].title} in {name}"
-            return RunProgress(title, settings.batch_size, console)
-
         def warn(line: str) -> None:
             print(printable(line), file=sys.stderr)
 
-        def guard() -> bool:
+        def is_removed() -> bool:
             removed = lock.check()
             if removed:
                 warn(f"'{out}' was removed: writing it again")
                 write_run(out, arguments, recipe.name, runs, images.describe(), engines)
             return removed
 
-        return run_comparisons(
-            under_test, reference, recipe, runs, images, out, watch, warn, mode, probed,
-            sides.exact, resumed=is_resumed(context), guard=guard,
+        options = CompareOptions(mode, probed, sides.exact, is_resumed(context))
+        return compare(
+            [Run(recipe, settings, images) for settings in runs], under_test, reference, out,
+            options, progress=progress_on(console), log=warn, is_removed=is_removed,
         )  # fmt: skip

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from comparisons.runs.comparison import Comparison
-    from pyvae.model.settings import Settings
     from pyvae.runs.folder_lock import FolderLock
 
 __all__ = []
@@ -29,12 +28,12 @@ def _compare_saved(
     out: Path,
     hold: Callable[[], FolderLock],
 ) -> list[Comparison]:
+    from comparisons.cli.progress import progress_on
     from comparisons.report.write import introduce_saved
-    from comparisons.runs.saved import compare_saved, load_pairs
+    from comparisons.runs.saved import compare_saved
     from comparisons.runs.saved_folder import check_output, describe_saved, set_aside
+    from comparisons.runs.saved_pairs import load_pairs
     from pyvae.cli.again import arguments_of
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.terminal.step_progress import RunProgress
 
     if len(traces) != 2:
         count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
@@ -48,13 +47,9 @@ def _compare_saved(
             )
     check_output(out, traces)
 
-    def watch(name: str, settings: Settings) -> RunProgress:
-        title = f"{OBJECTIVES[settings.objective].title} in {name}"
-        return RunProgress(title, settings.batch_size, console)
-
     pairs = load_pairs(*traces)
     introduce_saved(pairs, exact, console)
-    comparisons = [compare_saved(a, b, exact, watch) for a, b in pairs]
+    comparisons = [compare_saved(a, b, exact, progress_on(console)) for a, b in pairs]
     hold()
     set_aside(out, lambda line: console.print(line, soft_wrap=True))
     there = [path.resolve() for path in traces]

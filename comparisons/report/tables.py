@@ -55,7 +55,7 @@ def stage_line(comparison: Comparison) -> str:
     worst = comparison.worst_stage()
     if worst is None:
         return ""
-    steps = comparison.steps_looked_into
+    steps = comparison.inspected_steps
     which = f"step {steps[0]}"
     if len(steps) > 1:
         gap = "" if steps == list(range(steps[0], steps[-1] + 1)) else f" ({len(steps)} of them)"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from comparisons.runs.comparison import compare_traces, summary
-from comparisons.runs.live import run_comparisons
+from comparisons.runs.comparison import compare_whole_runs, summary
+from comparisons.runs.live import compare as compare_engines
 from pyvae.engines.adam import ADAMS
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model import objectives
@@ -28,14 +26,11 @@ pytestmark = pytest.mark.r
 def made(conv, digits, tmp_path_factory):
     """Both objectives, five steps, nothing wrong. Read only."""
     small = {"batch_size": 12, "latent_dim": 5, "steps": 5, "dtype": "float64"}
-    runs = [conv.settings(objective=name, **small) for name in ("vae", "emae")]
-    out = tmp_path_factory.mktemp("made")
-
-    def unwatched(engine, settings):
-        return nullcontext(SimpleNamespace(observe=lambda progress: None))
-
+    runs = [Run(conv, conv.settings(objective=name, **small), digits) for name in ("vae", "emae")]
     with BaseREngine(threads=1) as reference:
-        return run_comparisons(PyTorchEngine("cpu"), reference, conv, runs, digits, out, unwatched)
+        return compare_engines(
+            runs, PyTorchEngine("cpu"), reference, tmp_path_factory.mktemp("made")
+        )
 
 
 def test_both_objectives_agree_to_rounding(made):
@@ -151,7 +146,7 @@ def test_nan_on_one_side_is_a_disagreement_with_the_place_where_the_two_part(com
 def test_nan_in_a_trace_is_a_disagreement_with_a_word(made):
     spoilt = replace(made[0].reference, losses=made[0].reference.losses.copy())
     spoilt.losses[1] = np.nan
-    comparison = compare_traces(made[0].under_test, spoilt)
+    comparison = compare_whole_runs(made[0].under_test, spoilt)
     assert not comparison.agrees
     assert "nan" in comparison.quantities["loss"].problem
     about = summary([comparison])
@@ -195,8 +190,8 @@ def test_tables_hold_every_number(made):
 
 def test_traces_of_different_length_disagree(made):
     a, b = made[0].under_test, made[0].reference
-    assert compare_traces(a, b).agrees
-    comparison = compare_traces(a, replace(b, losses=b.losses[:4], epochs=b.epochs[:4]))
+    assert compare_whole_runs(a, b).agrees
+    comparison = compare_whole_runs(a, replace(b, losses=b.losses[:4], epochs=b.epochs[:4]))
     assert not comparison.agrees
     assert "shape (5,) against (4,)" in comparison.quantities["loss"].problem
 
@@ -204,7 +199,7 @@ def test_traces_of_different_length_disagree(made):
 def test_exactly_every_quantity_has_to_be_equal(conv, settings, digits):
     run = settings(rng="torch", steps=2)
     a, b = (train(Run(conv, run, digits), PyTorchEngine("cpu")) for _ in range(2))
-    comparison = compare_traces(a, b, exact=True)
+    comparison = compare_whole_runs(a, b, exact=True)
     assert comparison.agrees
     about = summary([comparison])
     assert (about["exact"], about["rng"]) == (True, "torch")
@@ -228,8 +223,8 @@ def test_exactly_every_quantity_has_to_be_equal(conv, settings, digits):
         },
     }.items():
         other = replace(b, **changes)
-        assert compare_traces(a, other).agrees
-        found = compare_traces(a, other, exact=True)
+        assert compare_whole_runs(a, other).agrees
+        found = compare_whole_runs(a, other, exact=True)
         apart = [name for name, agreement in found.quantities.items() if not agreement.agrees]
         assert apart == [quantity]
         assert found.quantities[quantity].max_ulp == 1

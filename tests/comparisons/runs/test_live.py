@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from comparisons.runs.live import run_comparisons
+from comparisons.runs.live import CompareOptions, compare
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 from r_bridge.engines.base_r import BaseREngine
@@ -34,12 +32,8 @@ class Stopping(PyTorchEngine):
 
 
 def run(reference, conv, runs, digits, out, **options):
-    def unwatched(engine, settings):
-        return nullcontext(SimpleNamespace(observe=lambda progress: None))
-
-    return run_comparisons(
-        PyTorchEngine("cpu"), reference, conv, runs, digits, out, unwatched, **options
-    )
+    runs = [Run(conv, settings, digits) for settings in runs]
+    return compare(runs, PyTorchEngine("cpu"), reference, out, CompareOptions(**options))
 
 
 def test_an_interrupted_comparison_keeps_what_was_computed(conv, settings, digits, tmp_path):
@@ -93,10 +87,7 @@ def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_comparisons(
-            Failing("cpu"), PyTorchEngine("cpu"), conv, [settings()], digits, tmp_path,
-            lambda *_: nullcontext(SimpleNamespace(observe=print)),
-        )  # fmt: skip
+        compare(Run(conv, settings(), digits), Failing("cpu"), PyTorchEngine("cpu"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,11 +111,11 @@ class Hasty(PyTorchEngine):
 
 
 @pytest.mark.parametrize("mode", ["free", "resync"])
-def test_a_mistake_before_the_first_step_looked_into_is_placed_where_it_begins(
+def test_a_mistake_before_the_first_inspected_step_is_placed_where_it_begins(
     conv, settings, digits, tmp_path, mode
 ):
     (comparison,) = run(
-        Hasty("cpu"), conv, [settings(steps=3)], digits, tmp_path, mode=mode, probed={3}
+        Hasty("cpu"), conv, [settings(steps=3)], digits, tmp_path, mode=mode, inspect={3}
     )
     assert comparison.divergence is not None
     assert (comparison.divergence.step, comparison.divergence.stage) == (1, "adam.update")
@@ -166,20 +157,19 @@ class Comparing:
     def __init__(self, conv, data, out):
         self.conv, self.data, self.out = conv, data, out
 
-    def __call__(self, runs, a=None, b=None, out=None, probed=(), **options):
+    def __call__(self, runs, a=None, b=None, out=None, is_removed=lambda: False, **options):
         """The comparisons; None if one was stopped."""
         self.said = []
         self.engines = Interrupted("engine-a", a), Interrupted("engine-b", b)
         out = out or self.out
         out.mkdir(exist_ok=True)
 
-        def unwatched(engine, settings):
-            return nullcontext(SimpleNamespace(observe=lambda progress: None))
-
+        options = CompareOptions(**{"inspect": ()} | options)
+        runs = [Run(self.conv, settings, self.data) for settings in runs]
         try:
-            made = run_comparisons(
-                *self.engines, self.conv, runs, self.data, out, unwatched, self.said.append,
-                probed=probed, **options,
+            made = compare(
+                runs, *self.engines, out, options,
+                log=self.said.append, is_removed=is_removed,
             )  # fmt: skip
         except KeyboardInterrupt:
             assert self.said.pop() == f"kept what was computed: {out / 'interrupted'}"
@@ -297,11 +287,11 @@ def test_a_folder_that_was_removed_gets_its_checkpoint_at_once(comparing, settin
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
     runs, asked = [settings(steps=3)], []
 
-    def guard():
+    def is_removed():
         asked.append(1)
         return len(asked) == 2
 
-    assert comparing(runs, a=("vae", 3), guard=guard) is None
+    assert comparing(runs, a=("vae", 3), is_removed=is_removed) is None
     assert comparing(runs) is not None
     assert comparing.said == ["VAE in engine-a: going on after step 2, where it was interrupted"]
 
@@ -349,11 +339,11 @@ def test_what_was_kept_of_a_free_run_is_no_part_of_a_resynchronised_one(comparin
     assert comparing(runs, b=("vae", 3)) is None
     kept = contents(comparing.out / "interrupted" / "vae-engine-a")
     for stop in (("vae", 3), None):  # nor is what was kept of another resynchronised one
-        made = comparing(runs, b=stop, mode="resync", probed={1})
+        made = comparing(runs, b=stop, mode="resync", inspect={1})
     (comparison,) = made
     assert comparison.agrees
     assert (comparison.under_test.steps, comparison.reference.steps) == (3, 3)
-    assert comparing.gives_the_same_bits(runs, mode="resync", probed={1})
+    assert comparing.gives_the_same_bits(runs, mode="resync", inspect={1})
     # and the free one goes on where it stood
     assert contents(comparing.out / "interrupted" / "vae-engine-a") == kept
     assert comparing(runs) is not None
@@ -375,11 +365,11 @@ def test_without_a_checkpoint_yet_it_starts_at_the_beginning(comparing, settings
 
 @pytest.mark.slow
 def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, settings):
-    """Interrupted when both runs were complete and a step was being looked into."""
+    """Interrupted when both runs were complete and a step was being inspected."""
     runs = [settings(rng="torch")]
-    assert comparing(runs, b=("vae", 1, "again"), probed={1}) is None
+    assert comparing(runs, b=("vae", 1, "again"), inspect={1}) is None
     assert comparing.kept == {"history.csv", "vae-engine-a", "vae-engine-b"}
-    (comparison,) = comparing(runs, probed={1})
+    (comparison,) = comparing(runs, inspect={1})
     assert comparing.said == [
         f"VAE in engine-{name}: all 3 steps were done before" for name in "ab"
     ]

@@ -12,7 +12,8 @@ import pytest
 import safetensors.numpy
 
 from comparisons.runs.comparison import summary
-from comparisons.runs.saved import compare_saved, load_pairs
+from comparisons.runs.saved import compare_saved
+from comparisons.runs.saved_pairs import load_pairs
 from pyvae.cli.main import main
 from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine

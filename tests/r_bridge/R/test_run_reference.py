@@ -155,7 +155,7 @@ def test_steps_that_are_looked_into_are_compared_stage_by_stage(mnist, images, c
     ((a, b),) = load_pairs(tmp_path / "python", tmp_path / "article-r" / "vae")
     comparison = compare_saved(a, b)
     assert comparison.agrees
-    assert comparison.steps_looked_into == [2, 3]
+    assert comparison.inspected_steps == [2, 3]
     quantities = conv.quantities(r.settings)
     assert len(comparison.stages) == 2 * len(quantities)
     assert all(stage.max_abs <= 1e-9 * stage.largest for stage in comparison.stages)
