@@ -1,1 +1,48 @@
-"""Comparing runs of two engines: agreement, figures, the `compare` command."""
+"""Comparing runs of two engines: do they agree, and where do they part?
+
+The main functions are imported on first use:
+
+- `compare` trains with two engines on the same draws, and compares;
+- `compare_traces` compares two traces that were written before;
+- `equivalence` trains both over many seeds, each with its own randomness, and tests whether they
+  are equivalent.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comparisons.runs.comparison import Comparison
+    from comparisons.runs.live import CompareOptions, compare
+    from comparisons.runs.saved import compare_traces
+    from comparisons.seeds.equivalence import Margins
+    from comparisons.seeds.many_seeds import SeedOptions, equivalence
+
+__all__ = [
+    "CompareOptions",
+    "Comparison",
+    "Margins",
+    "SeedOptions",
+    "compare",
+    "compare_traces",
+    "equivalence",
+]
+
+_HOMES = {
+    "CompareOptions": "comparisons.runs.live",
+    "Comparison": "comparisons.runs.comparison",
+    "Margins": "comparisons.seeds.equivalence",
+    "SeedOptions": "comparisons.seeds.many_seeds",
+    "compare": "comparisons.runs.live",
+    "compare_traces": "comparisons.runs.saved",
+    "equivalence": "comparisons.seeds.many_seeds",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, as `pyvae` does: PyTorch takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'comparisons' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

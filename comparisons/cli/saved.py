@@ -30,7 +30,7 @@ def _compare_saved(
 ) -> list[Comparison]:
     from comparisons.cli.progress import progress_on
     from comparisons.report.write import introduce_saved
-    from comparisons.runs.saved import compare_saved
+    from comparisons.runs.saved import compare_traces
     from comparisons.runs.saved_folder import check_output, describe_saved, set_aside
     from comparisons.runs.saved_pairs import load_pairs
     from pyvae.cli.again import arguments_of
@@ -49,7 +49,7 @@ def _compare_saved(
 
     pairs = load_pairs(*traces)
     introduce_saved(pairs, exact, console)
-    comparisons = [compare_saved(a, b, exact, progress_on(console)) for a, b in pairs]
+    comparisons = [compare_traces(a, b, exact, progress_on(console)) for a, b in pairs]
     hold()
     set_aside(out, lambda line: console.print(line, soft_wrap=True))
     there = [path.resolve() for path in traces]

@@ -16,7 +16,7 @@ from comparisons.runs.after_training import AFTER_TRAINING, part_after_training
 from comparisons.runs.comparison import Comparison, compare_whole_runs
 from comparisons.runs.progress import ShowProgress, not_shown
 from comparisons.runs.rounding import measure_rounding, rounding_note
-from comparisons.runs.saved_pairs import load_pairs
+from comparisons.runs.saved_pairs import pair_up
 from pyvae.data.images import DATA_NAMES, load_data
 from pyvae.engines.adam import ADAMS
 from pyvae.errors import UserError, choose
@@ -24,7 +24,7 @@ from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["compare_saved", "compare_traces"]
+__all__ = ["compare_traces"]
 
 MOST_STEPS = 2000  # of a run that is made again to measure rounding
 RESYNCHRONISED = (
@@ -34,49 +34,32 @@ RESYNCHRONISED = (
 
 
 def compare_traces(
-    under_test: Path | str,
-    reference: Path | str,
+    under_test: Trace | Path | str,
+    reference: Trace | Path | str,
     exact: bool = False,
     progress: ShowProgress = not_shown,
-) -> list[Comparison]:
-    """Compares two saved traces: by whom they were written, when and where does not matter.
+) -> Comparison:
+    """Compares two traces of the same run: by whom they were written, when and where does not
+    matter.
+
+    The whole run is compared, and step by step what both recorded of their stages. Where they
+    disagree and no recorded step says why, it is measured how far rounding alone drives such a run
+    (PyTorch makes it again, three times), if its images can be had.
 
     Arguments:
-        under_test, reference: Their folders: each a trace's own, or one with a trace for each
-            objective.
+        under_test, reference: Each a trace, or its folder.
         exact: Every bit has to be equal.
         progress: Makes a callback that shows the progress of what is named.
-
-    Returns:
-        One comparison for each objective.
 
     Raises:
         UserError: If one cannot be read or is incomplete, or they are not of the same run.
 
     Example:
-        >>> for found in compare_traces("trace-python/vae", "trace-r/vae"):  # doctest: +SKIP
-        ...     print(found.objective, found.agrees)
+        >>> found = compare_traces("python/vae", "r/vae")  # doctest: +SKIP
+        >>> found.agrees  # doctest: +SKIP
+        True
     """
-    pairs = load_pairs(Path(under_test), Path(reference))
-    return [compare_saved(a, b, exact, progress) for a, b in pairs]
-
-
-def compare_saved(
-    a: Trace, b: Trace, exact: bool = False, progress: ShowProgress = not_shown
-) -> Comparison:
-    """Compares two traces, step by step where both recorded all stages.
-
-    Where they disagree and no recorded step says why, it is measured how far rounding alone drives
-    such a run (PyTorch makes it again, three times), if its images can be had.
-
-    Arguments:
-        a, b: The traces, under test and reference.
-        exact: Every bit has to be equal.
-        progress: Makes a callback that shows the progress of what is named.
-
-    Raises:
-        UserError: If a recorded step cannot be read, or lacks a stage.
-    """
+    a, b = pair_up(under_test, reference)
     comparison = replace(compare_whole_runs(a, b, exact), mode=_mode(a, b))
     normalised = is_normalised(get_recipe(a.recipe).stages)
     resync = comparison.mode == "resync"

@@ -10,15 +10,17 @@ from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["load_pairs"]
+__all__ = ["load_pairs", "pair_up"]
 
 
 def load_pairs(a: Path, b: Path) -> list[tuple[Trace, Trace]]:
-    """Loads the traces of two folders (each a trace's own, or one with a trace per objective) and
-    pairs them by objective, after checking that they are of the same run.
+    """Loads the traces of two folders and pairs them by objective.
+
+    Arguments:
+        a, b: Each a trace's own folder, or one with a trace for each objective.
 
     Raises:
-        UserError: If one cannot be read, is not complete, or they do not belong together.
+        UserError: If one cannot be read, is not complete, or they are not of the same run.
     """
     traces = [{trace.settings.objective: trace for trace in _load(path)} for path in (a, b)]
     if traces[0].keys() != traces[1].keys():
@@ -28,9 +30,30 @@ def load_pairs(a: Path, b: Path) -> list[tuple[Trace, Trace]]:
         ]
         raise UserError(", ".join(given), "choose two traces of the same objectives")
     pairs = [(traces[0][objective], traces[1][objective]) for objective in traces[0]]
-    for pair in pairs:
-        _check(pair, (a, b))
-    return [_with_own_names(*pair) for pair in pairs]
+    return [_checked(pair, (f"'{a}'", f"'{b}'")) for pair in pairs]
+
+
+def pair_up(a: Trace | Path | str, b: Trace | Path | str) -> tuple[Trace, Trace]:
+    """Two traces of the same run, from memory or from their folders.
+
+    Raises:
+        UserError: As `load_pairs`; or if a folder has traces of several objectives.
+    """
+    traces, names = [], []
+    for one in (a, b):
+        if isinstance(one, Trace):
+            found, name = [one], f"the trace of {one.engine}"
+        else:
+            found, name = _load(Path(one)), f"'{one}'"
+        if len(found) > 1:
+            objectives = [trace.settings.objective for trace in found]
+            raise UserError(
+                f"{name} has traces of {' and '.join(objectives)}",
+                f"choose one of them, such as '{Path(str(one)) / objectives[0]}'",
+            )
+        traces += found
+        names.append(name)
+    return _checked((traces[0], traces[1]), (names[0], names[1]))
 
 
 def _load(path: Path) -> list[Trace]:
@@ -47,24 +70,32 @@ def _load(path: Path) -> list[Trace]:
             f"'{path}' holds no trace (trace.json)",
             "record one: see pyvae trace --help",
         )
-    traces = [Trace.load(folder) for folder in folders]
-    for trace, folder in zip(traces, folders, strict=True):
+    return [Trace.load(folder) for folder in folders]
+
+
+def _checked(pair: tuple[Trace, Trace], names: tuple[str, str]) -> tuple[Trace, Trace]:
+    """Two traces of the same run, under names of their own.
+
+    Arguments:
+        pair: The traces.
+        names: What they are called in an error.
+
+    Raises:
+        UserError: If they are not of the same run, or one is not complete.
+    """
+    for trace, name in zip(pair, names, strict=True):
         if not trace.complete:
+            where = name if trace.folder is None else f"trace '{trace.folder}'"
             raise UserError(
-                f"trace '{folder}' is incomplete: it was interrupted after {trace.steps} steps",
+                f"{where} is incomplete: it was interrupted after {trace.steps} steps",
                 "record it again",
             )
-    return traces
-
-
-def _check(pair: tuple[Trace, Trace], paths: tuple[Path, Path]) -> None:
-    """Raises UserError unless two traces are of the same run."""
 
     def check_same(what: str, values: list[Any], option: str) -> None:
         if values[0] != values[1]:
             raise UserError(
-                f"the traces are not of the same run: '{paths[0]}' has {what} {values[0]}, "
-                f"'{paths[1]}' has {values[1]}",
+                f"the traces are not of the same run: {names[0]} has {what} {values[0]}, "
+                f"{names[1]} has {values[1]}",
                 f"record one of them again with the other's {option}",
             )
 
@@ -82,13 +113,14 @@ def _check(pair: tuple[Trace, Trace], paths: tuple[Path, Path]) -> None:
             what = {"name": "data", "images": "images", "sha256": "pixels with checksum"}[name]
             check_same(what, [trace.data[name] for trace in pair], "--data")
     get_recipe(pair[0].recipe)
-    for trace, path in zip(pair, paths, strict=True):
+    for trace, name in zip(pair, names, strict=True):
         absent = {"training", "evaluation"} - set(trace.latent_means)
         if absent:
             raise UserError(
-                f"'{path}' has no latent means in {' and '.join(sorted(absent))} mode",
+                f"{name} has no latent means in {' and '.join(sorted(absent))} mode",
                 "record all that docs/trace-format.md lists",
             )
+    return _with_own_names(*pair)
 
 
 def _with_own_names(a: Trace, b: Trace) -> tuple[Trace, Trace]:

@@ -10,7 +10,7 @@ import pytest
 from verdicts import Averaged, InEvaluation, Mistaken, compare_engines
 
 from comparisons.runs.after_training import part_after_training
-from comparisons.runs.saved import compare_saved
+from comparisons.runs.saved import compare_traces
 from comparisons.runs.saved_pairs import load_pairs
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.modules import BatchNorm, Dropout
@@ -129,9 +129,9 @@ def test_inverted_samples_of_a_saved_trace_are_a_disagreement(conv, digits, tmp_
             trace = replace(trace, samples=1 - trace.samples)
         trace.save(tmp_path / folder)
     ((a, b),) = load_pairs(tmp_path / "a", tmp_path / "b")
-    found = compare_saved(a, b)
+    found = compare_traces(a, b)
     assert found.disagreeing() == {"samples"}
     assert (found.divergence.stage, found.divergence.wrong) == (SAMPLES, "port")
     assert "dark and light exchanged" in found.divergence.words[0]
     without = replace(b, samples=None)  # a trace may do without: nothing is shown of it
-    assert compare_saved(a, without).agrees
+    assert compare_traces(a, without).agrees
