@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from comparisons.runs.comparison import Comparison
     from comparisons.runs.live import CompareOptions, compare
     from comparisons.runs.saved import compare_traces
+    from comparisons.seeds.compare import equivalence
     from comparisons.seeds.equivalence import Margins
-    from comparisons.seeds.many_seeds import SeedOptions, equivalence
+    from comparisons.seeds.many_seeds import SeedOptions
 
 __all__ = [
     "CompareOptions",
@@ -37,7 +38,7 @@ _HOMES = {
     "SeedOptions": "comparisons.seeds.many_seeds",
     "compare": "comparisons.runs.live",
     "compare_traces": "comparisons.runs.saved",
-    "equivalence": "comparisons.seeds.many_seeds",
+    "equivalence": "comparisons.seeds.compare",
 }
 
 

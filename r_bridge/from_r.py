@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.data.images import ImageData, load_data
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.arrays import arrays_of_bytes
@@ -147,6 +148,8 @@ class Training:
         self._given = {}, None, {}  # the bytes are not needed any more
         recipe = get_recipe(given.pop("recipe"))
         engine = PyTorchEngine(given.pop("device"))
+        if engine.device.type == "cpu":
+            keep_freed_memory()  # R's process; given back at the end of the run
         whole = ("epochs", "steps", "batch_size", "latent_dim", "seed")
         given |= {name: int(given[name]) for name in whole if name in given}
         settings = recipe.settings(**given)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from comparisons.cli.given import _given, _option
-from comparisons.cli.live import _compare_live, _say_why_not_r_torch
+from comparisons.cli.live import _compare_live, _say_passed_over
 from comparisons.cli.saved import _compare_saved
 from comparisons.cli.seeds import NATIVE_OPTIONS, _compare_native
 from pyvae.cli import options
@@ -196,8 +196,7 @@ def compare_command(
         )
     chosen = get_recipe(recipe, variant)
     sides = choose_sides(under_test, engine, rng, exact, adam, chosen.name)
-    if engine == "auto" and chosen.name == "conv":
-        _say_why_not_r_torch(console)
+    _say_passed_over(console, sides)
     if epochs is None and steps is None:
         steps = options.STEPS
         if not native and mode == "free":

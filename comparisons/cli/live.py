@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 __all__ = []
 
 
-def _say_why_not_r_torch(console: Console) -> None:
-    """A word where R's torch is there and cannot be used."""
-    from r_bridge.installed.r_torch import find_r_torch
-
-    found = find_r_torch()
-    problem = found.problem()
-    if found.version and problem:
-        console.print(f"{problem[0]}: using base-r ({problem[2]})", soft_wrap=True)
+def _say_passed_over(console: Console, sides: Sides) -> None:
+    """Says why `auto` did not take a better reference that is installed."""
+    for error in sides.passed_over:
+        console.print(f"using {sides.reference}: {error}", soft_wrap=True)
 
 
 def _compare_live(

@@ -48,9 +48,11 @@ def _compare_native(
     jobs: int | None,
     scheduler: str | None,
 ) -> str:
-    from comparisons.seeds.compare import NativeOptions, run_native
+    from comparisons.seeds.compare import equivalence
     from comparisons.seeds.equivalence import Margins
+    from comparisons.seeds.many_seeds import SeedOptions
     from pyvae.model.objectives import OBJECTIVES
+    from pyvae.model.run import Run
     from pyvae.parallel.workers import check_fan_out, open_workers
     from pyvae.training.inputs import load_for
 
@@ -67,7 +69,7 @@ def _compare_native(
             )
     further = {"units": margin_units, "spread": margin_spread}
     margins = Margins(margin, **{k: v for k, v in further.items() if v is not None})  # type: ignore[arg-type]
-    asked = NativeOptions(
+    asked = SeedOptions(
         seeds or 0,
         margins,
         1 if threads is None else threads,
@@ -82,6 +84,7 @@ def _compare_native(
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
     processes = os.cpu_count() or 1 if jobs is None else jobs
     with open_workers(processes, scheduler, asked.threads, say) as workers:
-        return run_native(
-            console, out, sides, recipe, runs, images, workers, asked, hold, arguments
-        )
+        several = [Run(recipe, settings, images) for settings in runs]
+        return equivalence(
+            several, sides, out, asked, workers, console=console, lock=hold, arguments=arguments
+        ).verdict

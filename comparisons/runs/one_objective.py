@@ -119,6 +119,7 @@ class OneObjective:
     def _alone(self, engine: Engine, kept: KeptRun, last: int | None) -> None:
         """Trains one engine; ends after a step that the other one could not take."""
         with stopping_between_steps() as told:
+
             def keep(now: Progress) -> None:
                 stop = told() and now.step < now.steps
                 kept.observe(now, now=self.is_removed() or stop)

@@ -23,6 +23,7 @@ from pyvae.cli.trace import trace_command
 from pyvae.cli.train import train_command
 from pyvae.cli.unexpected import unexpected
 from pyvae.cli.verify import verify_command
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
 from pyvae.runs.signals import terminated_as_interrupted
@@ -35,7 +36,6 @@ EXIT_CODES = (
     "Exit codes: 0 done, agree or equivalent; 1 disagree, different or inconclusive; 2 unusable "
     "input or environment; 70 unexpected error; 130 interrupted."
 )
-NO_MEMORY = ("out of memory", "can't allocate memory")  # in PyTorch's words
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if arguments is None:
         _own_matplotlib()
+        keep_freed_memory()
     _never_unwritable()
     try:
         with terminated_as_interrupted():
@@ -73,7 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         result = INTERRUPTED
     except RuntimeError as error:
-        if not any(words in str(error) for words in NO_MEMORY):
+        from pyvae.engines.engine import is_outage
+
+        if not is_outage(error):
             return _not_foreseen(error)
         said = str(error).strip().partition("\n")[0]
         return _complain(f"PyTorch finds no memory ({said}); try a smaller --batch-size")

@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+FIRST_SEED = 1
+
+
 @dataclass(frozen=True)
 class Planned:
     """A run of a write-up, for some seeds.
@@ -47,6 +50,7 @@ class Planned:
         recipe: The recipe's whole name.
         changes: Of the recipe's published settings.
         seeds: How many, where nothing else is asked for.
+        first_seed: The first of them.
         quick: What a quick look runs instead: `epochs` or `steps`.
         test: Whether the loss on the test set is computed after every epoch.
         checkpoint_every: Epochs after which the parameters are written down; 0 for never.
@@ -56,6 +60,7 @@ class Planned:
     recipe: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 1
+    first_seed: int = FIRST_SEED
     quick: Mapping[str, int] = field(default_factory=dict)
     test: bool = False
     checkpoint_every: int = 0

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from pyvae.data.images import ImageData
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.devices import choose_device
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files.writing import output_folder
@@ -130,6 +131,8 @@ def _train(
     ask: Callable[[], object],
 ) -> _Trained:
     """In a worker: one run, or what an earlier worker has left of it."""
+    if device == "cpu":
+        keep_freed_memory()
     train, *tests = images
     started = time.monotonic()
     said: list[str] = []

@@ -21,9 +21,7 @@ from pyvae.trace.trace import Trace
 
 __all__ = ["PlannedRun", "Sets", "check_folders", "runs_of", "sets_of", "settings_of", "train_here"]
 
-FIRST_SEED = 1
-CONV_SEED = 2  # with 1 the encoder of the R article's network dies
-POINTS = 2  # coordinates
+PIXELS, POINTS = 784, 2  # numbers of an image, and of a point
 
 Sets = tuple[ImageData, ImageData]  # to train on, to test with
 
@@ -59,7 +57,7 @@ def runs_of(
 ) -> list[PlannedRun]:
     """A planned run with all its seeds, each in a folder of its own below `folder`; otherwise as
     `pyvae.reproduction.reproduce.reproduce` takes its arguments."""
-    first = CONV_SEED if planned.recipe == "conv" else FIRST_SEED
+    first = planned.first_seed
     count = seeds or (1 if quick else planned.seeds)
     runs = []
     for seed in range(first, first + count):
@@ -93,7 +91,7 @@ def check_folders(runs: Sequence[PlannedRun], sets: Sets, device: str) -> None:
 
 def sets_of(planned: Planned, sets: Sets) -> Sets:
     """What it is trained on and tested with: the images, or the points."""
-    return sets if get_recipe(planned.recipe).features == 784 else load_split("toy")
+    return sets if get_recipe(planned.recipe).features == PIXELS else load_split("toy")
 
 
 def train_here(

@@ -40,7 +40,7 @@ from pyvae.reproduction.conv import CONV_ARTICLE
 from pyvae.reproduction.mlp import MLP_ARTICLE
 from pyvae.reproduction.parallel import train_side_by_side
 from pyvae.reproduction.planned_runs import (
-    FIRST_SEED,
+    PIXELS,
     check_folders,
     runs_of,
     sets_of,
@@ -125,7 +125,7 @@ def reproduce(
         console.print(line, soft_wrap=True)
 
     sets = load_split(data, say)
-    if sets[0].pixels.shape[1] != get_recipe("conv").features:
+    if sets[0].pixels.shape[1] != PIXELS:
         raise UserError(
             f"--data {data}", "the points come by themselves", expected="images of 28x28 pixels"
         )
@@ -139,7 +139,7 @@ def reproduce(
         part.check_counted_from_0(10)
     for article in articles:
         for planned in article.planned:  # asked before anything is trained
-            settings = settings_of(planned, FIRST_SEED, quick, epochs, latent_dim)
+            settings = settings_of(planned, planned.first_seed, quick, epochs, latent_dim)
             settings.steps_per_epoch(len(sets_of(planned, sets)[0]))
     with FolderLock(out):
         classifier = _classifier(sets, say)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyvae.data.images import DATA_NAMES
+from pyvae.engines.registry import get_abilities
 from pyvae.errors import UserError
 from pyvae.model.settings import Settings
 from pyvae.recipes import Recipe, get_recipe
 from pyvae.runs.trained import load_traces
+from pyvae.trace.trace import Trace
 
 __all__ = ["Repeat", "repeat_of"]
 
@@ -54,6 +56,12 @@ def repeat_of(folder: Path) -> Repeat:
         get_recipe(first.recipe),
         [trace.settings for trace in traces],
         name if name in DATA_NAMES else "",
-        "r-torch" if first.engine == "r-torch" else first.environment.get("adam", "torch"),
+        _adam_of(first),
         int(threads) if threads.isdecimal() and int(threads) > 0 else None,
     )
+
+
+def _adam_of(trace: Trace) -> str:
+    """The order of operations of a run's Adam, as its trace or its engine says; else PyTorch's."""
+    own = get_abilities(trace.engine).adams
+    return trace.environment.get("adam") or (own[0] if own else "torch")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyvae.engines.abilities import Abilities
 from pyvae.errors import UserError
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
@@ -28,6 +30,14 @@ class BaseREngine(REngine):
     (R/conv_vae.R); all others are run from their stages (`r_bridge.engines.stage_network`)."""
 
     name = "base-r"
+    abilities: ClassVar[Abilities] = Abilities(
+        language="R",
+        rng="r",
+        largest_seed=2**31 - 1,
+        dtypes=("float64",),
+        options=("threads",),
+        rank=1,
+    )
     sources = (
         "base_r/random",
         "layers/conv2d",
@@ -42,8 +52,6 @@ class BaseREngine(REngine):
         "base_r/session",
         *r_network.SOURCES,
     )
-    rng = "r"
-    largest_seed = 2**31 - 1
     network: RNetwork | None = None
 
     def start(

@@ -21,18 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from pyvae.environment import seconds_of
-from r_bridge.errors import RError, RProcessError
+from r_bridge.errors import NO_MEMORY, RError, RProcessError
 from r_bridge.installed.environment import r_environment
 from r_bridge.installed.rpy2 import check_r
 from r_bridge.process.wire import ClosedError, FrameError, frame, receive
 
-__all__ = ["RProcess", "r_environment"]
+__all__ = ["RProcess"]
 
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
 OF_RPY2 = "R callback write-console:"  # in front of what R says
 MEMORY_HINT = "the system may have been out of memory"
-NO_MEMORY = ("cannot allocate", "out of memory", "MemoryError")  # R's words, ours, Python's
 R_ERROR = re.compile(r"\b(Error|Fatal error)\b(: | in ).*")  # as R begins it
 MORE_FILES = "allow more: ulimit -n 1024"
 CHECK_R = "check ~/.Renviron and the variables of the environment that begin with R_"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from patched_r import PatchedBaseR
 from reused_r import ReusedR
 
 from comparisons.runs.live import compare as compare_engines
@@ -12,12 +13,11 @@ from comparisons.seeds import run_seeds as native
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from r_bridge.engines import base as engines
-from r_bridge.engines.base_r import BaseREngine
 
 
 @pytest.fixture(autouse=True)
 def _threads():
-    """A comparison with --threads N leaves PyTorch with N."""
+    """A run in a worker, which is this process here, leaves PyTorch with its threads."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -44,7 +44,7 @@ def compare(conv, settings, digits, tmp_path):
 
     def run(objectives=("vae",), patch=None, **changes):
         runs = [Run(conv, settings(objective=name, **changes), digits) for name in objectives]
-        with BaseREngine(threads=1, patch=patch) as reference:
+        with PatchedBaseR(patch) as reference:
             return compare_engines(runs, PyTorchEngine("cpu"), reference, tmp_path)
 
     return run

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from patched_r import PatchedBaseR
 from torch import nn
 
 from pyvae.data.images import ImageData, load_toy
@@ -104,7 +105,7 @@ def planted(mistake: Mistake, data: ImageData) -> tuple[Engine, AbstractContextM
     python = PyTorchEngine("cpu") if mistake.built is None else _Built(mistake.built)
     if mistake.given is not None:
         return python, _Given(mistake.given, data)
-    return python, BaseREngine(threads=1, patch=mistake.patch or None)
+    return python, PatchedBaseR(mistake.patch)
 
 
 class _Built(PyTorchEngine):

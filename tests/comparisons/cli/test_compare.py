@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from patched_r import replace_engine
 
 from comparisons.agreement import arrays as agreement
-from comparisons.runs import sides
 from pyvae.cli.main import main
 from pyvae.data.images import data_root
 from pyvae.data.mnist import is_present
-from r_bridge.engines.base_r import BaseREngine
+from r_bridge.engines.r_torch import RTorchEngine
 
 SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--engine", "base-r")
 RESULTS = {
@@ -52,7 +52,7 @@ def test_compare_agrees_and_leaves_pictures_and_tables(tmp_path, capsys):
 @r_test
 def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tmp_path, capsys):
     patch = "adam_settings$epsilon <- 1e-7"
-    monkeypatch.setattr(sides, "make_r_engine", lambda *_: BaseREngine(1, patch))
+    replace_engine(monkeypatch, patch)
     out = tmp_path / "out"
     arguments = ["compare", *SMALL, "--objective", "vae", "--steps", "3", "--out", str(out)]
     assert main(arguments) == 1
@@ -100,7 +100,7 @@ def test_resynchronised_every_step_is_looked_into_and_a_report_is_written(tmp_pa
 def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tmp_path, capsys):
     patch = """right <- conv_vae_loss_and_gradients
     conv_vae_loss_and_gradients <- function(p, ...) stop("a port's own error")"""
-    monkeypatch.setattr(sides, "make_r_engine", lambda *_: BaseREngine(1, patch))
+    replace_engine(monkeypatch, patch)
     out = tmp_path / "out"
     assert main(["compare", *SMALL, "--steps", "2", "--out", str(out)]) == 1
     said = capsys.readouterr().out
@@ -389,7 +389,7 @@ def test_every_kind_of_recipe_is_compared(tmp_path, capsys, arguments):
 @r_test
 def test_what_a_recipe_cannot_do_is_one_line(capsys, monkeypatch, tmp_path, arguments, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sides, "check_r_engine", lambda name: name)
+    monkeypatch.setattr(RTorchEngine, "check_available", lambda: None)
     assert main(["compare", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

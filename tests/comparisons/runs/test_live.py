@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from patched_r import PatchedBaseR
 
 from comparisons.runs.live import CompareOptions, compare
 from pyvae.data.images import load_toy
@@ -12,7 +13,6 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
-from r_bridge.engines.base_r import BaseREngine
 
 
 class Stopping(PyTorchEngine):
@@ -381,7 +381,7 @@ def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, 
 def compared_toy(patch, tmp_path):
     toy = RECIPES["clustering-toy"]
     settings = toy.settings(batch_size=20, steps=2, dtype="float64")
-    with BaseREngine(threads=1, patch=patch) as reference:
+    with PatchedBaseR(patch) as reference:
         (comparison,) = run(reference, toy, [settings], load_toy(60), tmp_path)
     return comparison
 

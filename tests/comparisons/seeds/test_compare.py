@@ -17,8 +17,8 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
-from comparisons.seeds.compare import NativeOptions
 from comparisons.seeds.equivalence import UNITS
+from comparisons.seeds.many_seeds import SeedOptions
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 
@@ -262,10 +262,10 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["threads", "repetitions"])
 def test_numbers_have_a_range(name):
     for number in (1, 1000):
-        NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
+        SeedOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
     for number in (-1, 0, 1001):
         with pytest.raises(UserError, match=f"--{name} {number}; expected 1 to 1000"):
-            NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
+            SeedOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
 
 
 # The command itself, with its processes

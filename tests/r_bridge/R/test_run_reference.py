@@ -21,8 +21,8 @@ from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge import R_FILES
+from r_bridge.installed.environment import r_environment
 from r_bridge.installed.r_torch import find_r_torch
-from r_bridge.process.client import r_environment
 from r_bridge.rpy2_fit import find_r
 
 pytestmark = pytest.mark.r
@@ -80,7 +80,7 @@ def article(mnist, tmp_path_factory):
 def r_torch():
     problem = find_r_torch().problem()
     if problem:
-        pytest.skip(f"needs R's torch: {problem[0]}")
+        pytest.skip(f"needs R's torch: {problem}")
 
 
 def repeated(trace, images, conv, adam="torch", **options):

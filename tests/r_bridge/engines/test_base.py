@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from patched_r import PatchedBaseR, PatchedRTorch
 from scipy import optimize, signal
 from torch import nn
 
@@ -27,7 +28,6 @@ from pyvae.training.loop import train
 from r_bridge import R_FILES
 from r_bridge.engines.base import _flat
 from r_bridge.engines.base_r import BaseREngine
-from r_bridge.engines.make import make_r_engine
 from r_bridge.engines.r_torch import RTorchEngine
 from r_bridge.errors import RError
 
@@ -531,8 +531,8 @@ def test_r_names_what_it_does_not_know(r, conv, settings):
 
 
 @pytest.mark.slow
-def test_a_patch_changes_r_without_editing_it(conv, settings, digits):
-    with BaseREngine(threads=1, patch="adam_settings$beta1 <- 0.5") as engine:
+def test_a_changed_r_gives_other_numbers(conv, settings, digits):
+    with PatchedBaseR("adam_settings$beta1 <- 0.5") as engine:
         patched = train(Run(conv, settings(), digits), engine)
         plain = train(Run(conv, settings(), digits), PyTorchEngine("cpu"))
     assert patched.losses[0] == pytest.approx(plain.losses[0], rel=1e-13)
@@ -544,12 +544,6 @@ def test_the_environment_names_r_and_its_blas(r):
     assert about["R"].count(".") == 2
     assert about["threads"] == "1"
     assert "blas" in about
-
-
-def test_engine_names():
-    words = r"unknown engine 'base_r'; expected one of auto, base-r, r-torch; did you mean 'base-r'"
-    with pytest.raises(UserError, match=words):
-        make_r_engine("base_r")
 
 
 # Its own generator
@@ -955,7 +949,7 @@ def test_an_error_in_r_torch_has_rs_text_and_place_and_keeps_what_was_seen(conv,
       if (ncol(mu) != 5L) stop("the mean has ", ncol(mu), " columns")
       torch_matmul(mu, log_var)
     }"""
-    with RTorchEngine(patch=patch) as engine:
+    with PatchedRTorch(patch) as engine:
         run = settings(objective="vae", steps=1)
         with pytest.raises(RError, match=r"the mean has 4 columns.*at session.R line"):
             train(Run(conv, replace(run, latent_dim=4), digits), engine)
