@@ -18,7 +18,7 @@ from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
-from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.checkpoint import Checkpoint, run_identity
 
 __all__ = ["KeptRun"]
 
@@ -104,7 +104,7 @@ class KeptRun:
             self.found = f"what was kept cannot be used ({why}){AGAIN}"
             return
         elif earlier is not None:
-            self.other = self._differs(run_of(earlier))
+            self.other = self._differs(run_identity(earlier))
             if earlier.complete and not self.other:
                 no_way = "it has no checkpoint of its last step to go on from"
                 self.other = self._too_far(earlier.steps) or no_way
@@ -124,7 +124,7 @@ class KeptRun:
 
     def _is_whole(self, earlier: Trace) -> bool:
         """Whether a complete run is all of this one."""
-        if self._differs(run_of(earlier)):
+        if self._differs(run_identity(earlier)):
             return False
         return not self.longer or earlier.steps == self._steps
 
@@ -149,7 +149,7 @@ class KeptRun:
 
     def _differs(self, earlier: Mapping[str, Any]) -> str:
         """In what an earlier run is another than this one; empty if in nothing."""
-        now = run_of(self.trace)
+        now = run_identity(self.trace)
         # the same images may lie elsewhere: their checksum is among what is compared
         allowed = {("data", "source")}
         if self.longer:
@@ -169,48 +169,35 @@ class KeptRun:
         self.trace.losses = earlier.losses[:steps]
         self.trace.epochs = earlier.epochs[:steps]
 
-    def observe(self, progress: Progress, now: bool = False) -> bool:
-        """Writes a checkpoint if it is time for one, or if it is wanted now; after the last step
-        only of a run that may be made longer, and none whose numbers are not finite: the one before
-        is worth more.
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._last >= self.every
 
-        Returns:
-            Whether it did.
+    def save(self, now: Progress) -> None:
+        """Writes a checkpoint of the step that was just done, and the trace up to it.
+
+        None is written if its numbers are not finite: the one before is worth more.
+
+        Raises:
+            UserError: If it cannot be written.
         """
-        if progress.step == progress.steps:
-            now = self.longer
-            if not now:
-                return False
-        if not now and time.monotonic() - self._last < self.every:
-            return False
+        if self.saved == now.step:
+            return
         output_folder(self.folder)
         self._make_room()
-        checkpoint = progress.checkpoint()  # completes the trace
+        checkpoint = now.checkpoint()  # completes the trace
         self._last = time.monotonic()
-        if not checkpoint.is_finite:
-            return False
-        self.trace.save(self.folder)
-        checkpoint.save(self.folder)
-        self.saved = progress.step
-        return True
+        if checkpoint.is_finite:
+            self.trace.save(self.folder)
+            checkpoint.save(self.folder)
+            self.saved = now.step
 
-    def show(self, progress: Progress, observe: Callable[[Progress], object]) -> None:
-        """Calls who shows the progress. Where that fails, as on a terminal that was closed, there
-        is a checkpoint first."""
-        try:
-            observe(progress)
-        except OSError:
-            self.observe(progress, now=True)
-            raise
+    def save_trace(self) -> None:
+        """Writes the trace as it stands.
 
-    def finish(self) -> None:
-        """Writes the complete trace, if anything had been kept, so that it is not run again."""
-        if self.folder.is_dir() and not self.complete:
-            self.keep()
-
-    def keep(self) -> None:
-        """Writes the trace as it stands; the checkpoints stay, unless the run is complete: then at
-        most that of its last step does."""
+        Checkpoints of an incomplete run stay; of those of a complete run only the one of the last
+        step does, if the run may be made longer.
+        """
         output_folder(self.folder)
         self._make_room()
         self.trace.save(self.folder)
@@ -218,9 +205,30 @@ class KeptRun:
             Checkpoint.remove(self.folder, but=self.trace.steps if self.longer else None)
 
     def _make_room(self) -> None:
-        """Removes what cannot be gone on from: a run that is killed while it is being kept must
-        not be taken for a mixture of the two."""
+        """Removes what cannot be gone on from.
+
+        A run that is killed while it is being kept must not be taken for a mixture of the two.
+        """
         if self._unusable:
             Checkpoint.remove(self.folder)
             Trace.remove(self.folder, keep_folder=True)
             self._unusable = False
+
+    # Until comparisons and reproduction use `Keep`:
+
+    keep = save_trace
+
+    def observe(self, progress: Progress, now: bool = False) -> None:
+        if progress.step < progress.steps and (now or self.is_due()):
+            self.save(progress)
+
+    def show(self, progress: Progress, observe: Callable[[Progress], object]) -> None:
+        try:
+            observe(progress)
+        except OSError:
+            self.save(progress)
+            raise
+
+    def finish(self) -> None:
+        if self.folder.is_dir() and not self.complete:
+            self.save_trace()

@@ -27,7 +27,7 @@ from pyvae.files.writing import remove_file, write_file
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 
-__all__ = ["Checkpoint", "Found", "run_of"]
+__all__ = ["Checkpoint", "Found", "run_identity"]
 
 FORMAT = 1
 KEPT = 2  # checkpoints of a run
@@ -45,7 +45,7 @@ class Checkpoint:
         order: The current epoch's order of the images; None if the draws are injected.
         losses: (step, terms), float64: the losses until then, as a trace has them.
         epochs: (step,), the epoch of each step, from 1.
-        run: What it is a checkpoint of, `run_of` its trace.
+        run: What it is a checkpoint of, `run_identity` its trace.
     """
 
     step: int
@@ -129,7 +129,7 @@ class _DamagedError(Exception):
     """A checksum or a size that is another."""
 
 
-def run_of(trace: Trace) -> dict[str, Any]:
+def run_identity(trace: Trace) -> dict[str, Any]:
     """What decides the bits of a run, as JSON holds it: engine, recipe, settings, data, mode, and
     the environment with its versions and threads."""
     about = {

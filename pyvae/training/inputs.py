@@ -7,9 +7,16 @@ from collections.abc import Callable
 from pyvae.data.images import ImageData, load_data
 from pyvae.errors import UserError
 from pyvae.model.recipe import Recipe
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 
-__all__ = ["check_data", "load_for"]
+__all__ = ["check_data", "check_run", "load_for"]
+
+
+def check_run(run: Run) -> None:
+    """Raises UserError if a recipe cannot take the data's inputs, or they are too few."""
+    check_data(run.recipe, run.data)
+    run.settings.total_steps(len(run.data))
 
 
 def check_data(recipe: Recipe, data: ImageData) -> None:

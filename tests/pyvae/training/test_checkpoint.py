@@ -19,7 +19,7 @@ from pyvae.errors import UserError
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training import checkpoint
-from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.checkpoint import Checkpoint, run_identity
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
 KINDS = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64])
@@ -274,7 +274,7 @@ def test_whether_all_its_numbers_are_finite(bad):
 
 def test_a_run_is_what_json_makes_of_it(settings, conv, digits):
     trace = Trace.of_run(Run(conv, settings(seed=2**62 + 1), digits), PyTorchEngine("cpu"))
-    about = run_of(trace)
+    about = run_identity(trace)
     assert json.loads(json.dumps(about)) == about
     assert about["settings"]["seed"] == 2**62 + 1
     assert about["settings"] == trace.settings.as_dict()
