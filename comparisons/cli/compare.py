@@ -225,7 +225,7 @@ def compare_command(
         console.print(f"verdict: {verdict}")
         raise typer.Exit(0 if verdict in ("equivalent", "calibrated") else 1)
     comparisons = _compare_live(
-        context, console, out, hold, sides, chosen, runs, data, threads, mode, probe
+        context, console, out, sides, chosen, runs, data, threads, mode, probe
     )
     from comparisons.report.write import conclude  # matplotlib, which no error has to wait for
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from comparisons.runs.sides import Sides
     from pyvae.model.settings import Settings
     from pyvae.recipes import Recipe
-    from pyvae.runs.folder_lock import FolderLock
 
 __all__ = []
 
@@ -33,7 +31,6 @@ def _compare_live(
     context: typer.Context,
     console: Console,
     out: Path,
-    hold: Callable[[], FolderLock],
     sides: Sides,
     recipe: Recipe,
     runs: list[Settings],
@@ -52,7 +49,7 @@ def _compare_live(
     from pyvae.cli.step_set import StepSet
     from pyvae.errors import choose
     from pyvae.model.run import Run
-    from pyvae.runs.run_json import write_run
+    from pyvae.runs.run_folder import RunFolder
     from pyvae.training.inputs import load_for
     from pyvae.training.loop import start
 
@@ -64,11 +61,15 @@ def _compare_live(
     with open_sides(sides, threads) as (under_test, reference):
         for engine in (under_test, reference):
             start(engine, recipe, runs[0])  # can it? asked before anything is written
-        lock = hold()
         threads = threads or torch.get_num_threads()
         arguments = arguments_of(context, engine=sides.reference, threads=threads)
-        engines = {engine.name: engine.environment() for engine in (under_test, reference)}
-        write_run(out, arguments, recipe.name, runs, images.describe(), engines)
+
+        def warn(line: str) -> None:
+            print(printable(line), file=sys.stderr)
+
+        folder = context.with_resource(RunFolder(out, arguments, warn))
+        several = [Run(recipe, settings, images) for settings in runs]
+        folder.write_about(several, (under_test, reference))
         what = "images" if recipe.features == 784 else "points"
         console.print(
             f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
@@ -87,18 +88,8 @@ def _compare_live(
                 soft_wrap=True,
             )
 
-        def warn(line: str) -> None:
-            print(printable(line), file=sys.stderr)
-
-        def is_removed() -> bool:
-            removed = lock.check()
-            if removed:
-                warn(f"'{out}' was removed: writing it again")
-                write_run(out, arguments, recipe.name, runs, images.describe(), engines)
-            return removed
-
         options = CompareOptions(mode, probed, sides.exact, is_resumed(context))
         return compare(
-            [Run(recipe, settings, images) for settings in runs], under_test, reference, out,
-            options, progress=progress_on(console), log=warn, is_removed=is_removed,
+            several, under_test, reference, folder, options,
+            progress=progress_on(console), log=warn,
         )  # fmt: skip

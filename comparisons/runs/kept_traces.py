@@ -66,7 +66,7 @@ def keep_interrupted(runs: Sequence[KeptRun], out: Path) -> Path:
     history = pd.concat([run.trace.history() for run in runs], ignore_index=True)
     write_file(folder / "history.csv", csv_text(history))
     for run in runs:
-        run.keep()
+        run.save_trace()
     return folder
 
 

@@ -10,11 +10,12 @@ from comparisons.runs.comparison import Comparison
 from comparisons.runs.kept_traces import finish, keep_interrupted, kept_run
 from comparisons.runs.one_objective import OneObjective
 from comparisons.runs.pair import Pair
-from comparisons.runs.progress import ShowProgress, not_shown
+from comparisons.runs.progress import ProgressOf, not_shown
 from pyvae.engines.engine import Engine
 from pyvae.files.writing import output_folder
 from pyvae.model.run import Run
 from pyvae.runs.kept_run import KeptRun
+from pyvae.runs.run_folder import RunFolder
 
 __all__ = ["CompareOptions", "compare"]
 
@@ -40,12 +41,11 @@ def compare(
     runs: Run | Sequence[Run],
     under_test: Engine,
     reference: Engine,
-    out: Path | str,
+    out: RunFolder | Path | str,
     options: CompareOptions | None = None,
     *,
-    progress: ShowProgress = not_shown,
+    progress: ProgressOf = not_shown,
     log: Callable[[str], object] = print,
-    is_removed: Callable[[], bool] = lambda: False,
 ) -> list[Comparison]:
     """Trains with two engines on the same draws, and compares.
 
@@ -58,12 +58,11 @@ def compare(
         runs: What is trained: one run, or one for each objective.
         under_test: The engine under test.
         reference: What it is held against.
-        out: The folder that traces are written to.
+        out: The folder that traces are written to; a `RunFolder` if more is written there.
         options: How to compare.
         progress: Makes a callback that shows the progress of what is named.
         log: Called with one line on an interrupted run: where its results are, or what is done
             with them.
-        is_removed: Asked after every step: whether `out` had been removed and was made again.
 
     Returns:
         One comparison for each run.
@@ -81,8 +80,11 @@ def compare(
         >>> found.agrees  # doctest: +SKIP
         True
     """
+    if not isinstance(out, RunFolder):
+        with RunFolder(Path(out), log=log) as mine:
+            return compare(runs, under_test, reference, mine, options, progress=progress, log=log)
     options = options or CompareOptions()
-    folder = output_folder(Path(out))
+    folder = output_folder(out.path)
     kept: list[KeptRun] = []
     comparisons = []
     try:
@@ -90,9 +92,9 @@ def compare(
             pair = Pair(run, under_test, reference, options.exact)
             traces = pair.new_traces()
             traces[1].mode = options.mode
-            mine = [kept_run(folder, trace, options.mode, options.resumed) for trace in traces]
-            kept += mine
-            objective = OneObjective(pair, mine, progress, log, is_removed)
+            both = [kept_run(folder, trace, options.mode, options.resumed) for trace in traces]
+            kept += both
+            objective = OneObjective(pair, both, progress, log, out)
             comparisons.append(objective.compare(options.mode, options.inspect))
     except BaseException:
         if any(run.trace.steps for run in kept):

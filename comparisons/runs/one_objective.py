@@ -18,14 +18,16 @@ from comparisons.runs.free_run import run_freely
 from comparisons.runs.locate import Found, inspect_step, locate
 from comparisons.runs.lockstep import StepFailure
 from comparisons.runs.pair import Pair
-from comparisons.runs.progress import ShowProgress, shown
+from comparisons.runs.progress import ProgressOf, shown
 from comparisons.runs.rounding import measure_rounding, rounding_note
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.runs.keep import Keep
 from pyvae.runs.kept_run import KeptRun
-from pyvae.runs.signals import stopping_between_steps
+from pyvae.runs.run_folder import RunFolder
+from pyvae.runs.stop_on_signal import StopOnSignal
 from pyvae.trace.trace import Trace
-from pyvae.training.callbacks import Progress
+from pyvae.training.callbacks import Callback, Progress
 from pyvae.training.loop import train
 
 __all__ = ["OneObjective"]
@@ -51,14 +53,14 @@ class OneObjective:
         kept: Where the run of each is kept, with its trace.
         progress: Shows how far what is named has come.
         log: Called with a line on what was found of an earlier run.
-        is_removed: Asked after every step: whether the folder had been removed and was made again.
+        folder: The comparison's: made again if it was removed meanwhile.
     """
 
     pair: Pair
     kept: Sequence[KeptRun]
-    progress: ShowProgress
+    progress: ProgressOf
     log: Callable[[str], object]
-    is_removed: Callable[[], bool]
+    folder: RunFolder
 
     def compare(self, mode: str, inspect: Container[int]) -> Comparison:
         """Runs both engines, compares, and finds the place where they part.
@@ -118,26 +120,17 @@ class OneObjective:
 
     def _alone(self, engine: Engine, kept: KeptRun, last: int | None) -> None:
         """Trains one engine; ends after a step that the other one could not take."""
-        with stopping_between_steps() as told:
-
-            def keep(now: Progress) -> None:
-                stop = told() and now.step < now.steps
-                kept.observe(now, now=self.is_removed() or stop)
-                if stop:
-                    raise KeyboardInterrupt
-                if last is not None and now.step >= last:
-                    raise _EnoughError
-
-            with suppress(_EnoughError):
-                train(
-                    self.pair.run, Guarded(engine),
-                    trace=kept.trace, resume=kept.checkpoint,
-                    callbacks=[self.progress(engine.name, self.pair.run), keep],
-                )  # fmt: skip
-            stop = told()
-        kept.finish()
-        if stop:  # in the last step
-            raise KeyboardInterrupt
+        callbacks = [
+            self.progress(engine.name, self.pair.run),
+            _EndAfter(last),
+            StopOnSignal(),
+            Keep(kept, self.folder, temporary=True),
+        ]
+        with suppress(_EnoughError):
+            train(
+                self.pair.run, Guarded(engine), callbacks,
+                trace=kept.trace, resume=kept.checkpoint,
+            )  # fmt: skip
 
     def _side_by_side(self, inspect: Container[int], last: int, *, resync: bool) -> Found:
         """The stages of all steps up to the last that is asked for, and where they part first."""
@@ -256,6 +249,17 @@ def _failure_words(name: str, error: Exception, step: int) -> str:
 
 class _EnoughError(Exception):
     """An engine has taken the step that the other one could not take."""
+
+
+class _EndAfter(Callback):
+    """Ends a run after a step, incomplete as it is: it has no latent means."""
+
+    def __init__(self, last: int | None) -> None:
+        self.last = last
+
+    def on_step(self, now: Progress) -> None:
+        if self.last is not None and now.step >= self.last:
+            raise _EnoughError
 
 
 def _is_alike(divergence: Divergence) -> bool:

@@ -9,10 +9,10 @@ from comparisons.runs.pair import Pair
 from pyvae.model.run import Run
 from pyvae.training.callbacks import Callback
 
-__all__ = ["ShowProgress", "not_shown", "shown"]
+__all__ = ["ProgressOf", "not_shown", "shown"]
 
 # Makes a callback that shows the progress of what is named.
-ShowProgress = Callable[[str, Run], Callback]
+ProgressOf = Callable[[str, Run], Callback]
 
 
 def not_shown(title: str, run: Run) -> Callback:
@@ -21,7 +21,7 @@ def not_shown(title: str, run: Run) -> Callback:
 
 
 @contextmanager
-def shown(title: str, pair: Pair, progress: ShowProgress) -> Iterator[Callback]:
+def shown(title: str, pair: Pair, progress: ProgressOf) -> Iterator[Callback]:
     """The callback of steps that both engines take side by side: starts it, and ends it."""
     callback = progress(f"{' and '.join(pair.names)}, {title}", pair.run)
     callback.on_start(pair.run, pair.new_traces()[1])

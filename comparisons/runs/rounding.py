@@ -19,7 +19,7 @@ from torch import Tensor
 
 from comparisons.agreement.arrays import Agreement
 from comparisons.runs.comparison import Comparison, compare_whole_runs
-from comparisons.runs.progress import ShowProgress, not_shown
+from comparisons.runs.progress import ProgressOf, not_shown
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
@@ -142,7 +142,7 @@ class Rounding:
 
 
 def measure_rounding(
-    run: Run, progress: ShowProgress = not_shown, adam: str = "torch", plain: Trace | None = None
+    run: Run, progress: ProgressOf = not_shown, adam: str = "torch", plain: Trace | None = None
 ) -> Rounding:
     """Runs PyTorch again, off by one unit in the last place in each step.
 

@@ -14,7 +14,7 @@ from comparisons.diagnosis.first_divergence import first_divergence
 from comparisons.diagnosis.place import InspectedStep, Probes
 from comparisons.runs.after_training import AFTER_TRAINING, part_after_training
 from comparisons.runs.comparison import Comparison, compare_whole_runs
-from comparisons.runs.progress import ShowProgress, not_shown
+from comparisons.runs.progress import ProgressOf, not_shown
 from comparisons.runs.rounding import measure_rounding, rounding_note
 from comparisons.runs.saved_pairs import pair_up
 from pyvae.data.images import DATA_NAMES, load_data
@@ -37,7 +37,7 @@ def compare_traces(
     under_test: Trace | Path | str,
     reference: Trace | Path | str,
     exact: bool = False,
-    progress: ShowProgress = not_shown,
+    progress: ProgressOf = not_shown,
 ) -> Comparison:
     """Compares two traces of the same run: by whom they were written, when and where does not
     matter.
@@ -81,7 +81,7 @@ def compare_traces(
     return _placed(comparison, run, progress)
 
 
-def _placed(comparison: Comparison, run: Run | None, progress: ShowProgress) -> Comparison:
+def _placed(comparison: Comparison, run: Run | None, progress: ProgressOf) -> Comparison:
     """What disagrees and no recorded step says why: computed again from the traces' own parameters
     or held against what rounding makes, where the images can be had; else what to do."""
     a, b = comparison.under_test, comparison.reference

@@ -23,6 +23,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
 from pyvae.recipes import get_recipe
+from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
 
 TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
@@ -155,27 +156,24 @@ def test_mistakes_are_planted_in_every_recipe():
 @pytest.mark.parametrize("seed", some(range(10), (0,)))
 def test_nothing_is_found_where_nothing_is_planted(seed, conv, settings, digits):
     objective = ("vae", "emae")[seed % 2]
-    run = Run(conv, settings(objective=objective, seed=seed), digits)
+    run = Run(conv, settings(objective=objective, seed=seed, steps=2), digits)
     with BaseREngine(threads=1) as reference:
         pair = Pair(run, PyTorchEngine("cpu"), reference)
-        assert locate(pair) == ([], None)
-        steps = list(compare_steps(pair, last=3, resync=True, inspect=range(1, 4)))
-    assert len(steps) == 3
+        steps = list(compare_steps(pair, last=2, resync=True, inspect={1, 2}))
+        if seed == 0:
+            assert locate(pair) == ([], None)
+    assert len(steps) == 2
     for step in steps:
         assert step.divergence is None
         assert max(agreement.required_rtol for agreement in step.agreements) <= 1e-13
 
 
-@pytest.fixture
-def probe(conv, settings, digits):
-    """Settings, and what PyTorch saw in the first step of a small run."""
-    run = settings()
+@pytest.fixture(scope="module")
+def probe(conv, digits):
+    """Settings, and what PyTorch's stages returned in the first step of a small run. Read only."""
+    run = conv.settings(batch_size=12, latent_dim=5, steps=1, dtype="float64")
     seen: dict = {}
-    from pyvae.training.loop import train
-
-    train(
-        Run(conv, run, digits), PyTorchEngine("cpu"), probe=lambda step: seen if step == 1 else None
-    )
+    train(Run(conv, run, digits), PyTorchEngine("cpu"), probe=lambda step: seen)
     return run, seen
 
 

@@ -275,9 +275,15 @@ BAD = {
         lambda a, b: (b / "probes" / "step-000001.safetensors").unlink(),
         "step-000001.safetensors' cannot be read",
     ),
-    "other recipe": (about(recipe="mlp"), "'a' has recipe conv, 'b' has mlp; expected two traces"),
-    "other objective": (about(objective="emae"), "'a' has vae, 'b' has emae; expected two traces"),
-    "other step count": (shorter, "'a' has steps 2, 'b' has 1; expected two traces of the same"),
+    "other recipe": (
+        about(recipe="mlp"),
+        "not of the same run: 'a' has recipe conv, 'b' has mlp. Record",
+    ),
+    "other objective": (
+        about(objective="emae"),
+        "'a' has vae, 'b' has emae. Choose two traces of the same objectives",
+    ),
+    "other step count": (shorter, "not of the same run: 'a' has steps 2, 'b' has 1. Record one"),
     "other dtype": (about(dtype="float32"), "'a' has dtype float64, 'b' has float32"),
     "other seed": (about(seed=7), "'a' has seed 2, 'b' has 7"),
     "other batch size": (about(batch_size=13), "'a' has batch size 12, 'b' has 13"),
@@ -294,13 +300,16 @@ BAD = {
     ),
     "other rng": (
         about(rng="torch"),
-        "'a' has rng injected, 'b' has torch; expected two traces of the same run; .* --rng",
+        "'a' has rng injected, 'b' has torch. Record one of them again with the other's --rng",
     ),
     "unknown rng": (about(rng="dice"), "unknown rng 'dice'"),
     "no number": (about(format="two"), 'trace .b. cannot be read .format is "two"'),
-    "interrupted": (about(complete=False), "trace 'b' was interrupted after 2 steps"),
+    "interrupted": (
+        about(complete=False),
+        "trace 'b' is incomplete: it was interrupted after 2 steps",
+    ),
     "unknown mode": (about(mode="fast"), "unknown mode 'fast'"),
-    "nothing": (lambda a, b: shutil.rmtree(b), "'b' is no folder"),
+    "nothing": (lambda a, b: shutil.rmtree(b), "'b' is not a folder"),
     "empty": (lambda a, b: (shutil.rmtree(b), b.mkdir()), "'b' holds no trace"),
 }
 
