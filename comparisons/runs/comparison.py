@@ -38,7 +38,7 @@ class Comparison:
             its own way.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
         exact: Whether every bit had to be equal.
-        stages: Agreement of every stage of the steps that were looked into.
+        stages: Agreement of every stage of the inspected steps.
         divergence: The first place where the two part.
         note: What is to be said where they disagree and no such place was found.
         not_judged: Parameters that are left out: they have no effect in front of a batch norm.
@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether all quantities do, every stage that was looked into, and neither failed."""
+        """Whether all quantities and all inspected stages agree, and neither engine failed."""
         quantities = all(agreement.agrees for agreement in self.quantities.values())
         stages = all(agreement.agrees for agreement in self.stages)
         return quantities and stages and not self.failure and self.divergence is None

@@ -34,13 +34,13 @@ __all__ = ["OneObjective"]
 
 SAME_START = "every step agrees when both engines start it from the same state"
 NOT_MEASURED = (
-    "what disagrees is within what a step may differ by, or a stage of a run in which each engine "
-    "goes its own way: look at stages.csv, and compare in float64 or with --mode resync"
+    "what disagrees is within the tolerance of a single step, or arose while each engine went its "
+    "own way: look at stages.csv, and compare in float64 or with --mode resync"
 )
 HIDDEN = (
-    f"{SAME_START}, and a few steps in which each goes its own way do not: an engine keeps "
-    "something from step to step that is not in its state (the maximum of AMSGrad, a second "
-    "momentum, a schedule)"
+    f"{SAME_START}, but not where each goes its own way for a few steps: an engine keeps something "
+    "from step to step that is not in its state (the maximum of AMSGrad, a second momentum, a "
+    "schedule)"
 )
 
 
@@ -150,9 +150,12 @@ class OneObjective:
         return stages, divergence
 
     def _ask_further(self, comparison: Comparison) -> Comparison:
-        """What agrees so far, asked for what such a run does not show: evaluation mode from one
-        state where batch norm has drifted, what each side's own parameters give, and what an
-        optimiser keeps to itself where every step was begun from the other's state."""
+        """What agrees so far is compared in what such a run does not show.
+
+        That is evaluation mode from one state, where batch norm has drifted; what each side's own
+        parameters give; and, where every step started from the other's state, what an optimiser
+        keeps to itself.
+        """
         quantities = dict(comparison.quantities)
         if self.pair.is_normalised:
             quantities["evaluation_mode"] = compare_in_evaluation_mode(self.pair, self._traces[0])
@@ -203,14 +206,16 @@ class OneObjective:
         if comparison.mode == "resync" or not comparison.disagreeing():
             return f"{SAME_START}; {NOT_MEASURED}"
         if self.pair.exact:
-            return f"{SAME_START}: what differs is computed outside of the steps"
+            return f"{SAME_START}; what differs is computed outside of the steps"
         under_test = self.pair.under_test
         adam = getattr(under_test, "adam", "torch")
         plain = self._traces[0] if type(under_test) is PyTorchEngine else None
         try:
             rounding = measure_rounding(self.pair.run, self.progress, adam, plain)
         except DivergedError:
-            return f"{SAME_START}; how far rounding goes cannot be measured: the run diverges"
+            return (
+                f"{SAME_START}; the effect of rounding cannot be measured, since the run diverges"
+            )
         return f"{SAME_START}; {rounding_note(rounding, comparison)}"
 
     def _locate(self) -> Found:

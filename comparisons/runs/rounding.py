@@ -175,7 +175,7 @@ def rounding_note(rounding: Rounding, comparison: Comparison) -> str:
     anywhere = rounding.anywhere(comparison)
     if anywhere:
         return (
-            f"rounding alone drives such a run so far apart that its end tells nothing: "
+            f"rounding alone drives two such runs so far apart that their ends tell nothing: "
             f"{'; '.join(anywhere)} ({how}); compare fewer steps, or --mode resync"
         )
     beyond = rounding.beyond(comparison)

@@ -28,7 +28,7 @@ __all__ = ["compare_traces"]
 
 MOST_STEPS = 2000  # of a run that is made again to measure rounding
 RESYNCHRONISED = (
-    "every step was begun from the same state: what an optimiser keeps to itself (AMSGrad's "
+    "every step started from the same state: what an optimiser keeps to itself (AMSGrad's "
     "maximum) shows only in free runs; compare two of them as well"
 )
 
@@ -39,8 +39,7 @@ def compare_traces(
     exact: bool = False,
     progress: ProgressOf = not_shown,
 ) -> Comparison:
-    """Compares two traces of the same run: by whom they were written, when and where does not
-    matter.
+    """Compares two traces of the same run, whoever wrote them.
 
     The whole run is compared, and step by step what both recorded of their stages. Where they
     disagree and no recorded step says why, it is measured how far rounding alone drives such a run
@@ -82,8 +81,11 @@ def compare_traces(
 
 
 def _placed(comparison: Comparison, run: Run | None, progress: ProgressOf) -> Comparison:
-    """What disagrees and no recorded step says why: computed again from the traces' own parameters
-    or held against what rounding makes, where the images can be had; else what to do."""
+    """Adds the place, or a note, to a disagreement that no recorded step explains.
+
+    Where the images can be had, latent means and samples are computed again from the traces' own
+    parameters, and the effect of rounding is measured; else the note says what to do.
+    """
     a, b = comparison.under_test, comparison.reference
     if run is not None:
         after = part_after_training(a, b, run, comparison.exact)
@@ -94,7 +96,7 @@ def _placed(comparison: Comparison, run: Run | None, progress: ProgressOf) -> Co
     if run is None or comparison.exact or comparison.mode == "resync" or other:
         return replace(comparison, note=what_to_do)
     if a.steps > MOST_STEPS:
-        long = f"how far rounding goes is measured for runs of up to {MOST_STEPS:,} steps"
+        long = f"the effect of rounding is measured for runs of up to {MOST_STEPS:,} steps"
         return replace(comparison, note=f"{what_to_do}; {long}")
     try:
         adam = choose("adam", a.environment.get("adam", "torch"), ADAMS)
@@ -131,8 +133,8 @@ def _what_to_do(comparison: Comparison) -> str:
     if alone:
         side = a if alone[0] in a.parameters else b
         return (
-            f"{alone[0]} is a parameter of {side.engine} alone: give both networks the same "
-            "parameters under the same names, then write both traces again"
+            f"only {side.engine} has the parameter {alone[0]}: give both networks the same "
+            "parameters under the same names, then record both traces again"
         )
     rule = comparison.quantities["loss"].rule
     apart = [
@@ -146,8 +148,8 @@ def _what_to_do(comparison: Comparison) -> str:
     steps = f"{after[0]}-{first}" if after else str(first)
     where = f"the losses part at step {first}" if apart else "the losses agree in every step"
     return (
-        f"{where}, and no recorded step says why; to find the stage, write both traces again with "
-        f"--probe {steps}"
+        f"{where}, and no recorded step shows why; to find the stage, record both traces again "
+        f"with --probe {steps}"
     )
 
 

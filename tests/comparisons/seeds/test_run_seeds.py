@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 
+import gated
 import numpy as np
 import pytest
 import torch
@@ -350,12 +351,11 @@ def test_two_engines_keep_their_names(settings):
 # In processes of their own
 
 
-def children_end():
-    """Whether the processes end; they are not waited for."""
-    deadline = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not multiprocessing.active_children()
+def wait_for_children(but=()):
+    """Until the processes that did the runs have ended."""
+    for child in multiprocessing.active_children():
+        if child not in but:
+            child.join()
 
 
 @pytest.mark.slow
@@ -368,12 +368,17 @@ def test_processes_give_the_bits_of_this_one(conv, settings, few, tmp_path, inli
     for name in here:
         assert np.array_equal(here[name].losses, there[name].losses)
         assert np.array_equal(here[name].mu, there[name].mu)
-    assert children_end()
+    wait_for_children()
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, settings, few, tmp_path):
-    runs = planned(settings, seeds=8, steps=20)
+def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(
+    conv, settings, few, tmp_path, monkeypatch
+):
+    """The process of a run that would never end."""
+    monkeypatch.setattr(native, "_run_seed", gated.run_seed)
+    runs = planned(settings)
+    assert gated.WAITS in [run.settings.seed for run in runs]
     done = []
 
     def kill(run, outcome, was_there, where):
@@ -388,7 +393,7 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, setti
         "a process that trained a seed was ended from outside; the system may have been out of "
         "memory. Run the same command again: seeds that are done are not repeated"
     )
-    assert children_end()
+    wait_for_children()
     there = {run.file for run in runs if load_outcome(run, tmp_path)}
     assert set(done) <= there
     assert len(there) < len(runs)
@@ -400,10 +405,7 @@ def test_processes_of_others_are_left_alone(conv, settings, few, tmp_path):
     other.start()
     try:
         go(planned(settings), conv, few, tmp_path, jobs=1)
-        deadline = time.monotonic() + 10
-        while multiprocessing.active_children() != [other] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert multiprocessing.active_children() == [other]
+        wait_for_children(but=[other])
         assert other.is_alive()
     finally:
         other.terminate()
