@@ -10,8 +10,9 @@ The main functions are imported on first use:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
     from comparisons.runs.comparison import Comparison
@@ -41,9 +42,4 @@ _HOMES = {
     "equivalence": "comparisons.seeds.compare",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, as `pyvae` does: PyTorch takes seconds."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'comparisons' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyvae.checks import Check
-from pyvae.engines.engine import EngineError
+from pyvae.engines.errors import EngineError
 from pyvae.errors import UserError
 from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import HOW_TO_GET_R, check_r

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyvae.engines.engine import EngineError
+from pyvae.engines.errors import EngineError
 
 __all__ = ["RError", "RProcessError"]
 

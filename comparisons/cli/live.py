@@ -55,7 +55,7 @@ def _compare_live(
 
     choose("mode", mode, ("free", "resync"))
     probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
-    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
+    images = load_for(recipe, data, runs[0], log=lambda line: console.print(line, soft_wrap=True))
     total = runs[0].total_steps(len(images))
     probed.check(total)
     with open_sides(sides, threads) as (under_test, reference):

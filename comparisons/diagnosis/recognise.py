@@ -257,7 +257,7 @@ def _factors(layers: Layers) -> dict[str, float]:
     }
     for stage in layers.stages.values():
         if stage.layer == "dropout":
-            p = layers.options(stage)["p"]
+            p = stage.options["p"]
             found[f"(1 - p) = {1 - p:g} ({stage.name}'s 1/(1 - p) is missing)"] = 1 - p
     return {label: value for label, value in found.items() if value != 1}
 

@@ -16,7 +16,7 @@ from comparisons.report import figures
 from comparisons.report.tables import print_comparison
 from comparisons.runs.comparison import Comparison, summary
 from pyvae.errors import print_error
-from pyvae.figures.style import save_or_say
+from pyvae.figures.style import draw_or_log
 from pyvae.files.csv import csv_text
 from pyvae.files.writing import write_file
 from pyvae.trace.trace import Trace
@@ -91,6 +91,6 @@ def write_pictures(comparisons: Sequence[Comparison], folder: Path) -> None:
     for name, make in pictures.items():
         shown = figures.shown_in(name, comparisons)
         if shown:
-            save_or_say(partial(make, shown), folder / name, print_error)
+            draw_or_log(partial(make, shown), folder / name, print_error)
         else:
             (folder / name).unlink(missing_ok=True)  # of an earlier comparison

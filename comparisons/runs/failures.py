@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pyvae.engines.engine import DivergedError, Engine, is_outage
+from pyvae.engines.engine import DivergedError, Engine
+from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError
 
 __all__ = ["EngineFailure", "Guarded"]
@@ -63,13 +64,13 @@ class Guarded:
             return value
 
         def computing(*arguments: Any, **options: Any) -> Any:
-            with self._telling(DOING[name]):
+            with self._wrapping(DOING[name]):
                 return value(*arguments, **options)
 
         return computing
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _wrapping(self, what: str) -> Iterator[None]:
         try:
             yield
         except (DivergedError, MemoryError):

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pyvae.engines.adam import ADAMS
-from pyvae.engines.engine import Engine, EngineError
+from pyvae.engines.engine import Engine
+from pyvae.engines.errors import EngineError
 from pyvae.engines.registry import (
     best_reference,
     check_engine,
@@ -62,7 +63,7 @@ def choose_sides(
     randomness: str,
     exact: bool | None,
     adam: str | None,
-    recipe: str = "conv",
+    recipe: str,
 ) -> Sides:
     """Checks which engines are to be compared, and fills in what follows from them.
 

@@ -13,7 +13,7 @@ from comparisons.seeds.figure import equivalence_figure
 from comparisons.seeds.many_seeds import ManySeeds
 from comparisons.seeds.measures import RunOutcome, measures
 from pyvae.errors import print_error
-from pyvae.figures.style import save_or_say
+from pyvae.figures.style import draw_or_log
 from pyvae.files.csv import csv_text
 from pyvae.files.writing import write_file
 from pyvae.model.objectives import OBJECTIVES
@@ -31,7 +31,7 @@ def write_many_seeds(found: ManySeeds, folder: Path) -> None:
             for one in found.repetitions[0]
         }
         path = folder / "equivalence.png"
-        save_or_say(lambda: equivalence_figure(by_objective), path, print_error)
+        draw_or_log(lambda: equivalence_figure(by_objective), path, print_error)
     about = json.dumps(found.as_dict(), indent=2, allow_nan=False)
     write_file(folder / "comparison.json", about + "\n")
 

@@ -275,7 +275,7 @@ class _Comparer:
             return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
         if taker.layer in ("relu", "leaky_relu"):
-            slope = self.layers.options(taker).get("slope", 0.0)
+            slope = taker.options.get("slope", 0.0)
             passed = float64(self.a[f"gradient/{taker.name}"])
             kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
             return int(kink.sum()), torch.where(kink, difference, 0.0)

@@ -24,6 +24,7 @@ from pyvae.cli.train import train_command
 from pyvae.cli.unexpected import unexpected
 from pyvae.cli.verify import verify_command
 from pyvae.engines.allocator import keep_freed_memory
+from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
 from pyvae.runs.signals import terminated_as_interrupted
@@ -74,8 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         result = INTERRUPTED
     except RuntimeError as error:
-        from pyvae.engines.engine import is_outage
-
         if not is_outage(error):
             return _not_foreseen(error)
         said = str(error).strip().partition("\n")[0]

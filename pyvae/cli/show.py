@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pyvae.errors import UserError, printable
-from pyvae.figures.draw_run import _samples_figure, draw_run
+from pyvae.figures.draw_run import draw_run, trace_samples_figure
 
 __all__ = ["doctor_command", "figures_command", "recipes_command", "sample_command"]
 
@@ -36,7 +36,7 @@ def sample_command(
     output_folder(out.parent)
     prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
     samples = sample(traces[0], n, seed)
-    draw_figure(lambda: _samples_figure(samples, traces[0], prior), out)
+    draw_figure(lambda: trace_samples_figure(samples, traces[0], prior), out)
     print(f"written: {printable(str(out))}")
 
 
@@ -44,7 +44,7 @@ def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
 ) -> None:
     """Draws the figures of a trained run into its folder."""
-    draw_run(run, asked_for=True)
+    draw_run(run, required=True)
     print(f"written: {printable(str(run))}")
 
 

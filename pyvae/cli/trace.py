@@ -69,10 +69,13 @@ def trace_command(
     from pyvae.engines.devices import set_threads
     from pyvae.engines.registry import open_engine
     from pyvae.model.hyperparameters import parse_hyper
+    from pyvae.model.run import Run
     from pyvae.recipes import get_recipe
-    from pyvae.runs.record import write_traces
-    from pyvae.runs.repeat import repeat_of
+    from pyvae.runs.record import record_traces
+    from pyvae.runs.repeat import read_repeat
+    from pyvae.runs.run_folder import RunFolder
     from pyvae.terminal.console import Terminal
+    from pyvae.terminal.step_progress import ShowProgress
     from pyvae.training.inputs import load_for
 
     if like is None:
@@ -90,7 +93,7 @@ def trace_command(
             rng=rng,
         )
     else:
-        repeat = repeat_of(like)
+        repeat = read_repeat(like)
         _check_like(context, repeat.data)
         chosen, runs = repeat.recipe, repeat.runs
         data = repeat.data or data
@@ -99,16 +102,19 @@ def trace_command(
     probed = StepSet.parse(probe)
     set_threads(threads)
     console = Terminal()
+
+    def log(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
     with open_engine(engine, device="cpu", adam=adam, recipe=chosen.name) as computing:
-        images = load_for(
-            chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
-        )
+        images = load_for(chosen, data, runs[0], log)
         probed.check(runs[0].total_steps(len(images)))
         again: dict[str, None] = {} if like is None else dict.fromkeys(LIKE_DECIDES)
         arguments = arguments_of(context, threads=torch.get_num_threads(), **again)
-        write_traces(
-            computing, chosen, runs, images, out, probed, follow, console, draws, arguments
-        )
+        record_traces(
+            RunFolder(out, arguments, log), [Run(chosen, one, images) for one in runs], computing,
+            [ShowProgress(console=console)], probed=probed, follow=follow, draws=draws,
+        )  # fmt: skip
     console.print(f"written: {out}", soft_wrap=True)
 
 

@@ -15,41 +15,7 @@ from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 
-__all__ = [
-    "DivergedError",
-    "Engine",
-    "EngineClass",
-    "EngineError",
-    "EngineMissingError",
-    "is_outage",
-]
-
-NO_MEMORY = ("out of memory", "can't allocate memory")  # in PyTorch's words
-
-
-class EngineError(UserError):
-    """Something is wrong in an engine.
-
-    Attributes:
-        outage: Whether it says nothing about the network that was computed: the engine is not
-            there, its process died or did not answer, or there was no memory.
-    """
-
-    outage = False
-
-
-class EngineMissingError(EngineError):
-    """An engine, or something that it cannot do without, is not installed."""
-
-    outage = True
-
-
-def is_outage(error: Exception) -> bool:
-    """Whether an engine's error says nothing about the network that was computed; see
-    `EngineError.outage`."""
-    if isinstance(error, EngineError):
-        return error.outage
-    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+__all__ = ["DivergedError", "Engine", "EngineClass"]
 
 
 class DivergedError(UserError):
@@ -57,7 +23,8 @@ class DivergedError(UserError):
 
     Arguments:
         step: The step, if it is known.
-        first: What is not finite first, as `pyvae.training.not_finite.first_not_finite` says it.
+        first: The first value that is not finite, as
+            `pyvae.training.not_finite.first_not_finite` describes it.
     """
 
     of_one_process = True  # of several that share a batch, perhaps only one sees it

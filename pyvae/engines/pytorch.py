@@ -84,7 +84,7 @@ class PyTorchEngine:
         precision = Precision(self.precision.name, self.device, self.dtype)
         self.objective = OBJECTIVES[settings.objective]
         self.hyper = settings.hyper
-        self.stages = recipe.stages
+        self.recipe = recipe
         self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
         self.generator: Generator | None = None
         if parameters is None:
@@ -115,6 +115,11 @@ class PyTorchEngine:
         if isinstance(self.generator, TorchGenerator):
             return StepGraph(self._step, self.generator.source)
         return None  # it draws on the host
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What a probe sees; a network that no stages describe can be trained all the same."""
+        return self.recipe.stages_for(self.settings)
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
         return self._own.batch_order(images)

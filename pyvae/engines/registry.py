@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.devices import threads_set
-from pyvae.engines.engine import Engine, EngineError, EngineMissingError
+from pyvae.engines.engine import Engine
+from pyvae.engines.errors import EngineError, EngineMissingError
+from pyvae.engines.generators import generator_names
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError, choose
 from pyvae.plugins import names, open_plugin
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 ENGINES = "pyvae.engines"
-NATIVE = "native"  # as `Settings.rng` may be asked for: the engine's own generator
+INJECTED, NATIVE = "injected", "native"  # draws that are handed in; the engine's own generator
 
 
 def engine_names() -> list[str]:
@@ -84,8 +86,7 @@ def best_reference(recipe: str) -> Reference:
     if not candidates:
         raise UserError(
             f"no engine is installed that is a reference for recipe '{recipe}'",
-            "name one with --engine",
-            expected=f"one of {', '.join(engine_names())}",
+            f"choose --engine {' or '.join(engine_names())}",
         )
     passed_over = []
     for _, name in candidates:
@@ -104,16 +105,18 @@ def resolve_rng(rng: str, engine: str) -> str:
     """What `Settings.rng` has to be for one engine.
 
     Arguments:
-        rng: `injected`, or `native`: the engine's own generator; the name of a generator stays.
+        rng: `injected`; or `native`, the engine's own generator; or the name of a generator, as
+            `pyvae.engines.generators.generator_names` lists them. All but `native` stay.
         engine: The engine's name.
 
     Raises:
-        UserError: If the engine has no generator of its own.
+        UserError: If there is no such generator, or the engine has none of its own.
 
     Example:
         >>> resolve_rng("native", "pytorch")
         'torch'
     """
+    choose("rng", rng, (INJECTED, NATIVE, *generator_names()))
     if rng != NATIVE:
         return rng
     own = get_abilities(engine).rng

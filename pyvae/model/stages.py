@@ -39,11 +39,12 @@ __all__ = [
 Probe = dict[str, NDArray]
 LOSS_STAGES = ("reconstruction", "regulariser", "total")
 TERMS = (  # layers that are terms of the loss, each one number
-    "loss",
     "bce",
     "mse",
     "gaussian",
     "kl_normal",
+    "half_mu_squared",
+    "expected_prior",
     "kl_gaussians",
     "kl_categorical",
     "cross_entropy",
@@ -64,8 +65,8 @@ class Stage:
         inputs: The stages whose results it takes.
         draw: The draw that it takes, if any: a dropout mask or noise; for layer `input`, where
             its values are given among the draws.
-        options: The layer's settings, such as stride or slope. A text that is the name of one of
-            the run's hyperparameters stands for its value.
+        options: The layer's settings, such as stride or slope; of a term of the loss `per`, what
+            its sum over images and features is divided by, or the weights of a sum of terms.
         module: The module's path where it is not the stage's name, because one module is gone
             through twice; gradients of the two add up.
     """
@@ -86,15 +87,6 @@ class Stage:
     def is_term(self) -> bool:
         """Whether it is a term of the loss."""
         return self.layer in TERMS
-
-    def settled(self, hyper: Mapping[str, float]) -> dict[str, Any]:
-        """Its options, with the values of hyperparameters for their names."""
-        return {
-            name: tuple(hyper.get(v, v) for v in value)
-            if isinstance(value, tuple)
-            else hyper.get(value, value)
-            for name, value in self.options.items()
-        }
 
 
 @dataclass(frozen=True)

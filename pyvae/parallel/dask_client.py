@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyvae.data.images import ImageData
-from pyvae.environment import seconds_of
+from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.parallel.dask_worker import differences, do_on_worker
 from pyvae.parallel.jobs import Finished, Job, share
@@ -154,7 +154,7 @@ def open_cluster(
         UserError: If `distributed` is not there, the scheduler cannot be reached, has no worker
             within $PYVAE_DASK_TIMEOUT (30) seconds, or one with other versions.
     """
-    patience = seconds_of("PYVAE_DASK_TIMEOUT", TIMEOUT)
+    patience = read_seconds("PYVAE_DASK_TIMEOUT", TIMEOUT)
     try:
         from distributed import Client
     except ImportError as error:

@@ -23,7 +23,7 @@ from pyvae.model.recipe import VAE
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.runs.keep import read_test_history
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 
 __all__ = [
@@ -214,7 +214,7 @@ class Measured:
     def network(self, key: str, index: int = 0) -> VAE:
         """The trained network of a run, in evaluation mode."""
         if (key, index) not in self._networks:
-            self._networks[key, index] = network_of(self.runs[key][index])
+            self._networks[key, index] = load_network(self.runs[key][index])
         return self._networks[key, index].eval()
 
     def test_history(self, key: str, index: int = 0) -> pd.DataFrame:

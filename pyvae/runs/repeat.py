@@ -1,4 +1,4 @@
-"""Doing again, in another engine, what a trace says was run."""
+"""Repeating in another engine what a trace records."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pyvae.recipes import Recipe, get_recipe
 from pyvae.runs.trained import load_traces
 from pyvae.trace.trace import Trace
 
-__all__ = ["Repeat", "repeat_of"]
+__all__ = ["Repeat", "read_repeat"]
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """What is to be done again.
+    """What is to be repeated.
 
     Attributes:
-        recipe, runs: What was run, a run for each objective.
-        data: The images' name, for `pyvae.data.images.load_data`; empty if the trace names a file.
-        adam: Whose order of operations Adam had, one of `pyvae.engines.adam.ADAMS`.
-        threads: On how many threads, if the trace says so.
+        recipe, runs: What was run: its recipe, and the settings for each objective.
+        data: The data's name, for `pyvae.data.images.load_data`; empty if the trace names a file.
+        adam: The order of operations in Adam, one of `pyvae.engines.adam.ADAMS`.
+        threads: The number of threads, if the trace names it.
     """
 
     recipe: Recipe
@@ -34,8 +34,8 @@ class Repeat:
     threads: int | None
 
 
-def repeat_of(folder: Path) -> Repeat:
-    """Reads what to do again from a trace, or a folder with a trace for each objective.
+def read_repeat(folder: Path) -> Repeat:
+    """Reads what to repeat from a trace, or from a folder with a trace for each objective.
 
     Raises:
         UserError: If there is none that is complete, or they are of different runs.
@@ -46,9 +46,8 @@ def repeat_of(folder: Path) -> Repeat:
         alike = trace.settings.as_dict() | {"objective": ""}
         if alike != first.settings.as_dict() | {"objective": ""} or trace.recipe != first.recipe:
             raise UserError(
-                f"the traces in '{folder}' are of different runs",
-                f"name one of them: {trace.folder}",
-                expected="traces that differ in nothing but the objective",
+                f"the traces in '{folder}' differ in more than their objective",
+                f"name one of them, such as '{trace.folder}'",
             )
     threads = first.environment.get("threads", "")
     name = first.data["name"]

@@ -1,1 +1,22 @@
-"""What is shown while a command works."""
+"""What a command shows on the terminal while it works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from pyvae.terminal.console import Terminal
+    from pyvae.terminal.job_progress import RunsProgress
+    from pyvae.terminal.step_progress import RunProgress
+
+__all__ = ["RunProgress", "RunsProgress", "Terminal"]
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "RunProgress": "pyvae.terminal.step_progress",
+        "RunsProgress": "pyvae.terminal.job_progress",
+        "Terminal": "pyvae.terminal.console",
+    },
+)

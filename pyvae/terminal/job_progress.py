@@ -1,4 +1,4 @@
-"""Progress of many runs side by side on the terminal; plain lines where there is none."""
+"""Shows the progress of many parallel runs: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 __all__ = ["RunsProgress"]
 
+CONTINUE = "Run the same command again to continue."
+
 
 class RunsProgress:
     """Shows how many runs are done, and the time left.
 
-    Use as a context manager; tell it of each run that is done.
+    Use it as a context manager, and call `add` for each run that is done.
 
     Arguments:
-        console: Where to.
-        runs: How many there are.
-        lines: Whether each run has its line on a terminal, too, above the bar.
+        console: The console to print on.
+        runs: The number of runs.
+        lines: Whether to print a line for each run above the bar, too.
     """
 
     def __init__(self, console: Console, runs: int, lines: bool = False) -> None:
@@ -41,12 +43,12 @@ class RunsProgress:
         self._task = self._bar.add_task("runs", total=runs, newest="")
 
     def add(self, words: str, was_there: bool = False, where: str = "") -> None:
-        """A run is done.
+        """Counts a run that is done.
 
         Arguments:
-            words: About it.
-            was_there: Whether it had been done before.
-            where: The worker that did it; empty: one of this machine.
+            words: A description of the run.
+            was_there: Whether it had been done by an earlier command.
+            where: The worker that did it; empty for this machine.
         """
         self.done += 1
         self.here += not was_there
@@ -69,8 +71,8 @@ class RunsProgress:
         self._bar.stop()
         seconds = time.monotonic() - self._started
         before = self.done - self.here
-        told = f", {before} were there before" if before else ""
-        how = "" if error[0] is None else ", then interrupted: the same command goes on from here"
+        earlier = f", {before} were done before" if before else ""
+        end = "" if error[0] is None else f", then interrupted. {CONTINUE}"
         self.console.print(
-            f"{self.here} runs in {seconds:.0f} s{told}{how}", highlight=False, soft_wrap=True
+            f"{self.here} runs in {seconds:.0f} s{earlier}{end}", highlight=False, soft_wrap=True
         )

@@ -75,8 +75,8 @@ class Callback:
         >>> conv, digits = pyvae.get_recipe("conv"), pyvae.load_data("digits")
         >>> run = pyvae.Run(conv, conv.settings(batch_size=50, steps=30, latent_dim=5), digits)
         >>> trace = pyvae.train(run, pyvae.PyTorchEngine(), [StopAtLowKL(0.1)])
-        >>> trace.steps < 30 and trace.losses[-1, 2] / 50 < 0.1
-        True
+        >>> trace.steps < 30, float(trace.losses[-1, 2]) / 50 < 0.1
+        (True, True)
     """
 
     def on_start(self, run: Run, trace: Trace) -> None:

@@ -54,13 +54,14 @@ class RNetwork:
     ) -> None:
         self.process = process
         self.terms = OBJECTIVES[settings.objective].terms
-        self.sample = next(s for s in recipe.stages if s.layer == "reparameterise")
-        self.pixels = next(s for s in recipe.stages if s.layer in LIKELIHOODS).inputs[0]
-        self.given = {s.name: s.draw for s in recipe.stages if s.layer == "input" and s.draw}
+        stages = recipe.stages_for(settings)
+        self.sample = next(s for s in stages if s.layer == "reparameterise")
+        self.pixels = next(s for s in stages if s.layer in LIKELIHOODS).inputs[0]
+        self.given = {s.name: s.draw for s in stages if s.layer == "input" and s.draw}
         self.session: Kept = process.call(
             "network_session_start",
             keep="session",
-            stages=[_as_data(stage, settings.hyper) for stage in recipe.stages],
+            stages=[_as_data(stage) for stage in stages],
             parameters={name: value.double().numpy() for name, value in parameters.items()},
             learning_rate=settings.learning_rate,
             terms=list(self.terms),
@@ -145,11 +146,11 @@ def finite(losses: NDArray) -> Tensor:
     return torch.from_numpy(losses)
 
 
-def _as_data(stage: Stage, hyper: Mapping[str, float]) -> dict[str, Any]:
-    """A stage as R takes it, its hyperparameters settled."""
+def _as_data(stage: Stage) -> dict[str, Any]:
+    """A stage as R takes it."""
     options = {
         name: [float(one) for one in value] if isinstance(value, tuple) else value
-        for name, value in stage.settled(hyper).items()
+        for name, value in stage.options.items()
     }
     return {
         "name": stage.name,

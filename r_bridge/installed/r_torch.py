@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pyvae.engines.engine import EngineError, EngineMissingError
+from pyvae.engines.errors import EngineError, EngineMissingError
 from r_bridge import R_FILES
 from r_bridge.installed.environment import r_environment
 from r_bridge.rpy2_fit import find_r

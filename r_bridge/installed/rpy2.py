@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from pyvae.engines.engine import EngineMissingError
+from pyvae.engines.errors import EngineMissingError
 from r_bridge.errors import RProcessError
 from r_bridge.rpy2_fit import dotted, find_r, installed_rpy2, misfit, r_version, requirements
 

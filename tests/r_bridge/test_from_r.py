@@ -141,7 +141,7 @@ def test_stop_before_the_start_waits_for_nothing():
     ("changes", "given"),
     [
         ({"recipe": "convv"}, "unknown recipe 'convv'"),
-        ({"objective": "elbo"}, "objective elbo with recipe conv"),
+        ({"objective": "elbo"}, "recipe conv has no objective elbo"),
         ({"batch_size": 41}, "40 images are fewer than one batch of 41"),
         ({"learning_rate": 1e30, "dtype": "float32"}, "training diverged"),
         ({"recipe": "clustering-toy", "objective": "clustering-points"}, "recipe clustering-toy"),
@@ -217,4 +217,4 @@ def test_pytorch_comes_with_its_own_symbols():
 
 def test_an_error_has_its_parts():
     error = UserError("given", "remedy", expected="expected")
-    assert (error.given, error.expected, error.remedy) == ("given", "expected", "remedy")
+    assert (error.problem, error.expected, error.remedy) == ("given", "expected", "remedy")

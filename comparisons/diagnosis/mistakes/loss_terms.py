@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
 
 import torch
@@ -13,7 +13,6 @@ from comparisons.diagnosis.mistakes.suspects import Suspects
 from comparisons.expected.layers import Layers
 from comparisons.expected.loss_terms import (
     FEATURES,
-    REGULARISERS,
     SUMMANDS,
     Term,
     kl_normal,
@@ -36,11 +35,19 @@ def forward(layers: Layers, stage: Stage, inputs: Sequence[Tensor]) -> Suspects:
     yield from _scales(term, term.summands(inputs))
     for words, summands in SUSPECTS[term.kind](*inputs, **term.options):
         yield words, reduced(summands, term.per)
-    if stage.layer == "loss" and term.kind in REGULARISERS.values():
-        for objective, kind in REGULARISERS.items():
-            if kind != term.kind:
-                words = f"the regulariser of the other objective ({objective})"
-                yield words, SUMMANDS[kind](*inputs).sum()
+    for objective, other in _of_other_objectives(layers, stage):
+        words = f"the {stage.name} of the other objective ({objective})"
+        yield words, layers.term(other).value(inputs)
+
+
+def _of_other_objectives(layers: Layers, stage: Stage) -> Iterator[tuple[str, Stage]]:
+    """What a term is with the recipe's other objectives, where it takes the same inputs."""
+    recipe = layers.recipe
+    for objective in (*recipe.objectives, *recipe.further):
+        settings = recipe.settings(objective=objective, hyper=layers.settings.hyper)
+        for other in recipe.stages_for(settings):
+            if (other.name, other.inputs) == (stage.name, stage.inputs) and other != stage:
+                yield objective, other
 
 
 def _scales(term: Term, summands: Tensor) -> Suspects:

@@ -146,11 +146,11 @@ def npz(folder: Path, name: str, images) -> str:
 
 
 BAD = {
-    "engine": (("--engine", "base_r"), "unknown engine 'base_r'.*did you mean 'base-r'"),
-    "rng": (("--rng", "seed"), "unknown rng 'seed'; expected one of injected, seeded, native"),
+    "engine": (("--engine", "base_r"), "unknown engine 'base_r'.*Did you mean 'base-r'"),
+    "rng": (("--rng", "seed"), "unknown rng 'seed': expected one of injected, seeded, native"),
     "under test": (("--under-test", "pytorhc"), "unknown engine under test 'pytorhc'.*'pytorch'"),
-    "itself": (("--under-test", "base-r"), "base-r against itself; expected two engines"),
-    "adam": (("--adam", "adamw"), "unknown adam 'adamw'; expected one of torch, r-torch"),
+    "itself": (("--under-test", "base-r"), "base-r against itself. Choose another"),
+    "adam": (("--adam", "adamw"), "unknown adam 'adamw': expected one of torch, r-torch"),
     "threads": (("--threads", "0"), "--threads 0; expected 1 to 1024"),
     "r's seed": (
         ("--rng", "seeded", "--seed", str(2**31)),

@@ -64,7 +64,7 @@ def test_an_engine_of_a_long_name_stays_inside_and_one_step_has_one_tick(compari
             assert all(
                 line.get_marker() != "None" for line in axes.lines if len(line.get_xdata()) == 1
             )
-    said = {"latent_means": "Each line is one latent", "samples": "Images that hardly differ"}
+    said = {"latent_means": "Each line is one latent", "samples": "The images hardly differ"}
     assert note_of(figure).startswith(said[name]) if name in said else not note_of(figure)
 
 

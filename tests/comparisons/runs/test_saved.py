@@ -20,7 +20,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Stage
 from pyvae.recipes import get_recipe
-from pyvae.trace.trace import FORMAT as TRACE_FORMAT
+from pyvae.trace.header import FORMAT as TRACE_FORMAT
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge.process.client import RProcess
@@ -296,7 +296,7 @@ BAD = {
     "missing means": (without_evaluation, "'b' has no latent means in evaluation mode"),
     "newer format": (
         about(format=TRACE_FORMAT + 1),
-        f"trace 'b' has format {TRACE_FORMAT + 1}; expected format 1 to {TRACE_FORMAT}; .* newer",
+        f"trace 'b' has format {TRACE_FORMAT + 1}, but pyvae reads 1 to {TRACE_FORMAT}. Update",
     ),
     "other rng": (
         about(rng="torch"),

@@ -10,7 +10,7 @@ from patched_r import add_engine
 
 from comparisons.runs.sides import RANDOMNESS, choose_sides, open_side, open_sides
 from pyvae.engines.abilities import Abilities
-from pyvae.engines.engine import EngineError, EngineMissingError
+from pyvae.engines.errors import EngineError, EngineMissingError
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from r_bridge.engines.base_r import BaseREngine
@@ -34,7 +34,7 @@ def r_engines(monkeypatch):
 
 
 def chosen(under_test="pytorch", reference="base-r", randomness="injected", exact=None, adam=None):
-    return choose_sides(under_test, reference, randomness, exact, adam)
+    return choose_sides(under_test, reference, randomness, exact, adam, "conv")
 
 
 @pytest.mark.parametrize("kind", [EngineError, EngineMissingError])

@@ -98,7 +98,7 @@ def test_a_margin_that_seeds_cannot_tell_is_exit_code_1_and_nothing_runs_twice(
         capsys, tmp_path, "--seeds", "3", "--margin", "1e-6", "--margin-spread", "0.5"
     )
     assert code == 1
-    assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+    assert re.search(r"\b0 runs in \d+ s, 6 were done before", said)
     assert said.rstrip().endswith("verdict: inconclusive")
     about = read(tmp_path)
     assert about["verdict"] == "inconclusive"
@@ -138,7 +138,7 @@ def test_a_cluster_gives_the_bits_of_this_process(inline, tmp_path, capsys):
         assert (code, error) == (0, "")
         assert said.count(", on worker 0 (") == 6
         code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
-        assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+        assert re.search(r"\b0 runs in \d+ s, 6 were done before", said)
     one, other = (
         {
             path.relative_to(out): path.read_bytes()
@@ -350,7 +350,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(command, tmp_path):
     out, error = command.interrupt()
     assert command.process.returncode == 130
     assert error.splitlines() == ["pyvae: interrupted"]
-    assert "then interrupted: the same command goes on from here" in out
+    assert "then interrupted. Run the same command again to continue" in out
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "seeds").iterdir()}
     assert 2 <= len(kept) < 6
     assert not (tmp_path / "out" / "comparison.json").exists()
@@ -360,7 +360,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(command, tmp_path):
     out, error = again.communicate()
     assert (again.returncode, error) == (0, "")
     assert f"{6 - len(kept)} runs in" in out
-    assert f"{len(kept)} were there before" in out
+    assert f"{len(kept)} were done before" in out
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     found = read(tmp_path / "out")["objectives"]["clustering-points"]
     assert found["measures"]["loss"]["reference"]["n"] == 3

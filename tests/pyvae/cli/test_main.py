@@ -136,7 +136,10 @@ def test_auto_says_in_one_line_that_it_fell_back(command, tmp_path):
         (("train", "mlp", "--variant", "wild"), "did you mean 'wide'?"),
         (("train", "mlp", "--objective", "both"), "unknown objective 'both'; expected one of elbo"),
         (("train", "mlp", "--objective", "vae"), "unknown objective 'vae'; expected one of elbo"),
-        (("train", "conv", "--set", "beta=1"), "recipe conv has no setting 'beta' (it has none)"),
+        (
+            ("train", "conv", "--set", "beta=1"),
+            "recipe conv has no hyperparameters. Leave out --set",
+        ),
         (("train", "beta", "--set", "beta"), "--set 'beta'; expected NAME=NUMBER"),
         (("train", "beta", "--set", "beta=-1"), "--set beta=-1; expected weight of the KL"),
         (("train", "clustering", "--set", "clusters=1"), "--set clusters=1; expected number of"),
@@ -680,7 +683,7 @@ def test_threads_are_those_asked_for(tracing, threads, tmp_path):
         (("--threads", "-2"), "--threads -2; expected"),
         (("--threads", "9999"), "--threads 9999; expected"),
         (("--threads", "two"), "--threads"),
-        (("--rng", "r", "--seed", 2**31), f"seed {2**31} is none of R's"),
+        (("--rng", "r", "--seed", 2**31), f"--seed {2**31} with R's generator: expected"),
         (("--rng", "torch", "--draws"), "--draws with --rng torch; expected --rng injected"),
     ],
 )
@@ -806,11 +809,11 @@ def test_a_picture_that_cannot_be_drawn_is_a_line_beside_a_run(run, monkeypatch,
     assert code == 0
     assert out.endswith("written: out\n")
     assert err.splitlines() == [
-        f"pyvae: picture 'out/{name}.png' cannot be drawn (RuntimeError: no font)"
+        f"pyvae: figure 'out/{name}.png' cannot be drawn (RuntimeError: no font)"
         for name in ("loss_history", "latent_means", "samples_vae")
     ]
     # where it is what was asked for, it is an error
-    line = "picture '{}' cannot be drawn (RuntimeError: no font)"
+    line = "figure '{}' cannot be drawn (RuntimeError: no font)"
     assert_refused(run("figures", "run"), line.format("run/loss_history.png"))
     assert_refused(run("sample", "run/vae", "--out", "x.png"), line.format("x.png"))
 

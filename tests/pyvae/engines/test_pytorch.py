@@ -678,8 +678,8 @@ def by_the_stages(recipe, settings, state, x, draws):
     operations; and batch norm's running statistics after the step."""
     seen, running = {}, {name: value.clone() for name, value in state.items() if is_buffer(name)}
     given = {name: torch.from_numpy(draw) for name, draw in draws.items()}
-    for stage in recipe.stages:
-        options = stage.settled(settings.hyper)
+    for stage in recipe.stages_for(settings):
+        options = dict(stage.options)
         draw = given[stage.draw] if stage.draw else None
         if stage.layer == "input":
             seen[stage.name] = x.clone().requires_grad_() if draw is None else draw

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from patched_r import add_engine
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.adam import ADAMS
-from pyvae.engines.engine import EngineError, EngineMissingError
+from pyvae.engines.errors import EngineError, EngineMissingError
 from pyvae.engines.registry import (
     best_reference,
     check_engine,
@@ -244,19 +245,38 @@ def test_auto_is_the_engine_of_the_highest_rank_that_can_be_used(entries):
 # Generators
 
 
+def test_an_unknown_generator_is_told_with_all_names():
+    words = "unknown rng 'nativ': expected one of injected, native, torch, r. Did you mean 'native'"
+    with pytest.raises(UserError, match=re.escape(words)):
+        resolve_rng("nativ", "pytorch")
+
+
 @pytest.mark.parametrize(
     ("rng", "engine", "resolved"),
     [
         ("injected", "base-r", "injected"), ("native", "pytorch", "torch"),
         ("native", "base-r", "r"), ("native", "r-torch", "torch"),
-        ("torch", "pytorch", "torch"), ("r", "pytorch", "r"), ("nativ", "pytorch", "nativ"),
+        ("torch", "pytorch", "torch"), ("r", "pytorch", "r"),
     ],
 )  # fmt: skip
 def test_native_is_the_engines_own_generator(rng, engine, resolved):
     assert resolve_rng(rng, engine) == resolved
 
 
-def test_an_engine_without_a_generator_is_told(entries):
-    entries(plain=SimpleNamespace)
+def test_an_engine_without_a_generator_is_told(monkeypatch):
+    add_engine(monkeypatch, "plain", SimpleNamespace)
     with pytest.raises(UserError, match=r"engine plain has no generator .*Use --rng injected\."):
         resolve_rng("native", "plain")
+
+
+# The package
+
+
+def test_the_package_shows_its_main_nouns():
+    import pyvae.engines as package
+
+    assert set(package.__all__) == set(package._HOMES)
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Motor'"):
+        package.Motor  # noqa: B018

@@ -250,7 +250,7 @@ def test_neither_ctrl_c_nor_a_killed_worker_changes_anything(serial, tmp_path, c
         process.send_signal(signal.SIGINT)
         said, error = process.communicate(timeout=20)
         assert (process.returncode, error) == (130, "pyvae: interrupted\n")
-        assert "then interrupted: the same command goes on from here" in said
+        assert "then interrupted. Run the same command again to continue" in said
         assert_nothing_is_written(tmp_path / "out")
 
         again = time.time()

@@ -183,7 +183,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(options, words, tmp_path):
     [
         ({}, "has no labels"),
         ({"y_test": np.arange(300) % 10, "x_test": np.zeros((300, 784), "u1")}, "has no labels"),
-        ({"y_train": np.arange(300) % 10 + 1}, "count from 1: they are 1 to 10"),
+        ({"y_train": np.arange(300) % 10 + 1}, "are 1 to 10: expected 0 to 9"),
     ],
 )
 def test_images_without_labels_of_digits_are_refused(labels, said, tmp_path):

@@ -13,7 +13,7 @@ from pyvae.metrics.held_out import evaluate
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.runs.keep import TEST_HISTORY, kept_training, read_test_history
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
@@ -98,7 +98,7 @@ def test_a_call_that_was_interrupted_goes_on_to_the_bit(keep, tmp_path, name, rn
     whole, plain, _, _ = keep(name, folder="whole", rng=rng)
     with pytest.raises(Killed):
         keep(name, stop=stop, rng=rng)
-    assert Checkpoint.load(tmp_path / "kept").step == stop
+    assert Checkpoint.find(tmp_path / "kept").checkpoint.step == stop
     done, _, said, steps = keep(name, rng=rng)
     assert said == [f"kept: going on after step {stop}, where it was interrupted"]
     assert steps == list(range(stop + 1, 13))
@@ -117,7 +117,7 @@ def test_there_is_a_row_of_test_terms_for_each_epoch(keep, tmp_path, name):
     assert table["epoch"].tolist() == [1, 2, 3]
     assert set(table) == {"epoch", *trace.terms}
     data = ImageData("test", trace_test_pixels(name), None, "there")
-    expected = evaluate(network_of(trace), name, trace.settings, data, seed=3)
+    expected = evaluate(load_network(trace), name, trace.settings, data, seed=3)
     last = table.iloc[-1]
     for term, value in expected.items():
         assert last[term] == pytest.approx(value, rel=1e-12)

@@ -77,7 +77,6 @@ LITTLE = Recipe(
     source="here",
     network=LittleVAE,
     draws=lambda latent_dim: {"dropout": Keep((8,), 0.25), "noise": Normal((latent_dim,))},
-    stages=(),
     objectives=("vae", "emae"),
     epochs=3,
     batch_size=5,
@@ -194,7 +193,7 @@ def test_a_run_goes_on_to_the_bit(runs, rng, adam, stop, before_keeping):
     assert_same_run(done, runs.plain(settings, adam))
     if step:
         assert_same_run(Trace.load(runs.folder), done)
-        assert Checkpoint.load(runs.folder) is None
+        assert Checkpoint.find(runs.folder).checkpoint is None
 
 
 @every_rng
@@ -497,7 +496,7 @@ def test_afresh_what_is_there_stays_until_there_is_something_new(runs, few):
     train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[kept.observe])
     kept.keep()
     assert_same_run(Trace.load(runs.folder), done)
-    assert Checkpoint.load(runs.folder) is None
+    assert Checkpoint.find(runs.folder).checkpoint is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -515,7 +514,7 @@ def test_no_checkpoint_takes_the_place_of_a_good_one_whose_numbers_are_not_finit
         assert kept.observe(progress) == (progress.step < 4)
 
     train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[observe])
-    assert Checkpoint.load(runs.folder).step == 3
+    assert Checkpoint.find(runs.folder).checkpoint.step == 3
 
 
 def test_a_checkpoint_can_be_wanted_now(runs, few):
@@ -609,7 +608,7 @@ def test_an_interrupted_run_can_be_kept_as_it_stands(runs, few):
     with pytest.raises(Killed):
         train(Run(LITTLE, settings, few), engine, trace=kept.trace, callbacks=[observe])
     kept.keep()
-    assert (Trace.load(runs.folder).steps, Checkpoint.load(runs.folder).step) == (6, 3)
+    assert (Trace.load(runs.folder).steps, Checkpoint.find(runs.folder).checkpoint.step) == (6, 3)
     assert_same_run(runs.go(settings).trace, runs.plain(settings))
 
 
@@ -733,5 +732,5 @@ def test_a_process_is_killed_and_another_goes_on_to_the_bit(tmp_path, conv, digi
 
 
 def kept_steps(folder):
-    checkpoint = Checkpoint.load(folder)
+    checkpoint = Checkpoint.find(folder).checkpoint
     return 0 if checkpoint is None else checkpoint.step

@@ -290,7 +290,7 @@ def test_a_run_whose_terminal_is_closed_has_a_checkpoint_of_its_last_step(tmp_pa
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
     steps = Trace.load(tmp_path / "out" / "vae").steps
-    assert Checkpoint.load(tmp_path / "out" / "vae").step == steps > 0
+    assert Checkpoint.find(tmp_path / "out" / "vae").checkpoint.step == steps > 0
 
 
 def test_a_signal_in_the_last_step_ends_after_a_complete_run(command, tmp_path, at_step):
@@ -395,11 +395,11 @@ def test_a_full_disk_loses_nothing(command, tmp_path, at_step, whole, monkeypatc
         at_step(4, lambda: patch.setattr(files.tempfile, "mkstemp", full))
         code, out, err = command(*RUN)
         assert code == 2
-        assert "no space is left for 'out/beta/" in err
-        assert "make room and give the same command again" in err
+        assert "disk full while writing 'out/beta/" in err
+        assert "Free some space and run the same command again" in err
         assert err.count("\n") == 1
         assert "kept after step 3" in out
-    assert Checkpoint.load(tmp_path / "out" / "beta").step == 3
+    assert Checkpoint.find(tmp_path / "out" / "beta").checkpoint.step == 3
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
 
@@ -434,7 +434,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     monkeypatch.setattr(time, "time_ns", lambda: int(backwards() * 1e9))
     at_step(4, interrupt)
     assert command(*RUN)[0] == 130
-    assert Checkpoint.load(tmp_path / "out" / "beta").step == 3
+    assert Checkpoint.find(tmp_path / "out" / "beta").checkpoint.step == 3
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
 
@@ -448,7 +448,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
     assert "reparameterise (forward), first at [" in err
     assert err.count("\n") == 1
     assert "kept after step 2: the last checkpoint whose numbers are all finite" in out
-    checkpoint = Checkpoint.load(tmp_path / "out" / "beta")
+    checkpoint = Checkpoint.find(tmp_path / "out" / "beta").checkpoint
     assert checkpoint.step == 2
     assert checkpoint.is_finite
     assert Trace.load(tmp_path / "out" / "beta").steps == 2

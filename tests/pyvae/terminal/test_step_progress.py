@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
@@ -20,6 +21,15 @@ def at(step, trace, steps=6):
         raise AssertionError("showing needs no checkpoint")
 
     return Progress(step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture
@@ -57,7 +67,7 @@ def test_an_epochs_line_has_both_scales(watch, trained):
     assert line.endswith(said)
 
 
-def test_epochs_are_told_only_where_asked(watch):
+def test_epochs_are_printed_only_on_request(watch):
     assert "epoch" not in watch(epochs=False)
 
 
@@ -102,7 +112,7 @@ def test_the_end_says_steps_and_speed(watch, monkeypatch):
     assert watch().splitlines()[-1] == "VAE on digits: 6 steps in 14 s, 5 images/s"
 
 
-def test_an_interruption_is_said(monkeypatch):
+def test_an_interruption_is_reported(monkeypatch):
     file = io.StringIO()
     progress = RunProgress("VAE", 12, Console(file=file))
     with pytest.raises(KeyboardInterrupt), progress:

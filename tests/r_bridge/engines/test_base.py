@@ -735,9 +735,12 @@ def test_rs_smallest_and_largest_seed(r, conv, settings, seed):
     [
         (
             {"rng": "r", "seed": 2**31},
-            "--seed 2147483648 of base-r's own generator; expected 0 to 2147483647",
+            "--seed 2147483648 with the generator of engine base-r: expected 0 to 2147483647",
         ),
-        ({"rng": "torch"}, "engine base-r with rng 'torch'; expected injected or r"),
+        (
+            {"rng": "torch"},
+            "engine base-r cannot draw with the generator 'torch'. Use --rng injected or native.",
+        ),
     ],
 )
 def test_what_base_rs_generator_cannot_do_is_one_line(r, conv, settings, changes, words):
@@ -913,9 +916,12 @@ def test_seeds_reach_r_torch_whole(rt, conv, settings, seed):
     [
         (
             {"rng": "torch", "seed": 2**53 + 1},
-            f"--seed {2**53 + 1} of r-torch's own generator; expected 0 to {2**53}",
+            f"--seed {2**53 + 1} with the generator of engine r-torch: expected 0 to {2**53}",
         ),
-        ({"rng": "r"}, "engine r-torch with rng 'r'; expected injected or torch"),
+        (
+            {"rng": "r"},
+            "engine r-torch cannot draw with the generator 'r'. Use --rng injected or native.",
+        ),
     ],
 )
 def test_what_r_torchs_generator_cannot_do_is_one_line(rt, conv, settings, changes, words):
@@ -937,7 +943,7 @@ def test_r_torchs_environment_names_both_torches(rt):
 def test_a_run_of_r_torch_that_diverges_is_told_as_pytorchs(rt, conv, settings, few):
     run = settings(rng="torch", learning_rate=1e6)
     for engine in (rt, PyTorchEngine("cpu")):
-        with pytest.raises(DivergedError, match="try a smaller --learning-rate"):
+        with pytest.raises(DivergedError, match="Try a smaller --learning-rate"):
             train(Run(conv, run, few), engine)
 
 

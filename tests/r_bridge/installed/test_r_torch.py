@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from pyvae.cli.main import main
-from pyvae.engines.engine import EngineError, EngineMissingError
+from pyvae.engines.errors import EngineError, EngineMissingError
 from pyvae.engines.registry import best_reference, check_engine
 from r_bridge import doctor
 from r_bridge.installed import r_torch
@@ -189,7 +189,7 @@ def test_what_is_wrong_is_one_line_with_a_remedy(name, stand_in, tmp_path, monke
     assert out == (f"using base-r: {problem}\n" if version else "")
 
     check = doctors_line(monkeypatch)
-    assert words.partition(". Install")[0] in check.found
+    assert words.removesuffix(".") in check.found
     assert check.found.endswith(" (only engine r-torch needs it)")
     assert check.remedy == remedy
     assert not check.needed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyvae.engines.engine import EngineError, EngineMissingError, is_outage
+from pyvae.engines.errors import EngineError, EngineMissingError, is_outage
 from pyvae.errors import UserError
 from r_bridge.errors import RError, RProcessError
 
