@@ -1,6 +1,6 @@
 """What a run leaves besides its steps: latent means in both modes, and decoded samples.
 
-They are computed once, after the last step, so that no stage of a step shows a mistake in them:
+They are computed once, after the last step: no stage of a step shows a mistake in them, such as
 dropout left on in evaluation mode, the batch's statistics in place of the running ones, an average
 of the weights, 1 - q in place of q. Each side's are held against what its *own* final parameters
 give, computed in float64 by the recipe's network.
@@ -62,8 +62,7 @@ Suspects = Iterator[tuple[str, Tensor]]
 def part_after_training(
     a: Trace, b: Trace, run: Run, exact: bool = False, judge: bool = False
 ) -> Divergence | None:
-    """The first of latent means and samples that differs although its own parameters say that it
-    should not.
+    """The first of latent means and samples that a side's own parameters do not give.
 
     Arguments:
         a, b: The traces, under test and reference.
@@ -223,7 +222,7 @@ def _dropout(network: VAE) -> None:
 
 @contextmanager
 def _untouched(network: VAE) -> Iterator[None]:
-    """Running statistics are what they were: a look must not change the model."""
+    """Restores the running statistics afterwards."""
     kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         yield
@@ -242,7 +241,7 @@ def _agreement(a: Trace, kind: str, x: NDArray, y: NDArray, exact: bool) -> Stag
         return StageAgreement(a.steps, quantity, x.shape, nan, nan, nan, rtol, problem=problem)
     u, v = float64(x), float64(y)
     size = (u - v).abs().nan_to_num(nan=torch.inf)
-    index = tuple(int(i) for i in torch.unravel_index(size.argmax(), size.shape))
+    index = tuple(int(i) for i in np.unravel_index(int(size.argmax()), tuple(size.shape)))
     worst = float((u - v).abs()[index])
     largest = float(torch.maximum(u.abs().max(), v.abs().max()))
     values = (float(u[index]), float(v[index]))

@@ -49,9 +49,8 @@ def compare(
 ) -> list[Comparison]:
     """Trains with two engines on the same draws, and compares.
 
-    Where they disagree they run again, as far as is needed to find the first place where they
-    part. Traces are written to `OUT/traces/OBJECTIVE-ENGINE`. If a run is interrupted, what was
-    computed so far is left in `OUT/interrupted` and the exception goes on; the same call later
+    Where they disagree they run again, to find the first place where they part. Traces are written
+    to `OUT/traces`. An interrupted comparison is kept in `OUT/interrupted`: the same call later
     goes on from there (mode `free`).
 
     Arguments:
@@ -61,8 +60,7 @@ def compare(
         out: The folder that traces are written to; a `RunFolder` if more is written there.
         options: How to compare.
         progress: Makes a callback that shows the progress of what is named.
-        log: Called with one line on an interrupted run: where its results are, or what is done
-            with them.
+        log: Called with a line on an interrupted run.
 
     Returns:
         One comparison for each run.
@@ -71,13 +69,9 @@ def compare(
         UserError: If an engine cannot run, training diverges, or the folder cannot be written.
 
     Example:
-        >>> from comparisons import compare
-        >>> from pyvae import PyTorchEngine, Run, get_recipe, load_data, open_engine
-        >>> conv = get_recipe("conv")
-        >>> run = Run(conv, conv.settings(steps=3, dtype="float64"), load_data("digits"))
         >>> with open_engine("base-r") as base_r:  # doctest: +SKIP
         ...     (found,) = compare(run, PyTorchEngine("cpu"), base_r, "comparison")
-        >>> found.agrees  # doctest: +SKIP
+        ...     print(found.agrees)
         True
     """
     if not isinstance(out, RunFolder):

@@ -7,7 +7,7 @@ neither rounding nor a mistake is carried from one step to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator
+from collections.abc import Container, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -59,6 +59,19 @@ class StepFailure(Exception):  # noqa: N818 (a finding, not a mistake of the cal
         return cls(both.failures, dict.fromkeys(both.failures, both.step))
 
 
+class _Recorder:
+    """What the stages of one engine return, in the steps that are inspected."""
+
+    def __init__(self, inspect: Container[int]) -> None:
+        self.inspect = inspect
+        self.probe: Probe | None = None
+
+    def begin(self, step: int) -> Probe | None:
+        """What a step's stages are to be written into; None if it is not inspected."""
+        self.probe = {} if step in self.inspect else None
+        return self.probe
+
+
 def lockstep(
     pair: Pair,
     *,
@@ -82,25 +95,17 @@ def lockstep(
         EngineError: If an engine's process died or did not answer.
     """
     trace_a, trace_b = traces or pair.new_traces()
-    probes: list[Probe | None] = [None, None]
+    a, b = _Recorder(inspect), _Recorder(inspect)
     state: Probe | None = None
-
-    def recording(side: int) -> Callable[[int], Probe | None]:
-        def probe(step: int) -> Probe | None:
-            probes[side] = {} if step in inspect else None
-            return probes[side]
-
-        return probe
-
-    run_a = training_steps(pair.run, Guarded(pair.under_test), trace_a, probe=recording(0))
+    run_a = training_steps(pair.run, Guarded(pair.under_test), trace_a, probe=a.begin)
     run_b = training_steps(
-        pair.run, Guarded(pair.reference), trace_b, probe=recording(1), state=lambda step: state
+        pair.run, Guarded(pair.reference), trace_b, probe=b.begin, state=lambda step: state
     )
     sides = ((pair.under_test.name, run_a), (pair.reference.name, run_b))
     with closing(run_a), closing(run_b):
         for step in range(1, pair.run.steps + 1):
             state = pair.under_test.state() if resync and step > 1 else None
-            probes[:] = [None, None]
+            a.probe = b.probe = None
             progress: list[Progress] = []
             failures: dict[str, Exception] = {}
             for name, run in sides:
@@ -108,7 +113,7 @@ def lockstep(
                     progress.append(next(run))
                 except (EngineFailure, DivergedError) as error:
                     failures[name] = error
-            seen = None if probes[0] is None or probes[1] is None else (probes[0], probes[1])
+            seen = None if a.probe is None or b.probe is None else (a.probe, b.probe)
             if failures:
                 yield StepOfBoth(step, (), seen, failures)
                 return

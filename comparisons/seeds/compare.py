@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,29 +45,25 @@ def equivalence(
     """Trains two engines over many seeds, each with its own randomness, and tests whether they are
     equivalent.
 
-    Every run's outcome is written to `OUT/seeds` as soon as it is done: what is there is not run
-    again. Tables and a picture are left in `OUT`.
+    Every run's outcome is written to `OUT/seeds`: what is there is not run again. Tables and a
+    picture are left in `OUT`.
 
     Arguments:
-        runs: What is trained: one run, or one for each objective. The side under test takes the
-            settings' seed and the following ones, the reference those after.
+        runs: What is trained: one run, or one for each objective; from its seed on.
         sides: The engines, from `comparisons.runs.sides.choose_sides`.
         out: The folder.
         options: Seeds, margins, threads, repetitions.
         workers: Who does the runs; by default a process for each core.
         console: Where progress and results are shown; None: nothing is shown.
-        lock: Takes the folder for this process alone, once both engines can be used; by default it
-            is taken while this function runs.
-        arguments: The words of the command that does this, for `run.json`; without them there is
-            none.
+        lock: Locks the folder, once both engines can be used; by default this function does.
+        arguments: The words of the command that does this, for `run.json`.
 
     Raises:
         UserError: If an engine cannot be used, a run fails, or a folder cannot be written.
 
     Example:
-        >>> from comparisons import Margins, SeedOptions, equivalence
         >>> sides = choose_sides("pytorch", "base-r", "native", None, None)  # doctest: +SKIP
-        >>> options = SeedOptions(seeds=5, margins=Margins(nats=2))
+        >>> options = SeedOptions(seeds=5, margins=Margins(nats=2))  # doctest: +SKIP
         >>> found = equivalence(run, sides, "own", options)  # doctest: +SKIP
         >>> found.verdict  # doctest: +SKIP
         'equivalent'
@@ -75,34 +71,38 @@ def equivalence(
     runs = [runs] if isinstance(runs, Run) else runs
     shown = Console(quiet=True) if console is None else console
     about = _about(runs[0], sides, options.threads)
-    repetitions = []
-    for number in range(options.repetitions):
-        first = 2 * options.seeds * number
-        settings = [replace(run.settings, seed=run.settings.seed + first) for run in runs]
-        repetitions.append(plan(sides, settings, options.seeds, about))
+    planned = _plan(runs, sides, options, about)
     environment = {name: told["environment"] for name, told in about.items()}
-    recipe, data = runs[0].recipe, runs[0].data
-    with ExitStack() as stack:
-        if lock is None:
-            stack.enter_context(FolderLock(Path(out)))
-        else:
-            lock()
+    with FolderLock(Path(out)) if lock is None else nullcontext(lock()):
         folder = output_folder(Path(out))
         if arguments:
             settings = [run.settings for run in runs]
-            write_run(folder, arguments, recipe.name, settings, data.describe(), environment)
+            data = runs[0].data.describe()
+            write_run(folder, arguments, runs[0].recipe.name, settings, data, environment)
         shown.print(_introduction(runs[0], sides, options), soft_wrap=True)
-        with _Progress(shown, sum(map(len, repetitions))) as progress:
+        workers = workers or Processes(os.cpu_count() or 1, options.threads)
+        with _Progress(shown, sum(map(len, planned))) as progress:
             outcomes = run_seeds(
-                [run for planned in repetitions for run in planned], sides, recipe, data,
-                folder / "seeds", workers or Processes(os.cpu_count() or 1, options.threads),
-                options.threads, progress.on_run,
+                [one for repetition in planned for one in repetition], sides, runs[0].recipe,
+                runs[0].data, folder / "seeds", workers, options.threads, progress.on_run,
             )  # fmt: skip
-        compared = [compare_outcomes(one, outcomes, options.margins) for one in repetitions]
+        compared = [compare_outcomes(one, outcomes, options.margins) for one in planned]
         found = ManySeeds(runs, sides, options, environment, compared)
         write_many_seeds(found, folder)
         _print(found, shown)
     return found
+
+
+def _plan(
+    runs: Sequence[Run], sides: Sides, options: SeedOptions, about: Mapping[str, Any]
+) -> list[list[SeedRun]]:
+    """The runs of each repetition, with seeds of their own."""
+    planned = []
+    for number in range(options.repetitions):
+        first = 2 * options.seeds * number
+        settings = [replace(run.settings, seed=run.settings.seed + first) for run in runs]
+        planned.append(plan(sides, settings, options.seeds, about))
+    return planned
 
 
 def _about(run: Run, sides: Sides, threads: int) -> Mapping[str, Any]:
