@@ -11,9 +11,9 @@ from comparisons.cli.live import compare_engines
 from comparisons.cli.options import (
     ComparedRun,
     EngineOptions,
+    NativeOptions,
     OutputOptions,
     Request,
-    SeedOptions,
     StageOptions,
 )
 from comparisons.cli.saved import compare_saved_traces
@@ -44,7 +44,7 @@ def compare_command(
     recipe: RecipeName = "conv",
     run: ComparedRun,
     stages: StageOptions,
-    seeds: SeedOptions,
+    seeds: NativeOptions,
     output: OutputOptions,
 ) -> None:
     """Compare Python and R step by step, or two saved traces.

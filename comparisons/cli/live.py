@@ -13,11 +13,9 @@ if TYPE_CHECKING:
     from comparisons.cli.options import Request
     from comparisons.runs.comparison import Comparison
     from comparisons.runs.sides import Sides
-    from pyvae.data.images import ImageData
     from pyvae.engines.engine import Engine
-    from pyvae.model.settings import Settings
+    from pyvae.model.run import Run
     from pyvae.recipes import Recipe
-    from pyvae.terminal.step_progress import RunProgress
 
 __all__ = ["choose_engines", "compare_engines"]
 
@@ -39,6 +37,7 @@ def compare_engines(request: Request) -> int:
     from comparisons.agreement.tolerances import steps_until_drift
     from comparisons.runs.sides import open_sides
     from pyvae.errors import choose
+    from pyvae.model.run import Run
     from pyvae.recipes import get_recipe
     from pyvae.training.inputs import load_for
     from pyvae.training.loop import start
@@ -53,18 +52,19 @@ def compare_engines(request: Request) -> int:
     sides = choose_engines(request, recipe)
     mode = choose("mode", request.stages.mode, ("free", "resync"))
     faithful = steps_until_drift(recipe.name, "float64", False) if mode == "free" else None
-    runs = request.run.runs(
+    settings = request.run.runs(
         recipe,
         objective=request.run.objective or published(recipe),
         steps=request.run.steps_or(min(STEPS, faithful or STEPS)),
         dtype=request.run.dtype or "float64",
         rng=sides.rng(sides.under_test),
     )
-    images = load_for(recipe, request.run.data, runs[0], request.log)
+    data = load_for(recipe, request.run.data, settings[0], request.log)
     with open_sides(sides, request.engines.threads) as engines:
         for engine in engines:
-            start(engine, recipe, runs[0])  # can it? asked before anything is written
-        comparisons = _run(request, sides, engines, recipe, runs, images)
+            start(engine, recipe, settings[0])  # can it? asked before anything is written
+        runs = [Run(recipe, one, data) for one in settings]
+        comparisons = _compare(request, sides, engines, runs)
     from comparisons.report.write import conclude  # matplotlib, which no error has to wait for
 
     return conclude(request.console, comparisons, request.output.out, request.output.report)
@@ -93,72 +93,49 @@ def choose_engines(request: Request, recipe: Recipe) -> Sides:
     return sides
 
 
-def _run(
-    request: Request,
-    sides: Sides,
-    engines: tuple[Engine, Engine],
-    recipe: Recipe,
-    runs: list[Settings],
-    images: ImageData,
+def _compare(
+    request: Request, sides: Sides, engines: tuple[Engine, Engine], runs: list[Run]
 ) -> list[Comparison]:
     import torch
 
-    from comparisons.runs.live import run_comparisons
+    from comparisons.cli.progress import progress_on
+    from comparisons.runs.live import CompareOptions, compare
     from pyvae.cli.again import command_words, is_resumed
     from pyvae.cli.step_set import StepSet
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.runs.run_json import write_run
-    from pyvae.terminal.step_progress import RunProgress
+    from pyvae.runs.run_folder import RunFolder
 
-    mode, out = request.stages.mode, request.output.out
+    mode, context = request.stages.mode, request.context
     inspected = StepSet.parse(request.stages.probe or ("all" if mode == "resync" else "1"))
-    inspected.check(runs[0].total_steps(len(images)))
-    lock = request.lock()
+    inspected.check(runs[0].steps)
     threads = request.engines.threads or torch.get_num_threads()
-    words = command_words(request.context, engine=sides.reference, threads=threads)
-    about = {engine.name: engine.environment() for engine in engines}
-
-    def describe() -> None:
-        write_run(out, words, recipe.name, runs, images.describe(), about)
-
-    def is_removed() -> bool:
-        removed = lock.check()
-        if removed:
-            _warn(f"'{out}' was removed: writing it again")
-            describe()
-        return removed
-
-    def progress(name: str, settings: Settings) -> RunProgress:
-        title = f"{OBJECTIVES[settings.objective].title} in {name}"
-        return RunProgress(title, settings.batch_size, request.console)
-
-    describe()
-    _introduce(request, sides, recipe, runs[0], images)
-    return run_comparisons(
-        *engines, recipe, runs, images, out, progress, _warn, mode, inspected, sides.exact,
-        resumed=is_resumed(request.context), guard=is_removed,
-    )  # fmt: skip
+    words = command_words(context, engine=sides.reference, threads=threads)
+    folder = context.with_resource(RunFolder(request.output.out, words, _warn))
+    folder.write_about(runs, engines)
+    _introduce(request, sides, runs[0])
+    options = CompareOptions(mode, inspected, sides.exact, is_resumed(context))
+    return compare(
+        runs, *engines, folder, options, progress=progress_on(request.console), log=_warn
+    )
 
 
-def _introduce(
-    request: Request, sides: Sides, recipe: Recipe, run: Settings, images: ImageData
-) -> None:
+def _introduce(request: Request, sides: Sides, run: Run) -> None:
     """Prints what is compared, and whether rounding alone will drive the two apart."""
     from comparisons.agreement.tolerances import is_normalised, steps_until_drift
 
-    total, resync = run.total_steps(len(images)), request.stages.mode == "resync"
-    what = "images" if recipe.features == 784 else "points"
+    settings, resync = run.settings, request.stages.mode == "resync"
+    what = "images" if run.recipe.features == 784 else "points"
     request.log(
-        f"{images.name}: {len(images):,} {what}, {total} steps of {run.batch_size}, "
-        f"{run.dtype}, {sides}"
+        f"{run.data.name}: {len(run.data):,} {what}, {run.steps} steps of {settings.batch_size}, "
+        f"{settings.dtype}, {sides}"
         + (f", every step from {sides.under_test}'s state" if resync else "")
-        + (f", both from seed {run.seed}" if sides.randomness == "seeded" else "")
+        + (f", both from seed {settings.seed}" if sides.randomness == "seeded" else "")
         + (", every bit has to be equal" if sides.exact else "")
     )
-    most = steps_until_drift(recipe.name, run.dtype, is_normalised(recipe.stages))
-    if most is not None and total > most and not resync and not sides.exact:
+    dtype = settings.dtype
+    most = steps_until_drift(run.recipe.name, dtype, is_normalised(run.recipe.stages))
+    if most is not None and run.steps > most and not resync and not sides.exact:
         request.log(
-            f"{run.dtype}: beyond {most} steps rounding alone drives two runs apart. Use --mode "
+            f"{dtype}: beyond {most} steps rounding alone drives two runs apart. Use --mode "
             "resync to tell a mistake from rounding."
         )
 

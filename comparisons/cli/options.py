@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ComparedRun",
     "EngineOptions",
+    "NativeOptions",
     "OutputOptions",
     "Request",
-    "SeedOptions",
     "StageOptions",
 ]
 
@@ -140,7 +140,7 @@ class StageOptions:
 
 
 @dataclass(frozen=True)
-class SeedOptions:
+class NativeOptions:
     """How two engines are compared over many seeds."""
 
     seeds: Annotated[int | None, seeded(metavar="N", help="Seeds of each engine.")] = None
@@ -216,7 +216,7 @@ class Request:
     run: ComparedRun
     engines: EngineOptions
     stages: StageOptions
-    seeds: SeedOptions
+    seeds: NativeOptions
     output: OutputOptions
 
     @property

@@ -12,7 +12,7 @@ from pyvae.errors import UserError
 
 if TYPE_CHECKING:
     from comparisons.cli.options import Request
-    from comparisons.seeds.compare import NativeOptions
+    from comparisons.seeds.many_seeds import SeedOptions
 
 __all__ = ["compare_over_seeds"]
 
@@ -29,9 +29,10 @@ def compare_over_seeds(request: Request) -> int:
     Raises:
         UserError: If an option is missing, out of its range, or does not go with the others.
     """
-    from comparisons.seeds.compare import run_native
+    from comparisons.seeds.compare import equivalence
     from pyvae.cli.again import command_words
     from pyvae.model.objectives import OBJECTIVES
+    from pyvae.model.run import Run
     from pyvae.parallel.workers import check_fan_out, open_workers
     from pyvae.recipes import get_recipe
     from pyvae.training.inputs import load_for
@@ -59,18 +60,18 @@ def compare_over_seeds(request: Request) -> int:
     processes = os.cpu_count() or 1 if jobs is None else jobs
     words = command_words(request.context, engine=sides.reference, threads=asked.threads)
     with open_workers(processes, scheduler, asked.threads, request.log) as workers:
-        verdict = run_native(
-            request.console, request.output.out, sides, recipe, runs, images, workers, asked,
-            request.lock, words,
-        )  # fmt: skip
+        verdict = equivalence(
+            [Run(recipe, settings, images) for settings in runs], sides, request.output.out, asked,
+            workers, console=request.console, lock=request.lock, arguments=words,
+        ).verdict  # fmt: skip
     request.log(f"written: {request.output.out}")
     request.log(f"verdict: {verdict}")
     return 0 if verdict in ("equivalent", "calibrated") else 1
 
 
-def _options(request: Request, unit: str) -> NativeOptions:
-    from comparisons.seeds.compare import NativeOptions
+def _options(request: Request, unit: str) -> SeedOptions:
     from comparisons.seeds.equivalence import Margins
+    from comparisons.seeds.many_seeds import SeedOptions
 
     asked = request.seeds
     if asked.seeds is None:
@@ -86,7 +87,7 @@ def _options(request: Request, unit: str) -> NativeOptions:
     further = {"units": asked.margin_units, "spread": asked.margin_spread}
     margins = Margins(asked.margin, **{k: v for k, v in further.items() if v is not None})
     threads, repetitions = request.engines.threads, asked.repetitions
-    return NativeOptions(
+    return SeedOptions(
         asked.seeds,
         margins,
         1 if threads is None else threads,
