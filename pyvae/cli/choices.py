@@ -65,7 +65,7 @@ def complete_objective(context: typer.Context, incomplete: str) -> list[str]:
     """The objectives of the recipe that is on the command line so far."""
     from pyvae.recipes import RECIPES
 
-    recipe = RECIPES.get(context.params.get("recipe") or "conv")
+    recipe = RECIPES.get(_recipe(context))
     if recipe is None:
         return []
     together = ("both", "all") if len(recipe.objectives) + len(recipe.further) > 1 else ()
@@ -76,4 +76,9 @@ def complete_variant(context: typer.Context, incomplete: str) -> list[str]:
     """The variants of the recipe that is on the command line so far."""
     from pyvae.recipes import variants
 
-    return complete(variants(context.params.get("recipe") or "conv"))(incomplete)
+    return complete(variants(_recipe(context)))(incomplete)
+
+
+def _recipe(context: typer.Context) -> str:
+    """The recipe on a command line that is not complete: an argument may not be read yet."""
+    return context.params.get("recipe") or next(iter(context.args), "conv")

@@ -52,14 +52,19 @@ def test_the_command_gets_one_object_and_typer_every_option(called):
 
 
 def test_a_derived_group_replaces_an_option_in_its_place(called):
-    params, _, what, _ = called(Other, "x", "--name", "a")
-    assert what == Other("a", None, 7)
-    assert list(params) == ["file", "name", "values", "seed", "exact"]
+    assert called(Other, "x", "--name", "a")[2] == Other("a", None, 7)
+
+    @grouped
+    def command(what: Other) -> None:
+        """Do it."""
+
+    assert list(inspect.signature(command).parameters) == ["name", "values", "seed"]
 
 
 def test_a_field_without_a_default_is_a_required_option(called):
-    with pytest.raises(typer.TyperException, match="--name"):
+    with pytest.raises(typer.TyperException) as error:
         called(What, "x")
+    assert "--name" in error.value.format_message()
 
 
 def test_the_signature_and_the_help_are_those_of_the_single_options():

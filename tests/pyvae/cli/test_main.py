@@ -32,8 +32,11 @@ PYVAE = Path(sys.executable).with_name("pyvae")
         (("train", "clustering", "--set", "clusters=2.5"), "a whole number of 2 or more"),
         (("train", "clustering", "--set", "temperature=0"), "a number above 0"),
         (("train", "clustering", "--set", "temprature=1"), "Did you mean 'temperature'?"),
-        (("train", "mlp", "--data", "toy"), "recipe mlp with toy, 2 numbers each"),
-        (("train", "clustering-toy", "--data", "digits"), "with digits, 784 numbers each"),
+        (("train", "mlp", "--data", "toy"), "recipe mlp takes images of 28x28 pixels, and toy has"),
+        (
+            ("train", "clustering-toy", "--data", "digits"),
+            "recipe clustering-toy takes points in the plane (--data toy)",
+        ),
         (("train",), "no RECIPE was given. Name one of pyvae recipes, or use --resume RUN."),
         (("train", "conv", "--objective", "emea"), "Did you mean 'emae'?"),
         (("train", "conv", "--objective", "bth"), "Did you mean 'both'?"),

@@ -67,11 +67,11 @@ def test_a_picture_that_cannot_be_drawn_is_a_line_beside_a_run(
     assert code == 0
     assert out.endswith("written: out\n")
     assert err.splitlines() == [
-        f"pyvae: picture 'out/{name}.png' cannot be drawn (RuntimeError: no font)"
+        f"pyvae: figure 'out/{name}.png' cannot be drawn (RuntimeError: no font)"
         for name in ("loss_history", "latent_means", "samples_vae")
     ]
     # where it is what was asked for, it is an error
-    line = "picture '{}' cannot be drawn (RuntimeError: no font)"
+    line = "figure '{}' cannot be drawn (RuntimeError: no font)"
     assert_refused(run("figures", "run"), line.format("run/loss_history.png"))
     assert_refused(run("sample", "run/vae", "--out", "x.png"), line.format("x.png"))
 

@@ -81,6 +81,15 @@ def test_all_options_reach_the_run(command, tmp_path):
     }
 
 
+def test_native_is_the_generator_of_pytorch(command, tmp_path):
+    run = ("train", "beta", *SMALL)
+    assert command(*run, "--rng", "native", "--out", "native")[0] == 0
+    assert command(*run, "--rng", "torch", "--out", "torch")[0] == 0
+    native, torchs = (Trace.load(tmp_path / name / "beta") for name in ("native", "torch"))
+    assert native.settings == torchs.settings
+    assert np.array_equal(native.losses, torchs.losses)
+
+
 def test_without_out_a_run_goes_where_the_help_says(command, tmp_path):
     assert command("train", "conv", *SMALL)[0] == 0
     assert (tmp_path / "runs" / "conv" / "vae" / "trace.json").is_file()
@@ -111,7 +120,7 @@ def test_absent_cuda_is_the_users_error(command, tmp_path, assert_refused):
     if torch.cuda.is_available():
         pytest.skip("needs a machine without CUDA")
     result = command("train", "conv", *SMALL, "--device", "cuda", "--out", "out")
-    assert_refused(result, "finds no CUDA device")
+    assert_refused(result, "finds no NVIDIA GPU")
     assert not (tmp_path / "out").exists()
 
 
