@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
+    from pyvae.reproduction.plan import Plan
+    from pyvae.reproduction.reproduce import reproduce
     from pyvae.runs.record import record_traces
     from pyvae.runs.train import train_into
     from pyvae.runs.verify import verify
@@ -25,6 +27,7 @@ __all__ = [
     "RECIPES",
     "Callback",
     "Draws",
+    "Plan",
     "Progress",
     "PyTorchEngine",
     "Run",
@@ -35,6 +38,7 @@ __all__ = [
     "get_recipe",
     "load_data",
     "record_traces",
+    "reproduce",
     "train",
     "train_into",
     "verify",
@@ -44,6 +48,7 @@ _HOMES = {
     "RECIPES": "pyvae.recipes",
     "Callback": "pyvae.training.callbacks",
     "Draws": "pyvae.model.draws",
+    "Plan": "pyvae.reproduction.plan",
     "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
     "Run": "pyvae.model.run",
@@ -54,6 +59,7 @@ _HOMES = {
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
     "record_traces": "pyvae.runs.record",
+    "reproduce": "pyvae.reproduction.reproduce",
     "train": "pyvae.training.loop",
     "train_into": "pyvae.runs.train",
     "verify": "pyvae.runs.verify",

@@ -33,7 +33,7 @@ def compare_over_seeds(request: Request) -> int:
     from pyvae.cli.again import command_words
     from pyvae.model.objectives import OBJECTIVES
     from pyvae.model.run import Run
-    from pyvae.parallel.workers import check_fan_out, open_workers
+    from pyvae.parallel.workers import check_workers, open_workers
     from pyvae.recipes import get_recipe
     from pyvae.training.inputs import load_for
 
@@ -54,7 +54,7 @@ def compare_over_seeds(request: Request) -> int:
     )
     asked = _options(request, OBJECTIVES[runs[0].objective].unit or "the loss's unit")
     jobs, scheduler = request.seeds.jobs, request.seeds.scheduler
-    check_fan_out(jobs, scheduler)
+    check_workers(jobs, scheduler)
     images = load_for(recipe, request.run.data, runs[0], request.log)
     runs[0].total_steps(len(images))  # enough images? asked before anything is started
     processes = os.cpu_count() or 1 if jobs is None else jobs

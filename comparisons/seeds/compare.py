@@ -25,7 +25,7 @@ from pyvae.parallel.jobs import Workers
 from pyvae.parallel.processes import Processes
 from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_json import write_run
-from pyvae.terminal.job_progress import RunsProgress
+from pyvae.terminal.job_progress import JobProgress
 from pyvae.training.loop import start
 
 __all__ = ["equivalence"]
@@ -138,7 +138,7 @@ def _print(found: ManySeeds, console: Console) -> None:
         print_equivalence(OBJECTIVES[one.objective].title, one.results, console)
 
 
-class _Progress(RunsProgress):
+class _Progress(JobProgress):
     """Shows how many runs are done, and the newest one's loss as the table has it."""
 
     def __enter__(self) -> _Progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -89,33 +88,29 @@ def reproduce_command(
     import torch
 
     from pyvae.cli.again import command_words
-    from pyvae.engines.devices import set_threads
+    from pyvae.engines.devices import threads_set
     from pyvae.parallel.jobs import Workers
-    from pyvae.parallel.workers import check_fan_out, open_workers
-    from pyvae.reproduction.reproduce import choose_articles, reproduce
+    from pyvae.parallel.workers import check_workers, open_workers
+    from pyvae.reproduction.articles import choose_articles
+    from pyvae.reproduction.plan import Plan
+    from pyvae.reproduction.report import ConsoleReport
+    from pyvae.reproduction.reproduce import reproduce
     from pyvae.terminal.console import Terminal
 
-    chosen = choose_articles(article)
-    set_threads(compute.threads)
+    choose_articles(article)  # before workers are started
+    plan = Plan(runs.quick, runs.seeds, runs.epochs, runs.latent_dim)
     jobs, scheduler = compute.jobs, compute.scheduler
-    check_fan_out(jobs, scheduler)
-    console = Terminal()
-    opened: AbstractContextManager[Workers | None] = nullcontext()
-    if scheduler is not None or jobs not in (None, 1):
-        log = partial(console.print, soft_wrap=True)
-        opened = open_workers(jobs or 0, scheduler, torch.get_num_threads(), log)
+    check_workers(jobs, scheduler)
+    report = ConsoleReport(Terminal())
     folder = out or Path("reproduced-quick" if runs.quick else "reproduced")
-    with opened as workers:
-        reproduce(
-            chosen,
-            runs.data,
-            folder,
-            console,
-            quick=runs.quick,
-            seeds=runs.seeds,
-            epochs=runs.epochs,
-            latent_dim=runs.latent_dim,
-            device=compute.device,
-            workers=workers,
-            arguments=command_words(context, threads=torch.get_num_threads(), out=folder),
-        )
+    with threads_set(compute.threads):
+        threads = torch.get_num_threads()
+        words = command_words(context, threads=threads, out=folder)
+        opened: AbstractContextManager[Workers | None] = nullcontext()
+        if scheduler is not None or jobs not in (None, 1):
+            opened = open_workers(jobs or 0, scheduler, threads, report.log)
+        with opened as workers:
+            reproduce(
+                article, folder, plan, data=runs.data, device=compute.device, workers=workers,
+                report=report, arguments=words,
+            )  # fmt: skip

@@ -77,10 +77,10 @@ class RunFolder:
         """Writes `run.json`: what is run, and which engines compute it."""
         if not self.arguments:
             return
-        first = runs[0]
+        recipes = ", ".join(dict.fromkeys(run.recipe.name for run in runs))
         self._write_about = partial(
-            write_run, self.path, self.arguments, first.recipe.name, [run.settings for run in runs],
-            first.data.describe(), {engine.name: engine.environment() for engine in engines},
+            write_run, self.path, self.arguments, recipes, [run.settings for run in runs],
+            runs[0].data.describe(), {engine.name: engine.environment() for engine in engines},
         )  # fmt: skip
         self._write_about()
 

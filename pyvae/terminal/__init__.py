@@ -8,15 +8,15 @@ from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
     from pyvae.terminal.console import Terminal
-    from pyvae.terminal.job_progress import RunsProgress
+    from pyvae.terminal.job_progress import JobProgress
     from pyvae.terminal.step_progress import RunProgress
 
-__all__ = ["RunProgress", "RunsProgress", "Terminal"]
+__all__ = ["JobProgress", "RunProgress", "Terminal"]
 __getattr__ = lazy_exports(
     __name__,
     {
         "RunProgress": "pyvae.terminal.step_progress",
-        "RunsProgress": "pyvae.terminal.job_progress",
+        "JobProgress": "pyvae.terminal.job_progress",
         "Terminal": "pyvae.terminal.console",
     },
 )

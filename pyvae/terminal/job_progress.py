@@ -8,12 +8,12 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["RunsProgress"]
+__all__ = ["JobProgress"]
 
 CONTINUE = "Run the same command again to continue."
 
 
-class RunsProgress:
+class JobProgress:
     """Shows how many runs are done, and the time left.
 
     Use it as a context manager, and call `add` for each run that is done.
@@ -62,7 +62,7 @@ class RunsProgress:
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
 
-    def __enter__(self) -> RunsProgress:
+    def __enter__(self) -> JobProgress:
         self._started = time.monotonic()
         self._bar.start()
         return self
@@ -71,8 +71,9 @@ class RunsProgress:
         self._bar.stop()
         seconds = time.monotonic() - self._started
         before = self.done - self.here
-        earlier = f", {before} were done before" if before else ""
-        end = "" if error[0] is None else f", then interrupted. {CONTINUE}"
-        self.console.print(
-            f"{self.here} runs in {seconds:.0f} s{earlier}{end}", highlight=False, soft_wrap=True
-        )
+        line = f"{self.here} run{'' if self.here == 1 else 's'} in {seconds:.0f} s"
+        if before:
+            line += f", {before} {'was' if before == 1 else 'were'} done before"
+        if error[0] is not None:
+            line += f", then interrupted. {CONTINUE}"
+        self.console.print(line, highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
 from pyvae.files.reading import MEMORY_BASE, MEMORY_TIMES, most_unpacked
 from pyvae.model.settings import Settings
-from pyvae.reproduction.reproduce import _merged
+from pyvae.reproduction.published import merge_published
 from pyvae.runs.keep import read_test_history
 from pyvae.runs.run_json import read_arguments
 from pyvae.trace.trace import Trace
@@ -191,6 +191,10 @@ def make_run(folder: Path) -> Path:
     return path
 
 
+def read_published(folder: Path) -> object:
+    return merge_published(folder / "published.csv", NEW)
+
+
 NEW = pd.DataFrame({"article": ["beta"], "claim": ["e"], "median": [1.0]})
 READERS = {
     "idx-images": Reader(make_idx(FILES[0]), load_mnist, "idx"),
@@ -206,7 +210,9 @@ READERS = {
     "latents": Reader(in_trace("latents.safetensors"), Trace.load, "safetensors"),
     "probe": Reader(in_trace("probes/step-000002.safetensors"), read_probe, "safetensors"),
     "test-history": Reader(make_test_history, read_test_history, "csv"),
-    "published": Reader(make_published, lambda f: _merged(f / "published.csv", NEW), "csv of text"),
+    "published": Reader(
+        make_published, lambda f: merge_published(f / "published.csv", NEW), "csv of text"
+    ),
     "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), "safetensors", silent=True),
     "checkpoint": Reader(
         make_checkpoint(".safetensors"), load_signed_checkpoint, "safetensors", silent=True

@@ -19,7 +19,7 @@ from pyvae.engines.registry import engine_names
 from pyvae.errors import UserError
 from pyvae.model.settings import DTYPES, RNGS
 from pyvae.recipes import RECIPES
-from pyvae.reproduction.reproduce import ARTICLES
+from pyvae.reproduction.articles import ARTICLES
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 
