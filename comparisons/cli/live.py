@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.recipes import Recipe
 
-__all__ = ["choose_engines", "compare_engines"]
+__all__ = ["choose_engines", "compare_engines", "objective_or_published"]
 
 SEED_OPTIONS = (  # of --rng native alone
     "seeds", "margin", "margin_units", "margin_spread", "jobs", "scheduler", "repetitions",
@@ -54,7 +54,7 @@ def compare_engines(request: Request) -> int:
     faithful = steps_until_drift(recipe.name, "float64", False) if mode == "free" else None
     settings = request.run.runs(
         recipe,
-        objective=request.run.objective or published(recipe),
+        objective=objective_or_published(request, recipe),
         steps=request.run.steps_or(min(STEPS, faithful or STEPS)),
         dtype=request.run.dtype or "float64",
         rng=sides.rng(sides.under_test),
@@ -70,9 +70,10 @@ def compare_engines(request: Request) -> int:
     return conclude(request.console, comparisons, request.output.out, request.output.report)
 
 
-def published(recipe: Recipe) -> str | None:
-    """The objectives to compare where none was named: those that were published."""
-    return "both" if len(recipe.objectives) > 1 else None
+def objective_or_published(request: Request, recipe: Recipe) -> str | None:
+    """The objective to compare; where none was named, those that were published."""
+    several = request.run.objective is None and len(recipe.objectives) > 1
+    return "both" if several else request.run.objective
 
 
 def choose_engines(request: Request, recipe: Recipe) -> Sides:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from comparisons.cli.live import choose_engines, published
+from comparisons.cli.live import choose_engines, objective_or_published
 from pyvae.cli.given import option, was_given
 from pyvae.cli.options import STEPS
 from pyvae.errors import UserError
@@ -47,7 +47,7 @@ def compare_over_seeds(request: Request) -> int:
     sides = choose_engines(request, recipe)
     runs = request.run.runs(
         recipe,
-        objective=request.run.objective or published(recipe),
+        objective=objective_or_published(request, recipe),
         steps=request.run.steps_or(STEPS),
         dtype=request.run.dtype or "float32",
         rng=sides.rng(sides.under_test),

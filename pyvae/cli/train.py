@@ -64,9 +64,26 @@ def train_command(
 
     To split each batch over several processes: torchrun --nproc-per-node 2 -m pyvae train ...
     """
+    from pyvae.cli.again import repeat_command
+
+    if where.resume is not None:
+        repeat_command(context, where.resume)
+        return
+    if recipe is None:
+        raise UserError("no RECIPE was given", "name one of pyvae recipes, or use --resume RUN")
+    _train(context, recipe, what, compute, where)
+
+
+def _train(
+    context: typer.Context,
+    recipe: str,
+    what: RunOptions,
+    compute: ComputeOptions,
+    where: TrainOutput,
+) -> None:
     import torch
 
-    from pyvae.cli.again import command_words, is_resumed, repeat_command
+    from pyvae.cli.again import command_words, is_resumed
     from pyvae.engines.data_parallel import torchrun_shares
     from pyvae.engines.devices import threads_set
     from pyvae.engines.pytorch import PyTorchEngine
@@ -80,11 +97,6 @@ def train_command(
     from pyvae.terminal.step_progress import ShowProgress
     from pyvae.training.inputs import load_for
 
-    if where.resume is not None:
-        repeat_command(context, where.resume)
-        return
-    if recipe is None:
-        raise UserError("no RECIPE was given", "name one of pyvae recipes, or use --resume RUN")
     chosen = get_recipe(recipe, what.variant)
     settings = what.runs(chosen, rng=resolve_rng(what.rng, PyTorchEngine.name))
     out = where.out or Path("runs") / chosen.name
