@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,8 +234,11 @@ class Trace:
             )
         try:
             about = read_about(folder / "trace.json")
-            for name, expected in about["sha256"].items():
-                _check_sum(folder, name, expected)
+            sums = about["sha256"]
+            for name in sorted(set(sums) - set(FILES[1:])):
+                raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
+            if "history.csv" in sums:
+                _read_checked(folder, "history.csv", sums)
             settings = about["settings"]
             terms = OBJECTIVES[settings.objective].terms
             history = read_numbers(folder / "history.csv", ("epoch", *terms))
@@ -256,17 +259,17 @@ class Trace:
             if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
-                trace._load_arrays(folder)
+                trace._load_arrays(folder, sums)
         except UNREADABLE as error:
             raise _unreadable(folder, error) from error
         return trace
 
-    def _load_arrays(self, folder: Path) -> None:
+    def _load_arrays(self, folder: Path, sums: Mapping[str, str]) -> None:
         """Reads the arrays of a finished run; raises ValueError if they are not a trace's."""
-        self.parameters = parse_arrays(read_bytes(folder / "parameters.safetensors"))
+        self.parameters = parse_arrays(_read_checked(folder, "parameters.safetensors", sums))
         if not self.parameters:
             raise ValueError("parameters.safetensors is empty")
-        latents = parse_arrays(read_bytes(folder / "latents.safetensors"))
+        latents = parse_arrays(_read_checked(folder, "latents.safetensors", sums))
         for name, value in latents.items():
             if value.ndim != 2 or value.dtype.kind != "f" or not value.size:
                 raise ValueError(f"'{name[:40]}' in latents.safetensors has shape {value.shape}")
@@ -279,12 +282,12 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_sum(folder: Path, name: str, expected: str) -> None:
-    """Raises ValueError if a file of a trace is not the one that was written."""
-    if name not in FILES:
-        raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
-    if _sha256(read_bytes(folder / name)) != expected:
+def _read_checked(folder: Path, name: str, sums: Mapping[str, str]) -> bytes:
+    """Reads a file of a trace; raises ValueError if its checksum is another than in trace.json."""
+    content = read_bytes(folder / name)
+    if name in sums and _sha256(content) != sums[name]:
         raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
+    return content
 
 
 def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:

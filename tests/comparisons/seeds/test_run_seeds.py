@@ -170,10 +170,10 @@ def test_a_run_that_fails_is_one_line_and_the_others_stay(
     runs = planned(settings)
     right = native.train
 
-    def failing(engine, recipe, run, *arguments, **options):
-        if run.seed == runs[2].settings.seed:
+    def failing(run, *arguments, **options):
+        if run.settings.seed == runs[2].settings.seed:
             raise UserError("out of paper")
-        return right(engine, recipe, run, *arguments, **options)
+        return right(run, *arguments, **options)
 
     monkeypatch.setattr(native, "train", failing)
     with pytest.raises(UserError) as caught:

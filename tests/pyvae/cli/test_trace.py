@@ -122,9 +122,18 @@ def test_a_trace_that_cannot_be_followed_is_one_line_and_exit_code_2(
     for arguments, said in (
         (("--steps", 3, "--follow", "leader"), "'leader' was not probed in step 2."),
         (("--steps", 4, "--follow", "short"), "was not probed in step 2"),
-        (("--steps", 2, "--follow", "short", "--objective", "emae"), "has objective vae, and this run emae"),
-        (("--steps", 2, "--follow", "short", "--objective", "both"), "has objective vae, and this run emae"),
-        (("--steps", 2, "--follow", "short", "--latent-dim", 3), "has latent dim 2, and this run 3"),
+        (
+            ("--steps", 2, "--follow", "short", "--objective", "emae"),
+            "has objective vae, and this run emae",
+        ),
+        (
+            ("--steps", 2, "--follow", "short", "--objective", "both"),
+            "has objective vae, and this run emae",
+        ),
+        (
+            ("--steps", 2, "--follow", "short", "--latent-dim", 3),
+            "has latent dim 2, and this run 3",
+        ),
         (("--steps", 2, "--follow", "absent"), "'absent/vae' holds no trace"),
         (("--steps", 2, "--follow", "short", "--out", "short"), "is the trace to follow"),
     ):

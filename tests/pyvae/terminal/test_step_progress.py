@@ -12,7 +12,7 @@ from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.terminal.step_progress import RunProgress, _epoch_line
+from pyvae.terminal.step_progress import ShowProgress, _epoch_line
 from pyvae.training.callbacks import Progress
 
 
@@ -20,7 +20,7 @@ def at(step, trace, steps=6):
     def checkpoint():
         raise AssertionError("showing needs no checkpoint")
 
-    return Progress(step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+    return Progress(None, None, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def watch(trained, monkeypatch):
     def run(epochs=True, terminal=False, stop=None, title="VAE on digits"):
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with RunProgress(title, 12, console, epochs=epochs) as progress:
+        with ShowProgress(title, 12, console, epochs=epochs) as progress:
             for step in range(6):
                 if step == stop:
                     raise KeyboardInterrupt
-                progress.observe(at(step + 1, trace))
+                progress.on_step(at(step + 1, trace))
         return file.getvalue()
 
     return run
@@ -114,7 +114,7 @@ def test_the_end_says_steps_and_speed(watch, monkeypatch):
 
 def test_an_interruption_is_reported(monkeypatch):
     file = io.StringIO()
-    progress = RunProgress("VAE", 12, Console(file=file))
+    progress = ShowProgress("VAE", 12, Console(file=file))
     with pytest.raises(KeyboardInterrupt), progress:
         raise KeyboardInterrupt
     assert file.getvalue().splitlines()[-1].startswith("VAE: 0 steps")
@@ -151,10 +151,10 @@ def timed(trained, monkeypatch):
         )
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with RunProgress("VAE", 12, console) as progress:
+        with ShowProgress("VAE", 12, console) as progress:
             for step in shown:
                 now[0] += seconds
-                progress.observe(at(step, trained["vae"], steps))
+                progress.on_step(at(step, trained["vae"], steps))
         lines = file.getvalue().splitlines()
         return lines[1:-1], lines[-1]
 
