@@ -75,7 +75,7 @@ def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
     }
     for name, parts in tables.items():
         table = pd.concat(parts, ignore_index=True)
-        if table.empty:  # no step was looked into
+        if table.empty:  # no step was inspected
             (folder / name).unlink(missing_ok=True)
         else:
             write_file(folder / name, csv_text(table))
