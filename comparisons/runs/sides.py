@@ -116,9 +116,11 @@ def _check_randomness(under_test: str, reference: str, randomness: str, exact: b
             "choose another --engine or --under-test; only --rng native compares an engine with "
             "itself, over different seeds",
         )
+    if randomness != "native":
+        return
     for name in (under_test, reference):
         resolve_rng(randomness, name)
-    if randomness == "native" and exact:
+    if exact:
         raise UserError("--exact with --rng native", "use --rng injected or seeded")
 
 

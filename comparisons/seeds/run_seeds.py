@@ -29,14 +29,14 @@ from pyvae.recipes import Recipe, get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
-__all__ = ["Native", "close_engines", "compare_native", "plan", "run_seeds"]
+__all__ = ["SeedComparison", "close_engines", "compare_outcomes", "plan", "run_seeds"]
 
 MOST_SEEDS = 10_000
 SIDES = ("under-test", "reference")
 
 
 @dataclass(frozen=True)
-class Native:
+class SeedComparison:
     """One objective, run by both engines over their seeds.
 
     Attributes:
@@ -102,7 +102,7 @@ def run_seeds(
     folder: Path,
     workers: Workers,
     threads: int,
-    observe: Callable[[SeedRun, RunOutcome, bool, str], object] = lambda *_: None,
+    on_run: Callable[[SeedRun, RunOutcome, bool, str], object] = lambda *_: None,
 ) -> dict[str, RunOutcome]:
     """Does all runs that have not been done, each in a process of its own.
 
@@ -112,7 +112,7 @@ def run_seeds(
         folder: Where each run's outcome is written as soon as it is done.
         workers: Who does them, so many at a time.
         threads: Threads of each.
-        observe: Called with each run, its outcome, whether it had been done before, and the worker
+        on_run: Called with each run, its outcome, whether it had been done before, and the worker
             that did it (empty: one of this machine).
 
     Returns:
@@ -129,7 +129,7 @@ def run_seeds(
             missing[run.file] = run
         else:
             outcomes[run.file] = found
-            observe(run, found, True, "")
+            on_run(run, found, True, "")
     if not missing:
         return outcomes
     output_folder(folder)
@@ -143,7 +143,7 @@ def run_seeds(
             run = missing[job.key]
             outcome = read_back(partial(load_outcome, run, folder), folder / run.file, where)
             outcomes[run.file] = outcome
-            observe(run, outcome, False, where)
+            on_run(run, outcome, False, where)
     remove_remains(folder)  # of a worker that was killed
     return outcomes
 
@@ -160,7 +160,7 @@ def _run_seed(
     threads: int,
     lasting: bool,
     images: Sequence[ImageData],
-    ask: Callable[[], object],
+    on_step: Callable[[], object],
 ) -> None:
     """Does one run, in a worker."""
     (data,) = images
@@ -175,7 +175,7 @@ def _run_seed(
                 Run(chosen, run.settings, data),
                 engine,
                 trace=trace,
-                callbacks=[lambda progress: ask()],
+                callbacks=[lambda progress: on_step()],
             )
         except DivergedError:  # a result like any other: it is said of the seed
             trace.losses = np.vstack([trace.losses, np.full((1, len(trace.terms)), np.nan)])
@@ -214,11 +214,11 @@ def _check_environment(run: SeedRun, engine: Engine) -> None:
             )
 
 
-def compare_native(
+def compare_outcomes(
     planned: Sequence[SeedRun],
     outcomes: Mapping[str, RunOutcome],
     margins: Margins,
-) -> list[Native]:
+) -> list[SeedComparison]:
     """Compares the runs of both sides, objective by objective.
 
     Raises:
@@ -228,18 +228,18 @@ def compare_native(
     for objective in dict.fromkeys(run.settings.objective for run in planned):
         pair = [
             [
-                _told_apart(outcomes[run.file], planned, run.side)
+                _with_own_name(outcomes[run.file], planned, run.side)
                 for run in planned
                 if run.settings.objective == objective and run.side == side
             ]
             for side in SIDES
         ]
         results = compare_seeds(pair[0], pair[1], margins)
-        compared.append(Native(objective, pair[0], pair[1], results))
+        compared.append(SeedComparison(objective, pair[0], pair[1], results))
     return compared
 
 
-def _told_apart(outcome: RunOutcome, planned: Sequence[SeedRun], side: str) -> RunOutcome:
+def _with_own_name(outcome: RunOutcome, planned: Sequence[SeedRun], side: str) -> RunOutcome:
     """Gives the two sides of an engine that is compared with itself two names."""
     if len({run.engine for run in planned}) > 1:
         return outcome

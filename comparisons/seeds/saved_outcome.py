@@ -58,10 +58,10 @@ def save_outcome(run: SeedRun, trace: Trace, folder: Path) -> None:
 
 
 def load_outcome(run: SeedRun, folder: Path) -> RunOutcome | None:
-    """Reads what an earlier run left; None if there is none, or it was of another run, or it is
-    damaged.
+    """Reads what an earlier run left.
 
-    Memory: 40 times the file's size, and 1 MiB.
+    Returns:
+        Its outcome; None if there is none, or it is of another run, or damaged.
     """
     path = folder / run.file
     if not path.is_file():

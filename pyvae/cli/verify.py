@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pyvae.cli.choices import DATA, complete
 
 __all__ = ["verify_command"]
 
@@ -15,21 +18,25 @@ def verify_command(
         Path, typer.Argument(metavar="RUN", help="A folder of pyvae train, trace or compare.")
     ],
     steps: Annotated[
-        int, typer.Option(metavar="N", help="How many steps; of shorter runs, all.")
+        int, typer.Option(metavar="N", help="Steps to repeat; at most those the run has.")
     ] = 10,
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE.npz", help="The images, where the run does not say it."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Training data, where the run does not name it.",
+            autocompletion=complete(DATA),
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads (default: as many as the run had).")
+        int | None, typer.Option(metavar="N", help="CPU threads (default: as in the run).")
     ] = None,
 ) -> None:
-    """Runs the first steps of a run again and says whether every bit still comes out.
+    """Repeat the first steps of a run and check that every bit is the same.
 
-    With as many steps as the run has, parameters, latent means and samples are held against what
-    was written, too. Versions that have changed are named. Exit code 0: the same bits, 1: others,
-    2: it cannot be run again.
+    If --steps covers the whole run, parameters, latent means and samples are checked, too.
+    Versions that have changed since are named. Exit code 0: the same bits; 1: other bits; 2: the
+    run cannot be repeated.
     """
     from pyvae.runs.verify import verify
     from pyvae.terminal.console import Terminal
@@ -38,7 +45,7 @@ def verify_command(
     console = Terminal()
     done = verify(
         run, steps, data=data, threads=threads, callbacks=[ShowProgress(console=console)],
-        log=lambda line: console.print(line, soft_wrap=True),
+        log=partial(console.print, soft_wrap=True),
     )  # fmt: skip
     same = all(one.same for one in done)
     console.print(f"verdict: {'the same bits' if same else 'other bits'}")

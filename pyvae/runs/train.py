@@ -9,21 +9,16 @@ from pathlib import Path
 
 from pyvae.engines.data_parallel import ALONE, Shares
 from pyvae.engines.engine import DivergedError, Engine
-from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.metrics.collapse import latents_in_words
-from pyvae.model.recipe import Recipe
 from pyvae.model.run import Run
-from pyvae.model.settings import Settings
 from pyvae.runs.keep import train_kept
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.run_folder import RunFolder
-from pyvae.terminal.console import Terminal
-from pyvae.terminal.step_progress import ShowProgress
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
-from pyvae.training.inputs import check_run, load_for
+from pyvae.training.inputs import check_run
 
-__all__ = ["train_into", "train_runs"]
+__all__ = ["train_into"]
 
 NOTHING_TO_TRAIN = (
     "nothing was left to train: --epochs N or --steps N with a larger N goes on from here, "
@@ -129,31 +124,3 @@ def _train(
 
 def _resume(folder: Path) -> str:
     return f"pyvae train {shlex.join([f'--resume={folder}'])}"
-
-
-# Until the command calls `train_into`:
-
-
-def train_runs(
-    recipe: Recipe,
-    runs: Sequence[Settings],
-    data: str,
-    folder: Path,
-    device: str = "auto",
-    precision: str = "full",
-    shares: Shares = ALONE,
-    arguments: Sequence[str] = (),
-    resumed: bool = False,
-    overwrite: bool = False,
-) -> None:
-    console = Terminal(quiet=not shares.is_first)
-
-    def log(line: str) -> None:
-        console.print(line, soft_wrap=True)
-
-    engine = PyTorchEngine(device, precision=precision, shares=shares)
-    images = load_for(recipe, data, runs[0], log)
-    train_into(
-        RunFolder(folder, arguments, log), [Run(recipe, one, images) for one in runs], engine,
-        [ShowProgress(console=console, epochs=True)], overwrite=overwrite, resumed=resumed,
-    )  # fmt: skip

@@ -25,16 +25,16 @@ MINUTE = 60.0
 
 
 class ShowProgress(Callback):
-    """Shows how far a training is: steps, images per second, time left, nats per image.
+    """Shows a training's steps, images per second, time left and loss.
 
-    On a terminal it is a bar; elsewhere a line a minute. As a context manager it shows what is no
-    training of `pyvae.train`, with `on_step` called for every step.
+    On a terminal it is a bar, elsewhere a line a minute. To show something else than a training of
+    `pyvae.train`, use it as a context manager and call `on_step` after every step.
 
     Arguments:
-        title: What runs; by default a training's objective, data and device.
-        batch_size: Images in a step; by default as many as a training's batch has.
-        console: Where to; by default the terminal.
-        epochs: Print a line at the end of each epoch.
+        title: The name of the run; by default a training's objective, data and device.
+        batch_size: The number of images in a step; by default that of a training's batch.
+        console: The console to print on; by default the terminal.
+        epochs: Whether to print a line at the end of each epoch.
 
     Example:
         >>> train(run, engine, [ShowProgress()])  # doctest: +SKIP
@@ -82,7 +82,7 @@ class ShowProgress(Callback):
     def _start(self, title: str, images: int) -> None:
         self._shown, self._images = title, images
         self._step = 0
-        self._first: int | None = None  # of a run that goes on after an interruption, not 1
+        self._first: int | None = None  # not 1 in a run that continues an interrupted one
         self._started = self._printed = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),

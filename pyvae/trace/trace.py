@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pyvae.errors import UserError
 from pyvae.files.arrays import array_bytes, parse_arrays, read_arrays, write_arrays
 from pyvae.files.csv import csv_text
-from pyvae.files.reading import UNREADABLE, read_bytes, read_numbers
+from pyvae.files.reading import UNREADABLE, parse_numbers, read_bytes
 from pyvae.files.writing import output_folder, remove_file, write_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
@@ -234,11 +234,12 @@ class Trace:
             )
         try:
             about = read_about(folder / "trace.json")
-            for name, expected in about["sha256"].items():
-                _check_sum(folder, name, expected)
+            names = FILES[1:] if about["complete"] else ("history.csv",)
+            files = {name: read_bytes(folder / name) for name in names}
+            _check_sums(files, about["sha256"])
             settings = about["settings"]
             terms = OBJECTIVES[settings.objective].terms
-            history = read_numbers(folder / "history.csv", ("epoch", *terms))
+            history = parse_numbers(files["history.csv"], "history.csv", ("epoch", *terms))
             trace = cls(
                 about["engine"],
                 about["recipe"],
@@ -256,17 +257,17 @@ class Trace:
             if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
-                trace._load_arrays(folder)
+                trace._parse_arrays(files)
         except UNREADABLE as error:
             raise _unreadable(folder, error) from error
         return trace
 
-    def _load_arrays(self, folder: Path) -> None:
+    def _parse_arrays(self, files: Mapping[str, bytes]) -> None:
         """Reads the arrays of a finished run; raises ValueError if they are not a trace's."""
-        self.parameters = parse_arrays(read_bytes(folder / "parameters.safetensors"))
+        self.parameters = parse_arrays(files["parameters.safetensors"])
         if not self.parameters:
             raise ValueError("parameters.safetensors is empty")
-        latents = parse_arrays(read_bytes(folder / "latents.safetensors"))
+        latents = parse_arrays(files["latents.safetensors"])
         for name, value in latents.items():
             if value.ndim != 2 or value.dtype.kind != "f" or not value.size:
                 raise ValueError(f"'{name[:40]}' in latents.safetensors has shape {value.shape}")
@@ -279,12 +280,13 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_sum(folder: Path, name: str, expected: str) -> None:
+def _check_sums(files: Mapping[str, bytes], expected: Mapping[str, str]) -> None:
     """Raises ValueError if a file of a trace is not the one that was written."""
-    if name not in FILES:
-        raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
-    if _sha256(read_bytes(folder / name)) != expected:
-        raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
+    for name, checksum in expected.items():
+        if name not in FILES:
+            raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
+        if name in files and _sha256(files[name]) != checksum:
+            raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
 
 
 def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:

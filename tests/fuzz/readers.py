@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
-from pyvae.cli.again import _arguments_in
 from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
 from pyvae.files.reading import MEMORY_BASE, MEMORY_TIMES, most_unpacked
 from pyvae.model.settings import Settings
 from pyvae.reproduction.published import merge_published
 from pyvae.runs.keep import read_test_history
+from pyvae.runs.run_json import read_arguments
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
@@ -218,5 +218,5 @@ READERS = {
         make_checkpoint(".safetensors"), load_signed_checkpoint, "safetensors", silent=True
     ),
     "checkpoint-json": Reader(make_checkpoint(".json"), find_checkpoint, "json", silent=True),
-    "run-json": Reader(make_run, lambda f: _arguments_in(f, "train"), "json"),
+    "run-json": Reader(make_run, lambda f: read_arguments(f, "train"), "json"),
 }

@@ -46,6 +46,7 @@ class Mistake:
         recipe: What is run.
         hyper: Hyperparameters that are not the published ones.
         batch: Images in a batch.
+        steps: Of the run; with one, what is named is not confirmed by a second.
         patch: R code, if the mistake is R's.
         given: Changes what R's step is given: (x, draws, data, memory) -> (x, draws).
         built: Changes what PyTorch's engine has built.
@@ -59,6 +60,7 @@ class Mistake:
     recipe: str = "conv"
     hyper: Mapping[str, float] = field(default_factory=dict)
     batch: int = BATCH
+    steps: int = 3
     patch: str = ""
     given: Callable | None = None
     built: Callable[[PyTorchEngine], object] | None = None
@@ -147,12 +149,12 @@ def recipe_of(mistake: Mistake) -> Recipe:
 
 
 def settings_of(mistake: Mistake) -> Settings:
-    """A run of three small steps."""
+    """A run of a few small steps."""
     return get_recipe(mistake.recipe).settings(
         objective=mistake.objective,
         batch_size=mistake.batch,
         latent_dim=5,
-        steps=3,
+        steps=mistake.steps,
         dtype="float64",
         hyper=mistake.hyper,
     )

@@ -14,6 +14,21 @@ def commands(app):
 
 def checks():
     return ["no Check"]
+
+def plain():
+    # declares nothing
+    from pyvae.engines.pytorch import PyTorchEngine
+
+    class Plain:
+        name = "plain"
+
+        def __init__(self):
+            self._engine = PyTorchEngine("cpu")
+
+        def __getattr__(self, name):
+            return getattr(self._engine, name)
+
+    return Plain()
 """
 ENTRIES = """
 [pyvae.commands]
@@ -23,6 +38,7 @@ gone = nowhere:commands
 mine = stranger:checks
 [pyvae.engines]
 mine = stranger:Absent
+plain = stranger:plain
 [pyvae.generators]
 r = nowhere:Generator
 """
@@ -30,7 +46,7 @@ r = nowhere:Generator
 
 @pytest.fixture
 def stranger(pyvae, tmp_path):
-    """Runs pyvae where a broken package is installed."""
+    """Runs pyvae where a package is installed of which most is broken."""
     about = tmp_path / "site" / "stranger-2.5.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 2.5\n")
@@ -85,6 +101,14 @@ def test_a_broken_plug_in_that_is_asked_for_is_an_error(stranger, arguments, sai
     line = done.stderr.splitlines()[2]
     assert said in line
     assert len(done.stderr.splitlines()) == 3
+
+
+def test_an_engine_of_another_package_that_declares_nothing_is_compared(stranger):
+    done = stranger("compare", "--engine", "plain", "--objective", "vae", *RUN)
+    assert done.stderr.splitlines() == [GONE, COMMAND]
+    assert "PyTorch against plain" in done.stdout
+    assert done.stdout.endswith("verdict: agree\n")
+    assert done.returncode == 0
 
 
 class Entry:

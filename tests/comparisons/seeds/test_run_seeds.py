@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 
+import gated
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from comparisons.runs.sides import Sides
 from comparisons.seeds import run_seeds as native
 from comparisons.seeds.equivalence import Margins, overall
 from comparisons.seeds.measures import measures
-from comparisons.seeds.run_seeds import compare_native, plan, run_seeds
+from comparisons.seeds.run_seeds import compare_outcomes, plan, run_seeds
 from comparisons.seeds.saved_outcome import load_outcome
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
@@ -169,10 +170,10 @@ def test_a_run_that_fails_is_one_line_and_the_others_stay(
     runs = planned(settings)
     right = native.train
 
-    def failing(engine, recipe, run, *arguments, **options):
-        if run.seed == runs[2].settings.seed:
+    def failing(run, *arguments, **options):
+        if run.settings.seed == runs[2].settings.seed:
             raise UserError("out of paper")
-        return right(engine, recipe, run, *arguments, **options)
+        return right(run, *arguments, **options)
 
     monkeypatch.setattr(native, "train", failing)
     with pytest.raises(UserError) as caught:
@@ -252,7 +253,7 @@ def test_a_seed_that_diverges_is_a_result(inline, conv, settings, few, tmp_path)
     assert np.isnan(diverged.losses[-1]).all()
     assert len(diverged.losses) == len(diverged.epochs)
     assert np.isnan(diverged.mu).all()
-    (found,) = compare_native(mixed, outcomes, Margins(1000))
+    (found,) = compare_outcomes(mixed, outcomes, Margins(1000))
     assert {result.verdict for result in found.results} == {"different"}
     seed = mixed[-1].settings.seed
     assert found.results[0].problem == f"pytorch (B), seed {seed}: loss is nan"
@@ -278,7 +279,7 @@ def test_a_seed_that_diverges_at_once_is_a_result(
         assert outcome.losses.shape == (1, 3)
         assert np.isnan(outcome.losses).all()
         assert outcome.epochs.tolist() == [1]
-    (found,) = compare_native(runs, outcomes, Margins(1))
+    (found,) = compare_outcomes(runs, outcomes, Margins(1))
     assert overall(found.results) == "different"
 
 
@@ -290,7 +291,7 @@ def test_a_seed_of_base_r_that_diverges_is_a_result(inline, conv, settings, few,
     runs = planned(settings, sides, learning_rate=1e6)
     outcomes, _ = go(runs, conv, few, tmp_path, sides)
     assert all(np.isnan(outcome.losses[-1]).any() for outcome in outcomes.values())
-    (found,) = compare_native(runs, outcomes, Margins(1))
+    (found,) = compare_outcomes(runs, outcomes, Margins(1))
     assert overall(found.results) == "different"
 
 
@@ -318,7 +319,7 @@ def test_objectives_are_compared_apart_and_an_engine_with_itself_has_two_names(
         {"pytorch": {}},
     )
     outcomes, _ = go(runs, conv, few, tmp_path)
-    found = compare_native(runs, outcomes, Margins(1e6))
+    found = compare_outcomes(runs, outcomes, Margins(1e6))
     assert [one.objective for one in found] == ["emae", "vae"]
     for one in found:
         assert {outcome.engine for outcome in one.under_test} == {"pytorch (A)"}
@@ -342,7 +343,7 @@ def test_two_engines_keep_their_names(settings):
         )
         for run in runs
     }  # fmt: skip
-    (found,) = compare_native(runs, outcomes, Margins(1))
+    (found,) = compare_outcomes(runs, outcomes, Margins(1))
     assert {outcome.engine for outcome in found.under_test} == {"pytorch"}
     assert {outcome.engine for outcome in found.reference} == {"base-r"}
 
@@ -350,12 +351,11 @@ def test_two_engines_keep_their_names(settings):
 # In processes of their own
 
 
-def children_end():
-    """Whether the processes end; they are not waited for."""
-    deadline = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not multiprocessing.active_children()
+def wait_for_children(but=()):
+    """Until the processes that did the runs have ended."""
+    for child in multiprocessing.active_children():
+        if child not in but:
+            child.join()
 
 
 @pytest.mark.slow
@@ -368,12 +368,17 @@ def test_processes_give_the_bits_of_this_one(conv, settings, few, tmp_path, inli
     for name in here:
         assert np.array_equal(here[name].losses, there[name].losses)
         assert np.array_equal(here[name].mu, there[name].mu)
-    assert children_end()
+    wait_for_children()
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, settings, few, tmp_path):
-    runs = planned(settings, seeds=8, steps=20)
+def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(
+    conv, settings, few, tmp_path, monkeypatch
+):
+    """The process of a run that would never end."""
+    monkeypatch.setattr(native, "_run_seed", gated.run_seed)
+    runs = planned(settings)
+    assert gated.WAITS in [run.settings.seed for run in runs]
     done = []
 
     def kill(run, outcome, was_there, where):
@@ -388,7 +393,7 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, setti
         "a process that trained a seed was ended from outside; the system may have been out of "
         "memory. Run the same command again: seeds that are done are not repeated"
     )
-    assert children_end()
+    wait_for_children()
     there = {run.file for run in runs if load_outcome(run, tmp_path)}
     assert set(done) <= there
     assert len(there) < len(runs)
@@ -400,10 +405,7 @@ def test_processes_of_others_are_left_alone(conv, settings, few, tmp_path):
     other.start()
     try:
         go(planned(settings), conv, few, tmp_path, jobs=1)
-        deadline = time.monotonic() + 10
-        while multiprocessing.active_children() != [other] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert multiprocessing.active_children() == [other]
+        wait_for_children(but=[other])
         assert other.is_alive()
     finally:
         other.terminate()
@@ -444,7 +446,7 @@ def test_wrong_initial_weights_are_found_and_right_ones_are_equivalent(
         outcomes, seen = go(runs, conv, digits, tmp_path, sides)
         # PyTorch's runs are the same
         assert len(seen.those(was_there=True)) == (5 if reference == "wrong-r" else 0)
-        (found,) = compare_native(runs, outcomes, Margins(5))
+        (found,) = compare_outcomes(runs, outcomes, Margins(5))
         verdicts[reference] = {result.measure: result.verdict for result in found.results}
     assert set(verdicts["base-r"].values()) == {"equivalent"}
     assert verdicts["wrong-r"]["loss"] == "different"

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.runs.saved import compare_saved, load_pairs
+from comparisons.runs.saved import compare_traces
+from comparisons.runs.saved_pairs import load_pairs
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
@@ -133,7 +134,7 @@ def test_pytorch_repeats_it_from_the_seed_and_compare_agrees(article, images, co
         trace = Trace.load(folder / objective)
         repeated(trace, images, conv).save(tmp_path / objective)
     for python, r in load_pairs(tmp_path, folder):
-        comparison = compare_saved(python, r)
+        comparison = compare_traces(python, r)
         assert comparison.agrees, comparison.quantities
         np.testing.assert_allclose(python.samples, r.samples, atol=1e-12)
 
@@ -153,9 +154,9 @@ def test_steps_that_are_looked_into_are_compared_stage_by_stage(mnist, images, c
         python.save_probe(tmp_path / "python", step, probe)
     python.save(tmp_path / "python")
     ((a, b),) = load_pairs(tmp_path / "python", tmp_path / "article-r" / "vae")
-    comparison = compare_saved(a, b)
+    comparison = compare_traces(a, b)
     assert comparison.agrees
-    assert comparison.steps_looked_into == [2, 3]
+    assert comparison.inspected_steps == [2, 3]
     quantities = conv.quantities(r.settings)
     assert len(comparison.stages) == 2 * len(quantities)
     assert all(stage.max_abs <= 1e-9 * stage.largest for stage in comparison.stages)
