@@ -26,6 +26,7 @@ from torch import Tensor
 from pyvae.errors import UserError
 from pyvae.model.draws import Draw, Keep
 from pyvae.recipes import Recipe
+from r_bridge.engines.stage_network import own_draws
 
 __all__ = ["RGenerator", "RRandom"]
 
@@ -170,15 +171,13 @@ class RGenerator(RRandom):
         weight's first index, as PyTorch counts it, though for a transposed convolution that
         index is an input. He et al. (2015), "Delving deep into rectifiers", with a = sqrt(5):
         `reset_parameters` of `torch.nn.Linear` and of `torch.nn.modules.conv`.
+
+        Raises:
+            UserError: If the recipe has other layers or draws.
         """
-        if recipe.name != "conv":
-            raise UserError(
-                f"recipe {recipe.name} with R's generator",
-                "use --rng injected",
-                expected="recipe conv",
-            )
+        own_draws(recipe, recipe.settings(latent_dim=latent_dim, hyper=hyper))  # can R draw them?
         with torch.device("meta"):
-            network = recipe.network(latent_dim)
+            network = recipe.network(latent_dim, **hyper)
         shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
         parameters = {}
         for name, shape in shapes.items():

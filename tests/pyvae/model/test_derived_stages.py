@@ -96,7 +96,7 @@ def test_layers_and_options_are_those_of_the_modules(small):
     assert [stages[name].layer for name in ("input", "labelled", "labels")] == ["input"] * 3
     assert stages["labelled.qy_x.conv1"] == Stage(
         "labelled.qy_x.conv1", "conv2d", ("labelled",), None, {"stride": 1, "padding": 2},
-        "qy_x.conv1",
+        "qy_x.conv1", ((1, 28, 28),),
     )  # fmt: skip
     assert stages["qy_x.dropout"].options == {"p": 0.4}
     assert stages["labelled.qy_x.dropout"].draw == "labelled_dropout"
@@ -105,6 +105,18 @@ def test_layers_and_options_are_those_of_the_modules(small):
     assert stages["px_z.bn1"].options == {"momentum": 0.1, "eps": 1e-5}
     assert stages["px_z.unflatten"].options == {"channels": 128}
     assert stages["px_z.deconv1"].options == {"stride": 2, "padding": 1}
+
+
+def test_shapes_are_those_in_which_a_layer_takes_its_inputs(conv, settings):
+    stages = {stage.name: stage.shapes for stage in conv.stages_for(settings(latent_dim=7))}
+    assert stages["input"] == ()
+    assert stages["encoder.conv1"] == ((1, 28, 28),)  # of images (784)
+    assert stages["encoder.dropout1"] == ((64, 12, 12),)
+    assert stages["reparameterise"] == ((7,), (7,))
+    assert stages["decoder.conv1"] == ((128, 1, 1),)
+    assert stages["decoder.sigmoid"] == ((784,),)  # of maps (784, 1, 1)
+    assert stages["reconstruction"] == ((784,), (784,))
+    assert stages["total"] == ()
 
 
 def test_terms_have_the_settings_weights_and_divisors(small):
@@ -252,7 +264,7 @@ def test_weights_are_read_off_any_sum():
         return {"a": a, "b": b, "c": c, "total": -total}
 
     *_, a, b, c, total = derived(nn.Sequential(nn.Linear(6, 6), nn.Sigmoid()), loss=loss)
-    assert a == Stage("a", "bce", ("1", "input"), None, {"per": "sum"})
+    assert a == Stage("a", "bce", ("1", "input"), None, {"per": "sum"}, shapes=((6,), (6,)))
     assert (b.layer, b.options) == ("mse", {"per": "element"})
     assert c.options == {"per": "image"}
     assert (total.inputs, total.options) == (("a", "b", "c"), {"weights": (-2.5, 2.0, -0.25)})
@@ -337,7 +349,7 @@ def test_a_mask_is_found_by_its_argument():
 
     mask = torch.ones(30, dtype=torch.bool)
     *_, stage = derived(Dropped(), draws={"mask": mask})
-    assert stage == Stage("dropout", "dropout", ("input",), "mask", {"p": 0.25})
+    assert stage == Stage("dropout", "dropout", ("input",), "mask", {"p": 0.25}, shapes=((6,),))
 
 
 @pytest.mark.parametrize(
