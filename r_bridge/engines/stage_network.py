@@ -34,6 +34,7 @@ SOURCES = (
 )
 LIKELIHOODS = ("bce", "mse", "gaussian")
 CHUNK = 2**22  # numbers that the stages of one part of a batch take
+WHOLE = 2**31  # images: a batch is not cut
 
 
 def network_arguments(recipe: Recipe, settings: Settings) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _chunk(stages: tuple[Stage, ...], images: int) -> int:
     """How many images base R works on at a time: all where they depend on each other."""
     several = sum(stage.layer == "input" for stage in stages) > 1
     if several or any(stage.layer == "batch_norm" for stage in stages):
-        return images
+        return WHOLE
     numbers = sum(_product(shape) for stage in stages for shape in stage.shapes)
     parts = -(-images * numbers // CHUNK)
     return -(-images // parts)

@@ -37,7 +37,6 @@ def last_batch_kept(x, draws, data, memory):
 REGULARISER = """right <- regularisers$vae
 regularisers$vae <- list(value = function(mu, log_var) {value},
                          gradient = function(mu, log_var) {gradient})"""
-KERNEL = "conv2d_kernel <- function(weight) {{ d <- dim(weight); {body} }}"
 ADAM = """adam_step <- function(parameters, gradients, state, learning_rate, s = adam_settings) {{
   state$t <- state$t + 1
   c1 <- 1 - s$beta1^state$t
@@ -91,7 +90,10 @@ CONV_MISTAKES = {
     "conv kernel flipped": Mistake(
         (1, "forward", "encoder.conv1"), "kernel flipped",
         patch="""right <- conv2d_kernel
-        conv2d_kernel <- function(weight) right(weight[, , 3:1, 3:1, drop = FALSE])"""),
+        conv2d_kernel <- function(weight) {
+          k <- dim(weight)[3]
+          right(weight[, , k:1, k:1, drop = FALSE])
+        }"""),
     "conv kernel read column-major": Mistake(
         (1, "forward", "encoder.conv1"), "rows and columns exchanged",
         patch="""right <- conv2d_kernel
