@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.arithmetic import rounded
 from pyvae.data.images import load_data
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.training.feeds import batches
 from r_bridge.process.client import RProcess
@@ -40,7 +41,7 @@ def measure_bridge(
     """
     array = np.random.default_rng(1).random(SHAPE)
     settings = get_recipe("conv").settings(steps=1)
-    ((_, x, draws),) = batches(get_recipe("conv"), settings, load_data(name))
+    ((_, x, draws),) = batches(Run(get_recipe("conv"), settings, load_data(name)))
     images = x.double().numpy()
     flat = {name: draw.reshape(len(draw), -1) for name, draw in draws.items()}
     with RProcess(threads=threads) as r:

@@ -25,6 +25,7 @@ from pyvae.engines.precision import PRECISIONS
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder, write_file
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
@@ -61,7 +62,7 @@ def measure(
     for objective in recipe.objectives:
         settings = recipe.settings(objective=objective, epochs=epochs, steps=steps, rng=rng)
         start = time.perf_counter()
-        trace = train(engine, recipe, settings, data)
+        trace = train(Run(recipe, settings, data), engine)
         if on_gpu:
             torch.cuda.synchronize()
         seconds += time.perf_counter() - start
@@ -69,7 +70,7 @@ def measure(
         nats[objective] = float(trace.losses[-1, 0]) / settings.batch_size
         if rng == "injected":
             first = recipe.settings(objective=objective, steps=min(CHECKED, trace.steps))
-            expected = train(PyTorchEngine("cpu"), recipe, first, data).losses[:, 0]
+            expected = train(Run(recipe, first, data), PyTorchEngine("cpu")).losses[:, 0]
             found = trace.losses[: len(expected), 0]
             worst = max(worst, float(np.abs(found / expected - 1).max()))
     return {

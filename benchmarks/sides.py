@@ -9,9 +9,11 @@ from contextlib import ExitStack
 
 from benchmarks.case import ENDLESS, Case
 from benchmarks.limits import copies, products
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.engine import Engine
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import choose
+from pyvae.model.run import Run
 
 __all__ = ["PYTHON_SIDES", "Steps", "open_side"]
 
@@ -44,6 +46,7 @@ def open_side(
     if name == "plain":
         return _plain(cases, folder), here
     if name == "pyvae":
+        keep_freed_memory()  # as the command line does
         return _training(cases, lambda: PyTorchEngine("cpu")), here
     from r_bridge.engines.base_r import BaseREngine
 
@@ -62,8 +65,8 @@ def _training(cases: Mapping[str, Case], engine: Callable[[], Engine]) -> Steps:
     def steps(case: Case) -> Iterator[object]:
         recipe, settings = case.chosen()
         images, computing = case.of(data), engine()
-        trace = Trace.of_run(computing, recipe, settings, images)
-        return training_steps(computing, recipe, settings, images, trace)
+        trace = Trace.of_run(Run(recipe, settings, images), computing)
+        return training_steps(Run(recipe, settings, images), computing, trace)
 
     return {name: steps(case) for name, case in cases.items()}
 

@@ -1,4 +1,4 @@
-"""What the R package `pyvae` calls.
+"""The functions that the R package `pyvae` calls.
 
 In and out go bytes, numbers, texts, lists and dicts alone: every reticulate from 1.28 on converts
 these alike, while older ones convert neither NumPy 2's arrays nor pandas 3's data frames.
@@ -26,16 +26,18 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.data.images import ImageData, load_data
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.files.arrays import arrays_of_bytes
+from pyvae.files.arrays import parse_arrays
 from pyvae.files.reading import UNREADABLE
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 from pyvae.training.inputs import check_data, load_for
 from pyvae.training.loop import training_steps
@@ -49,13 +51,13 @@ BATCH = 500  # images that go through a trained network at once
 
 
 def unpack(packed: Packed) -> NDArray:
-    """The array that R sent."""
+    """Unpacks an array that R sent."""
     numbers = np.frombuffer(packed["bytes"], TYPES[packed["type"]])
     return numbers.reshape([int(n) for n in packed["dim"]], order="F")
 
 
 def pack(array: NDArray) -> dict[str, Any]:
-    """An array for R; numbers other than bytes and 32-bit integers become doubles."""
+    """Packs an array for R; numbers other than bytes and 32-bit integers become doubles."""
     if array.dtype not in (np.uint8, np.int32):
         array = array.astype(np.float64)
     # bytearray, because reticulate converts no bytes
@@ -89,7 +91,7 @@ def _argument(option: str) -> str:
 
 @_answers
 def describe(recipe: str) -> dict[str, Any]:
-    """A recipe's published settings, its objectives and what its inputs are."""
+    """Describes a recipe: its published settings, objectives and inputs."""
     found = get_recipe(recipe)
     return {
         "objectives": [*found.objectives, *found.further],
@@ -141,31 +143,33 @@ class Training:
 
     @_answers
     def start(self) -> dict[str, Any]:
-        """Checks everything and begins; says what is going to be run."""
+        """Checks everything and starts; returns what is going to be run."""
         x, labels, given = self._given
         self._given = {}, None, {}  # the bytes are not needed any more
         recipe = get_recipe(given.pop("recipe"))
         engine = PyTorchEngine(given.pop("device"))
+        if engine.device.type == "cpu":
+            keep_freed_memory()  # R's process; given back at the end of the run
         whole = ("epochs", "steps", "batch_size", "latent_dim", "seed")
         given |= {name: int(given[name]) for name in whole if name in given}
         settings = recipe.settings(**given)
         if settings.objective not in (*recipe.objectives, *recipe.further):
             raise UserError(
-                f"objective {settings.objective} with recipe {recipe.name}",
+                f"recipe {recipe.name} has no objective {settings.objective}",
                 expected=f"one of {', '.join((*recipe.objectives, *recipe.further))}",
             )
         if "data" in x:
-            data = load_for(recipe, x["data"], settings, say=self._notes.append)
+            data = load_for(recipe, x["data"], settings, log=self._notes.append)
         else:
             data = _images(x, labels)
             check_data(recipe, data)
             if recipe.given is not None:
                 recipe.given(data, settings)  # enough labels?
         self.steps = settings.total_steps(len(data))
-        self.trace = Trace.of_run(engine, recipe, settings, data)
+        self.trace = Trace.of_run(Run(recipe, settings, data), engine)
         self.objective = OBJECTIVES[settings.objective]
         self._steps = training_steps(
-            engine, recipe, settings, data, self.trace, stop=self._stop.is_set
+            Run(recipe, settings, data), engine, self.trace, stop=self._stop.is_set
         )
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._thread.start()
@@ -193,7 +197,7 @@ class Training:
 
     @_answers
     def advance(self, seconds: float) -> dict[str, Any]:
-        """Waits so long, or until the run has ended; says how far it is."""
+        """Waits `seconds`, or until the run has ended; returns how far it is."""
         done = self._ended.wait(seconds)
         self._raise()
         lines = self._lines[self._said :]  # never emptied: the other thread may be adding
@@ -210,7 +214,7 @@ class Training:
         return f"epoch {last.epoch:.0f}: {words}"
 
     def stop(self) -> None:
-        """Ends the run after the step that it is at, and waits for that."""
+        """Ends the run after its current step, and waits for that."""
         self._stop.set()
         while self._thread is not None and not self._ended.is_set():
             with suppress(KeyboardInterrupt):  # pressed again: it is about to end
@@ -218,7 +222,7 @@ class Training:
 
     @_answers
     def finish(self) -> dict[str, Any]:
-        """Ends the run where it stands, if it has not ended, and returns what was trained."""
+        """Stops the run if it has not ended, and returns what was trained."""
         self.stop()
         self._raise()
         trace, objective = self.trace, self.objective
@@ -254,20 +258,20 @@ def _network(model: Model) -> tuple[VAE, Settings]:
         hyper=dict(model["hyper"]),
     )
     try:
-        parameters = arrays_of_bytes(bytes(model["parameters"]))
+        parameters = parse_arrays(bytes(model["parameters"]))
     except UNREADABLE as error:
         raise UserError(
             f"the fit's parameters cannot be read ({error})",
-            expected="a fit as vae_fit() returned it",
+            "give a fit as vae_fit() returned it",
         ) from error
     trace = Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
-    return network_of(trace), settings
+    return load_network(trace), settings
 
 
 @_answers
 @torch.no_grad()
 def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trained network makes of images, in evaluation mode.
+    """Encodes, reconstructs or clusters images with a trained network, in evaluation mode.
 
     Arguments:
         model: The network.
@@ -283,9 +287,8 @@ def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
     check_data(get_recipe(model["recipe"]), data)
     if kind == "cluster" and not isinstance(network, ClusteringVAE):
         raise UserError(
-            f'type = "cluster" with recipe {model["recipe"]}',
+            f'type = "cluster": recipe {model["recipe"]} has no clusters',
             'use type = "latent" or "reconstruction"',
-            expected="a recipe with clusters",
         )
     found = []
     for rows in torch.arange(len(data)).split(BATCH):

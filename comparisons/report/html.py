@@ -50,7 +50,7 @@ CHANCE = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One quantity in the strip, the worst of all steps that were looked into.
+    """One quantity in the strip, the worst of all inspected steps.
 
     Attributes:
         part: The part of the network, such as `encoder`; cells of one part stand together.

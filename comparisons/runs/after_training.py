@@ -1,6 +1,6 @@
 """What a run leaves besides its steps: latent means in both modes, and decoded samples.
 
-They are computed once, after the last step, so that no stage of a step shows a mistake in them:
+They are computed once, after the last step: no stage of a step shows a mistake in them, such as
 dropout left on in evaluation mode, the batch's statistics in place of the running ones, an average
 of the weights, 1 - q in place of q. Each side's are held against what its *own* final parameters
 give, computed in float64 by the recipe's network.
@@ -23,13 +23,12 @@ from comparisons.agreement.tolerances import is_normalised, run_rules
 from comparisons.diagnosis.first_divergence import AFTER, Divergence, is_r
 from comparisons.diagnosis.relations import distance, relation, same
 from comparisons.expected.layers import float64
-from pyvae.data.images import ImageData
 from pyvae.errors import UserError
 from pyvae.model.modules import BatchNorm, Dropout
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
+from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
-from pyvae.recipes import Recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.feeds import final_inputs
 
@@ -61,14 +60,13 @@ Suspects = Iterator[tuple[str, Tensor]]
 
 
 def part_after_training(
-    a: Trace, b: Trace, recipe: Recipe, data: ImageData, exact: bool = False, judge: bool = False
+    a: Trace, b: Trace, run: Run, exact: bool = False, judge: bool = False
 ) -> Divergence | None:
-    """The first of latent means and samples that differs although its own parameters say that it
-    should not.
+    """The first of latent means and samples that a side's own parameters do not give.
 
     Arguments:
-        a, b: The traces, under test and reference, of a run with injected draws.
-        recipe, data: Of the run.
+        a, b: The traces, under test and reference.
+        run: What both trained, with injected draws.
         exact: Every bit has to be equal.
         judge: Ask also of what agrees by the rules of the whole run, which are wide in float32 and
             with batch norm, whether one side alone is not what its own parameters give.
@@ -82,13 +80,13 @@ def part_after_training(
         return None
     names = (a.engine, b.engine)
     try:
-        expected = [_Expected(trace, recipe, data) for trace in (a, b)]
+        expected = [_Expected(trace, run) for trace in (a, b)]
     except (RuntimeError, KeyError, TypeError, UserError):  # another network's, or other data
         return None
     rtol = SAME[a.settings.dtype]
     for kind in KINDS:
         x, y = (_found(trace, kind) for trace in (a, b))
-        if x is None or y is None or not (judge or _differ(a, kind, x, y, recipe, exact)):
+        if x is None or y is None or not (judge or _differ(run, kind, x, y, exact)):
             continue
         wrong = [
             (one, found, name)
@@ -108,28 +106,28 @@ def _found(trace: Trace, kind: str) -> NDArray | None:
     return trace.samples if kind == "samples" else trace.latent_means.get(kind)
 
 
-def _differ(a: Trace, kind: str, x: NDArray, y: NDArray, recipe: Recipe, exact: bool) -> bool:
+def _differ(run: Run, kind: str, x: NDArray, y: NDArray, exact: bool) -> bool:
     """Whether two sides' values disagree by the rules of the whole run."""
-    normalised = is_normalised(recipe.stages)
-    rules = run_rules(a.settings.dtype, exact, normalised)
+    dtype, normalised = run.settings.dtype, is_normalised(run.recipe.stages)
+    rules = run_rules(dtype, exact, normalised)
     name = "samples" if kind == "samples" else "latent_mean"
     if kind == "evaluation" and normalised:
         name = "evaluation_mean"
-    return not compare_arrays({kind: x}, {kind: y}, rules[name], a.settings.dtype).agrees
+    return not compare_arrays({kind: x}, {kind: y}, rules[name], dtype).agrees
 
 
 class _Expected:
     """What a trace's own parameters give, in float64, and what usual mistakes would."""
 
-    def __init__(self, trace: Trace, recipe: Recipe, data: ImageData) -> None:
+    def __init__(self, trace: Trace, run: Run) -> None:
         settings = replace(trace.settings, steps=trace.steps)
         with torch.random.fork_rng(devices=[]):
-            network = recipe.network(settings.latent_dim, **settings.hyper).double()
+            network = run.recipe.network(settings.latent_dim, **settings.hyper).double()
         network.load_state_dict(
             {name: float64(np.array(value)) for name, value in trace.parameters.items()}
         )
         self.network: VAE = network
-        x, drawn, z = final_inputs(recipe, settings, data)
+        x, drawn, z = final_inputs(replace(run, settings=settings))
         self.x, self.z = x.double(), float64(z)
         self.drawn = {
             name: torch.as_tensor(value) if value.dtype == np.bool_ else float64(value)
@@ -224,7 +222,7 @@ def _dropout(network: VAE) -> None:
 
 @contextmanager
 def _untouched(network: VAE) -> Iterator[None]:
-    """Running statistics are what they were: a look must not change the model."""
+    """Restores the running statistics afterwards."""
     kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         yield
@@ -243,7 +241,7 @@ def _agreement(a: Trace, kind: str, x: NDArray, y: NDArray, exact: bool) -> Stag
         return StageAgreement(a.steps, quantity, x.shape, nan, nan, nan, rtol, problem=problem)
     u, v = float64(x), float64(y)
     size = (u - v).abs().nan_to_num(nan=torch.inf)
-    index = tuple(int(i) for i in torch.unravel_index(size.argmax(), size.shape))
+    index = tuple(int(i) for i in np.unravel_index(int(size.argmax()), tuple(size.shape)))
     worst = float((u - v).abs()[index])
     largest = float(torch.maximum(u.abs().max(), v.abs().max()))
     values = (float(u[index]), float(v[index]))

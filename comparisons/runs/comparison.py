@@ -19,7 +19,7 @@ from pyvae.model.objectives import OBJECTIVES
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["TINY", "Comparison", "compare_traces", "summary"]
+__all__ = ["TINY", "Comparison", "compare_whole_runs", "summary"]
 
 TINY = 1e-300  # stands for a tolerance of 0: every bit has to be equal
 
@@ -38,7 +38,7 @@ class Comparison:
             its own way.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
         exact: Whether every bit had to be equal.
-        stages: Agreement of every stage of the steps that were looked into.
+        stages: Agreement of every stage of the inspected steps.
         divergence: The first place where the two part.
         note: What is to be said where they disagree and no such place was found.
         not_judged: Parameters that are left out: they have no effect in front of a batch norm.
@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether all quantities do, every stage that was looked into, and neither failed."""
+        """Whether all quantities and all inspected stages agree, and neither engine failed."""
         quantities = all(agreement.agrees for agreement in self.quantities.values())
         stages = all(agreement.agrees for agreement in self.stages)
         return quantities and stages and not self.failure and self.divergence is None
@@ -72,7 +72,7 @@ class Comparison:
         return {name for name, agreement in self.quantities.items() if not agreement.agrees}
 
     @property
-    def steps_looked_into(self) -> list[int]:
+    def inspected_steps(self) -> list[int]:
         return sorted({agreement.step for agreement in self.stages})
 
     def worst_stage(self) -> StageAgreement | None:
@@ -132,7 +132,7 @@ class Comparison:
         return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def compare_traces(under_test: Trace, reference: Trace, exact: bool = False) -> Comparison:
+def compare_whole_runs(under_test: Trace, reference: Trace, exact: bool = False) -> Comparison:
     """Holds a trace against its reference: losses, parameters, latent means and decoded samples.
 
     Of a run that an engine could not finish, the losses of the steps that both took are compared;
@@ -239,7 +239,7 @@ def _stages(comparison: Comparison) -> dict[str, Any] | None:
     if worst is None:
         return None
     return {
-        "steps": comparison.steps_looked_into,
+        "steps": comparison.inspected_steps,
         "compared": len(comparison.stages),
         "agree": sum(agreement.agrees for agreement in comparison.stages),
         "worst": {

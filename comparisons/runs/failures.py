@@ -1,4 +1,4 @@
-"""An engine that cannot compute what the other one computes: that is a disagreement, too."""
+"""Disagreement because one engine fails where the other computes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from pyvae.engines.engine import DivergedError, Engine
+from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError
-from r_bridge.errors import RProcessError
-from r_bridge.process.client import NO_MEMORY
 
 __all__ = ["EngineFailure", "Guarded"]
 
-NO_ROOM = (*NO_MEMORY, "can't allocate memory")  # PyTorch's words, too
 DOING = {
     "start": "its start",
     "step": "a step",
@@ -24,7 +22,7 @@ DOING = {
 
 
 class EngineFailure(Exception):  # noqa: N818 (a finding, not a mistake of the caller)
-    """An engine could not compute something of a run.
+    """An engine failed to compute something of a run.
 
     Attributes:
         engine: Its name.
@@ -37,7 +35,7 @@ class EngineFailure(Exception):  # noqa: N818 (a finding, not a mistake of the c
         super().__init__(" ".join(str(error).split()) or type(error).__name__)
 
     def words(self, step: int) -> str:
-        """What failed, in a line.
+        """Says in a line what failed.
 
         Arguments:
             step: The step that it did not take, counted from 1.
@@ -49,12 +47,12 @@ class EngineFailure(Exception):  # noqa: N818 (a finding, not a mistake of the c
 
 
 class Guarded:
-    """An engine whose failures in computing are told from those of what is around it (a disk, a
-    terminal): they are raised as `EngineFailure`.
+    """An engine that raises its failures to compute as `EngineFailure`, so that they can be told
+    from failures around it (a full disk, a closed terminal).
 
-    A process that died, memory that was not to be had, and settings that an engine cannot take say
-    nothing about the network: those errors pass as they are. So does `DivergedError`, which the
-    training loop completes.
+    Outages (`pyvae.engines.engine.is_outage`: a process that died, no memory) and settings that an
+    engine cannot take say nothing about the network: those errors pass unchanged. So does
+    `DivergedError`, which the training loop completes.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -66,20 +64,20 @@ class Guarded:
             return value
 
         def computing(*arguments: Any, **options: Any) -> Any:
-            with self._telling(DOING[name]):
+            with self._wrapping(DOING[name]):
                 return value(*arguments, **options)
 
         return computing
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _wrapping(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (RProcessError, DivergedError, MemoryError):
+        except (DivergedError, MemoryError):
             raise
         except Exception as error:
-            if what == DOING["start"] and isinstance(error, UserError):
+            if isinstance(error, UserError) and (what == DOING["start"] or is_outage(error)):
                 raise
-            if any(words in str(error) for words in NO_ROOM):
+            if is_outage(error):
                 raise UserError(str(error)) from error
             raise EngineFailure(self._engine.name, error, what) from error

@@ -17,19 +17,18 @@ from torch import Tensor
 
 from comparisons.agreement.arrays import Agreement, ulp_difference
 from comparisons.agreement.stage import StageAgreement
-from comparisons.agreement.tolerances import EXACT, Rule, is_normalised, probe_rule, stage_rule
+from comparisons.agreement.tolerances import EXACT, Rule, is_normalised, rule_of_step, stage_rule
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
+from comparisons.diagnosis.place import InspectedStep, Probes
 from comparisons.diagnosis.relations import same
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64
-from comparisons.runs.lockstep import StepFailure, compare_ends, lockstep
+from comparisons.runs.compare_steps import compare_ends
+from comparisons.runs.lockstep import StepFailure, lockstep
+from comparisons.runs.pair import Pair
 from comparisons.runs.rounding import FACTOR, neighbours
-from comparisons.stages.compare import compare_probes
-from pyvae.data.images import ImageData
-from pyvae.engines.engine import Engine
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.settings import Settings
+from pyvae.model.run import Run
 from pyvae.model.stages import Probe, Quantity
-from pyvae.recipes import Recipe
 
 __all__ = ["FREE_STEPS", "FreeRun", "run_freely"]
 
@@ -50,35 +49,28 @@ class FreeRun:
     divergence: Divergence | None
 
 
-def run_freely(
-    under_test: Engine,
-    reference: Engine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
-    exact: bool = False,
-) -> FreeRun:
+def run_freely(pair: Pair) -> FreeRun:
     """Runs both engines through the first steps of a run, each on its own, and compares losses,
     moments, running statistics and parameters after every step.
 
-    In float64 the two may differ by what free runs were measured to (`probe_rule`). In float32
+    In float64 the two may differ by what free runs were measured to (`rule_of_step`). In float32
     that says little: there it is measured on the spot how far PyTorch parts from itself when its
     parameters are off by one unit in the last place (`comparisons.runs.rounding`).
 
     Raises:
         StepFailure: If an engine fails.
     """
-    short = replace(settings, steps=min(settings.total_steps(len(data)), FREE_STEPS))
-    run = (recipe, short, data)
-    if exact:
+    settings = replace(pair.run.settings, steps=min(pair.run.steps, FREE_STEPS))
+    pair = replace(pair, run=replace(pair.run, settings=settings))
+    if pair.exact:
         allowed = [EXACT.rtol] * FREE_STEPS
     elif settings.dtype == "float64":
-        normalised = is_normalised(recipe.stages)
-        allowed = [probe_rule("float64", 2, False, False, normalised).rtol] * FREE_STEPS
+        rule = rule_of_step("float64", 2, resync=False, normalised=pair.is_normalised)
+        allowed = [rule.rtol] * FREE_STEPS
     else:
-        allowed = _measured(*run, getattr(under_test, "adam", "torch"))
+        allowed = _measured(pair.run, getattr(pair.under_test, "adam", "torch"))
     worst: tuple[float, StageAgreement, float] | None = None
-    for step, ends in enumerate(_ends(under_test, reference, *run, exact), start=1):
+    for step, ends in enumerate(_ends(pair), start=1):
         for end in ends:
             size = _size(end, allowed[step - 1])
             if worst is None or size > worst[0]:
@@ -89,31 +81,27 @@ def run_freely(
     size, end, rtol = worst
     divergence = None
     if size > 1:
-        rule = EXACT if exact else Rule(rtol, "tensor")
-        divergence = _look_into(end.step, under_test, reference, *run, rule)
+        divergence = _first_not_of_adam(pair, end.step, EXACT.rtol if pair.exact else rtol)
     return FreeRun(_as_agreement(end, rtol, settings.dtype), divergence)
 
 
-def _ends(
-    a: Engine, b: Engine, recipe: Recipe, settings: Settings, data: ImageData, exact: bool = False
-) -> Iterator[list[StageAgreement]]:
+def _ends(pair: Pair) -> Iterator[list[StageAgreement]]:
     """The agreement of what is known after each step."""
-    with closing(lockstep(a, b, recipe, settings, data, resync=False)) as pairs:
-        for pair in pairs:
-            if pair.failures:
-                raise StepFailure(pair.failures, dict.fromkeys(pair.failures, pair.step))
-            yield compare_ends(pair, a, b, recipe, settings, exact)
+    with closing(lockstep(pair, resync=False)) as steps:
+        for both in steps:
+            if both.failures:
+                raise StepFailure.of_step(both)
+            yield compare_ends(pair, both)
 
 
-def _measured(recipe: Recipe, settings: Settings, data: ImageData, adam: str) -> list[float]:
+def _measured(run: Run, adam: str) -> list[float]:
     """For each step what rounding alone may make of it, relative to a tensor's largest element."""
     found = [0.0] * FREE_STEPS
     for engine in neighbours(adam):
-        plain = PyTorchEngine("cpu", adam)
-        for step, ends in enumerate(_ends(plain, engine, recipe, settings, data)):
+        pair = Pair(run, PyTorchEngine("cpu", adam), engine)
+        for step, ends in enumerate(_ends(pair)):
             found[step] = max(found[step], *(end.required_rtol for end in ends))
-    least = stage_rule(settings.dtype, False, is_normalised(recipe.stages)).rtol
-    return [max(least, FACTOR * one) for one in np.maximum.accumulate(found)]
+    return [max(pair.rule.rtol, FACTOR * one) for one in np.maximum.accumulate(found)]
 
 
 def _size(end: StageAgreement, allowed: float) -> float:
@@ -125,54 +113,38 @@ def _size(end: StageAgreement, allowed: float) -> float:
     return end.required_rtol / allowed
 
 
-def _look_into(
-    last: int,
-    under_test: Engine,
-    reference: Engine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
-    rule: Rule,
-) -> Divergence | None:
+def _first_not_of_adam(pair: Pair, last: int, rtol: float) -> Divergence | None:
     """The first step, up to the last one, in which one side's moments or parameters are not what
     Adam makes of its *own* gradients and moments: what else differs follows from that."""
-    previous: tuple[Probe, Probe] | None = None
-    steps = range(1, last + 1)
-    run = (under_test, reference, recipe, settings, data)
-    with closing(lockstep(*run, resync=False, probed=steps)) as pairs:
-        for pair in pairs:
-            if pair.probes is None or pair.step > last:
+    previous: Probes | None = None
+    with closing(lockstep(pair, resync=False, inspect=range(1, last + 1))) as steps:
+        for both in steps:
+            if both.probes is None or both.step > last:
                 break
-            layers = Layers(recipe, settings, pair.step)
-            quantity = _first_not_of_adam(layers, pair.probes, previous, recipe, settings)
+            step = pair.inspected(both.step, both.probes, previous)
+            quantity = _not_of_adam(step)
             if quantity is not None:
-                agreements = compare_probes(*pair.probes, recipe, settings, pair.step, EXACT)
-                (one,) = (a for a in agreements if a.quantity == quantity)
-                names = (under_test.name, reference.name)
-                found = first_divergence([one], pair.probes, names, recipe, settings, previous)
-                return found and replace(found, agreement=replace(one, rtol=rule.rtol), around=())
-            previous = pair.probes
+                (one,) = (a for a in step.compare(EXACT) if a.quantity == quantity)
+                found = first_divergence(step, [one])
+                return found and replace(found, agreement=replace(one, rtol=rtol), around=())
+            previous = both.probes
     return None
 
 
-def _first_not_of_adam(
-    layers: Layers,
-    probes: tuple[Probe, Probe],
-    previous: tuple[Probe, Probe] | None,
-    recipe: Recipe,
-    settings: Settings,
-) -> Quantity | None:
-    rtol = stage_rule(settings.dtype, False, is_normalised(recipe.stages)).rtol
-    for quantity in recipe.quantities(settings):
+def _not_of_adam(step: InspectedStep) -> Quantity | None:
+    """The first moment or parameter that a side's Adam has not made of what it had."""
+    normalised = is_normalised(step.recipe.stages)
+    rtol = stage_rule(step.settings.dtype, False, normalised).rtol
+    layers = Layers(step.recipe, step.settings, step.step)
+    for quantity in step.recipe.quantities(step.settings):
         if quantity.passing not in MADE_BY_ADAM:
             continue
-        for side, probe in enumerate(probes):
-            before = None if previous is None else previous[side]
-            if before is None and layers.step > 1:
+        for side, probe in enumerate(step.probes):
+            before = None if step.previous is None else step.previous[side]
+            if before is None and step.step > 1:
                 continue
-            if not same(
-                float64(probe[quantity.key]), _of_adam(layers, quantity, probe, before), rtol
-            ):
+            expected = _of_adam(layers, quantity, probe, before)
+            if not same(float64(probe[quantity.key]), expected, rtol):
                 return quantity
     return None
 

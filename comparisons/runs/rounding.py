@@ -9,10 +9,8 @@ differ from PyTorch by 0.02 to 1.2 times as much (docs/verdicts.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,20 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from comparisons.agreement.arrays import Agreement
-from comparisons.runs.comparison import Comparison, compare_traces
-from pyvae.data.images import ImageData
+from comparisons.runs.comparison import Comparison, compare_whole_runs
+from comparisons.runs.progress import ProgressOf, not_shown
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.recipes import Recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, train
+from pyvae.training.loop import train
 
 __all__ = [
     "FACTOR",
     "Neighbour",
     "Rounding",
-    "Watcher",
     "measure_rounding",
     "neighbours",
     "rounding_note",
@@ -144,38 +142,28 @@ class Rounding:
 
 
 def measure_rounding(
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
-    watch: Callable[[str, Settings], AbstractContextManager[Watcher]],
-    adam: str = "torch",
-    plain: Trace | None = None,
+    run: Run, progress: ProgressOf = not_shown, adam: str = "torch", plain: Trace | None = None
 ) -> Rounding:
     """Runs PyTorch again, off by one unit in the last place in each step.
 
     Arguments:
-        recipe, settings, data: The run.
-        watch: Gives a context manager that shows the progress of what is named.
+        run: What is trained.
+        progress: Shows how far that is.
         adam: Whose order of operations Adam has.
         plain: PyTorch's own undisturbed run, if it has been made; else it is made as well.
     """
     if plain is None:
-        plain = _run(PyTorchEngine("cpu", adam), recipe, settings, data, watch, "pytorch")
+        engine = PyTorchEngine("cpu", adam)
+        plain = train(run, engine, callbacks=[progress(engine.name, run)])
     needed: dict[str, float] = {}
     losses = np.zeros(plain.steps)
-    for engine in neighbours(adam):
-        title = "pytorch, off by rounding"
-        neighbour = _run(engine, recipe, settings, data, watch, title)
-        for name, agreement in compare_traces(plain, neighbour).quantities.items():
+    for disturbed in neighbours(adam):
+        shown = progress("pytorch, off by rounding", run)
+        neighbour = train(run, disturbed, callbacks=[shown])
+        for name, agreement in compare_whole_runs(plain, neighbour).quantities.items():
             needed[name] = max(needed.get(name, 0.0), agreement.required_rtol)
         losses = np.maximum(losses, _relative(plain.losses[:, 0], neighbour.losses[:, 0]))
-    return Rounding(needed, np.maximum.accumulate(losses), settings.dtype)
-
-
-class Watcher(Protocol):
-    """Shows a run's progress."""
-
-    def observe(self, progress: Progress) -> None: ...
+    return Rounding(needed, np.maximum.accumulate(losses), run.settings.dtype)
 
 
 def rounding_note(rounding: Rounding, comparison: Comparison) -> str:
@@ -187,7 +175,7 @@ def rounding_note(rounding: Rounding, comparison: Comparison) -> str:
     anywhere = rounding.anywhere(comparison)
     if anywhere:
         return (
-            f"rounding alone drives such a run so far apart that its end tells nothing: "
+            f"rounding alone drives two such runs so far apart that their ends tell nothing: "
             f"{'; '.join(anywhere)} ({how}); compare fewer steps, or --mode resync"
         )
     beyond = rounding.beyond(comparison)
@@ -197,18 +185,6 @@ def rounding_note(rounding: Rounding, comparison: Comparison) -> str:
         f"the difference has grown from rounding: {rounding.within(comparison)} ({how}; up to "
         f"{FACTOR} times that is called rounding)"
     )
-
-
-def _run(
-    engine: PyTorchEngine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
-    watch: Callable[[str, Settings], AbstractContextManager[Watcher]],
-    title: str,
-) -> Trace:
-    with watch(title, settings) as watcher:
-        return train(engine, recipe, settings, data, observe=watcher.observe)
 
 
 def _relative(a: NDArray, b: NDArray) -> NDArray[np.float64]:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparisons.runs.comparison import Comparison
+from comparisons.runs.kept_traces import INTERRUPTED, TRACES
 from pyvae.errors import UserError
 from pyvae.runs.run_json import RUN_FILE, write_run
 
 __all__ = ["check_output", "describe_saved", "set_aside"]
 
-TRACES, INTERRUPTED, EARLIER = "traces", "interrupted", "earlier"
+EARLIER = "earlier"
 
 
 def check_output(out: Path, traces: Sequence[Path]) -> None:
@@ -22,18 +23,18 @@ def check_output(out: Path, traces: Sequence[Path]) -> None:
         there, here = trace.resolve(), out.resolve()
         if there in (here, *here.parents) or here / TRACES in (there, *there.parents):
             raise UserError(
-                f"'{out}' holds the trace '{trace}', or is a part of it: the results would be "
+                f"'{out}' holds the trace '{trace}', or is part of it: the results would be "
                 "written among its files",
                 "choose another folder with --out",
             )
     if (out / INTERRUPTED).is_dir():
         raise UserError(
             f"'{out}' holds a comparison that was interrupted",
-            f"finish it: pyvae compare --resume={out}; or choose another folder with --out",
+            f"finish it with pyvae compare --resume={out}, or choose another folder with --out",
         )
 
 
-def set_aside(out: Path, say: Callable[[str], object]) -> None:
+def set_aside(out: Path, log: Callable[[str], object]) -> None:
     """Moves what an earlier comparison of two engines left, its traces and `run.json`, into a
     folder of its own, so that nothing in this one describes another comparison than the newest."""
     if not (out / TRACES).is_dir():
@@ -46,7 +47,7 @@ def set_aside(out: Path, say: Callable[[str], object]) -> None:
     for name in (TRACES, RUN_FILE):
         if (out / name).exists():
             (out / name).rename(place / name)
-    say(f"the traces of an earlier comparison are now in {place}")
+    log(f"the traces of an earlier comparison are now in {place}")
 
 
 def describe_saved(out: Path, comparisons: Sequence[Comparison], arguments: Sequence[str]) -> None:

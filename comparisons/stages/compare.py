@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -301,4 +302,5 @@ def _magnitude(x: Tensor) -> float:
 
 def _index(x: Tensor) -> tuple[int, ...]:
     """Where a tensor is largest."""
-    return tuple(int(i) for i in torch.unravel_index(x.argmax(), x.shape))
+    # PyTorch's own unravel_index imports its compiler first, which takes two seconds
+    return tuple(int(i) for i in np.unravel_index(int(x.argmax()), tuple(x.shape)))

@@ -1,126 +1,237 @@
-"""Command-line options that several commands share."""
+"""Options that several commands share, in groups: a command takes a group as one object."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyvae.cli import choices
+from pyvae.cli.choices import complete
+
+if TYPE_CHECKING:
+    from pyvae.model.settings import Settings
+    from pyvae.recipes import Recipe
+
 __all__ = [
+    "COMPUTE",
+    "OUTPUT",
+    "RECORDED",
     "STEPS",
-    "BatchSize",
+    "WHAT",
+    "AdamName",
+    "ComputeOptions",
     "Data",
     "Device",
-    "Dtype",
     "Epochs",
+    "Jobs",
     "LatentDim",
-    "LearningRate",
-    "Objective",
-    "OwnThreads",
-    "Precision",
-    "Probed",
-    "Recipe",
-    "Rng",
-    "Seed",
-    "Set",
-    "Steps",
+    "Probe",
+    "RecipeName",
+    "RunOptions",
+    "Scheduler",
     "Threads",
-    "Variant",
-    "WhoseAdam",
+    "choice",
+    "in_panel",
 ]
 
 STEPS = 42  # what is compared if nothing else is said: six epochs of the digits
+WHAT = "What to train"
+COMPUTE = "How it is computed"
+RECORDED = "What is recorded"
+OUTPUT = "Where it goes"
 
+
+def in_panel(panel: str) -> Callable[..., Any]:
+    """`typer.Option` for the options of one panel of the help."""
+    return partial(typer.Option, rich_help_panel=panel)
+
+
+def choice(help_text: str, names: tuple[str, ...], panel: str) -> Any:
+    """An option that is one of a few names: shown by the help, offered by the shell."""
+    return typer.Option(
+        metavar="|".join(names),
+        help=help_text,
+        autocompletion=complete(names),
+        rich_help_panel=panel,
+    )
+
+
+what, compute = in_panel(WHAT), in_panel(COMPUTE)
+
+RecipeName = Annotated[
+    str,
+    what(
+        metavar="RECIPE",
+        help=f"Recipe: {', '.join(choices.RECIPES)} (described by pyvae recipes).",
+        autocompletion=complete(choices.RECIPES),
+    ),
+]
 Data = Annotated[
     str,
-    typer.Option(
-        metavar="NAME|FILE.npz",
-        help="auto, mnist, fashion-mnist, kmnist, digits, toy (points), or an .npz or .npy file "
-        "of images (N,28,28) or (N,784): integers 0 to 255, booleans or floats in [0, 1]. auto: "
-        "MNIST where it is or can be had, else digits; the points for a recipe of points.",
-    ),
-]
-Recipe = Annotated[str, typer.Option(metavar="RECIPE", help="See pyvae recipes.")]
-Objective = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="One of the recipe's objectives, or both that were published, or all (default: the "
-        "first); conv has vae, emae and em.",
-    ),
-]
-Variant = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A variant of the recipe: see pyvae recipes.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=NUMBER",
-        help="A setting that the recipe alone has, such as temperature=0.5: see pyvae recipes. "
-        "May be given several times.",
+    what(
+        metavar="NAME|FILE",
+        help="Training data: auto, mnist, fashion-mnist, kmnist, digits, toy (points), or an .npz "
+        "or .npy file of images, (N, 28, 28) or (N, 784): integers from 0 to 255, booleans or "
+        "floats in [0, 1]. auto: MNIST if it is here or can be downloaded, else digits; toy for "
+        "recipes of points.",
+        autocompletion=complete(choices.DATA),
     ),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(metavar="N", help="Passes over the images (default: published).")
-]
-Steps = Annotated[int | None, typer.Option(metavar="N", help="End the run after N steps in all.")]
-BatchSize = Annotated[
-    int | None, typer.Option(metavar="N", help="Images in a batch (default: published).")
+    int | None, what(metavar="N", help="Passes over the training data (default: as published).")
 ]
 LatentDim = Annotated[
-    int | None, typer.Option(metavar="N", help="Latent dimensions (default: published).")
+    int | None, what(metavar="N", help="Latent dimensions (default: as published).")
 ]
-LearningRate = Annotated[
-    float | None, typer.Option(metavar="X", help="Adam's step size (default: published).")
-]
-Dtype = Annotated[str, typer.Option(metavar="TYPE", help="float32 or float64.")]
-Seed = Annotated[
-    int,
-    typer.Option(metavar="N", help="Of initial parameters, batch order, dropout masks and noise."),
-]
+Device = Annotated[str, choice("auto: CUDA if available, else CPU.", choices.DEVICES, COMPUTE)]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        metavar="N", help="Threads, the same on both sides (default: as many as PyTorch takes)."
-    ),
-]
-OwnThreads = Annotated[
-    int | None,
-    typer.Option(
+    compute(
         metavar="N",
-        help="Threads of each run (default: as many as PyTorch takes); with another number the "
-        "last bits are others.",
+        help="CPU threads of each run (default: PyTorch's choice). Another number changes the last "
+        "bits of the results.",
     ),
 ]
-WhoseAdam = Annotated[
+AdamName = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Whose order of operations PyTorch's Adam has: torch or r-torch (R torch's).",
+    choice(
+        "Order of operations in PyTorch's Adam: PyTorch's own, or R torch's (default: PyTorch's, "
+        "unless every bit has to equal R torch's).",
+        choices.ADAMS,
+        COMPUTE,
     ),
 ]
-Rng = Annotated[
+Probe = Annotated[
     str,
-    typer.Option(
-        metavar="NAME",
-        help="Where chance comes from: injected (the same for every engine), or the engine's own "
-        "generator, seeded once: torch (pytorch, r-torch) or r (base-r, pytorch).",
-    ),
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto (CUDA where it is), cpu or cuda.")]
-Precision = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Of matrix products and convolutions: full (the run's dtype), tf32 (an NVIDIA GPU's, "
-        "10 bits) or bf16 (8 bits).",
-    ),
-]
-Probed = Annotated[
-    str,
-    typer.Option(
+    in_panel(RECORDED)(
         metavar="STEPS",
-        help="The steps to look into, stage by stage: 1, or 1,3-5, or all, or none.",
+        help="Steps to record stage by stage: 1, or 1,3-5, or all, or none.",
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    compute(
+        metavar="N",
+        help="Runs to train in parallel (default: 1). Keep jobs x threads within your core count.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    compute(
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers do the runs, such as tcp://host:8786, instead of "
+        "--jobs. All of them must see the output folder under the same path.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What is trained, except for the recipe."""
+
+    variant: Annotated[
+        str | None,
+        what(
+            metavar="NAME",
+            help="Variant of the recipe: wide (mlp), semi-supervised or toy (clustering).",
+            autocompletion=choices.complete_variant,
+        ),
+    ] = None
+    objective: Annotated[
+        str | None,
+        what(
+            metavar="NAME",
+            help="Loss: one of the recipe's objectives, both (the published ones) or all (default: "
+            "the first). conv has vae, emae and em.",
+            autocompletion=choices.complete_objective,
+        ),
+    ] = None
+    data: Data = "auto"
+    epochs: Epochs = None
+    steps: Annotated[
+        int | None, what(metavar="N", help="Stop after N training steps in total.")
+    ] = None
+    batch_size: Annotated[
+        int | None, what(metavar="N", help="Images per batch (default: as published).")
+    ] = None
+    latent_dim: LatentDim = None
+    learning_rate: Annotated[
+        float | None, what(metavar="X", help="Learning rate of Adam (default: as published).")
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        what(
+            "--set",
+            metavar="NAME=NUMBER",
+            help="Setting that only this recipe has, such as temperature=0.5 (listed by pyvae "
+            "recipes). Repeat it for several.",
+        ),
+    ] = None
+    dtype: Annotated[str | None, choice("Floating-point type.", choices.DTYPES, WHAT)] = "float32"
+    seed: Annotated[
+        int,
+        what(
+            metavar="N",
+            help="Seed of the initial parameters, batch order, dropout masks and noise.",
+        ),
+    ] = 2
+    rng: Annotated[
+        str,
+        what(
+            metavar="NAME",
+            help="Random numbers: injected (the same for every engine), native (the engine's own "
+            "generator), or one by name: torch (pytorch, r-torch), r (base-r, pytorch).",
+            autocompletion=complete(choices.RNGS),
+        ),
+    ] = "injected"
+
+    def steps_or(self, steps: int) -> int | None:
+        """The steps after which the run ends, so many where no length was given."""
+        return steps if self.epochs is None and self.steps is None else self.steps
+
+    def runs(self, recipe: Recipe, **instead: Any) -> list[Settings]:
+        """The settings of one run for each objective.
+
+        Arguments:
+            recipe: Says what was published where an option was not given.
+            instead: Options to replace.
+
+        Raises:
+            UserError: If a value is out of its range.
+        """
+        from pyvae.model.hyperparameters import parse_hyper
+
+        asked: dict[str, Any] = {
+            "objective": self.objective,
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "latent_dim": self.latent_dim,
+            "learning_rate": self.learning_rate,
+            "hyper": parse_hyper(self.set_ or []),
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "rng": self.rng,
+        }
+        return recipe.runs(**asked | instead)
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Where and how precisely PyTorch computes."""
+
+    device: Device = "auto"
+    precision: Annotated[
+        str,
+        choice(
+            "Precision of matrix products and convolutions: the dtype's own, tf32 (10-bit "
+            "mantissa, NVIDIA GPUs) or bf16 (7-bit mantissa).",
+            choices.PRECISIONS,
+            COMPUTE,
+        ),
+    ] = "full"
+    threads: Threads = None

@@ -1,4 +1,4 @@
-"""Sets of steps as a user writes them: `1`, `1,3-5`, `all`, `none`."""
+"""Sets of steps as a user writes them: `1`, or `1,3-5`, or `all`, or `none`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["StepSet"]
 
 @dataclass(frozen=True)
 class StepSet:
-    """Steps counted from 1, as ranges of which both ends belong to it.
+    """A set of steps, counted from 1; both ends of a range belong to it.
 
     Example:
         >>> 4 in StepSet.parse("1,3-5"), 2 in StepSet.parse("1,3-5")
@@ -23,11 +23,11 @@ class StepSet:
     everything: bool = False
 
     @classmethod
-    def parse(cls, text: str, option: str = "--probe") -> StepSet:
+    def parse(cls, text: str) -> StepSet:
         """Reads what a user wrote.
 
         Raises:
-            UserError: If it is no set of steps.
+            UserError: If it is not a set of steps.
         """
         text = text.strip().lower()
         if text == "all":
@@ -40,16 +40,16 @@ class StepSet:
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
             if not 1 <= first <= last:
                 raise UserError(
-                    f"{option} '{text}'", expected="steps such as 1 or 1,3-5, or all, or none"
+                    f"--probe '{text}'", expected="steps such as 1 or 1,3-5, or all, or none"
                 )
             ranges.append((first, last))
         return cls(tuple(ranges))
 
-    def check(self, steps: int, option: str = "--probe") -> None:
-        """Raises UserError if a step lies beyond the run's end."""
+    def check(self, steps: int) -> None:
+        """Raises UserError if a step is beyond the end of the run."""
         last = max((last for _, last in self.ranges), default=0)
         if last > steps:
-            raise UserError(f"{option} names step {last}", expected=f"steps from 1 to {steps}")
+            raise UserError(f"--probe names step {last}", expected=f"steps from 1 to {steps}")
 
     def __contains__(self, step: object) -> bool:
         return self.everything or any(

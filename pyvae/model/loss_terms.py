@@ -1,4 +1,4 @@
-"""Terms of the losses: likelihoods and divergences, each a sum in nats over a batch.
+"""Terms of the losses: likelihoods and divergences, in nats summed over a batch.
 
 `pyvae.model.derived_stages` sees their calls: each is open to `torch.overrides`.
 """
@@ -48,8 +48,7 @@ def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:
 
 
 def _without_refusal(pixels: Tensor, x: Tensor) -> Tensor:
-    """The same, and NaN where a probability is no number: CUDA's kernel would stop everything that
-    the process has on the GPU."""
+    """Returns NaN if a probability is NaN: CUDA's kernel would end all that runs on the GPU."""
     numbers = torch.nan_to_num(pixels, nan=0.5)
     refused = (pixels - numbers).detach().sum()  # 0, or NaN
     return F.binary_cross_entropy(numbers, x, reduction="sum") + refused
@@ -76,8 +75,8 @@ def gaussian_reconstruction(mean: Tensor, x: Tensor, variance: float) -> Tensor:
 def squared_error(pixels: Tensor, x: Tensor) -> Tensor:
     r"""Mean squared error :math:`\frac{1}{B F} \sum (x - p)^2` over all pixels of all images.
 
-    Not in nats: up to scale and a constant it is the likelihood of a Gaussian whose variance is
-    left open.
+    It is not in nats: up to scale and a constant it is the negative log-likelihood of a Gaussian
+    of unknown variance.
 
     Arguments:
         pixels, x: Pixels in [0, 1], shape (B, 784).

@@ -1,33 +1,147 @@
-"""Training into a folder, once: a run that was done is read, one that was interrupted goes on,
-and so does a shorter one."""
+"""Keeping a run on disk while it is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from pyvae.data.images import ImageData
+from pyvae.engines.data_parallel import ALONE
+from pyvae.engines.engine import Engine
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
-from pyvae.files.csv import csv_text
-from pyvae.files.reading import UNREADABLE, read_numbers
-from pyvae.files.writing import output_folder, remove_file, remove_remains, write_file
-from pyvae.metrics.held_out import evaluate
+from pyvae.files.writing import output_folder, remove_file, remove_remains
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
+from pyvae.runs.held_out_history import TEST_HISTORY, EvaluateEpochs, read_test_history
 from pyvae.runs.kept_run import KeptRun
-from pyvae.runs.signals import stopping_between_steps
+from pyvae.runs.run_folder import RunFolder
+from pyvae.runs.stop_on_signal import StopOnSignal
 from pyvae.trace.trace import Trace
-from pyvae.training.loop import Progress, train
+from pyvae.training.callbacks import Callback, Progress
+from pyvae.training.loop import train
 
-__all__ = ["TEST_HISTORY", "found_training", "kept_training", "read_test_history"]
+__all__ = [
+    "Keep",
+    "KeepParameters",
+    "found_training",
+    "kept_training",
+    "read_test_history",
+    "train_kept",
+]
 
-TEST_HISTORY = "test_history.csv"
+
+class Keep(Callback):
+    """Keeps a run in its folder, to go on from after an interruption.
+
+    Writes a checkpoint every PYVAE_CHECKPOINT_SECONDS, after a step in which another callback
+    failed or was interrupted, and after the last step of a run that may be made longer; at the end
+    the trace, complete, or as far as the run came.
+
+    Arguments:
+        kept: The run, and what was found of it.
+        folder: What the run's folder lies in: made again if it was removed meanwhile.
+        temporary: The complete trace goes elsewhere: a run that never needed a checkpoint leaves
+            nothing here.
+
+    Example:
+        >>> kept = KeptRun(Path("runs/mine"), Trace.of_run(run, engine))  # doctest: +SKIP
+        >>> callbacks = [StopOnSignal(), Keep(kept)]  # doctest: +SKIP
+        >>> train(  # doctest: +SKIP
+        ...     run, engine, callbacks, trace=kept.trace, resume=kept.checkpoint
+        ... )
+    """
+
+    def __init__(
+        self, kept: KeptRun, folder: RunFolder | None = None, *, temporary: bool = False
+    ) -> None:
+        self.kept = kept
+        self.folder = folder
+        self.temporary = temporary
+
+    def on_step(self, now: Progress) -> None:
+        made_again = self.folder is not None and self.folder.make_again()
+        if now.step < now.steps and (made_again or self.kept.is_due()):
+            self.kept.save(now)
+
+    def on_last_step(self, now: Progress) -> None:
+        if self.kept.longer:
+            self.kept.save(now)
+
+    def on_end(self, now: Progress | None, error: BaseException | None) -> None:
+        if error is None:
+            self._save_trace()
+            remove_remains(self.kept.folder)
+            return
+        with suppress(UserError, OSError):  # the first error is the one to be told
+            if now is not None:
+                self.kept.save(now)
+            if self.kept.trace.steps:
+                self._save_trace()
+
+    def _save_trace(self) -> None:
+        if not self.temporary or self.kept.folder.is_dir():
+            self.kept.save_trace()
+
+
+class KeepParameters(Callback):
+    """Writes the parameters each time so many epochs are done.
+
+    Arguments:
+        folder: The run's own; gets `checkpoints/epoch-010.safetensors` and so on.
+        every: Epochs.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder = folder / "checkpoints"
+        self.every = every
+
+    def on_step(self, now: Progress) -> None:
+        if not now.epoch_ended:
+            return
+        epoch = int(now.trace.epochs[-1])
+        if epoch % self.every == 0:
+            path = output_folder(self.folder) / f"epoch-{epoch:03d}.safetensors"
+            write_arrays(path, now.engine.parameters())
+
+    def on_end(self, now: Progress | None, error: BaseException | None) -> None:
+        if error is None:
+            remove_remains(self.folder)
+
+
+def train_kept(
+    run: Run,
+    engine: Engine,
+    kept: KeptRun,
+    callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
+    folder: RunFolder | None = None,
+) -> Trace:
+    """Trains what is left of a run that is kept, and stops on a signal where it can go on from.
+
+    Arguments:
+        run, engine: What is trained, and what computes it.
+        kept: The run's folder; its trace is of this run and engine.
+        callbacks: As for `pyvae.train`; each is called for a step before that step is kept.
+        folder: What the run's folder lies in.
+
+    Of several processes that share a batch, the first one keeps the run.
+
+    Raises:
+        UserError: If the run cannot be trained, or the folder not be written.
+        KeyboardInterrupt: After a signal; if it came in the last step, the run is complete.
+    """
+    if kept.complete:
+        return kept.trace
+    called = [*callbacks, StopOnSignal()]
+    if getattr(engine, "shares", ALONE).is_first:
+        called.append(Keep(kept, folder))
+    return train(run, engine, called, trace=kept.trace, resume=kept.checkpoint)
+
+
+# Until `reproduce` calls `train_kept`:
 
 
 def kept_training(
@@ -42,99 +156,23 @@ def kept_training(
     observe: Callable[[Progress], object] = lambda progress: None,
     say: Callable[[str], object] = lambda line: None,
 ) -> Trace:
-    """Trains a recipe, or takes what an earlier call has left of the same run.
-
-    Arguments:
-        recipe, settings, data: What is trained.
-        folder: Where the trace is kept.
-        test: Images that the loss is computed on at the end of every epoch, into
-            `test_history.csv`; None for none.
-        device: For `PyTorchEngine`.
-        checkpoint_every: The parameters are written down each time so many epochs are done, into
-            `checkpoints/epoch-010.safetensors` and so on; 0 for never.
-        observe: Called after every step.
-        say: Called with a line on what was found.
-
-    Raises:
-        UserError: If the run cannot be trained, the folder not be written, or it holds another run.
-    """
     engine = PyTorchEngine(device)
-    chosen = get_recipe(recipe)
-    trace = Trace.of_run(engine, chosen, settings, data)
-    kept = found_training(folder, trace)
+    run = Run(get_recipe(recipe), settings, data)
+    kept = found_training(folder, Trace.of_run(run, engine))
     if kept.found:
         say(f"{folder.name}: {kept.found}")
-    if kept.complete:
-        return trace
-    begun = kept.checkpoint is not None
-    tests: list[dict[Any, Any]] = []
-    if begun:
-        tests = read_test_history(folder).to_dict("records")
-
-    def at_each_step(progress: Progress) -> None:
-        if progress.epoch_ended and test is not None:
-            epoch = int(progress.trace.epochs[-1])
-            terms = evaluate(engine.network, recipe, settings, test, seed=epoch)
-            tests[:] = [row for row in tests if row["epoch"] < epoch]
-            tests.append({"epoch": epoch, **terms})
-            write_file(output_folder(folder) / TEST_HISTORY, csv_text(pd.DataFrame(tests)))
-        if progress.epoch_ended and checkpoint_every:
-            epoch = int(progress.trace.epochs[-1])
-            if epoch % checkpoint_every == 0:
-                place = output_folder(folder / "checkpoints")
-                write_arrays(place / f"epoch-{epoch:03d}.safetensors", engine.parameters())
-        stop = told() and progress.step < progress.steps
-        kept.observe(progress, now=stop)
-        kept.show(progress, observe)
-        if stop:
-            raise KeyboardInterrupt
-
-    with stopping_between_steps() as told:
-        train(
-            engine, chosen, settings, data,
-            trace=trace, observe=at_each_step, resume=kept.checkpoint,
-        )  # fmt: skip
-    kept.keep()
-    if test is None:
+    callbacks: list[Callback | Callable[[Progress], object]] = []
+    if test is not None:
+        callbacks.append(EvaluateEpochs(engine, test, folder))
+    if checkpoint_every:
+        callbacks.append(KeepParameters(folder, checkpoint_every))
+    trace = train_kept(run, engine, kept, [*callbacks, observe])
+    if test is None and not kept.complete:
         remove_file(folder / TEST_HISTORY)  # of another run
-    for place in (folder, folder / "checkpoints"):
-        remove_remains(place)  # of a process that was killed
-    if told():  # in the last step: the next run does not begin
-        raise KeyboardInterrupt
     return trace
 
 
 def found_training(folder: Path, trace: Trace) -> KeptRun:
-    """What there is of a run in its folder.
-
-    Raises:
-        UserError: If there is another run, or one that cannot be read, which would be replaced.
-    """
     kept = KeptRun(folder, trace, longer=True)
     kept.check("choose another --out, or delete that folder")
     return kept
-
-
-def read_test_history(folder: Path) -> pd.DataFrame:
-    """One row per epoch: epoch, and the objective's terms on the test images, per image.
-
-    Memory: 40 times the file's size, and 1 MiB.
-
-    Raises:
-        UserError: If there is such a file, and it cannot be read.
-    """
-    path = folder / TEST_HISTORY
-    if not path.is_file():
-        return pd.DataFrame({"epoch": []})
-    try:
-        columns = read_numbers(path)
-        epoch = columns["epoch"]
-        if not ((epoch >= 1) & (epoch < 2**53) & (epoch % 1 == 0)).all():
-            raise ValueError("an epoch that is no whole number from 1")
-    except UNREADABLE as error:
-        raise UserError(
-            f"'{path}' cannot be read ({error})",
-            "delete the run's folder to start again",
-            expected="the losses of test images as an interrupted run wrote them",
-        ) from error
-    return pd.DataFrame(columns | {"epoch": epoch.astype(np.int64)})

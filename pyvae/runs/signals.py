@@ -1,7 +1,8 @@
-"""Being told to stop: Ctrl-C, SIGTERM of a batch system, a container or `kill`, SIGHUP of a
-terminal that is closed, SIGUSR1 with which a cluster warns of its time limit.
+"""Signals that end a run: Ctrl-C, SIGTERM, SIGHUP and SIGUSR1.
 
-Between the steps of a run it is stopped where it can go on from; everywhere else at once.
+SIGTERM comes from a batch system, a container or `kill`, SIGHUP from a terminal that is closed,
+SIGUSR1 from a cluster that warns of its time limit. A training ends after the step that is under
+way, where it can go on from; everything else ends at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["stopping_between_steps", "terminated_as_interrupted"]
+__all__ = [
+    "SIGNALS",
+    "interrupt",
+    "is_main_thread",
+    "leave_dead_terminals",
+    "stopping_between_steps",
+    "terminated_as_interrupted",
+]
 
 WARNINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 SIGNALS = (signal.SIGINT, *WARNINGS)
@@ -26,14 +34,16 @@ Handler = Callable[[int, FrameType | None], Any]
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, SIGHUP and SIGUSR1 raise KeyboardInterrupt, as Ctrl-C does, so that files are closed
-    and processes ended; where nobody else has said what they are to do (`nohup` has SIGHUP
-    ignored), in the main thread."""
+    """SIGTERM, SIGHUP and SIGUSR1 raise KeyboardInterrupt, as Ctrl-C does.
+
+    Files are then closed and processes ended. Signals that have another handler already keep it
+    (`nohup` has SIGHUP ignored); outside of the main thread nothing is changed.
+    """
     taken = []
-    if _is_main():
+    if is_main_thread():
         taken = [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
@@ -41,15 +51,15 @@ def terminated_as_interrupted() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt: a handler of signals."""
     if number == signal.SIGHUP:
-        _leave_dead_terminals()
+        leave_dead_terminals()
     raise KeyboardInterrupt
 
 
-def _leave_dead_terminals() -> None:
-    """What is printed to a terminal that was closed goes nowhere, instead of failing: what is kept
-    matters more than what is said."""
+def leave_dead_terminals() -> None:
+    """Sends output for a terminal that was closed to /dev/null, where it cannot fail."""
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
             termios.tcgetattr(stream.fileno())  # type: ignore[union-attr]
@@ -76,15 +86,15 @@ def stopping_between_steps() -> Iterator[Callable[[], bool]]:
 
     def tell(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            _leave_dead_terminals()
+            leave_dead_terminals()
         elif told.is_set():
             raise KeyboardInterrupt
         told.set()
 
     before: dict[signal.Signals, Any] = {}
-    if _is_main():
+    if is_main_thread():
         for number in SIGNALS:
-            if signal.getsignal(number) in (signal.default_int_handler, _interrupt):
+            if signal.getsignal(number) in (signal.default_int_handler, interrupt):
                 before[number] = signal.signal(number, tell)
     try:
         yield told.is_set
@@ -98,5 +108,6 @@ def stopping_between_steps() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _is_main() -> bool:
+def is_main_thread() -> bool:
+    """Whether signals can be handled in this thread."""
     return threading.current_thread() is threading.main_thread()

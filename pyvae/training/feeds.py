@@ -7,12 +7,10 @@ from collections.abc import Iterator
 import torch
 from numpy.typing import NDArray
 
-from pyvae.data.images import ImageData
 from pyvae.engines.engine import Engine
 from pyvae.model.draws import Draws
-from pyvae.model.recipe import Recipe
-from pyvae.model.settings import Settings
-from pyvae.training.prefetch import Ahead
+from pyvae.model.run import Run
+from pyvae.training.prefetch import Prefetch
 
 __all__ = ["Feed", "InjectedFeed", "OwnFeed", "batches", "final_inputs"]
 
@@ -26,16 +24,23 @@ class Feed:
     """What a step is given: images (B, 784) with pixels in [0, 1], and draws.
 
     The images are on the engine's device. The last incomplete batch of an epoch is dropped.
+
+    Arguments:
+        run: The run.
+        device: The engine's.
+
+    Attributes:
+        order: The current epoch's order of the images, if the engine drew it.
+        always: What every step is given beside its draws, such as images with labels.
     """
 
-    def __init__(
-        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device
-    ) -> None:
-        self.always = {} if recipe.given is None else recipe.given(data, settings)
-        self.settings = settings
+    def __init__(self, run: Run, device: torch.device) -> None:
+        given = run.recipe.given
+        self.always = {} if given is None else given(run.data, run.settings)
+        self.settings = run.settings
         self.device = device
-        self.data = data.to(device)
-        self.steps_per_epoch = settings.steps_per_epoch(len(data))
+        self.data = run.data.to(device)
+        self.steps_per_epoch = run.steps_per_epoch
         self.order: NDArray | None = None
         self._epoch_order: NDArray | None = None
 
@@ -48,23 +53,20 @@ class Feed:
         return self.data.batch(chosen, self.settings.torch_dtype)
 
     def close(self) -> None:
-        """Ends what was begun for later steps."""
+        """Drops what was prepared for later steps."""
 
 
 class InjectedFeed(Feed):
-    """Everything from `Draws(settings.seed)`."""
+    """Takes everything random from `Draws(settings.seed)`."""
 
-    def __init__(
-        self, recipe: Recipe, settings: Settings, data: ImageData, device: torch.device = CPU
-    ) -> None:
-        super().__init__(recipe, settings, data, device)
+    def __init__(self, run: Run, device: torch.device = CPU) -> None:
+        super().__init__(run, device)
+        settings = run.settings
         self.draws = Draws(settings.seed, settings.dtype)
-        self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
+        self.spec = run.recipe.draws(settings.latent_dim, **settings.hyper)
         self._epoch = -1
         # a GPU is done with a step before the next one's masks are drawn
-        self._ahead = (
-            None if device == CPU else Ahead(self._drawn, last=settings.total_steps(len(data)))
-        )
+        self._prefetched = None if device == CPU else Prefetch(self._drawn, last=run.steps)
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
         return self.images(step), self.after(step - 1)
@@ -77,33 +79,27 @@ class InjectedFeed(Feed):
         return self.batch(self._injected_order, step)
 
     def after(self, step: int) -> dict[str, NDArray]:
-        return (self._drawn if self._ahead is None else self._ahead)(step) | self.always
+        return (self._prefetched or self._drawn)(step) | self.always
 
     def latents(self) -> NDArray:
         return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
 
     def close(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+        if self._prefetched is not None:
+            self._prefetched.close()
+            self._prefetched = None
 
     def _drawn(self, step: int) -> dict[str, NDArray]:
         return self.draws.step(step, self.settings.batch_size, self.spec)
 
 
 class OwnFeed(Feed):
-    """The engine draws."""
+    """Leaves masks, noise and the order of the images to the engine."""
 
     def __init__(
-        self,
-        engine: Engine,
-        recipe: Recipe,
-        settings: Settings,
-        data: ImageData,
-        device: torch.device,
-        order: NDArray | None,
+        self, run: Run, engine: Engine, device: torch.device, order: NDArray | None
     ) -> None:
-        super().__init__(recipe, settings, data, device)
+        super().__init__(run, device)
         self.engine = engine
         self.order = order
 
@@ -124,21 +120,23 @@ class OwnFeed(Feed):
         return self.engine.latents(SAMPLES)
 
 
-def final_inputs(
-    recipe: Recipe, settings: Settings, data: ImageData
-) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
-    """What latent means and samples of a run with injected draws are computed from: the images of
-    the last batch (B, 784), the draws of its means in training mode, and latents (16, L)."""
-    give = InjectedFeed(recipe, settings, data)
-    last = settings.total_steps(len(data))
-    return give.images(last), give.after(last), give.latents()
+def final_inputs(run: Run) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
+    """What latent means and samples are computed from, of a run with injected draws.
+
+    Returns:
+        The images of the last batch (B, 784), the draws of its means in training mode, and latents
+        (16, L).
+    """
+    give = InjectedFeed(run)
+    return give.images(run.steps), give.after(run.steps), give.latents()
 
 
-def batches(
-    recipe: Recipe, settings: Settings, data: ImageData
-) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
-    """What a run with injected draws is given, step by step: the step from 1, images (B, 784)
-    with pixels in [0, 1], and draws."""
-    give = InjectedFeed(recipe, settings, data)
-    for step in range(1, settings.total_steps(len(data)) + 1):
+def batches(run: Run) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
+    """What a run with injected draws is given, step by step.
+
+    Yields:
+        The step from 1, images (B, 784) with pixels in [0, 1], and draws.
+    """
+    give = InjectedFeed(run)
+    for step in range(1, run.steps + 1):
         yield step, *give(step)

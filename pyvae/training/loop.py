@@ -4,84 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
-from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 
-from pyvae.data.images import ImageData
 from pyvae.engines.allocator import give_freed_memory_back
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.recipe import Recipe
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
-from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.callbacks import Callback, Calls, Progress
+from pyvae.training.checkpoint import Checkpoint, run_identity
 from pyvae.training.feeds import CPU, InjectedFeed, OwnFeed
-from pyvae.training.inputs import check_data
+from pyvae.training.inputs import check_run
 from pyvae.training.not_finite import first_not_finite
 
-__all__ = ["Progress", "start", "train", "training_steps"]
-
-
-class Progress(NamedTuple):
-    """Where a run stands; `trace` is complete up to the end of the last epoch."""
-
-    step: int
-    steps: int
-    epoch_ended: bool
-    trace: Trace
-    losses: torch.Tensor  # the terms of this step, in the objective's order
-    checkpoint: Callable[[], Checkpoint]  # what to go on from; completes the trace up to here
+__all__ = ["start", "train", "training_steps"]
 
 
 def train(
+    run: Run,
     engine: Engine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
+    callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
     *,
     trace: Trace | None = None,
-    observe: Callable[[Progress], object] | None = None,
-    **options: Any,
+    resume: Checkpoint | None = None,
+    probe: Callable[[int], Probe | None] | None = None,
+    state: Callable[[int], Mapping[str, NDArray] | None] | None = None,
 ) -> Trace:
     """Trains a recipe's network and returns what happened.
 
     If `settings.rng` is `injected`, everything random comes from `Draws(settings.seed)` and is
-    handed to the engine, so that engines given the same settings and data go through the same
-    run; else the engine draws it with its own generator, seeded once.
+    given to the engine, so engines with the same settings and data go through the same run;
+    otherwise the engine draws with its own generator, seeded once.
 
     Arguments:
-        engine: Who computes.
-        recipe: What is trained.
-        settings: How.
-        data: On which images.
-        trace: An empty trace to be filled as the run goes, for who wants to keep what was
-            computed when the run is interrupted; by default a new one.
-        observe: Called after every step.
-        options: `probe`, `state`, `resume` and `stop` of `training_steps`.
+        run: What is trained.
+        engine: Computes the steps.
+        callbacks: Watch the training, and may end it: each a `Callback`, or a function of a
+            `Progress` that is called after every step.
+        trace: An empty trace to be filled as the run goes, to keep what was computed when the run
+            is interrupted; by default a new one.
+        resume, probe, state: As for `training_steps`.
 
     Returns:
         The trace, complete.
 
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
+
+    Example:
+        >>> train(run, PyTorchEngine(), [lambda now: print(now.step)])  # doctest: +SKIP
     """
-    if trace is None:
-        settings.steps_per_epoch(len(data))  # enough images? asked before anything is started
-        trace = Trace.of_run(engine, recipe, settings, data)
-    with closing(training_steps(engine, recipe, settings, data, trace, **options)) as steps:
-        for progress in steps:
-            if observe is not None:
-                observe(progress)
+    check_run(run)  # before any callback starts
+    trace = Trace.of_run(run, engine) if trace is None else trace
+    calls = Calls(callbacks)
+    steps = training_steps(
+        run, engine, trace, resume=resume, probe=probe, state=state, stop=lambda: calls.stopped
+    )
+    with closing(steps), calls.around(run, trace):
+        for now in steps:
+            calls.after(now)
     return trace
 
 
 def training_steps(
+    run: Run,
     engine: Engine,
-    recipe: Recipe,
-    settings: Settings,
-    data: ImageData,
     trace: Trace,
     *,
     probe: Callable[[int], Probe | None] | None = None,
@@ -92,7 +83,7 @@ def training_steps(
     """The training loop, one step at a time, so that two engines can go side by side.
 
     Arguments:
-        engine, recipe, settings, data: As for `train`.
+        run, engine: As for `train`.
         trace: Is filled as the run goes.
         probe: Asked before every step (counted from 1) for a dict in which to collect what the
             step's stages return; None for a step that is not probed.
@@ -104,66 +95,103 @@ def training_steps(
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
     """
-    steps_per_epoch = settings.steps_per_epoch(len(data))
-    steps = settings.total_steps(len(data))
-    check_data(recipe, data)
-    start(engine, recipe, settings)
-    step, order = 0, None
+    check_run(run)
+    start(engine, run.recipe, run.settings)
     if resume is not None:
-        step, order = resume.step, resume.order
         engine.restore(resume.state)
         if resume.generator is not None:
             engine.restore_generator(resume.generator)
-    device = getattr(engine, "device", CPU)
-    give = (
-        InjectedFeed(recipe, settings, data, device)
-        if settings.rng == "injected"
-        else OwnFeed(engine, recipe, settings, data, device, order)
-    )
-    losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
-
-    def keep() -> bool:
-        """Writes the epoch's losses down; whether all of them are numbers."""
-        taken = losses if device == CPU else numbers(losses)
-        if taken:
-            trace.extend((step - 1) // steps_per_epoch, taken)
-        sound = len(taken) == len(losses)
-        losses.clear()
-        return sound
-
-    def checkpoint() -> Checkpoint:
-        if not keep():
-            raise DivergedError(trace.steps + 1)
-        return Checkpoint(
-            step, engine.state(), engine.generator_state(), give.order,
-            trace.losses, trace.epochs, run_of(trace),
-        )  # fmt: skip
-
+    give = _feed(run, engine, None if resume is None else resume.order)
+    done = _Done(run, engine, trace, give, 0 if resume is None else resume.step)
     try:
-        while step < steps and not (step and stop is not None and stop()):
-            step += 1
+        while done.step < run.steps and not (done.step and stop is not None and stop()):
+            step = done.step + 1
             x, drawn = give(step)
             begin = None if state is None else state(step)
             if begin is not None:
                 engine.restore(begin)
             seen = None if probe is None else probe(step)
-            asked = {} if seen is None else {"probe": seen}
             try:
-                newest = engine.step(x, drawn, **asked)
+                losses = engine.step(x, drawn, **({} if seen is None else {"probe": seen}))
             except DivergedError as error:
                 seen = _probed_again(engine, x, drawn) if seen is None else seen
-                raise DivergedError(step, first_not_finite(seen, recipe)) from error
-            losses.append(newest)
-            epoch_ended = step % steps_per_epoch == 0 or step == steps
-            if epoch_ended and not keep():
-                raise DivergedError(trace.steps + 1)
-            yield Progress(step, steps, epoch_ended, trace, newest, checkpoint)
+                raise DivergedError(step, first_not_finite(seen, run.recipe)) from error
+            yield done.add(losses)
     finally:
-        keep()  # interrupted: what was computed
+        done.write(finite=False)  # interrupted: what was computed
         give.close()
         give_freed_memory_back()
+    _complete(trace, engine, give, done.step)
 
-    # The article draws its latent means from the last batch, with dropout still on.
+
+class _Done:
+    """The steps that are done.
+
+    Losses of the current epoch stay on the engine's device until it ends.
+
+    Arguments:
+        run, engine, trace, give: Of the training.
+        step: The last step that was done before it began.
+    """
+
+    def __init__(
+        self, run: Run, engine: Engine, trace: Trace, give: InjectedFeed | OwnFeed, step: int
+    ) -> None:
+        self.run, self.engine, self.trace, self.give, self.step = run, engine, trace, give, step
+        self._losses: list[torch.Tensor] = []
+
+    def add(self, losses: torch.Tensor) -> Progress:
+        """Counts a step.
+
+        Raises:
+            DivergedError: If a loss of the epoch, which ends here, is not finite.
+        """
+        self.step += 1
+        self._losses.append(losses)
+        total = self.run.steps
+        epoch_ended = self.step % self.run.steps_per_epoch == 0 or self.step == total
+        if epoch_ended:
+            self.write()
+        return Progress(
+            self.run, self.engine, self.step, total, epoch_ended, self.trace, losses,
+            self.checkpoint,
+        )  # fmt: skip
+
+    def write(self, finite: bool = True) -> None:
+        """Writes the losses so far into the trace, up to the first that is not finite.
+
+        Raises:
+            DivergedError: If there is one, and all of them have to be finite.
+        """
+        taken = self._losses if self.give.device == CPU else finite_losses(self._losses)
+        if taken:
+            self.trace.extend((self.step - 1) // self.run.steps_per_epoch, taken)
+        missing = len(self._losses) - len(taken)
+        self._losses.clear()
+        if missing and finite:
+            raise DivergedError(self.trace.steps + 1)
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the training stands after the last step that was counted."""
+        self.write()
+        return Checkpoint(
+            self.step, self.engine.state(), self.engine.generator_state(), self.give.order,
+            self.trace.losses, self.trace.epochs, run_identity(self.trace),
+        )  # fmt: skip
+
+
+def _feed(run: Run, engine: Engine, order: NDArray | None) -> InjectedFeed | OwnFeed:
+    device = getattr(engine, "device", CPU)
+    if run.settings.rng == "injected":
+        return InjectedFeed(run, device)
+    return OwnFeed(run, engine, device, order)
+
+
+def _complete(trace: Trace, engine: Engine, give: InjectedFeed | OwnFeed, step: int) -> None:
+    """Writes into the trace what is computed after the last step.
+
+    The article draws its latent means from the last batch, with dropout still on.
+    """
     x = give.images(step)
     trace.latent_means = {
         "training": engine.latent_means(x, give.after(step), training=True),
@@ -174,18 +202,21 @@ def training_steps(
 
 
 def _probed_again(engine: Engine, x: torch.Tensor, drawn: Mapping[str, NDArray] | None) -> Probe:
-    """What a step that diverged, and so was not taken, sees on the way; with other draws, where the
-    engine makes them itself."""
+    """The values on the way through a step that diverged and so was not taken.
+
+    Where the engine draws itself, its draws are others the second time.
+    """
     seen: Probe = {}
-    with suppress(Exception):  # that it fails is known, and why is what is asked
+    with suppress(Exception):  # it is known to fail
         engine.step(x, drawn, probe=seen)
     return seen
 
 
-def numbers(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The steps before the first whose loss is NaN or infinite, brought from the GPU that computed
-    them, which is waited for here, once an epoch. (On the CPU the engine refuses such a step
-    itself.)"""
+def finite_losses(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The losses before the first that is NaN or infinite, copied from the GPU.
+
+    This waits for the GPU, once an epoch. On the CPU the engine itself refuses such a step.
+    """
     if not losses:
         return []
     taken = torch.stack(list(losses)).cpu()

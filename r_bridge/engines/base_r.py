@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyvae.engines.abilities import Abilities
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
@@ -25,9 +27,15 @@ class BaseREngine(REngine):
     the settings' dtype is. Its own generator is R's (`set.seed`)."""
 
     name = "base-r"
+    abilities: ClassVar[Abilities] = Abilities(
+        language="R",
+        rng="r",
+        largest_seed=2**31 - 1,
+        dtypes=("float64",),
+        options=("threads",),
+        rank=1,
+    )
     sources = SOURCES
-    rng = "r"
-    largest_seed = 2**31 - 1
 
     def _session(
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None

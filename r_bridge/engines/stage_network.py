@@ -66,7 +66,7 @@ def own_draws(recipe: Recipe, settings: Settings) -> dict[str, Any]:
     drawn = all(isinstance(draw, Keep | Normal) and draw.rows is None for draw in draws.values())
     if not drawn or recipe.given is not None or recipe.buffer_names(size, **hyper):
         raise UserError(
-            f"recipe {recipe.name} cannot be drawn by R's generator",
+            f"R's generator cannot draw recipe {recipe.name}",
             "use --rng injected",
         )
     return {"layers": layers, "draws": {name: _as_draw(draw) for name, draw in draws.items()}}

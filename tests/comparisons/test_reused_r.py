@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from patched_r import PatchedBaseR
 
 from r_bridge import R_FILES
 from r_bridge.engines.base_r import BaseREngine
@@ -32,7 +33,7 @@ def test_nothing_of_one_test_reaches_the_next():
         assert everything(engine) == before
     patch = """adam_settings$epsilon <- 1; layers$relu <- NULL; .hidden <- mine <- set.seed(2)
     conv2d_forward(array(1, c(1, 3, 3, 2)), array(1, c(1, 1, 2, 2)), 0)"""
-    with BaseREngine(threads=1, patch=patch) as engine:
+    with PatchedBaseR(patch) as engine:
         assert engine.process.pid == pid
         assert everything(engine) != before
         with pytest.raises(RError):

@@ -13,6 +13,7 @@ from pyvae.cli.main import main
 from pyvae.data.images import data_root, load_toy
 from pyvae.data.mnist import is_present
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 
@@ -94,10 +95,8 @@ def trained(conv, digits):
     small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64", "seed": 3}
     return {
         name: train(
+            Run(conv, conv.settings(objective=name, **small), digits),
             PyTorchEngine("cpu"),
-            conv,
-            conv.settings(objective=name, **small),
-            digits,
         )
         for name in conv.objectives
     }
@@ -136,4 +135,4 @@ LARGE = ("clustering", "clustering-semi-supervised")  # seconds for what takes t
 def any_trained(request, small, data_of):
     """Each recipe, and a short run of it with its first objective. Read only."""
     recipe = request.param
-    return recipe, train(PyTorchEngine("cpu"), recipe, small(recipe), data_of(recipe))
+    return recipe, train(Run(recipe, small(recipe), data_of(recipe)), PyTorchEngine("cpu"))

@@ -10,6 +10,7 @@ import torch
 from pyvae.data.images import load_digits, load_toy
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.training.feeds import batches
 from pyvae.training.not_finite import first_not_finite
@@ -39,7 +40,7 @@ def begin(name, *engines, **changes):
     hyper = {"labels": 12} if recipe.given else {}
     settings = recipe.settings(**given | changes, hyper=hyper)
     data = load_toy(60) if recipe.features == 2 else load_digits()
-    (_, *first), (_, *second) = batches(recipe, settings, data)
+    (_, *first), (_, *second) = batches(Run(recipe, settings, data))
     for engine in engines:
         parameters = recipe.initial_parameters(settings.seed, settings.latent_dim, **hyper)
         engine.start(recipe, settings, parameters)

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 from r_bridge import from_r
@@ -84,7 +85,7 @@ def test_a_run_is_the_run_of_the_training_loop(images):
     recipe = get_recipe("conv")
     given = {k: v for k, v in small().items() if k not in ("recipe", "device")}
     data = from_r._images(images)
-    trace = train(PyTorchEngine("cpu"), recipe, recipe.settings(**given), data)
+    trace = train(Run(recipe, recipe.settings(**given), data), PyTorchEngine("cpu"))
     assert (about["steps"], about["images"], about["title"]) == (4, 40, "VAE")
     assert np.array_equal(unpack(found["losses"]), trace.losses)
     assert unpack(found["epochs"]).tolist() == [1, 1, 2, 2]
@@ -140,7 +141,7 @@ def test_stop_before_the_start_waits_for_nothing():
     ("changes", "given"),
     [
         ({"recipe": "convv"}, "unknown recipe 'convv'"),
-        ({"objective": "elbo"}, "objective elbo with recipe conv"),
+        ({"objective": "elbo"}, "recipe conv has no objective elbo"),
         ({"batch_size": 41}, "40 images are fewer than one batch of 41"),
         ({"learning_rate": 1e30, "dtype": "float32"}, "training diverged"),
         ({"recipe": "clustering-toy", "objective": "clustering-points"}, "recipe clustering-toy"),
@@ -216,4 +217,4 @@ def test_pytorch_comes_with_its_own_symbols():
 
 def test_an_error_has_its_parts():
     error = UserError("given", "remedy", expected="expected")
-    assert (error.given, error.expected, error.remedy) == ("given", "expected", "remedy")
+    assert (error.problem, error.expected, error.remedy) == ("given", "expected", "remedy")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
@@ -86,7 +87,7 @@ def test_a_run_takes_no_more_from_step_to_step(digits, name, batch, steps, warm_
             if progress.step % (10 if steps > 100 else 2) == 0:
                 seen.append(use(progress.step, r))
 
-        trace = train(engine, recipe, settings, digits, observe=observe)
+        trace = train(Run(recipe, settings, digits), engine, callbacks=[observe])
         assert r.status() != psutil.STATUS_ZOMBIE
     assert trace.steps == steps
     assert len({(one.files, one.threads, one.children) for one in seen[1:]}) == 1

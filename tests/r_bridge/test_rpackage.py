@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from r_bridge.process.client import r_environment
+from r_bridge.installed.environment import r_environment
 from r_bridge.rpy2_fit import find_r
 
 PACKAGE = Path(__file__).parents[2] / "r_bridge" / "rpackage"

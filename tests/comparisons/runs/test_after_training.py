@@ -10,9 +10,11 @@ import pytest
 from verdicts import Averaged, InEvaluation, Mistaken, compare_engines
 
 from comparisons.runs.after_training import part_after_training
-from comparisons.runs.saved import compare_saved, load_pairs
+from comparisons.runs.saved import compare_traces
+from comparisons.runs.saved_pairs import load_pairs
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.modules import BatchNorm, Dropout
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 
 EVALUATION = "latent means in evaluation mode"
@@ -82,7 +84,7 @@ def test_what_follows_from_the_parameters_is_not_laid_on_evaluation(conv, digits
     assert {"latent_mean", "samples"} <= comparison.disagreeing()
     assert comparison.divergence.stage == "adam.update"
     sides = comparison.under_test, comparison.reference
-    assert part_after_training(*sides, conv, digits) is None
+    assert part_after_training(*sides, Run(conv, run, digits)) is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -98,7 +100,7 @@ def test_nothing_is_found_where_nothing_is_wrong(name, dtype, digits, tmp_path):
     a, b = comparison.under_test, comparison.reference
     b = replace(b, samples=np.nextafter(b.samples, 0), latent_means={
         mode: np.nextafter(mu, 0) for mode, mu in b.latent_means.items()})  # fmt: skip
-    assert part_after_training(a, b, recipe, digits, exact=True) is None
+    assert part_after_training(a, b, Run(recipe, run, digits), exact=True) is None
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -127,9 +129,9 @@ def test_inverted_samples_of_a_saved_trace_are_a_disagreement(conv, digits, tmp_
             trace = replace(trace, samples=1 - trace.samples)
         trace.save(tmp_path / folder)
     ((a, b),) = load_pairs(tmp_path / "a", tmp_path / "b")
-    found = compare_saved(a, b)
+    found = compare_traces(a, b)
     assert found.disagreeing() == {"samples"}
     assert (found.divergence.stage, found.divergence.wrong) == (SAMPLES, "port")
     assert "dark and light exchanged" in found.divergence.words[0]
     without = replace(b, samples=None)  # a trace may do without: nothing is shown of it
-    assert compare_saved(a, without).agrees
+    assert compare_traces(a, without).agrees

@@ -112,7 +112,7 @@ def test_two_engines_that_both_diverge_do_not_disagree(conv, settings, digits, t
     """A learning rate that is too large is the user's."""
     other = NaN()
     other.name = "other"
-    with pytest.raises(DivergedError, match="try a smaller --learning-rate"):
+    with pytest.raises(DivergedError, match="Try a smaller --learning-rate"):
         compare_engines(other, NaN(), conv, settings(), digits, tmp_path)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from rounding import RoundedOtherwise
-from verdicts import AMSGrad, Drifting, Mistaken, compare_engines, unwatched
+from verdicts import AMSGrad, Drifting, Mistaken, compare_engines
 
-from comparisons.runs.comparison import compare_traces
+from comparisons.runs.comparison import compare_whole_runs
 from comparisons.runs.rounding import FACTOR, Neighbour, measure_rounding
 from pyvae.engines.devices import set_threads
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
@@ -70,9 +71,9 @@ def test_another_number_of_threads_is_within_what_is_measured(digits):
     traces = []
     for threads in (1, 2):
         set_threads(threads)
-        traces.append(train(PyTorchEngine("cpu"), recipe, run, digits))
-    rounding = measure_rounding(recipe, run, digits, unwatched)
-    comparison = compare_traces(*traces)
+        traces.append(train(Run(recipe, run, digits), PyTorchEngine("cpu")))
+    rounding = measure_rounding(Run(recipe, run, digits))
+    comparison = compare_whole_runs(*traces)
     assert comparison.quantities["loss"].max_ulp > 0  # they do differ
     assert rounding.beyond(comparison) == []
     for name, agreement in comparison.quantities.items():
@@ -103,7 +104,7 @@ def test_what_an_optimiser_keeps_to_itself_is_a_disagreement(name, mode, digits,
     run = recipe.settings(batch_size=12, latent_dim=3, steps=4, dtype="float64")
     data = load_toy() if recipe.features == 2 else digits
     engines = PyTorchEngine("cpu"), AMSGrad()
-    comparison = compare_engines(*engines, recipe, run, data, tmp_path, mode=mode, probed={1})
+    comparison = compare_engines(*engines, recipe, run, data, tmp_path, mode=mode)
     assert not comparison.agrees
     assert not comparison.quantities["free_run"].agrees
     found = comparison.divergence

@@ -12,13 +12,15 @@ import pytest
 import safetensors.numpy
 
 from comparisons.runs.comparison import summary
-from comparisons.runs.saved import compare_saved, load_pairs
+from comparisons.runs.saved import compare_traces
+from comparisons.runs.saved_pairs import load_pairs
 from pyvae.cli.main import main
 from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.stages import Stage
 from pyvae.recipes import get_recipe
-from pyvae.trace.trace import FORMAT as TRACE_FORMAT
+from pyvae.trace.header import FORMAT as TRACE_FORMAT
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge.process.client import RProcess
@@ -35,7 +37,7 @@ def write(folder: Path, probed=(1,), change=None, **changes) -> Path:
     run = conv.settings(**small | changes)
     folder.mkdir(parents=True)
     seen: dict[int, dict] = {step: {} for step in probed}
-    trace = train(PyTorchEngine("cpu"), conv, run, load_digits(), probe=seen.get)
+    trace = train(Run(conv, run, load_digits()), PyTorchEngine("cpu"), probe=seen.get)
     trace.engine = "other" if folder.name == "b" else "pytorch"
     for step, probe in seen.items():
         trace.save_probe(folder, step, probe)
@@ -65,7 +67,7 @@ def pair(saved, tmp_path):
 
 def test_two_traces_of_the_same_run_agree_in_every_bit(saved):
     ((a, b),) = load_pairs(*saved)
-    comparison = compare_saved(a, b)
+    comparison = compare_traces(a, b)
     assert comparison.agrees
     assert comparison.quantities["loss"].max_ulp == 0
     assert len(comparison.stages) == 137
@@ -109,7 +111,7 @@ def test_a_disagreement_is_placed_offline_too(pair):
     probe["forward/encoder.dropout1"] = probe["forward/encoder.dropout1"] * 0.75
     safetensors.numpy.save_file(probe, path)
     ((a, b),) = load_pairs(*pair)
-    found = compare_saved(a, b).divergence
+    found = compare_traces(a, b).divergence
     assert found is not None
     assert (found.step, found.stage, found.wrong) == (1, "encoder.dropout1", "other")
     assert "1/(1 - p) missing" in found.words[0]
@@ -118,7 +120,7 @@ def test_a_disagreement_is_placed_offline_too(pair):
 def test_a_disagreement_where_nothing_was_probed_is_told_how_to_be_placed(pair):
     replace_history(pair[1], 2, lambda loss: loss * 1.001)
     ((a, b),) = load_pairs(*pair)
-    comparison = compare_saved(a, b)
+    comparison = compare_traces(a, b)
     assert not comparison.agrees
     assert comparison.divergence is None
     assert "the losses part at step 2" in comparison.note
@@ -137,7 +139,7 @@ def replace_history(path: Path, row: int, change) -> None:
 def test_exactly_a_single_bit_on_disk_is_a_disagreement(pair):
     def comparison(exact: bool):
         ((a, b),) = load_pairs(*pair)
-        return compare_saved(a, b, exact)
+        return compare_traces(a, b, exact)
 
     assert comparison(exact=True).agrees
     replace_history(pair[1], 2, lambda loss: np.nextafter(loss, np.inf))
@@ -153,7 +155,7 @@ def test_exactly_a_single_bit_of_a_stage_is_placed(pair, tmp_path, monkeypatch, 
     value[3, 4] = np.nextafter(value[3, 4], np.inf)
     safetensors.numpy.save_file(probe, path)
     ((a, b),) = load_pairs(*pair)
-    assert compare_saved(a, b).agrees
+    assert compare_traces(a, b).agrees
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "a", "b", "--out", "out", "--exact"]) == 1
     said = capsys.readouterr().out
@@ -176,7 +178,7 @@ def drawn(tmp_path_factory):
 def test_traces_of_engines_that_drew_for_themselves_agree_in_every_bit(drawn):
     assert "draw/dropout1" in Trace.load(drawn[0]).probe(1)
     ((a, b),) = load_pairs(*drawn)
-    comparison = compare_saved(a, b, exact=True)
+    comparison = compare_traces(a, b, exact=True)
     assert comparison.agrees
     assert len(comparison.stages) == 2 * 137
     assert summary([comparison])["rng"] == "torch"
@@ -194,7 +196,7 @@ def test_a_mistake_in_a_run_on_own_draws_is_recognised_by_these_draws(drawn, tmp
             probe["forward/encoder.dropout1"] *= 0.75
         safetensors.numpy.save_file(probe, path)
     ((a, b),) = load_pairs(*copies)
-    found = compare_saved(a, b).divergence
+    found = compare_traces(a, b).divergence
     assert found is not None
     assert (found.step, found.stage) == (2, "encoder.dropout1")
     assert found.wrong == ("pytorch", "other")[side]
@@ -208,14 +210,14 @@ def test_a_trace_written_before_there_was_an_rng_was_injected(pair):
     path.write_text(json.dumps(told | {"format": 2}))
     ((a, b),) = load_pairs(*pair)
     assert b.settings.rng == "injected"
-    assert compare_saved(a, b).agrees
+    assert compare_traces(a, b).agrees
 
 
 def test_two_traces_of_one_engine_are_told_apart(tmp_path):
     a = write(tmp_path / "one")
     ((one, two),) = load_pairs(a, a)
     assert (one.engine, two.engine) == ("pytorch (A)", "pytorch (B)")
-    assert set(summary([compare_saved(one, two)])["environment"]) == {one.engine, two.engine}
+    assert set(summary([compare_traces(one, two)])["environment"]) == {one.engine, two.engine}
 
 
 def cut(name: str):
@@ -273,9 +275,15 @@ BAD = {
         lambda a, b: (b / "probes" / "step-000001.safetensors").unlink(),
         "step-000001.safetensors' cannot be read",
     ),
-    "other recipe": (about(recipe="mlp"), "'a' has recipe conv, 'b' has mlp; expected two traces"),
-    "other objective": (about(objective="emae"), "'a' has vae, 'b' has emae; expected two traces"),
-    "other step count": (shorter, "'a' has steps 2, 'b' has 1; expected two traces of the same"),
+    "other recipe": (
+        about(recipe="mlp"),
+        "not of the same run: 'a' has recipe conv, 'b' has mlp. Record",
+    ),
+    "other objective": (
+        about(objective="emae"),
+        "'a' has vae, 'b' has emae. Choose two traces of the same objectives",
+    ),
+    "other step count": (shorter, "not of the same run: 'a' has steps 2, 'b' has 1. Record one"),
     "other dtype": (about(dtype="float32"), "'a' has dtype float64, 'b' has float32"),
     "other seed": (about(seed=7), "'a' has seed 2, 'b' has 7"),
     "other batch size": (about(batch_size=13), "'a' has batch size 12, 'b' has 13"),
@@ -288,17 +296,20 @@ BAD = {
     "missing means": (without_evaluation, "'b' has no latent means in evaluation mode"),
     "newer format": (
         about(format=TRACE_FORMAT + 1),
-        f"trace 'b' has format {TRACE_FORMAT + 1}; expected format 1 to {TRACE_FORMAT}; .* newer",
+        f"trace 'b' has format {TRACE_FORMAT + 1}, but pyvae reads 1 to {TRACE_FORMAT}. Update",
     ),
     "other rng": (
         about(rng="torch"),
-        "'a' has rng injected, 'b' has torch; expected two traces of the same run; .* --rng",
+        "'a' has rng injected, 'b' has torch. Record one of them again with the other's --rng",
     ),
     "unknown rng": (about(rng="dice"), "unknown rng 'dice'"),
     "no number": (about(format="two"), 'trace .b. cannot be read .format is "two"'),
-    "interrupted": (about(complete=False), "trace 'b' was interrupted after 2 steps"),
+    "interrupted": (
+        about(complete=False),
+        "trace 'b' is incomplete: it was interrupted after 2 steps",
+    ),
     "unknown mode": (about(mode="fast"), "unknown mode 'fast'"),
-    "nothing": (lambda a, b: shutil.rmtree(b), "'b' is no folder"),
+    "nothing": (lambda a, b: shutil.rmtree(b), "'b' is not a folder"),
     "empty": (lambda a, b: (shutil.rmtree(b), b.mkdir()), "'b' holds no trace"),
 }
 
@@ -353,8 +364,8 @@ def test_the_documents_python_example_writes_a_trace(saved, tmp_path, monkeypatc
     exec(compile(example, "docs/trace-format.md", "exec"), given)  # noqa: S102 (our own page)
     ((a, mine),) = load_pairs(saved[0], tmp_path / "TRACE")
     assert mine.engine == "mine"
-    assert all(stage.raw_max_abs == 0 for stage in compare_saved(a, mine).stages)
-    assert compare_saved(a, mine).agrees
+    assert all(stage.raw_max_abs == 0 for stage in compare_traces(a, mine).stages)
+    assert compare_traces(a, mine).agrees
 
 
 @pytest.mark.slow
@@ -369,7 +380,7 @@ def test_the_documents_r_example_writes_a_trace(saved, tmp_path):
         r.evaluate(f"written <- function({', '.join(given)}) {{ {code}; NULL }}; NULL")
         r.call("written", **given)
     ((a, mine),) = load_pairs(saved[0], tmp_path / "TRACE \u00fc 'x'")
-    comparison = compare_saved(a, mine)
+    comparison = compare_traces(a, mine)
     assert mine.engine == "my-r"
     assert np.array_equal(mine.losses, a.losses)
     assert all(stage.raw_max_abs == 0 for stage in comparison.stages)

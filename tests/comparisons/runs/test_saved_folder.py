@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 
 import pytest
+from verdicts import named
 
-SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "3", "--steps", "2")
+from comparisons.runs.live import compare
+from pyvae.cli.main import main
+from pyvae.data.images import load_toy
+from pyvae.model.run import Run
+from pyvae.recipes import get_recipe
+from pyvae.runs.run_folder import RunFolder
+from pyvae.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A run of two small steps."""
+    toy = get_recipe("clustering-toy")
+    return Run(toy, toy.settings(batch_size=12, steps=2, dtype="float64"), load_toy(24))
 
 
 @pytest.fixture
-def two(pyvae, tmp_path):
+def two(small, tmp_path, monkeypatch):
     """Two traces in the folders a and b."""
     for name in "ab":
-        done = pyvae("trace", *SMALL, "--objective", "vae", "--out", name, "--threads", "1")
-        assert done.returncode == 0, done.stderr
+        folder = tmp_path / name / "points"
+        folder.mkdir(parents=True)
+        train(small, named("pytorch")).save(folder)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -22,28 +38,28 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("out", ["a", "./a/", "a/vae", "b"])
-def test_no_trace_is_written_over(pyvae, two, out):
+@pytest.mark.parametrize("out", ["a", "./a/", "a/points", "b"])
+def test_no_trace_is_written_over(two, out, capsys):
     before = files(two)
-    done = pyvae("compare", "a", "b", "--out", out)
-    assert done.returncode == 2
-    assert "the results would be written among its files; choose another folder" in done.stderr
+    assert main(["compare", "a", "b", "--out", out]) == 2
+    said = capsys.readouterr().err
+    assert "the results would be written among its files. Choose another folder" in said
     assert files(two) == before
-    assert pyvae("compare", "a", "b").returncode == 0  # both can still be read
+    assert main(["compare", "a", "b"]) == 0  # both can still be read
 
 
-def test_a_folder_describes_its_newest_comparison_alone(pyvae, two):
+def test_a_folder_describes_its_newest_comparison_alone(small, two, capsys):
     """The traces and run.json of an earlier one are kept apart."""
-    live = pyvae(
-        "compare", *SMALL, "--objective", "vae", "--under-test", "pytorch", "--engine", "base-r"
-    )
-    if live.returncode == 2:
-        pytest.skip(live.stderr)
+    engines = named("pytorch"), named("other")
+    with RunFolder(two / "comparison", ["compare"]) as folder:
+        folder.write_about([small], engines)
+        compare(small, *engines, folder)
     before = files(two / "comparison" / "traces")
     run = (two / "comparison" / "run.json").read_bytes()
-    done = pyvae("compare", "a", "b")
-    assert done.returncode == 0, done.stderr
-    assert "the traces of an earlier comparison are now in comparison/earlier" in done.stdout
+    capsys.readouterr()
+    assert main(["compare", "a", "b"]) == 0
+    said = capsys.readouterr().out
+    assert "the traces of an earlier comparison are now in comparison/earlier" in said
     kept = two / "comparison" / "earlier"
     assert sorted(files(kept / "traces").values()) == sorted(before.values())
     assert (kept / "run.json").read_bytes() == run
@@ -51,12 +67,12 @@ def test_a_folder_describes_its_newest_comparison_alone(pyvae, two):
     assert about["arguments"][0] == "compare"
     assert about["arguments"][-2:] == [str(two / "a"), str(two / "b")]
     assert not (two / "comparison" / "traces").exists()
-    again = pyvae("compare", "comparison/earlier/traces/vae-pytorch", "a", "--out", "c")
-    assert again.returncode == 0, again.stderr
+    earlier = "comparison/earlier/traces/clustering-points-pytorch"
+    assert main(["compare", earlier, "a", "--out", "c"]) == 0
 
 
-def test_an_interrupted_comparison_is_not_written_over(pyvae, two):
+def test_an_interrupted_comparison_is_not_written_over(two, capsys):
     (two / "comparison" / "interrupted").mkdir(parents=True)
-    done = pyvae("compare", "a", "b")
-    assert done.returncode == 2
-    assert "finish it: pyvae compare --resume=comparison" in done.stderr
+    assert main(["compare", "a", "b"]) == 2
+    said = capsys.readouterr().err
+    assert "Finish it with pyvae compare --resume=comparison" in said

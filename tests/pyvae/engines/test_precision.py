@@ -9,6 +9,7 @@ import torch
 from pyvae.engines.precision import Precision
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
@@ -21,11 +22,11 @@ class Pair(NamedTuple):
 
 
 def test_what_a_device_or_a_dtype_does_not_have_is_told():
-    with pytest.raises(UserError, match="--precision tf32 on the CPU; expected an NVIDIA GPU"):
+    with pytest.raises(UserError, match=r"--precision tf32 needs an NVIDIA GPU\. Use"):
         Precision("tf32", CPU)
     with pytest.raises(UserError, match="--precision bf16 with --dtype float64"):
         Precision("bf16", CPU, torch.float64)
-    with pytest.raises(UserError, match=r"unknown precision 'bf61'.*did you mean 'bf16'"):
+    with pytest.raises(UserError, match=r"unknown precision 'bf61'.*Did you mean 'bf16'"):
         Precision("bf61", CPU)
 
 
@@ -42,9 +43,9 @@ def test_what_a_network_returns_is_brought_to_single_precision_at_any_depth():
 @pytest.mark.slow
 def test_bfloat16_trains_nearly_the_same(conv, settings, digits):
     run = settings(dtype="float32", batch_size=100, steps=8)
-    full = train(PyTorchEngine("cpu"), conv, run, digits)
+    full = train(Run(conv, run, digits), PyTorchEngine("cpu"))
     engine = PyTorchEngine("cpu", precision="bf16")
-    half = train(engine, conv, run, digits)
+    half = train(Run(conv, run, digits), engine)
     difference = np.abs(half.losses[:, 0] / full.losses[:, 0] - 1)
     assert 1e-6 < difference.max() < 0.01  # rounded otherwise, and not much
     assert {value.dtype for value in half.parameters.values()} == {np.dtype("float32")}
@@ -69,7 +70,7 @@ def test_another_precision_is_another_run(conv, settings, digits):
     """Of the trace, so that a run does not go on in another precision."""
     run = settings(dtype="float32")
     one, other = (
-        Trace.of_run(PyTorchEngine("cpu", precision=name), conv, run, digits)
+        Trace.of_run(Run(conv, run, digits), PyTorchEngine("cpu", precision=name))
         for name in ("full", "bf16")
     )
     assert one.environment != other.environment

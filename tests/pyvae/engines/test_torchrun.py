@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
@@ -52,7 +53,7 @@ def test_two_processes_go_through_the_same_run_as_one(
     assert done.stdout.count("written: run") == 1  # only one of them speaks, and writes
     chosen = get_recipe(recipe)
     for settings in chosen.runs(objective, steps=5, batch_size=BATCH, dtype=dtype):
-        expected = train(PyTorchEngine("cpu"), chosen, settings, digits)
+        expected = train(Run(chosen, settings, digits), PyTorchEngine("cpu"))
         found = Trace.load(tmp_path / "run" / settings.objective)
         assert found.environment["processes"] == "2"
         np.testing.assert_allclose(found.losses, expected.losses, rtol=tolerance)

@@ -12,6 +12,7 @@ import pyvae.recipes.conv
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.onednn_blocks import from_blocks, relu_then_pool, to_blocks
+from pyvae.model.run import Run
 from pyvae.training.loop import train
 
 blocks = pytest.mark.skipif(
@@ -56,17 +57,17 @@ def test_a_run_is_equal_in_every_bit(monkeypatch, conv, settings, digits, object
         return to_blocks(x, *convolutions)
 
     monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", seen)
-    fast = train(PyTorchEngine("cpu"), conv, run, digits)
+    fast = train(Run(conv, run, digits), PyTorchEngine("cpu"))
     assert all(used)
     assert used
     monkeypatch.setattr(pyvae.recipes.conv, "to_blocks", lambda x, *convolutions: x)
-    plain = train(PyTorchEngine("cpu"), conv, run, digits)
+    plain = train(Run(conv, run, digits), PyTorchEngine("cpu"))
     np.testing.assert_array_equal(fast.losses, plain.losses)
     for name, value in plain.parameters.items():
         np.testing.assert_array_equal(fast.parameters[name], value, err_msg=name)
 
 
-def test_what_does_not_suit_stays_as_it_is():
+def test_images_that_onednn_cannot_take_stay_plain():
     x = torch.zeros(1, 1, 4, 4)
     for unsuitable in (x.double(), x.clone().requires_grad_(), x.to("meta")):
         assert to_blocks(unsuitable) is unsuitable
@@ -98,7 +99,7 @@ def test_a_run_that_diverges_is_seen_to(conv, settings, digits):
             engine.network.encoder.conv1.weight.fill_(float("nan"))
 
     with pytest.raises(DivergedError):
-        train(engine, conv, settings(dtype="float32"), digits, observe=spoil)
+        train(Run(conv, settings(dtype="float32"), digits), engine, callbacks=[spoil])
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of a later PyTorch

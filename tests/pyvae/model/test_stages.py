@@ -7,6 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.stages import BUFFERS, PASSES, Stage, is_buffer, quantities
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.training.feeds import batches
@@ -171,7 +172,7 @@ def test_stages_are_the_networks_layers_and_take_what_they_say(recipe, small, da
             module.register_forward_hook(
                 lambda _, args, result, name=name: called.append((name, args, result))
             )
-    _, x, draws = next(batches(recipe, settings, data))
+    _, x, draws = next(batches(Run(recipe, settings, data)))
     given = {name: torch.from_numpy(draw) for name, draw in draws.items()}
     network(x, given)
 

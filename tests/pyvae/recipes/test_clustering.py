@@ -11,6 +11,7 @@ import torch
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
+from pyvae.model.run import Run
 from pyvae.recipes.clustering import SEMI_SUPERVISED, labelled_images
 from pyvae.training.loop import train
 
@@ -76,7 +77,7 @@ def without_labels(digits):
         (
             lambda d: dataclasses.replace(d, labels=d.labels + 1),
             {},
-            "digits count from 1: .* 1 to 10: expected 0 to 9. Subtract 1 from each label.$",
+            r"labels of digits are 1 to 10: expected 0 to 9\. Subtract 1 from every label\.$",
         ),
         (
             lambda d: dataclasses.replace(d, labels=d.labels * 3),
@@ -94,7 +95,7 @@ def test_labels_that_do_not_fit_are_one_line_before_anything_is_computed(
         labelled_images(data, settings(**wanted))
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=said):
-        train(PyTorchEngine("cpu"), SEMI_SUPERVISED, settings(batch_size=6, **wanted), data)
+        train(Run(SEMI_SUPERVISED, settings(batch_size=6, **wanted), data), PyTorchEngine("cpu"))
 
 
 def test_ten_labels_of_ten_classes_are_enough(digits):

@@ -10,6 +10,7 @@ from pyvae.errors import UserError
 from pyvae.model.draws import Draws, Gumbel, Keep, Normal
 from pyvae.model.modules import BatchNorm, Dropout, GumbelSoftmax
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES, get_recipe, variants
 from pyvae.training.feeds import batches
 
@@ -285,7 +286,7 @@ def step_of(small, data_of):
         settings = small(recipe, batch_size=4, **changes)
         network = recipe.network(settings.latent_dim, **settings.hyper).double()
         network.load_state_dict(recipe.initial_parameters(1, settings.latent_dim, **settings.hyper))
-        given = batches(recipe, settings, data_of(recipe))
+        given = batches(Run(recipe, settings, data_of(recipe)))
         _, x, draws = next(one for one in given if one[0] == step)
         return settings, network, x, {name: torch.from_numpy(v) for name, v in draws.items()}
 

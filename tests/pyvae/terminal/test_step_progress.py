@@ -2,24 +2,38 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.terminal.step_progress import RunProgress, _epoch_line
-from pyvae.training.loop import Progress
+from pyvae.model.run import Run
+from pyvae.terminal.step_progress import ShowProgress, _epoch_line, _title
+from pyvae.training.callbacks import Progress
 
 
 def at(step, trace, steps=6):
     def checkpoint():
         raise AssertionError("showing needs no checkpoint")
 
-    return Progress(step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+    run, engine = SimpleNamespace(settings=trace.settings), None
+    return Progress(run, engine, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture
@@ -31,11 +45,11 @@ def watch(trained, monkeypatch):
     def run(epochs=True, terminal=False, stop=None, title="VAE on digits"):
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with RunProgress(title, 12, console, epochs=epochs) as progress:
+        with ShowProgress(title, 12, console, epochs=epochs) as progress:
             for step in range(6):
                 if step == stop:
                     raise KeyboardInterrupt
-                progress.observe(at(step + 1, trace))
+                progress.on_step(at(step + 1, trace))
         return file.getvalue()
 
     return run
@@ -57,7 +71,7 @@ def test_an_epochs_line_has_both_scales(watch, trained):
     assert line.endswith(said)
 
 
-def test_epochs_are_told_only_where_asked(watch):
+def test_epochs_are_printed_only_on_request(watch):
     assert "epoch" not in watch(epochs=False)
 
 
@@ -102,9 +116,9 @@ def test_the_end_says_steps_and_speed(watch, monkeypatch):
     assert watch().splitlines()[-1] == "VAE on digits: 6 steps in 14 s, 5 images/s"
 
 
-def test_an_interruption_is_said(monkeypatch):
+def test_an_interruption_is_reported(monkeypatch):
     file = io.StringIO()
-    progress = RunProgress("VAE", 12, Console(file=file))
+    progress = ShowProgress("VAE", 12, Console(file=file))
     with pytest.raises(KeyboardInterrupt), progress:
         raise KeyboardInterrupt
     assert file.getvalue().splitlines()[-1].startswith("VAE: 0 steps")
@@ -141,10 +155,10 @@ def timed(trained, monkeypatch):
         )
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with RunProgress("VAE", 12, console) as progress:
+        with ShowProgress("VAE", 12, console) as progress:
             for step in shown:
                 now[0] += seconds
-                progress.observe(at(step, trained["vae"], steps))
+                progress.on_step(at(step, trained["vae"], steps))
         lines = file.getvalue().splitlines()
         return lines[1:-1], lines[-1]
 
@@ -190,3 +204,25 @@ def test_a_run_that_goes_on_counts_its_own_steps_only(timed):
 
 def test_one_step_is_a_step(timed):
     assert timed([7], 9, 2)[1] == "VAE: 1 step in 2 s, 6 images/s"
+
+
+def test_as_a_callback_it_names_the_run_and_its_batch(trained, conv, digits):
+    """And counts the step after which another callback has ended the run."""
+    trace = trained["vae"]
+    file = io.StringIO()
+    progress = ShowProgress(console=Console(file=file, width=120))
+    for ends_at in (2, 3):  # of one run after the other
+        progress.on_start(Run(conv, trace.settings, digits), trace)
+        progress.on_step(at(1, trace))
+        progress.on_end(at(ends_at, trace), KeyboardInterrupt())
+    lines = file.getvalue().splitlines()
+    assert lines[0] == lines[2] == "VAE on digits, cpu ..."
+    assert re.fullmatch(r"VAE on digits, cpu: 2 steps in 0 s, [\d,]+ images/s, .*", lines[1])
+    assert re.fullmatch(r"VAE on digits, cpu: 3 steps in 0 s, .*, then interrupted", lines[3])
+
+
+def test_several_processes_are_named(trained):
+    trace = replace(trained["vae"], environment={"device": "cpu", "processes": "2"})
+    assert _title(trace) == "VAE on digits, cpu, 2 processes"
+    trace = replace(trained["vae"], engine="base-r", environment={})
+    assert _title(trace) == "VAE on digits, base-r"

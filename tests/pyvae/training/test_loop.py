@@ -11,12 +11,13 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.trace.trace import Trace
 from pyvae.training.feeds import batches
 from pyvae.training.inputs import check_data
-from pyvae.training.loop import numbers, start, train, training_steps
+from pyvae.training.loop import finite_losses, start, train, training_steps
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 
@@ -65,7 +66,7 @@ def record(conv, settings, few):
     def run(observe=None, **changes):
         engine = RecordingEngine()
         wanted = settings(batch_size=5, **{"epochs": 3, "steps": None} | changes)
-        return engine, wanted, train(engine, conv, wanted, few, observe=observe)
+        return engine, wanted, train(Run(conv, wanted, few), engine, [observe] if observe else [])
 
     return run
 
@@ -132,14 +133,14 @@ def test_progress_tells_each_step_and_each_end_of_an_epoch(record):
 def test_an_interrupted_run_leaves_the_steps_that_were_computed(conv, settings, few, stop, kind):
     wanted = settings(batch_size=5, epochs=3, steps=None)
     engine = RecordingEngine()
-    trace = Trace.of_run(engine, conv, wanted, few)
+    trace = Trace.of_run(Run(conv, wanted, few), engine)
 
     def observe(progress):
         if progress.step == stop:
             raise kind("stop")
 
     with pytest.raises(kind):
-        train(engine, conv, wanted, few, trace=trace, observe=observe)
+        train(Run(conv, wanted, few), engine, trace=trace, callbacks=[observe])
     assert trace.steps == stop
     assert np.array_equal(trace.losses[:, 0], 3.0 * np.arange(1, stop + 1))
     assert trace.epochs.tolist() == [1 + k // 4 for k in range(stop)]
@@ -149,53 +150,34 @@ def test_an_interrupted_run_leaves_the_steps_that_were_computed(conv, settings, 
 def test_a_step_that_fails_is_not_in_the_trace(conv, settings, few):
     wanted = settings(batch_size=5, epochs=1, steps=None)
     engine = RecordingEngine()
-    trace = Trace.of_run(engine, conv, wanted, few)
+    trace = Trace.of_run(Run(conv, wanted, few), engine)
     engine.step = lambda x, draws: (
         RecordingEngine.step(engine, x, draws) if len(engine.batches) < 2 else 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
-        train(engine, conv, wanted, few, trace=trace)
+        train(Run(conv, wanted, few), engine, trace=trace)
     assert trace.steps == 2
 
 
 def test_fewer_images_than_a_batch_are_the_users_error(conv, settings, few):
     with pytest.raises(UserError, match="23 images are fewer than one batch of 24"):
-        train(RecordingEngine(), conv, settings(batch_size=24), few)
+        train(Run(conv, settings(batch_size=24), few), RecordingEngine())
 
 
 def test_a_given_trace_is_the_one_that_comes_back(conv, settings, few):
     engine = RecordingEngine()
-    trace = Trace.of_run(engine, conv, settings(), few)
-    assert train(engine, conv, settings(), few, trace=trace) is trace
+    trace = Trace.of_run(Run(conv, settings(), few), engine)
+    assert train(Run(conv, settings(), few), engine, trace=trace) is trace
     assert trace.complete
-
-
-@every_objective
-def test_the_same_seed_gives_the_same_bits(conv, settings, digits, trained, objective):
-    once = trained[objective]
-    torch.rand(3)  # the global generator has no say
-    again = train(PyTorchEngine("cpu"), conv, once.settings, digits)
-    assert np.array_equal(once.losses, again.losses)
-    assert same(once.parameters, again.parameters)
-    assert same(once.latent_means, again.latent_means)
-    assert np.array_equal(once.samples, again.samples)
 
 
 def test_another_seed_gives_another_run(conv, settings, digits):
     runs = [
-        train(PyTorchEngine("cpu"), conv, settings(seed=seed, steps=1), digits) for seed in (1, 2)
+        train(Run(conv, settings(seed=seed, steps=1), digits), PyTorchEngine("cpu"))
+        for seed in (1, 2)
     ]
     assert runs[0].losses[0, 0] != runs[1].losses[0, 0]
     assert not np.array_equal(runs[0].samples, runs[1].samples)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", [*CONV.objectives, *CONV.further])
-def test_the_loss_falls(conv, settings, digits, objective):
-    wanted = settings(objective=objective, dtype="float32", batch_size=20, steps=30)
-    losses = train(PyTorchEngine("cpu"), conv, wanted, digits).losses
-    assert np.isfinite(losses).all()
-    assert losses[-5:, 0].mean() < 0.8 * losses[:5, 0].mean()
 
 
 @every_objective
@@ -244,11 +226,10 @@ class ProbedEngine(RecordingEngine):
 def step_by_step(conv, settings, few):
     """The training loop of 23 images in batches of 5, and the trace that it fills."""
 
-    def make(engine, probe=None, state=None, **changes):
-        wanted = settings(batch_size=5, **{"epochs": 3, "steps": None} | changes)
-        trace = Trace.of_run(engine, conv, wanted, few)
-        steps = training_steps(engine, conv, wanted, few, trace, probe=probe, state=state)
-        return steps, trace
+    def make(engine, probe=None, state=None, stop=None, **changes):
+        run = Run(conv, settings(batch_size=5, **{"epochs": 3, "steps": None} | changes), few)
+        trace = Trace.of_run(run, engine)
+        return training_steps(run, engine, trace, probe=probe, state=state, stop=stop), trace
 
     return make
 
@@ -309,7 +290,7 @@ def test_an_engine_that_is_not_looked_into_need_not_know_probes(step_by_step):
 
 def test_batches_are_what_the_engine_is_given(record, conv, few):
     engine, wanted, _ = record(steps=6)
-    given = list(batches(conv, wanted, few))
+    given = list(batches(Run(conv, wanted, few)))
     assert [step for step, _, _ in given] == [1, 2, 3, 4, 5, 6]
     for (_, x, drawn), seen, draws in zip(given, engine.batches, engine.draws, strict=True):
         assert torch.equal(x, seen)
@@ -333,7 +314,7 @@ def test_closing_the_loop_early_keeps_what_was_computed(step_by_step, stop):
 def test_a_run_that_is_looked_into_is_the_same_to_the_bit(conv, digits, trained, objective):
     plain = trained[objective]
     probes = {1: {}, 3: {}}
-    probed = train(PyTorchEngine("cpu"), conv, plain.settings, digits, probe=probes.get)
+    probed = train(Run(conv, plain.settings, digits), PyTorchEngine("cpu"), probe=probes.get)
     assert np.array_equal(probed.losses, plain.losses)
     assert same(probed.parameters, plain.parameters)
     assert same(probed.latent_means, plain.latent_means)
@@ -349,7 +330,7 @@ def test_a_run_from_its_own_states_is_the_same_to_the_bit(conv, digits, trained)
     plain = trained["vae"]
     engine = PyTorchEngine("cpu")
     again = train(
-        engine, conv, plain.settings, digits, state=lambda s: engine.state() if s > 1 else None
+        Run(conv, plain.settings, digits), engine, state=lambda s: engine.state() if s > 1 else None
     )
     assert np.array_equal(again.losses, plain.losses)
     assert same(again.parameters, plain.parameters)
@@ -362,7 +343,12 @@ def test_a_step_starts_from_the_state_that_is_told(conv, settings, digits):
     engine.start(conv, wanted, conv.initial_parameters(wanted.seed, wanted.latent_dim))
     initial = engine.state()
     probes = {step: {} for step in (1, 2, 3)}
-    train(PyTorchEngine("cpu"), conv, wanted, digits, probe=probes.get, state=lambda step: initial)
+    train(
+        Run(conv, wanted, digits),
+        PyTorchEngine("cpu"),
+        probe=probes.get,
+        state=lambda step: initial,
+    )
     for probe in probes.values():
         for name in conv.parameter_names(wanted.latent_dim):
             assert np.array_equal(probe[f"start/{name}"], initial[f"parameter/{name}"])
@@ -429,7 +415,7 @@ END = [("latent_means", None, True), ("latent_means", None, False), ("latents", 
 def test_an_engine_that_draws_itself_is_asked_in_the_order_of_a_run(conv, settings, few, rng):
     engine = OwnEngine()
     wanted = settings(batch_size=5, epochs=2, steps=6, rng=rng)
-    trace = train(engine, conv, wanted, few)
+    trace = train(Run(conv, wanted, few), engine)
     order = ("batch_order", 23)
     assert engine.log == [
         ("start", None),
@@ -443,7 +429,7 @@ def test_an_engine_that_draws_itself_is_asked_in_the_order_of_a_run(conv, settin
 
 def test_an_epoch_visits_the_images_in_the_engines_order(conv, settings, few):
     engine = OwnEngine()
-    train(engine, conv, settings(batch_size=5, epochs=2, steps=None, rng="torch"), few)
+    train(Run(conv, settings(batch_size=5, epochs=2, steps=None, rng="torch"), few), engine)
     numbers = [(255 * x[:, 0]).round().int().tolist() for x in engine.batches]
     for epoch in range(2):
         visited = [number for batch in numbers[4 * epoch : 4 * epoch + 4] for number in batch]
@@ -456,7 +442,7 @@ def test_a_run_that_goes_on_asks_for_an_order_only_where_an_epoch_begins(conv, s
     wanted = settings(batch_size=5, epochs=2, steps=6, rng="torch")
     whole, checkpoints = OwnEngine(), []
     losses = train(
-        whole, conv, wanted, few, observe=lambda now: checkpoints.append(now.checkpoint())
+        Run(conv, wanted, few), whole, callbacks=[lambda now: checkpoints.append(now.checkpoint())]
     ).losses
     checkpoint = checkpoints[step - 1]
     assert checkpoint.step == step
@@ -464,9 +450,9 @@ def test_a_run_that_goes_on_asks_for_an_order_only_where_an_epoch_begins(conv, s
     assert checkpoint.order.tolist() == [(k + checkpoint.generator[0]) % 23 for k in range(23)]
 
     engine = OwnEngine()
-    trace = Trace.of_run(engine, conv, wanted, few)
+    trace = Trace.of_run(Run(conv, wanted, few), engine)
     trace.losses, trace.epochs = losses[:step], np.array([1, 1, 1, 1, 2, 2][:step])
-    train(engine, conv, wanted, few, trace=trace, resume=checkpoint)
+    train(Run(conv, wanted, few), engine, trace=trace, resume=checkpoint)
     left = [STEP] * (6 - step)
     if step <= 4:
         left.insert(4 - step, ("batch_order", 23))
@@ -486,12 +472,14 @@ def test_a_run_with_injected_draws_goes_on_with_those_of_its_steps(conv, setting
     wanted = settings(batch_size=5, epochs=2, steps=6)
     whole, checkpoints = OwnEngine(), []
     whole.generator_state = lambda: None
-    train(whole, conv, wanted, few, observe=lambda now: checkpoints.append(now.checkpoint()))
+    train(
+        Run(conv, wanted, few), whole, callbacks=[lambda now: checkpoints.append(now.checkpoint())]
+    )
     checkpoint = checkpoints[2]
     assert (checkpoint.generator, checkpoint.order) == (None, None)
     engine = OwnEngine()
-    trace = Trace.of_run(engine, conv, wanted, few)
-    train(engine, conv, wanted, few, trace=trace, resume=checkpoint)
+    trace = Trace.of_run(Run(conv, wanted, few), engine)
+    train(Run(conv, wanted, few), engine, trace=trace, resume=checkpoint)
     kinds = [entry[0] for entry in engine.log]
     assert kinds[:2] == ["start", "restore"]
     assert {"batch_order", "latents", "restore_generator"}.isdisjoint(kinds)
@@ -505,7 +493,7 @@ def test_a_run_with_injected_draws_goes_on_with_those_of_its_steps(conv, setting
 
 def test_taking_a_checkpoint_completes_the_trace_and_changes_nothing(conv, settings, few):
     wanted = settings(batch_size=5, epochs=2, steps=None)
-    plain = train(RecordingEngine(), conv, wanted, few)
+    plain = train(Run(conv, wanted, few), RecordingEngine())
     steps = []
 
     def observe(now):
@@ -515,7 +503,7 @@ def test_taking_a_checkpoint_completes_the_trace_and_changes_nothing(conv, setti
 
     engine = OwnEngine()
     engine.generator_state = lambda: None
-    trace = train(engine, conv, wanted, few, observe=observe)
+    trace = train(Run(conv, wanted, few), engine, callbacks=[observe])
     assert steps == [2, 3, 4, 7]
     assert np.array_equal(trace.losses, plain.losses)
     assert trace.epochs.tolist() == plain.epochs.tolist()
@@ -525,7 +513,7 @@ def test_taking_a_checkpoint_completes_the_trace_and_changes_nothing(conv, setti
 def test_the_same_seed_of_its_own_generator_gives_the_same_bits(conv, settings, digits, rng):
     def run(**changes):
         torch.rand(3)  # the global generator has no say
-        return train(PyTorchEngine("cpu"), conv, settings(rng=rng, **changes), digits)
+        return train(Run(conv, settings(rng=rng, **changes), digits), PyTorchEngine("cpu"))
 
     before = torch.get_rng_state()
     once, again, other = run(), run(), run(seed=3)
@@ -546,7 +534,7 @@ def test_a_run_with_torchs_generator_is_a_plain_loop_after_a_manual_seed(
         rng="torch", objective=objective, batch_size=20, epochs=2, steps=None, dtype="float32"
     )
     some = ImageData("some", digits.pixels[:50], None, "digits")
-    trace = train(PyTorchEngine("cpu"), conv, wanted, some)
+    trace = train(Run(conv, wanted, some), PyTorchEngine("cpu"))
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(wanted.seed)
@@ -606,7 +594,7 @@ def test_the_same_seed_gives_the_same_bits_of_any_recipe(any_trained, data_of):
     recipe, once = any_trained
     torch.rand(3)  # the global generator has no say
     before = torch.get_rng_state()
-    again = train(PyTorchEngine("cpu"), recipe, once.settings, data_of(recipe))
+    again = train(Run(recipe, once.settings, data_of(recipe)), PyTorchEngine("cpu"))
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(once.losses, again.losses)
     assert same(once.parameters, again.parameters)
@@ -618,20 +606,11 @@ def test_the_same_seed_gives_the_same_bits_of_any_recipe(any_trained, data_of):
 def test_another_seed_gives_another_run_of_any_recipe(name, small, data_of):
     recipe = get_recipe(name)
     runs = [
-        train(PyTorchEngine("cpu"), recipe, small(recipe, seed=seed, steps=1), data_of(recipe))
+        train(Run(recipe, small(recipe, seed=seed, steps=1), data_of(recipe)), PyTorchEngine("cpu"))
         for seed in (1, 2)
     ]
     assert runs[0].losses[0, 0] != runs[1].losses[0, 0]
     assert not np.array_equal(runs[0].samples, runs[1].samples)
-
-
-@pytest.mark.parametrize("name", ["mlp", "mlp-wide", "beta", "strided-conv", "clustering-toy"])
-def test_the_loss_of_any_recipe_falls(name, small, data_of):
-    recipe = get_recipe(name)
-    wanted = small(recipe, dtype="float32", batch_size=15, epochs=30, steps=60)
-    losses = train(PyTorchEngine("cpu"), recipe, wanted, data_of(recipe)).losses
-    assert np.isfinite(losses).all()
-    assert losses[-5:, 0].mean() < 0.8 * losses[:5, 0].mean()
 
 
 @pytest.mark.parametrize(
@@ -648,7 +627,7 @@ def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, 
     data = data_of(recipe)
     labels = None if data.labels is None else data.labels[:50]
     some = ImageData("some", data.pixels[:50], labels, "here")
-    trace = train(PyTorchEngine("cpu"), recipe, wanted, some)
+    trace = train(Run(recipe, wanted, some), PyTorchEngine("cpu"))
     given = {} if recipe.given is None else recipe.given(some, wanted)
     given = {name: torch.from_numpy(value) for name, value in given.items()}
     losses = []
@@ -674,8 +653,14 @@ def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mlp", r"recipe mlp with toy, 2 numbers each; expected images of 28x28 pixels"),
-        ("clustering-toy", r"recipe clustering-toy with digits, 784 numbers each; .*--data toy"),
+        (
+            "mlp",
+            r"recipe mlp takes images of 28x28 pixels, and toy has inputs of 2 numbers\. Choose ",
+        ),
+        (
+            "clustering-toy",
+            r"takes points in the plane \(--data toy\), and digits has inputs of 784",
+        ),
     ],
 )
 def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, data_of, digits):
@@ -683,13 +668,15 @@ def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, d
     data = digits if recipe.features == 2 else data_of(get_recipe("clustering-toy"))
     engine = OwnEngine()
     with pytest.raises(UserError, match=said):
-        train(engine, recipe, small(recipe), data)
+        train(Run(recipe, small(recipe), data), engine)
     assert engine.log == []
 
 
 def test_a_recipe_of_other_numbers_says_how_many(digits):
     recipe = replace(get_recipe("mlp"), features=1024)
-    with pytest.raises(UserError, match="digits, 784 numbers each; expected 1024 numbers each"):
+    with pytest.raises(
+        UserError, match="takes inputs of 1024 numbers, and digits has inputs of 784"
+    ):
         check_data(recipe, digits)
 
 
@@ -698,38 +685,35 @@ def test_what_is_given_in_every_step_is_given_with_the_draws(small, data_of):
     wanted = small(recipe)
     always = recipe.given(data_of(recipe), wanted)
     draws, spec = Draws(wanted.seed, wanted.dtype), recipe.draws(3, **wanted.hyper)
-    for step, x, given in batches(recipe, wanted, data_of(recipe)):
+    for step, x, given in batches(Run(recipe, wanted, data_of(recipe))):
         assert same(given, draws.step(step - 1, 6, spec) | always)
         assert x.shape == (6, 784)
         assert given["labelled_noise"].shape == (12, 3)
 
 
-def test_a_run_that_is_stopped_is_whole_up_to_there(conv, settings, digits):
-    asked = []
+def test_a_loop_that_is_stopped_is_whole_up_to_there(step_by_step):
+    engine, asked = RecordingEngine(), []
 
     def stop():
         asked.append(True)
         return len(asked) == 3
 
-    stopped = train(PyTorchEngine("cpu"), conv, settings(steps=9), digits, stop=stop)
-    whole = train(PyTorchEngine("cpu"), conv, settings(steps=3), digits)
-    assert np.array_equal(stopped.losses, whole.losses)
-    assert np.array_equal(stopped.samples, whole.samples)
-    for kind in ("parameters", "latent_means"):
-        for name, value in getattr(whole, kind).items():
-            assert np.array_equal(getattr(stopped, kind)[name], value), name
+    running, trace = step_by_step(engine, stop=stop)
+    assert [now.step for now in running] == [1, 2, 3]
+    assert (trace.steps, trace.complete, len(engine.batches)) == (3, True, 3)
 
 
-def test_a_run_has_a_step_even_if_it_is_stopped_at_once(conv, settings, digits):
-    trace = train(PyTorchEngine("cpu"), conv, settings(steps=9), digits, stop=lambda: True)
-    assert (trace.steps, trace.complete) == (1, True)
+def test_a_loop_has_a_step_even_if_it_is_stopped_at_once(step_by_step):
+    running, trace = step_by_step(RecordingEngine(), stop=lambda: True)
+    assert [now.step for now in running] == [1]
+    assert trace.complete
 
 
 def test_losses_of_a_gpu_end_before_the_first_that_is_no_number():
     losses = [torch.tensor([float(k), 1.0, 2.0]) for k in range(4)]
-    assert torch.equal(torch.stack(numbers(losses)), torch.stack(losses))
-    assert numbers([]) == []
+    assert torch.equal(torch.stack(finite_losses(losses)), torch.stack(losses))
+    assert finite_losses([]) == []
     losses[2][0] = float("nan")
-    assert torch.equal(torch.stack(numbers(losses)), torch.stack(losses[:2]))
+    assert torch.equal(torch.stack(finite_losses(losses)), torch.stack(losses[:2]))
     losses[0][0] = float("nan")
-    assert numbers(losses) == []
+    assert finite_losses(losses) == []

@@ -8,6 +8,7 @@ import torch
 
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.training.feeds import batches
@@ -27,7 +28,7 @@ def begun(small, data_of):
         engine = PyTorchEngine("cpu")
         initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
         engine.start(recipe, settings, initial)
-        (_, *first), (_, *second), *_ = batches(recipe, settings, data_of(recipe))
+        (_, *first), (_, *second), *_ = batches(Run(recipe, settings, data_of(recipe)))
         engine.step(*first)
         return engine, recipe, second
 
@@ -150,7 +151,7 @@ def test_an_element_is_found_by_its_place_not_by_its_place_in_memory():
 
 def test_the_error_says_where_if_it_is_known():
     assert str(DivergedError()) == (
-        "training diverged: the loss is not a finite number; try a smaller --learning-rate"
+        "training diverged: the loss is not a finite number. Try a smaller --learning-rate."
     )
     assert str(DivergedError(12, "encoder.fc3 (forward), first at [3, 7]: inf")) == (
         "training diverged in step 12: the loss is not a finite number; it begins with "

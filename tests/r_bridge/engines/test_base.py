@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from patched_r import PatchedBaseR, PatchedRTorch
 from scipy import optimize, signal
 
 from pyvae.engines.engine import DivergedError
@@ -18,6 +19,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.stages import quantities
 from pyvae.recipes import get_recipe
 from pyvae.training.checkpoint import Checkpoint
@@ -25,7 +27,6 @@ from pyvae.training.loop import train
 from r_bridge import R_FILES
 from r_bridge.engines.base import _flat
 from r_bridge.engines.base_r import BaseREngine
-from r_bridge.engines.make import make_r_engine
 from r_bridge.engines.r_torch import RTorchEngine
 from r_bridge.errors import RError
 
@@ -237,8 +238,8 @@ def test_adam_is_the_papers_algorithm(r, rng):
 @pytest.mark.parametrize("objective", ["vae", "emae", "em"])
 def test_a_run_gives_the_trace_of_pytorch(r, conv, settings, digits, objective):
     run = settings(objective=objective, steps=4)
-    a = train(PyTorchEngine("cpu"), conv, run, digits)
-    b = train(r, conv, run, digits)
+    a = train(Run(conv, run, digits), PyTorchEngine("cpu"))
+    b = train(Run(conv, run, digits), r)
     np.testing.assert_allclose(b.losses, a.losses, rtol=1e-13)
     assert list(b.parameters) == list(a.parameters)
     for name in a.parameters:
@@ -251,17 +252,17 @@ def test_a_run_gives_the_trace_of_pytorch(r, conv, settings, digits, objective):
 
 def test_a_float32_run_gives_r_the_values_that_pytorch_sees(r, conv, settings, digits):
     run = settings(dtype="float32", steps=2)
-    a = train(PyTorchEngine("cpu"), conv, run, digits)
-    b = train(r, conv, run, digits)
+    a = train(Run(conv, run, digits), PyTorchEngine("cpu"))
+    b = train(Run(conv, run, digits), r)
     assert a.parameters["encoder.fc1.weight"].dtype == np.float32
     assert b.parameters["encoder.fc1.weight"].dtype == np.float64
     np.testing.assert_allclose(b.losses, a.losses, rtol=1e-5)
 
 
 def test_two_runs_in_one_process_do_not_touch_each_other(r, conv, settings, digits):
-    first = train(r, conv, settings(), digits)
-    train(r, conv, settings(objective="emae", batch_size=7, latent_dim=3), digits)
-    again = train(r, conv, settings(), digits)
+    first = train(Run(conv, settings(), digits), r)
+    train(Run(conv, settings(objective="emae", batch_size=7, latent_dim=3), digits), r)
+    again = train(Run(conv, settings(), digits), r)
     assert np.array_equal(first.losses, again.losses)
 
 
@@ -450,10 +451,10 @@ def test_pytorchs_state_goes_into_r_and_back_exactly(r, conv, settings, digits, 
 
 
 @pytest.mark.slow
-def test_a_patch_changes_r_without_editing_it(conv, settings, digits):
-    with BaseREngine(threads=1, patch="adam_settings$beta1 <- 0.5") as engine:
-        patched = train(engine, conv, settings(), digits)
-        plain = train(PyTorchEngine("cpu"), conv, settings(), digits)
+def test_a_changed_r_gives_other_numbers(conv, settings, digits):
+    with PatchedBaseR("adam_settings$beta1 <- 0.5") as engine:
+        patched = train(Run(conv, settings(), digits), engine)
+        plain = train(Run(conv, settings(), digits), PyTorchEngine("cpu"))
     assert patched.losses[0] == pytest.approx(plain.losses[0], rel=1e-13)
     assert patched.losses[2] != pytest.approx(plain.losses[2], rel=1e-9)
 
@@ -463,12 +464,6 @@ def test_the_environment_names_r_and_its_blas(r):
     assert about["R"].count(".") == 2
     assert about["threads"] == "1"
     assert "blas" in about
-
-
-def test_engine_names():
-    words = r"unknown engine 'base_r'; expected one of auto, base-r, r-torch; did you mean 'base-r'"
-    with pytest.raises(UserError, match=words):
-        make_r_engine("base_r")
 
 
 # Its own generator
@@ -486,8 +481,8 @@ def go_through(engine, conv, run, data, probed=()):
     probes: dict = {step: {} for step in probed}
     stood = []
     trace = train(
-        engine, conv, run, data, probe=probes.get,
-        observe=lambda progress: stood.append(engine.generator_state()),
+        Run(conv, run, data), engine, probe=probes.get,
+        callbacks=[lambda progress: stood.append(engine.generator_state())],
     )  # fmt: skip
     return trace, probes, [*stood, engine.generator_state()]
 
@@ -593,12 +588,12 @@ def assert_goes_on(engine, conv, run, data):
         if progress.step == 3:
             kept.append((progress.checkpoint(), progress.trace.losses.copy()))
 
-    whole = train(engine, conv, run, data, observe=observe)
+    whole = train(Run(conv, run, data), engine, callbacks=[observe])
     checkpoint, losses = kept[0]
     assert isinstance(checkpoint, Checkpoint)
     assert (checkpoint.generator is None) == (run.rng == "injected")
-    train(engine, conv, replace(run, seed=99), data)  # another run in between
-    rest = train(engine, conv, run, data, resume=checkpoint)
+    train(Run(conv, replace(run, seed=99), data), engine)  # another run in between
+    rest = train(Run(conv, run, data), engine, resume=checkpoint)
     assert np.array_equal(np.concatenate([losses, rest.losses]), whole.losses)
     assert same(rest.parameters, whole.parameters)
     assert same(rest.latent_means, whole.latent_means)
@@ -620,7 +615,7 @@ def bits(trace):
 def short_run(threads, recipe, run, data, **options):
     """In a fresh R."""
     with BaseREngine(threads) as engine:
-        return bits(train(engine, recipe, run, data, **options))
+        return bits(train(Run(recipe, run, data), engine, **options))
 
 
 @pytest.mark.parametrize("name", ["conv", "mlp"])
@@ -632,7 +627,7 @@ def test_another_process_and_another_thread_bring_the_same_bits(r, settings, few
         run = recipe.settings(batch_size=12, steps=3, dtype="float64")
     with ThreadPoolExecutor(1) as pool:
         elsewhere = pool.submit(short_run, 1, recipe, run, few, probe=lambda step: {}).result()
-    assert elsewhere == bits(train(r, recipe, run, few))
+    assert elsewhere == bits(train(Run(recipe, run, few), r))
 
 
 @pytest.mark.slow
@@ -660,9 +655,12 @@ def test_rs_smallest_and_largest_seed(r, conv, settings, seed):
     [
         (
             {"rng": "r", "seed": 2**31},
-            "--seed 2147483648 of base-r's own generator; expected 0 to 2147483647",
+            "--seed 2147483648 with the generator of engine base-r: expected 0 to 2147483647",
         ),
-        ({"rng": "torch"}, "engine base-r with rng 'torch'; expected injected or r"),
+        (
+            {"rng": "torch"},
+            "engine base-r cannot draw with the generator 'torch'. Use --rng injected or native.",
+        ),
     ],
 )
 def test_what_base_rs_generator_cannot_do_is_one_line(r, conv, settings, changes, words):
@@ -736,7 +734,7 @@ def test_r_torch_and_pytorch_are_equal_in_every_bit(rt, conv, settings, few, dty
 def test_pytorchs_own_adam_differs_from_the_second_step_on(rt, conv, settings, few, dtype):
     """The bits above are no accident: with lerp_ they are others."""
     run = settings(rng="torch", dtype=dtype, steps=5)
-    a, b = (train(engine, conv, run, few) for engine in (PyTorchEngine("cpu"), rt))
+    a, b = (train(Run(conv, run, few), engine) for engine in (PyTorchEngine("cpu"), rt))
     assert np.array_equal(a.losses[:2], b.losses[:2])
     assert not np.array_equal(a.losses, b.losses)
     np.testing.assert_allclose(a.losses, b.losses, rtol=1e-4 if dtype == "float32" else 1e-12)
@@ -752,13 +750,13 @@ def test_r_torch_on_injected_draws_agrees_to_rounding(rt, r, conv, settings, few
     assert_close(b, a)
     assert_probes_alike(found[1], expected[1], 1e-13)
     assert stood == [None] * 6
-    assert_close(b, train(r, conv, run, few))
+    assert_close(b, train(Run(conv, run, few), r))
 
 
 @pytest.mark.r_torch
 def test_an_injected_float32_run_is_equal_in_every_bit_too(rt, conv, settings, few):
     run = settings(dtype="float32")
-    a, b = (train(engine, conv, run, few) for engine in (in_r_torchs_order(), rt))
+    a, b = (train(Run(conv, run, few), engine) for engine in (in_r_torchs_order(), rt))
     assert np.array_equal(a.losses, b.losses)
     assert_same_bits(b.parameters, a.parameters)
 
@@ -767,7 +765,7 @@ def test_an_injected_float32_run_is_equal_in_every_bit_too(rt, conv, settings, f
 def test_losses_of_r_torch_are_in_double_precision(rt, conv, settings, digits):
     """R torch makes float32 of 0.5 * x where x is a sum: 1e-8 of it would be lost."""
     run = settings(rng="torch", steps=1)
-    (losses,) = train(rt, conv, run, digits).losses
+    (losses,) = train(Run(conv, run, digits), rt).losses
     assert not np.array_equal(losses, losses.astype(np.float32))
     assert losses[0] == losses[1] + losses[2]
 
@@ -839,9 +837,12 @@ def test_seeds_reach_r_torch_whole(rt, conv, settings, seed):
     [
         (
             {"rng": "torch", "seed": 2**53 + 1},
-            f"--seed {2**53 + 1} of r-torch's own generator; expected 0 to {2**53}",
+            f"--seed {2**53 + 1} with the generator of engine r-torch: expected 0 to {2**53}",
         ),
-        ({"rng": "r"}, "engine r-torch with rng 'r'; expected injected or torch"),
+        (
+            {"rng": "r"},
+            "engine r-torch cannot draw with the generator 'r'. Use --rng injected or native.",
+        ),
     ],
 )
 def test_what_r_torchs_generator_cannot_do_is_one_line(rt, conv, settings, changes, words):
@@ -863,8 +864,8 @@ def test_r_torchs_environment_names_both_torches(rt):
 def test_a_run_of_r_torch_that_diverges_is_told_as_pytorchs(rt, conv, settings, few):
     run = settings(rng="torch", learning_rate=1e6)
     for engine in (rt, PyTorchEngine("cpu")):
-        with pytest.raises(DivergedError, match="try a smaller --learning-rate"):
-            train(engine, conv, run, few)
+        with pytest.raises(DivergedError, match="Try a smaller --learning-rate"):
+            train(Run(conv, run, few), engine)
 
 
 @pytest.mark.r_torch
@@ -875,14 +876,14 @@ def test_an_error_in_r_torch_has_rs_text_and_place_and_keeps_what_was_seen(conv,
       if (ncol(mu) != 5L) stop("the mean has ", ncol(mu), " columns")
       torch_matmul(mu, log_var)
     }"""
-    with RTorchEngine(patch=patch) as engine:
+    with PatchedRTorch(patch) as engine:
         run = settings(objective="vae", steps=1)
         with pytest.raises(RError, match=r"the mean has 4 columns.*at session.R line"):
-            train(engine, conv, replace(run, latent_dim=4), digits)
+            train(Run(conv, replace(run, latent_dim=4), digits), engine)
         probe: dict = {}
         with pytest.raises(RError, match="shapes cannot be multiplied") as caught:
-            train(engine, conv, run, digits, probe=lambda step: probe)
+            train(Run(conv, run, digits), engine, probe=lambda step: probe)
         assert "Exception raised from" not in str(caught.value)  # frames of C++
-        train(engine, conv, replace(run, objective="emae"), digits)  # R lives on
+        train(Run(conv, replace(run, objective="emae"), digits), engine)  # R lives on
     assert {"start/encoder.conv1.weight", "forward/input", "forward/decoder.sigmoid"} <= set(probe)
     assert not any(key.startswith(("gradient/", "parameter/")) for key in probe)

@@ -11,6 +11,7 @@ from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
+from pyvae.model.run import Run
 from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
@@ -52,7 +53,7 @@ def a_run(name, steps=2, **changes):
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_are_pytorchs(r, name):
     run = a_run(name, 3)
-    python, mine = (train(engine, *run) for engine in (PyTorchEngine("cpu"), r))
+    python, mine = (train(Run(*run), engine) for engine in (PyTorchEngine("cpu"), r))
     # clustering amplifies rounding from step to step, most of all with so few images
     rtol = 1e-8 if name == "clustering" else 1e-11
     np.testing.assert_allclose(mine.losses[:1], python.losses[:1], rtol=1e-12)
@@ -67,7 +68,7 @@ def test_losses_are_pytorchs(r, name):
 def probe_of(engine, name):
     recipe, settings, data = a_run(name, 1)
     probe: dict = {}
-    train(engine, recipe, settings, data, probe=lambda step: probe)
+    train(Run(recipe, settings, data), engine, probe=lambda step: probe)
     return probe, recipe, settings
 
 
@@ -89,8 +90,8 @@ def test_a_probe_holds_what_pytorchs_holds(r, name):
 def test_a_state_goes_from_one_engine_to_the_other(r, name):
     recipe, settings, data = a_run(name, 2)
     python = PyTorchEngine("cpu")
-    train(python, recipe, settings, data)
-    train(r, recipe, recipe.settings(**settings.as_dict() | {"seed": 5}), data)
+    train(Run(recipe, settings, data), python)
+    train(Run(recipe, recipe.settings(**settings.as_dict() | {"seed": 5}), data), r)
     r.restore(python.state())
     for key, value in python.state().items():
         assert np.array_equal(r.state()[key], value), key
@@ -107,7 +108,7 @@ def test_a_state_goes_from_one_engine_to_the_other(r, name):
 
 def test_a_look_at_the_means_does_not_move_the_running_statistics(r):
     recipe, settings, data = a_run("mlp", 1)
-    train(r, recipe, settings, data)
+    train(Run(recipe, settings, data), r)
     before = r.parameters()
     x = data.batch(np.arange(6), torch.float64)
     draws = Draws(1).step(0, 6, recipe.draws(settings.latent_dim))
@@ -120,7 +121,7 @@ def test_decoding_is_the_networks_in_evaluation_mode(r):
     recipe, settings, data = a_run("mlp", 2)
     python = PyTorchEngine("cpu")
     for engine in (python, r):
-        train(engine, recipe, settings, data)
+        train(Run(recipe, settings, data), engine)
     r.restore(python.state())
     z = np.random.default_rng(0).standard_normal((4, settings.latent_dim))
     np.testing.assert_allclose(r.decode(z), python.decode(z), rtol=1e-12)
@@ -129,21 +130,21 @@ def test_decoding_is_the_networks_in_evaluation_mode(r):
 def test_a_run_that_diverges_says_so(r):
     recipe, settings, data = a_run("beta", 60, learning_rate=1e30)
     with pytest.raises(DivergedError):
-        train(r, recipe, settings, data)
+        train(Run(recipe, settings, data), r)
 
 
 @pytest.mark.parametrize("name", ["mlp", "clustering-toy", "clustering-semi-supervised"])
 def test_rs_own_generator_does_not_know_batch_norm_and_gumbel_noise(r, name):
     run = a_run(name, 1, rng="r")
     for engine in (r, PyTorchEngine("cpu")):
-        with pytest.raises(UserError, match=f"recipe {name} cannot be drawn by R's generator"):
-            train(engine, *run)
+        with pytest.raises(UserError, match=rf"R's generator cannot draw .*recipe {name}\. Use"):
+            train(Run(*run), engine)
 
 
 @pytest.mark.parametrize("name", ["beta", "strided-conv", "mlp-wide"])
 def test_rs_own_generator_is_repeated_in_python(r, name):
     run = a_run(name, 2, rng="r")
-    python, mine = (train(engine, *run) for engine in (PyTorchEngine("cpu"), r))
+    python, mine = (train(Run(*run), engine) for engine in (PyTorchEngine("cpu"), r))
     np.testing.assert_allclose(mine.losses, python.losses, rtol=1e-11)
     np.testing.assert_allclose(mine.samples, python.samples, atol=1e-9)
 
@@ -157,8 +158,8 @@ def test_only_large_batches_of_images_that_do_not_depend_on_each_other_are_cut(n
 
 
 def test_conv_runs_again_after_another_recipe(r):
-    train(r, *a_run("beta", 1))
+    train(Run(*a_run("beta", 1)), r)
     conv = RECIPES["conv"]
     settings = conv.settings(batch_size=4, steps=1, latent_dim=3, dtype="float64")
-    trace = train(r, conv, settings, load_digits())
+    trace = train(Run(conv, settings, load_digits()), r)
     assert np.isfinite(trace.losses).all()

@@ -19,6 +19,21 @@ small_fit <- function(objective = "vae") {
   made[[objective]]
 }
 
+# The folder of a trace that Python wrote, with draws.
+python_trace <- function() {
+  skip_without_python()
+  if (is.null(made$trace)) {
+    images <- tempfile(fileext = ".npz")
+    save_images(images, read_images(noise_images), NULL)
+    folder <- tempfile()
+    processx::run(find_python()$python, c(
+      "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae",
+      "--batch-size", "8", "--latent-dim", "3", "--draws", "--out", folder))
+    made$trace <- folder
+  }
+  made$trace
+}
+
 # A comparison as `pyvae compare` leaves it, in which the two sides part.
 read_comparison_example <- function() {
   folder <- tempfile()
@@ -71,6 +86,52 @@ make_python <- function(at_start = NULL) {
     writeLines(at_start, file.path(site, "sitecustomize.py"))
   }
   file.path(folder, "bin", "python")
+}
+
+# What an R session that is bound to none of them says of each of some Pythons: the class and the
+# message of the error of vae_fit(), and the report of pyvae_sitrep(). `bound`: whether it is bound to
+# one afterwards.
+ask_pythons <- function(pythons) {
+  in_session(function(pythons) {
+    library(pyvae)
+    plain <- function(text) gsub("[[:space:]]+", " ", cli::ansi_strip(paste(text, collapse = " ")))
+    asked <- lapply(pythons, function(python) {
+      Sys.setenv(RETICULATE_PYTHON = python)
+      error <- tryCatch(vae_fit(array(1, c(2, 28, 28)), batch_size = 2, epochs = 1),
+                        error = identity)
+      list(python = python, class = class(error)[[1L]], message = plain(conditionMessage(error)),
+           report = plain(cli::cli_fmt(pyvae_sitrep())))
+    })
+    c(asked, bound = reticulate::py_available())
+  }, list(pythons))
+}
+
+# What is said where there is no Python.
+no_python <- function() {
+  if (is.null(made$none)) made$none <- ask_pythons(list(none = without_python[[1L]]))
+  made$none$none
+}
+
+# What is said of Pythons that will not do.
+unfit_pythons <- function() {
+  if (!is.null(made$unfit)) return(made$unfit)
+  pythons <- list(bare = make_python(), old = make_python(c(
+    "import sys, collections",
+    "sys.version = '3.8.10 (default)'",
+    "sys.version_info = collections.namedtuple('v', 'major minor micro releaselevel serial')(",
+    "    3, 8, 10, 'final', 0)")))
+  pythons$outdated <- make_python()
+  put_modules(pythons$outdated, c("pyvae", "r_bridge"))
+  pythons$foreign <- make_python()
+  about <- file.path(put_modules(pythons$foreign, "pyvae"), "pyvae-1.1.0.dist-info")
+  dir.create(about)
+  writeLines(c("Metadata-Version: 2.1", "Name: pyvae", "Version: 1.1.0",
+               "Summary: Interpretable autoencoders"), file.path(about, "METADATA"))
+  pythons$failing <- tempfile("python")
+  writeLines(c("#!/bin/sh", "exit 1"), pythons$failing)
+  Sys.chmod(pythons$failing, "755")
+  made$unfit <- ask_pythons(pythons)
+  made$unfit
 }
 
 # Modules that do nothing, in the site-packages of a Python.

@@ -1,16 +1,19 @@
 test_that("PyTorch and base R agree, and the tables say how closely", {
   skip_without_python()
-  check <- compare_with_r(noise_images, steps = 2, batch_size = 10, latent_dim = 3,
-                          engine = "base-r")
+  said <- cli::ansi_strip(paste(cli::cli_fmt(
+    check <- compare_with_r(noise_images, steps = 2, batch_size = 5, latent_dim = 3, seed = 5,
+                            engine = "base-r", verbose = TRUE)), collapse = "\n"))
+  expect_match(said, "verdict: agree")
   expect_s3_class(check, "pyvae_comparison")
   expect_equal(check$verdict, "agree")
+  expect_equal(check$settings$seed, 5)
   expect_setequal(check$quantities$objective, c("vae", "emae"))
   loss <- subset(check$quantities, quantity == "loss")
   expect_true(all(loss$needed < 1e-14))
   expect_true(all(loss$needed <= loss$allowed))
   expect_equal(nrow(check$history), 2 * 2 * 2)
   expect_true(all(check$stages$verdict == "agree"))
-  expect_output(print(check), "verdict: agree")
+  expect_output(print(check), "2 steps of 5, float64, seed 5.*verdict: agree")
   expect_identical(as.data.frame(check), check$quantities)
   grDevices::pdf(NULL)
   on.exit(grDevices::dev.off())
@@ -20,15 +23,39 @@ test_that("PyTorch and base R agree, and the tables say how closely", {
   unlink(check$folder, recursive = TRUE)
 })
 
-test_that("one objective of another recipe, with its own settings, says what it does", {
+# What compare_with_r() gives the command line as options, but for the data.
+options_of <- function(...) {
+  ours <- asNamespace("pyvae")
+  before <- ours$run_comparison
+  set <- function(value) {
+    unlockBinding("run_comparison", ours)
+    assign("run_comparison", value, ours)
+    lockBinding("run_comparison", ours)
+  }
+  set(function(python, arguments, ...) arguments)
+  on.exit(set(before))
+  found <- compare_with_r(noise_images, batch_size = 10, engine = "base-r", ...)
+  pairs <- matrix(found, 2L)
+  found <- split(pairs[2L, ], pairs[1L, ])
+  expect_match(found[["--data"]], "[.]npz$")
+  found[names(found) != "--data"]
+}
+
+test_that("what is chosen becomes the command line's options", {
   skip_without_python()
-  said <- cli::ansi_strip(paste(cli::cli_fmt(
-    check <- compare_with_r(noise_images, recipe = "beta", steps = 1, batch_size = 10, seed = 5,
-                            verbose = TRUE)), collapse = "\n"))
-  expect_match(said, "verdict: agree")
-  expect_equal(check$settings$seed, 5)
-  expect_equal(unique(check$quantities$objective), "beta")
-  expect_output(print(check), "1 step of 10, float64, seed 5")
+  published <- list("--batch-size" = "10", "--dtype" = "float64", "--engine" = "base-r",
+                    "--mode" = "free", "--recipe" = "beta", "--rng" = "injected", "--seed" = "2",
+                    "--steps" = "10")
+  expect_mapequal(options_of(recipe = "beta"), published)          # its one objective is not asked
+  changed <- options_of(recipe = "beta", objective = "beta", steps = 1, seed = 5, latent_dim = 3,
+                        learning_rate = 1e-3, mode = "resync", dtype = "float32", rng = "seeded",
+                        hyper = list(beta = 0.1))
+  expect_equal(as.numeric(changed[["--learning-rate"]]), 1e-3, tolerance = 0)
+  expect_equal(as.numeric(sub("^beta=", "", changed[["--set"]])), 0.1, tolerance = 0)
+  expect_mapequal(changed[!names(changed) %in% c("--learning-rate", "--set")], utils::modifyList(
+    published, list("--objective" = "beta", "--steps" = "1", "--seed" = "5", "--latent-dim" = "3",
+                    "--mode" = "resync", "--dtype" = "float32", "--rng" = "seeded")))
+  expect_equal(options_of()[["--objective"]], "both")
 })
 
 test_that("a disagreement is a result, with the place where the two part", {
@@ -90,16 +117,13 @@ test_that("two traces are compared: folders, traces in memory, fits", {
   one <- tempfile()
   write_trace(one, fit)
   before <- tools::md5sum(list.files(one, full.names = TRUE))
-  check <- compare_traces(one, fit)
-  expect_s3_class(check, "pyvae_comparison")
-  expect_equal(check$verdict, "agree")
-  expect_true(all(check$quantities$max_abs == 0))
-  expect_output(print(check), "verdict: agree")
   other <- read_trace(one)
   other$losses[2, "total"] <- other$losses[2, "total"] + 1
   other$engine <- "mine"
-  check <- compare_traces(one, other)
+  check <- compare_traces(fit, other)
   expect_equal(check$verdict, "disagree")
+  apart <- check$quantities$quantity[check$quantities$max_abs > 0]
+  expect_identical(apart, "loss")
   expect_output(print(check), "PyTorch against mine")
   expect_match(refusal(compare_traces(one, tempfile())), "b.* must be the folder.*no folder")
   empty <- tempfile()

@@ -66,22 +66,21 @@ test_that("the folder that the package was installed from is the default, while 
 
 test_that("an environment that could not be filled is removed, and only if it was made here", {
   skip_without_python()
-  python <- find_python()$python
+  # environments of this Python have no pip
+  python <- make_python(c("import sys", "if 'venv' in sys.argv: sys.argv.append('--without-pip')"))
   home <- tempfile("home")
-  dir.create(home)
-  broken <- project()                                              # an empty pyproject.toml
-  writeLines("[", file.path(broken, "pyproject.toml"))
-  install <- function(broken, python, name) {
-    tryCatch(pyvae::install_pyvae(broken, "virtualenv", name, python), error = conditionMessage)
-  }
-  environment <- c(WORKON_HOME = home, PIP_NO_INDEX = "1")
-  said <- in_session(install, list(broken, python, "r-pyvae"), environment)
-  expect_match(in_one_line(said), "could not be installed into \"r-pyvae\".*pip was to install")
-  expect_identical(list.files(home, all.files = TRUE, no.. = TRUE), character())
   theirs <- file.path(home, "theirs")
-  dir.create(theirs)
+  dir.create(theirs, recursive = TRUE)
   file.create(file.path(theirs, "notes.txt"))
-  in_session(install, list(broken, python, "theirs"), environment)
+  said <- in_session(function(project, python) {
+    lapply(c("r-pyvae", "theirs"), function(name) {
+      tryCatch(pyvae::install_pyvae(project, "virtualenv", name, python), error = conditionMessage)
+    })
+  }, list(project(), python), c(WORKON_HOME = home))
+  expect_match(in_one_line(said[[1L]]),
+               "could not be installed into \"r-pyvae\".*pip was to install")
+  expect_match(in_one_line(said[[2L]]), "could not be installed into \"theirs\"")
+  expect_identical(list.files(home, all.files = TRUE, no.. = TRUE), "theirs")
   expect_true(file.exists(file.path(theirs, "notes.txt")))
 })
 

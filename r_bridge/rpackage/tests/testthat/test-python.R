@@ -1,53 +1,30 @@
-ask_for_fit <- function(python) {
-  in_session(function() {
-    x <- array(1, c(2, 28, 28))
-    tryCatch(pyvae::vae_fit(x, batch_size = 2, epochs = 1), error = function(e) {
-      c(class(e)[[1L]], gsub("[[:space:]]+", " ", cli::ansi_strip(conditionMessage(e))))
-    })
-  }, environment = c(RETICULATE_PYTHON = python))
-}
-
 test_that("Python without pyvae is one message, before the session is bound to it", {
-  python <- make_python()
-  said <- ask_for_fit(python)
-  expect_equal(said[[1L]], "pyvae_no_python")
-  expect_match(said[[2L]], "Python is there, but not its package pyvae.*install_pyvae\\(")
-  expect_match(said[[2L]], python, fixed = TRUE)
+  said <- unfit_pythons()$bare
+  expect_equal(said$class, "pyvae_no_python")
+  expect_match(said$message, "Python is there, but not its package pyvae.*install_pyvae\\(")
+  expect_match(said$message, said$python, fixed = TRUE)
+  expect_false(unfit_pythons()$bound)
 })
 
 test_that("Python that is too old is one message", {
-  python <- make_python(c(
-    "import sys, collections",
-    "sys.version = '3.8.10 (default)'",
-    "sys.version_info = collections.namedtuple('v', 'major minor micro releaselevel serial')(",
-    "    3, 8, 10, 'final', 0)"))
-  said <- ask_for_fit(python)
-  expect_equal(said[[1L]], "pyvae_no_python")
-  expect_match(said[[2L]], "Python is too old: pyvae needs 3.11 or newer.*Python 3.8.10")
+  said <- unfit_pythons()$old
+  expect_equal(said$class, "pyvae_no_python")
+  expect_match(said$message, "Python is too old: pyvae needs 3.11 or newer.*Python 3.8.10")
 })
 
 test_that("a pyvae without what this package calls is one message", {
-  python <- make_python()
-  put_modules(python, c("pyvae", "r_bridge"))
-  expect_match(ask_for_fit(python)[[2L]], "too old for this R package.*To update it, run `install")
+  expect_match(unfit_pythons()$outdated$message,
+               "too old for this R package.*To update it, run `install")
 })
 
 test_that("another project's module pyvae is told apart and named, and no update is proposed", {
-  python <- make_python()
-  site <- put_modules(python, "pyvae")
-  about <- file.path(site, "pyvae-1.1.0.dist-info")
-  dir.create(about)
-  writeLines(c("Metadata-Version: 2.1", "Name: pyvae", "Version: 1.1.0",
-               "Summary: Interpretable autoencoders"), file.path(about, "METADATA"))
-  foreign <- paste0("another project.*", site, "/pyvae \\(version 1.1.0: Interpretable autoenc")
-  said <- ask_for_fit(python)
-  expect_equal(said[[1L]], "pyvae_no_python")
-  expect_match(said[[2L]], foreign)
-  expect_false(grepl("too old|[Uu]pdate", said[[2L]]))
-  sitrep <- in_session(function() {
-    cli::ansi_strip(paste(cli::cli_fmt(found <- pyvae::pyvae_sitrep()), collapse = " "))
-  }, environment = c(RETICULATE_PYTHON = python))
-  expect_match(in_one_line(sitrep), foreign)
+  said <- unfit_pythons()$foreign
+  foreign <- paste0("another project.*", dirname(dirname(said$python)), "/lib/.*/pyvae ",
+                    "\\(version 1.1.0: Interpretable autoenc")
+  expect_equal(said$class, "pyvae_no_python")
+  expect_match(said$message, foreign)
+  expect_false(grepl("too old|[Uu]pdate", said$message))
+  expect_match(said$report, foreign)
 })
 
 test_that("a module pyvae of another project that lies before ours is named, found or loaded", {
@@ -71,22 +48,12 @@ test_that("a module pyvae of another project that lies before ours is named, fou
 })
 
 test_that("a Python that reticulate cannot use is one message", {
-  skip_without_python()
-  python <- tempfile("python")
-  writeLines(c("#!/bin/sh", "exit 1"), python)
-  Sys.chmod(python, "755")
-  expect_match(in_one_line(ask_for_fit(python)[[2L]]),
-               "reticulate [0-9.]+ cannot use this Python.*Update")
+  expect_match(unfit_pythons()$failing$message, "reticulate [0-9.]+ cannot use this Python.*Update")
 })
 
 test_that("no Python is one message, and the package loads without it", {
-  said <- in_session(function() {
-    library(pyvae)
-    tryCatch(vae_fit("digits"), error = function(e) cli::ansi_strip(conditionMessage(e)))
-  }, environment = without_python)
-  said <- in_one_line(said)
-  expect_match(said, "Python was not found")
-  expect_match(said, "RETICULATE_PYTHON")
+  expect_match(no_python()$message, "Python was not found")
+  expect_match(no_python()$message, "RETICULATE_PYTHON")
 })
 
 test_that("asking does not bind the session to a Python", {
@@ -107,10 +74,10 @@ test_that("PyTorch multiplies with its own BLAS, not with R's", {
     "torch.set_num_threads(1)",
     "bits = hashlib.sha256((a @ b).numpy().tobytes()).hexdigest()", sep = "\n")
   alone <- processx::run(find_python()$python, c("-c", paste0(code, "\nprint(bits)")))$stdout
-  here <- in_session(function(code) {
-    pyvae:::python()
-    reticulate::py_run_string(code)$bits
-  }, list(code))
+  python()
+  threads <- reticulate::import("torch")$get_num_threads()
+  here <- reticulate::py_run_string(code)$bits
+  reticulate::import("torch")$set_num_threads(threads)
   expect_equal(here, trimws(alone))
 })
 

@@ -11,10 +11,7 @@ test_that("it says what is there", {
 })
 
 test_that("it says what is missing and what to do, without Python", {
-  said <- in_session(function() {
-    cli::ansi_strip(paste(cli::cli_fmt(found <- pyvae::pyvae_sitrep()), collapse = "\n"))
-  }, environment = without_python)
-  said <- in_one_line(said)
+  said <- no_python()$report
   expect_match(said, "Python was not found")
   expect_match(said, "install_pyvae")
   expect_false(grepl("Ready", said))
@@ -27,10 +24,11 @@ test_that("it says where R's library path makes a Python another one", {
     paste0("if ", condition, ":"),
     "    sys.version_info = collections.namedtuple('v', 'major minor micro releaselevel serial')(",
     "        3, 99, 7, 'final', 0)"))
-  sitrep <- function(python) in_one_line(in_session(function() {
+  found <- in_session(function(pythons) lapply(pythons, function(python) {
+    Sys.setenv(RETICULATE_PYTHON = python)
     cli::ansi_strip(paste(cli::cli_fmt(pyvae::pyvae_sitrep()), collapse = " "))
-  }, environment = c(RETICULATE_PYTHON = python, LD_LIBRARY_PATH = "/nowhere")))
-  expect_match(sitrep(pretend("os.environ.get('LD_LIBRARY_PATH') == ''")),
-               "Outside of R this is Python 3.99.7: R's .?LD_LIBRARY_PATH")
-  expect_false(grepl("Outside of R", sitrep(pretend("True"))))
+  }), list(list(pretend("os.environ.get('LD_LIBRARY_PATH') == ''"), pretend("True"))),
+  environment = c(LD_LIBRARY_PATH = "/nowhere"))
+  expect_match(in_one_line(found[[1L]]), "Outside of R this is Python 3.99.7")
+  expect_false(grepl("Outside of R", found[[2L]]))
 })

@@ -86,32 +86,21 @@ test_that("decimal numbers are read as Python reads them", {
 })
 
 test_that("a trace that Python wrote is read, and one that R wrote is compared", {
-  skip_without_python()
-  python <- find_python()$python
-  images <- tempfile(fileext = ".npz")
-  save_images(images, read_images(noise_images), NULL)
-  one <- tempfile()
-  processx::run(python, c("-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective",
-                          "vae", "--batch-size", "8", "--latent-dim", "3", "--out", one))
-  trace <- read_trace(one, probes = 1)
+  folder <- python_trace()
+  trace <- read_trace(folder, probes = 1)
   expect_identical(dim(trace$losses), c(2L, 3L))
   expect_identical(dim(trace$probes[["1"]][["forward/input"]]), c(8L, 784L))
-  other <- tempfile()
-  write_trace(other, trace)
-  compared <- processx::run(python, c("-m", "pyvae", "compare", one, other, "--exact", "--out",
-                                      tempfile()), error_on_status = FALSE)
-  expect_equal(compared$status, 0L, info = compared$stderr)
-  expect_match(compared$stdout, "verdict: agree")
+  check <- compare_traces(folder, trace, exact = TRUE)
+  expect_s3_class(check, "pyvae_comparison")
+  expect_equal(check$verdict, "agree")
+  expect_true(all(check$quantities$max_abs == 0))
+  expect_output(print(check), "verdict: agree")
 })
 
 test_that("the draws that Python writes are read, to the last bit", {
-  skip_without_python()
-  images <- tempfile(fileext = ".npz")
-  save_images(images, read_images(noise_images), NULL)
   folder <- tempfile()
-  processx::run(find_python()$python, c(
-    "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae", "--batch-size",
-    "8", "--latent-dim", "3", "--draws", "--out", folder))
+  dir.create(folder)
+  file.copy(list.files(python_trace(), full.names = TRUE), folder, recursive = TRUE)
   draws <- read_draws(folder)
   expect_named(draws$steps, c("1", "2"))
   expect_identical(dim(draws$initial$encoder.conv1.weight), c(32L, 1L, 3L, 3L))

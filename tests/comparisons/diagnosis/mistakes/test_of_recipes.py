@@ -10,6 +10,7 @@ from comparisons.diagnosis import mistakes as alternatives
 from comparisons.expected.layers import Layers, float64
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
@@ -37,9 +38,9 @@ def seen(digits):
             )
             data = load_toy() if recipe.features == 2 else digits
             engine, probes = PyTorchEngine("cpu"), {}
-            trace = Trace.of_run(engine, recipe, settings, data)
+            trace = Trace.of_run(Run(recipe, settings, data), engine)
             train(
-                engine, recipe, settings, data, trace=trace,
+                Run(recipe, settings, data), engine, trace=trace,
                 probe=lambda k: probes.setdefault(k, {}),
             )  # fmt: skip
             runs[name] = settings, probes

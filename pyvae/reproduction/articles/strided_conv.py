@@ -12,8 +12,10 @@ from pyvae.figures import images as image_figures
 from pyvae.figures import latents as latent_figures
 from pyvae.figures import losses as loss_figures
 from pyvae.metrics.clusters import class_shares
-from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
-from pyvae.reproduction.measures import neighbours
+from pyvae.reproduction.article import Article, Claim, Drawing
+from pyvae.reproduction.articles.measures import neighbours
+from pyvae.reproduction.measured import Measured
+from pyvae.reproduction.planned import Planned
 
 __all__ = ["STRIDED_CONV_ARTICLE"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyvae.metrics.latents import knn_accuracy
-from pyvae.reproduction.article import Measured
+from pyvae.reproduction.measured import Measured
 
 __all__ = ["neighbours"]
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from pyvae.figures import latents as latent_figures
 from pyvae.figures.runs import loss_history_figure
-from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
-from pyvae.reproduction.measures import neighbours
+from pyvae.reproduction.article import Article, Claim, Drawing
+from pyvae.reproduction.articles.measures import neighbours
+from pyvae.reproduction.measured import Measured
+from pyvae.reproduction.planned import Planned
 
 __all__ = ["BETA_ARTICLE"]
 

@@ -16,7 +16,9 @@ from pyvae.figures import losses as loss_figures
 from pyvae.figures import points as points_figures
 from pyvae.metrics.clusters import clustering_accuracy, clustering_scores
 from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.reproduction.article import Article, Claim, Drawing, Measured, Planned
+from pyvae.reproduction.article import Article, Claim, Drawing
+from pyvae.reproduction.measured import Measured
+from pyvae.reproduction.planned import Planned
 from pyvae.trace.trace import Trace
 
 __all__ = ["CLUSTERING_ARTICLE"]
@@ -38,7 +40,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"losses_{key}.png",
             f"the terms of the loss ({words})",
             lambda key=key: loss_figures.terms_figure(  # type: ignore[misc]
-                measured.runs[key][0], measured.note_of(key)
+                measured.runs[key][0], measured.run_note(key)
             ),
         )
         if key == "unsupervised":
@@ -57,7 +59,7 @@ def _drawings(measured: Measured) -> Iterable[Drawing]:
             f"latents of the test images by their true digit ({words})",
             lambda key=key, words=words: latent_figures.latent_scatter(  # type: ignore[misc]
                 measured.posterior(key).mu.numpy(), measured.labels.numpy(),
-                f"clustering VAE, {words}: latent means of the test images", measured.note_of(key),
+                f"clustering VAE, {words}: latent means of the test images", measured.run_note(key),
                 unit="",
             ),
         )  # fmt: skip
@@ -82,7 +84,7 @@ def _reconstructions(measured: Measured):
     again = measured.decode("unsupervised", measured.posterior("unsupervised", images=x).mu)
     rows = [("test images", x.numpy()), ("reconstructed", again.numpy())]
     return image_figures.rows_figure(
-        rows, "clustering VAE, unsupervised", measured.note_of("unsupervised")
+        rows, "clustering VAE, unsupervised", measured.run_note("unsupervised")
     )
 
 
@@ -101,7 +103,7 @@ def _cluster_samples(measured: Measured, key: str, words: str):
     z = _from_prior(measured, key, 10)
     images = measured.decode(key, z.flatten(0, 1)).numpy().reshape(*z.shape[:2], -1)
     title = f"clustering VAE, {words}: ten images of each cluster"
-    return image_figures.cluster_samples_figure(images, title, measured.note_of(key))
+    return image_figures.cluster_samples_figure(images, title, measured.run_note(key))
 
 
 def _prior(measured: Measured, key: str, words: str):
@@ -109,7 +111,7 @@ def _prior(measured: Measured, key: str, words: str):
     clusters = np.repeat(np.arange(len(z)), z.shape[1])
     return latent_figures.latent_scatter(
         z.flatten(0, 1).numpy(), clusters, f"clustering VAE, {words}: samples of p(z|y)",
-        measured.note_of(key), groups="cluster", unit="",
+        measured.run_note(key), groups="cluster", unit="",
     )  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def _points() -> tuple[torch.Tensor, NDArray]:
 def _toy_found(measured: Measured):
     return points_figures.points_figure(
         _points()[0].numpy(), _found(measured, "toy"), "points: the clusters found by q(y|x)",
-        measured.note_of("toy"),
+        measured.run_note("toy"),
     )  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def _toy_made(measured: Measured):
     points = measured.decode("toy", z.flatten(0, 1)).numpy()
     clusters = np.repeat(np.arange(len(z)), z.shape[1])
     title = "points: means of p(x|z), z from p(z|y)"
-    return points_figures.points_figure(points, clusters, title, measured.note_of("toy"))
+    return points_figures.points_figure(points, clusters, title, measured.run_note("toy"))
 
 
 def _claims(measured: Measured) -> Iterable[Claim]:
