@@ -169,8 +169,8 @@ class _Recorder(TorchFunctionMode):
         drawn = [source.draw for source in taken if source.draw]
         if len(drawn) > (layer.draws is not None):
             raise UserError(
-                f"layer '{path}' takes the draw '{drawn[-1]}'",
-                "name what the step is given among its inputs",
+                f"layer '{path}' takes no mask or noise, but is given '{drawn[-1]}'",
+                f"give '{drawn[-1]}' among the inputs, not among the draws",
             )
         self.stages.append(
             Stage(
@@ -257,7 +257,7 @@ class _Recorder(TorchFunctionMode):
         if source.unknown:
             raise UserError(
                 f"{taker} takes the result of {source.unknown}, which no stage describes",
-                "compute it in a module of its own whose class is in pyvae.model.layers.LAYERS",
+                "compute it in a module of a class in pyvae.model.layers.LAYERS",
             )
         return source
 

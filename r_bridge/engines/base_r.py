@@ -44,7 +44,6 @@ class BaseREngine(REngine):
         own = {} if given else own_draws(recipe, settings) | {"seed": float(settings.seed)}
         arguments = network_arguments(recipe, settings)
         self._chunk = int(arguments["chunk"])
-        self._terms: list[str] = arguments["terms"]
         self._given = [s["name"] for s in arguments["stages"] if s["layer"] == "input"][1:]
         return self.process.call(
             "session_start",
@@ -74,8 +73,8 @@ class BaseREngine(REngine):
                 if first == 0:  # what was computed until then
                     with suppress(RError):
                         _fill(probe, "forward", self._ask("session_seen"))
-                else:  # of the images until then
-                    self._cut(probe, first)
+                for key in [key for key in probe if key.startswith(("forward/", "gradient/"))]:
+                    probe[key] = probe[key][: first or None]  # of the images until then
                 raise
             for kind in ("forward", "gradient"):
                 _fill(probe, kind, part[kind], None if whole else rows, len(images))
@@ -84,32 +83,23 @@ class BaseREngine(REngine):
         if np.isfinite(end["losses"][0]):
             probe.update({f"gradient/{name}": v for name, v in end["gradients"].items()})
         else:  # parts may lack them
-            self._cut(probe, 0, "gradient/")
+            for key in [key for key in probe if key.startswith("gradient/")]:
+                del probe[key]
         for name in self._given:  # not differentiated
             probe.pop(f"gradient/{name}", None)
         return end["losses"]
-
-    @staticmethod
-    def _cut(
-        probe: Probe, rows: int, kinds: str | tuple[str, ...] = ("forward/", "gradient/")
-    ) -> None:
-        for key in [key for key in probe if key.startswith(kinds)]:
-            probe[key] = probe[key][:rows]
-            if not rows:
-                del probe[key]
 
 
 def _fill(
     probe: Probe, kind: str, values: object, rows: slice | None = None, images: int = 0
 ) -> None:
-    """Puts what some of the images left in the stages into a probe."""
+    """Puts what some of the images left in the stages into a probe. R has the image last and the
+    column first: torch's order in memory."""
     named: Mapping[str, NDArray] = values or {}  # type: ignore[assignment]  # R: no empty named list
     for name, value in named.items():
         key = f"{kind}/{name}"
         if rows is None:
-            probe[key] = (
-                value.T
-            )  # R has the image last and the column first: torch's order in memory
+            probe[key] = value.T
             continue
         if key not in probe:
             probe[key] = np.empty((images, *value.T.shape[1:]))

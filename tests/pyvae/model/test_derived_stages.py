@@ -333,7 +333,7 @@ def test_a_draw_of_a_layer_that_takes_none_is_told():
             return self.both(x, mask)
 
     mask = torch.zeros(5, 6)
-    with pytest.raises(UserError, match="layer 'both' takes the draw 'mask'"):
+    with pytest.raises(UserError, match="layer 'both' takes no mask or noise, but is given 'mask'"):
         derived(Given(), draws={"mask": mask})
     assert [s.name for s in derived(Given(), mask=mask)] == ["input", "mask", "both"]
 
