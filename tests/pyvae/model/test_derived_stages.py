@@ -14,6 +14,7 @@ from pyvae.model.derived_stages import derive_stages, second_use
 from pyvae.model.loss_terms import bernoulli_reconstruction, kl, squared_error
 from pyvae.model.modules import Concat, Dropout
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.stages import Stage
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.training.feeds import batches
@@ -186,7 +187,7 @@ def watched(data_of):
 
     def run(recipe, settings):
         network = recipe.network(settings.latent_dim, **settings.hyper).double()
-        _, x, draws = next(batches(recipe, settings, data_of(recipe)))
+        _, x, draws = next(batches(Run(recipe, settings, data_of(recipe))))
         given = {name: torch.from_numpy(draw) for name, draw in draws.items()}
         x.requires_grad_()
         seen, uses = {"input": x}, {}
