@@ -19,7 +19,7 @@ from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback
 from pyvae.training.callbacks import Progress as Step
 
-__all__ = ["RunProgress", "ShowProgress"]
+__all__ = ["ShowProgress"]
 
 MINUTE = 60.0
 
@@ -131,11 +131,6 @@ class ShowProgress(Callback):
         trace: TracebackType | None,
     ) -> None:
         self.on_end(None, error)
-
-    observe = on_step  # until comparisons and reproduction call `on_step`
-
-
-RunProgress = ShowProgress
 
 
 def _title(trace: Trace) -> str:
