@@ -53,9 +53,10 @@ class Keep(Callback):
         self.kept = kept
         self.folder = folder
         self.temporary = temporary
+        self._lost = False
 
     def on_step(self, now: Progress) -> None:
-        made_again = self.folder is not None and self.folder.make_again()
+        made_again = self._make_again()
         if now.step < now.steps and (made_again or self.kept.is_due()):
             self.kept.save(now)
 
@@ -64,6 +65,8 @@ class Keep(Callback):
             self.kept.save(now)
 
     def on_end(self, now: Progress | None, error: BaseException | None) -> None:
+        if self._lost:
+            return
         if error is None:
             self._save_trace()
             remove_remains(self.kept.folder)
@@ -73,6 +76,14 @@ class Keep(Callback):
                 self.kept.save(now)
             if self.kept.trace.steps:
                 self._save_trace()
+
+    def _make_again(self) -> bool:
+        """Makes the folder again if it was removed; another run may have taken it meanwhile."""
+        try:
+            return self.folder is not None and self.folder.make_again()
+        except UserError:
+            self._lost = True
+            raise
 
     def _save_trace(self) -> None:
         if not self.temporary or self.kept.folder.is_dir():
