@@ -24,7 +24,7 @@ ROOMS = {
         ("environment", "plugins", "checks"), "errors",
     ),
     "comparisons": (
-        "cli", "seeds", "report", "runs", ("diagnosis", "stages"), ("expected", "agreement"),
+        "cli", "seeds", "report", "runs", "diagnosis", "stages", ("expected", "agreement"),
     ),
     "r_bridge": (
         ("doctor", "from_r"), "engines", "process", "installed",

@@ -1,4 +1,4 @@
-"""What a comparison leaves: tables, pictures, a report, words on the terminal."""
+"""The results of a comparison: tables, pictures, a report, and lines on the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["conclude", "introduce_saved", "write_pictures", "write_tables"]
 
 
 def introduce_saved(pairs: Sequence[tuple[Trace, Trace]], exact: bool, console: Console) -> None:
-    """Says what two traces on disk are of."""
+    """Prints what two traces on disk are of."""
     for a, b in pairs:
         console.print(
             f"{a.data['name']}: {a.steps} steps of {a.settings.batch_size}, {a.settings.dtype}, "
@@ -36,8 +36,8 @@ def introduce_saved(pairs: Sequence[tuple[Trace, Trace]], exact: bool, console: 
         threads = [trace.environment.get("threads") for trace in (a, b)]
         if exact and threads[0] != threads[1]:
             console.print(
-                f"threads: {threads[0]} against {threads[1]}; another number changes the order of "
-                "sums, and with it the last bits (pyvae trace --like takes over the number)",
+                f"threads: {threads[0]} against {threads[1]}; another number of threads changes the "
+                "order of sums, and with it the last bits (pyvae trace --like keeps the number)",
                 soft_wrap=True,
             )
 

@@ -30,6 +30,7 @@ __all__ = [
     "is_array_file",
     "most_unpacked",
     "open_file",
+    "parse_numbers",
     "read_bytes",
     "read_json",
     "read_numbers",
@@ -171,8 +172,13 @@ def read_rows(path: Path) -> Iterator[list[str]]:
         OSError, ValueError: If it cannot be read, has no columns or more than 10,000, has two of
             one name, or has rows of different lengths.
     """
-    with open_file(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        heads: list[str] | None = None
+    with open_file(path) as file:
+        yield from _rows(file, path.name)
+
+
+def _rows(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    heads: list[str] | None = None
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
             for row in csv.reader(text, strict=True):
                 if not row:
@@ -180,18 +186,18 @@ def read_rows(path: Path) -> Iterator[list[str]]:
                 if heads is None:
                     heads = row
                     if len(heads) > MOST_COLUMNS:
-                        raise ValueError(f"{path.name} has {len(heads)} columns")
+                        raise ValueError(f"{name} has {len(heads)} columns")
                     if len(set(heads)) < len(heads):
-                        raise ValueError(f"{path.name} has two columns of one name")
+                        raise ValueError(f"{name} has two columns of one name")
                 elif len(row) != len(heads):
                     raise ValueError(
-                        f"{path.name} has a row of {len(row)} cells for {len(heads)} columns"
+                        f"{name} has a row of {len(row)} cells for {len(heads)} columns"
                     )
                 yield row
         except csv.Error as error:
-            raise ValueError(f"{path.name}: {error}") from error
+            raise ValueError(f"{name}: {error}") from error
     if heads is None:
-        raise ValueError(f"{path.name} is empty")
+        raise ValueError(f"{name} is empty")
 
 
 def read_numbers(path: Path, columns: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
@@ -205,12 +211,30 @@ def read_numbers(path: Path, columns: Sequence[str] = ()) -> dict[str, NDArray[n
         OSError, ValueError: As `read_rows`; or if a cell is not a number.
         KeyError: If a column is missing.
     """
-    rows = read_rows(path)
+    return _numbers(read_rows(path), path.name, columns)
+
+
+def parse_numbers(
+    content: bytes, name: str, columns: Sequence[str] = ()
+) -> dict[str, NDArray[np.float64]]:
+    """Reads columns of numbers from the content of a CSV file, as `read_numbers`.
+
+    Arguments:
+        content: What the file holds.
+        name: The file's name, for messages.
+        columns: The columns to read; all by default.
+    """
+    return _numbers(_rows(io.BytesIO(content), name), name, columns)
+
+
+def _numbers(
+    rows: Iterator[list[str]], file: str, columns: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
     heads = next(rows)
     columns = columns or heads
     for name in columns:
         if name not in heads:
-            raise KeyError(f"column '{name[:40]}' in {path.name}")
+            raise KeyError(f"column '{name[:40]}' in {file}")
     places = [heads.index(name) for name in columns]
     values = array("d")
     for row in rows:

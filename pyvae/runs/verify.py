@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pyvae.data.images import DATA_NAMES, ImageData
-from pyvae.engines.devices import set_threads
 from pyvae.engines.engine import Engine
-from pyvae.engines.registry import open_engine
+from pyvae.engines.registry import get_abilities, open_engine
 from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
 from pyvae.model.objectives import OBJECTIVES
@@ -91,11 +89,7 @@ def verify(
     """
     if steps < 1:
         raise UserError(f"--steps {steps}", expected="1 or more")
-    before = torch.get_num_threads()
-    try:
-        return [_verify(one, steps, data, threads, callbacks, log) for one in find_traces(folder)]
-    finally:
-        torch.set_num_threads(before)
+    return [_verify(one, steps, data, threads, callbacks, log) for one in find_traces(folder)]
 
 
 def _verify(
@@ -108,13 +102,13 @@ def _verify(
 ) -> Verification:
     about = trace.environment
     had = about.get("threads", "")
-    set_threads(threads or (int(had) if had.isdecimal() else None))
+    threads = threads or (int(had) if had.isdecimal() else None)
     images = load_for(get_recipe(trace.recipe), data or data_name(trace), log=log)
     objective = OBJECTIVES[trace.settings.objective]
     log(f"{objective.title}: {objective.formula}")
-    adam = about.get("adam") if trace.engine == "pytorch" else None
+    adam = about.get("adam") if "adam" in get_abilities(trace.engine).options else None
     device, precision = about.get("device", "cpu"), about.get("precision", "full")
-    with open_engine(trace.engine, device, adam, precision) as engine:
+    with open_engine(trace.engine, device, adam, precision, threads=threads) as engine:
         done = verify_trace(trace, engine, images, steps, callbacks)
     title = f"{objective.title} in {trace.engine}"
     if done.changed:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pyvae.errors import UserError
 from pyvae.files.arrays import array_bytes, parse_arrays, read_arrays, write_arrays
 from pyvae.files.csv import csv_text
-from pyvae.files.reading import UNREADABLE, read_bytes, read_numbers
+from pyvae.files.reading import UNREADABLE, parse_numbers, read_bytes
 from pyvae.files.writing import output_folder, remove_file, write_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
@@ -234,14 +234,12 @@ class Trace:
             )
         try:
             about = read_about(folder / "trace.json")
-            sums = about["sha256"]
-            for name in sorted(set(sums) - set(FILES[1:])):
-                raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
-            if "history.csv" in sums:
-                _read_checked(folder, "history.csv", sums)
+            names = FILES[1:] if about["complete"] else ("history.csv",)
+            files = {name: read_bytes(folder / name) for name in names}
+            _check_sums(files, about["sha256"])
             settings = about["settings"]
             terms = OBJECTIVES[settings.objective].terms
-            history = read_numbers(folder / "history.csv", ("epoch", *terms))
+            history = parse_numbers(files["history.csv"], "history.csv", ("epoch", *terms))
             trace = cls(
                 about["engine"],
                 about["recipe"],
@@ -259,17 +257,17 @@ class Trace:
             if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
-                trace._load_arrays(folder, sums)
+                trace._parse_arrays(files)
         except UNREADABLE as error:
             raise _unreadable(folder, error) from error
         return trace
 
-    def _load_arrays(self, folder: Path, sums: Mapping[str, str]) -> None:
+    def _parse_arrays(self, files: Mapping[str, bytes]) -> None:
         """Reads the arrays of a finished run; raises ValueError if they are not a trace's."""
-        self.parameters = parse_arrays(_read_checked(folder, "parameters.safetensors", sums))
+        self.parameters = parse_arrays(files["parameters.safetensors"])
         if not self.parameters:
             raise ValueError("parameters.safetensors is empty")
-        latents = parse_arrays(_read_checked(folder, "latents.safetensors", sums))
+        latents = parse_arrays(files["latents.safetensors"])
         for name, value in latents.items():
             if value.ndim != 2 or value.dtype.kind != "f" or not value.size:
                 raise ValueError(f"'{name[:40]}' in latents.safetensors has shape {value.shape}")
@@ -282,12 +280,13 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_checked(folder: Path, name: str, sums: Mapping[str, str]) -> bytes:
-    """Reads a file of a trace; raises ValueError if its checksum is another than in trace.json."""
-    content = read_bytes(folder / name)
-    if name in sums and _sha256(content) != sums[name]:
-        raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
-    return content
+def _check_sums(files: Mapping[str, bytes], expected: Mapping[str, str]) -> None:
+    """Raises ValueError if a file of a trace is not the one that was written."""
+    for name, checksum in expected.items():
+        if name not in FILES:
+            raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
+        if name in files and _sha256(files[name]) != checksum:
+            raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
 
 
 def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:

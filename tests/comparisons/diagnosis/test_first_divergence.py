@@ -94,7 +94,7 @@ def test_a_planted_mistake_is_placed(name, digits, table):
     row = cells(name, recipe.name, found.step, place, size(found), "; ".join(found.words))
     table.append(row)
     if not os.environ.get("PYVAE_UPDATE_DOCS"):
-        assert told_apart_from_numbers(row) in told_apart_from_numbers(TABLE.read_text())
+        assert but_for_numbers(row) in but_for_numbers(TABLE.read_text())
 
 
 def cells(*texts: object) -> str:
@@ -106,7 +106,7 @@ def size(found) -> str:
     return "–" if found.agreement.problem else f"{found.agreement.required_rtol:.0e}"
 
 
-def told_apart_from_numbers(text: str) -> str:
+def but_for_numbers(text: str) -> str:
     """Sizes may differ in the last place from one machine to the next."""
     return re.sub(r"\d(\.\d+)?e[-+]\d+", "0e0", text)
 

@@ -1,10 +1,12 @@
-"""Training that is done once: read again, or gone on with, without a changed bit."""
+"""Runs that are kept while they are trained: read again, or gone on with, to the bit."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
-import pandas as pd
 import pytest
+import safetensors.numpy
 
 from pyvae.data.images import ImageData, load_digits, load_toy
 from pyvae.engines.pytorch import PyTorchEngine
@@ -12,9 +14,12 @@ from pyvae.errors import UserError
 from pyvae.metrics.held_out import evaluate
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
-from pyvae.runs.keep import TEST_HISTORY, kept_training, read_test_history
+from pyvae.runs.held_out_history import TEST_HISTORY, EvaluateEpochs, read_test_history
+from pyvae.runs.keep import KeepParameters, train_kept
+from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import StopTraining
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 
@@ -25,39 +30,56 @@ FILES = {
 both = pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
 
 
-class Killed(BaseException):
-    """The end of a process, as far as one can come without a process."""
+class StoppedError(Exception):
+    """An error of a callback."""
 
 
 @pytest.fixture(autouse=True)
-def _a_checkpoint_at_every_step(monkeypatch):
+def _a_checkpoint_at_every_step(monkeypatch, no_waiting_for_the_disk):
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr("os.fsync", lambda handle: None)
 
 
 @pytest.fixture
 def keep(small, data_of, tmp_path):
-    """Three epochs of four steps, kept in `kept`; returns the trace, and what was said."""
+    """Three epochs of four steps, kept in `kept`; returns the trace, what was found, and the steps
+    that were taken."""
 
     def run(name="mlp", folder="kept", stop=None, tested=True, **changes):
         recipe = get_recipe(name)
         data = data_of(recipe)
         some = ImageData("some", data.pixels[:60], None, "here")
-        test = ImageData("test", data.pixels[40:60], None, "there") if tested else None
         settings = small(recipe, **{"batch_size": 15, "epochs": 3, "steps": None} | changes)
-        said, steps = [], []
+        run, engine, steps = Run(recipe, settings, some), PyTorchEngine("cpu"), []
+        kept = KeptRun(tmp_path / folder, Trace.of_run(run, engine), longer=True)
+        kept.check("choose another --out")
 
-        def observe(progress):
-            steps.append(progress.step)
-            if progress.step == stop:
-                raise Killed
+        def look(now):
+            steps.append(now.step)
+            if now.step == stop:
+                raise StoppedError
 
-        trace = kept_training(
-            name, settings, some, tmp_path / folder, test=test, device="cpu",
-            observe=observe, say=said.append,
-        )  # fmt: skip
-        plain = train(Run(recipe, settings, some), PyTorchEngine("cpu"))
-        return trace, plain, said, steps
+        callbacks = [look]
+        if tested:
+            test = ImageData("test", data.pixels[40:60], None, "there")
+            callbacks.insert(0, EvaluateEpochs(engine, test, tmp_path / folder))
+        return train_kept(run, engine, kept, callbacks), kept.found, steps
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain(small, data_of):
+    """The same run, neither kept nor tested."""
+    known = {}
+
+    def run(name="mlp", **changes):
+        key = (name, *sorted(changes.items()))
+        if key not in known:
+            recipe = get_recipe(name)
+            settings = small(recipe, **{"batch_size": 15, "epochs": 3, "steps": None} | changes)
+            some = ImageData("some", data_of(recipe).pixels[:60], None, "here")
+            known[key] = train(Run(recipe, settings, some), PyTorchEngine("cpu"))
+        return known[key]
 
     return run
 
@@ -71,43 +93,77 @@ def assert_same_run(one, two):
     assert np.array_equal(one.samples, two.samples)
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @both
-def test_a_run_that_is_kept_and_tested_is_the_plain_run_to_the_bit(keep, tmp_path, name):
-    trace, plain, said, steps = keep(name)
-    assert_same_run(trace, plain)
-    assert_same_run(Trace.load(tmp_path / "kept"), plain)
-    assert (said, steps) == ([], list(range(1, 13)))
+def test_a_run_that_is_kept_and_tested_is_the_plain_run_to_the_bit(keep, plain, tmp_path, name):
+    """And the second call reads it, and trains nothing."""
+    first, found, steps = keep(name)
+    assert_same_run(first, plain(name))
+    assert_same_run(Trace.load(tmp_path / "kept"), first)
+    assert (found, steps) == ("", list(range(1, 13)))
     assert {path.name for path in (tmp_path / "kept").iterdir()} == FILES | {TEST_HISTORY}
-
-
-@both
-def test_the_second_call_reads_and_trains_nothing(keep, tmp_path, name):
-    first, *_ = keep(name)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
-    second, _, said, steps = keep(name)
+    second, found, steps = keep(name)
     assert_same_run(second, first)
-    assert (said, steps) == (["kept: all 12 steps were done before"], [])
+    assert (found, steps) == ("all 12 steps were done before", [])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()} == before
 
 
-@pytest.mark.slow
-@both
-@pytest.mark.parametrize("rng", ["injected", "torch"])
-@pytest.mark.parametrize("stop", [2, 4, 5, 12])
-def test_a_call_that_was_interrupted_goes_on_to_the_bit(keep, tmp_path, name, rng, stop):
-    whole, plain, _, _ = keep(name, folder="whole", rng=rng)
-    with pytest.raises(Killed):
+@pytest.mark.parametrize(
+    ("name", "rng", "stop"),
+    [("mlp", "torch", 4), ("mlp", "injected", 5), ("clustering-toy", "torch", 2),
+     ("clustering-toy", "injected", 12)],
+)  # fmt: skip
+def test_a_run_whose_callback_failed_goes_on_to_the_bit(
+    keep, plain, tmp_path, monkeypatch, name, rng, stop
+):
+    """From a checkpoint of that very step, whether it was time for one or not."""
+    keep(name, folder="whole", rng=rng)
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "inf")
+    with pytest.raises(StoppedError):
         keep(name, stop=stop, rng=rng)
     assert Checkpoint.find(tmp_path / "kept").checkpoint.step == stop
-    done, _, said, steps = keep(name, rng=rng)
-    assert said == [f"kept: going on after step {stop}, where it was interrupted"]
+    assert Trace.load(tmp_path / "kept").steps == stop
+    done, found, steps = keep(name, rng=rng)
+    assert found == f"going on after step {stop}, where it was interrupted"
     assert steps == list(range(stop + 1, 13))
-    for trace in (done, whole):
-        assert_same_run(trace, plain)
-    pd.testing.assert_frame_equal(
-        read_test_history(tmp_path / "kept"), read_test_history(tmp_path / "whole"),
-        check_exact=True,
-    )  # fmt: skip
+    assert_same_run(done, plain(name, rng=rng))
+    assert contents(tmp_path / "kept") == contents(tmp_path / "whole")
+
+
+def test_an_error_while_it_is_kept_after_another_one_is_not_the_one_that_is_raised(
+    keep, monkeypatch
+):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "inf")
+    monkeypatch.setattr("pyvae.files.writing.tempfile.mkstemp", full)
+    with pytest.raises(StoppedError):
+        keep(tested=False, stop=3)
+
+
+def test_a_run_that_a_callback_stops_is_complete_and_goes_on_from_there(keep, plain, tmp_path):
+    """With a checkpoint of its last step, whatever that was."""
+    first, _, _ = keep(steps=12, tested=False)
+    assert_same_run(first, plain())
+    recipe = get_recipe("mlp")
+    run = Run(recipe, first.settings, ImageData("some", load_digits().pixels[:60], None, "here"))
+    engine = PyTorchEngine("cpu")
+    kept = KeptRun(tmp_path / "stopped", Trace.of_run(run, engine), every=1e9, longer=True)
+
+    def stop(now):
+        if now.step == 5:
+            raise StopTraining
+
+    trace = train_kept(run, engine, kept, [stop])
+    assert (trace.steps, trace.complete) == (5, True)
+    kept = KeptRun(tmp_path / "stopped", Trace.of_run(run, engine), longer=True)
+    assert kept.found == "going on after step 5, where it had ended"
+    assert_same_run(train_kept(run, engine, kept), first)
 
 
 @both
@@ -137,39 +193,32 @@ def test_without_test_images_there_is_no_test_history(keep, tmp_path):
     keep(tested=False)
     assert {path.name for path in (tmp_path / "kept").iterdir()} == FILES
     table = read_test_history(tmp_path / "kept")
-    assert list(table) == ["epoch"]
-    assert len(table) == 0
+    assert (list(table), len(table)) == (["epoch"], 0)
 
 
 @pytest.mark.parametrize("first", [{"epochs": 2}, {"steps": 6}])
-@both
-def test_a_shorter_one_goes_on_to_the_bit(keep, tmp_path, name, first):
-    keep(name, rng="torch", **first)
-    done, plain, said, steps = keep(name, rng="torch")
+def test_a_shorter_one_goes_on_to_the_bit(keep, plain, tmp_path, first):
+    keep("clustering-toy", rng="torch", **first)
+    done, found, steps = keep("clustering-toy", rng="torch")
     begun = 12 - len(steps)
-    assert said == [f"kept: going on after step {begun}, where it had ended"]
+    assert found == f"going on after step {begun}, where it had ended"
     assert begun == (8 if "epochs" in first else 6)
-    assert_same_run(done, plain)
-    keep(name, folder="whole", rng="torch")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == {
-        path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()
-    }
+    assert_same_run(done, plain("clustering-toy", rng="torch"))
+    keep("clustering-toy", folder="whole", rng="torch")
+    assert contents(tmp_path / "kept") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("stop", [None, 5])
 @pytest.mark.parametrize("changes", [{"seed": 2}, {"steps": 2}])
 def test_another_run_in_the_folder_is_not_replaced(keep, tmp_path, stop, changes):
-    if stop is None:
-        keep(seed=1)
-    else:
-        with pytest.raises(Killed):
-            keep(seed=1, stop=stop)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    with pytest.raises(StoppedError) if stop else nullcontext():
+        keep(seed=1, stop=stop)
+    before = contents(tmp_path / "kept")
     with pytest.raises(
-        UserError, match=r"kept' holds another run, which .*\); choose another --out"
+        UserError, match=r"kept' holds another run, which .*\)\. Choose another --out\.$"
     ):
         keep(**{"seed": 1} | changes)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
+    assert contents(tmp_path / "kept") == before
 
 
 def test_nothing_is_left_of_a_process_that_was_killed_while_it_wrote(keep, tmp_path):
@@ -179,8 +228,18 @@ def test_nothing_is_left_of_a_process_that_was_killed_while_it_wrote(keep, tmp_p
     assert {path.name for path in (tmp_path / "kept").iterdir()} == FILES | {TEST_HISTORY}
 
 
-def test_what_cannot_be_trained_leaves_no_folder(data_of, small, tmp_path):
-    recipe, toy = get_recipe("mlp"), data_of(get_recipe("clustering-toy"))
-    with pytest.raises(UserError, match="recipe mlp with toy"):
-        kept_training("mlp", small(recipe), toy, tmp_path / "other", device="cpu")
-    assert list(tmp_path.iterdir()) == []
+def test_parameters_are_kept_every_so_many_epochs(small, data_of, tmp_path):
+    toy, engine, seen = get_recipe("clustering-toy"), PyTorchEngine("cpu"), {}
+    run = Run(toy, small(toy, batch_size=30, epochs=5, steps=None), data_of(toy))
+
+    def look(now):
+        if now.epoch_ended:
+            seen[int(now.trace.epochs[-1])] = engine.parameters()
+
+    train(run, engine, [KeepParameters(tmp_path, 2), look])
+    found = sorted((tmp_path / "checkpoints").iterdir())
+    assert [path.name for path in found] == ["epoch-002.safetensors", "epoch-004.safetensors"]
+    for path, epoch in zip(found, (2, 4), strict=True):
+        arrays = safetensors.numpy.load_file(path)
+        assert arrays.keys() == seen[epoch].keys()
+        assert all(np.array_equal(arrays[name], value) for name, value in seen[epoch].items())

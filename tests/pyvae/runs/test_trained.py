@@ -74,7 +74,7 @@ def test_an_unfinished_trace_is_left_out(run, trained):
 def test_what_holds_no_run_is_the_users_error(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    said = "file' is a file; give the folder" if name == "file" else "holds no finished run"
+    said = "file' is a file\\. Give the folder" if name == "file" else "holds no finished run"
     with pytest.raises(UserError, match=rf"{said}.*pyvae train"):
         load_traces(tmp_path / name)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +14,8 @@ from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.terminal.step_progress import ShowProgress, _epoch_line
+from pyvae.model.run import Run
+from pyvae.terminal.step_progress import ShowProgress, _epoch_line, _title
 from pyvae.training.callbacks import Progress
 
 
@@ -20,7 +23,8 @@ def at(step, trace, steps=6):
     def checkpoint():
         raise AssertionError("showing needs no checkpoint")
 
-    return Progress(None, None, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+    run, engine = SimpleNamespace(settings=trace.settings), None
+    return Progress(run, engine, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
 
 
 @pytest.fixture
@@ -200,3 +204,25 @@ def test_a_run_that_goes_on_counts_its_own_steps_only(timed):
 
 def test_one_step_is_a_step(timed):
     assert timed([7], 9, 2)[1] == "VAE: 1 step in 2 s, 6 images/s"
+
+
+def test_as_a_callback_it_names_the_run_and_its_batch(trained, conv, digits):
+    """And counts the step after which another callback has ended the run."""
+    trace = trained["vae"]
+    file = io.StringIO()
+    progress = ShowProgress(console=Console(file=file, width=120))
+    for ends_at in (2, 3):  # of one run after the other
+        progress.on_start(Run(conv, trace.settings, digits), trace)
+        progress.on_step(at(1, trace))
+        progress.on_end(at(ends_at, trace), KeyboardInterrupt())
+    lines = file.getvalue().splitlines()
+    assert lines[0] == lines[2] == "VAE on digits, cpu ..."
+    assert re.fullmatch(r"VAE on digits, cpu: 2 steps in 0 s, [\d,]+ images/s, .*", lines[1])
+    assert re.fullmatch(r"VAE on digits, cpu: 3 steps in 0 s, .*, then interrupted", lines[3])
+
+
+def test_several_processes_are_named(trained):
+    trace = replace(trained["vae"], environment={"device": "cpu", "processes": "2"})
+    assert _title(trace) == "VAE on digits, cpu, 2 processes"
+    trace = replace(trained["vae"], engine="base-r", environment={})
+    assert _title(trace) == "VAE on digits, base-r"
