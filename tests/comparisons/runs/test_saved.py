@@ -333,10 +333,13 @@ def test_traces_that_cannot_be_compared_are_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a"], "1 trace; expected two traces, or none"),
-        (["a", "b", "c"], "3 traces; expected two traces, or none"),
-        (["a", "b", "--steps", "3"], "--steps together with two traces; expected --out, --report"),
-        (["a", "b", "--mode", "resync"], "--mode together with two traces"),
+        (["a"], "1 trace: expected two traces, or none"),
+        (["a", "b", "c"], "3 traces: expected two traces, or none"),
+        (
+            ["a", "b", "--steps", "3"],
+            "--steps cannot be used with two traces, which say what was run. Leave",
+        ),
+        (["a", "b", "--mode", "resync"], "--mode cannot be used with two traces"),
     ],
 )
 def test_two_traces_and_nothing_else(arguments, words, pair, tmp_path, monkeypatch, capsys):
