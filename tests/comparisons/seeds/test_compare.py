@@ -275,8 +275,7 @@ def test_numbers_have_a_range(name):
 
 
 SIX = (
-    "compare", "--rng", "native", "--recipe", "clustering-toy", "--batch-size", "12",
-    "--steps", "2", "--under-test", "gated", "--engine", "base-r", "--seeds", "3",
+    *NATIVE, "--objective", "vae", "--under-test", "gated", "--engine", "base-r", "--seeds", "3",
     "--margin", "500", "--margin-units", "9", "--margin-spread", "9", "--out", "out",
 )  # fmt: skip
 
@@ -363,7 +362,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(command, tmp_path):
     assert f"{6 - len(kept)} runs in" in out
     assert f"{len(kept)} were done before" in out
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    found = read(tmp_path / "out")["objectives"]["clustering-points"]
+    found = read(tmp_path / "out")["objectives"]["vae"]
     assert found["measures"]["loss"]["reference"]["n"] == 3
 
 
