@@ -101,7 +101,7 @@ class ComparedRun(RunOptions):
         stages(
             metavar="HOW",
             help="injected: both get the same draws. seeded: both draw for themselves, from the "
-            "same seed. native: each draws as its own world does, over --seeds seeds.",
+            "same seed. native: each draws with its own generator, over --seeds seeds.",
             autocompletion=complete(RANDOMNESS),
         ),
     ] = "injected"

@@ -206,11 +206,11 @@ def test_the_version(command):
     ("program", "arguments", "unbuffered"),
     [
         ([PYVAE], ["--version"], ""),
-        ([sys.executable, "-m", "pyvae"], ["recipes"], "1"),
+        ([sys.executable, "-m", "pyvae"], ["--version"], "1"),
         ([PYVAE], ["--help"], ""),
         ([PYVAE], ["train", "beta", *SMALL, "--out", "o"], "1"),
     ],
-    ids=["version", "recipes", "help", "train"],
+    ids=["version", "unbuffered", "help", "train"],
 )
 def test_a_closed_pipe_is_silent(tmp_path, program, arguments, unbuffered):
     """Nobody reads the output any more, as after `| head -1`."""
