@@ -386,10 +386,10 @@ def test_every_kind_of_recipe_is_compared(tmp_path, capsys, arguments):
     [
         (("--recipe", "convv"), "unknown recipe 'convv'"),
         (("--recipe", "beta", "--variant", "wide"), "recipe beta has no variants"),
-        (("--recipe", "beta", "--set", "gamma=1"), "unknown setting of recipe beta 'gamma'"),
+        (("--recipe", "beta", "--set", "gamma=1"), "unknown hyperparameter of recipe beta 'gamma'"),
         (("--recipe", "beta", "--set", "beta"), "--set 'beta'"),
         (("--recipe", "beta", "--objective", "vae"), "unknown objective 'vae'"),
-        (("--recipe", "beta", "--data", "toy"), "recipe beta with toy, 2 numbers each"),
+        (("--recipe", "beta", "--data", "toy"), "toy has inputs of 2 numbers"),
         (("--under-test", "base-r", "--engine", "r-torch", "--adam", "torch"), "--adam torch with"),
     ],
 )
