@@ -1,13 +1,13 @@
 """The functions that the R package `pyvae` calls.
 
-In and out go bytes, numbers, texts, lists and dicts alone: every reticulate from 1.28 on converts
-these alike, while older ones convert neither NumPy 2's arrays nor pandas 3's data frames.
+Arguments and results are bytes, numbers, strings, lists and dicts only. Every reticulate since 1.28
+converts these; older versions convert neither NumPy 2 arrays nor pandas 3 data frames.
 
-An array travels as `{"bytes", "dim", "type"}`: its numbers in R's column-major order, so that
-x[2, 1, 3] in R is x[1, 0, 2] here. Types are `uint8`, `int32` and `float64`.
+An array is a dict `{"bytes", "dim", "type"}` with its numbers in R's column-major order: x[2, 1, 3]
+in R is x[1, 0, 2] here. Types are `uint8`, `int32` and `float64`.
 
-What R calls answers `{"value": ...}`, or `{"error": {"given", "expected", "remedy"}}` where the
-user has something to mend.
+Each function returns `{"value": ...}`, or `{"error": {"problem", "expected", "remedy"}}` with the
+parts of a `UserError`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.arrays import parse_arrays
 from pyvae.files.reading import UNREADABLE
-from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.recipe import VAE
+from pyvae.model.objectives import Objective
+from pyvae.model.recipe import VAE, Recipe
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
 from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Callback, Progress, StopTraining
 from pyvae.training.inputs import check_data, load_for
-from pyvae.training.loop import training_steps
+from pyvae.training.loop import train
 
 __all__ = ["Training", "describe", "generate", "pack", "predict", "save_images", "unpack"]
 
@@ -51,13 +52,13 @@ BATCH = 500  # images that go through a trained network at once
 
 
 def unpack(packed: Packed) -> NDArray:
-    """Unpacks an array that R sent."""
+    """Returns the array that R sent."""
     numbers = np.frombuffer(packed["bytes"], TYPES[packed["type"]])
     return numbers.reshape([int(n) for n in packed["dim"]], order="F")
 
 
 def pack(array: NDArray) -> dict[str, Any]:
-    """Packs an array for R; numbers other than bytes and 32-bit integers become doubles."""
+    """Packs an array for R. Numbers other than bytes and 32-bit integers become doubles."""
     if array.dtype not in (np.uint8, np.int32):
         array = array.astype(np.float64)
     # bytearray, because reticulate converts no bytes
@@ -66,32 +67,36 @@ def pack(array: NDArray) -> dict[str, Any]:
 
 
 def _answers(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """Makes a function return its value, or the `UserError` that it raises, as a dict."""
+
     @wraps(function)
     def answer(*arguments: Any, **named: Any) -> dict[str, Any]:
         try:
             return {"value": function(*arguments, **named)}
         except UserError as error:
-            parts = {"given": error.problem, "expected": error.expected, "remedy": error.remedy}
+            parts = {
+                "problem": error.problem, "expected": error.expected, "remedy": error.remedy
+            }  # fmt: skip
             return {"error": {name: _in_r(text) for name, text in parts.items()}}
 
     return answer
 
 
 def _in_r(text: str) -> str:
-    """A message in which the command line's options are called as R's arguments are."""
+    """Replaces the command line's options in a message by the arguments of the R functions."""
     text = re.sub(r"--set (\w+)=(\S+)", r"hyper = list(\1 = \2)", " ".join(text.split()))
     text = re.sub(r"--data ([\w-]+)", r'x = "\1"', text)
     return re.sub(r"--([a-z][a-z-]*)", lambda found: _argument(found[1]), text)
 
 
 def _argument(option: str) -> str:
-    """What an option of the command line is called in R."""
+    """Returns the R argument for an option of the command line."""
     return {"data": "x", "out": "folder", "set": "hyper"}.get(option, option.replace("-", "_"))
 
 
 @_answers
 def describe(recipe: str) -> dict[str, Any]:
-    """Describes a recipe: its published settings, objectives and inputs."""
+    """Returns a recipe's published settings, its objectives and the number of its inputs."""
     found = get_recipe(recipe)
     return {
         "objectives": [*found.objectives, *found.further],
@@ -105,7 +110,7 @@ def describe(recipe: str) -> dict[str, Any]:
 
 
 def _images(x: Mapping[str, Any], labels: Packed | None = None) -> ImageData:
-    """Images (or points) that R sent: whole numbers from 0 to 255, or numbers in [0, 1]."""
+    """Reads images (or points) from R: whole numbers from 0 to 255, or numbers in [0, 1]."""
     pixels = np.ascontiguousarray(unpack(x))
     return ImageData(
         x["name"],
@@ -115,117 +120,138 @@ def _images(x: Mapping[str, Any], labels: Packed | None = None) -> ImageData:
     )
 
 
-class Training:
-    """A run in a thread of its own, so that R can show progress and look for Ctrl-C meanwhile.
+class _Reporter(Callback):
+    """Records the progress of a run, one line for each epoch, and ends the run when asked to."""
 
-    Python answers Ctrl-C in the main thread, which is R's: a step is never left half done. (The
-    handler of SIGINT must not be exchanged: behind it is reticulate's, which tells R.)
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.step = 0
+        self.lines: list[str] = []
+        self.stop = threading.Event()
+
+    def on_step(self, now: Progress) -> None:
+        self.step = now.step
+        if now.epoch_ended:
+            last = now.trace.epoch_table().iloc[-1]
+            words = self.objective.words(last[self.objective.column])
+            self.lines.append(f"epoch {last.epoch:.0f}: {words}")
+        if self.stop.is_set():
+            raise StopTraining
+
+
+def _settings(recipe: Recipe, given: Mapping[str, Any]) -> Settings:
+    """Makes a recipe's settings from what R gives; R's whole numbers may be doubles."""
+    whole = ("epochs", "steps", "batch_size", "latent_dim", "seed")
+    settings = recipe.settings(
+        **{name: int(value) if name in whole else value for name, value in given.items()}
+    )
+    objectives = (*recipe.objectives, *recipe.further)
+    if settings.objective not in objectives:
+        raise UserError(
+            f"recipe {recipe.name} has no objective {settings.objective}",
+            f"choose one of {', '.join(objectives)}",
+        )
+    return settings
+
+
+class Training:
+    """A run in a thread of its own: R shows its progress, and can interrupt it, in the meantime.
+
+    Python handles Ctrl-C in the main thread, which is R's: it never breaks off a step. (Leave the
+    handler of SIGINT alone: it is reticulate's, and it informs R.)
 
     Arguments:
         x: An array (N, 784) or (N, 2) with its name, or `{"data": NAME}` as
             `pyvae.data.images.load_data` takes it.
         labels: (N,), or None.
-        settings: What `Settings` takes, without what is not given, and `recipe` and `device`.
+        settings: `recipe`, `device`, and the arguments of `Settings` that were given.
     """
 
     def __init__(
         self, x: Mapping[str, Any], labels: Packed | None, settings: Mapping[str, Any]
     ) -> None:
-        self._given = x, labels, dict(settings)
+        self._request = x, labels, dict(settings)
         self._notes: list[str] = []
-        self._lines: list[str] = []
-        self._said = 0  # of these
-        self._step = 0
+        self._shown = 0  # lines of the reporter that R has
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
         self._ended = threading.Event()  # join() returns at once after an interrupt (Python 3.11)
 
     @_answers
     def start(self) -> dict[str, Any]:
-        """Checks everything and starts; returns what is going to be run."""
-        x, labels, given = self._given
-        self._given = {}, None, {}  # the bytes are not needed any more
+        """Checks the arguments, starts the run and describes it."""
+        x, labels, given = self._request
+        self._request = {}, None, {}  # frees the images' bytes
         recipe = get_recipe(given.pop("recipe"))
-        engine = PyTorchEngine(given.pop("device"))
-        if engine.device.type == "cpu":
+        self._engine = PyTorchEngine(given.pop("device"))
+        if self._engine.device.type == "cpu":
             keep_freed_memory()  # R's process; given back at the end of the run
-        whole = ("epochs", "steps", "batch_size", "latent_dim", "seed")
-        given |= {name: int(given[name]) for name in whole if name in given}
-        settings = recipe.settings(**given)
-        if settings.objective not in (*recipe.objectives, *recipe.further):
-            raise UserError(
-                f"recipe {recipe.name} has no objective {settings.objective}",
-                expected=f"one of {', '.join((*recipe.objectives, *recipe.further))}",
-            )
-        if "data" in x:
-            data = load_for(recipe, x["data"], settings, log=self._notes.append)
-        else:
-            data = _images(x, labels)
-            check_data(recipe, data)
-            if recipe.given is not None:
-                recipe.given(data, settings)  # enough labels?
-        self.steps = settings.total_steps(len(data))
-        self.trace = Trace.of_run(Run(recipe, settings, data), engine)
-        self.objective = OBJECTIVES[settings.objective]
-        self._steps = training_steps(
-            Run(recipe, settings, data), engine, self.trace, stop=self._stop.is_set
-        )
+        settings = _settings(recipe, given)
+        self.run = Run(recipe, settings, self._load(recipe, settings, x, labels))
+        self.steps, objective = self.run.steps, self.run.objective
+        self.trace = Trace.of_run(self.run, self._engine)
+        self._reporter = _Reporter(objective)
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._thread.start()
         return {
-            "title": self.objective.title,
-            "formula": self.objective.formula,
-            "images": len(data),
-            "data": data.name,
+            "title": objective.title,
+            "formula": objective.formula,
+            "images": len(self.run.data),
+            "data": self.run.data.name,
             "steps": self.steps,
             "batch_size": settings.batch_size,
-            "device": engine.device.type,
+            "device": self._engine.device.type,
             "notes": self._notes,
         }
 
+    def _load(
+        self, recipe: Recipe, settings: Settings, x: Mapping[str, Any], labels: Packed | None
+    ) -> ImageData:
+        """Returns the images, by name or from R, after checking that the recipe can take them."""
+        if "data" in x:
+            return load_for(recipe, x["data"], settings, self._notes.append)
+        data = _images(x, labels)
+        check_data(recipe, data)
+        if recipe.given is not None:
+            recipe.given(data, settings)  # enough labels?
+        return data
+
     def _train(self) -> None:
         try:
-            for progress in self._steps:
-                self._step = progress.step
-                if progress.epoch_ended:
-                    self._lines.append(self._epoch_line())
-        except BaseException as error:  # raised where R asks
+            train(self.run, self._engine, [self._reporter], trace=self.trace)
+        except BaseException as error:  # raised in R's thread, by advance() or finish()
             self._error = error
         finally:
             self._ended.set()
 
     @_answers
     def advance(self, seconds: float) -> dict[str, Any]:
-        """Waits `seconds`, or until the run has ended; returns how far it is."""
+        """Waits that long, or until the run has ended, and returns its progress."""
         done = self._ended.wait(seconds)
         self._raise()
-        lines = self._lines[self._said :]  # never emptied: the other thread may be adding
-        self._said += len(lines)
-        return {"done": done, "step": self._step, "lines": lines}
+        lines = self._reporter.lines[self._shown :]  # the other thread may be adding to them
+        self._shown += len(lines)
+        return {"done": done, "step": self._reporter.step, "lines": lines}
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
-    def _epoch_line(self) -> str:
-        last = self.trace.epoch_table().iloc[-1]
-        words = self.objective.words(last[self.objective.column])
-        return f"epoch {last.epoch:.0f}: {words}"
-
     def stop(self) -> None:
-        """Ends the run after its current step, and waits for that."""
-        self._stop.set()
-        while self._thread is not None and not self._ended.is_set():
-            with suppress(KeyboardInterrupt):  # pressed again: it is about to end
+        """Ends the run after its current step, and waits for the end."""
+        if self._thread is None:
+            return
+        self._reporter.stop.set()
+        while not self._ended.is_set():
+            with suppress(KeyboardInterrupt):  # pressed again: the run is about to end
                 self._ended.wait()
 
     @_answers
     def finish(self) -> dict[str, Any]:
-        """Stops the run if it has not ended, and returns what was trained."""
+        """Ends the run, if it goes on, and returns everything that a fit holds."""
         self.stop()
         self._raise()
-        trace, objective = self.trace, self.objective
+        trace, objective = self.trace, self.run.objective
         settings = trace.settings.as_dict()
         arrays = {name: np.asarray(a, order="C") for name, a in trace.parameters.items()}
         samples = trace.samples if trace.samples is not None else np.empty((0, 784))
@@ -233,7 +259,7 @@ class Training:
             "recipe": trace.recipe,
             "settings": {name: value for name, value in settings.items() if value is not None},
             "data": trace.data,
-            # torch.__version__ is no plain str, and would stay a Python object in R
+            # torch.__version__ is a subclass of str, which would stay a Python object in R
             "environment": {name: str(value) for name, value in trace.environment.items()},
             "title": objective.title,
             "formula": objective.formula,
@@ -250,6 +276,7 @@ class Training:
 
 
 def _network(model: Model) -> tuple[VAE, Settings]:
+    """Builds a fit's network again."""
     recipe = get_recipe(model["recipe"])
     settings = recipe.settings(
         objective=model["objective"],
@@ -262,7 +289,7 @@ def _network(model: Model) -> tuple[VAE, Settings]:
     except UNREADABLE as error:
         raise UserError(
             f"the fit's parameters cannot be read ({error})",
-            "give a fit as vae_fit() returned it",
+            "use a fit as vae_fit() returned it",
         ) from error
     trace = Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
     return load_network(trace), settings
@@ -271,7 +298,7 @@ def _network(model: Model) -> tuple[VAE, Settings]:
 @_answers
 @torch.no_grad()
 def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
-    """Encodes, reconstructs or clusters images with a trained network, in evaluation mode.
+    """Passes images through a trained network in evaluation mode.
 
     Arguments:
         model: The network.
@@ -280,15 +307,14 @@ def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
         x: The images, an array with its name, or `{"data": PATH}` of an .npz file.
 
     Raises:
-        UserError: If they cannot be read, the recipe cannot take them, or knows no clusters.
+        UserError: If the images cannot be read, the recipe cannot take them, or has no clusters.
     """
     network, settings = _network(model)
     data = load_data(x["data"]) if "data" in x else _images(x)
     check_data(get_recipe(model["recipe"]), data)
     if kind == "cluster" and not isinstance(network, ClusteringVAE):
         raise UserError(
-            f'type = "cluster": recipe {model["recipe"]} has no clusters',
-            'use type = "latent" or "reconstruction"',
+            f"recipe {model['recipe']} has no clusters", 'use type = "latent" or "reconstruction"'
         )
     found = []
     for rows in torch.arange(len(data)).split(BATCH):
@@ -308,8 +334,8 @@ def generate(model: Model, noise: Packed) -> dict[str, Any]:
 
     Arguments:
         model: The network.
-        noise: (N, L), draws from N(0, I): the latents, or what p(z|y) of the clusters in turn is
-            drawn with.
+        noise: (N, L), draws from N(0, I): the latents. Of a recipe with clusters the latents are
+            drawn with this noise from p(z|y), each cluster y in turn.
 
     Returns:
         (N, 784), pixels in [0, 1].
@@ -322,7 +348,7 @@ def generate(model: Model, noise: Packed) -> dict[str, Any]:
 
 @_answers
 def save_images(path: str, x: Packed, labels: Packed | None = None) -> str:
-    """Writes images as the .npz file that `pyvae compare --data` takes."""
+    """Writes images as an .npz file for `pyvae compare --data`."""
     arrays = {"images": np.ascontiguousarray(unpack(x))}
     if labels is not None:
         arrays["labels"] = unpack(labels).astype(np.int64)

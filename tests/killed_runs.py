@@ -26,8 +26,8 @@ from pathlib import Path
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 SMALL = ("--data", "digits", "--batch-size", "10", "--latent-dim", "4", "--threads", "1")
-R = ("compare", *SMALL, "--engine", "base-r", "--steps", "8", "--probe", "none")
-PYTORCH = ("train", "conv", *SMALL, "--steps", "20")
+R = ("compare", *SMALL, "--engine", "base-r", "--steps", "5", "--probe", "none")
+PYTORCH = ("train", "conv", *SMALL, "--steps", "15")
 CASES = {
     ("pytorch", "vae"): (*PYTORCH, "--objective", "vae"),
     ("pytorch", "emae"): (*PYTORCH, "--objective", "emae", "--rng", "torch"),

@@ -36,8 +36,8 @@ def introduce_saved(pairs: Sequence[tuple[Trace, Trace]], exact: bool, console: 
         threads = [trace.environment.get("threads") for trace in (a, b)]
         if exact and threads[0] != threads[1]:
             console.print(
-                f"threads: {threads[0]} against {threads[1]}; another number of threads changes the "
-                "order of sums, and with it the last bits (pyvae trace --like keeps the number)",
+                f"threads: {threads[0]} against {threads[1]}; another number of threads changes "
+                "the order of sums, and the last bits (pyvae trace --like keeps the number)",
                 soft_wrap=True,
             )
 

@@ -62,9 +62,9 @@ def equivalence(
         UserError: If an engine cannot be used, a run fails, or a folder cannot be written.
 
     Example:
-        >>> sides = choose_sides("pytorch", "base-r", "native", None, None)  # doctest: +SKIP
+        >>> both = choose_sides("pytorch", "base-r", "native", None, None, "conv")  # doctest: +SKIP
         >>> options = SeedOptions(seeds=5, margins=Margins(nats=2))  # doctest: +SKIP
-        >>> found = equivalence(run, sides, "own", options)  # doctest: +SKIP
+        >>> found = equivalence(run, both, "own", options)  # doctest: +SKIP
         >>> found.verdict  # doctest: +SKIP
         'equivalent'
     """

@@ -10,10 +10,10 @@ stage, and is an error where a stage uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -106,6 +106,7 @@ class _Term:
     layer: str
     inputs: tuple[str, ...]
     options: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +164,13 @@ class _Recorder(TorchFunctionMode):
         self.within.pop()
         path, layer = self.paths[module], LAYERS[type(module)]
         name = self._new_name(path)
-        taken = [self._source(f"layer '{path}'", x) for x in (*args, *kwargs.values())
-                 if isinstance(x, Tensor)]  # fmt: skip
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        taken = [self._source(f"layer '{path}'", x) for x in tensors]
         drawn = [source.draw for source in taken if source.draw]
         if len(drawn) > (layer.draws is not None):
             raise UserError(
-                f"layer '{path}' takes the draw '{drawn[-1]}'",
-                "name what the step is given among its inputs",
+                f"layer '{path}' takes no mask or noise, but is given '{drawn[-1]}'",
+                f"give '{drawn[-1]}' among the inputs, not among the draws",
             )
         self.stages.append(
             Stage(
@@ -179,6 +180,7 @@ class _Recorder(TorchFunctionMode):
                 drawn[0] if drawn else None,
                 layer_options(path, module),
                 "" if name == path else path,
+                _shapes(x for x, source in zip(tensors, taken, strict=True) if source.stage),
             )
         )
         self._remember(result, _Source(stage=name))
@@ -208,7 +210,8 @@ class _Recorder(TorchFunctionMode):
         if func in TERMS:
             inputs = [self._source(f"{func.__name__}()", x).stage for x in taken]
             options = {**term_options(func, args, kwargs), "per": TERMS[func].per}
-            self._remember_loss(result, _Term(TERMS[func].name, tuple(inputs), options))
+            term = _Term(TERMS[func].name, tuple(inputs), options, _shapes(taken))
+            self._remember_loss(result, term)
         elif any(id(x) in self.losses for x in taken):
             loss = self._combined(name.removeprefix("r"), name.startswith("r"), args)
             if loss is not None:
@@ -236,7 +239,7 @@ class _Recorder(TorchFunctionMode):
             return _Sum(((float(one), other),))
         if operation in ("div", "truediv") and isinstance(other, int | float):
             if type(other) is int and other == self.images and _is_sum(one):
-                return _Term(one.layer, one.inputs, {**one.options, "per": "image"})
+                return replace(one, options={**one.options, "per": "image"})
             return _Sum(((1 / other, one),)) if other and are_losses[0] else None
         return None
 
@@ -254,7 +257,7 @@ class _Recorder(TorchFunctionMode):
         if source.unknown:
             raise UserError(
                 f"{taker} takes the result of {source.unknown}, which no stage describes",
-                "compute it in a module of its own whose class is in pyvae.model.layers.LAYERS",
+                "compute it in a module of a class in pyvae.model.layers.LAYERS",
             )
         return source
 
@@ -274,7 +277,9 @@ class _Recorder(TorchFunctionMode):
         for loss in sorted(named, key=self.created.index):
             name = named[loss]
             if isinstance(loss, _Term):
-                stages.append(Stage(name, loss.layer, loss.inputs, None, loss.options))
+                stages.append(
+                    Stage(name, loss.layer, loss.inputs, None, loss.options, shapes=loss.shapes)
+                )
                 continue
             weights: dict[str, float] = {}
             for weight, part in loss.parts:
@@ -283,6 +288,11 @@ class _Recorder(TorchFunctionMode):
             options = {"weights": tuple(weights.values())}
             stages.append(Stage(name, "sum", tuple(weights), None, options))
         return stages
+
+
+def _shapes(tensors: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
+    """Of one image of each."""
+    return tuple(tuple(x.shape[1:]) for x in tensors)
 
 
 def _is_sum(loss: Any) -> bool:

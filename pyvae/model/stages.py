@@ -69,6 +69,8 @@ class Stage:
             its sum over images and features is divided by, or the weights of a sum of terms.
         module: The module's path where it is not the stage's name, because one module is gone
             through twice; gradients of the two add up.
+        shapes: The shape of one image of each input as the layer takes it, which may be another
+            than the input stage returned it in.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Stage:
     draw: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     module: str = ""
+    shapes: tuple[tuple[int, ...], ...] = ()
 
     @property
     def path(self) -> str:

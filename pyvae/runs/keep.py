@@ -6,17 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pyvae.data.images import ImageData
 from pyvae.engines.data_parallel import ALONE
 from pyvae.engines.engine import Engine
-from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
-from pyvae.files.writing import output_folder, remove_file, remove_remains
+from pyvae.files.writing import output_folder, remove_remains
 from pyvae.model.run import Run
-from pyvae.model.settings import Settings
-from pyvae.recipes import get_recipe
-from pyvae.runs.held_out_history import TEST_HISTORY, EvaluateEpochs, read_test_history
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.run_folder import RunFolder
 from pyvae.runs.stop_on_signal import StopOnSignal
@@ -27,9 +22,6 @@ from pyvae.training.loop import train
 __all__ = [
     "Keep",
     "KeepParameters",
-    "found_training",
-    "kept_training",
-    "read_test_history",
     "train_kept",
 ]
 
@@ -61,9 +53,10 @@ class Keep(Callback):
         self.kept = kept
         self.folder = folder
         self.temporary = temporary
+        self._lost = False
 
     def on_step(self, now: Progress) -> None:
-        made_again = self.folder is not None and self.folder.make_again()
+        made_again = self._make_again()
         if now.step < now.steps and (made_again or self.kept.is_due()):
             self.kept.save(now)
 
@@ -72,6 +65,8 @@ class Keep(Callback):
             self.kept.save(now)
 
     def on_end(self, now: Progress | None, error: BaseException | None) -> None:
+        if self._lost:
+            return
         if error is None:
             self._save_trace()
             remove_remains(self.kept.folder)
@@ -81,6 +76,14 @@ class Keep(Callback):
                 self.kept.save(now)
             if self.kept.trace.steps:
                 self._save_trace()
+
+    def _make_again(self) -> bool:
+        """Makes the folder again if it was removed; another run may have taken it meanwhile."""
+        try:
+            return self.folder is not None and self.folder.make_again()
+        except UserError:
+            self._lost = True
+            raise
 
     def _save_trace(self) -> None:
         if not self.temporary or self.kept.folder.is_dir():
@@ -139,40 +142,3 @@ def train_kept(
     if getattr(engine, "shares", ALONE).is_first:
         called.append(Keep(kept, folder))
     return train(run, engine, called, trace=kept.trace, resume=kept.checkpoint)
-
-
-# Until `reproduce` calls `train_kept`:
-
-
-def kept_training(
-    recipe: str,
-    settings: Settings,
-    data: ImageData,
-    folder: Path,
-    *,
-    test: ImageData | None = None,
-    device: str = "auto",
-    checkpoint_every: int = 0,
-    observe: Callable[[Progress], object] = lambda progress: None,
-    say: Callable[[str], object] = lambda line: None,
-) -> Trace:
-    engine = PyTorchEngine(device)
-    run = Run(get_recipe(recipe), settings, data)
-    kept = found_training(folder, Trace.of_run(run, engine))
-    if kept.found:
-        say(f"{folder.name}: {kept.found}")
-    callbacks: list[Callback | Callable[[Progress], object]] = []
-    if test is not None:
-        callbacks.append(EvaluateEpochs(engine, test, folder))
-    if checkpoint_every:
-        callbacks.append(KeepParameters(folder, checkpoint_every))
-    trace = train_kept(run, engine, kept, [*callbacks, observe])
-    if test is None and not kept.complete:
-        remove_file(folder / TEST_HISTORY)  # of another run
-    return trace
-
-
-def found_training(folder: Path, trace: Trace) -> KeptRun:
-    kept = KeptRun(folder, trace, longer=True)
-    kept.check("choose another --out, or delete that folder")
-    return kept

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,22 +218,3 @@ class KeptRun:
             Checkpoint.remove(self.folder)
             Trace.remove(self.folder, keep_folder=True)
             self._unusable = False
-
-    # Until comparisons and reproduction use `Keep`:
-
-    keep = save_trace
-
-    def observe(self, progress: Progress, now: bool = False) -> None:
-        if progress.step < progress.steps and (now or self.is_due()):
-            self.save(progress)
-
-    def show(self, progress: Progress, observe: Callable[[Progress], object]) -> None:
-        try:
-            observe(progress)
-        except OSError:
-            self.save(progress)
-            raise
-
-    def finish(self) -> None:
-        if self.folder.is_dir() and not self.complete:
-            self.save_trace()

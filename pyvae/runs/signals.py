@@ -23,7 +23,6 @@ __all__ = [
     "interrupt",
     "is_main_thread",
     "leave_dead_terminals",
-    "stopping_between_steps",
     "terminated_as_interrupted",
 ]
 
@@ -70,42 +69,6 @@ def leave_dead_terminals() -> None:
                 os.close(nowhere)
         except (AttributeError, OSError, ValueError):  # there is none, or it was closed
             continue
-
-
-@contextmanager
-def stopping_between_steps() -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether to stop: the first signal lets the step that is under
-    way come to its end, a second one raises KeyboardInterrupt at once.
-
-    Whatever goes wrong after the first one, such as in another process that was told, too, is an
-    interruption. Only signals that would raise KeyboardInterrupt are taken: in another thread, or
-    where somebody else listens, it always says no. A closed terminal is told twice, by the shell
-    and by the system: SIGHUP never interrupts a step.
-    """
-    told = threading.Event()
-
-    def tell(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            leave_dead_terminals()
-        elif told.is_set():
-            raise KeyboardInterrupt
-        told.set()
-
-    before: dict[signal.Signals, Any] = {}
-    if is_main_thread():
-        for number in SIGNALS:
-            if signal.getsignal(number) in (signal.default_int_handler, interrupt):
-                before[number] = signal.signal(number, tell)
-    try:
-        yield told.is_set
-    except Exception as error:
-        if not told.is_set():
-            raise
-        print(f"pyvae: {' '.join(str(error).split())}", file=sys.stderr)
-        raise KeyboardInterrupt from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def is_main_thread() -> bool:

@@ -64,7 +64,9 @@ def train_into(
     runs = [runs] if isinstance(runs, Run) else runs
     folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     shares: Shares = getattr(engine, "shares", ALONE)
-    for run in runs:  # asked before anything is written
+    if len({run.settings.objective for run in runs}) < len(runs):
+        raise ValueError("two runs have the same objective, and so the same folder")
+    for run in runs:  # before anything is written
         check_run(run)
         shares.check(run.settings.batch_size)
     with ExitStack() as stack:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,7 @@ from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback
 from pyvae.training.callbacks import Progress as Step
 
-__all__ = ["RunProgress", "ShowProgress"]
+__all__ = ["ShowProgress"]
 
 MINUTE = 60.0
 
@@ -27,12 +26,10 @@ MINUTE = 60.0
 class ShowProgress(Callback):
     """Shows a training's steps, images per second, time left and loss.
 
-    On a terminal it is a bar, elsewhere a line a minute. To show something else than a training of
-    `pyvae.train`, use it as a context manager and call `on_step` after every step.
+    On a terminal it is a bar, elsewhere a line a minute.
 
     Arguments:
         title: The name of the run; by default a training's objective, data and device.
-        batch_size: The number of images in a step; by default that of a training's batch.
         console: The console to print on; by default the terminal.
         epochs: Whether to print a line at the end of each epoch.
 
@@ -43,18 +40,25 @@ class ShowProgress(Callback):
     def __init__(
         self,
         title: str = "",
-        batch_size: int = 0,
         console: Console | None = None,
         epochs: bool = False,
     ) -> None:
         self.title = title
-        self.batch_size = batch_size
         self.console = Terminal() if console is None else console
         self.epochs = epochs
         self._live = self.console.is_terminal and not self.console.is_dumb_terminal
 
     def on_start(self, run: Run, trace: Trace) -> None:
-        self._start(self.title or _title(trace), self.batch_size or run.settings.batch_size)
+        self._shown = self.title or _title(trace)
+        self._images = run.settings.batch_size
+        self._step = 0
+        self._first: int | None = None  # not 1 in a run that continues an interrupted one
+        self._started = self._printed = time.monotonic()
+        self._bar = self._make_bar()
+        self._task = self._bar.add_task(self._shown, total=1, loss="")
+        if not self._live:
+            self._print(f"{self._shown} ...")
+        self._bar.start()
 
     def on_step(self, now: Step) -> None:
         self._count(now)
@@ -79,26 +83,18 @@ class ShowProgress(Callback):
         steps = f"{done} step{'' if done == 1 else 's'}"
         self._print(f"{self._shown}: {steps} in {seconds:.0f} s, {speed:,.0f} images/s{how}")
 
-    def _start(self, title: str, images: int) -> None:
-        self._shown, self._images = title, images
-        self._step = 0
-        self._first: int | None = None  # not 1 in a run that continues an interrupted one
-        self._started = self._printed = time.monotonic()
-        self._bar = Progress(
+    def _make_bar(self) -> Progress:
+        return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
-            _ImagesPerSecond(images),
+            _ImagesPerSecond(self._images),
             TimeRemainingColumn(compact=True),
             TextColumn("left  {task.fields[loss]}"),
             console=self.console,
             transient=True,
             disable=not self._live,
         )
-        self._task = self._bar.add_task(title, total=1, loss="")
-        if not self._live:
-            self._print(f"{title} ...")
-        self._bar.start()
 
     def _count(self, now: Step) -> None:
         self._step = now.step
@@ -119,23 +115,6 @@ class ShowProgress(Callback):
         self._printed = seconds
         left = (seconds - self._started) / self._done() * (now.steps - now.step)
         self._print(f"  step {now.step:,} of {now.steps:,}, {timedelta(seconds=round(left))} left")
-
-    def __enter__(self) -> ShowProgress:
-        self._start(self.title, self.batch_size)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.on_end(None, error)
-
-    observe = on_step  # until comparisons and reproduction call `on_step`
-
-
-RunProgress = ShowProgress
 
 
 def _title(trace: Trace) -> str:

@@ -168,7 +168,7 @@ source_r <- function(names, folder = ".") {
   }
 }
 
-# Makes session_start() and the other functions of a session known; returns the environment that
+# Makes start_session() and the other functions of a session known; returns the environment that
 # the numbers depend on, as text.
 open_engine <- function(engine, threads) {
   about <- list(R = as.character(getRversion()), blas = unname(extSoftVersion()["BLAS"]),
@@ -188,8 +188,14 @@ open_base_r <- function(threads) {
                "", sprintf("set OPENBLAS_NUM_THREADS=%.0f and OMP_NUM_THREADS=%.0f before R starts",
                            threads, threads))
   }
-  source_r(c("conv2d", "max_pool2d", "linear", "activations", "reparameterise"), "layers")
-  source_r(c("random", "objectives", "adam", "conv_vae", "conv_vae_probe", "session"), "base_r")
+  source_r(c("maps", "conv2d", "max_pool2d", "activations", "batch_norm", "softmax",
+             "reparameterise"), "layers")
+  source_r("objectives", "base_r")
+  source_r(c("likelihoods", "divergences", "layers"), "layers")
+  source_r(c("network", "random", "adam", "session", "conv"), "base_r")
+  start_session <<- function(settings) {
+    conv_session(settings$objective, settings$learning_rate, settings$latent_dim, settings$seed)
+  }
   list(threads = used)
 }
 
@@ -220,6 +226,10 @@ open_r_torch <- function(threads) {
                or_base_r("in R: torch::install_torch()"))
   }
   source_r(c("conv_vae", "session"), "torch")
+  start_session <<- function(settings) {
+    session_start(NULL, settings$objective, settings$learning_rate, settings$latent_dim,
+                  dtype = settings$dtype, seed = settings$seed)
+  }
   if (!is.null(threads)) torch_set_num_threads(as.integer(threads))
   list(threads = as.character(torch_get_num_threads()), `R torch` = about$version,
        LibTorch = about$libtorch)
@@ -233,8 +243,7 @@ open_r_torch <- function(threads) {
 train_reference <- function(run, pixels, settings, on_step) {
   images <- ncol(pixels)
   steps_per_epoch <- images %/% settings$batch_size
-  session <- session_start(NULL, settings$objective, settings$learning_rate,
-                           settings$latent_dim, dtype = settings$dtype, seed = settings$seed)
+  session <- start_session(settings)
   run$losses <- list()
   run$probes <- list()
   for (step in seq_len(run$steps)) {

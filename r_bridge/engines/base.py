@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.engines.abilities import Abilities
+from pyvae.engines.engine import DivergedError
 from pyvae.errors import UserError
+from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
-from pyvae.model.stages import LOSS_STAGES, Probe
+from pyvae.model.stages import Probe
 from r_bridge import R_FILES
-from r_bridge.engines.stage_network import finite
 from r_bridge.installed.rpy2 import check_r
 from r_bridge.process.client import RProcess
 from r_bridge.process.wire import Kept
@@ -63,17 +64,14 @@ class REngine(ABC):
         if parameters is None:
             self._check_own(settings)
         self.own = parameters is None
-        given = parameters or {}
-        self.session: Kept = self.process.call(
-            "session_start",
-            keep="session",
-            parameters={k: v.double().numpy() for k, v in given.items()} or None,
-            objective=settings.objective,
-            learning_rate=settings.learning_rate,
-            latent_dim=settings.latent_dim,
-            dtype=settings.dtype,
-            seed=None if given else float(settings.seed),
-        )
+        self.terms = OBJECTIVES[settings.objective].terms
+        self.session = self._session(recipe, settings, parameters)
+
+    @abstractmethod
+    def _session(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> Kept:
+        """Starts a session in R, from parameters or from R's own generator."""
 
     def _check_own(self, settings: Settings) -> None:
         own, largest = self.abilities.rng, self.abilities.largest_seed
@@ -99,8 +97,7 @@ class REngine(ABC):
         if probe is None:
             return finite(self._ask("session_step", x=images, draws=flat))
         losses = self._probe(images, flat, probe)
-        total, reconstruction, regulariser = losses
-        for name, value in zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True):
+        for name, value in zip(self.terms, losses, strict=True):
             probe[f"forward/{name}"] = np.array(value)
         taken = finite(losses)
         probe.update({key: value for key, value in self.state().items() if key != "step"})
@@ -113,9 +110,10 @@ class REngine(ABC):
 
     def state(self) -> Probe:
         told = self._ask("session_state")
-        state = {"step": told["step"].astype(np.int64).reshape(())}
-        for kind in ("parameter", "moment1", "moment2"):
-            state |= {f"{kind}/{name}": value for name, value in told[kind].items()}
+        state = {"step": np.asarray(told["step"]).astype(np.int64).reshape(())}
+        for kind in ("parameter", "moment1", "moment2", "buffer"):
+            values = told.get(kind) or {}  # R has no empty named list
+            state |= {f"{kind}/{name}": value for name, value in values.items()}
         return state
 
     def restore(self, state: Mapping[str, NDArray]) -> None:
@@ -123,7 +121,7 @@ class REngine(ABC):
         for key, value in state.items():
             kind, _, name = key.partition("/")
             if name:
-                kinds[kind][name] = value.astype(np.float64)
+                kinds.setdefault(kind, {})[name] = value.astype(np.float64)
         self._ask("session_restore", step=float(state["step"]), **kinds)
 
     def generator_state(self) -> NDArray | None:
@@ -167,6 +165,17 @@ class REngine(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def finite(losses: NDArray) -> Tensor:
+    """The terms of a step that R has taken, the total first.
+
+    Raises:
+        DivergedError: If the total is NaN or infinite; then R has not taken the step.
+    """
+    if not np.isfinite(losses[0]):
+        raise DivergedError
+    return torch.from_numpy(losses)
 
 
 def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:

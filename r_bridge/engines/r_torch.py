@@ -11,10 +11,13 @@ from torch import Tensor
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.engine import DivergedError
+from pyvae.model.recipe import Recipe
+from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from r_bridge.engines.base import REngine
 from r_bridge.errors import RError
 from r_bridge.installed.r_torch import check_r_torch
+from r_bridge.process.wire import Kept
 
 __all__ = ["RTorchEngine"]
 
@@ -58,6 +61,21 @@ class RTorchEngine(REngine):
         check_r_torch()
         super().__init__(threads)
         self.process.evaluate(f"torch_set_num_threads({self.threads}L)\nNULL")
+
+    def _session(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> Kept:
+        given = {k: v.double().numpy() for k, v in (parameters or {}).items()}
+        return self.process.call(
+            "session_start",
+            keep="session",
+            parameters=given or None,
+            objective=settings.objective,
+            learning_rate=settings.learning_rate,
+            latent_dim=settings.latent_dim,
+            dtype=settings.dtype,
+            seed=None if given else float(settings.seed),
+        )
 
     def step(
         self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None

@@ -1,5 +1,5 @@
-# Checks of single arguments. Each returns the value as Python is to have it, or says in one
-# message what was given, what was expected and what to do.
+# Checks of single arguments. Each returns the value in the form that Python takes, or stops with
+# one message: what is allowed, what was given and what to do.
 
 abort <- function(message, call = NULL, class = NULL, .envir = parent.frame()) {
   cli::cli_abort(message, call = call, class = c(class, "pyvae_error"), .envir = .envir)
@@ -25,8 +25,8 @@ check_flag <- function(x, name, call = rlang::caller_env()) {
         call)
 }
 
-# With `several` the choices are the argument's default, of which the first is meant, and a
-# beginning that only one of them has will do, as with match.arg().
+# With `several` the choices are the argument's default, which means the first of them, and a unique
+# abbreviation is accepted, as by match.arg().
 check_choice <- function(x, name, choices, call = rlang::caller_env(), several = FALSE) {
   if (several && identical(x, choices)) return(choices[[1L]])
   one <- is.character(x) && length(x) == 1L && !is.na(x)
@@ -42,8 +42,8 @@ check_choice <- function(x, name, choices, call = rlang::caller_env(), several =
 synonyms <- c(gpu = "cuda", nvidia = "cuda", float = "float32", single = "float32",
               double = "float64", r = "base-r", torch = "r-torch")
 
-# The choice that a name was probably to be, or NULL. Other case, letters that are missing, wrong
-# or exchanged with their neighbours are the commonest slips.
+# The choice that was probably meant, or NULL: the case, missing, wrong or swapped letters are the
+# commonest slips.
 nearest <- function(name, choices) {
   if (!length(choices)) return(NULL)
   name <- gsub("[ _.]", "-", tolower(name))
@@ -61,7 +61,7 @@ nearest <- function(name, choices) {
   if (nchar(name) > 2L && length(begun)) begun[[1L]]
 }
 
-# An objective of the recipe's, or one of `also`.
+# An objective of the recipe, or one of `also`.
 check_objective <- function(objective, recipe, also = character(), call = rlang::caller_env()) {
   known <- c(recipe_objectives[[recipe]], also)
   if (is.character(objective) && length(objective) == 1L && objective %in% objective_names &&
@@ -72,14 +72,14 @@ check_objective <- function(objective, recipe, also = character(), call = rlang:
   check_choice(objective, "objective", known, call)
 }
 
-# Refuses what a method takes through `...` and does not use.
+# Stops if a method got arguments through `...` that it does not use.
 check_no_more <- function(further, name, arguments, call = rlang::caller_env(), but = character()) {
   further <- further[!rlang::names2(further) %in% but]
   if (!length(further)) return(invisible())
   wrong <- rlang::names2(further)[[1L]]
   if (!nzchar(wrong)) {
     value <- first_line(rlang::expr_deparse(further[[1L]]))
-    abort(c("{.fn {name}} takes no further arguments.", "x" = "One too many is {.code {value}}."),
+    abort(c("{.fn {name}} takes no further arguments.", "x" = "{.code {value}} is one too many."),
           call)
   }
   near <- nearest(wrong, arguments)
@@ -103,22 +103,22 @@ check_hyper <- function(x, recipe, call = rlang::caller_env()) {
           "x" = "It is {in_words(x)}."), call)
 }
 
-# Labels for the recipes that have a use for them, packed; NULL for the others.
+# Labels, packed, for the recipes that use them; NULL for the others.
 check_labels <- function(labels, images, recipe, hyper, call = rlang::caller_env()) {
   wanted <- recipe %in% labelled_recipes
   if (is.null(labels)) {
     if (!wanted || is.null(images$dim)) return(NULL)
-    abort(c("Recipe {.val {recipe}} needs {.arg labels}, and these images have none.",
-            "i" = "Give {.arg labels}, whole numbers from 0, one for each image."), call)
+    abort(c("Recipe {.val {recipe}} needs {.arg labels}.",
+            "i" = "Pass {.arg labels}: whole numbers from 0, one for each image."), call)
   }
   if (!wanted) {
-    abort(c("Recipe {.val {recipe}} uses no {.arg labels}.",
+    abort(c("Recipe {.val {recipe}} does not use {.arg labels}.",
             "i" = paste("Leave {.arg labels} out, or choose",
                         "{.code recipe = \"{labelled_recipes[[1L]]}\"}.")), call)
   }
   n <- images$dim[[1L]]
   if (is.null(n)) {
-    abort(c("{.arg labels} goes with images given as numbers.",
+    abort(c("{.arg labels} can only be used with a matrix or an array of images.",
             "x" = "{.arg x} is {.val {images$data}}.", "i" = "Leave {.arg labels} out."), call)
   }
   if (!is.numeric(labels) || length(dim(labels)) > 1L || length(labels) != n) {
@@ -134,7 +134,7 @@ check_labels <- function(labels, images, recipe, hyper, call = rlang::caller_env
   classes <- hyper$clusters %||% 10
   if (min(labels) >= 1 && max(labels) == classes) {                # of a factor, or of R torch
     abort(c("{.arg labels} must be whole numbers from 0.",
-            "x" = "They count from 1: there is no 0, and the largest is {classes}.",
+            "x" = "They start at 1: there is no 0, and the largest is {classes}.",
             "i" = "Use {.code labels - 1L}."), call)
   }
   pack(as.integer(labels))
@@ -145,9 +145,8 @@ labels_of_factor <- function(labels) {
     else "Use {.code as.integer(labels) - 1L}."
 }
 
-
-# A seed for Python: the one given, or one from R's own generator, so that `set.seed()` makes a
-# fit reproducible.
+# A seed for Python: the given one, or one drawn with R's generator, which makes a fit reproducible
+# with `set.seed()`.
 settle_seed <- function(seed, call = rlang::caller_env()) {
   if (is.null(seed)) return(sample.int(.Machine$integer.max, 1L))
   check_whole(seed, "seed", least = 0, call = call)
@@ -155,7 +154,7 @@ settle_seed <- function(seed, call = rlang::caller_env()) {
 
 is_number <- function(x) is.numeric(x) && !is.factor(x) && length(x) == 1L && !is.na(x)
 
-# What an object is, in a few words.
+# A short description of an object.
 in_words <- function(x) {
   if (is.null(x)) return("NULL")
   if (is.factor(x)) return(sprintf("a factor with %d levels", nlevels(x)))
@@ -180,8 +179,8 @@ in_words <- function(x) {
   format(x, digits = 15, decimal.mark = ".")
 }
 
-# A text from a file that others may have written, without what a terminal obeys or what changes
-# the order of letters.
+# A text from a file that others may have written, without control characters and those that change
+# the direction of writing.
 printable <- function(text) {
   gsub("[[:cntrl:]\u200e\u200f\u2028-\u202e\u2066-\u2069]+", " ", enc2utf8(as.character(text)),
        perl = TRUE)

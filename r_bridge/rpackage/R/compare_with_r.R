@@ -1,36 +1,37 @@
 #' Compare the PyTorch network with its R original
 #'
-#' Trains a recipe's network in PyTorch and in R on identical initial weights, batches, dropout
-#' masks and noise, and holds losses, parameters and latent means against each other, and every
-#' layer of the first step (`pyvae compare`). Where the two part, the first step, layer and element
-#' are named. Needs Python and, in it, rpy2 (see [pyvae_sitrep()]); runs in a process of its own.
+#' Trains a network in PyTorch and in R with identical initial weights, batches, dropout masks and
+#' noise, and compares losses, parameters, latent means and every layer of the first step, as
+#' `pyvae compare` does. If the two differ, it reports the first step, layer and element that do.
+#' Needs Python with rpy2 (see [pyvae_sitrep()]); runs in a separate process.
 #'
 #' @param x Images, as for [vae_fit()].
-#' @param objective One of the recipe's objectives, or `"both"` that were published.
+#' @param objective One of the recipe's objectives, or `"both"` for the published ones.
 #' @param recipe As for [vae_fit()].
-#' @param steps Steps of training.
-#' @param batch_size,latent_dim,learning_rate Settings; `NULL` is the published one.
-#' @param seed Of initial weights, batches, masks and noise.
-#' @param engine The reference: `"base-r"` (without any package), `"r-torch"` (the R package
-#'   torch), or `"auto"`: torch where it is installed, for the recipe `"conv"`.
-#' @param rng `"injected"`: both get the same draws. `"seeded"`: both draw for themselves from the
-#'   same seed.
-#' @param mode `"free"`: each goes its own way from the first step. `"resync"`: every step starts
-#'   from PyTorch's state, so that neither rounding nor a mistake is carried on.
+#' @param steps Training steps.
+#' @param batch_size,latent_dim,learning_rate Settings; `NULL` takes the published value.
+#' @param seed The seed of initial weights, batches, masks and noise.
+#' @param engine The reference: `"base-r"` (no packages), `"r-torch"` (the R package torch), or
+#'   `"auto"`: torch if it is installed and the recipe is `"conv"`, else base R.
+#' @param rng `"injected"`: both get the same random draws. `"seeded"`: both draw their own, from
+#'   the same seed.
+#' @param mode `"free"`: the two runs are independent after the start. `"resync"`: every step starts
+#'   from PyTorch's state, and errors do not accumulate.
 #' @param dtype `"float64"` or `"float32"`.
 #' @param labels,hyper As for [vae_fit()].
-#' @param scale What the pixels are divided by, as for [vae_fit()].
-#' @param folder Where traces, tables, figures and, with `report = TRUE`, `report.html` are left.
+#' @param scale The divisor of the pixels, as for [vae_fit()].
+#' @param folder The folder for traces, tables and figures, and for `report.html` with
+#'   `report = TRUE`.
 #' @param report Whether to write `report.html`.
-#' @param verbose Whether to show what the comparison says on its way.
+#' @param verbose Whether to show the progress of the comparison.
 #' @returns A list of class `pyvae_comparison`:
 #'   - `verdict`: `"agree"` or `"disagree"`
 #'   - `quantities`: a data frame with a row for each objective and quantity: the largest absolute
 #'     and relative difference, the largest difference in units in the last place (ULP), the
-#'     relative tolerance that was needed and the one that was allowed, a verdict
+#'     relative tolerance that was needed and the one that is allowed, and a verdict
 #'   - `stages`: a data frame with a row for each layer, gradient, moment and parameter of the steps
-#'     that were looked into; `history`: the losses of every step on both sides; `latent_means`
-#'   - `divergence`: for each objective `NULL`, or where the two part first
+#'     that were probed; `history`: the losses of every step of both engines; `latent_means`
+#'   - `divergence`: for each objective `NULL`, or the place where the two first differ
 #'   - `settings`, `environment`, `folder`
 #' @export
 #' @examples
@@ -87,16 +88,16 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
 
 #' Compare two traces
 #'
-#' Holds two runs against each other that were made anywhere, at any time, by engines in any
-#' language: `pyvae compare A B`. Needs Python (see [pyvae_sitrep()]).
+#' Compares two recorded runs, made on any machine by engines in any language, as
+#' `pyvae compare A B` does. Needs Python (see [pyvae_sitrep()]).
 #'
-#' @param a,b Folders with a trace (see [read_trace()]), or a trace of [read_trace()], or a fit of
-#'   [vae_fit()]. Of a trace in memory the probes are compared that it was read with.
+#' @param a,b Each the folder of a trace, a trace from [read_trace()], or a fit from [vae_fit()].
+#'   Only the probes that a trace was read with are compared.
 #' @param exact Whether every bit has to be equal.
-#' @param folder Where tables, figures and, with `report = TRUE`, `report.html` are left.
+#' @param folder The folder for tables and figures, and for `report.html` with `report = TRUE`.
 #' @param report Whether to write `report.html`.
-#' @param verbose Whether to show what the comparison says on its way.
-#' @returns A list of class `pyvae_comparison`, as [compare_with_r()] returns it.
+#' @param verbose Whether to show the progress of the comparison.
+#' @returns A list of class `pyvae_comparison`: see [compare_with_r()].
 #' @seealso [read_trace()], [write_trace()], [read_draws()]
 #' @export
 #' @examples
@@ -127,7 +128,7 @@ trace_folder <- function(x, name, written, call) {
     return(written)
   }
   if (!is.character(x) || length(x) != 1L || is.na(x)) {
-    abort(c("{.arg {name}} must be the folder of a trace, or a trace, or a fit.",
+    abort(c("{.arg {name}} must be the folder of a trace, a trace or a fit.",
             "x" = "It is {in_words(x)}."), call)
   }
   inside <- list.dirs(x, recursive = FALSE)                         # one for each objective
@@ -150,10 +151,10 @@ run_comparison <- function(python, arguments, folder, report, verbose, call) {
   read_comparison(folder)
 }
 
-# What can be known before Python starts, which takes seconds.
+# Checked in R: to start Python takes seconds.
 check_r_torch <- function(recipe, call) {
   if (recipe != "conv") {
-    abort(c("{.code engine = \"r-torch\"} has recipe {.val conv} alone.",
+    abort(c("{.code engine = \"r-torch\"} supports only recipe {.val conv}.",
             "x" = "{.arg recipe} is {.val {recipe}}.", "i" = "Use {.code engine = \"base-r\"}."),
           call)
   }
@@ -181,7 +182,7 @@ check_enough_images <- function(images, recipe, batch_size, call) {
   }
 }
 
-# A folder that can be written to, or made: that is tried, and undone.
+# A folder that can be written to, or made: making it is tried, and undone.
 check_folder <- function(folder, call, others = character()) {
   if (!is.character(folder) || length(folder) != 1L || is.na(folder) || !nzchar(folder)) {
     abort(c("{.arg folder} must be a path.", "x" = "It is {in_words(folder)}."), call)
@@ -194,12 +195,13 @@ check_folder <- function(folder, call, others = character()) {
             "i" = "Choose another {.arg folder}."), call)
   }
   if (normalizePath(folder, mustWork = FALSE) %in% others) {
-    abort(c("{.arg folder} must not be that of a trace.", "x" = "It is {.file {folder}}."), call)
+    abort(c("{.arg folder} must not be the folder of a trace.", "x" = "It is {.file {folder}}."),
+          call)
   }
   folder
 }
 
-save_images <- function(path, images, labels, tell, call) {
+save_images <- function(path, images, labels, progress, call) {
   answer(python(call)$save_images(path, images, labels), call)
 }
 
@@ -213,10 +215,11 @@ refuse_comparison <- function(done, call) {
     other <- c(data = "x", out = "folder", set = "hyper")[name]
     ifelse(is.na(other), name, other)
   })
-  parts <- vapply(strsplit(why, "; ", fixed = TRUE)[[1L]], sentence, "")
+  # *what is wrong. What to do.*
+  parts <- vapply(strsplit(why, "(?<=[.?!]) (?=[A-Z])", perl = TRUE)[[1L]], sentence, "")
   bullets <- sprintf("{parts[[%d]]}", seq_along(parts))
   names(bullets) <- c("x", rep("i", length(parts) - 1L))
-  abort(c("The comparison could not be made.", bullets), call)
+  abort(c("The comparison failed.", bullets), call)
 }
 
 engine_title <- function(engine) if (engine == "pytorch") "PyTorch" else printable(engine)
@@ -260,12 +263,12 @@ read_comparison <- function(folder) {
     class = "pyvae_comparison")
 }
 
-#' Look at a comparison
+#' Print, plot or tabulate a comparison
 #'
-#' @param x A comparison of [compare_with_r()].
-#' @param ... Not used; other arguments are refused.
-#' @returns `print()` and `plot()` their argument, invisibly; `as.data.frame()` the table
-#'   `quantities`.
+#' @param x A comparison from [compare_with_r()] or [compare_traces()].
+#' @param ... Not used; other arguments are an error.
+#' @returns `print()` and `plot()` return their argument, invisibly; `as.data.frame()` returns the
+#'   table `quantities`.
 #' @name print.pyvae_comparison
 NULL
 
@@ -290,8 +293,8 @@ print.pyvae_comparison <- function(x, ...) {
   for (name in names(x$divergence)) {
     first <- x$divergence[[name]]
     if (is.null(first)) next
-    cat(name, ": first part at step ", first$step, ", ", printable(first$stage), ", ", first$pass,
-        "\n", sep = "")
+    cat(name, ": first difference at step ", first$step, ", ", printable(first$stage), ", ",
+        first$pass, "\n", sep = "")
     for (words in unlist(first$looks_like)) cat("  looks like: ", printable(words), "\n", sep = "")
   }
   cat("verdict: ", x$verdict, "\n", sep = "")
@@ -370,7 +373,7 @@ draw_difference <- function(history) {
   ylim <- range(lowest, gaps, 1e-15, finite = TRUE)
   plot(range(history$step), ylim, type = "n", log = "y", xlab = "step", xaxt = "n", yaxt = "n",
        ylab = "")
-  draw_title("How far apart")
+  draw_title("Difference of the losses")
   graphics::title(ylab = "relative difference", line = 3.2)
   draw_whole_axis(range(history$step))
   powers <- pretty(log10(ylim), 6)

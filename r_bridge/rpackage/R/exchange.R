@@ -1,6 +1,6 @@
-# Arrays between R and Python, exact to the last bit: as raw bytes in R's own order with their
-# dimensions (r_bridge/from_r.py has the other side). Every reticulate converts raw vectors; older
-# ones convert neither arrays of NumPy 2 nor data frames of pandas 3.
+# Arrays between R and Python, exact to the last bit: raw bytes in R's order, with dimensions
+# (r_bridge/from_r.py is the other side). Every version of reticulate converts raw vectors; older
+# ones convert neither NumPy 2 arrays nor pandas 3 data frames.
 
 most_bytes <- 2^30                                                 # in one call of writeBin
 
@@ -42,12 +42,12 @@ from_bytes <- function(bytes, type, n) {
   x
 }
 
-# What a function of from_r.py answered: its value, or the user's mistake as an R error.
+# The value that a function of from_r.py returned, or its UserError as an R error.
 answer <- function(given, call = NULL) {
   if (inherits(given, "python.builtin.object")) given <- reticulate::py_to_r(given)
   if (is.null(given$error)) return(given$value)
   wrong <- given$error
-  bullets <- c(sentence(wrong$given),
+  bullets <- c(sentence(wrong$problem),
                if (nzchar(wrong$expected)) sentence(paste("expected", wrong$expected)),
                if (nzchar(wrong$remedy)) sentence(wrong$remedy))
   names(bullets) <- c("", rep("i", length(bullets) - 1L))
@@ -56,10 +56,9 @@ answer <- function(given, call = NULL) {
   abort(bullets, call)
 }
 
-# A part of a message of Python's as a sentence.
+# A part of a message from Python as a sentence; code or an argument at its beginning stays as it is.
 sentence <- function(text) {
-  code <- grepl("^[A-Za-z_.]+( =|::|[(])", text)
-  if (grepl("^[a-z.]+(::[a-z_]+)?[(]|^(pip|make|apt-get|pyvae) ", text)) text <- paste("Run", text)
+  code <- grepl("^([A-Za-z_.]+( =|::|[(])|(x|dtype|rng|hyper|[a-z]+_[a-z]+) )", text)
   if (!code) text <- paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L))
   if (grepl("[.!?]$", text)) text else paste0(text, ".")
 }

@@ -1,19 +1,19 @@
-#' New images from a fitted network
+#' Generate new images from a fit
 #'
-#' Decodes draws from the prior: N(0, I), or of a clustering recipe p(z|y), the clusters in turn.
-#' The draws come from R's own generator, so that [set.seed()] decides them. Needs Python (see
+#' Decodes draws from the prior: N(0, I), or for a clustering recipe p(z|y), each cluster y in turn.
+#' The draws come from R's generator: use [set.seed()] to repeat them. Needs Python (see
 #' [pyvae_sitrep()]).
 #'
-#' `generate()` is the generic of the package generics, so that it is found whatever is loaded.
+#' `generate()` is the generic of the package generics.
 #'
-#' @param x,object A fit of [vae_fit()].
-#' @param n,nsim How many images.
+#' @param x,object A fit from [vae_fit()].
+#' @param n,nsim The number of images.
 #' @param z Latents to decode, a matrix of n x latent dimensions; by default drawn from N(0, I).
 #' @param seed Passed to [set.seed()], if not `NULL`; the generator's state is restored afterwards,
-#'   as [stats::simulate()] does it.
-#' @param ... Not used; other arguments are refused.
-#' @returns An array of n x 28 x 28, `[image, row, column]`, pixels from 0 to 1 (of the recipe
-#'   `"clustering-toy"`: a matrix of n x 2, points). `simulate()` adds the attribute `seed`: the
+#'   as by [stats::simulate()].
+#' @param ... Not used; other arguments are an error.
+#' @returns An array of n x 28 x 28, `[image, row, column]`, pixels from 0 to 1 (for the recipe
+#'   `"clustering-toy"` a matrix of n x 2, points). `simulate()` adds the attribute `seed`: the
 #'   state of the generator, or the seed, as [stats::simulate()] does.
 #' @name generate
 #' @examplesIf pyvae::pyvae_available()
@@ -45,14 +45,14 @@ generate.vae_fit <- function(x, n = 16, z = NULL, ...) {
   } else if (!all(is.finite(z))) {
     bad <- which(!is.finite(z))[[1L]]
     place <- paste(arrayInd(bad, dim(z)), collapse = ", ")
-    abort(c("{.arg z} must hold numbers.", "x" = "{.code z[{place}]} is {z[[bad]]}."), here)
+    abort(c("{.arg z} must hold finite numbers.", "x" = "{.code z[{place}]} is {z[[bad]]}."), here)
   }
   storage.mode(z) <- "double"
   rows <- unpack(where_python_is("decode_latents", list(as_model(x), pack(z)), call = here))
   if (ncol(rows) == image_side^2) as_image_array(rows) else rows
 }
 
-decode_latents <- function(model, z, tell, call) {
+decode_latents <- function(model, z, progress, call) {
   answer(python(call)$generate(model, z), call)
 }
 

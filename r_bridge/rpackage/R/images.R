@@ -1,4 +1,4 @@
-# Images as R users have them, made ready for Python: one row an image, pixel by pixel along the
+# Images from R users in the form that Python takes: a row for each image, pixel by pixel along the
 # rows of the image, as whole numbers from 0 to 255 (raw bytes) or numbers from 0 to 1.
 
 image_side <- 28L
@@ -25,7 +25,7 @@ images_of_text <- function(x, name, scale, trained, call) {
   path <- path.expand(x)
   of_python <- x %in% data_names || grepl("[.]npz$", path, ignore.case = TRUE)
   if (of_python && !is.null(scale)) {
-    abort(c("{.arg scale} goes with images given as numbers.",
+    abort(c("{.arg scale} can only be used with a matrix or an array of images.",
             "x" = "{.arg {name}} is {.val {x}}.", "i" = "Leave {.arg scale} out."), call)
   }
   if (x %in% data_names) return(list(data = x))
@@ -49,9 +49,10 @@ images_of_text <- function(x, name, scale, trained, call) {
   pixels <- tryCatch(
     read_idx_images(if (dir.exists(path)) find_idx_images(path) else path),
     error = function(e) {
-      why <- strsplit(conditionMessage(e), "; ", fixed = TRUE)[[1L]]
-      expected <- if (length(why) > 1L) why[-1L]
-      abort(c("{.arg {name}} cannot be read.", "x" = "{why[[1L]]}", "i" = "{expected}"), call)
+      parts <- vapply(strsplit(conditionMessage(e), "; ", fixed = TRUE)[[1L]], sentence, "")
+      bullets <- sprintf("{parts[[%d]]}", seq_along(parts))
+      names(bullets) <- c("x", rep("i", length(parts) - 1L))
+      abort(c("{.arg {name}} cannot be read.", bullets), call)
     })
   found <- read_images(t(pixels), x, scale %||% 255, NULL, call)
   found$name <- basename(path)
@@ -59,7 +60,7 @@ images_of_text <- function(x, name, scale, trained, call) {
   found
 }
 
-# Refuses what is no numeric matrix with 784 (or 2: points) columns, nor an array n x 28 x 28.
+# Stops unless x is a numeric matrix with 784 (or 2: points) columns, or an array n x 28 x 28.
 check_shape <- function(x, name, call) {
   wanted <- "a matrix with 784 columns, an array of n x 28 x 28, or a path"
   if (is.factor(x) || !(is.numeric(x) || is.raw(x))) {
@@ -76,19 +77,20 @@ check_shape <- function(x, name, call) {
   rows <- length(size) == 2L && size[[2L]] %in% c(image_side^2, 2)
   if (!images && !rows) {
     advice <- if (identical(as.integer(size), c(image_side, image_side))) {
-      "One image is {.code array({name}, c(1, 28, 28))}."
+      "For one image use {.code array({name}, c(1, 28, 28))}."
     } else if (length(size) == 2L && size[[1L]] == image_side^2) {
       "Images are rows: use {.code t({name})}."
     } else if (length(size) == 3L && all(size[1:2] == image_side)) {
-      "The image comes first: use {.code aperm({name}, c(3, 1, 2))}."
+      "The first index is the image: use {.code aperm({name}, c(3, 1, 2))}."
     }
     abort(c("{.arg {name}} must be {wanted}.", "x" = "It is {in_words(x)}.", "i" = advice), call)
   }
-  if (!nrow(x)) abort(c("{.arg {name}} must hold images.", "x" = "It has no rows."), call)
+  if (!nrow(x)) {
+    abort(c("{.arg {name}} must have at least one image.", "x" = "It has no rows."), call)
+  }
 }
 
-# How to make numbers of what is none, in code that can be run as it stands; NULL if that is not
-# known.
+# How to make numbers of an object, in code that can be run as it stands; NULL if that is not known.
 instead_of_numbers <- function(x, name) {
   fits <- function(size) {
     columns <- size[-1L]
@@ -102,9 +104,9 @@ instead_of_numbers <- function(x, name) {
     if (numbers >= image_side^2) return(paste(
       "Choose the 784 columns that are pixels, such as {.code as.matrix({name}[, -1])} where the",
       "first is a label."))
-    return("These are no images: an image has 784 columns, one for each pixel.")
+    return("An image has 784 columns, one for each pixel: choose another object.")
   }
-  if (is.factor(x)) return("A factor has no pixels: it may be the {.arg labels}.")
+  if (is.factor(x)) return("Are these the {.arg labels}? Images are numbers.")
   if (is.logical(x)) {
     if (length(dim(x)) > 1L && fits(dim(x))) {
       return("{.code TRUE} and {.code FALSE} are 1 and 0 as {.code {name} + 0}.")
@@ -114,7 +116,7 @@ instead_of_numbers <- function(x, name) {
   if (is.complex(x)) return("Use {.code Re({name})} or {.code Mod({name})}.")
   if (isS4(x) && length(dim(x)) == 2L) return("Use {.code as.matrix({name})}.")
   if (is.character(x) && length(dim(x))) {
-    return("These are texts: read them as numbers.")
+    return("Read the texts as numbers.")
   }
   if (is.list(x) && length(x) && all(vapply(x, function(image) {
     identical(dim(image), c(image_side, image_side))
@@ -124,7 +126,7 @@ instead_of_numbers <- function(x, name) {
   if (is.list(x) && length(x) && all(lengths(x) %in% image_side^2)) {
     return("Use {.code do.call(rbind, {name})}, if each element is an image.")
   }
-  if (is.list(x)) return("A list is no image: bind its images into one array of n x 28 x 28.")
+  if (is.list(x)) return("Bind the images of the list into one array of n x 28 x 28.")
 }
 
 is_whole_type <- function(x) is.integer(x) || is.raw(x)
@@ -134,10 +136,9 @@ as_numbers <- function(x) if (is.raw(x)) as.integer(x) else x
 
 are_points <- function(x) length(dim(x)) == 2L && ncol(x) == 2L
 
-# What pixels are divided by: what was given, else by type. Whole numbers (integer, raw) are from 0
-# to 255, doubles from 0 to 1. Images of the type that a fit was trained on are divided by what
-# those were. No pixel decides: where 0 and 1 can be black and white as well as 0 and 1 of 255, and
-# where doubles from 0 to 1 would be divided, it is asked.
+# The divisor of the pixels: the given one, else by type: 255 for whole numbers (integer, raw), 1
+# for doubles; for images of the type that a fit was trained on, the fit's. Pixels never decide: if
+# whole numbers are only 0 and 1, or doubles from 0 to 1 would be divided, the user has to say.
 settle_scale <- function(x, name, scale, trained, call) {
   if (!is.null(scale)) return(scale)
   if (are_points(x)) return(trained$scale %||% 1)
@@ -147,22 +148,22 @@ settle_scale <- function(x, name, scale, trained, call) {
     if (whole || scale <= 1 || !all_below_1(x)) return(scale)
     abort(c(paste("{.arg {name}} holds doubles from 0 to 1, and the fit's images were divided by",
                   "{scale}."),
-            "i" = paste("Say which it is: {.code scale = 1} takes them as they are,",
-                        "{.code scale = {scale}} divides them.")), call)
+            "i" = paste("Use {.code scale = 1} to take them as they are, or",
+                        "{.code scale = {scale}} to divide them.")), call)
   }
   if (!whole) return(1)
   if (!anyNA(x) && max(as_numbers(x)) == 1L) {
     abort(c("{.arg {name}} holds whole numbers, and none is above 1.",
-            "i" = paste("Say what is white: {.code scale = 1} if 1 is,",
-                        "{.code scale = 255} if they are 0 and 1 of 255.")), call)
+            "i" = paste("Use {.code scale = 1} if 1 is white, or {.code scale = 255} if 255 is",
+                        "white.")), call)
   }
   255
 }
 
 all_below_1 <- function(x) !anyNA(x) && max(x) <= 1 && any(x != trunc(x))
 
-# Bytes for whole numbers that are divided by 255, numbers from 0 to 1 otherwise; points may be
-# anything. Where a number is refused, it is said where it is.
+# Bytes for whole numbers that are divided by 255, numbers from 0 to 1 otherwise; points may be any
+# finite numbers. The message names the first number that is out of range.
 scale_pixels <- function(x, scale, name, call) {
   refuse <- function(bad, wanted, advice = NULL) {
     place <- paste0(name, "[", paste(arrayInd(bad[[1L]], dim(x)), collapse = ", "), "]")
@@ -193,15 +194,13 @@ scale_pixels <- function(x, scale, name, call) {
 
 scale_advice <- function(largest) {
   if (largest > 1.5 && largest <= 255) {
-    return(paste("If they are from 0 to 255, give {.code scale = 255}: the number that all are",
-                 "divided by."))
+    return("If the pixels are from 0 to 255, use {.code scale = 255}, which divides them by it.")
   }
-  if (largest <= 1.5) return("Is it rounding? {.code pmin({name}, 1)} cuts it off.")
-  "Give {.arg scale}, the number that all are divided by."
+  if (largest <= 1.5) return("If that is rounding, use {.code pmin({name}, 1)}.")
+  "Give {.arg scale}, the number to divide them by."
 }
 
-# Says that images are nearly black, as those that were divided twice are, or counts up to 16 that
-# were taken for bytes.
+# Warns of images that are nearly black: they may have been divided twice, or be counts up to 16.
 warn_of_black <- function(images, name = "x") {
   if (is.null(images$brightest) || images$dim[[2L]] == 2L) return(invisible())
   if (images$brightest / images$scale >= 0.25) return(invisible())
@@ -209,7 +208,7 @@ warn_of_black <- function(images, name = "x") {
   shown <- format(images$scale, digits = 15, decimal.mark = ".")
   cli::cli_warn(c(
     "The images are nearly black: the brightest pixel of {.arg {name}} is {brightest} of {shown}.",
-    "i" = if (images$brightest > 0) "If that is white, give {.code scale = {brightest}}."))
+    "i" = if (images$brightest > 0) "If that is white, use {.code scale = {brightest}}."))
 }
 
 # An array n x 28 x 28, [image, row, column], as n x 784; a matrix as it is.

@@ -1,19 +1,19 @@
 #' Install the Python package pyvae
 #'
-#' Where reticulate has `py_require()` (1.41 and newer), pyvae is declared as a requirement of this
-#' session, and reticulate gets it when Python is first used; otherwise it is installed into a
-#' virtual environment, with the rpy2 that fits this R. PyTorch is large: minutes.
+#' With reticulate 1.41 or newer, declares pyvae as a requirement of this session (`py_require()`),
+#' which reticulate installs when Python is first used. Otherwise installs it into a virtual
+#' environment. Also installs the rpy2 that fits this R. PyTorch is large: this takes minutes.
 #'
-#' pyvae is in no index of Python packages: the package of that name on PyPI is another project's.
+#' This pyvae is not on PyPI: the package of that name there belongs to another project.
 #'
-#' @param source What pip is to install: the folder of the project (the one with `pyproject.toml`),
-#'   a wheel, or a URL such as `"git+https://..."`. By default `options("pyvae.source")`, else the
-#'   folder that this R package was installed from, if it was and that is still there.
-#' @param method `"auto"`: `py_require()` where there is one; or `"py_require"`, `"virtualenv"`.
-#' @param envname The virtual environment; [vae_fit()] finds `"r-pyvae"` without being told.
-#' @param python The Python that a virtual environment is made with, 3.11 or newer; by default what
-#'   reticulate takes.
-#' @returns What was done, invisibly: a list with `method`, `requirements` and `envname`.
+#' @param source What pip installs: the project's folder (the one with `pyproject.toml`), a wheel,
+#'   or a URL such as `"git+https://..."`. By default `options("pyvae.source")`, else the project's
+#'   folder that this R package was installed from, if it still exists.
+#' @param method `"py_require"`, `"virtualenv"`, or `"auto"`: `py_require()` if reticulate has it.
+#' @param envname The virtual environment; [vae_fit()] finds `"r-pyvae"` by itself.
+#' @param python The Python to make the virtual environment with, 3.11 or newer; by default
+#'   reticulate's choice.
+#' @returns A list with `method`, `requirements` and `envname`, invisibly.
 #' @export
 #' @examples
 #' \dontrun{
@@ -33,8 +33,8 @@ install_pyvae <- function(source = getOption("pyvae.source"),
   if (!is.null(python)) {
     version <- ask_python(python)$version
     if (is.null(version)) {
-      abort(c("{.arg python} must be a Python that runs.", "x" = "{.file {python}} does not."),
-            here)
+      abort(c("{.arg python} must be a Python that runs.",
+              "x" = "{.file {python}} does not run."), here)
     }
     if (numeric_version(version) < python_oldest) {
       abort(c("pyvae needs Python {python_oldest} or newer.",
@@ -57,7 +57,7 @@ install_pyvae <- function(source = getOption("pyvae.source"),
     why <- first_line(conditionMessage(e))
     wanted <- plan$requirements[[1L]]
     abort(c("pyvae could not be installed into {.val {envname}}.", "x" = "{why}",
-            "i" = "pip was to install {.val {wanted}}."), here)
+            "i" = "Check that pip can install {.val {wanted}}."), here)
   })
   cli::cli_alert_success("Installed into {.val {envname}}. See {.fn pyvae_sitrep}.")
   invisible(plan)
@@ -76,7 +76,7 @@ source_folder <- function() {
   if (!is.null(installed_from) && is_project(installed_from)) installed_from
 }
 
-# What to run, in words that "to update it" and the like can stand before.
+# What to run to install pyvae, to follow "to update it," and the like.
 how_to_install <- function() {
   known <- !is.null(getOption("pyvae.source")) || !is.null(source_folder())
   if (known) return("run `install_pyvae()`")
@@ -85,11 +85,11 @@ how_to_install <- function() {
 
 install_plan <- function(source, method, envname, call) {
   if (is.null(source)) {
-    abort(c("{.arg source} is missing: what pip is to install.",
-            "x" = "pyvae is in no index; the package of that name on PyPI is another project's.",
-            "i" = paste("Get the project's folder, and say",
-                        "{.code install_pyvae(\"path/to/the/folder\")}, or give a wheel or the",
-                        "URL of one of them.")), call)
+    abort(c("{.arg source} is missing.",
+            "x" = "The package pyvae on PyPI belongs to another project.",
+            "i" = paste("Get the project's folder and run",
+                        "{.code install_pyvae(\"path/to/the/folder\")}, or give a wheel or a",
+                        "URL.")), call)
   }
   if (!is.character(source) || length(source) != 1L || is.na(source) || !nzchar(source)) {
     abort(c("{.arg source} must be a folder, a wheel or a URL.",
@@ -109,7 +109,7 @@ install_plan <- function(source, method, envname, call) {
   if (!local && !address) {
     by_name <- grepl("^pyvae *([^A-Za-z0-9._/\\-]|$)", source)
     abort(c("{.arg source} must be a folder that exists, a wheel or a URL.",
-            "x" = if (by_name) "It is {.val {source}}, which on PyPI is another project's package."
+            "x" = if (by_name) "On PyPI {.val {source}} is another project's package."
               else "There is no {.file {source}}.",
             "i" = if (by_name) "Give the project's folder, or a wheel of it."), call)
   }

@@ -1,6 +1,6 @@
-# Where Python runs: in this session, or in a process of its own. R's torch and PyTorch each bring
-# a LibTorch, and two of them in one process end in undefined symbols or worse; so Python stays out
-# of a session that has R's torch, or may yet load it.
+# Where Python runs: in this session, or in a separate process. R's torch and PyTorch each load a
+# LibTorch, and two of them in one process end in undefined symbols or worse. Python is kept out of
+# a session that has loaded R's torch, or can load it.
 
 needs_own_process <- function(call = NULL) {
   loaded <- isNamespaceLoaded("torch")
@@ -10,20 +10,21 @@ needs_own_process <- function(call = NULL) {
   }
   wanted <- check_flag(wanted, "options(\"pyvae.own_process\")", call)
   if (!wanted && loaded) {
-    abort(c("The R package torch is loaded, and Python's PyTorch does not fit beside it.",
-            "x" = "{.code options(pyvae.own_process = FALSE)} asks for both in this session.",
-            "i" = "Use {.code options(pyvae.own_process = NULL)}: Python then runs on its own."),
+    abort(c("The R package torch is loaded: Python's PyTorch cannot be loaded in the same session.",
+            "x" = "{.code options(pyvae.own_process = FALSE)} is set.",
+            "i" = paste("Use {.code options(pyvae.own_process = NULL)} to run Python in a separate",
+                        "process.")),
           call)
   }
   wanted
 }
 
-# Calls a function of this package by name, here or in an R process of its own. `tell` is called
-# with what the function reports on its way, a list at a time. Ctrl-C is handed on to the other
-# process, which then ends what it does as it would here.
-where_python_is <- function(name, arguments, tell = function(report) NULL, call = NULL) {
+# Calls a function of this package by name, in this session or in a separate R process. `progress`
+# is called with each report of the function, a list. Ctrl-C is passed on to the other process,
+# which ends its work as this session would.
+where_python_is <- function(name, arguments, progress = function(report) NULL, call = NULL) {
   if (!needs_own_process(call)) {
-    return(do.call(name, c(arguments, list(tell = tell, call = call))))
+    return(do.call(name, c(arguments, list(progress = progress, call = call))))
   }
   python <- check_python(call)$python
   process <- callr::r_bg(
@@ -31,27 +32,27 @@ where_python_is <- function(name, arguments, tell = function(report) NULL, call 
     package = FALSE, user_profile = FALSE, stdout = "|", stderr = "|",
     env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = python))
   on.exit(process$kill())
-  said <- character()
-  listen <- function() {
+  errors <- character()
+  read_output <- function() {
     for (line in process$read_output_lines()) {
       if (startsWith(line, report_mark)) {
-        tell(jsonlite::fromJSON(substring(line, nchar(report_mark) + 1L)))
+        progress(jsonlite::fromJSON(substring(line, nchar(report_mark) + 1L)))
       }
     }
-    said <<- utils::tail(c(said, process$read_error_lines()), 20L)
+    errors <<- utils::tail(c(errors, process$read_error_lines()), 20L)
   }
   repeat {
     tryCatch({
       process$poll_io(200L)
-      listen()
+      read_output()
     }, interrupt = function(condition) process$interrupt())
     if (!process$is_alive()) break
   }
-  listen()
+  read_output()
   result <- tryCatch(process$get_result(), error = identity)
   if (inherits(result, "error")) {
-    why <- first_line(paste(c(said, conditionMessage(result)), collapse = "\n"))
-    abort(c("The R process that runs Python has ended.", "x" = "{why}"), call)
+    why <- first_line(paste(c(errors, conditionMessage(result)), collapse = "\n"))
+    abort(c("The R process that runs Python has stopped.", "x" = "{why}"), call)
   }
   if (!is.null(result$error)) {
     result$error$call <- rlang::error_call(call)
@@ -66,11 +67,12 @@ report_mark <- "pyvae-report:"
 run_for_other <- function(name, arguments) {
   options(pyvae.own_process = FALSE)
   ours <- asNamespace("pyvae")
-  tell <- function(report) {
+  progress <- function(report) {
     cat(ours$report_mark, jsonlite::toJSON(report, auto_unbox = TRUE, digits = NA, null = "null"),
         "\n", sep = "")
     flush(stdout())
   }
-  tryCatch(list(value = do.call(ours[[name]], c(arguments, list(tell = tell, call = NULL)))),
+  given <- c(arguments, list(progress = progress, call = NULL))
+  tryCatch(list(value = do.call(ours[[name]], given)),
            pyvae_error = function(e) list(error = e))
 }

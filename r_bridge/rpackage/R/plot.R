@@ -1,21 +1,21 @@
-#' Figures of a fit
+#' Plot one or more fits
 #'
-#' The figures of the R article "VAE and EMAE", in base graphics: losses, generated digits, latent
-#' means. Several fits are drawn together: losses over each other, the others side by side. Needs
-#' no Python.
+#' Draws the figures of the R article "VAE and EMAE" in base graphics: losses, generated digits and
+#' latent means. Losses of several fits share a panel; the other figures are drawn side by side.
+#' Works without Python.
 #'
-#' @param x A fit of [vae_fit()].
+#' @param x A fit from [vae_fit()].
 #' @param ... Further fits.
-#' @param type `"loss"`: the loss of each epoch as the article prints it, the sum over the epoch's
-#'   batches, beside it nats per image (within the first epoch: of each step); fits whose losses are
-#'   on other scales have a panel of their own. `"samples"`: 16 decoded draws from N(0, I).
-#'   `"latent"`: latent means of the last batch with dropout on, a line for each dimension.
-#'   `"spread"`: the standard deviation of each dimension's means over the images of the last batch,
-#'   without dropout, the largest first.
-#' @param main The title of the panels, one for all or one for each.
-#' @param xlim,ylim The limits of the axes; not of `"samples"`, which are pictures.
-#' @details Several panels fill the caller's `par(mfrow = )` or `layout()`, or where the page is not
-#'   divided one page.
+#' @param type `"loss"`: the loss of each epoch as in the article, the sum over the epoch's batches,
+#'   with nats per image on the right (for a single epoch: the loss of each step); losses on
+#'   different scales get a panel each. `"samples"`: 16 decoded draws from N(0, I). `"latent"`: the
+#'   latent means of the last batch with dropout on, a line for each dimension. `"spread"`: the
+#'   standard deviation of each dimension's means over the images of the last batch, without
+#'   dropout, the largest first.
+#' @param main The title: one for all panels, or one for each.
+#' @param xlim,ylim The limits of the axes; `"samples"` has none.
+#' @details Several panels fill the caller's `par(mfrow = )` or `layout()`. If the page is not
+#'   divided, they share one page.
 #' @returns `x`, invisibly.
 #' @export
 #' @examplesIf pyvae::pyvae_available()
@@ -31,7 +31,8 @@ plot.vae_fit <- function(x, ..., type = c("loss", "samples", "latent", "spread")
   type <- check_choice(type, "type", c("loss", "samples", "latent", "spread"), several = TRUE)
   fits <- check_fits(list(x, ...), "plot", c("type", "main", "xlim", "ylim"), here)
   if (type == "samples" && !(is.null(xlim) && is.null(ylim))) {
-    abort("{.code type = \"samples\"} has no axes: leave {.arg xlim} and {.arg ylim} out.", here)
+    abort(c("{.code type = \"samples\"} has no axes.",
+            "i" = "Leave {.arg xlim} and {.arg ylim} out."), here)
   }
   runs <- as_runs(fits)
   groups <- if (type == "loss") by_scale(fits) else as.list(seq_along(fits))
@@ -59,7 +60,7 @@ check_fits <- function(fits, name, arguments, call) {
   if (all(fine)) return(fits)
   first <- which(!fine)[[1L]]
   named <- names(fits)[first] %||% ""
-  abort(c("{.fn {name}} of a fit takes further fits and {.arg {arguments}}.",
+  abort(c("{.fn {name}} takes further fits and the arguments {.arg {arguments}}.",
           "x" = if (nzchar(named)) "It has no argument {.arg {named}}."
             else "Argument {first} is {in_words(fits[[first]])}."), call)
 }
@@ -70,12 +71,12 @@ check_main <- function(main, n, call) {
   if ((is.character(main) || is.expression(main)) && length(main) %in% c(1L, n)) {
     return(rep_len(as.list(main), n))
   }
-  abort(c("{.arg main} must be one title, or {n}, one for each panel.",
+  abort(c("{.arg main} must be one title, or one for each of the {n} panel{?s}.",
           "x" = "It is {in_words(main)}."), call)
 }
 
-# Divides the page where the caller has not. What is returned makes it as it was: without
-# `mfrow` where that was the caller's, for setting it begins a new page.
+# Divides the page if the caller has not, and returns a function that restores it; the caller's own
+# `mfrow` is left alone, as setting it begins a new page.
 divide_page <- function(n) {
   changed <- c("mar", "mgp", "las")
   if (n > 1L && prod(graphics::par("mfrow")) == 1L) changed <- c(changed, "mfrow")
@@ -84,7 +85,7 @@ divide_page <- function(n) {
   function() graphics::par(before)
 }
 
-# A fit as article_figures.R has its runs.
+# A fit in the form of article_figures.R's runs.
 as_run <- function(fit) {
   terms <- setdiff(names(fit$history), c("objective", "epoch", "step", loss_column(fit)))
   list(objective = fit$objective, title = fit$title, mean = fit$mean, unit = fit$unit,
@@ -92,8 +93,8 @@ as_run <- function(fit) {
        batch_size = fit$settings$batch_size, latent_means = fit$latent_means)
 }
 
-# Fits drawn together: what two of one objective differ in stands in their titles, and they have
-# colours and lines of their own.
+# Fits that are drawn together. Those of one objective get titles that say how they differ, and
+# different colours and lines.
 as_runs <- function(fits) {
   runs <- lapply(fits, as_run)
   titles <- fit_titles(fits)
@@ -127,7 +128,7 @@ fit_titles <- function(fits) {
   titles
 }
 
-# What two fits can differ in, in the order in which it is told.
+# How two fits can differ, in the order in which a title says it.
 facts_of <- function(fit) {
   settings <- fit$settings
   steps <- if (is.null(settings$steps) && !fit$interrupted) counted(max(fit$history$epoch), "epoch")

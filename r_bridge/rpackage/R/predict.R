@@ -1,15 +1,15 @@
-#' What a fitted network makes of images
+#' Encode, reconstruct or cluster images with a fit
 #'
-#' Needs Python (see [pyvae_sitrep()]); the network is in evaluation mode, without dropout.
+#' Uses the network in evaluation mode, without dropout. Needs Python (see [pyvae_sitrep()]).
 #'
-#' @param object A fit of [vae_fit()].
-#' @param newdata Images as [vae_fit()] takes them, an array, a matrix or a path, but for names of
-#'   data sets.
-#' @param type `"latent"`: posterior means. `"reconstruction"`: these means decoded. `"cluster"`:
-#'   probabilities of the clusters, of a fit of a clustering recipe.
-#' @param ... Not used; other arguments are refused.
-#' @param scale What the pixels are divided by. By default as in the fit, where they are of the same
-#'   type as the images that it was trained on, else by type, as [vae_fit()] does it.
+#' @param object A fit from [vae_fit()].
+#' @param newdata Images as for [vae_fit()]: an array, a matrix or a path, but not the name of a
+#'   data set.
+#' @param type `"latent"`: posterior means. `"reconstruction"`: the decoded posterior means.
+#'   `"cluster"`: the probabilities of the clusters, for a clustering recipe.
+#' @param ... Not used; other arguments are an error.
+#' @param scale The divisor of the pixels. By default the fit's, if the images are of the same type
+#'   as those it was trained on; otherwise the type decides, as for [vae_fit()].
 #' @returns `"latent"`: a matrix, images x latent dimensions. `"reconstruction"`: pixels from 0 to
 #'   1, in the shape of `newdata` (n x 28 x 28 for an `.npz` file or a folder). `"cluster"`: a
 #'   matrix, images x clusters.
@@ -28,11 +28,12 @@ predict.vae_fit <- function(object, newdata, type = c("latent", "reconstruction"
   type <- check_choice(type, "type", c("latent", "reconstruction", "cluster"), several = TRUE)
   if (missing(newdata)) {
     abort(c("{.arg newdata} is missing.",
-            "i" = "A fit does not keep the images that it was trained on."), here)
+            "i" = "Pass the images: a fit does not keep those that it was trained on."), here)
   }
   images <- read_images(newdata, "newdata", scale, object[c("scale", "whole")])
   if (!is.null(images$data) && images$data %in% data_names) {
-    abort(c("{.arg newdata} must be images or a path.", "x" = "It is {.val {newdata}}."), here)
+    abort(c("{.arg newdata} must be images or a path.",
+            "x" = "It is {.val {newdata}}, the name of a data set."), here)
   }
   found <- unpack(where_python_is("predict_images", list(as_model(object), type, images),
                                   call = here))
@@ -41,11 +42,11 @@ predict.vae_fit <- function(object, newdata, type = c("latent", "reconstruction"
     else found
 }
 
-predict_images <- function(model, type, images, tell, call) {
+predict_images <- function(model, type, images, progress, call) {
   answer(python(call)$predict(model, type, images), call)
 }
 
-# What Python needs to build the network again.
+# The parts of a fit that Python needs to rebuild the network.
 as_model <- function(fit) {
   settings <- fit$settings
   list(parameters = fit$parameters, recipe = fit$recipe, objective = fit$objective,

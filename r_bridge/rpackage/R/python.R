@@ -22,7 +22,7 @@ python <- function(call = NULL) {
   the$module
 }
 
-# Where this session has imported another project's module pyvae before, ours cannot be.
+# Stops if this session has imported another project's module pyvae: ours cannot be imported then.
 refuse_loaded_foreign <- function(call) {
   if (!reticulate::py_available()) return(invisible())
   loaded <- reticulate::import("sys", convert = FALSE)$modules$get("pyvae")
@@ -32,23 +32,24 @@ refuse_loaded_foreign <- function(call) {
   file <- if (is.null(file)) "nowhere" else as.character(reticulate::py_to_r(file))
   if (identical(dirname(dirname(file)), dirname(dirname(ours$origin)))) return(invisible())
   abort(c("The Python module pyvae that this session has loaded belongs to another project.",
-          "x" = "It is {.file {file}}.", "i" = "Use this package in a new session of R."), call,
+          "x" = "It is {.file {file}}.", "i" = "Use this package in a new R session."), call,
         class = "pyvae_no_python")
 }
 
-# Older reticulates warn of Poetry wherever there is a pyproject.toml, as in this project's folder.
+# Older versions of reticulate warn of Poetry in any folder with a pyproject.toml, such as this
+# project's.
 without_poetry_warning <- function(code) {
   withCallingHandlers(code, warning = function(w) {
     if (grepl("Poetry", conditionMessage(w))) invokeRestart("muffleWarning")
   })
 }
 
-# torch_in_r.py says why it matters who imports PyTorch.
+# torch_in_r.py explains why the order of imports matters.
 warn_of_foreign_torch <- function() {
   cli::cli_warn(c(
-    "PyTorch was loaded in this session before pyvae, and may be multiplying with R's BLAS.",
-    "!" = "Numbers can differ in their last digits from those of Python alone.",
-    "i" = "Use pyvae first, or {.code options(pyvae.own_process = TRUE)} in a new session."))
+    "PyTorch was loaded in this session before pyvae, and may use R's BLAS for matrix products.",
+    "!" = "Results can differ from those of Python alone in the last digits.",
+    "i" = "In a new session, use pyvae first, or set {.code options(pyvae.own_process = TRUE)}."))
 }
 
 first_line <- function(text) {
@@ -57,8 +58,8 @@ first_line <- function(text) {
   if (length(lines)) trimws(lines[[1L]]) else "no reason was given"
 }
 
-# What Python there is: list(python, version, pyvae, problem). `problem` is NULL, or what is wrong
-# and what to do about it. Nothing is loaded into the session by asking.
+# The Python that would be used: list(python, version, pyvae, problem). `problem` is NULL, or three
+# texts: what is wrong, what was found, what to do. Loads nothing into the session.
 find_python <- function() {
   found <- list(python = NULL, version = NULL, pyvae = NULL, problem = NULL)
   config <- tryCatch(discover_python(), error = identity)
@@ -66,7 +67,7 @@ find_python <- function() {
     found$problem <- c(
       paste("reticulate", utils::packageVersion("reticulate"), "cannot use this Python."),
       sub(":$", ".", first_line(conditionMessage(config))),
-      paste("Update reticulate (1.28 knows no Python newer than 3.11), or name another Python with",
+      paste("Update reticulate (1.28 supports Python up to 3.11), or choose another Python with",
             "`reticulate::use_python()` or the environment variable RETICULATE_PYTHON."))
     return(found)
   }
@@ -75,15 +76,15 @@ find_python <- function() {
       else "reticulate finds no Python."
     found$problem <- c("Python was not found.", why, paste(
       "Install Python", python_oldest, "or newer and",
-      paste0(how_to_install(), ", or name one with"),
+      paste0(how_to_install(), ", or choose one with"),
       "`reticulate::use_python()` or the environment variable RETICULATE_PYTHON."))
     return(found)
   }
   found$python <- config$python
   asked <- ask_python(config$python)
   if (is.null(asked)) {
-    found$problem <- c("Python cannot be run.", paste0(config$python, " does not answer."),
-                       "Name another with `reticulate::use_python()`.")
+    found$problem <- c("Python cannot be run.", paste0(config$python, " does not run."),
+                       "Choose another with `reticulate::use_python()`.")
     return(found)
   }
   found$version <- asked$version
@@ -91,18 +92,18 @@ find_python <- function() {
     found$problem <- c(
       paste("Python is too old: pyvae needs", python_oldest, "or newer."),
       paste0(config$python, " is Python ", asked$version, "."),
-      paste0("Name a newer one with `reticulate::use_python()`, or ", how_to_install(), "."))
+      paste0("Choose a newer one with `reticulate::use_python()`, or ", how_to_install(), "."))
   } else if (!is.null(asked$foreign)) {
     found$problem <- foreign_problem(asked$foreign, config$python)
   } else if (is.null(asked$pyvae)) {
     found$problem <- c(
-      "Python is there, but not its package pyvae.",
+      "The Python package pyvae is not installed.",
       paste0(config$python, " cannot import pyvae."),
-      paste("To get it,", paste0(how_to_install(), ", or name the Python that has it with"),
+      paste("To install it,", paste0(how_to_install(), ", or choose a Python that has it with"),
             "`reticulate::use_python()` or RETICULATE_PYTHON."))
   } else if (!asked$bridge) {
     found$problem <- c(
-      "Python's package pyvae is too old for this R package.",
+      "The Python package pyvae is too old for this R package.",
       paste0("pyvae ", asked$pyvae, " of ", config$python, " has no `r_bridge.from_r`."),
       paste0("To update it, ", how_to_install(), "."))
   }
@@ -110,12 +111,12 @@ find_python <- function() {
   found
 }
 
-# What to do about a Python module pyvae that is another project's. (The name is taken on PyPI.)
+# The problem of a Python module pyvae that belongs to another project (PyPI has one).
 foreign_problem <- function(foreign, python) {
-  c("The Python module pyvae that is there belongs to another project.",
+  c("The Python module pyvae that was found belongs to another project.",
     sprintf("%s would import %s.", python, foreign),
-    paste("This R package needs the pyvae of its own project. In an environment of its own,",
-          paste0(how_to_install(), ", or name the Python that has it with"),
+    paste("To install this project's pyvae into a separate environment,",
+          paste0(how_to_install(), ", or choose a Python that has it with"),
           "`reticulate::use_python()` or RETICULATE_PYTHON."))
 }
 

@@ -1,17 +1,17 @@
-#' Read what a run is given
+#' Read the random draws of a run
 #'
-#' `pyvae trace --draws` writes the initial parameters and, for each step, the images, the dropout
-#' masks and the noise into the folder `draws` of the trace, so that an engine in another language
-#' can make the same run. Reading needs no Python, and every number is read to the last bit.
+#' `pyvae trace --draws` writes the initial parameters and, for each step, the images, dropout masks
+#' and noise into the folder `draws` of a trace. An engine in another language can repeat the run
+#' from them. Works without Python; numbers are exact to the last bit.
 #'
 #' @param folder The folder of a trace with draws, or the folder `draws` itself.
-#' @param steps The steps to read, from 1; by default all that are there.
+#' @param steps The steps to read, from 1; by default all.
 #' @returns A list of class `pyvae_draws`: `initial`, a named list of the parameters before the
 #'   first step, and `steps`, named by step, each a named list of arrays: `input` (images x 784,
-#'   pixels from 0 to 1), the masks (1 keeps, 0 drops) and the noise, as the recipe has them. Arrays
-#'   have the order of indices that they have in Python.
-#' @seealso [read_trace()]; [write_trace()] for the run that was made with them, [compare_traces()]
-#'   to hold it against Python's.
+#'   pixels from 0 to 1), and the recipe's masks (1 keeps, 0 drops) and noise. The order of indices
+#'   is that of Python.
+#' @seealso [read_trace()]; [write_trace()] to record the repeated run, [compare_traces()] to
+#'   compare it with Python's.
 #' @export
 #' @examples
 #' \dontrun{
@@ -22,7 +22,7 @@
 read_draws <- function(folder, steps = NULL) {
   here <- environment()
   unreadable <- function(why) {
-    abort(c("Draws in {.file {folder}} cannot be read.", "x" = "{why}"), here)
+    abort(c("The draws in {.file {folder}} cannot be read.", "x" = "{why}"), here)
   }
   if (!is.character(folder) || length(folder) != 1L || is.na(folder)) {
     abort(c("{.arg folder} must be a path.", "x" = "It is {in_words(folder)}."), here)
@@ -31,7 +31,7 @@ read_draws <- function(folder, steps = NULL) {
   place <- if (file.exists(file.path(inner, "initial.safetensors"))) inner else folder
   if (!file.exists(file.path(place, "initial.safetensors"))) {
     if (file.exists(file.path(folder, "trace.json"))) {
-      unreadable("This trace has none: write it again with `pyvae trace --draws`.")
+      unreadable("The trace has no draws: write it again with `pyvae trace --draws`.")
     }
     unreadable("It has no initial.safetensors.")
   }
@@ -57,23 +57,23 @@ check_steps <- function(steps, there, call) {
   if (length(absent)) {
     range <- if (length(there)) paste(range(there), collapse = " to ") else "none"
     abort(c("{.arg steps} must be steps that were written.",
-            "x" = "Step {absent[[1L]]} was not.", "i" = "There are: {range}."), call)
+            "x" = "Step {absent[[1L]]} was not.", "i" = "Steps that were: {range}."), call)
   }
   as.integer(steps)
 }
 
 #' @rdname read_draws
-#' @param x What was read.
-#' @param ... Not used; other arguments are refused.
+#' @param x Draws from `read_draws()`.
+#' @param ... Not used; other arguments are an error.
 #' @export
 print.pyvae_draws <- function(x, ...) {
   check_no_more(rlang::exprs(...), "print", character())
-  cat("Draws of ", counted(length(x$steps), "step"), "; ",
+  cat("Draws for ", counted(length(x$steps), "step"), "; ",
       counted(sum(lengths(x$initial)), "initial parameter"), "\n", sep = "")
   if (length(x$steps)) {
     one <- x$steps[[1L]]
     shapes <- vapply(one, function(x) paste(dim(x) %||% length(x), collapse = " x "), "")
-    cat("  of each: ", paste(names(one), shapes, collapse = "; "), "\n", sep = "")
+    cat("  each step: ", paste(names(one), shapes, collapse = "; "), "\n", sep = "")
   }
   invisible(x)
 }

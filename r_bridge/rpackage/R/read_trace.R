@@ -1,15 +1,15 @@
 #' Read a trace
 #'
-#' A trace says what happened in one run of one engine: `pyvae trace`, `pyvae train` and
-#' `pyvae compare` write them, [write_trace()] does, and `docs/trace-format.md` of the project
-#' describes them. Reading needs no Python, and every number is read to the last bit.
+#' A trace records one run of one engine. `pyvae trace`, `pyvae train`, `pyvae compare` and
+#' [write_trace()] write traces; `docs/trace-format.md` of the project describes their format. Works
+#' without Python; numbers are exact to the last bit.
 #'
 #' @param folder A folder with `trace.json`.
-#' @param probes The steps whose probes are read, too; by default none: they are large.
+#' @param probes The steps to read the probes of; by default none, as probes are large.
 #' @returns A list of class `pyvae_trace` with the arguments of [write_trace()]: `engine`, `recipe`,
 #'   `settings`, `data`, `losses` (steps x terms), `epochs`, `parameters`, `latent_means`,
 #'   `samples`, `probes` (named by step), `environment`, `mode`; and `complete`, and `probed` (the
-#'   steps that have probes). Arrays have the order of indices that they have in Python.
+#'   steps that have probes). The order of indices is that of Python.
 #' @export
 #' @examples
 #' folder <- tempfile()
@@ -30,23 +30,49 @@ read_trace <- function(folder, probes = NULL) {
   if (!is.character(folder) || length(folder) != 1L || is.na(folder)) {
     abort(c("{.arg folder} must be a path.", "x" = "It is {in_words(folder)}."), here)
   }
-  path <- file.path(folder, "trace.json")
-  if (!file.exists(path)) unreadable("It has no trace.json.")
-  about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE),
-                    error = function(e) unreadable("Its trace.json is no JSON."))
-  fields <- c("format", "engine", "recipe", "settings", "data", "steps", "complete")
-  absent <- setdiff(fields, names(about))
-  if (length(absent)) unreadable(paste0("Its trace.json has no ", absent[[1L]], "."))
-  if (!is_number(about$format) || about$format > trace_format) {
-    unreadable(paste0("It has format ", format(about$format), ", and this pyvae knows 1 to ",
-                      trace_format, "."))
-  }
-  safely <- function(file) {
+  about <- read_trace_json(folder, unreadable)
+  history <- read_trace_history(folder, about$steps, unreadable)
+  read_arrays <- function(file) {
     path <- file.path(folder, file)
     if (!file.exists(path)) unreadable(paste0("It has no ", file, "."))
     tryCatch(read_safetensors(path), error = function(e) unreadable(
       paste0("Its ", file, " is damaged: ", first_line(conditionMessage(e)))))
   }
+  latents <- if (about$complete) read_arrays("latents.safetensors")
+  probed <- as.integer(unlist(about$probes))
+  absent <- setdiff(probes, probed)
+  if (length(absent)) unreadable(paste0("Step ", absent[[1L]], " was not probed."))
+  seen <- lapply(probes, function(step) {
+    read_arrays(file.path("probes", sprintf("step-%06d.safetensors", as.integer(step))))
+  })
+  structure(list(
+    engine = about$engine, recipe = about$recipe, settings = about$settings, data = about$data,
+    losses = history$losses, epochs = history$epochs,
+    parameters = if (about$complete) read_arrays("parameters.safetensors"),
+    latent_means = latents[setdiff(names(latents), "samples")], samples = latents$samples,
+    probes = stats::setNames(seen, probes), environment = about$environment %||% list(),
+    mode = about$mode %||% "free", complete = about$complete, probed = probed),
+    class = "pyvae_trace")
+}
+
+# The fields of trace.json. `unreadable` stops with a reason.
+read_trace_json <- function(folder, unreadable) {
+  path <- file.path(folder, "trace.json")
+  if (!file.exists(path)) unreadable("It has no trace.json.")
+  about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE),
+                    error = function(e) unreadable("Its trace.json is not JSON."))
+  fields <- c("format", "engine", "recipe", "settings", "data", "steps", "complete")
+  absent <- setdiff(fields, names(about))
+  if (length(absent)) unreadable(paste0("Its trace.json has no ", absent[[1L]], "."))
+  if (!is_number(about$format) || about$format > trace_format) {
+    unreadable(paste0("It has format ", format(about$format), "; this pyvae reads 1 to ",
+                      trace_format, "."))
+  }
+  about
+}
+
+# list(losses, epochs) of history.csv.
+read_trace_history <- function(folder, steps, unreadable) {
   history <- tryCatch(
     utils::read.csv(file.path(folder, "history.csv"), colClasses = "character"),
     error = function(e) unreadable("Its history.csv cannot be read."),
@@ -57,8 +83,8 @@ read_trace <- function(folder, probes = NULL) {
     unreadable(paste0("Its history.csv lacks one of epoch, ", paste(trace_terms, collapse = ", "),
                       "."))
   }
-  if (nrow(history) < about$steps) {
-    unreadable(sprintf("Its history.csv has %d of %d steps.", nrow(history), about$steps))
+  if (nrow(history) < steps) {
+    unreadable(sprintf("Its history.csv has %d of %d steps.", nrow(history), steps))
   }
   terms <- c(trace_terms, setdiff(terms, trace_terms))
   losses <- matrix(vapply(history[terms], exact_numbers, numeric(nrow(history))), nrow(history),
@@ -66,27 +92,13 @@ read_trace <- function(folder, probes = NULL) {
   text <- as.matrix(history[terms])
   bad <- which(is.na(losses) & !tolower(text) %in% c("nan", "na"))
   if (length(bad)) unreadable(paste0("Its history.csv has '", text[[bad[[1L]]]], "' for a loss."))
-  latents <- if (about$complete) safely("latents.safetensors")
-  probed <- as.integer(unlist(about$probes))
-  absent <- setdiff(probes, probed)
-  if (length(absent)) unreadable(paste0("Step ", absent[[1L]], " was not probed."))
-  seen <- lapply(probes, function(step) {
-    safely(file.path("probes", sprintf("step-%06d.safetensors", as.integer(step))))
-  })
-  structure(list(
-    engine = about$engine, recipe = about$recipe, settings = about$settings, data = about$data,
-    losses = losses, epochs = as.integer(history$epoch),
-    parameters = if (about$complete) safely("parameters.safetensors"),
-    latent_means = latents[setdiff(names(latents), "samples")], samples = latents$samples,
-    probes = stats::setNames(seen, probes), environment = about$environment %||% list(),
-    mode = about$mode %||% "free", complete = about$complete, probed = probed),
-    class = "pyvae_trace")
+  list(losses = losses, epochs = as.integer(history$epoch))
 }
 
 trace_terms <- c("total", "reconstruction", "regulariser")
 
-# The doubles nearest to decimal numbers. as.numeric() is off by a bit for about one of 15,000: of
-# what it gives and its two neighbours the one is taken whose exact digits are nearest.
+# The doubles nearest to decimal numbers. as.numeric() is off by a bit for one in about 15,000; this
+# takes, of its result and the two neighbours, the one with the nearest exact digits.
 exact_numbers <- function(text) {
   x <- suppressWarnings(as.numeric(text))
   look <- which(is.finite(x) & x != 0 & grepl("^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$", text))
@@ -123,7 +135,7 @@ decimal_digits <- function(text) {
 
 #' @rdname read_trace
 #' @param x A trace.
-#' @param ... Not used; other arguments are refused.
+#' @param ... Not used; other arguments are an error.
 #' @export
 print.pyvae_trace <- function(x, ...) {
   check_no_more(rlang::exprs(...), "print", character())

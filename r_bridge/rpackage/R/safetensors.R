@@ -13,18 +13,22 @@ read_safetensors <- function(from) {
   if (size > length(bytes) - 8) damaged("It ends within its header.")
   header <- tryCatch(
     jsonlite::fromJSON(rawToChar(bytes[8 + seq_len(size)]), simplifyVector = FALSE),
-    error = function(e) damaged("Its header is no JSON."))
+    error = function(e) damaged("Its header is not JSON."))
   header[["__metadata__"]] <- NULL
+  connection <- rawConnection(bytes)
+  on.exit(close(connection))
   lapply(header, function(about) {
     offsets <- as.numeric(unlist(about$data_offsets))
     shape <- as.integer(unlist(about$shape))
     if (length(offsets) != 2L || 8 + size + offsets[[2L]] > length(bytes)) {
       damaged("It ends before its last number.")
     }
-    chosen <- 8 + size + offsets[[1L]] + seq_len(offsets[[2L]] - offsets[[1L]])
-    x <- safetensors_numbers(bytes[chosen], about$dtype)
-    if (is.null(x)) damaged(paste0("Its type ", about$dtype, " is not known."))
-    if (length(x) != prod(shape)) damaged("Its shapes and its numbers do not fit.")
+    if (offsets[[1L]] < 0 || offsets[[1L]] > offsets[[2L]]) damaged("Its offsets are wrong.")
+    seek(connection, 8 + size + offsets[[1L]])
+    part <- readBin(connection, "raw", offsets[[2L]] - offsets[[1L]])
+    x <- safetensors_numbers(part, about$dtype)
+    if (is.null(x)) damaged(paste0("It has the unknown type ", about$dtype, "."))
+    if (length(x) != prod(shape)) damaged("Its shapes do not fit its numbers.")
     if (length(shape) < 2L) x else aperm(array(x, rev(shape)))     # row-major
   })
 }

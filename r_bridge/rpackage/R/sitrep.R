@@ -1,6 +1,6 @@
-#' What is there, what is missing, what to do
+#' Report what is installed, what is missing and what to do
 #'
-#' Looks for Python and its package pyvae without loading them, and says where they would run.
+#' Looks for Python and its package pyvae without loading them, and reports where Python would run.
 #'
 #' @returns A list, invisibly: `python`, `version`, `pyvae` (its version), `torch_in_r` (the version
 #'   of the R package torch, or `NULL`), `own_process`, `ready`, and `problem` (`NULL`, or three
@@ -24,12 +24,12 @@ pyvae_sitrep <- function() {
   outside <- if (!is.null(found$version)) version_outside_r(found$python)
   if (!is.null(outside) && outside != found$version) {
     cli::cli_alert_warning(paste(
-      "Outside of R this is Python {outside}: R's {.envvar LD_LIBRARY_PATH} has it load another",
-      "Python's library, and modules such as ssl may be missing. Name a Python whose library is",
-      "linked in, or the system's, with RETICULATE_PYTHON."))
+      "Outside of R this is Python {outside}: R's {.envvar LD_LIBRARY_PATH} makes it load another",
+      "Python's library, and modules such as ssl may be missing. Set RETICULATE_PYTHON to the",
+      "system's Python, or to one with its library linked in."))
   }
   if (ready) {
-    cli::cli_alert_success("Python's package pyvae {found$pyvae}")
+    cli::cli_alert_success("Python package pyvae {found$pyvae}")
   } else {
     problem <- found$problem
     cli::cli_alert_danger("{problem[[1L]]}")
@@ -42,18 +42,18 @@ pyvae_sitrep <- function() {
     cli::cli_alert_info(paste("The R package torch {torch} is",
                               "{if (isNamespaceLoaded('torch')) 'loaded' else 'installed'}"))
   }
-  where <- if (isTRUE(own)) "a process of its own" else "this session"
+  where <- if (isTRUE(own)) "a separate process" else "this session"
   cli::cli_alert_info("Python runs in {where}")
   if (is.na(own)) {
-    cli::cli_alert_danger(paste("{.code options(pyvae.own_process = FALSE)} is set while torch is",
-                                "loaded: set it to {.code NULL}"))
+    cli::cli_alert_danger(paste("{.code options(pyvae.own_process = FALSE)} does not work while",
+                                "torch is loaded: set it to {.code NULL}"))
   }
   if (ready) cli::cli_alert_info("Ready: try {.run vae_fit(\"digits\", epochs = 2)}")
   invisible(list(python = found$python, version = found$version, pyvae = found$pyvae,
                  torch_in_r = torch, own_process = own, ready = ready, problem = found$problem))
 }
 
-# The version that a Python has without the library paths that R sets.
+# The version of a Python without the library paths that R sets.
 version_outside_r <- function(python) {
   code <- "import sys; print('.'.join(map(str, sys.version_info[:3])))"
   run <- tryCatch(
@@ -64,11 +64,12 @@ version_outside_r <- function(python) {
   if (grepl("^[0-9.]+$", version)) version
 }
 
-#' Is there a Python with pyvae?
+#' Check whether Python and pyvae can be used
 #'
-#' Python is not loaded by asking.
+#' Does not load Python.
 #'
-#' @returns `TRUE` if [vae_fit()] and the like can run, else `FALSE`; [pyvae_sitrep()] says why.
+#' @returns `TRUE` if the functions that need Python can run, else `FALSE`; [pyvae_sitrep()] says
+#'   why.
 #' @export
 #' @examples
 #' pyvae_available()

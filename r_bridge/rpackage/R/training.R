@@ -1,33 +1,33 @@
-# The training loop as R sees it: Python trains in a thread, and R looks in four times a second to
-# show progress, and for Ctrl-C.
+# Training as R sees it: Python trains in a thread; four times a second R shows its progress and
+# checks for Ctrl-C.
 
 pause <- 0.25                                                      # seconds
 
-train_network <- function(request, tell, call) {
+train_network <- function(request, progress, call) {
   run <- python(call)$Training(request$x, request$labels, request$settings)
   on.exit(run$stop())                                              # whatever happens here
   about <- answer(run$start(), call)
-  tell(c(list(event = "start"), about))
+  progress(c(list(event = "start"), about))
   tryCatch(
     repeat {
-      # Python hears of Ctrl-C in a function of R (in older versions of reticulate); an interrupt
-      # in the middle of that would break off Python's own, and R with it
+      # older versions of reticulate pass Ctrl-C to Python in a function of R: an interrupt in the
+      # middle of that would end Python's own handling, and R with it
       now <- suspendInterrupts(run$advance(pause))
-      Sys.sleep(0.001)                                             # here R hears of it
+      Sys.sleep(0.001)                                             # R checks for Ctrl-C here
       now <- answer(now, call)
-      tell(list(event = "step", step = now$step, lines = as.list(now$lines)))
+      progress(list(event = "step", step = now$step, lines = as.list(now$lines)))
       if (now$done) break
     },
     interrupt = function(condition) NULL,
     python.builtin.KeyboardInterrupt = function(condition) NULL)
   result <- suspendInterrupts(answer(run$finish(), call))
-  tell(list(event = "end", interrupted = result$interrupted, steps = about$steps,
-            step = result$losses$dim[[1L]]))
+  progress(list(event = "end", interrupted = result$interrupted, steps = about$steps,
+                step = result$losses$dim[[1L]]))
   result
 }
 
-# Shows what `train_network` tells: a bar, and a line for each epoch. That training was interrupted,
-# or that other data had to be taken, is said even where nothing else is.
+# Shows the progress of `train_network`: a bar, and a line for each epoch. Notes on the data and
+# interruptions are always shown.
 training_progress <- function(verbose, env = parent.frame()) {
   bar <- NULL
   function(report) {
@@ -36,7 +36,7 @@ training_progress <- function(verbose, env = parent.frame()) {
       if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = env)
       if (report$interrupted) {
         cli::cli_alert_warning(paste("Interrupted after step {report$step} of {report$steps}: the",
-                                     "fit holds what was trained until then."))
+                                     "fit holds the training up to this step."))
       }
     } else if (verbose && report$event == "start") {
       images <- counted(report$images, "image")

@@ -1,8 +1,7 @@
 #' Fit a variational autoencoder
 #'
-#' Trains the network of a published write-up with PyTorch. What comes back is a plain R list,
-#' without a reference to anything in Python: it can be saved with [saveRDS()] and printed, plotted
-#' and looked at in a session that has no Python.
+#' Trains the network of a published write-up with PyTorch and returns a plain R list. A fit can be
+#' saved with [saveRDS()], and printed, plotted and inspected in a session without Python.
 #'
 #' The default is the network of the R article "VAE and EMAE": two convolutions, max-pooling and
 #' dropout, and 1x1 transposed convolutions as decoder. Its losses are sums over images and pixels
@@ -11,54 +10,54 @@
 #' - `vae`: BCE - 1/2 sum(1 + log_var - mu^2 - exp(log_var))
 #' - `emae`: BCE + 1/2 sum(mu^2), the VAE's without the entropy term, as the article prints it
 #'
-#' Initial parameters, the order of the images, dropout masks and noise follow from `seed` alone:
-#' the same fit from Python (`pyvae train`) with the same seed has the same history, bit for bit,
-#' on the same number of threads.
+#' `seed` determines the initial parameters, the order of the images, the dropout masks and the
+#' noise: `pyvae train` with the same seed and number of threads has the same history, bit for bit.
 #'
-#' Ctrl-C ends training; the fit then holds what was trained so far (`fit$interrupted`).
+#' Ctrl-C ends the training; the fit then holds the training so far (`fit$interrupted`).
 #'
-#' @param x Images: a matrix with 784 columns (one row an image, pixel by pixel along the rows of
-#'   the image), an array of n x 28 x 28 (`x[i, row, column]`); whole numbers (integer, raw) are
-#'   pixels from 0 to 255, doubles from 0 to 1 (else see `scale`). Or the path of an `.npz`
-#'   file (`images`, and `labels` where there are), of an `.rds` file, or of a folder with MNIST's
-#'   `train-images-idx3-ubyte`. Or a name: `"mnist"`, `"fashion-mnist"`, `"kmnist"` (downloaded
-#'   where they are not there), `"digits"` (1,797 digits that come with scikit-learn), `"auto"`
-#'   (MNIST where it can be had, else the digits), `"toy"` (points, for the recipe
-#'   `"clustering-toy"`, which takes matrices with 2 columns).
-#' @param objective What is minimised; by default the first that the recipe was published with.
+#' @param x Images: a matrix with 784 columns (a row for each image, pixel by pixel along the rows
+#'   of the image), or an array of n x 28 x 28 (`x[i, row, column]`). Whole numbers (integer, raw) are
+#'   pixels from 0 to 255, doubles from 0 to 1 (otherwise see `scale`). Or a path: an `.npz` file
+#'   (with `images`, and `labels` if there are any), an `.rds` file, or a folder with MNIST's
+#'   `train-images-idx3-ubyte`. Or a name: `"mnist"`, `"fashion-mnist"`, `"kmnist"` (downloaded if
+#'   needed), `"digits"` (1,797 digits from scikit-learn), `"auto"` (MNIST if it is available, else
+#'   the digits), `"toy"` (points, for the recipe `"clustering-toy"`, which takes matrices with 2
+#'   columns).
+#' @param objective The objective to minimise; by default the first one published for the recipe.
 #' @param recipe The write-up: `"conv"` (the R article), `"mlp"`, `"mlp-wide"`, `"strided-conv"`,
 #'   `"beta"`, `"clustering"`, `"clustering-semi-supervised"`, `"clustering-toy"`.
-#' @param latent_dim,epochs,batch_size,learning_rate Settings. The defaults are the R article's; for
-#'   another recipe what is not given is that recipe's published setting. The last incomplete batch
-#'   of an epoch is dropped.
-#' @param seed A whole number; `NULL` draws one with R's generator, so that [set.seed()] makes a fit
+#' @param latent_dim,epochs,batch_size,learning_rate Settings. The defaults are the R article's;
+#'   other recipes use their own published settings. The last incomplete batch of an epoch is
+#'   dropped.
+#' @param seed A whole number; `NULL` draws one with R's generator: [set.seed()] then makes a fit
 #'   reproducible.
-#' @param device `"auto"` (CUDA where it is), `"cpu"` or `"cuda"`.
+#' @param device `"auto"` (CUDA if available), `"cpu"` or `"cuda"`.
 #' @param verbose Whether to show progress.
 #' @param ... Not used; the arguments after it have to be named.
-#' @param steps Ends the run after so many steps in all, if not `NULL`.
+#' @param steps The total number of steps after which the run ends; `NULL` trains all epochs.
 #' @param labels Whole numbers from 0, one for each image, for the recipe
-#'   `"clustering-semi-supervised"`, which needs them; the others use none.
-#' @param hyper A named list of what a recipe alone has, such as `list(temperature = 0.5)`.
+#'   `"clustering-semi-supervised"`, which needs them; other recipes do not use them.
+#' @param hyper A named list of settings that only this recipe has, such as
+#'   `list(temperature = 0.5)`.
 #' @param dtype `"float32"` or `"float64"`.
-#' @param scale What the pixels are divided by, such as `255` for doubles from 0 to 255. By default
-#'   the type decides: whole numbers (integer, raw) are divided by 255, doubles are taken as they
-#'   are and have to lie in \[0, 1\]. Whole numbers of which none is above 1 may be either, and need
-#'   `scale = 1` or `scale = 255`. The fit keeps it, and [predict()] uses it.
+#' @param scale The divisor of the pixels, such as `255` for doubles from 0 to 255. By default the
+#'   type decides: whole numbers (integer, raw) are divided by 255, doubles are taken as they are
+#'   and have to lie in \[0, 1\]. Whole numbers that are only 0 and 1 need `scale = 1` or
+#'   `scale = 255`. The fit keeps the scale, and [predict()] uses it.
 #'
 #' @returns A list of class `vae_fit`:
-#'   - `recipe`, `objective`, `formula`, `settings` (also `seed`), `data`, `environment` (versions
-#'     and threads that the numbers depend on)
+#'   - `recipe`, `objective`, `formula`, `settings` (with `seed`), `data`, `environment` (versions
+#'     and threads that results depend on)
 #'   - `history`: a data frame with a row for each step: `epoch`, `step` (both from 1), the terms
-#'     of the loss, and the loss of one image (`nats_per_image`, or `loss` where the objective is
-#'     not in nats per image)
+#'     of the loss, and the loss of one image (`nats_per_image`, or `loss` if the objective is not
+#'     in nats per image)
 #'   - `latent_means`: `training` (dropout on, as in the article's figures) and `evaluation`, each
 #'     images of the last batch x latent dimensions
 #'   - `samples`: 16 decoded draws from N(0, I), 16 x 28 x 28, pixels from 0 to 1
-#'   - `scale`: what the pixels were divided by, and `whole`, whether they were whole numbers, where
-#'     images were given as numbers
+#'   - for a matrix or an array of images: `scale`, the divisor of the pixels, and `whole`, whether
+#'     they were whole numbers
 #'   - `parameters`: safetensors, as raw bytes; see [coef.vae_fit()]
-#'   - `interrupted`: whether it was stopped before its end
+#'   - `interrupted`: whether the training was stopped before its end
 #' @seealso [predict.vae_fit()], [generate()], [plot.vae_fit()], [compare_with_r()]
 #' @export
 #' @examplesIf pyvae::pyvae_available()
@@ -83,8 +82,7 @@ vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim
   check_no_more(rlang::exprs(...), "vae_fit", setdiff(names(formals()), "..."))
   if (missing(x)) {
     abort(c("{.arg x} is missing: the images to fit.",
-            "i" = "{.code vae_fit(\"digits\")} takes the digits that come with scikit-learn."),
-          here)
+            "i" = "Try {.code vae_fit(\"digits\")} for the digits of scikit-learn."), here)
   }
   recipe <- check_choice(recipe, "recipe", recipe_names)
   given <- list()                                                  # the rest is the recipe's own

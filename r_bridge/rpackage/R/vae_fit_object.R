@@ -1,4 +1,4 @@
-# What a fit is made of, and its methods that need no Python.
+# The parts of a fit, and its methods that work without Python.
 
 # As in Python: pyvae/recipes and pyvae/model/objectives.py (a test holds the two together).
 recipe_objectives <- list(
@@ -43,17 +43,17 @@ history_table <- function(losses, epochs, objective, batch_size, mean, unit) {
 
 loss_column <- function(fit) utils::tail(names(fit$history), 1L)
 
-#' The history of a fit as a data frame
+#' Convert the history of a fit to a data frame
 #'
-#' @param x A fit of [vae_fit()].
+#' @param x A fit from [vae_fit()].
 #' @param row.names,optional As in [as.data.frame()]; `optional` is not used.
 #' @param by `"step"`: one row for each step. `"epoch"`: one row for each epoch, with the number of
-#'   steps; terms are sums over the epoch's batches, as the R article prints the total (means where
-#'   the objective is a mean over the images of a batch).
-#' @param ... Not used; other arguments are refused.
+#'   steps; terms are sums over the epoch's batches, as the R article prints the total (means if the
+#'   objective is a mean over the images of a batch).
+#' @param ... Not used; other arguments are an error.
 #' @returns A data frame with `objective`, `epoch`, `step` (or `steps`), `total`, `reconstruction`,
 #'   `regulariser`, further terms of the objective, and the loss of one image (`nats_per_image`, or
-#'   `loss` where it is not in nats per image).
+#'   `loss` if it is not in nats per image).
 #' @export
 as.data.frame.vae_fit <- function(x, row.names = NULL, optional = FALSE, ...,
                                   by = c("step", "epoch")) {
@@ -80,15 +80,15 @@ epoch_table <- function(fit) {
   table
 }
 
-#' Look at a fit
+#' Print or summarise a fit
 #'
-#' @param x,object A fit of [vae_fit()], or its summary.
-#' @param ... Not used; other arguments are refused.
-#' @returns `summary()` a list of class `summary.vae_fit`: the last epoch's losses, the number of
+#' @param x,object A fit from [vae_fit()], or its summary.
+#' @param ... Not used; other arguments are an error.
+#' @returns `summary()` returns a list of class `summary.vae_fit`: the last epoch's losses, the number
 #'   parameters, and for each latent dimension the standard deviation of its means over the images
 #'   of the last batch, in evaluation mode, the largest first; `active_units` counts dimensions
 #'   whose means have a variance above 0.01 (Burda, Grosse & Salakhutdinov, 2016, "Importance
-#'   weighted autoencoders", section 5.2). `print()` its argument.
+#'   weighted autoencoders", section 5.2). `print()` returns its argument, invisibly.
 #' @name print.vae_fit
 NULL
 
@@ -153,12 +153,12 @@ print.summary.vae_fit <- function(x, ...) {
   invisible(x)
 }
 
-#' The parameters of a fit
+#' Extract the parameters of a fit
 #'
-#' @param object A fit of [vae_fit()].
-#' @param ... Not used; other arguments are refused.
-#' @returns A named list of arrays. Names are PyTorch's, such as `encoder.conv1.weight`, and so is
-#'   the order of the indices: `w[2, 1, 3, 3]` in R is `w[1, 0, 2, 2]` in Python.
+#' @param object A fit from [vae_fit()].
+#' @param ... Not used; other arguments are an error.
+#' @returns A named list of arrays. Names, such as `encoder.conv1.weight`, and the order of indices
+#'   are those of PyTorch: `w[2, 1, 3, 3]` in R is `w[1, 0, 2, 2]` in Python.
 #' @export
 coef.vae_fit <- function(object, ...) {
   check_no_more(rlang::exprs(...), "coef", character())

@@ -1,21 +1,20 @@
-# Writes a trace as docs/trace-format.md describes it, in base R alone, so that a run made in R
-# on any machine can be held against another with `pyvae compare TRACE_A TRACE_B`. This file can be
-# sourced on its own.
+# Writes a trace in the format of docs/trace-format.md with base R only. This file can be sourced on
+# its own.
 
 trace_format <- 4L
 
 #' Write a trace
 #'
-#' Writes down what happened in a run, so that it can be held against another run, made anywhere,
-#' with `pyvae compare TRACE_A TRACE_B`. Needs no Python. What an earlier trace has left in the
-#' folder goes first, and `trace.json` is written last: a folder that has one holds a whole trace.
+#' Records a run, to be compared with another one by [compare_traces()] or
+#' `pyvae compare TRACE_A TRACE_B`. Works without Python. Removes an earlier trace in the folder
+#' first, and writes `trace.json` last: a folder with `trace.json` holds a complete trace.
 #'
-#' @param folder Where to; made if need be.
-#' @param engine Who computed, free text; or a whole trace of [read_trace()], or a fit of
-#'   [vae_fit()], and nothing else.
+#' @param folder The folder to write; created if needed.
+#' @param engine The name of the engine, any text; or a trace from [read_trace()] or a fit from
+#'   [vae_fit()], without further arguments.
 #' @param recipe The recipe's name.
 #' @param settings `list(objective, epochs, steps, batch_size, latent_dim, learning_rate, dtype,
-#'   seed, rng)`, and `hyper` where the recipe has such; without `rng` draws were injected.
+#'   seed, rng)`, and `hyper` if the recipe has such settings; without `rng` draws were injected.
 #' @param data `list(name, images)`.
 #' @param losses Steps x terms: total, reconstruction, regulariser, sums over the batch in nats;
 #'   further terms of the objective with their names as column names.
@@ -27,8 +26,8 @@ trace_format <- 4L
 #' @param samples 16 x 784, decoded draws from N(0, I), or `NULL`.
 #' @param probes A list of probes named by step, from 1, such as
 #'   `list("1" = list("forward/input" = x))`.
-#' @param environment A list of text: versions and what else the numbers depend on.
-#' @param mode `"free"`, or `"resync"` if every step started from another trace's state.
+#' @param environment A named list of texts: versions and whatever else results depend on.
+#' @param mode `"free"`, or `"resync"` if every step started from the state of another trace.
 #' @returns `folder`, invisibly.
 #' @seealso [read_trace()], which has an example.
 #' @export
@@ -84,7 +83,7 @@ check_run <- function(settings, data, losses, epochs, parameters) {
     refuse("losses must be a matrix of steps x 3 or more: total, reconstruction, regulariser, ...")
   }
   if (ncol(losses) > 3L && is.null(colnames(losses))) {
-    refuse("the columns of losses must have names where there are more than 3")
+    refuse("the columns of losses must have names if there are more than 3")
   }
   if (!is.numeric(epochs) || length(epochs) != nrow(losses)) {
     refuse("epochs must have ", nrow(losses), " numbers, one for each step")
@@ -113,14 +112,16 @@ check_probes <- function(probes, steps) {
   refuse <- function(...) stop("probes must be a list named by step, such as ",
                                "list(\"1\" = list(\"forward/input\" = x)); ", ..., call. = FALSE)
   if (!length(probes)) return(invisible())
-  if (!is.list(probes)) refuse("it is no list")
+  if (!is.list(probes)) refuse("it is not a list")
   if (is.null(names(probes))) refuse("it has no names")
   wrong <- !grepl("^[1-9][0-9]{0,8}$", names(probes)) | duplicated(names(probes))
-  if (any(wrong)) refuse("'", names(probes)[wrong][[1L]], "' is no step, or is there twice")
+  if (any(wrong)) refuse("'", names(probes)[wrong][[1L]], "' is not a step, or occurs twice")
   late <- as.integer(names(probes)) > steps
-  if (any(late)) refuse("the run has ", steps, " steps, and no step ", names(probes)[late][[1L]])
+  if (any(late)) refuse("the run has ", steps, " steps and no step ", names(probes)[late][[1L]])
   bad <- !vapply(probes, all_named, NA)
-  if (any(bad)) refuse("that of step ", names(probes)[bad][[1L]], " is no named list of arrays")
+  if (any(bad)) {
+    refuse("the probe of step ", names(probes)[bad][[1L]], " is not a named list of arrays")
+  }
 }
 
 all_named <- function(x) {
@@ -132,7 +133,7 @@ trace_arguments <- function(x) {
   fields <- setdiff(names(formals(write_trace)), "folder")
   if (inherits(x, "pyvae_trace")) return(unclass(x)[intersect(fields, names(x))])
   if (!inherits(x, "vae_fit")) {
-    stop("engine must be a name, a trace or a fit, and is a list", call. = FALSE)
+    stop("engine must be a name, a trace or a fit; it is another list", call. = FALSE)
   }
   samples <- x$samples
   if (length(dim(samples)) == 3L) samples <- matrix(aperm(samples, c(1L, 3L, 2L)), nrow(samples))

@@ -96,13 +96,12 @@ def test_resynchronised_every_step_is_compared_by_stage_and_a_report_is_written(
 
 @r_test
 def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tmp_path, capsys):
-    patch = """right <- conv_vae_loss_and_gradients
-    conv_vae_loss_and_gradients <- function(p, ...) stop("a port's own error")"""
+    patch = """session_part <- function(...) stop("a port's own error")"""
     replace_engine(monkeypatch, patch)
     out = tmp_path / "out"
     assert main(["compare", *SMALL, "--steps", "2", "--out", str(out)]) == 1
     said = capsys.readouterr().out
-    failed = "base-r fails in step 1: R error: a port's own error; in conv_vae_loss_and_gradients("
+    failed = "base-r fails in step 1: R error: a port's own error; in session_part("
     assert failed in said
     assert "first part at step 1, " in said
     assert said.splitlines()[-1] == "verdict: disagree"

@@ -94,13 +94,13 @@ MISTAKES = {
     ),
     "one ReLU dropped in the backward pass alone": (
         "vae",
-        "relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)",
+        "relu_backward <- function(dy, y) if (dim(y)[1] == 32) dy else dy * (y > 0)",
     ),
     "learning rate off by 0.1 %": (
         "vae",
         """right <- session_start
-        session_start <- function(parameters, objective, learning_rate, ...)
-          right(parameters, objective, learning_rate * 1.001, ...)""",
+        session_start <- function(learning_rate, ...)
+          right(learning_rate = learning_rate * 1.001, ...)""",
     ),
     "EMAE's term without its half": (
         "emae",

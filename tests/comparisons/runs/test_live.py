@@ -315,7 +315,7 @@ def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comp
     assert comparing(runs, b=(NAME, 3)) is None
     kept = contents(comparing.out / "interrupted" / f"{NAME}-engine-b")
     assert comparing(others) is not None
-    other = "what was kept is of another run (learning_rate 0.001, now 0.002): starting again"
+    other = "this folder holds another run (learning_rate 0.001, now 0.002): starting again"
     assert comparing.said == [f"clustering in engine-{name}: {other}" for name in "ab"]
     assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
     assert contents(comparing.out / "interrupted" / f"{NAME}-engine-b") == kept

@@ -27,7 +27,6 @@ from r_bridge.process.client import RProcess
 
 FORMAT = (Path(__file__).parents[3] / "docs" / "trace-format.md").read_text()
 R_TRACE = Path(__file__).parents[3] / "r_bridge" / "rpackage" / "R" / "write_trace.R"
-SMALL = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
 
 
 def write(folder: Path, probed=(1,), change=None, **changes) -> Path:
@@ -76,11 +75,17 @@ def test_two_traces_of_the_same_run_agree_in_every_bit(saved):
 
 @pytest.mark.r
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "objective"), [("free", "both"), ("resync", "emae")])
+@pytest.mark.parametrize(
+    ("mode", "small"),
+    [
+        ("free", ("--data", "digits", "--objective", "both", "--steps", "1")),
+        ("resync", ("--recipe", "beta", "--data", "digits", "--steps", "2")),
+    ],
+)
 def test_two_traces_written_separately_give_the_comparison_of_a_live_run(
-    tmp_path, monkeypatch, mode, objective
+    tmp_path, monkeypatch, mode, small
 ):
-    small = [*SMALL, "--objective", objective]
+    small = [*small, "--batch-size", "12", "--latent-dim", "4"]
     follow = ["--follow", "A"] if mode == "resync" else []
     probe = ["--probe", "all"] if mode == "resync" else []
     monkeypatch.chdir(tmp_path)
@@ -333,10 +338,13 @@ def test_traces_that_cannot_be_compared_are_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a"], "1 trace; expected two traces, or none"),
-        (["a", "b", "c"], "3 traces; expected two traces, or none"),
-        (["a", "b", "--steps", "3"], "--steps together with two traces; expected --out, --report"),
-        (["a", "b", "--mode", "resync"], "--mode together with two traces"),
+        (["a"], "1 trace: expected two traces, or none"),
+        (["a", "b", "c"], "3 traces: expected two traces, or none"),
+        (
+            ["a", "b", "--steps", "3"],
+            "--steps cannot be used with two traces, which say what was run. Leave",
+        ),
+        (["a", "b", "--mode", "resync"], "--mode cannot be used with two traces"),
     ],
 )
 def test_two_traces_and_nothing_else(arguments, words, pair, tmp_path, monkeypatch, capsys):

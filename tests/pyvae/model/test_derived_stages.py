@@ -14,6 +14,7 @@ from pyvae.model.derived_stages import derive_stages, second_use
 from pyvae.model.loss_terms import bernoulli_reconstruction, kl, squared_error
 from pyvae.model.modules import Concat, Dropout
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.run import Run
 from pyvae.model.stages import Stage
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.training.feeds import batches
@@ -96,7 +97,7 @@ def test_layers_and_options_are_those_of_the_modules(small):
     assert [stages[name].layer for name in ("input", "labelled", "labels")] == ["input"] * 3
     assert stages["labelled.qy_x.conv1"] == Stage(
         "labelled.qy_x.conv1", "conv2d", ("labelled",), None, {"stride": 1, "padding": 2},
-        "qy_x.conv1",
+        "qy_x.conv1", ((1, 28, 28),),
     )  # fmt: skip
     assert stages["qy_x.dropout"].options == {"p": 0.4}
     assert stages["labelled.qy_x.dropout"].draw == "labelled_dropout"
@@ -105,6 +106,18 @@ def test_layers_and_options_are_those_of_the_modules(small):
     assert stages["px_z.bn1"].options == {"momentum": 0.1, "eps": 1e-5}
     assert stages["px_z.unflatten"].options == {"channels": 128}
     assert stages["px_z.deconv1"].options == {"stride": 2, "padding": 1}
+
+
+def test_shapes_are_those_in_which_a_layer_takes_its_inputs(conv, settings):
+    stages = {stage.name: stage.shapes for stage in conv.stages_for(settings(latent_dim=7))}
+    assert stages["input"] == ()
+    assert stages["encoder.conv1"] == ((1, 28, 28),)  # of images (784)
+    assert stages["encoder.dropout1"] == ((64, 12, 12),)
+    assert stages["reparameterise"] == ((7,), (7,))
+    assert stages["decoder.conv1"] == ((128, 1, 1),)
+    assert stages["decoder.sigmoid"] == ((784,),)  # of maps (784, 1, 1)
+    assert stages["reconstruction"] == ((784,), (784,))
+    assert stages["total"] == ()
 
 
 def test_terms_have_the_settings_weights_and_divisors(small):
@@ -174,7 +187,7 @@ def watched(data_of):
 
     def run(recipe, settings):
         network = recipe.network(settings.latent_dim, **settings.hyper).double()
-        _, x, draws = next(batches(recipe, settings, data_of(recipe)))
+        _, x, draws = next(batches(Run(recipe, settings, data_of(recipe))))
         given = {name: torch.from_numpy(draw) for name, draw in draws.items()}
         x.requires_grad_()
         seen, uses = {"input": x}, {}
@@ -252,7 +265,7 @@ def test_weights_are_read_off_any_sum():
         return {"a": a, "b": b, "c": c, "total": -total}
 
     *_, a, b, c, total = derived(nn.Sequential(nn.Linear(6, 6), nn.Sigmoid()), loss=loss)
-    assert a == Stage("a", "bce", ("1", "input"), None, {"per": "sum"})
+    assert a == Stage("a", "bce", ("1", "input"), None, {"per": "sum"}, shapes=((6,), (6,)))
     assert (b.layer, b.options) == ("mse", {"per": "element"})
     assert c.options == {"per": "image"}
     assert (total.inputs, total.options) == (("a", "b", "c"), {"weights": (-2.5, 2.0, -0.25)})
@@ -321,7 +334,7 @@ def test_a_draw_of_a_layer_that_takes_none_is_told():
             return self.both(x, mask)
 
     mask = torch.zeros(5, 6)
-    with pytest.raises(UserError, match="layer 'both' takes the draw 'mask'"):
+    with pytest.raises(UserError, match="layer 'both' takes no mask or noise, but is given 'mask'"):
         derived(Given(), draws={"mask": mask})
     assert [s.name for s in derived(Given(), mask=mask)] == ["input", "mask", "both"]
 
@@ -337,7 +350,7 @@ def test_a_mask_is_found_by_its_argument():
 
     mask = torch.ones(30, dtype=torch.bool)
     *_, stage = derived(Dropped(), draws={"mask": mask})
-    assert stage == Stage("dropout", "dropout", ("input",), "mask", {"p": 0.25})
+    assert stage == Stage("dropout", "dropout", ("input",), "mask", {"p": 0.25}, shapes=((6,),))
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,6 @@ def test_without_distributed_it_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("given", ["soon", "0", "-1", "nan"])
 def test_a_patience_that_is_none_is_one_line(monkeypatch, given):
     monkeypatch.setenv("PYVAE_DASK_TIMEOUT", given)
-    words = f"PYVAE_DASK_TIMEOUT is '{given}': expected seconds above 0"
+    words = f"PYVAE_DASK_TIMEOUT is '{given}': expected a number of seconds above 0"
     with pytest.raises(UserError, match=words), open_cluster("tcp://127.0.0.1:1", 1):
         pass

@@ -160,7 +160,7 @@ from distributed import get_worker
 
 from pyvae.parallel import dask_worker, jobs
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(FOLDER)
 
 
 def do(job, shared, on_step):
@@ -196,7 +196,8 @@ class DaskCluster:
     def __init__(self, folder):
         self.folder = folder
         self.processes = {}
-        (folder / "gate.py").write_text(GATE)
+        # Dask copies it elsewhere: it is told where the folder is
+        (folder / "gate.py").write_text(f"FOLDER = {str(folder)!r}\n{GATE}")
         self.start("scheduler", "scheduler", "--scheduler-file", "scheduler.json", "--port", "0",
                    "--dashboard-address", "127.0.0.1:0")  # fmt: skip
         while not self.has_address():  # the file is there before there is anything in it

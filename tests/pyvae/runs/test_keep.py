@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import shutil
+from contextlib import ExitStack, nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from pyvae.recipes import get_recipe
 from pyvae.runs.held_out_history import TEST_HISTORY, EvaluateEpochs, read_test_history
 from pyvae.runs.keep import KeepParameters, train_kept
 from pyvae.runs.kept_run import KeptRun
+from pyvae.runs.run_folder import RunFolder
 from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import StopTraining
@@ -144,6 +146,22 @@ def test_an_error_while_it_is_kept_after_another_one_is_not_the_one_that_is_rais
     monkeypatch.setattr("pyvae.files.writing.tempfile.mkstemp", full)
     with pytest.raises(StoppedError):
         keep(tested=False, stop=3)
+
+
+def test_a_run_whose_folder_another_one_has_taken_writes_nothing_into_it(small, data_of, tmp_path):
+    toy, engine = get_recipe("clustering-toy"), PyTorchEngine("cpu")
+    run = Run(toy, small(toy), data_of(toy))
+    with ExitStack() as others, RunFolder(tmp_path / "out") as folder:
+        kept = KeptRun(folder.path / "run", Trace.of_run(run, engine))
+
+        def take(now):
+            if now.step == 2:
+                shutil.rmtree(folder.path)
+                others.enter_context(RunFolder(folder.path))
+
+        with pytest.raises(UserError, match="is being written by another run"):
+            train_kept(run, engine, kept, [take], folder)
+        assert [path.name for path in folder.path.iterdir()] == [".lock"]
 
 
 def test_a_run_that_a_callback_stops_is_complete_and_goes_on_from_there(keep, plain, tmp_path):

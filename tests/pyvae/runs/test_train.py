@@ -25,7 +25,8 @@ from pyvae.training.checkpoint import Checkpoint
 
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "6")
 RUN = ("train", "beta", *SMALL, "--rng", "torch", "--out", "out")
-BOTH = ("train", "conv", *SMALL, "--rng", "torch", "--out", "out", "--objective", "both")
+FEW = ("--data", "digits", "--batch-size", "4", "--latent-dim", "3", "--steps", "3")
+BOTH = ("train", "conv", *FEW, "--rng", "torch", "--out", "out", "--objective", "both")
 
 
 pytestmark = pytest.mark.usefixtures("signals_as_in_a_program", "no_waiting_for_the_disk")
@@ -105,12 +106,12 @@ def test_an_interrupted_run_goes_on_with_resume_or_the_same_command(
 @pytest.mark.parametrize("again", [("train", "--resume", "out"), BOTH])
 def test_of_two_objectives_the_complete_one_is_not_run_again(command, tmp_path, at_step, again):
     assert command(*BOTH, "--out", "whole")[0] == 0
-    at_step(9, interrupt)
+    at_step(5, interrupt)
     assert command(*BOTH)[0] == 130
     code, out, _ = command(*again)
     assert code == 0
-    assert "VAE: all 6 steps were done before" in out
-    assert "EMAE: going on after step 2, where it was interrupted" in out
+    assert "VAE: all 3 steps were done before" in out
+    assert "EMAE: going on after step 1, where it was interrupted" in out
     assert left(tmp_path / "out") == left(tmp_path / "whole")
 
 
@@ -287,7 +288,7 @@ def test_a_run_whose_terminal_is_closed_has_a_checkpoint_of_its_last_step(tmp_pa
 
 
 def test_a_signal_in_the_last_step_ends_after_a_complete_run(command, tmp_path, at_step):
-    at_step(6, lambda: os.kill(os.getpid(), signal.SIGINT))
+    at_step(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert command(*BOTH)[0] == 130
     assert Trace.load(tmp_path / "out" / "vae").complete
     assert not (tmp_path / "out" / "emae").exists()

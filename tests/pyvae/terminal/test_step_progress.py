@@ -14,17 +14,22 @@ from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.run import Run
 from pyvae.terminal.step_progress import ShowProgress, _epoch_line, _title
 from pyvae.training.callbacks import Progress
+
+
+def run_of(trace):
+    return SimpleNamespace(settings=trace.settings)
 
 
 def at(step, trace, steps=6):
     def checkpoint():
         raise AssertionError("showing needs no checkpoint")
 
-    run, engine = SimpleNamespace(settings=trace.settings), None
-    return Progress(run, engine, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+    engine = None
+    return Progress(
+        run_of(trace), engine, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint
+    )
 
 
 @pytest.fixture
@@ -42,14 +47,14 @@ def watch(trained, monkeypatch):
     trace = trained["vae"]
     monkeypatch.setenv("TERM", "xterm")
 
-    def run(epochs=True, terminal=False, stop=None, title="VAE on digits"):
+    def run(epochs=True, terminal=False, title="VAE on digits"):
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with ShowProgress(title, 12, console, epochs=epochs) as progress:
-            for step in range(6):
-                if step == stop:
-                    raise KeyboardInterrupt
-                progress.on_step(at(step + 1, trace))
+        progress = ShowProgress(title, console, epochs=epochs)
+        progress.on_start(run_of(trace), trace)
+        for step in range(1, 7):
+            progress.on_step(at(step, trace))
+        progress.on_end(None, None)
         return file.getvalue()
 
     return run
@@ -116,11 +121,11 @@ def test_the_end_says_steps_and_speed(watch, monkeypatch):
     assert watch().splitlines()[-1] == "VAE on digits: 6 steps in 14 s, 5 images/s"
 
 
-def test_an_interruption_is_reported(monkeypatch):
+def test_an_interruption_is_reported(trained):
     file = io.StringIO()
-    progress = ShowProgress("VAE", 12, Console(file=file))
-    with pytest.raises(KeyboardInterrupt), progress:
-        raise KeyboardInterrupt
+    progress = ShowProgress("VAE", Console(file=file))
+    progress.on_start(run_of(trained["vae"]), trained["vae"])
+    progress.on_end(None, KeyboardInterrupt())
     assert file.getvalue().splitlines()[-1].startswith("VAE: 0 steps")
     assert file.getvalue().rstrip().endswith(", then interrupted")
 
@@ -155,10 +160,13 @@ def timed(trained, monkeypatch):
         )
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with ShowProgress("VAE", 12, console) as progress:
-            for step in shown:
-                now[0] += seconds
-                progress.on_step(at(step, trained["vae"], steps))
+        trace = trained["vae"]
+        progress = ShowProgress("VAE", console)
+        progress.on_start(run_of(trace), trace)
+        for step in shown:
+            now[0] += seconds
+            progress.on_step(at(step, trace, steps))
+        progress.on_end(None, None)
         lines = file.getvalue().splitlines()
         return lines[1:-1], lines[-1]
 
@@ -206,13 +214,13 @@ def test_one_step_is_a_step(timed):
     assert timed([7], 9, 2)[1] == "VAE: 1 step in 2 s, 6 images/s"
 
 
-def test_as_a_callback_it_names_the_run_and_its_batch(trained, conv, digits):
+def test_as_a_callback_it_names_the_run(trained):
     """And counts the step after which another callback has ended the run."""
     trace = trained["vae"]
     file = io.StringIO()
     progress = ShowProgress(console=Console(file=file, width=120))
     for ends_at in (2, 3):  # of one run after the other
-        progress.on_start(Run(conv, trace.settings, digits), trace)
+        progress.on_start(run_of(trace), trace)
         progress.on_step(at(1, trace))
         progress.on_end(at(ends_at, trace), KeyboardInterrupt())
     lines = file.getvalue().splitlines()

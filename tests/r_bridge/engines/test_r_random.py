@@ -14,6 +14,7 @@ from pyvae.model.draws import Gumbel, Keep, Normal
 from pyvae.recipes import get_recipe
 from r_bridge import R_FILES
 from r_bridge.engines.r_random import RGenerator, RRandom, _qnorm
+from r_bridge.engines.stage_network import own_draws
 from r_bridge.process.client import RProcess
 
 RANDOM_R = R_FILES / "base_r" / "random.R"
@@ -136,7 +137,8 @@ def test_initial_parameters_are_rs(r, conv, latent_dim):
     r.evaluate("random_start(123L); NULL")
     generator = RGenerator(123)
     ours = generator.initial_parameters(conv, latent_dim)
-    theirs = r.call("conv_vae_initial", latent_dim=latent_dim)
+    own = own_draws(conv, conv.settings(latent_dim=latent_dim))
+    theirs = r.call("initial_parameters", layers=own["layers"])
     assert list(ours) == list(theirs) == conv.parameter_names(latent_dim)
     for name, value in ours.items():
         assert_same(value.numpy(), np.ascontiguousarray(theirs[name]))
@@ -151,7 +153,7 @@ def test_a_runs_draws_are_rs(r, conv, n):
     assert np.array_equal(generator.batch_order(600), r.call("random_order", n=600) - 1)
     for _ in range(2):
         ours = generator.step(n, conv.draws(30), "float64")
-        theirs = r.call("conv_vae_draw", n=n, latent_dim=30)
+        theirs = r.call("random_draws", n=n, draws=own_draws(conv, conv.settings())["draws"])
         assert list(ours) == list(theirs)
         for name, value in ours.items():
             assert value.shape == (n, *conv.draws(30)[name].shape)

@@ -28,7 +28,7 @@ python_trace <- function() {
     folder <- tempfile()
     processx::run(find_python()$python, c(
       "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae",
-      "--batch-size", "8", "--latent-dim", "3", "--draws", "--out", folder))
+      "--batch-size", "2", "--latent-dim", "3", "--draws", "--out", folder))
     made$trace <- folder
   }
   made$trace
@@ -88,11 +88,11 @@ make_python <- function(at_start = NULL) {
   file.path(folder, "bin", "python")
 }
 
-# What an R session that is bound to none of them says of each of some Pythons: the class and the
-# message of the error of vae_fit(), and the report of pyvae_sitrep(). `bound`: whether it is bound to
-# one afterwards.
-ask_pythons <- function(pythons) {
-  in_session(function(pythons) {
+# What one R session, bound to no Python, says of each of these: the class and the message of the
+# error of vae_fit(), and the report of pyvae_sitrep(); and of a fit one, whether it is `available`.
+# `bound`: whether the session is bound to one then.
+ask_pythons <- function(pythons, fit = NULL) {
+  in_session(function(pythons, fit) {
     library(pyvae)
     plain <- function(text) gsub("[[:space:]]+", " ", cli::ansi_strip(paste(text, collapse = " ")))
     asked <- lapply(pythons, function(python) {
@@ -102,8 +102,12 @@ ask_pythons <- function(pythons) {
       list(python = python, class = class(error)[[1L]], message = plain(conditionMessage(error)),
            report = plain(cli::cli_fmt(pyvae_sitrep())))
     })
+    if (!is.null(fit)) {
+      Sys.setenv(RETICULATE_PYTHON = fit)
+      asked$available <- pyvae_available()
+    }
     c(asked, bound = reticulate::py_available())
-  }, list(pythons))
+  }, list(pythons, fit))
 }
 
 # What is said where there is no Python.
@@ -130,7 +134,7 @@ unfit_pythons <- function() {
   pythons$failing <- tempfile("python")
   writeLines(c("#!/bin/sh", "exit 1"), pythons$failing)
   Sys.chmod(pythons$failing, "755")
-  made$unfit <- ask_pythons(pythons)
+  made$unfit <- ask_pythons(pythons, find_python()$python)
   made$unfit
 }
 

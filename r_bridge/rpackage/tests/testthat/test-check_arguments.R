@@ -76,7 +76,7 @@ test_that("labels are one whole number for each image", {
   expect_match(refused(c(-1, 2:40)), "labels\\[1\\].*-1")
   expect_match(refused(1:3, "digits"), "Leave .*labels.* out")
   expect_match(refused(NULL), "needs .*labels.*one for each image")
-  expect_match(refused(rep(0:9, 4), recipe = "conv"), "\"conv\" uses no .*labels")
+  expect_match(refused(rep(0:9, 4), recipe = "conv"), "\"conv\" does not use .*labels")
 })
 
 test_that("what is said to do about labels can be done", {
@@ -88,7 +88,7 @@ test_that("what is said to do about labels can be done", {
     expect_identical(as.integer(eval(parse(text = code))), known, info = code)
   }
   expect_match(refusal(check_labels(known + 1L, list(dim = list(40L)), "clustering-semi-supervised",
-                                    list())), "count from 1")
+                                    list())), "start at 1")
   from_1 <- pack(1:10)
   expect_identical(check_labels(1:10, list(dim = list(10L)), "clustering-semi-supervised",
                                 list(clusters = 11)), from_1)

@@ -49,7 +49,7 @@ test_that("more than one piece is put together again", {
 })
 
 test_that("a mistake that Python finds is an R error, braces and all", {
-  told <- list(error = list(given = "objective {x} is wrong", expected = "a {y}", remedy = ""))
+  told <- list(error = list(problem = "objective {x} is wrong", expected = "a {y}", remedy = ""))
   text <- refusal(answer(told))
   expect_match(text, "Objective {x} is wrong.", fixed = TRUE)
   expect_match(text, "Expected a {y}.", fixed = TRUE)

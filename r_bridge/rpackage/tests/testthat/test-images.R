@@ -26,7 +26,7 @@ test_that("the type says what pixels are, or `scale` does, and no pixel", {
   expect_match(refusal(rows(doubles)), "x\\[3, 9\\].* is 1.0000001\\..*pmin\\(x, 1\\)")
   expect_match(refusal(rows(whole, scale = 100)), "from 0 to 100.*x\\[2, 8\\].* is 255")
   expect_match(refusal(rows(whole, scale = -1)), "scale.* above 0")
-  expect_match(refusal(rows("digits", scale = 2)), "scale.* goes with images given as numbers")
+  expect_match(refusal(rows("digits", scale = 2)), "scale.* can only be used with a matrix or an")
 })
 
 test_that("0 and 1 as whole numbers are asked about, raw or integer", {
@@ -75,8 +75,8 @@ test_that("NA, NaN, infinite and out of range numbers are refused with their pos
 
 test_that("what is no images is one message that says what it is and what to do", {
   expect_match(refusal(vae_fit(list(1, 2))), "It is a list of 2.*n x 28 x 28")
-  expect_match(refusal(vae_fit(iris)), "data frame of 150 x 5 \\(numeric, factor\\).*no images")
-  expect_match(refusal(vae_fit(data.frame(a = "x", noise_images[, , 1]))), "no images")
+  expect_match(refusal(vae_fit(iris)), "data frame of 150 x 5 \\(numeric, factor\\).*784 columns")
+  expect_match(refusal(vae_fit(data.frame(a = "x", noise_images[, , 1]))), "has 784 columns")
   expect_match(refusal(vae_fit(factor(1:3))), "factor with 3 levels.*labels")
   expect_match(refusal(vae_fit(matrix("a", 2, 784))), "matrix of 2 x 784")
   expect_match(refusal(vae_fit(matrix(0, 3, 783))), "784 columns.*matrix of 3 x 783")

@@ -35,7 +35,7 @@ test_that("what cannot be installed is one message, before anything is made", {
   empty <- tempfile()
   dir.create(empty)
   expect_match(refusal(install_pyvae(empty)), "has no .*pyproject.toml")
-  expect_match(refusal(install_pyvae(project(), "virtualenv", python = tempfile())), "does not")
+  expect_match(refusal(install_pyvae(project(), "virtualenv", python = tempfile())), "does not run")
 })
 
 test_that("nothing is taken from an index: the name there is another project's", {
@@ -46,7 +46,7 @@ test_that("nothing is taken from an index: the name there is another project's",
   }
   expect_match(refusal(install_plan("pyvae==1.1.0", "virtualenv", "e", NULL)), "another project's")
   said <- refusal(install_plan(NULL, "virtualenv", "e", NULL))
-  expect_match(said, "source.* is missing.*in no index.*install_pyvae\\(\"path/to/the/folder\"\\)")
+  expect_match(said, "source.* is missing.*another project.*install_pyvae\\(\"path/to/the/folder\"")
 })
 
 test_that("the folder that the package was installed from is the default, while it is there", {
@@ -67,7 +67,8 @@ test_that("the folder that the package was installed from is the default, while 
 test_that("an environment that could not be filled is removed, and only if it was made here", {
   skip_without_python()
   # environments of this Python have no pip
-  python <- make_python(c("import sys", "if 'venv' in sys.argv: sys.argv.append('--without-pip')"))
+  python <- make_python(c(
+    "import sys", "if 'venv' in sys.orig_argv: sys.argv.append('--without-pip')"))
   home <- tempfile("home")
   theirs <- file.path(home, "theirs")
   dir.create(theirs, recursive = TRUE)
@@ -76,9 +77,9 @@ test_that("an environment that could not be filled is removed, and only if it wa
     lapply(c("r-pyvae", "theirs"), function(name) {
       tryCatch(pyvae::install_pyvae(project, "virtualenv", name, python), error = conditionMessage)
     })
-  }, list(project(), python), c(WORKON_HOME = home))
+  }, list(project(), python), c(WORKON_HOME = home, PIP_NO_INDEX = "1"))
   expect_match(in_one_line(said[[1L]]),
-               "could not be installed into \"r-pyvae\".*pip was to install")
+               "could not be installed into \"r-pyvae\".*pip can install")
   expect_match(in_one_line(said[[2L]]), "could not be installed into \"theirs\"")
   expect_identical(list.files(home, all.files = TRUE, no.. = TRUE), "theirs")
   expect_true(file.exists(file.path(theirs, "notes.txt")))

@@ -48,7 +48,7 @@ test_that("where the R package torch is, Python stays out of the session", {
   expect_true(found$own)
   expect_identical(found$predicted, predict(fit, noise_images))
   expect_false(found$python_here)
-  expect_match(in_one_line(found$refused), "does not fit beside it.*own_process = NULL")
+  expect_match(in_one_line(found$refused), "cannot be loaded in the same.*own_process = NULL")
 })
 
 # With a library named that has the real one.

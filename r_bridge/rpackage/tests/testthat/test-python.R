@@ -1,9 +1,8 @@
-test_that("Python without pyvae is one message, before the session is bound to it", {
+test_that("Python without pyvae is one message", {
   said <- unfit_pythons()$bare
   expect_equal(said$class, "pyvae_no_python")
-  expect_match(said$message, "Python is there, but not its package pyvae.*install_pyvae\\(")
+  expect_match(said$message, "The Python package pyvae is not installed.*install_pyvae\\(")
   expect_match(said$message, said$python, fixed = TRUE)
-  expect_false(unfit_pythons()$bound)
 })
 
 test_that("Python that is too old is one message", {
@@ -33,18 +32,21 @@ test_that("a module pyvae of another project that lies before ours is named, fou
   dir.create(folder)
   writeLines("x = 1", file.path(folder, "pyvae.py"))
   python <- find_python()$python
-  said <- in_session(function() {
-    tryCatch(pyvae:::python(), error = function(e) cli::ansi_strip(conditionMessage(e)))
-  }, environment = c(RETICULATE_PYTHON = python, PYTHONPATH = folder))
-  expect_match(in_one_line(said), paste0("another project.*", folder, "/pyvae.py"))
   said <- in_session(function(folder) {
+    refusal <- function() {
+      tryCatch(pyvae:::python(), error = function(e) cli::ansi_strip(conditionMessage(e)))
+    }
+    Sys.setenv(PYTHONPATH = folder)
+    found <- refusal()
+    Sys.unsetenv("PYTHONPATH")
     sys <- reticulate::import("sys", convert = FALSE)
     sys$path$insert(0L, folder)
     reticulate::import("pyvae")
     sys$path$pop(0L)
-    tryCatch(pyvae:::python(), error = function(e) cli::ansi_strip(conditionMessage(e)))
+    c(found, refusal())
   }, list(folder), environment = c(RETICULATE_PYTHON = python))
-  expect_match(in_one_line(said), "this session has loaded belongs to another project.*new session")
+  expect_match(in_one_line(said[[1L]]), paste0("another project.*", folder, "/pyvae.py"))
+  expect_match(in_one_line(said[[2L]]), "session has loaded belongs to another.*new R session")
 })
 
 test_that("a Python that reticulate cannot use is one message", {
@@ -57,12 +59,8 @@ test_that("no Python is one message, and the package loads without it", {
 })
 
 test_that("asking does not bind the session to a Python", {
-  skip_without_python()
-  bound <- in_session(function() {
-    pyvae:::find_python()
-    reticulate::py_available()
-  })
-  expect_false(bound)
+  expect_true(unfit_pythons()$available)
+  expect_false(unfit_pythons()$bound)
 })
 
 test_that("PyTorch multiplies with its own BLAS, not with R's", {
@@ -93,7 +91,7 @@ test_that("a PyTorch that was there before is warned of, once", {
     said
   })
   expect_length(warned, 1)
-  expect_match(in_one_line(warned[[1L]]), "may be multiplying with R's BLAS")
+  expect_match(in_one_line(warned[[1L]]), "may use R's BLAS")
 })
 
 test_that("R knows the recipes and objectives that Python has", {
