@@ -40,6 +40,7 @@ def test_the_python_example_runs(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("loss: agree: needed ")
     assert "samples" in done.stdout
+    assert lines[-1] == "stopped after 29 of 70 steps"
 
 
 def test_there_are_commands():
