@@ -21,7 +21,7 @@ ROOMS = {
     "pyvae": (
         "__main__", "cli", "reproduction", "figures", "runs", "terminal", "training", "metrics",
         "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
-        ("environment", "plugins", "checks"), "errors",
+        ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
         "cli", "seeds", "report", "runs", "diagnosis", "stages", ("expected", "agreement"),

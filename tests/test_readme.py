@@ -14,11 +14,15 @@ from pyvae.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = [README, *((ROOT / "docs" / f"{name}.md").read_text() for name in ("command-line", "from-r"))]
+BLOCKS = [
+    block for page in PAGES for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S)
+]
 COMMANDS = [
     line.split("#")[0].strip()
-    for block in re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    for language, block in BLOCKS
     for line in block.splitlines()
-    if line.startswith("pyvae ")
+    if not language and line.startswith("pyvae ")
 ]
 
 
