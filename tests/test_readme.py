@@ -14,7 +14,8 @@ from pyvae.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [README, *((ROOT / "docs" / f"{name}.md").read_text() for name in ("command-line", "from-r"))]
+DOCS = ROOT / "docs"
+PAGES = [README, *((DOCS / f"{name}.md").read_text() for name in ("command-line", "from-r"))]
 BLOCKS = [
     block for page in PAGES for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S)
 ]
