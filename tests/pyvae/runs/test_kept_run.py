@@ -22,7 +22,7 @@ from pyvae.model.recipe import VAE, Recipe, VAEOutput
 from pyvae.model.run import Run
 from pyvae.model.settings import RNGS
 from pyvae.recipes import get_recipe
-from pyvae.runs.keep import Keep, train_kept
+from pyvae.runs.callbacks.keep import Keep, train_kept
 from pyvae.runs.kept_run import KeptRun
 from pyvae.trace import trace as trace_module
 from pyvae.trace.trace import Trace

@@ -18,8 +18,8 @@ import pytest
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files import writing as files
+from pyvae.runs.callbacks.signals import SIGNALS
 from pyvae.runs.folder_lock import FolderLock
-from pyvae.runs.signals import SIGNALS
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
