@@ -25,7 +25,7 @@ ROOMS = {
         ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
-        "cli", ("seeds", "report"), "saved", "runs", "beyond_steps", "steps", "diagnosis", "stages",
+        "cli", "seeds", "report", "saved", "runs", "beyond_steps", "steps", "diagnosis", "stages",
         ("expected", "agreement"),
     ),
     "r_bridge": (
