@@ -687,7 +687,8 @@ def test_both_sessions_answer_what_engines_ask():
     assert len(common) == 11
     for name in common - {"session_start"}:
         names = [re.findall(r"(\w+)(?: = [^,]*)?(?:,|$)", one[name]) for one in declared]
-        assert names[0] == names[1], name
+        known = [one for one in names[0] if one != "buffer"]  # what R torch's network has none of
+        assert known == names[1], name
 
 
 # R's torch

@@ -40,7 +40,7 @@ def r():
 @pytest.mark.parametrize("objective", ["vae", "emae", "em"])
 def test_its_stages_are_those_of_the_recipe(r, objective):
     stages = network_arguments(CONV, CONV.settings(objective=objective))["stages"]
-    assert r.call("same_stages", objective=objective, stages=stages).tolist() == [True]
+    assert r.call("same_stages", objective=objective, stages=stages) == [True]
 
 
 @pytest.mark.parametrize("latent_dim", [2, 30])

@@ -40,7 +40,7 @@ def test_features_are_in_torchs_order(r, shape):
     maps, flat = x.transpose(1, 3, 2, 0), x.reshape(4, -1).T
     assert np.array_equal(r.call("as_flat", x=maps), flat)
     assert np.array_equal(r.call("images_last", x=flat.T), flat)
-    assert np.array_equal(r.call("reshaped", x=flat, shape=[float(n) for n in shape]), maps)
+    assert np.array_equal(r.call("reshaped", x=flat, shape=np.array(shape, float)), maps)
     assert np.array_equal(r.call("shaped", x=flat, like=maps), maps)
     assert np.array_equal(r.call("shaped", x=maps, like=flat), flat)
     if shape[1] == shape[2]:
@@ -49,13 +49,13 @@ def test_features_are_in_torchs_order(r, shape):
 
 def test_maps_take_another_shape_by_way_of_torchs_order(r):
     x = images((2, 3, 4))
-    found = r.call("reshaped", x=x.transpose(1, 3, 2, 0), shape=[4.0, 2.0, 3.0])
+    found = r.call("reshaped", x=x.transpose(1, 3, 2, 0), shape=np.array([4.0, 2.0, 3.0]))
     assert np.array_equal(found, x.reshape(4, 4, 2, 3).transpose(1, 3, 2, 0))
 
 
 def test_what_has_no_such_shape_is_told(r):
     flat = np.zeros((6, 2))
     with pytest.raises(RError, match="6 numbers an image; expected 8"):
-        r.call("reshaped", x=flat, shape=[2.0, 2.0, 2.0])
+        r.call("reshaped", x=flat, shape=np.array([2.0, 2.0, 2.0]))
     with pytest.raises(RError, match=r"6 features are no 2 channel\(s\) of square maps"):
         r.call("as_maps", x=flat, channels=2.0)
