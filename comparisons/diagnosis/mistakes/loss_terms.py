@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import torch
@@ -44,8 +45,7 @@ def _of_other_objectives(layers: Layers, stage: Stage) -> Iterator[tuple[str, St
     """What a term is with the recipe's other objectives, where it takes the same inputs."""
     recipe = layers.recipe
     for objective in (*recipe.objectives, *recipe.further):
-        settings = recipe.settings(objective=objective, hyper=layers.settings.hyper)
-        for other in recipe.stages_for(settings):
+        for other in recipe.stages_for(replace(layers.settings, objective=objective)):
             if (other.name, other.inputs) == (stage.name, stage.inputs) and other != stage:
                 yield objective, other
 
