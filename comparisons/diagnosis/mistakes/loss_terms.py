@@ -182,7 +182,6 @@ SUSPECTS: dict[str, Callable[..., Suspects]] = {
 def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> Suspects:
     """A weighted sum whose weights are wrong."""
     weights, names = term.weights, stage.inputs
-    given = stage.options.get("weights", ("",) * len(weights))
 
     def weighted(others: Sequence[float]) -> Tensor:
         return torch.stack([w * value for w, value in zip(others, inputs, strict=True)]).sum()
@@ -191,20 +190,20 @@ def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> 
         return weighted([weight if i == place else w for i, w in enumerate(weights)])
 
     told = {weights}
-    for place, (name, weight, hyper) in enumerate(zip(names, weights, given, strict=True)):
+    for place, (name, weight) in enumerate(zip(names, weights, strict=True)):
         if weight:
             yield f"the {_words(name)} subtracted", replaced(place, -weight)
             yield f"the {_words(name)} left out", replaced(place, 0.0)
         if weight not in (0, 1):
             told.add(tuple(1.0 if i == place else w for i, w in enumerate(weights)))
-            what = f"{hyper} missing" if isinstance(hyper, str) else "its weight missing"
-            yield f"{what}: the {_words(name)} with weight 1", replaced(place, 1.0)
+            what = _weight(layers, weight)
+            yield f"{what} missing: the {_words(name)} with weight 1", replaced(place, 1.0)
             yield (
                 f"the {_words(name)} divided by its weight {weight:g}",
                 replaced(place, 1 / weight),
             )
             everywhere = [w if w != 1 else weight for w in weights]
-            yield f"{hyper} on all terms", weighted(everywhere)
+            yield f"{what} on all terms", weighted(everywhere)
     for order in permutations(weights):
         if order not in told:
             told.add(order)
@@ -214,6 +213,12 @@ def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> 
             yield f"the weights on the wrong terms: {parts}", weighted(order)
     if layers.settings.batch_size > 1:
         yield "averaged over images", weighted(weights) / layers.settings.batch_size
+
+
+def _weight(layers: Layers, weight: float) -> str:
+    """The hyperparameter that a weight is, if one alone has its value."""
+    found = [name for name, value in layers.settings.hyper.items() if value == weight]
+    return found[0] if len(found) == 1 else "its weight"
 
 
 def _words(name: str) -> str:
