@@ -14,6 +14,7 @@ from benchmarks.arithmetic import rounded
 from benchmarks.child import side_environment
 from benchmarks.startup import pyvae_command, seconds_of
 from pyvae.data.images import load_data
+from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.runs.record import write_draws
 
@@ -74,6 +75,6 @@ def _writing(name: str, steps: int, folder: Path) -> tuple[float, int]:
     settings = recipe.settings(steps=steps)
     data = load_data(name)
     began = time.perf_counter()
-    write_draws(recipe, settings, data, folder)
+    write_draws(Run(recipe, settings, data), folder)
     took = time.perf_counter() - began
     return took, sum(file.stat().st_size for file in folder.glob("step-*"))

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from benchmarks.case import ENDLESS, Case
 from benchmarks.limits import copies, products
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.engine import Engine
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import choose
@@ -45,6 +46,7 @@ def open_side(
     if name == "plain":
         return _plain(cases, folder), here
     if name == "pyvae":
+        keep_freed_memory()  # as the command line does
         return _training(cases, lambda: PyTorchEngine("cpu")), here
     from r_bridge.engines.base_r import BaseREngine
 

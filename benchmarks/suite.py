@@ -167,5 +167,5 @@ def _what_there_is_of_r(say: Callable[[str], object]) -> tuple[bool, bool]:
         return False, False
     problem = find_r_torch().problem()
     if problem is not None:
-        say(f"without R's torch: {problem[0]}")
+        say(f"without R's torch: {problem}")
     return True, problem is None

@@ -1,1 +1,45 @@
-"""Comparing runs of two engines: agreement, figures, the `compare` command."""
+"""Comparing runs of two engines: do they agree, and where do they part?
+
+The main functions are imported on first use:
+
+- `compare` trains with two engines on the same draws, and compares;
+- `compare_traces` compares two traces that were written before;
+- `equivalence` trains both over many seeds, each with its own randomness, and tests whether they
+  are equivalent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from comparisons.runs.live import CompareOptions, compare
+    from comparisons.saved.compare import compare_traces
+    from comparisons.seeds.compare import equivalence
+    from comparisons.seeds.equivalence import Margins
+    from comparisons.seeds.many_seeds import SeedOptions
+    from comparisons.steps.comparison import Comparison
+
+__all__ = [
+    "CompareOptions",
+    "Comparison",
+    "Margins",
+    "SeedOptions",
+    "compare",
+    "compare_traces",
+    "equivalence",
+]
+
+_HOMES = {
+    "CompareOptions": "comparisons.runs.live",
+    "Comparison": "comparisons.steps.comparison",
+    "Margins": "comparisons.seeds.equivalence",
+    "SeedOptions": "comparisons.seeds.many_seeds",
+    "compare": "comparisons.runs.live",
+    "compare_traces": "comparisons.saved.compare",
+    "equivalence": "comparisons.seeds.compare",
+}
+
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,9 +1,10 @@
-"""pyvae: VAEs of published write-ups in PyTorch, to be held against their R originals."""
+"""Trains published VAEs in PyTorch, to compare them with their R originals."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
     from pyvae.data.images import load_data
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
+    from pyvae.reproduction.plan import Plan
+    from pyvae.reproduction.reproduce import reproduce
+    from pyvae.runs.record import record_traces
+    from pyvae.runs.train import train_into
+    from pyvae.runs.verify import verify
     from pyvae.trace.trace import Trace
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
@@ -21,6 +27,7 @@ __all__ = [
     "RECIPES",
     "Callback",
     "Draws",
+    "Plan",
     "Progress",
     "PyTorchEngine",
     "Run",
@@ -30,13 +37,18 @@ __all__ = [
     "UserError",
     "get_recipe",
     "load_data",
+    "record_traces",
+    "reproduce",
     "train",
+    "train_into",
+    "verify",
 ]
 
 _HOMES = {
     "RECIPES": "pyvae.recipes",
     "Callback": "pyvae.training.callbacks",
     "Draws": "pyvae.model.draws",
+    "Plan": "pyvae.reproduction.plan",
     "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
     "Run": "pyvae.model.run",
@@ -46,12 +58,11 @@ _HOMES = {
     "UserError": "pyvae.errors",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
+    "record_traces": "pyvae.runs.record",
+    "reproduce": "pyvae.reproduction.reproduce",
     "train": "pyvae.training.loop",
+    "train_into": "pyvae.runs.train",
+    "verify": "pyvae.runs.verify",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: PyTorch takes seconds, `pyvae --help` and R's process need none."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pyvae' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""One line of pyvae doctor, which other packages can add to."""
+"""What `pyvae doctor` checks; other packages can add checks of their own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["Check"]
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the screen.
+    """One line of `pyvae doctor`.
 
     Attributes:
-        name: What was looked for.
+        name: What was checked.
         found: What was found.
         remedy: What to do, if something is missing.
-        needed: Whether pyvae cannot do its main job without it.
+        needed: Whether pyvae needs it for its main job.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The one error that a user's mistake raises, and the words it is told in."""
+"""The one error that a user's mistake raises, and how it is printed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ UNSHOWN = re.compile(
 
 
 def printable(text: str) -> str:
-    """A text from elsewhere as it may be shown on a terminal: control characters as Python writes
-    them, such as \\x1b. Tabs and ends of lines become spaces.
+    """Makes text from elsewhere safe to show on a terminal.
+
+    Control characters are written out as Python writes them, such as \\x1b. Tabs and ends of lines
+    become spaces.
 
     Example:
         >>> printable("a\\x1b[31mb")
@@ -31,21 +33,22 @@ def printable(text: str) -> str:
 
 
 def print_error(text: str) -> None:
-    """Says on standard error, in a line, what went wrong."""
+    """Prints an error on standard error, as one line."""
     print(f"pyvae: {' '.join(printable(text).split())}", file=sys.stderr)
 
 
 class UserError(Exception):
-    """Something the user gave, or the machine lacks, that a run cannot work with.
+    """A mistake in what the user gave, or something that the machine lacks.
 
-    The command line prints it as one line and ends with exit code 2, without a traceback:
-    *what is wrong. What to do.* Where a value is out of its range, the values that are not:
-    *what is wrong: expected these.*
+    The command line prints it as one line, without a traceback, and ends with exit code 2. The line
+    reads *what is wrong. What to do.*, or, for a value out of its range, *what is wrong: expected
+    these values. What to do.*
 
     Arguments:
-        problem: What is wrong, in plain words, with the value that was given.
-        remedy: What to do about it, as a sentence.
-        expected: The values that would do.
+        problem: What is wrong, with the value that was given.
+        remedy: What to do about it, in the imperative. `run: COMMAND` gets no full stop, so that
+            the command can be copied.
+        expected: The values that are valid; empty if the problem is not about a value.
 
     Example:
         >>> print(UserError("--epochs 0", expected="1 or more"))
@@ -56,11 +59,11 @@ class UserError(Exception):
 
     def __init__(self, problem: str, remedy: str = "", *, expected: str = "") -> None:
         self.problem, self.remedy, self.expected = problem, remedy, expected
-        said = ": expected ".join(_line(part) for part in (problem, expected) if part)
-        super().__init__(f"{said}. {_sentence(_line(remedy))}" if remedy else said)
+        message = ": expected ".join(_line(part) for part in (problem, expected) if part)
+        super().__init__(f"{message}. {_sentence(_line(remedy))}" if remedy else message)
 
     def __reduce__(self) -> tuple[Any, tuple[str, str, str]]:
-        """From one process to another: those derived from it take other arguments."""
+        """Pickles as a UserError: derived classes take other arguments."""
         return _again, (self.problem, self.remedy, self.expected)
 
 
@@ -69,7 +72,7 @@ def _again(problem: str, remedy: str, expected: str) -> UserError:
 
 
 def _sentence(text: str) -> str:
-    end = "" if text.endswith((".", "?", "!")) else "."
+    end = "" if text.endswith((".", "?", "!")) or text.startswith("run: ") else "."
     return f"{text[0].upper()}{text[1:]}{end}"
 
 
@@ -84,7 +87,7 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     """Returns `name` if it is one of `options`.
 
     Raises:
-        UserError: Otherwise, naming the nearest option.
+        UserError: If it is not; the message lists the options and names the nearest.
 
     Example:
         >>> choose("objective", "emae", ["vae", "emae"])

@@ -1,8 +1,9 @@
-"""What `pyvae doctor` says about R."""
+"""What `pyvae doctor` checks of R."""
 
 from __future__ import annotations
 
 from pyvae.checks import Check
+from pyvae.engines.errors import EngineError
 from pyvae.errors import UserError
 from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import HOW_TO_GET_R, check_r
@@ -15,7 +16,7 @@ REFERENCE_BLAS = "apt-get install libopenblas0-pthread makes R several times fas
 
 
 def checks() -> list[Check]:
-    """R, its BLAS, rpy2 and whether the two fit, R's torch."""
+    """Checks R, its BLAS, an rpy2 that fits this R, and R's torch."""
     program = find_r()
     version = r_version(program) if program else None
     if program is None or version is None:
@@ -34,12 +35,10 @@ def checks() -> list[Check]:
 
 
 def _r_torch() -> Check:
-    """R's torch and its LibTorch."""
+    """Checks R's torch and its LibTorch."""
     torch = find_r_torch()
     problem = torch.problem()
     if problem is None:
         return Check("R torch", f"{torch.version} on LibTorch {torch.libtorch}, {torch.folder}")
-    what, expected, remedy = problem
-    if expected:
-        what += f"; expected {expected}"
-    return Check("R torch", f"{what} (only engine r-torch needs it)", remedy)
+    what = str(EngineError(problem.problem, expected=problem.expected))
+    return Check("R torch", f"{what} (only engine r-torch needs it)", problem.remedy)

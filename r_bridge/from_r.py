@@ -26,9 +26,10 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.data.images import ImageData, load_data
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.files.arrays import arrays_of_bytes
+from pyvae.files.arrays import parse_arrays
 from pyvae.files.reading import UNREADABLE
 from pyvae.model.objectives import Objective
 from pyvae.model.recipe import VAE, Recipe
@@ -36,7 +37,7 @@ from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress, StopTraining
 from pyvae.training.inputs import check_data, load_for
@@ -183,6 +184,8 @@ class Training:
         self._request = {}, None, {}  # frees the images' bytes
         recipe = get_recipe(given.pop("recipe"))
         self._engine = PyTorchEngine(given.pop("device"))
+        if self._engine.device.type == "cpu":
+            keep_freed_memory()  # R's process; given back at the end of the run
         settings = _settings(recipe, given)
         self.run = Run(recipe, settings, self._load(recipe, settings, x, labels))
         self.steps, objective = self.run.steps, self.run.objective
@@ -282,14 +285,14 @@ def _network(model: Model) -> tuple[VAE, Settings]:
         hyper=dict(model["hyper"]),
     )
     try:
-        parameters = arrays_of_bytes(bytes(model["parameters"]))
+        parameters = parse_arrays(bytes(model["parameters"]))
     except UNREADABLE as error:
         raise UserError(
             f"the fit's parameters cannot be read ({error})",
             "use a fit as vae_fit() returned it",
         ) from error
     trace = Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
-    return network_of(trace), settings
+    return load_network(trace), settings
 
 
 @_answers

@@ -67,7 +67,7 @@ def pytest_runtest_setup(item):
     if "r_torch" in names:
         problem = find_r_torch().problem()
         if problem:
-            pytest.skip(f"needs R's torch: {'; '.join(words for words in problem if words)}")
+            pytest.skip(f"needs R's torch: {problem}")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["assert_readable", "made_trace", "note_of", "words_of"]
+__all__ = ["assert_readable", "finished_trace", "made_trace", "note_of", "words_of"]
 
 PIXEL = 2.0  # rounding of boxes
 
@@ -61,4 +61,16 @@ def made_trace(recipe: str, epochs: int = 3, steps: int = 4, **changes) -> Trace
     fall = 100 * (1 + np.exp(-np.arange(count) / count)) + rng.uniform(size=count)
     trace.losses = fall[:, None] * np.arange(1, len(trace.terms) + 1)
     trace.epochs = np.repeat(np.arange(1, epochs + 1), steps)
+    return trace
+
+
+def finished_trace(recipe: str, epochs: int = 1, steps: int = 3, **changes) -> Trace:
+    """A trace as `made_trace`, with random parameters, latent means and samples."""
+    trace = made_trace(recipe, epochs, steps, **changes)
+    rng, settings = np.random.default_rng(7), trace.settings
+    for mode in ("training", "evaluation"):
+        means = rng.normal(size=(settings.batch_size, settings.latent_dim))
+        trace.latent_means[mode] = means.astype(settings.dtype)
+    trace.samples = rng.uniform(size=(16, get_recipe(recipe).features)).astype(settings.dtype)
+    trace.parameters = {"encoder.weight": rng.normal(size=(3, 5)), "encoder.bias": np.float32([2])}
     return trace

@@ -1,11 +1,11 @@
-"""Runs that are ended by SIGKILL at random moments, and go on: is every bit as if nothing had been?
+"""Ends runs by SIGKILL at random moments, resumes them, and compares every byte that they leave.
 
     python tests/killed_runs.py --kills 50 --seed 1
 
-Each kill hits the command itself, as a user types it, at a moment drawn between the beginning of
-its work and its end: in a step, in R, in writing a checkpoint (there is one after every step), in
-the figures. `--resume` then brings it to its end, and all that it leaves is held against what the
-same command left that nobody disturbed.
+Each kill hits the command itself, as a user types it, at a random moment between the beginning of
+its work and its end: in a step, in R, while it writes a checkpoint (there is one after every step),
+in the figures. `--resume` then brings it to its end, and all that it leaves is compared with what
+the same command leaves undisturbed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from pathlib import Path
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 SMALL = ("--data", "digits", "--batch-size", "10", "--latent-dim", "4", "--threads", "1")
-R = ("compare", *SMALL, "--engine", "base-r", "--steps", "8", "--probe", "none")
-PYTORCH = ("train", "conv", *SMALL, "--steps", "20")
+R = ("compare", *SMALL, "--engine", "base-r", "--steps", "5", "--probe", "none")
+PYTORCH = ("train", "conv", *SMALL, "--steps", "15")
 CASES = {
     ("pytorch", "vae"): (*PYTORCH, "--objective", "vae"),
     ("pytorch", "emae"): (*PYTORCH, "--objective", "emae", "--rng", "torch"),
     ("base-r", "vae"): (*R, "--objective", "vae"),
     ("base-r", "emae"): (*R, "--objective", "emae", "--rng", "seeded"),
 }
-SECONDS = 300  # for a command that takes ten
 NOT_HELD = {"run.json"}  # when it began, and where
 
 
@@ -76,9 +75,8 @@ def started(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
 
 def until_it_works(process: subprocess.Popen[str], out: Path) -> float:
     """Waits until a run has begun, and tells when."""
-    deadline = time.monotonic() + SECONDS
     while not (out / "run.json").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if process.poll() is not None:
             raise AssertionError(f"it did not begin: {process.communicate()[0]}")
         time.sleep(0.005)
     return time.monotonic()
@@ -97,7 +95,7 @@ def undisturbed(arguments: Sequence[str], folder: Path) -> tuple[dict[str, bytes
     """What a command leaves, and how long its work takes."""
     process = started([*arguments, "--out", "whole"], folder)
     began = until_it_works(process, folder / "whole")
-    said, _ = process.communicate(timeout=SECONDS)
+    said, _ = process.communicate()
     assert process.returncode == 0, said
     return left(folder / "whole"), time.monotonic() - began
 
@@ -121,13 +119,13 @@ def killed(
     began = until_it_works(process, out)
     time.sleep(rng.uniform(0, seconds))
     process.kill()
-    process.communicate(timeout=SECONDS)
+    process.communicate()
     after = time.monotonic() - began
     if process.returncode != -signal.SIGKILL:
         return None
     step = last_checkpoint(out)
     again = started([CASES[case][0], "--resume", "killed"], folder)
-    said, _ = again.communicate(timeout=SECONDS)
+    said, _ = again.communicate()
     assert again.returncode == 0, said
     found = left(out)
     differs = [name for name in {**whole, **found} if whole.get(name) != found.get(name)]

@@ -49,6 +49,8 @@ class _Process(RProcess):
         self.pool: ReusedR | None = None  # until it has started
         self.made_for = sources, threads
         super().__init__(sources, threads)
+        # functions are sourced for each test: to compile them takes longer than what they do
+        self.evaluate("compiler::enableJIT(0)\nNULL")
         self.pool = pool
 
     def close(self) -> None:

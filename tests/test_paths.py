@@ -50,16 +50,19 @@ def names(folder: Path) -> set[str]:
 
 def test_images_and_results_may_have_any_name(odd, capsys):
     run = f"--out={OUT}"
-    assert main(["train", "conv", "--data", IMAGES, *SHORT, run]) == 0
+    assert main(["train", "beta", "--data", IMAGES, *SHORT, run]) == 0
     assert names(odd) == {IMAGES, OUT}
-    assert Trace.load(odd / OUT / "vae").data["name"] == IMAGES
+    assert Trace.load(odd / OUT / "beta").data["name"] == IMAGES
     assert main(["figures", "--", OUT]) == 0
     picture = odd / ODD / f"{OUT}.png"
     assert main(["sample", "--out", str(picture), "-n", "2", "--", OUT]) == 0
     assert picture.is_file()
     for name in ("A", "B"):
         out = str(odd / f"{name} {OUT}")
-        assert main(["trace", "--data", str(odd / IMAGES), *SHORT, "--out", out]) == 0
+        assert (
+            main(["trace", "--recipe", "beta", "--data", str(odd / IMAGES), *SHORT, "--out", out])
+            == 0
+        )
     pair = [str(odd / f"{name} {OUT}") for name in ("A", "B")]
     assert main(["compare", *pair, "--out", f"{ODD}/{OUT}"]) == 0
     assert (odd / ODD / OUT / "comparison.json").is_file()
@@ -80,7 +83,7 @@ def test_a_figure_may_have_any_name(tmp_path):
 def test_a_command_that_is_told_can_be_copied_into_a_shell(odd, capsys):
     (odd / "empty 'a' $b").mkdir()
     assert main(["figures", "empty 'a' $b"]) == 2
-    told = capsys.readouterr().err.split("run: ")[1]
+    told = capsys.readouterr().err.split("Run: ")[1]
     assert shlex.split(told) == ["pyvae", "train", "conv", "--out", "empty 'a' $b"]
 
 
@@ -89,10 +92,10 @@ def test_a_name_that_is_no_text_in_utf_8_ends_no_run(odd, monkeypatch):
     name = os.fsdecode(b"out-\xff\xfe")
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "utf-8", errors="strict"))
-    assert main(["train", "conv", "--data", IMAGES, *SHORT, "--out", name]) == 0
+    assert main(["train", "beta", "--data", IMAGES, *SHORT, "--out", name]) == 0
     sys.stdout.flush()
     assert rb"written: out-\udcff\udcfe" in written.getvalue()
-    assert (Path(name) / "vae" / "trace.json").is_file()
+    assert (Path(name) / "beta" / "trace.json").is_file()
 
 
 @pytest.mark.r
@@ -102,8 +105,8 @@ def test_r_runs_wherever_pyvae_and_the_user_are(odd):
     for package in ("pyvae", "r_bridge", "comparisons"):
         (odd / package).symlink_to(ROOT / package)
     words = [
-        sys.executable, "-m", "pyvae", "trace", "--engine", "base-r", "--data", IMAGES, *SHORT,
-        "--probe", "none", f"--out={OUT}",
+        sys.executable, "-m", "pyvae", "trace", "--recipe", "beta", "--engine", "base-r", "--data",
+        IMAGES, *SHORT, "--probe", "none", f"--out={OUT}",
     ]  # fmt: skip
     done = subprocess.run(
         ["sh", "-c", shlex.join(words)],

@@ -1,19 +1,30 @@
-"""Engines with a mistake that no single step from a common state shows, and a way to compare."""
+"""Engines with a mistake, and a way to compare."""
 
 from __future__ import annotations
-
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import nn
 
-from comparisons.runs.live import run_comparisons
+from comparisons.runs.live import CompareOptions, compare
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.modules import BatchNorm, Dropout
+from pyvae.model.run import Run
 
-__all__ = ["AMSGrad", "Averaged", "Drifting", "InEvaluation", "Mistaken", "compare_engines"]
+__all__ = [
+    "R_TORCHS",
+    "AMSGrad",
+    "Averaged",
+    "Drifting",
+    "Failing",
+    "InEvaluation",
+    "Late",
+    "Mistaken",
+    "compare_engines",
+    "named",
+]
+
+R_TORCHS = "exp_avg.mul_(beta1).add_(grad, alpha=1 - beta1), R torch's order of operations in Adam"
 
 
 class Mistaken(PyTorchEngine):
@@ -128,15 +139,48 @@ class Drifting(Mistaken):
         return losses
 
 
-def unwatched(engine, settings):
-    return nullcontext(SimpleNamespace(observe=lambda progress: None))
+class Late(Mistaken):
+    """A learning rate that is off by 1 % from one step on."""
+
+    name = "late"
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.wrong_from = step
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.steps = 0
+
+    def step(self, *arguments, **options):
+        self.steps += 1
+        if self.steps == self.wrong_from:
+            self.optimizer.param_groups[0]["lr"] *= 1.01
+        return super().step(*arguments, **options)
+
+
+class Failing(Mistaken):
+    """A layer of the wrong size."""
+
+    name = "failing"
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.network.encoder.conv2.stride = (2, 2)
+
+
+def named(name: str, adam: str = "torch") -> PyTorchEngine:
+    """PyTorch without a mistake, under another name."""
+    engine = PyTorchEngine("cpu", adam)
+    engine.name = name
+    return engine
 
 
 def compare_engines(under_test, reference, recipe, settings, data, out, **options):
-    """One comparison of two engines."""
-    (comparison,) = run_comparisons(
-        under_test, reference, recipe, [settings], data, out, unwatched,
-        say=lambda line: None, **options,
-    )  # fmt: skip
+    """One comparison of two engines, with options of `CompareOptions`."""
+    run = Run(recipe, settings, data)
+    (comparison,) = compare(
+        run, under_test, reference, out, CompareOptions(**options), log=lambda line: None
+    )
     assert np.isfinite(comparison.reference.losses).all()
     return comparison

@@ -15,7 +15,7 @@ __all__ = [
     "STAGE_RULES",
     "Rule",
     "is_normalised",
-    "probe_rule",
+    "rule_of_step",
     "run_rules",
     "stage_rule",
     "steps_until_drift",
@@ -134,7 +134,7 @@ def stage_rule(dtype: str, exact: bool, normalised: bool = False) -> Rule:
     return EXACT if exact else (NORMALISED_STAGE_RULES if normalised else STAGE_RULES)[dtype]
 
 
-def probe_rule(
+def rule_of_step(
     dtype: str, step: int, resync: bool, exact: bool = False, normalised: bool = False
 ) -> Rule:
     """What the stages of a step are held against: where the two engines did not start it from

@@ -1,111 +1,145 @@
-"""pyvae compare of two engines that are run."""
+"""pyvae compare of two engines."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from pyvae.errors import printable
+from pyvae.cli.options.given import option, was_given
+from pyvae.cli.options.shared import STEPS
+from pyvae.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from comparisons.runs.comparison import Comparison
+    from comparisons.cli.options import Request
     from comparisons.runs.sides import Sides
-    from pyvae.model.settings import Settings
+    from comparisons.steps.comparison import Comparison
+    from pyvae.engines.engine import Engine
+    from pyvae.model.run import Run
     from pyvae.recipes import Recipe
-    from pyvae.runs.folder_lock import FolderLock
 
-__all__ = []
+__all__ = ["choose_engines", "compare_engines", "objective_or_published"]
 
-
-def _say_why_not_r_torch(console: Console) -> None:
-    """A word where R's torch is there and cannot be used."""
-    from r_bridge.installed.r_torch import find_r_torch
-
-    found = find_r_torch()
-    problem = found.problem()
-    if found.version and problem:
-        console.print(f"{problem[0]}: using base-r ({problem[2]})", soft_wrap=True)
+SEED_OPTIONS = (  # of --rng native alone
+    "seeds", "margin", "margin_units", "margin_spread", "jobs", "scheduler", "repetitions",
+)  # fmt: skip
 
 
-def _compare_live(
-    context: typer.Context,
-    console: Console,
-    out: Path,
-    hold: Callable[[], FolderLock],
-    sides: Sides,
-    recipe: Recipe,
-    runs: list[Settings],
-    data: str,
-    threads: int | None,
-    mode: str,
-    probe: str | None,
-) -> list[Comparison]:
-    import torch
+def compare_engines(request: Request) -> int:
+    """Trains both engines on the same draws, or from the same seed, writes the results and prints
+    them.
 
-    from comparisons.agreement.tolerances import is_normalised, steps_until_drift
-    from comparisons.runs.live import run_comparisons
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: If an option is out of its range, or does not go with the others.
+    """
+    from comparisons.agreement.tolerances import steps_until_drift
     from comparisons.runs.sides import open_sides
-    from pyvae.cli.again import arguments_of, is_resumed
-    from pyvae.cli.step_set import StepSet
     from pyvae.errors import choose
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.runs.run_json import write_run
-    from pyvae.terminal.step_progress import RunProgress
+    from pyvae.model.run import Run
+    from pyvae.recipes import get_recipe
     from pyvae.training.inputs import load_for
     from pyvae.training.loop import start
 
-    choose("mode", mode, ("free", "resync"))
-    probed = StepSet.parse(probe or ("all" if mode == "resync" else "1"))
-    images = load_for(recipe, data, runs[0], say=lambda line: console.print(line, soft_wrap=True))
-    total = runs[0].total_steps(len(images))
-    probed.check(total)
-    with open_sides(sides, threads) as (under_test, reference):
-        for engine in (under_test, reference):
-            start(engine, recipe, runs[0])  # can it? asked before anything is written
-        lock = hold()
-        threads = threads or torch.get_num_threads()
-        arguments = arguments_of(context, engine=sides.reference, threads=threads)
-        engines = {engine.name: engine.environment() for engine in (under_test, reference)}
-        write_run(out, arguments, recipe.name, runs, images.describe(), engines)
-        what = "images" if recipe.features == 784 else "points"
-        console.print(
-            f"{images.name}: {len(images):,} {what}, {total} steps of {runs[0].batch_size}, "
-            f"{runs[0].dtype}, {sides}"
-            + (f", every step from {under_test.name}'s state" if mode == "resync" else "")
-            + (f", both from seed {runs[0].seed}" if sides.randomness == "seeded" else "")
-            + (", every bit has to be equal" if sides.exact else ""),
-            soft_wrap=True,
-        )
-        normalised = is_normalised(recipe.stages)
-        most = steps_until_drift(recipe.name, runs[0].dtype, normalised)
-        if most is not None and total > most and mode == "free" and not sides.exact:
-            console.print(
-                f"{runs[0].dtype}: beyond {most} steps rounding alone drives two runs apart; "
-                "--mode resync tells a mistake from rounding",
-                soft_wrap=True,
+    for name in SEED_OPTIONS:
+        if was_given(request.context, name):
+            raise UserError(
+                f"{option(name)} applies to --rng native only",
+                f"leave out {option(name)}, or use --rng native",
             )
+    recipe = get_recipe(request.recipe, request.run.variant)
+    sides = choose_engines(request, recipe)
+    mode = choose("mode", request.stages.mode, ("free", "resync"))
+    faithful = steps_until_drift(recipe.name, "float64", False) if mode == "free" else None
+    settings = request.run.runs(
+        recipe,
+        objective=objective_or_published(request, recipe),
+        steps=request.run.steps_or(min(STEPS, faithful or STEPS)),
+        dtype=request.run.dtype or "float64",
+        rng=sides.rng(sides.under_test),
+    )
+    data = load_for(recipe, request.run.data, settings[0], request.log)
+    with open_sides(sides, request.engines.threads) as engines:
+        for engine in engines:
+            start(engine, recipe, settings[0])  # can it? asked before anything is written
+        runs = [Run(recipe, one, data) for one in settings]
+        comparisons = _compare(request, sides, engines, runs)
+    from comparisons.report.write import conclude  # matplotlib, which no error has to wait for
 
-        def watch(name: str, settings: Settings) -> RunProgress:
-            title = f"{OBJECTIVES[settings.objective].title} in {name}"
-            return RunProgress(title, settings.batch_size, console)
+    return conclude(request.console, comparisons, request.output.out, request.output.report)
 
-        def warn(line: str) -> None:
-            print(printable(line), file=sys.stderr)
 
-        def guard() -> bool:
-            removed = lock.check()
-            if removed:
-                warn(f"'{out}' was removed: writing it again")
-                write_run(out, arguments, recipe.name, runs, images.describe(), engines)
-            return removed
+def objective_or_published(request: Request, recipe: Recipe) -> str | None:
+    """The objective to compare; where none was named, those that were published."""
+    several = request.run.objective is None and len(recipe.objectives) > 1
+    return "both" if several else request.run.objective
 
-        return run_comparisons(
-            under_test, reference, recipe, runs, images, out, watch, warn, mode, probed,
-            sides.exact, resumed=is_resumed(context), guard=guard,
-        )  # fmt: skip
+
+def choose_engines(request: Request, recipe: Recipe) -> Sides:
+    """The two engines and how they draw.
+
+    Raises:
+        UserError: If one of them cannot be used, or they cannot be compared in this way.
+    """
+    from comparisons.runs.sides import choose_sides
+
+    asked = request.engines
+    sides = choose_sides(
+        asked.under_test, asked.engine, request.run.rng, request.stages.exact, asked.adam,
+        recipe.name,
+    )  # fmt: skip
+    for error in sides.passed_over:
+        request.log(f"using {sides.reference}: {error}")
+    return sides
+
+
+def _compare(
+    request: Request, sides: Sides, engines: tuple[Engine, Engine], runs: list[Run]
+) -> list[Comparison]:
+    import torch
+
+    from comparisons.cli.progress import progress_on
+    from comparisons.runs.live import CompareOptions, compare
+    from pyvae.cli.again import command_words, is_resumed
+    from pyvae.cli.options.step_set import StepSet
+    from pyvae.runs.run_folder import RunFolder
+
+    mode, context = request.stages.mode, request.context
+    inspected = StepSet.parse(request.stages.probe or ("all" if mode == "resync" else "1"))
+    inspected.check(runs[0].steps)
+    threads = request.engines.threads or torch.get_num_threads()
+    words = command_words(context, engine=sides.reference, threads=threads)
+    folder = context.with_resource(RunFolder(request.output.out, words, _warn))
+    folder.write_about(runs, engines)
+    _introduce(request, sides, runs[0])
+    options = CompareOptions(mode, inspected, sides.exact, is_resumed(context))
+    return compare(
+        runs, *engines, folder, options, progress=progress_on(request.console), log=_warn
+    )
+
+
+def _introduce(request: Request, sides: Sides, run: Run) -> None:
+    """Prints what is compared, and whether rounding alone will drive the two apart."""
+    from comparisons.agreement.tolerances import is_normalised, steps_until_drift
+
+    settings, resync = run.settings, request.stages.mode == "resync"
+    what = "images" if run.recipe.features == 784 else "points"
+    request.log(
+        f"{run.data.name}: {len(run.data):,} {what}, {run.steps} steps of {settings.batch_size}, "
+        f"{settings.dtype}, {sides}"
+        + (f", every step from {sides.under_test}'s state" if resync else "")
+        + (f", both from seed {settings.seed}" if sides.randomness == "seeded" else "")
+        + (", every bit has to be equal" if sides.exact else "")
+    )
+    dtype = settings.dtype
+    most = steps_until_drift(run.recipe.name, dtype, is_normalised(run.recipe.stages))
+    if most is not None and run.steps > most and not resync and not sides.exact:
+        request.log(
+            f"{dtype}: beyond {most} steps rounding alone drives two runs apart. Use --mode "
+            "resync to tell a mistake from rounding."
+        )
+
+
+def _warn(line: str) -> None:
+    print(printable(line), file=sys.stderr)

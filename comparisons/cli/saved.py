@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from comparisons.cli.given import _given, _option
+from pyvae.cli.options.given import option, was_given
 from pyvae.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from comparisons.cli.options import Request
 
-    from comparisons.runs.comparison import Comparison
-    from pyvae.model.settings import Settings
-    from pyvae.runs.folder_lock import FolderLock
+__all__ = ["compare_saved_traces"]
 
-__all__ = []
+ALLOWED = ("traces", "out", "report", "exact")  # the traces say everything else
 
 
-def _compare_saved(
-    context: typer.Context,
-    console: Console,
-    traces: list[Path],
-    exact: bool,
-    out: Path,
-    hold: Callable[[], FolderLock],
-) -> list[Comparison]:
-    from comparisons.report.write import introduce_saved
-    from comparisons.runs.saved import compare_saved, load_pairs
-    from comparisons.runs.saved_folder import check_output, describe_saved, set_aside
-    from pyvae.cli.again import arguments_of
-    from pyvae.model.objectives import OBJECTIVES
-    from pyvae.terminal.step_progress import RunProgress
+def compare_saved_traces(request: Request, traces: Sequence[Path]) -> int:
+    """Compares two traces, writes the results and prints them.
 
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: If there are not two, an option does not apply to them, or they cannot be
+            compared.
+    """
+    from comparisons.cli.progress import progress_on
+    from comparisons.report.write import conclude, introduce_saved
+    from comparisons.saved.compare import compare_traces
+    from comparisons.saved.folder import check_output, describe_saved, set_aside
+    from comparisons.saved.pairs import load_pairs
+    from pyvae.cli.again import command_words
+
+    console, out = request.console, request.output.out
+    exact = request.stages.exact is True
+    _check_options(request, traces)
+    check_output(out, traces)
+    pairs = load_pairs(*traces)
+    introduce_saved(pairs, exact, console)
+    comparisons = [compare_traces(a, b, exact, progress_on(console)) for a, b in pairs]
+    request.lock()
+    set_aside(out, request.log)
+    there = [path.resolve() for path in traces]
+    describe_saved(out, comparisons, command_words(request.context, traces=there))
+    return conclude(console, comparisons, out, request.output.report)
+
+
+def _check_options(request: Request, traces: Sequence[Path]) -> None:
     if len(traces) != 2:
         count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
         raise UserError(count, "see pyvae compare --help", expected="two traces, or none")
-    for name in context.params:
-        if _given(context, name) and name not in ("traces", "out", "report", "exact"):
+    for name in request.context.params:
+        if name not in ALLOWED and was_given(request.context, name):
             raise UserError(
-                f"{_option(name)} together with two traces",
-                "the traces say what was run",
-                expected="--out, --report and --exact alone",
+                f"{option(name)} cannot be used with two traces, which say what was run",
+                f"leave out {option(name)}; only --out, --report and --exact apply",
             )
-    check_output(out, traces)
-
-    def watch(name: str, settings: Settings) -> RunProgress:
-        title = f"{OBJECTIVES[settings.objective].title} in {name}"
-        return RunProgress(title, settings.batch_size, console)
-
-    pairs = load_pairs(*traces)
-    introduce_saved(pairs, exact, console)
-    comparisons = [compare_saved(a, b, exact, watch) for a, b in pairs]
-    hold()
-    set_aside(out, lambda line: console.print(line, soft_wrap=True))
-    there = [path.resolve() for path in traces]
-    describe_saved(out, comparisons, arguments_of(context, traces=there))
-    return comparisons

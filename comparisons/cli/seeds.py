@@ -1,87 +1,95 @@
-"""pyvae compare --rng native."""
+"""pyvae compare --rng native: two engines over many seeds."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comparisons.cli.live import choose_engines, objective_or_published
+from pyvae.cli.options.given import option, was_given
+from pyvae.cli.options.shared import STEPS
 from pyvae.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from comparisons.cli.options import Request
+    from comparisons.seeds.many_seeds import SeedOptions
 
-    from comparisons.runs.sides import Sides
-    from pyvae.model.settings import Settings
-    from pyvae.recipes import Recipe
-    from pyvae.runs.folder_lock import FolderLock
+__all__ = ["compare_over_seeds"]
 
-__all__ = []
-
-NATIVE_OPTIONS = (
-    "seeds",
-    "margin",
-    "margin_units",
-    "margin_spread",
-    "jobs",
-    "scheduler",
-    "repetitions",
-)
+STEP_OPTIONS = ("mode", "probe", "report", "exact")  # of a comparison step by step
 
 
-def _compare_native(
-    console: Console,
-    out: Path,
-    hold: Callable[[], FolderLock],
-    arguments: Sequence[str],
-    sides: Sides,
-    recipe: Recipe,
-    runs: list[Settings],
-    data: str,
-    seeds: int | None,
-    margin: float | None,
-    margin_units: float | None,
-    margin_spread: float | None,
-    threads: int | None,
-    repetitions: int | None,
-    jobs: int | None,
-    scheduler: str | None,
-) -> str:
-    from comparisons.seeds.compare import NativeOptions, run_native
-    from comparisons.seeds.equivalence import Margins
+def compare_over_seeds(request: Request) -> int:
+    """Trains both engines over many seeds, each with its own generator, writes the results and
+    prints them.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: If an option is missing, out of its range, or does not go with the others.
+    """
+    from comparisons.seeds.compare import equivalence
+    from pyvae.cli.again import command_words
     from pyvae.model.objectives import OBJECTIVES
-    from pyvae.parallel.workers import check_fan_out, open_workers
+    from pyvae.model.run import Run
+    from pyvae.parallel.workers import check_workers, open_workers
+    from pyvae.recipes import get_recipe
     from pyvae.training.inputs import load_for
 
-    unit = OBJECTIVES[runs[0].objective].unit or "the loss's unit"
-    for name, value, example in (("--seeds", seeds, 10), ("--margin", margin, 2)):
-        if value is None:
+    for name in STEP_OPTIONS:
+        if was_given(request.context, name):
             raise UserError(
-                f"--rng native without {name}",
-                f"add {name} {example}" + (f" ({unit})" if name == "--margin" else ""),
-                expected=(
-                    "how many seeds each side has, and the largest difference that does not "
-                    "matter, fixed before you look"
-                ),
+                f"{option(name)} cannot be used with --rng native",
+                f"leave out {option(name)}, or use --rng injected or seeded",
             )
-    further = {"units": margin_units, "spread": margin_spread}
-    margins = Margins(margin, **{k: v for k, v in further.items() if v is not None})  # type: ignore[arg-type]
-    asked = NativeOptions(
-        seeds or 0,
+    recipe = get_recipe(request.recipe, request.run.variant)
+    sides = choose_engines(request, recipe)
+    runs = request.run.runs(
+        recipe,
+        objective=objective_or_published(request, recipe),
+        steps=request.run.steps_or(STEPS),
+        dtype=request.run.dtype or "float32",
+        rng=sides.rng(sides.under_test),
+    )
+    asked = _options(request, OBJECTIVES[runs[0].objective].unit or "the loss's unit")
+    jobs, scheduler = request.seeds.jobs, request.seeds.scheduler
+    check_workers(jobs, scheduler)
+    images = load_for(recipe, request.run.data, runs[0], request.log)
+    runs[0].total_steps(len(images))  # enough images? asked before anything is started
+    processes = os.cpu_count() or 1 if jobs is None else jobs
+    words = command_words(request.context, engine=sides.reference, threads=asked.threads)
+    with open_workers(processes, scheduler, asked.threads, request.log) as workers:
+        verdict = equivalence(
+            [Run(recipe, settings, images) for settings in runs], sides, request.output.out, asked,
+            workers, console=request.console, lock=request.lock, arguments=words,
+        ).verdict  # fmt: skip
+    request.log(f"written: {request.output.out}")
+    request.log(f"verdict: {verdict}")
+    return 0 if verdict in ("equivalent", "calibrated") else 1
+
+
+def _options(request: Request, unit: str) -> SeedOptions:
+    from comparisons.seeds.equivalence import Margins
+    from comparisons.seeds.many_seeds import SeedOptions
+
+    asked = request.seeds
+    if asked.seeds is None:
+        raise UserError(
+            "--rng native needs --seeds, the number of seeds of each engine", "add --seeds 10"
+        )
+    if asked.margin is None:
+        raise UserError(
+            "--rng native needs --margin, the largest difference that does not matter, fixed "
+            "before you look",
+            f"add --margin 2 ({unit})",
+        )
+    further = {"units": asked.margin_units, "spread": asked.margin_spread}
+    margins = Margins(asked.margin, **{k: v for k, v in further.items() if v is not None})
+    threads, repetitions = request.engines.threads, asked.repetitions
+    return SeedOptions(
+        asked.seeds,
         margins,
         1 if threads is None else threads,
         1 if repetitions is None else repetitions,
     )
-    check_fan_out(jobs, scheduler)
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True)
-
-    images = load_for(recipe, data, runs[0], say)
-    runs[0].total_steps(len(images))  # enough images? asked before anything is started
-    processes = os.cpu_count() or 1 if jobs is None else jobs
-    with open_workers(processes, scheduler, asked.threads, say) as workers:
-        return run_native(
-            console, out, sides, recipe, runs, images, workers, asked, hold, arguments
-        )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from comparisons.agreement.stage import StageAgreement
+from comparisons.diagnosis.place import InspectedStep
 from comparisons.diagnosis.recognise import recognise
-from comparisons.expected.layers import Layers, own_draws
-from pyvae.model.settings import Settings
-from pyvae.model.stages import Probe
-from pyvae.recipes import Recipe
 
 __all__ = ["AFTER", "Divergence", "first_divergence", "is_r"]
 
@@ -118,61 +115,36 @@ class Divergence:
 
 
 def first_divergence(
-    agreements: Sequence[StageAgreement],
-    probes: tuple[Probe, Probe],
-    names: tuple[str, str],
-    recipe: Recipe,
-    settings: Settings,
-    previous: tuple[Probe, Probe] | None = None,
-    resync: bool = False,
-    environments: Sequence[Mapping[str, str]] = (),
-    following: Callable[[], tuple[Probe, Probe] | None] = lambda: None,
+    step: InspectedStep, agreements: Sequence[StageAgreement]
 ) -> Divergence | None:
-    """Walks one step's quantities in the order of computation to the first that disagrees.
+    """The first quantity of a step, in the order of computation, that disagrees.
 
     All that it is computed from agrees, so whoever computes it is at fault: for a gradient with
     respect to a stage's result, that is the backward pass of the stages that take this result.
 
     Arguments:
-        agreements: Of one step, from `compare_probes`.
-        probes: The two probes.
-        names: The engines' names.
-        recipe, settings: Of the run.
-        previous: Both probes of the step before, if they are known.
-        resync: Whether both started the step from the state of the engine under test.
-        environments: What the engines say of theirs, where it is known: R names its version.
-        following: Called for both probes of the next step, where it takes them to tell two
-            mistakes apart; None if they are not known.
+        step: What both engines returned.
+        agreements: Of its quantities, from `InspectedStep.compare`.
+
+    Returns:
+        Where the two part; None if all agree.
     """
-    place = next((i for i, agreement in enumerate(agreements) if not agreement.agrees), None)
-    if place is None:
+    number = next((i for i, agreement in enumerate(agreements) if not agreement.agrees), None)
+    if number is None:
         return None
-    agreement = agreements[place]
+    agreement = agreements[number]
     quantity = agreement.quantity
-    drawn = {agreement.step: own_draws(probes)}
-    if previous is not None:
-        drawn[agreement.step - 1] = own_draws(previous)
-    layers = Layers(recipe, settings, agreement.step, drawn)
-
-    def next_step() -> tuple[Layers, Probe, Probe] | None:
-        after = following()
-        if after is None:
-            return None
-        step = agreement.step + 1
-        own = {agreement.step: drawn[agreement.step], step: own_draws(after)}
-        return Layers(recipe, settings, step, own), *after
-
-    finding = recognise(probes, names, quantity, layers, previous, resync, next_step)
+    finding = recognise(step.place(quantity))
     same_pass = [a for a in agreements if a.quantity.passing == quantity.passing]
     return Divergence(
         agreement,
-        names,
+        step.names,
         (finding.stage,) if finding.stage else quantity.computed_by,
         finding.wrong,
-        tuple(finding.words),
-        tuple(agreements[max(0, place - AROUND) : place + AROUND + 1]),
+        finding.words,
+        tuple(agreements[max(0, number - AROUND) : number + AROUND + 1]),
         (sum(not a.agrees for a in same_pass), len(same_pass)),
-        any("R" in about for about in environments) or any(map(is_r, names)),
+        any("R" in about for about in step.environments) or any(map(is_r, step.names)),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -62,7 +61,7 @@ class Layers:
         self.recipe = recipe
         self.settings = settings
         self.step = step
-        self.stages = {stage.name: stage for stage in recipe.stages}
+        self.stages = {stage.name: stage for stage in recipe.stages_for(settings)}
         self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
 
     def takers(self, name: str) -> list[Stage]:
@@ -86,10 +85,6 @@ class Layers:
             step - 1, self.settings.batch_size, self.spec
         )
         return {name: torch.from_numpy(value) for name, value in drawn.items()}
-
-    def options(self, stage: Stage) -> dict[str, Any]:
-        """A stage's settings, with the values of hyperparameters for their names."""
-        return stage.settled(self.settings.hyper)
 
     def weights(self, stage: Stage, probe: Probe) -> list[Tensor]:
         """The weight and bias that a stage started the step with, if it has any."""
@@ -117,7 +112,7 @@ class Layers:
         if stage.draw is not None and draw is None:
             draw = self.draws[stage.draw]
         drawn = [] if draw is None else [draw.to(inputs[0].dtype)]
-        return FUNCTIONS[stage.layer](*inputs, *weights, *drawn, **self.options(stage))
+        return FUNCTIONS[stage.layer](*inputs, *weights, *drawn, **stage.options)
 
     def backward(
         self,
@@ -160,7 +155,7 @@ class Layers:
         """
         value = float64(probe[f"start/{name}"])
         for stage in self.users(name.rpartition(".")[0]):
-            rate = self.options(stage)["momentum"] if momentum is None else momentum
+            rate = stage.options["momentum"] if momentum is None else momentum
             value = (1 - rate) * value + rate * self.statistic(name, stage, probe)
         return value
 
@@ -174,7 +169,7 @@ class Layers:
 
     def term(self, stage: Stage) -> Term:
         """What a stage of the loss computes."""
-        return Term.of_stage(stage, self.settings.objective, self.settings.hyper)
+        return Term.of_stage(stage)
 
     def coefficient(self, name: str) -> float:
         """The total's derivative with respect to a term: the weight that it has in it."""

@@ -40,14 +40,9 @@ class Term:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_stage(cls, stage: Stage, objective: str, hyper: Mapping[str, float]) -> Term:
-        """What a stage stands for; of layer `loss`, by the objective: one that is not known here
-        is a kind of its own, which cannot be computed."""
-        options = stage.settled(hyper)
-        if stage.layer == "loss":
-            if stage.name == "regulariser":
-                return cls(REGULARISERS.get(objective, objective))
-            return cls("bce") if stage.name == "reconstruction" else cls("sum", weights=(1, 1))
+    def of_stage(cls, stage: Stage) -> Term:
+        """What a stage stands for."""
+        options = dict(stage.options)
         per, weights = options.pop("per", "sum"), options.pop("weights", ())
         return cls(stage.layer, per, tuple(weights), options)
 
@@ -110,4 +105,3 @@ FEATURES = {  # what a term is summed over in each image, in words
     "kl_categorical": "classes",
     "mse": "pixels",
 }
-REGULARISERS = {"vae": "kl_normal", "emae": "half_mu_squared", "em": "expected_prior"}

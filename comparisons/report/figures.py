@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import TICKDOWN, TICKUP
 
-from comparisons.runs.comparison import Comparison
+from comparisons.steps.comparison import Comparison
+from pyvae.engines.registry import get_abilities
 from pyvae.errors import printable
 from pyvae.figures.glyphs import drawable, width
 from pyvae.figures.runs import draw_latent_means, draw_losses
@@ -40,7 +41,6 @@ BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
 EQUAL_TICKS = {"vae": TICKUP, "emae": TICKDOWN}
 LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
 LONGEST_NAME = 18  # ems, about thirty letters
-LANGUAGE = {"pytorch": "Python", "base-r": "R", "r-torch": "R torch"}
 
 
 def shown_in(name: str, comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -247,7 +247,7 @@ def _draw_samples(axes: Axes, trace: Trace) -> None:
 
 
 def _language(trace: Trace) -> str:
-    return LANGUAGE.get(trace.engine) or _short(trace.engine)
+    return get_abilities(trace.engine).language or _short(trace.engine)
 
 
 def _engine(trace: Trace) -> str:

@@ -1,4 +1,4 @@
-"""What a comparison says on the terminal."""
+"""A comparison on the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comparisons.diagnosis.first_divergence import Divergence
-from comparisons.runs.comparison import Comparison
+from comparisons.steps.comparison import Comparison
 from pyvae.model.objectives import OBJECTIVES
 
 __all__ = [
@@ -51,11 +51,11 @@ def _problems(comparison: Comparison) -> Iterator[str]:
 
 
 def stage_line(comparison: Comparison) -> str:
-    """The stages that were looked into, in a line; empty if there were none."""
+    """The inspected stages, in a line; empty if there are none."""
     worst = comparison.worst_stage()
     if worst is None:
         return ""
-    steps = comparison.steps_looked_into
+    steps = comparison.inspected_steps
     which = f"step {steps[0]}"
     if len(steps) > 1:
         gap = "" if steps == list(range(steps[0], steps[-1] + 1)) else f" ({len(steps)} of them)"

@@ -1,4 +1,4 @@
-"""What a comparison leaves: tables, pictures, a report, words on the terminal."""
+"""The results of a comparison: tables, pictures, a report, and lines on the terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rich.console import Console
 
 from comparisons.report import figures
 from comparisons.report.tables import print_comparison
-from comparisons.runs.comparison import Comparison, summary
+from comparisons.steps.comparison import Comparison, summary
 from pyvae.errors import print_error
-from pyvae.figures.style import save_or_say
+from pyvae.figures.style import draw_or_log
 from pyvae.files.csv import csv_text
 from pyvae.files.writing import write_file
 from pyvae.trace.trace import Trace
@@ -25,7 +25,7 @@ __all__ = ["conclude", "introduce_saved", "write_pictures", "write_tables"]
 
 
 def introduce_saved(pairs: Sequence[tuple[Trace, Trace]], exact: bool, console: Console) -> None:
-    """Says what two traces on disk are of."""
+    """Prints what two traces on disk are of."""
     for a, b in pairs:
         console.print(
             f"{a.data['name']}: {a.steps} steps of {a.settings.batch_size}, {a.settings.dtype}, "
@@ -36,8 +36,8 @@ def introduce_saved(pairs: Sequence[tuple[Trace, Trace]], exact: bool, console: 
         threads = [trace.environment.get("threads") for trace in (a, b)]
         if exact and threads[0] != threads[1]:
             console.print(
-                f"threads: {threads[0]} against {threads[1]}; another number changes the order of "
-                "sums, and with it the last bits (pyvae trace --like takes over the number)",
+                f"threads: {threads[0]} against {threads[1]}; another number of threads changes "
+                "the order of sums, and the last bits (pyvae trace --like keeps the number)",
                 soft_wrap=True,
             )
 
@@ -75,7 +75,7 @@ def write_tables(comparisons: Sequence[Comparison], folder: Path) -> None:
     }
     for name, parts in tables.items():
         table = pd.concat(parts, ignore_index=True)
-        if table.empty:  # no step was looked into
+        if table.empty:  # no step was inspected
             (folder / name).unlink(missing_ok=True)
         else:
             write_file(folder / name, csv_text(table))
@@ -91,6 +91,6 @@ def write_pictures(comparisons: Sequence[Comparison], folder: Path) -> None:
     for name, make in pictures.items():
         shown = figures.shown_in(name, comparisons)
         if shown:
-            save_or_say(partial(make, shown), folder / name, print_error)
+            draw_or_log(partial(make, shown), folder / name, print_error)
         else:
             (folder / name).unlink(missing_ok=True)  # of an earlier comparison

@@ -1,4 +1,4 @@
-"""Which two engines are held against each other, and where their chance comes from."""
+"""Which two engines are compared, and which generator each draws with."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import torch
-
 from pyvae.engines.adam import ADAMS
-from pyvae.engines.devices import set_threads
 from pyvae.engines.engine import Engine
-from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.engines.registry import check_recipe
+from pyvae.engines.errors import EngineError
+from pyvae.engines.registry import (
+    best_reference,
+    check_engine,
+    engine_names,
+    get_abilities,
+    open_engine,
+    resolve_rng,
+)
 from pyvae.errors import UserError, choose
-from r_bridge.engines.make import ENGINE_NAMES, check_r_engine, make_r_engine
-from r_bridge.engines.r_torch import RTorchEngine
 
-__all__ = ["RANDOMNESS", "Sides", "choose_sides", "open_engine", "open_sides"]
+__all__ = ["RANDOMNESS", "Sides", "choose_sides", "open_side", "open_sides"]
 
 RANDOMNESS = ("injected", "seeded", "native")
-OWN = {"pytorch": "torch", "r-torch": "torch", "base-r": "r"}  # as `Settings.rng` calls it
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Sides:
     Attributes:
         under_test, reference: Their names.
         randomness: `injected`, `seeded` or `native`.
-        exact: Every bit has to be equal.
-        adam: Whose order of operations PyTorch's Adam has, one of `pyvae.engines.adam.ADAMS`.
+        exact: Whether every bit has to be equal.
+        adam: The order of operations of Adam, one of `pyvae.engines.adam.ADAMS`, on a side that can
+            have several.
+        passed_over: Why better references than the one that `auto` stands for cannot be used.
     """
 
     under_test: str
@@ -39,17 +43,18 @@ class Sides:
     randomness: str
     exact: bool
     adam: str
+    passed_over: tuple[EngineError, ...] = ()
 
     def rng(self, engine: str) -> str:
         """`Settings.rng` of a side."""
-        if self.randomness == "injected":
-            return "injected"
-        if self.randomness == "native":
-            return OWN[engine]
-        return "r" if "base-r" in (self.under_test, self.reference) else "torch"
+        if self.randomness == "seeded":
+            return _common_rng(self.under_test, self.reference)
+        return resolve_rng(self.randomness, engine)
 
     def __str__(self) -> str:
-        return f"{_title(self.under_test)} against {_title(self.reference)}"
+        return " against ".join(
+            get_abilities(name).title or name for name in (self.under_test, self.reference)
+        )
 
 
 def choose_sides(
@@ -58,86 +63,93 @@ def choose_sides(
     randomness: str,
     exact: bool | None,
     adam: str | None,
-    recipe: str = "conv",
+    recipe: str,
 ) -> Sides:
-    """Checks what was asked for and fills in what follows from it.
+    """Checks which engines are to be compared, and fills in what follows from them.
 
     Arguments:
-        under_test: `pytorch`, `base-r` or `r-torch`.
-        reference: `auto` (the best R engine that is there), `base-r` or `r-torch`; `pytorch`, too.
+        under_test: One of `pyvae.engines.registry.engine_names`.
+        reference: One of them, or `auto`: the best reference that can be used.
         randomness: One of `RANDOMNESS`.
-        exact: Whether every bit has to be equal; None: where that can be, that is, where both
-            draw from the same seed with the same generator.
-        adam: One of `pyvae.engines.adam.ADAMS`; None: R torch's where every bit has to be equal.
-        recipe: What is run; R's torch has `conv` alone.
+        exact: Whether every bit has to be equal; None: where it can be, which is where both draw
+            with one generator from one seed and compute with the same kernels.
+        adam: One of `pyvae.engines.adam.ADAMS`; None: the reference's, where every bit has to be
+            equal.
+        recipe: What is run.
 
     Raises:
         UserError: If there is no such engine, it cannot be used, or the two cannot be compared
             in this way.
     """
     choose("rng", randomness, RANDOMNESS)
-    choose("engine under test", under_test, OWN)
-    choose("engine", reference, ("pytorch", *ENGINE_NAMES))
-    if reference == "auto" and recipe not in RTorchEngine.recipes:
-        reference = "base-r"
-    if "r-torch" in (under_test, reference):  # before R's torch is looked for
-        check_recipe(RTorchEngine, "r-torch", recipe)
-    if reference != "pytorch":
-        reference = check_r_engine(reference)
-    if under_test != "pytorch":
-        check_r_engine(under_test)
-    both = {under_test, reference}
-    if randomness == "seeded" and both == {"base-r", "r-torch"}:
-        raise UserError(
-            "--rng seeded with base-r and r-torch",
-            "use --rng injected or native, or hold one of them against pytorch",
-            expected="two engines that can draw with the same generator",
-        )
-    if len(both) == 1 and randomness != "native":
-        raise UserError(
-            f"{under_test} against itself",
-            "only --rng native compares an engine with itself, over different seeds",
-            expected="two engines",
-        )
-    if randomness == "native" and exact:
-        raise UserError("--exact with --rng native", expected="--rng injected or seeded")
+    choose("engine under test", under_test, engine_names())
+    choose("engine", reference, (AUTO, *engine_names()))
+    passed_over: list[EngineError] = []
+    if reference == AUTO:
+        reference, passed_over = best_reference(recipe)
+    for name in (reference, under_test):
+        check_engine(name, recipe)
+    _check_randomness(under_test, reference, randomness, exact)
+    a, b = get_abilities(under_test), get_abilities(reference)
     if exact is None:
-        exact = randomness == "seeded" and both == {"pytorch", "r-torch"}
-    if adam is not None and "pytorch" not in both:
+        exact = randomness == "seeded" and a.common_adam(b) != ""
+    if adam is not None and max(len(a.adams), len(b.adams)) < 2:
         raise UserError(
-            f"--adam {adam} with {under_test} and {reference}",
-            "leave it out: it is the order of operations of PyTorch's Adam",
-            expected="pytorch on one side",
+            f"--adam {adam} with {under_test} and {reference}, neither of which lets you choose it",
+            "leave out --adam, or compare with pytorch",
         )
     if adam is None:
-        adam = "r-torch" if exact and "r-torch" in both else "torch"
+        adam = (a.common_adam(b) if exact else "") or "torch"
     choose("adam", adam, ADAMS)
-    return Sides(under_test, reference, randomness, exact, adam)
+    return Sides(under_test, reference, randomness, exact, adam, tuple(passed_over))
+
+
+def _check_randomness(under_test: str, reference: str, randomness: str, exact: bool | None) -> None:
+    if randomness == "seeded" and not _common_rng(under_test, reference):
+        raise UserError(
+            f"--rng seeded: {under_test} and {reference} cannot draw with the same generator",
+            "use --rng injected or native, or compare one of them with pytorch",
+        )
+    if under_test == reference and randomness != "native":
+        raise UserError(
+            f"{under_test} against itself",
+            "choose another --engine or --under-test; only --rng native compares an engine with "
+            "itself, over different seeds",
+        )
+    if randomness != "native":
+        return
+    for name in (under_test, reference):
+        resolve_rng(randomness, name)
+    if exact:
+        raise UserError("--exact with --rng native", "use --rng injected or seeded")
+
+
+def _common_rng(a: str, b: str) -> str:
+    return get_abilities(a).common_rng(get_abilities(b))
 
 
 @contextmanager
 def open_sides(sides: Sides, threads: int | None = None) -> Iterator[tuple[Engine, Engine]]:
-    """Both engines, with the same number of threads, closed at the end.
+    """Opens both engines, on the same number of threads, and closes them at the end.
 
     Raises:
         UserError: If one cannot be used.
     """
     with ExitStack() as stack:
-        under_test = stack.enter_context(open_engine(sides.under_test, sides.adam, threads))
-        reference = stack.enter_context(open_engine(sides.reference, sides.adam, threads))
+        under_test = stack.enter_context(open_side(sides.under_test, sides.adam, threads))
+        reference = stack.enter_context(open_side(sides.reference, sides.adam, threads))
         yield under_test, reference
 
 
 @contextmanager
-def open_engine(name: str, adam: str = "torch", threads: int | None = None) -> Iterator[Engine]:
-    """An engine on the CPU, with so many threads (by default as many as PyTorch uses)."""
-    set_threads(threads)
-    if name == "pytorch":
-        yield PyTorchEngine("cpu", adam)
-        return
-    with make_r_engine(name, torch.get_num_threads()) as engine:
+def open_side(name: str, adam: str = "torch", threads: int | None = None) -> Iterator[Engine]:
+    """Opens an engine on the CPU.
+
+    Arguments:
+        name: One of `pyvae.engines.registry.engine_names`.
+        adam: The order of operations of its Adam, if it can have several.
+        threads: Threads; None: as many as PyTorch uses.
+    """
+    several = len(get_abilities(name).adams) > 1
+    with open_engine(name, "cpu", adam if several else None, threads=threads) as engine:
         yield engine
-
-
-def _title(engine: str) -> str:
-    return {"pytorch": "PyTorch"}.get(engine, engine)

@@ -1,231 +1,153 @@
-"""`pyvae compare --rng native`: both engines over many seeds, and whether they are equivalent."""
+"""Two engines over many seeds, each with its own randomness: are they equivalent?"""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 
 from comparisons.runs.sides import Sides, open_sides
-from comparisons.seeds.equivalence import Margins, expected_rate, overall, summary
-from comparisons.seeds.figure import equivalence_figure
-from comparisons.seeds.measures import RunOutcome, measures
-from comparisons.seeds.run_seeds import Native, compare_native, plan, run_seeds
+from comparisons.seeds.many_seeds import ManySeeds, SeedOptions
+from comparisons.seeds.measures import RunOutcome
+from comparisons.seeds.run_seeds import compare_outcomes, plan, run_seeds
 from comparisons.seeds.saved_outcome import SeedRun
 from comparisons.seeds.table import print_equivalence
-from pyvae.data.images import ImageData
-from pyvae.errors import UserError, print_error
-from pyvae.figures.style import save_or_say
-from pyvae.files.csv import csv_text
-from pyvae.files.writing import output_folder, write_file
+from comparisons.seeds.write import write_many_seeds
+from pyvae.files.writing import output_folder
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.settings import Settings
+from pyvae.model.run import Run
 from pyvae.parallel.jobs import Workers
-from pyvae.recipes import Recipe
+from pyvae.parallel.processes import Processes
+from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_json import write_run
-from pyvae.terminal.job_progress import RunsProgress
+from pyvae.terminal.job_progress import JobProgress
 from pyvae.training.loop import start
 
-__all__ = ["NativeOptions", "run_native"]
+__all__ = ["equivalence"]
 
 
-@dataclass(frozen=True)
-class NativeOptions:
-    """What is asked for.
-
-    Attributes:
-        seeds: Of each side.
-        margins: What the differences are held against.
-        threads: Threads of each run.
-        repetitions: How often all of it is done, with other seeds each time.
-    """
-
-    seeds: int
-    margins: Margins
-    threads: int
-    repetitions: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "repetitions"):
-            if not 1 <= getattr(self, name) <= 1000:
-                raise UserError(f"--{name} {getattr(self, name)}", expected="1 to 1000")
-
-
-def run_native(
-    console: Console,
-    out: Path,
+def equivalence(
+    runs: Run | Sequence[Run],
     sides: Sides,
-    recipe: Recipe,
-    runs: Sequence[Settings],
-    data: ImageData,
-    workers: Workers,
-    options: NativeOptions,
-    hold: Callable[[], object],
-    arguments: Sequence[str],
-) -> str:
-    """Runs, compares, prints and writes.
+    out: Path | str,
+    options: SeedOptions,
+    workers: Workers | None = None,
+    *,
+    console: Console | None = None,
+    lock: Callable[[], object] | None = None,
+    arguments: Sequence[str] = (),
+) -> ManySeeds:
+    """Trains two engines over many seeds, each with its own randomness, and tests whether they are
+    equivalent.
+
+    Every run's outcome is written to `OUT/seeds`: what is there is not run again. Tables and a
+    picture are left in `OUT`.
 
     Arguments:
-        console: Where to.
+        runs: What is trained: one run, or one for each objective; from its seed on.
+        sides: The engines, from `comparisons.runs.sides.choose_sides`.
         out: The folder.
-        sides, recipe, runs, data: Who is compared, in what, on which images.
-        workers: Who does the runs.
-        options: The rest of what was asked for.
-        hold: Takes the folder for this process alone, as `pyvae.runs.folder_lock.FolderLock` does.
-        arguments: The command that does this, for `run.json`.
-
-    Returns:
-        The verdict over all objectives: equivalent, different or inconclusive; with several
-        repetitions `calibrated`, since then the verdicts are counted, not judged.
+        options: Seeds, margins, threads, repetitions.
+        workers: Who does the runs; by default a process for each core.
+        console: Where progress and results are shown; None: nothing is shown.
+        lock: Locks the folder, once both engines can be used; by default this function does.
+        arguments: The words of the command that does this, for `run.json`.
 
     Raises:
         UserError: If an engine cannot be used, a run fails, or a folder cannot be written.
+
+    Example:
+        >>> both = choose_sides("pytorch", "base-r", "native", None, None, "conv")  # doctest: +SKIP
+        >>> options = SeedOptions(seeds=5, margins=Margins(nats=2))  # doctest: +SKIP
+        >>> found = equivalence(run, both, "own", options)  # doctest: +SKIP
+        >>> found.verdict  # doctest: +SKIP
+        'equivalent'
     """
-    with open_sides(sides, options.threads) as engines:  # can both be used? what are they?
-        for engine in engines:
-            start(engine, recipe, replace(runs[0], rng=sides.rng(engine.name)))
-        about = {
-            engine.name: {"environment": engine.environment(), "data": data.describe()}
-            for engine in engines
-        }
-    repetitions = []
+    runs = [runs] if isinstance(runs, Run) else runs
+    shown = Console(quiet=True) if console is None else console
+    about = _about(runs[0], sides, options.threads)
+    planned = _plan(runs, sides, options, about)
+    environment = {name: told["environment"] for name, told in about.items()}
+    with FolderLock(Path(out)) if lock is None else nullcontext(lock()):
+        folder = output_folder(Path(out))
+        if arguments:
+            settings = [run.settings for run in runs]
+            data = runs[0].data.describe()
+            write_run(folder, arguments, runs[0].recipe.name, settings, data, environment)
+        shown.print(_introduction(runs[0], sides, options), soft_wrap=True)
+        workers = workers or Processes(os.cpu_count() or 1, options.threads)
+        with _Progress(shown, sum(map(len, planned))) as progress:
+            outcomes = run_seeds(
+                [one for repetition in planned for one in repetition], sides, runs[0].recipe,
+                runs[0].data, folder / "seeds", workers, options.threads, progress.on_run,
+            )  # fmt: skip
+        compared = [compare_outcomes(one, outcomes, options.margins) for one in planned]
+        found = ManySeeds(runs, sides, options, environment, compared)
+        write_many_seeds(found, folder)
+        _print(found, shown)
+    return found
+
+
+def _plan(
+    runs: Sequence[Run], sides: Sides, options: SeedOptions, about: Mapping[str, Any]
+) -> list[list[SeedRun]]:
+    """The runs of each repetition, with seeds of their own."""
+    planned = []
     for number in range(options.repetitions):
         first = 2 * options.seeds * number
-        shifted = [replace(settings, seed=settings.seed + first) for settings in runs]
-        repetitions.append(plan(sides, shifted, options.seeds, about))
-    hold()
-    folder = output_folder(out)
-    write_run(
-        folder, arguments, recipe.name, runs, data.describe(),
-        {name: told["environment"] for name, told in about.items()},
-    )  # fmt: skip
-    unit = OBJECTIVES[runs[0].objective].unit
-    console.print(
-        f"{data.name}: {len(data):,} images, {runs[0].total_steps(len(data))} steps of "
-        f"{runs[0].batch_size}, {runs[0].dtype}, {sides}, {options.seeds} seeds each with their "
-        f"own randomness, margin {options.margins.nats:g} {unit}".rstrip(),
-        soft_wrap=True,
-    )
-    watch = _Watch(console, sum(map(len, repetitions)))
-    with watch:
-        outcomes = run_seeds(
-            [run for planned in repetitions for run in planned], sides, recipe, data,
-            folder / "seeds", workers, options.threads, watch.observe,
-        )  # fmt: skip
-    compared = [compare_native(planned, outcomes, options.margins) for planned in repetitions]
-    _write_tables(compared, folder)
-    if options.repetitions > 1:
-        return _count(console, folder, compared, options)
-    for native in compared[0]:
-        print_equivalence(OBJECTIVES[native.objective].title, native.results, console)
-    by_objective = {
-        native.objective: (native.under_test, native.reference, native.results)
-        for native in compared[0]
-    }
-    save_or_say(lambda: equivalence_figure(by_objective), folder / "equivalence.png", print_error)
-    verdict = overall([result for native in compared[0] for result in native.results])
-    about_it: dict[str, Any] = {
-        "verdict": verdict,
-        "engine": sides.reference,
-        "under_test": sides.under_test,
-        "rng": "native",
-        "dtype": runs[0].dtype,
-        "data": data.name,
-        "batch_size": runs[0].batch_size,
-        "steps": runs[0].total_steps(len(data)),
-        "seeds": options.seeds,
-        "objectives": {native.objective: summary(native.results) for native in compared[0]},
-        "settings": runs[0].as_dict() | {"objective": [s.objective for s in runs]},
-        "environment": {name: told["environment"] for name, told in about.items()},
-    }
-    _write_json(folder, about_it)
-    return verdict
+        settings = [replace(run.settings, seed=run.settings.seed + first) for run in runs]
+        planned.append(plan(sides, settings, options.seeds, about))
+    return planned
 
 
-def _write_json(folder: Path, about: dict[str, Any]) -> None:
-    write_file(folder / "comparison.json", json.dumps(about, indent=2, allow_nan=False) + "\n")
+def _about(run: Run, sides: Sides, threads: int) -> Mapping[str, Any]:
+    """What the numbers depend on, by engine: its environment, and the data.
 
-
-def _write_tables(compared: Sequence[Sequence[Native]], folder: Path) -> None:
-    """Every loss and every measure of every run."""
-    rows, histories = [], []
-    for number, natives in enumerate(compared, start=1):
-        for native in natives:
-            for outcome in (*native.under_test, *native.reference):
-                key: dict[str, Any] = {"repetition": number} if len(compared) > 1 else {}
-                key |= {"engine": outcome.engine, "objective": outcome.objective}
-                key |= {"seed": outcome.seed}
-                rows.append(key | measures(outcome))
-                histories.append(_history(outcome, key))
-    write_file(folder / "measures.csv", csv_text(pd.DataFrame(rows)))
-    write_file(folder / "history.csv", csv_text(pd.concat(histories, ignore_index=True)))
-
-
-def _history(outcome: RunOutcome, key: dict[str, Any]) -> pd.DataFrame:
-    objective = OBJECTIVES[outcome.objective]
-    table = pd.DataFrame(outcome.losses, columns=list(objective.terms))
-    table.insert(0, "epoch", outcome.epochs)
-    table.insert(1, "step", np.arange(1, len(table) + 1))
-    for place, (name, value) in enumerate(key.items()):
-        table.insert(place, name, value)
-    table[objective.column] = outcome.loss_per_image
-    return table
-
-
-def _count(
-    console: Console,
-    folder: Path,
-    compared: Sequence[Sequence[Native]],
-    options: NativeOptions,
-) -> str:
-    """How often which verdict was reached, and how often equivalence was to be expected if the
-    two are the same."""
-    about: dict[str, Any] = {"repetitions": len(compared), "seeds": options.seeds}
-    for place, first in enumerate(compared[0]):
-        results = [natives[place].results for natives in compared]
-        counts = Counter(overall(one) for one in results)
-        rates = {}
-        for measure, result in enumerate(first.results):
-            pooled = [
-                float(np.sqrt(np.mean([getattr(one[measure], side).sd ** 2 for one in results])))
-                for side in ("a", "b")
-            ]
-            rates[result.measure] = expected_rate(
-                (pooled[0], pooled[1]), options.seeds, result.margin
-            )
-        least = max(0.0, 1 - sum(1 - rate for rate in rates.values()))
-        most = min(rates.values())
-        told = ", ".join(
-            f"{counts[verdict]} {verdict}"
-            for verdict in ("equivalent", "inconclusive", "different")
-        )
-        console.print(
-            f"{OBJECTIVES[first.objective].title}: {len(compared)} repetitions, {told}; if the two "
-            f"are the same, {100 * least:.0f} to {100 * most:.0f} % equivalent are expected",
-            soft_wrap=True,
-        )
-        about[first.objective] = {
-            "counts": dict(counts),
-            "expected_rate": {"least": least, "most": most, "by_measure": rates},
+    Raises:
+        UserError: If one cannot be used for this run.
+    """
+    with open_sides(sides, threads) as engines:
+        for engine in engines:
+            start(engine, run.recipe, replace(run.settings, rng=sides.rng(engine.name)))
+        return {
+            engine.name: {"environment": engine.environment(), "data": run.data.describe()}
+            for engine in engines
         }
-    _write_json(folder, {"verdict": "calibrated"} | about)
-    return "calibrated"
 
 
-class _Watch(RunsProgress):
+def _introduction(run: Run, sides: Sides, options: SeedOptions) -> str:
+    margin = f"{options.margins.nats:g} {run.objective.unit}".rstrip()
+    return (
+        f"{run.data.name}: {len(run.data):,} images, {run.steps} steps of "
+        f"{run.settings.batch_size}, {run.settings.dtype}, {sides}, {options.seeds} seeds each "
+        f"with their own randomness, margin {margin}"
+    )
+
+
+def _print(found: ManySeeds, console: Console) -> None:
+    if found.options.repetitions > 1:
+        for calibration in found.calibrations():
+            console.print(str(calibration), soft_wrap=True)
+        return
+    for one in found.repetitions[0]:
+        print_equivalence(OBJECTIVES[one.objective].title, one.results, console)
+
+
+class _Progress(JobProgress):
     """Shows how many runs are done, and the newest one's loss as the table has it."""
 
-    def observe(self, run: SeedRun, outcome: RunOutcome, was_there: bool, where: str) -> None:
+    def __enter__(self) -> _Progress:
+        super().__enter__()
+        return self
+
+    def on_run(self, run: SeedRun, outcome: RunOutcome, was_there: bool, where: str) -> None:
         about = OBJECTIVES[run.settings.objective]
         of_last_epoch = outcome.loss_per_image[outcome.epochs == outcome.epochs[-1]].mean()
         loss = f"{of_last_epoch:.2f} {about.unit}".rstrip()
         seed = f"{about.title} in {run.engine}, seed {run.settings.seed}"
-        newest = f"{seed}: {loss}, mean of the last epoch"
-        self.add(newest, was_there, where)
+        self.add(f"{seed}: {loss}, mean of the last epoch", was_there, where)

@@ -82,7 +82,7 @@ class Margins:
             if not (math.isfinite(value) and value > 0):
                 raise UserError(
                     f"--margin{suffix} {value:g}",
-                    "choose the largest difference that would not matter",
+                    "choose the largest difference that does not matter",
                     expected="a finite number above 0",
                 )
 
@@ -320,20 +320,18 @@ def _check(outcomes: Sequence[RunOutcome]) -> None:
     """Raises UserError unless the runs of one side are enough, and independent of each other."""
     if len(outcomes) < FEWEST_SEEDS:
         raise UserError(
-            f"--seeds {len(outcomes)}",
-            "one run has no spread to judge",
-            expected=f"at least {FEWEST_SEEDS}",
+            f"--seeds {len(outcomes)} are too few to judge how far runs spread",
+            expected=f"{FEWEST_SEEDS} or more",
         )
     for one, other in itertools.combinations(outcomes, 2):
         if (one.engine, one.objective) != (other.engine, other.objective):
             raise ValueError(f"{one.name} and {other.name} are not of one engine and objective")
         if one.seed == other.seed:
-            raise UserError(f"{one.name} is there twice", expected="another seed for each run")
+            raise UserError(f"two runs of {one.name}", "give each run a seed of its own")
         if np.array_equal(one.losses, other.losses):  # false for NaN
             raise UserError(
                 f"{one.name} and seed {other.seed} gave the same losses in every step",
-                "the engine does not use its seed",
-                expected="draws of its own in every run",
+                "check that the engine uses its seed",
             )
 
 

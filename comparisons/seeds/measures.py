@@ -75,7 +75,7 @@ def measures(outcome: RunOutcome) -> dict[str, float]:
         UserError: If the run has no steps or no latent means.
     """
     if not outcome.losses.size or not outcome.mu.size:
-        raise UserError(f"{outcome.name}: the run was interrupted", expected="a complete run")
+        raise UserError(f"{outcome.name}: the run is incomplete", "run it again")
     mu = outcome.mu.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverged
         last = outcome.losses[outcome.epochs == outcome.epochs[-1]].astype(np.float64)

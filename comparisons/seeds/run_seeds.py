@@ -1,4 +1,4 @@
-"""Two engines, each with its own randomness, over many seeds: runs side by side."""
+"""Runs of two engines over many seeds, each with its own randomness."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.runs.sides import Sides, open_engine
+from comparisons.runs.sides import Sides, open_side
 from comparisons.seeds.equivalence import Equivalence, Margins, compare_seeds
 from comparisons.seeds.measures import RunOutcome
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
 from pyvae.data.images import ImageData
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.engine import DivergedError, Engine
+from pyvae.engines.registry import get_abilities
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder, remove_remains
 from pyvae.model.run import Run
@@ -26,18 +28,15 @@ from pyvae.parallel.jobs import Job, Workers, read_back
 from pyvae.recipes import Recipe, get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
-from r_bridge.engines.base_r import BaseREngine
-from r_bridge.engines.r_torch import RTorchEngine
 
-__all__ = ["Native", "close_engines", "compare_native", "plan", "run_seeds"]
+__all__ = ["SeedComparison", "close_engines", "compare_outcomes", "plan", "run_seeds"]
 
 MOST_SEEDS = 10_000
 SIDES = ("under-test", "reference")
-LARGEST_SEEDS = {engine.name: engine.largest_seed for engine in (BaseREngine, RTorchEngine)}
 
 
 @dataclass(frozen=True)
-class Native:
+class SeedComparison:
     """One objective, run by both engines over their seeds.
 
     Attributes:
@@ -57,9 +56,8 @@ def plan(
     runs: Sequence[Settings],
     seeds: int,
     about: Mapping[str, Any],
-    patches: Mapping[str, str] | None = None,
 ) -> list[SeedRun]:
-    """All runs of a comparison.
+    """Lists all runs of a comparison.
 
     The side under test takes `seeds` seeds from the settings' on, the reference the next ones:
     with the same seeds two engines on the same generator would go through the same run.
@@ -69,7 +67,6 @@ def plan(
         runs: The settings, for each objective.
         seeds: Seeds of each side.
         about: What else the numbers depend on, by engine.
-        patches: R code by side, to try a change.
 
     Raises:
         UserError: If the number of seeds is out of its range, or an engine cannot take one.
@@ -86,15 +83,14 @@ def plan(
                     seed=settings.seed + place * seeds + number,
                     rng=sides.rng(engine),
                 )
-                if one.seed > LARGEST_SEEDS.get(engine, one.seed):
+                largest = get_abilities(engine).largest_seed
+                if one.seed > largest:
                     raise UserError(
-                        f"--seed {settings.seed} with --seeds {seeds}: {engine} would have seed "
-                        f"{one.seed}",
+                        f"--seed {settings.seed} with --seeds {seeds} gives {engine} seed "
+                        f"{one.seed}, and its generator takes none above {largest}",
                         "choose a smaller --seed",
-                        expected=f"none above {LARGEST_SEEDS[engine]}",
                     )
-                patch = (patches or {}).get(side, "")
-                planned.append(SeedRun(side, engine, one, dict(about[engine]), patch))
+                planned.append(SeedRun(side, engine, one, dict(about[engine])))
     return planned
 
 
@@ -106,9 +102,9 @@ def run_seeds(
     folder: Path,
     workers: Workers,
     threads: int,
-    observe: Callable[[SeedRun, RunOutcome, bool, str], object] = lambda *_: None,
+    on_run: Callable[[SeedRun, RunOutcome, bool, str], object] = lambda *_: None,
 ) -> dict[str, RunOutcome]:
-    """Does all runs that are not there yet, each in a process of its own.
+    """Does all runs that have not been done, each in a process of its own.
 
     Arguments:
         planned: The runs.
@@ -116,7 +112,7 @@ def run_seeds(
         folder: Where each run's outcome is written as soon as it is done.
         workers: Who does them, so many at a time.
         threads: Threads of each.
-        observe: Called with each run, its outcome, whether it was there before, and the worker
+        on_run: Called with each run, its outcome, whether it had been done before, and the worker
             that did it (empty: one of this machine).
 
     Returns:
@@ -133,7 +129,7 @@ def run_seeds(
             missing[run.file] = run
         else:
             outcomes[run.file] = found
-            observe(run, found, True, "")
+            on_run(run, found, True, "")
     if not missing:
         return outcomes
     output_folder(folder)
@@ -147,7 +143,7 @@ def run_seeds(
             run = missing[job.key]
             outcome = read_back(partial(load_outcome, run, folder), folder / run.file, where)
             outcomes[run.file] = outcome
-            observe(run, outcome, False, where)
+            on_run(run, outcome, False, where)
     remove_remains(folder)  # of a worker that was killed
     return outcomes
 
@@ -164,10 +160,11 @@ def _run_seed(
     threads: int,
     lasting: bool,
     images: Sequence[ImageData],
-    ask: Callable[[], object],
+    on_step: Callable[[], object],
 ) -> None:
-    """In a worker: one run."""
+    """Does one run, in a worker."""
     (data,) = images
+    keep_freed_memory()
     try:
         engine = _engine(run, adam, threads)
         _check_environment(run, engine)
@@ -178,7 +175,7 @@ def _run_seed(
                 Run(chosen, run.settings, data),
                 engine,
                 trace=trace,
-                callbacks=[lambda progress: ask()],
+                callbacks=[lambda progress: on_step()],
             )
         except DivergedError:  # a result like any other: it is said of the seed
             trace.losses = np.vstack([trace.losses, np.full((1, len(trace.terms)), np.nan)])
@@ -191,42 +188,37 @@ def _run_seed(
 
 
 def _engine(run: SeedRun, adam: str, threads: int) -> Engine:
-    """R takes a second or more to start: an engine serves all runs of its process."""
-    key = run.engine, run.patch, adam, threads
+    """The engine of a run; R takes a second or more to start, so an engine serves all runs of its
+    process."""
+    key = run.engine, adam, threads
     if key not in _engines:
-        if run.patch:
-            made = {"base-r": BaseREngine, "r-torch": RTorchEngine}[run.engine](threads, run.patch)
-            opened: Any = made
-        else:
-            opened = open_engine(run.engine, adam, threads)
-        _engines[key] = _open.enter_context(opened)
+        _engines[key] = _open.enter_context(open_side(run.engine, adam, threads))
     return _engines[key]
 
 
 def close_engines() -> None:
-    """Ends what the runs of this process have started."""
+    """Closes the engines that the runs of this process have opened."""
     _engines.clear()
     _open.close()
 
 
 def _check_environment(run: SeedRun, engine: Engine) -> None:
-    """An outcome says with which versions it was computed: they must be these."""
+    """Checks that a run's engine has the versions that its outcome says it was computed with."""
     expected, found = run.about.get("environment"), engine.environment()
     for name, version in (expected or {}).items():
         if found.get(name) != version:
             raise UserError(
-                f"{run.engine} has {name} {found.get(name, 'not at all')} on {platform.node()}, "
+                f"{run.engine} has {name} {found.get(name) or '(none)'} on {platform.node()}, but "
                 f"{version} where the command was given",
                 "install the same version there",
-                expected="the same on all machines",
             )
 
 
-def compare_native(
+def compare_outcomes(
     planned: Sequence[SeedRun],
     outcomes: Mapping[str, RunOutcome],
     margins: Margins,
-) -> list[Native]:
+) -> list[SeedComparison]:
     """Compares the runs of both sides, objective by objective.
 
     Raises:
@@ -236,19 +228,19 @@ def compare_native(
     for objective in dict.fromkeys(run.settings.objective for run in planned):
         pair = [
             [
-                _told_apart(outcomes[run.file], planned, run.side)
+                _with_own_name(outcomes[run.file], planned, run.side)
                 for run in planned
                 if run.settings.objective == objective and run.side == side
             ]
             for side in SIDES
         ]
         results = compare_seeds(pair[0], pair[1], margins)
-        compared.append(Native(objective, pair[0], pair[1], results))
+        compared.append(SeedComparison(objective, pair[0], pair[1], results))
     return compared
 
 
-def _told_apart(outcome: RunOutcome, planned: Sequence[SeedRun], side: str) -> RunOutcome:
-    """An engine held against itself gets two names."""
+def _with_own_name(outcome: RunOutcome, planned: Sequence[SeedRun], side: str) -> RunOutcome:
+    """Gives the two sides of an engine that is compared with itself two names."""
     if len({run.engine for run in planned}) > 1:
         return outcome
     return replace(outcome, engine=f"{outcome.engine} ({'AB'[SIDES.index(side)]})")

@@ -27,14 +27,12 @@ class SeedRun:
         engine: The engine's name.
         settings: With its seed.
         about: What else the numbers depend on: data, versions, threads, ...
-        patch: R code evaluated in the engine, to try a change.
     """
 
     side: str
     engine: str
     settings: Settings
     about: dict[str, Any]
-    patch: str = ""
 
     @property
     def file(self) -> str:
@@ -43,7 +41,7 @@ class SeedRun:
 
     def description(self) -> str:
         """All that the outcome depends on, as JSON."""
-        about = {"engine": self.engine, "settings": self.settings.as_dict(), "patch": self.patch}
+        about = {"engine": self.engine, "settings": self.settings.as_dict()}
         return json.dumps(about | self.about, sort_keys=True)
 
 
@@ -60,10 +58,10 @@ def save_outcome(run: SeedRun, trace: Trace, folder: Path) -> None:
 
 
 def load_outcome(run: SeedRun, folder: Path) -> RunOutcome | None:
-    """Reads what an earlier run left; None if there is none, or it was of another run, or it is
-    damaged.
+    """Reads what an earlier run left.
 
-    Memory: 40 times the file's size, and 1 MiB.
+    Returns:
+        Its outcome; None if there is none, or it is of another run, or damaged.
     """
     path = folder / run.file
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What a comparison over seeds says on the terminal."""
+"""A comparison over seeds on the terminal."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -275,7 +276,7 @@ class _Comparer:
             return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
         if taker.layer in ("relu", "leaky_relu"):
-            slope = self.layers.options(taker).get("slope", 0.0)
+            slope = taker.options.get("slope", 0.0)
             passed = float64(self.a[f"gradient/{taker.name}"])
             kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
             return int(kink.sum()), torch.where(kink, difference, 0.0)
@@ -301,4 +302,5 @@ def _magnitude(x: Tensor) -> float:
 
 def _index(x: Tensor) -> tuple[int, ...]:
     """Where a tensor is largest."""
-    return tuple(int(i) for i in torch.unravel_index(x.argmax(), x.shape))
+    # PyTorch's own unravel_index imports its compiler first, which takes two seconds
+    return tuple(int(i) for i in np.unravel_index(int(x.argmax()), tuple(x.shape)))

@@ -1,4 +1,4 @@
-"""A command that is written into run.json, and given again by --resume."""
+"""A command that is written into run.json, and run again by --resume."""
 
 from __future__ import annotations
 
@@ -9,31 +9,27 @@ from typing import Any
 
 import typer
 
+from pyvae.cli.options.given import option, was_given
 from pyvae.errors import UserError
-from pyvae.files.reading import UNREADABLE, is_array_file, read_json
-from pyvae.runs.run_json import FORMAT, RUN_FILE
+from pyvae.files.reading import is_array_file
+from pyvae.runs.run_json import RUN_FILE, read_arguments
 
-__all__ = ["arguments_of", "invoke_again", "is_resumed"]
+__all__ = ["command_words", "is_resumed", "repeat_command"]
 
 RESUMED = "resumed"  # a context's object
-
-
 SCHEDULER = "scheduler"
-
-
 LENGTH = ("epochs", "steps")
-
-
 NEVER_AGAIN = ("resume", "overwrite")  # what no run.json of ours says
 
 
-def arguments_of(context: typer.Context, **settled: Any) -> list[str]:
-    """A command line that does again what a command was asked for: its name, then all of its
-    arguments and options, defaults included, data files by their whole path.
+def command_words(context: typer.Context, **settled: Any) -> list[str]:
+    """The words of a command line that repeats a command: its name, then all of its arguments and
+    options, defaults included, data files by their absolute path.
 
     Arguments:
         context: The command's.
-        settled: Options in place of what was left open, such as the number of threads.
+        settled: Values for what was left open, such as the number of threads; None leaves an
+            option out.
     """
     values = context.params | settled
     words: list[str] = []
@@ -58,26 +54,26 @@ def arguments_of(context: typer.Context, **settled: Any) -> list[str]:
     return [str(context.info_name), *words, *dashes, *arguments]
 
 
-def invoke_again(context: typer.Context, folder: Path) -> Any:
-    """Does again, into the same folder, what was asked for when it was written.
+def repeat_command(context: typer.Context, folder: Path) -> Any:
+    """Runs the command that wrote a folder again, into the same folder.
 
-    The folder may be a stranger's: it decides neither where is connected to nor that anything is
-    replaced or written elsewhere.
+    The folder may be a stranger's: it can neither choose which scheduler is connected to, nor have
+    anything replaced or written elsewhere.
 
     Arguments:
-        context: Of the same command, with `--resume FOLDER`; a scheduler has to be given beside it,
-            and `pyvae train` takes another length.
+        context: Of the same command, with `--resume FOLDER`. A scheduler has to be given again;
+            `pyvae train` takes another length.
         folder: The folder.
 
     Raises:
-        UserError: If other options were given, there is nothing to go on from, or the folder names
-            a scheduler and none was given.
+        UserError: If other options were given, the folder has no usable `run.json`, or it names a
+            scheduler and none was given.
     """
     command = str(context.info_name)
     beside = (SCHEDULER, *(LENGTH if command == "train" else ()))
     given = _given_beside(context, folder, beside)
-    arguments = _arguments_in(folder, command)
-    words = [f"--{name}={value}" for name, value in given.items()]
+    arguments = read_arguments(folder, command)
+    words = [f"{option(name)}={value}" for name, value in given.items()]
     again = context.command.make_context(
         command, [*arguments, *words, f"--out={folder}"], parent=context.parent, obj=RESUMED
     )
@@ -90,6 +86,11 @@ def invoke_again(context: typer.Context, folder: Path) -> Any:
         return context.command.invoke(again)
 
 
+def is_resumed(context: typer.Context) -> bool:
+    """Whether a command is being run again by `repeat_command`."""
+    return context.obj == RESUMED
+
+
 def _refuse_what_a_folder_may_not_say(
     asked: Mapping[str, object], given: Mapping[str, object], folder: Path, command: str
 ) -> None:
@@ -97,14 +98,14 @@ def _refuse_what_a_folder_may_not_say(
     for name in NEVER_AGAIN:
         if asked.get(name):
             raise UserError(
-                f"'{folder / RUN_FILE}' says --{name}, which pyvae never writes there",
-                "whoever made this folder changed it: do not go on with it",
+                f"'{folder / RUN_FILE}' says {option(name)}, which pyvae never writes there",
+                "do not resume it: somebody has changed this folder",
             )
     if asked.get(SCHEDULER) is not None and SCHEDULER not in given:
         raise UserError(
-            f"'{folder}' was computed by the workers of a scheduler, and pyvae connects only to "
-            "one that is given on the command line",
-            f"give pyvae {command} --resume {shlex.quote(str(folder))} --scheduler ADDRESS",
+            f"the workers of a scheduler computed '{folder}', and pyvae connects only to a "
+            "scheduler that is given on the command line",
+            f"run pyvae {command} --resume {shlex.quote(str(folder))} --scheduler ADDRESS",
         )
 
 
@@ -115,17 +116,16 @@ def _given_beside(
     given = {}
     for parameter in context.command.params:
         name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE" or name == "resume":
+        if name == "resume" or not was_given(context, name):
             continue
         if name not in allowed:
             flag = max(parameter.opts, key=len)
             what = flag.upper() if parameter.param_type_name == "argument" else flag
-            there = [f"--{other}" for other in allowed if _has(context, other)]
+            there = [option(other) for other in allowed if _has(context, other)]
             raise UserError(
-                f"{what} cannot be given together with --resume"
+                f"{what} cannot be used with --resume"
                 + (f" (only {' and '.join(there)} can)" if there else ""),
-                f"leave it out: {folder / RUN_FILE} says what is run",
+                f"leave out {what}: {folder / RUN_FILE} says what to run",
             )
         given[name] = context.params[name]
     return given
@@ -133,31 +133,3 @@ def _given_beside(
 
 def _has(context: typer.Context, name: str) -> bool:
     return any(parameter.name == name for parameter in context.command.params)
-
-
-def is_resumed(context: typer.Context) -> bool:
-    """Whether a command is being done again by `invoke_again`."""
-    return context.obj == RESUMED
-
-
-def _arguments_in(folder: Path, command: str) -> list[str]:
-    """The arguments of the command that wrote into a folder. Memory: as `read_json`."""
-    path = folder / RUN_FILE
-    expected = f"a folder of pyvae {command}, with its {RUN_FILE}"
-    if not path.is_file():
-        raise UserError(f"'{folder}' holds no {RUN_FILE}", expected=expected)
-    try:
-        about = read_json(path)
-        version, arguments = about["format"], about["arguments"]
-        if not (isinstance(arguments, list) and arguments and all(
-            isinstance(word, str) for word in arguments
-        )):  # fmt: skip
-            raise TypeError("arguments is no list of texts")
-    except UNREADABLE as error:
-        why = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"'{path}' cannot be read ({why})", expected=expected) from error
-    if version != FORMAT:
-        raise UserError(f"'{path}' has format {version!r}", expected=f"format {FORMAT}")
-    if arguments[0] != command:
-        raise UserError(f"'{folder}' is of pyvae {arguments[0]}", expected=expected)
-    return arguments[1:]

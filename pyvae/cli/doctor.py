@@ -1,7 +1,7 @@
-"""`pyvae doctor`: one screen on what is there, what is missing and what to do about it.
+"""What `pyvae doctor` checks: what is there, what is missing, and how to get it.
 
-Other packages add checks through the entry-point group `pyvae.doctor`: each entry is a
-function that returns a list of `Check`.
+Other packages add checks through the entry-point group `pyvae.doctor`: each entry is a function
+that returns a list of `Check`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def examine() -> int:
     """Prints all checks.
 
     Returns:
-        0, or 2 if something that is needed is missing.
+        The exit code: 0, or 2 if something that pyvae needs is missing.
     """
     from rich.markup import escape
 
     from pyvae.terminal.console import Terminal
 
     checks = core_checks()
-    for more in open_plugins("pyvae.doctor", _checks_of):
+    for more in open_plugins("pyvae.doctor", _open_checks):
         checks.extend(more)
     console = Terminal(markup=True)
     width = max(len(check.name) for check in checks)
@@ -42,11 +42,11 @@ def examine() -> int:
     return 2 if any(check.remedy and check.needed for check in checks) else 0
 
 
-def _checks_of(plugin: Callable[[], list[Check]]) -> list[Check]:
-    """Those of another package."""
+def _open_checks(plugin: Callable[[], list[Check]]) -> list[Check]:
+    """The checks of another package."""
     checks = list(plugin())
     if not all(isinstance(check, Check) for check in checks):
-        raise TypeError("no list of pyvae.checks.Check")
+        raise TypeError("it did not return a list of pyvae.checks.Check")
     return checks
 
 
@@ -68,7 +68,7 @@ def core_checks() -> list[Check]:
     else:
         checks.append(Check("device", "CPU (no CUDA device)"))
     checks.append(Check("threads", f"{torch.get_num_threads()}"))
-    checks.append(_cluster())
+    checks.append(_dask())
     root = data_root()
     found = find_idx("MNIST", root, TRAINING[0])
     if found is not None:
@@ -78,16 +78,16 @@ def core_checks() -> list[Check]:
             Check(
                 "MNIST",
                 f"not in {root}",
-                "is downloaded on first use; or set PYVAE_DATA to the folder that holds its files; "
-                "else the digits serve",
+                "pyvae downloads it on first use, and uses the digits where there is no network. "
+                "If you have its files, set PYVAE_DATA to their folder.",
             )
         )
     return checks
 
 
-def _cluster() -> Check:
-    """What runs go over a cluster with."""
+def _dask() -> Check:
+    """Dask, which --scheduler needs."""
     try:
         return Check("Dask", f"distributed {metadata.version('distributed')}")
     except metadata.PackageNotFoundError:
-        return Check("Dask", "not there (only --scheduler needs it)", "pip install distributed")
+        return Check("Dask", "not installed; only --scheduler needs it", "pip install distributed")

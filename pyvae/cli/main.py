@@ -1,5 +1,8 @@
-"""The `pyvae` command. Other packages add subcommands through the entry-point group
-`pyvae.commands`: each entry is a function that takes the typer application."""
+"""The `pyvae` command.
+
+Other packages add subcommands through the entry-point group `pyvae.commands`: each entry is a
+function that takes the typer application.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,24 @@ import re
 import sys
 from importlib import metadata, util
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
+from typer.models import CommandInfo
 
 from pyvae.cli.reproduce import reproduce_command
 from pyvae.cli.show import doctor_command, figures_command, recipes_command, sample_command
 from pyvae.cli.trace import trace_command
 from pyvae.cli.train import train_command
-from pyvae.cli.unexpected import unexpected
+from pyvae.cli.unexpected import report_unexpected
 from pyvae.cli.verify import verify_command
+from pyvae.engines.allocator import keep_freed_memory
+from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
-from pyvae.runs.signals import terminated_as_interrupted
+from pyvae.runs.callbacks.signals import terminated_as_interrupted
 
 __all__ = ["build_app", "main"]
 
@@ -35,70 +42,82 @@ EXIT_CODES = (
     "Exit codes: 0 done, agree or equivalent; 1 disagree, different or inconclusive; 2 unusable "
     "input or environment; 70 unexpected error; 130 interrupted."
 )
-NO_MEMORY = ("out of memory", "can't allocate memory")  # in PyTorch's words
+PANELS = {  # of the help, with the commands in order
+    "compare": "Train and compare",
+    "train": "Train and compare",
+    "reproduce": "Train and compare",
+    "trace": "Work with runs",
+    "verify": "Work with runs",
+    "sample": "Work with runs",
+    "figures": "Work with runs",
+    "recipes": "Information",
+    "doctor": "Information",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Arguments:
-        arguments: By default those of this process, which is the command's alone then.
+        arguments: The words of the command; None: those of this process, which then belongs to the
+            command alone.
 
     Returns:
-        The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment, 70 an
-        unexpected error, 130 interrupted, 141 nobody reads what is printed any more.
+        The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment, 70
+        unexpected error, 130 interrupted, 141 nobody reads the output any more.
     """
     if arguments is None:
         _own_matplotlib()
+        keep_freed_memory()
     _never_unwritable()
     try:
         with terminated_as_interrupted():
-            result = build_app()(arguments, standalone_mode=False)
+            result = build_app()(arguments, standalone_mode=False, prog_name="pyvae")
         if sys.stdout is not None:
-            sys.stdout.flush()  # what goes wrong is told here, not when Python ends
+            sys.stdout.flush()  # an error shows here, not when Python ends
     except (UserError, TyperException) as error:
         return _complain(error.format_message() if isinstance(error, TyperException) else error)
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
         if not _is_closed_pipe(error.__context__):
             raise
-        _leave_unwritten()
+        _drop_unwritten()
         return CLOSED_PIPE
     except OSError as error:  # a file that cannot be read or written, a full disk
-        _leave_unwritten()
-        if _is_closed_pipe(error):  # nobody reads any more, such as head -1: nothing is to be said
+        _drop_unwritten()
+        if _is_closed_pipe(error):  # nobody reads any more, such as head -1
             return CLOSED_PIPE
         if error.errno == errno.ENOSPC and error.filename is None:
-            return _complain("no space is left for standard output, or on the disk")
+            return _complain(UserError("disk full while printing the output", "free some space"))
         return _complain(error)
     except KeyboardInterrupt:
         result = INTERRUPTED
     except RuntimeError as error:
-        if not any(words in str(error) for words in NO_MEMORY):
-            return _not_foreseen(error)
+        if not is_outage(error):
+            return _exit_unexpected(error)
         said = str(error).strip().partition("\n")[0]
-        return _complain(f"PyTorch finds no memory ({said}); try a smaller --batch-size")
+        return _complain(UserError(f"out of memory ({said})", "try a smaller --batch-size"))
     except Exception as error:
-        return _not_foreseen(error)
-    # typer makes it of KeyboardInterrupt; of torchrun's processes the first one tells it
+        return _exit_unexpected(error)
+    # typer turns KeyboardInterrupt into this code; under torchrun the first process prints it
     if result == INTERRUPTED and os.environ.get("RANK", "0") == "0":
         print("pyvae: interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0
 
 
 def _own_matplotlib() -> None:
-    """Neither a backend for notebooks or screens nor the user's `matplotlibrc` is read: both can
-    keep matplotlib from being imported."""
+    """Ignores the user's matplotlib backend and `matplotlibrc`: either can make the import fail."""
     os.environ["MPLBACKEND"] = "agg"
     found = util.find_spec("matplotlib")
     if found is not None and found.origin:
         os.environ["MATPLOTLIBRC"] = str(Path(found.origin).parent / "mpl-data" / "matplotlibrc")
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches, too
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs what it caches
 
 
 def _never_unwritable() -> None:
-    """Characters that standard output has no code for (a name that is no UTF-8, or any but ASCII
-    where the locale is C) are written as escapes, as on standard error: a run of hours must not
-    end in an error for its folder's name."""
+    """Writes characters that standard output cannot encode as escapes, as standard error does.
+
+    A run of hours must not fail because its folder's name is not UTF-8, or the locale is C.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -107,9 +126,8 @@ def _is_closed_pipe(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
-def _leave_unwritten() -> None:
-    """What is left in a buffer that cannot be written would be an error once more when Python
-    ends."""
+def _drop_unwritten() -> None:
+    """Drops output that cannot be written: flushing it would fail again when Python ends."""
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is None:
             continue
@@ -122,47 +140,63 @@ def _leave_unwritten() -> None:
 
 
 def _complain(error: object) -> int:
-    # of torchrun's processes all meet the same mistake, and the first one tells it
+    # under torchrun every process meets the same mistake, and the first one prints it
     if os.environ.get("RANK", "0") != "0" and not getattr(error, "of_one_process", False):
         return UNUSABLE
-    if str(error).split():  # `pyvae` alone shows its help and has nothing to say
+    if str(error).split():  # empty after `pyvae` alone, which shows its help
         print_error(str(error))
     return UNUSABLE
 
 
-def _not_foreseen(error: Exception) -> int:
-    print_error(unexpected(error))
+def _exit_unexpected(error: Exception) -> int:
+    print_error(report_unexpected(error))
     return UNEXPECTED
 
 
 def build_app() -> typer.Typer:
     """The application with the commands of all installed packages."""
     app = typer.Typer(
-        help="VAEs of published write-ups in PyTorch, held against their R originals.",
+        help="Train published VAEs in PyTorch, and compare them with their R originals, step by "
+        "step.",
         epilog=EXIT_CODES,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        add_completion=False,
         no_args_is_help=True,
     )
     app.callback()(_about)
-    app.command("train")(train_command)
-    app.command("trace")(trace_command)
-    app.command("reproduce")(reproduce_command)
-    app.command("verify")(verify_command)
-    app.command("sample")(sample_command)
-    app.command("figures")(figures_command)
-    app.command("recipes")(recipes_command)
-    app.command("doctor")(doctor_command)
+    for command in (
+        train_command, reproduce_command, trace_command, verify_command, sample_command,
+        figures_command, recipes_command, doctor_command,
+    ):  # fmt: skip
+        app.command(command.__name__.removesuffix("_command"))(command)
     for _ in open_plugins(COMMANDS, lambda add: add(app)):
         pass
-    for command in app.registered_commands:
-        command.help = _unwrapped(command.help or inspect.getdoc(command.callback) or "")
+    app.registered_commands.sort(key=_place)
+    for info in app.registered_commands:
+        info.help = _unwrapped(info.help or inspect.getdoc(info.callback) or "")
+        info.rich_help_panel = PANELS.get(str(info.name), "Commands of other packages")
+        info.cls = _Command if info.cls in (None, TyperCommand) else info.cls
     return app
 
 
+def _place(info: CommandInfo) -> int:
+    """Where a command stands in the list: those that are not named in `PANELS` at the end."""
+    order = list(PANELS)
+    return order.index(str(info.name)) if info.name in order else len(order)
+
+
+class _Command(TyperCommand):
+    """A command whose help lists --help with the last group of its options."""
+
+    def get_help_option(self, ctx: Any) -> TyperOption | None:
+        option = super().get_help_option(ctx)
+        if option is not None and self.params:
+            option.rich_help_panel = getattr(self.params[-1], "rich_help_panel", None)
+        return option
+
+
 def _unwrapped(text: str) -> str:
-    """A text whose paragraphs are lines: the terminal's width alone breaks them."""
+    """Joins the lines of each paragraph, for the terminal's width to break them."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
@@ -181,4 +215,4 @@ def _about(
         ),
     ] = False,
 ) -> None:
-    """What stands in front of a command."""
+    """Options before the command."""

@@ -1,4 +1,4 @@
-"""What shows something in no time: sample, figures, recipes, doctor."""
+"""Commands that show something at once: sample, figures, recipes, doctor."""
 
 from __future__ import annotations
 
@@ -8,48 +8,54 @@ from typing import Annotated
 import typer
 
 from pyvae.errors import UserError, printable
-from pyvae.figures.draw_run import _samples_figure, draw_run
 
 __all__ = ["doctor_command", "figures_command", "recipes_command", "sample_command"]
 
 
 def sample_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write.")],
-    n: Annotated[int, typer.Option("-n", metavar="N", help="How many images.")] = 16,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the latents drawn.")] = 1,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A folder of pyvae train, with one objective.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Picture to write, such as samples.png.")
+    ],
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Number of images.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the latent variables.")] = 1,
 ) -> None:
-    """Draws images (or points) from the prior through the decoder of a trained run."""
+    """Draw new images (or points) from a trained run: the prior, decoded."""
+    from pyvae.figures.draw_run import trace_samples_figure
     from pyvae.figures.style import check_figure_path, draw_figure
     from pyvae.files.writing import output_folder
     from pyvae.runs.trained import load_traces, sample
 
     if not 1 <= n <= 10_000:
-        raise UserError(f"-n {n}", expected="1 to 10000 images")
+        raise UserError(f"-n {n}", expected="1 to 10000")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed {seed}", expected="0 to 2^63 - 1")
     check_figure_path(out)
     traces = load_traces(run)
     if len(traces) > 1:
         names = " or ".join(str(run / trace.settings.objective) for trace in traces)
-        raise UserError(f"'{run}' holds {len(traces)} runs", expected=names)
+        raise UserError(f"'{run}' holds {len(traces)} runs", f"name one of them: {names}")
     output_folder(out.parent)
     prior = "p(z|y), the clusters in turn" if "clusters" in traces[0].settings.hyper else "N(0, I)"
     samples = sample(traces[0], n, seed)
-    draw_figure(lambda: _samples_figure(samples, traces[0], prior), out)
+    draw_figure(lambda: trace_samples_figure(samples, traces[0], prior), out)
     print(f"written: {printable(str(out))}")
 
 
 def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
 ) -> None:
-    """Draws the figures of a trained run into its folder."""
-    draw_run(run, asked_for=True)
+    """Draw the figures of a trained run again, into its folder."""
+    from pyvae.figures.draw_run import draw_run
+
+    draw_run(run, required=True)
     print(f"written: {printable(str(run))}")
 
 
 def recipes_command() -> None:
-    """Lists the recipes with their published settings."""
+    """List the recipes with their losses, published settings and variants."""
     from pyvae.model.objectives import OBJECTIVES
     from pyvae.recipes import RECIPES, variants
 
@@ -69,7 +75,7 @@ def recipes_command() -> None:
 
 
 def doctor_command() -> None:
-    """Says what is there, what is missing and what to do about it."""
+    """Check the installation: what is there, what is missing, and how to get it."""
     from pyvae.cli.doctor import examine
 
     raise typer.Exit(examine())

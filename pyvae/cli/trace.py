@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyvae.cli import options
+from pyvae.cli.options import choices
+from pyvae.cli.options.given import option, was_given
+from pyvae.cli.options.grouped import grouped
+from pyvae.cli.options.shared import (
+    COMPUTE,
+    OUTPUT,
+    RECORDED,
+    STEPS,
+    WHAT,
+    AdamName,
+    Probe,
+    RecipeName,
+    RunOptions,
+    Threads,
+    choice,
+    in_panel,
+)
 from pyvae.errors import UserError
 
 __all__ = ["trace_command"]
@@ -17,107 +35,124 @@ LIKE_DECIDES = (  # pyvae trace --like: what the other trace says
     "learning_rate", "set_", "dtype", "seed", "rng",
 )  # fmt: skip
 
+recorded = in_panel(RECORDED)
 
-def trace_command(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")],
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="Who computes: pytorch, base-r or r-torch.")
-    ] = "pytorch",
-    recipe: options.Recipe = "conv",
-    variant: options.Variant = None,
-    objective: options.Objective = None,
-    data: options.Data = "auto",
-    epochs: options.Epochs = None,
-    steps: options.Steps = None,
-    batch_size: options.BatchSize = None,
-    latent_dim: options.LatentDim = None,
-    learning_rate: options.LearningRate = None,
-    set_: options.Set = None,
-    dtype: options.Dtype = "float64",
-    seed: options.Seed = 2,
-    rng: options.Rng = "injected",
-    adam: options.WhoseAdam = None,
-    threads: options.OwnThreads = None,
-    probe: options.Probed = "1",
-    follow: Annotated[
-        Path | None,
-        typer.Option(metavar="TRACE", help="Start every step from the state of this trace."),
-    ] = None,
-    draws: Annotated[
-        bool,
-        typer.Option("--draws", help="Write what the run is given, too, for another engine."),
-    ] = False,
+
+@dataclass(frozen=True)
+class TracedRun(RunOptions):
+    """What one engine runs."""
+
+    dtype: Annotated[str | None, choice("Floating-point type.", choices.DTYPES, WHAT)] = "float64"
     like: Annotated[
         Path | None,
-        typer.Option(
+        in_panel(WHAT)(
             metavar="TRACE",
-            help="Do again what this trace says was run, on as many threads, with Adam in the "
-            "same order of operations.",
+            help="Repeat the run recorded in TRACE: same settings, threads and variant of Adam.",
         ),
-    ] = None,
-) -> None:
-    """Writes what one engine does in a run, to be held against another's by pyvae compare.
+    ] = None
 
-    Of the steps given by --probe it also writes what every stage returned: 0.6 GB a step at the
-    published batch size in float64.
+
+@dataclass(frozen=True)
+class TraceCompute:
+    """Which engine computes, and how."""
+
+    engine: Annotated[
+        str,
+        in_panel(COMPUTE)(
+            metavar="NAME",
+            help=f"Engine: {', '.join(choices.engines())}.",
+            autocompletion=choices.complete(choices.engines()),
+        ),
+    ] = "pytorch"
+    adam: AdamName = None
+    threads: Threads = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is recorded beside the losses and the parameters at the end."""
+
+    probe: Probe = "1"
+    follow: Annotated[
+        Path | None,
+        recorded(
+            metavar="TRACE",
+            help="Start every step from the state recorded in TRACE, which has that step among "
+            "its --probe steps.",
+        ),
+    ] = None
+    draws: Annotated[
+        bool,
+        recorded(
+            "--draws",
+            help="Also record batches, dropout masks and noise, to feed to another engine.",
+        ),
+    ] = False
+
+
+@grouped
+def trace_command(
+    context: typer.Context,
+    *,
+    recipe: RecipeName = "conv",
+    what: TracedRun,
+    compute: TraceCompute,
+    record: Recorded,
+    out: Annotated[Path, in_panel(OUTPUT)(metavar="DIR", help="Output folder.")],
+) -> None:
+    """Record what one engine computes in a run, for pyvae compare.
+
+    Without --epochs and --steps it runs 42 steps. In the steps given by --probe it records what
+    every stage returned: 0.6 GB a step for conv at the published batch size in float64.
     """
     import torch
 
-    from pyvae.cli.again import arguments_of
-    from pyvae.cli.step_set import StepSet
-    from pyvae.engines.devices import set_threads
-    from pyvae.engines.registry import open_engine
-    from pyvae.model.hyperparameters import parse_hyper
+    from pyvae.cli.again import command_words
+    from pyvae.cli.options.step_set import StepSet
+    from pyvae.engines.registry import get_abilities, open_engine, resolve_rng
+    from pyvae.model.run import Run
     from pyvae.recipes import get_recipe
-    from pyvae.runs.record import write_traces
-    from pyvae.runs.repeat import repeat_of
+    from pyvae.runs.record import record_traces
+    from pyvae.runs.repeat import read_repeat
+    from pyvae.runs.run_folder import RunFolder
     from pyvae.terminal.console import Terminal
+    from pyvae.terminal.step_progress import ShowProgress
     from pyvae.training.inputs import load_for
 
-    if like is None:
-        chosen = get_recipe(recipe, variant)
-        runs = chosen.runs(
-            objective,
-            epochs=epochs,
-            steps=options.STEPS if epochs is None and steps is None else steps,
-            batch_size=batch_size,
-            latent_dim=latent_dim,
-            learning_rate=learning_rate,
-            hyper=parse_hyper(set_ or []),
-            dtype=dtype,
-            seed=seed,
-            rng=rng,
+    data, threads, adam = what.data, compute.threads, compute.adam
+    if what.like is None:
+        chosen = get_recipe(recipe, what.variant)
+        settings = what.runs(
+            chosen, steps=what.steps_or(STEPS), rng=resolve_rng(what.rng, compute.engine)
         )
     else:
-        repeat = repeat_of(like)
+        repeat = read_repeat(what.like)
         _check_like(context, repeat.data)
-        chosen, runs = repeat.recipe, repeat.runs
+        chosen, settings = repeat.recipe, repeat.runs
         data = repeat.data or data
         threads = threads or repeat.threads
-        adam = adam or (repeat.adam if engine == "pytorch" else None)
-    probed = StepSet.parse(probe)
-    set_threads(threads)
+        several = len(get_abilities(compute.engine).adams) > 1
+        adam = adam or (repeat.adam if several else None)
+    probed = StepSet.parse(record.probe)
     console = Terminal()
-    with open_engine(engine, device="cpu", adam=adam, recipe=chosen.name) as computing:
-        images = load_for(
-            chosen, data, runs[0], say=lambda line: console.print(line, soft_wrap=True)
-        )
-        probed.check(runs[0].total_steps(len(images)))
-        again: dict[str, None] = {} if like is None else dict.fromkeys(LIKE_DECIDES)
-        arguments = arguments_of(context, threads=torch.get_num_threads(), **again)
-        write_traces(
-            computing, chosen, runs, images, out, probed, follow, console, draws, arguments
-        )
-    console.print(f"written: {out}", soft_wrap=True)
+    log = partial(console.print, soft_wrap=True)
+    with open_engine(compute.engine, "cpu", adam, recipe=chosen.name, threads=threads) as engine:
+        images = load_for(chosen, data, settings[0], log)
+        probed.check(settings[0].total_steps(len(images)))
+        decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)
+        words = command_words(context, threads=torch.get_num_threads(), **decided)
+        record_traces(
+            RunFolder(out, words, log), [Run(chosen, one, images) for one in settings], engine,
+            [ShowProgress(console=console)], probed=probed, follow=record.follow,
+            draws=record.draws,
+        )  # fmt: skip
+    log(f"written: {out}")
 
 
 def _check_like(context: typer.Context, data: str) -> None:
     """Raises UserError for options that the trace to be like decides."""
     for name in (*LIKE_DECIDES, *(["data"] if data else [])):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = "--" + name.strip("_").replace("_", "-")
+        if was_given(context, name):
             raise UserError(
-                f"{option} together with --like", f"leave out {option}", expected="one of them"
+                f"{option(name)} cannot be used with --like", f"leave out {option(name)} or --like"
             )

@@ -2,102 +2,115 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyvae.cli import options
+from pyvae.cli.options import choices
+from pyvae.cli.options.grouped import grouped
+from pyvae.cli.options.shared import OUTPUT, ComputeOptions, RunOptions, in_panel
 from pyvae.errors import UserError, printable
-from pyvae.figures.draw_run import draw_run
 
 __all__ = ["train_command"]
 
+output = in_panel(OUTPUT)
 
-def train_command(
-    context: typer.Context,
-    recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="See pyvae recipes.")
-    ] = None,
-    variant: options.Variant = None,
-    objective: options.Objective = None,
-    data: options.Data = "auto",
-    epochs: options.Epochs = None,
-    steps: options.Steps = None,
-    batch_size: options.BatchSize = None,
-    latent_dim: options.LatentDim = None,
-    learning_rate: options.LearningRate = None,
-    set_: options.Set = None,
-    dtype: options.Dtype = "float32",
-    seed: options.Seed = 2,
-    rng: options.Rng = "injected",
-    device: options.Device = "auto",
-    precision: options.Precision = "full",
-    threads: options.OwnThreads = None,
+
+@dataclass(frozen=True)
+class TrainOutput:
+    """Where a trained run goes, and what becomes of one that is there."""
+
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to (default: runs/RECIPE).")
-    ] = None,
+        Path | None, output(metavar="DIR", help="Output folder (default: runs/RECIPE).")
+    ] = None
     resume: Annotated[
         Path | None,
-        typer.Option(
+        output(
             metavar="RUN",
-            help="Go on with the run in this folder, to the same bits: one that was interrupted, "
-            "or, with a larger --epochs or --steps, one that is finished; without RECIPE and other "
-            "options.",
+            help="Continue the run in this folder, bit for bit. Leave out RECIPE and all other "
+            "options; a larger --epochs or --steps makes a finished run longer.",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, output("--overwrite", help="Replace the run in the output folder: start again.")
+    ] = False
+
+
+@grouped
+def train_command(
+    context: typer.Context,
+    *,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help=f"{', '.join(choices.RECIPES)} (described by pyvae recipes).",
+            autocompletion=choices.complete(choices.RECIPES),
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Train from the beginning, in place of a run that is in DIR."
-        ),
-    ] = False,
+    what: RunOptions,
+    compute: ComputeOptions,
+    where: TrainOutput,
 ) -> None:
-    """Trains a recipe; leaves a trace and figures in DIR, a folder for each objective.
+    """Train a recipe in PyTorch; write a trace and figures.
 
-    A run that was interrupted, killed or ran into a full disk goes on from its last checkpoint
-    (one every 20 seconds, PYVAE_CHECKPOINT_SECONDS) with --resume, or with the same command; one
-    that is finished goes on where it ended if more epochs or steps are asked for. Another run in
-    DIR is not replaced without --overwrite.
-    Each batch goes over several processes under torchrun: torchrun --nproc-per-node 2 -m pyvae
-    train ...
+    The output folder gets one folder for each objective. An interrupted run continues from its
+    last checkpoint when you give the same command again, or use --resume. A checkpoint is written
+    every 20 seconds (PYVAE_CHECKPOINT_SECONDS). A different run in the output folder is replaced
+    with --overwrite only.
+
+    To split each batch over several processes: torchrun --nproc-per-node 2 -m pyvae train ...
     """
-    import torch
+    from pyvae.cli.again import repeat_command
 
-    from pyvae.cli.again import arguments_of, invoke_again, is_resumed
-    from pyvae.engines.data_parallel import torchrun_shares
-    from pyvae.engines.devices import set_threads
-    from pyvae.model.hyperparameters import parse_hyper
-    from pyvae.recipes import get_recipe
-    from pyvae.runs.train import train_runs
-
-    if resume is not None:
-        invoke_again(context, resume)
+    if where.resume is not None:
+        repeat_command(context, where.resume)
         return
     if recipe is None:
-        raise UserError("no RECIPE", expected="one of pyvae recipes, or --resume RUN")
-    chosen = get_recipe(recipe, variant)
-    runs = chosen.runs(
-        objective,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        latent_dim=latent_dim,
-        learning_rate=learning_rate,
-        hyper=parse_hyper(set_ or []),
-        dtype=dtype,
-        seed=seed,
-        rng=rng,
-    )
-    set_threads(threads)
-    folder = out or Path("runs") / chosen.name
-    settled = {"threads": torch.get_num_threads(), "out": folder, "overwrite": None}
-    arguments = arguments_of(context, **settled)
-    with torchrun_shares(device) as shares:
-        train_runs(
-            chosen, runs, data, folder, device, precision, shares, arguments, is_resumed(context),
-            overwrite,
+        raise UserError("no RECIPE was given", "name one of pyvae recipes, or use --resume RUN")
+    _train(context, recipe, what, compute, where)
+
+
+def _train(
+    context: typer.Context,
+    recipe: str,
+    what: RunOptions,
+    compute: ComputeOptions,
+    where: TrainOutput,
+) -> None:
+    import torch
+
+    from pyvae.cli.again import command_words, is_resumed
+    from pyvae.engines.data_parallel import torchrun_shares
+    from pyvae.engines.devices import threads_set
+    from pyvae.engines.pytorch import PyTorchEngine
+    from pyvae.engines.registry import resolve_rng
+    from pyvae.figures.draw_run import draw_run
+    from pyvae.model.run import Run
+    from pyvae.recipes import get_recipe
+    from pyvae.runs.run_folder import RunFolder
+    from pyvae.runs.train import train_into
+    from pyvae.terminal.console import Terminal
+    from pyvae.terminal.step_progress import ShowProgress
+    from pyvae.training.inputs import load_for
+
+    chosen = get_recipe(recipe, what.variant)
+    settings = what.runs(chosen, rng=resolve_rng(what.rng, PyTorchEngine.name))
+    out = where.out or Path("runs") / chosen.name
+    with threads_set(compute.threads), torchrun_shares(compute.device) as shares:
+        words = command_words(context, threads=torch.get_num_threads(), out=out, overwrite=None)
+        console = Terminal(quiet=not shares.is_first)
+        log = partial(console.print, soft_wrap=True)
+        engine = PyTorchEngine(compute.device, precision=compute.precision, shares=shares)
+        data = load_for(chosen, what.data, settings[0], log)
+        train_into(
+            RunFolder(out, words, log), [Run(chosen, one, data) for one in settings], engine,
+            [ShowProgress(console=console, epochs=True)],
+            overwrite=where.overwrite, resumed=is_resumed(context),
         )  # fmt: skip
         if shares.is_first:
-            draw_run(folder)
-            print(f"written: {printable(str(folder))}")
+            draw_run(out)
+            print(f"written: {printable(str(out))}")

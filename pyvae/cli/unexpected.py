@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw: a mistake in pyvae, or in what it stands on."""
+"""Reports of unexpected errors: mistakes in pyvae, or in a package that it uses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import tempfile
 import traceback
 from importlib import metadata
 
-__all__ = ["unexpected"]
+__all__ = ["report_unexpected"]
 
 PACKAGES = ("pyvae", "torch", "numpy", "pandas", "matplotlib", "rich", "typer", "rpy2-rinterface")
 
 
-def unexpected(error: BaseException) -> str:
-    """Writes what a report of the error needs (command, versions, traceback) into a new file in
-    the folder for temporary files, which its owner alone can read.
+def report_unexpected(error: BaseException) -> str:
+    """Writes command, versions and traceback into a temporary file that only its owner can read.
 
     Returns:
-        The error in a line, with the file and what to do. Where no file can be written, the
+        The error in a line, with the file to report it with. Where no file can be written, the
         traceback goes to standard error.
     """
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -31,8 +30,8 @@ def unexpected(error: BaseException) -> str:
             file.write(text)
     except OSError:
         print(text, file=sys.stderr)
-        return f"unexpected error: {what}; please report it with the text above"
-    return f"unexpected error: {what}; please report it with the file '{path}'"
+        return f"unexpected error: {what}. Please report it with the text above."
+    return f"unexpected error: {what}. Please report it with the file '{path}'."
 
 
 def _report(error: BaseException) -> str:

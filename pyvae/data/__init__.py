@@ -1,1 +1,20 @@
-"""Images, toy points and where they are read from."""
+"""Loads images and points to train on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from pyvae.data.images import ImageData, load_data, load_split
+
+__all__ = ["ImageData", "load_data", "load_split"]
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "ImageData": "pyvae.data.images",
+        "load_data": "pyvae.data.images",
+        "load_split": "pyvae.data.images",
+    },
+)

@@ -1,7 +1,7 @@
-"""Images to train on, held in memory as one tensor.
+"""Loads images to train on into one tensor in memory.
 
-MNIST and its siblings come through `torchvision.datasets`, the small handwritten digits from
-scikit-learn's own wheel, a user's images from an .npz or .npy file.
+MNIST, Fashion-MNIST and KMNIST come through torchvision, the small handwritten digits from
+scikit-learn's wheel, a user's own images from an .npz or .npy file.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class ImageData:
     """Images of 28x28 pixels, or points.
 
     Attributes:
-        name: `mnist`, ..., or the file's name, as it may be shown.
+        name: `mnist`, ..., or the file's name, printable.
         pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1]; of points (N, 2), floats.
         labels: (N,), int64, or None.
-        source: Where they came from, in words.
+        source: Where they came from.
     """
 
     name: str
@@ -57,19 +57,19 @@ class ImageData:
     source: str
 
     def __post_init__(self) -> None:
-        # a file may have any name, and this one stands in lines, titles and tables
+        # a file may have any name, and names are printed in lines, titles and tables
         object.__setattr__(self, "name", printable(self.name))
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def batch(self, index: NDArray[np.int64] | Tensor, dtype: torch.dtype) -> Tensor:
-        """Images of these indices, (B, 784), pixels in [0, 1] (uint8 divided by 255)."""
+        """Returns images by index, (B, 784), pixels in [0, 1] (uint8 divided by 255)."""
         chosen = self.pixels[torch.as_tensor(index)]
         return chosen.to(dtype) / 255 if chosen.dtype == torch.uint8 else chosen.to(dtype)
 
     def to(self, device: torch.device) -> ImageData:
-        """The same images, in a device's memory."""
+        """Returns the same images in a device's memory."""
         return replace(self, pixels=self.pixels.to(device)) if device.type != "cpu" else self
 
     def check_counted_from_0(self, classes: int) -> None:
@@ -77,54 +77,56 @@ class ImageData:
         labels = self.labels
         if labels is not None and (int(labels.min()), int(labels.max())) == (1, classes):
             raise UserError(
-                f"the labels of {self.name} count from 1: they are 1 to {classes}",
-                "subtract 1 from each label",
+                f"the labels of {self.name} are 1 to {classes}",
+                "subtract 1 from every label",
                 expected=f"0 to {classes - 1}",
             )
 
     def describe(self) -> dict[str, Any]:
-        """Name, number of images, source, and a checksum of the pixels."""
+        """Returns the name, the number of images, the source and a checksum of the pixels."""
         about = {"name": self.name, "images": len(self), "source": self.source}
         return about | {"sha256": self.checksum}
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the pixels as they are held in memory."""
+        """The SHA-256 of the pixels as they are held in memory."""
         return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
 
 
 def data_root() -> Path:
-    """Where MNIST and its siblings lie: $PYVAE_DATA, else a folder in the user's cache."""
+    """Returns the folder of MNIST, Fashion-MNIST and KMNIST: $PYVAE_DATA, or one in the cache."""
     given = os.environ.get("PYVAE_DATA")
     if not given:
         return Path(platformdirs.user_cache_dir("pyvae"))
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
-        raise UserError(f"PYVAE_DATA is '{given}'", expected="a folder that exists") from error
+        raise UserError(
+            f"PYVAE_DATA is '{given}', but that user has no home folder", "give the full path"
+        ) from error
 
 
-def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
+def load_data(name: str, log: Callable[[str], object] = print) -> ImageData:
     """Loads images by name.
 
     Arguments:
         name: `auto`, `mnist`, `fashion-mnist`, `kmnist`, `digits`, or the path of an .npz or
             .npy file (see `pyvae.data.npz.load_arrays` and `pyvae.data.pixels`). `auto` is MNIST
-            where it is or can be had, else the digits.
-        say: Called with one line where `auto` fell back to the digits.
+            if it is there or can be downloaded, else the digits.
+        log: Called with one line if `auto` falls back to the digits.
 
     Raises:
-        UserError: If the name is unknown or the data cannot be read or had.
+        UserError: If the name is unknown, or the data cannot be read or downloaded.
     """
     if is_array_file(name):
         pixels, labels = load_arrays(Path(name))
         return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
     if name not in DATA_NAMES:
-        if os.path.exists(name):  # noqa: PTH110 (whose own raises where a name is too long)
-            kind = "folder" if Path(name).is_dir() else "file of another kind"
+        if os.path.exists(name):  # noqa: PTH110 (Path.exists raises if a name is too long)
+            kind = "a folder" if Path(name).is_dir() else "a file of an unknown type"
             raise UserError(
-                f"--data '{name}' is a {kind}",
-                "for MNIST's files set PYVAE_DATA to their folder and use --data mnist",
+                f"--data '{name}' is {kind}",
+                "to use MNIST's own files, set PYVAE_DATA to their folder and give --data mnist",
                 expected=f"one of {', '.join(DATA_NAMES)}, or a file that ends in .npz or .npy",
             )
         choose("data", name, (*DATA_NAMES, "a FILE.npz"))
@@ -138,33 +140,31 @@ def load_data(name: str, say: Callable[[str], object] = print) -> ImageData:
         pixels, labels = load_mnist_family(TORCHVISION[family], root)
     except DownloadError as error:
         if name == "auto":
-            say(
+            log(
                 f"data: MNIST is not in {root} and could not be downloaded ({error}); "
                 "using scikit-learn's 1,797 handwritten digits at 28x28 instead"
             )
             return load_digits()
         raise UserError(
             f"{TORCHVISION[family]} is not in {root} and could not be downloaded ({error})",
-            "set PYVAE_DATA to such a folder, or use --data digits",
-            expected=(
-                f"train-images-idx3-ubyte, plain or .gz, in {TORCHVISION[family]}/raw, in "
-                f"{TORCHVISION[family]}, in raw or in the folder itself; or a network"
-            ),
+            "set PYVAE_DATA to the folder of train-images-idx3-ubyte (plain or .gz), or use "
+            "--data digits",
         ) from error
     without = "" if labels is not None else ", without labels"
     source = f"{TORCHVISION[family]} training set, torchvision{without}"
     return ImageData(family, pixels, labels, source)
 
 
-def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:
-    """Images to train on and images to test with: the two sets of MNIST and its siblings, or of an
-    .npz file that has both; of other data four fifths and the rest, chosen at random, always in the
-    same way.
+def load_split(name: str, log: Callable[[str], object] = print) -> tuple[ImageData, ImageData]:
+    """Loads images to train on and images to test with.
+
+    They are the two sets of MNIST, Fashion-MNIST and KMNIST, or of an .npz file that has both.
+    Other data is split at random, always in the same way: four fifths and the rest.
 
     Raises:
         UserError: As `load_data`.
     """
-    data = load_data(name, say)
+    data = load_data(name, log)
     if data.name in TORCHVISION:
         pixels, labels = load_mnist_family(TORCHVISION[data.name], data_root(), train=False)
         source = f"{TORCHVISION[data.name]} test set, torchvision"
@@ -188,7 +188,7 @@ def load_split(name: str, say: Callable[[str], object] = print) -> tuple[ImageDa
 
 
 def load_toy(points: int = 3000) -> ImageData:
-    """Points in the plane in three elongated groups, equally many in each, in mixed order.
+    """Makes points in the plane in three elongated groups of equal size, in mixed order.
 
     Gaussians around (-1.5, -1), (1.5, -1) and (0, 1.5), each stretched along a direction of its
     own (standard deviations 0.5 and 0.15). Always the same points.
@@ -205,7 +205,7 @@ def load_toy(points: int = 3000) -> ImageData:
 
 
 def load_digits() -> ImageData:
-    """scikit-learn's 1,797 handwritten digits, brought from 8x8 to MNIST's 28x28.
+    """Loads scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to MNIST's 28x28.
 
     Enlarged to 20x20 (bilinear) and set in a margin of 4 pixels, as MNIST's digits are; grey
     levels 0 to 16 become 0 to 255. Alpaydin & Kaynak (1998), "Optical Recognition of

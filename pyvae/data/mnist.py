@@ -1,6 +1,6 @@
-"""MNIST and its siblings, downloaded by torchvision when they are not there.
+"""Loads MNIST, Fashion-MNIST and KMNIST; torchvision downloads what is missing.
 
-What is there is read without torchvision, whose import takes longer than ten training steps.
+Files that are there are read without torchvision: its import takes longer than ten training steps.
 """
 
 from __future__ import annotations
@@ -30,41 +30,37 @@ PATIENCE = 5.0  # seconds without an answer before there is no network
 
 
 class DownloadError(Exception):
-    """The data is not there and cannot be fetched."""
+    """The data is not there and cannot be downloaded."""
 
 
 def is_present(dataset: str, root: Path) -> bool:
-    """Whether the four files lie below `root` as torchvision lays them down."""
+    """Returns whether the four files are where torchvision puts them below `root`."""
     return all((root / dataset / "raw" / file).is_file() for file in FILES)
 
 
 def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Tensor, Tensor | None]:
-    """The training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
-
-    Memory: the size of the array of images, nine times that of the labels, and 1 MiB. An array is
-    as large as its file, or at most 200 times as large (64 MiB where that is more) as a
-    compressed one.
+    """Loads the training or the test set of `MNIST`, `FashionMNIST` or `KMNIST`.
 
     Returns:
-        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64, or None where
-        the images are there alone.
+        Pixels (60000 or 10000, 784), uint8, and labels (60000 or 10000,), int64, or None if there
+        is no file of labels.
 
     Raises:
-        DownloadError: If it is not there and cannot be fetched.
+        DownloadError: If the images are not there and cannot be downloaded.
         UserError: If a file is damaged.
     """
     images_file, labels_file = TRAINING if train else FILES[2:]
     found = find_idx(dataset, root, images_file)
     if found is None:
-        import torchvision.datasets  # more than a second: only for who needs it
-
-        _download(getattr(torchvision.datasets, dataset), dataset, root)
+        _download(dataset, root)
         found = root / dataset / "raw" / images_file
     images = read_idx(found)
     if images.shape[1:] != (28, 28) or not len(images):
-        raise damaged(found, f"images are {images.shape}")
+        raise damaged(found, f"its images have shape {images.shape}")
     pixels = torch.from_numpy(images.reshape(len(images), 784))
-    beside = find_idx_in(found.parent, labels_file, os.path.lexists)  # of another kind: refused
+    beside = find_idx_in(
+        found.parent, labels_file, os.path.lexists
+    )  # refused below, if it is no file
     if beside is None:
         return pixels, None
     labels = read_idx(beside)
@@ -73,16 +69,19 @@ def load_mnist_family(dataset: str, root: Path, train: bool = True) -> tuple[Ten
     return pixels, torch.from_numpy(labels.astype(np.int64))
 
 
-def _download(source: type, dataset: str, root: Path) -> None:
-    """Downloads into a folder of its own and moves the result, so that nothing stays half."""
-    _check_network(source.mirrors[0])  # type: ignore[attr-defined]
+def _download(dataset: str, root: Path) -> None:
+    """Downloads into a temporary folder and moves the result, so that no file is left half done."""
+    import torchvision.datasets  # takes more than a second
+
+    source = getattr(torchvision.datasets, dataset)
+    _check_network(source.mirrors[0])
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download.") as folder:
             with _socket_timeout(PATIENCE):
                 source(folder, train=True, download=True)
             (root / dataset / "raw").mkdir(parents=True, exist_ok=True)
-            for file in reversed(FILES):  # images after their labels: they say that it is there
+            for file in reversed(FILES):  # images last: where they are, the rest is, too
                 (Path(folder) / dataset / "raw" / file).replace(root / dataset / "raw" / file)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DownloadError(str(error) or type(error).__name__) from error
@@ -96,7 +95,7 @@ def _check_network(url: str) -> None:
     """
     failure: list[str] = [f"no answer within {PATIENCE:g} s"]
 
-    def ask() -> None:
+    def request_head() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")  # noqa: S310 (torchvision's own address)
             urllib.request.urlopen(request, timeout=PATIENCE).close()  # noqa: S310
@@ -106,7 +105,7 @@ def _check_network(url: str) -> None:
         except (OSError, ValueError, http.client.HTTPException) as error:
             failure[0] = f"no network: {getattr(error, 'reason', error)}"
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request_head, daemon=True)
     thread.start()
     thread.join(PATIENCE)
     if failure:

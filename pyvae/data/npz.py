@@ -1,4 +1,4 @@
-"""A user's own images from NumPy's files: .npz (several arrays) or .npy (one)."""
+"""Loads a user's own images from NumPy's files: .npz (several arrays) or .npy (one)."""
 
 from __future__ import annotations
 
@@ -16,35 +16,28 @@ from torch import Tensor
 
 from pyvae.data.pixels import EXPECTED, as_labels, as_pixels
 from pyvae.errors import UserError
-from pyvae.files.reading import CHUNK, fill, open_file
+from pyvae.files.reading import CHUNK, MOST_UNPACKED, fill, most_unpacked, open_file
 
 __all__ = ["load_arrays", "load_test_arrays"]
 
-# An .npz file is a zip archive: a member may take a thousand times its size in the file, and its
-# header may promise any number of elements. Images hold more than that: pixels of one bit each,
-# written as float64, shrink to a hundredth.
-MOST_INFLATED = 200  # times the file's size
-ALWAYS_ALLOWED = 2**26  # bytes
-# images and their labels: as pyvae has them, keras' mnist.npz, MedMNIST
+# names of images and their labels: pyvae's, those of keras' mnist.npz, of MedMNIST
 TRAINING = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
 TEST = (("x_test", "y_test"), ("test_images", "test_labels"))
 
 
 class Names(NamedTuple):
-    """What the arrays are called."""
+    """The names of the arrays to load."""
 
     images: str
     labels: str | None
 
 
 def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
-    """Reads images and, where there are, their labels: `images` and `labels`, `x_train` and
-    `y_train`, `train_images` and `train_labels`, in small or large letters, or the one array
-    that there is, of images.
+    """Loads images and, if there are any, their labels.
 
-    Memory: three times what the arrays take, which is at most 200 times the file's size, or
-    64 MiB where that is more; and 1 MiB. What an array takes is known from its header, and checked
-    before it is read.
+    Their names are `images` and `labels`, `x_train` and `y_train`, or `train_images` and
+    `train_labels`, in any case; a single array of any name is taken for images. The size that an
+    array's header promises is checked before the array is read.
 
     Returns:
         Pixels (N, 784), uint8 or floats in [0, 1], and labels, int64, or None.
@@ -54,17 +47,15 @@ def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
     """
     loaded = _load(path, TRAINING)
     if isinstance(loaded, list):
-        found = ", ".join(loaded[:20]) or "nothing"
-        remedy = f"in Python: a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
-        raise UserError(
-            f"data file '{path}' holds {found}", remedy if loaded else "", expected=EXPECTED
-        )
+        found = f"the arrays {', '.join(loaded[:20])}" if loaded else "no arrays"
+        code = f"a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
+        remedy = f"to convert it, run `{code}` in Python" if loaded else ""
+        raise UserError(f"data file '{path}' holds {found}", remedy, expected=EXPECTED)
     return loaded
 
 
 def load_test_arrays(path: Path) -> tuple[Tensor, Tensor | None] | None:
-    """Reads `x_test` and `y_test`, or `test_images` and `test_labels`, as `load_arrays`; None
-    where the file has none beside those to train on."""
+    """Loads `x_test` and `y_test`, or `test_images` and `test_labels`; None if there are none."""
     loaded = _load(path, TEST, alone=False)
     return None if isinstance(loaded, list) else loaded
 
@@ -72,11 +63,9 @@ def load_test_arrays(path: Path) -> tuple[Tensor, Tensor | None] | None:
 def _load(
     path: Path, wanted: Iterable[tuple[str, str]], alone: bool = True
 ) -> tuple[Tensor, Tensor | None] | list[str]:
-    """Images and labels, or the names of all arrays where what is wanted is not among them."""
+    """Loads images and labels; returns the names of all arrays if the wanted ones are not there."""
     if not path.is_file():
-        raise UserError(
-            f"data file '{path}' does not exist", expected=f"an .npz file with {EXPECTED}"
-        )
+        raise UserError(f"data file '{path}' does not exist", "check the path")
     try:
         with open_file(path) as file:
             size = file.seek(0, 2)
@@ -91,7 +80,7 @@ def _load(
                     found = _choose(members, wanted, alone)
                     if found is None:
                         return list(members)
-                    room = max(MOST_INFLATED * size, ALWAYS_ALLOWED)
+                    room = most_unpacked(size)
                     arrays, names = _read_members(archive, members, found, room), found
     except UserError as error:
         raise UserError(
@@ -102,7 +91,7 @@ def _load(
     except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds
         raise UserError(
             f"data file '{path}' cannot be read ({error or type(error).__name__})",
-            expected=f"a whole .npz file with {EXPECTED}",
+            f"save it again with np.savez: {EXPECTED}",
         ) from error
     images = arrays[names.images]
     pixels = as_pixels(images, path, names.images, names.labels)
@@ -116,7 +105,7 @@ def _stem(info: zipfile.ZipInfo) -> str:
 
 
 def _choose(members: Iterable[str], wanted: Iterable[tuple[str, str]], alone: bool) -> Names | None:
-    """Which members are the images and their labels."""
+    """Chooses the members that are the images and their labels."""
     names = list(members)
     small = {name.lower(): name for name in reversed(names)}
     for images, labels in wanted:
@@ -128,7 +117,7 @@ def _choose(members: Iterable[str], wanted: Iterable[tuple[str, str]], alone: bo
 def _read_members(
     archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], names: Names, room: int
 ) -> dict[str, NDArray]:
-    """Arrays of an archive, which together may take so many bytes."""
+    """Reads arrays of an archive; together they may take `room` bytes."""
     found: dict[str, NDArray] = {}
     for name in names:
         if name is not None:
@@ -138,32 +127,31 @@ def _read_members(
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, room: int) -> NDArray:
-    """One array, after checking that what its header promises is there and not too much."""
-    # of other compressions any amount would be unpacked at once
+    """Reads one array, after checking that its header promises what is there, and not too much."""
+    # other compressions unpack any amount at once
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{info.filename} is compressed in a way that NumPy does not write")
+        raise ValueError(f"{info.filename} is compressed by a method that NumPy does not use")
     if info.file_size > room:
         raise ValueError(
-            f"{info.filename} would take {info.file_size} bytes, more than {MOST_INFLATED} times "
-            "the file's size, as np.savez, which does not compress, never writes it"
+            f"{info.filename} would unpack to {info.file_size} bytes, more than {MOST_UNPACKED} "
+            "times the file's size; np.savez writes files without compression"
         )
     with archive.open(info) as member:
         return _read_array(cast(BinaryIO, member), info.filename, info.file_size)
 
 
 def _read_array(file: BinaryIO, name: str, size: int) -> NDArray:
-    """An array from a file of so many bytes, in NumPy's format."""
+    """Reads an array in NumPy's format from a file of `size` bytes."""
     shape, by_column, dtype = _header(file)
     if dtype.hasobject:
         raise UserError(
-            f"{name} holds Python objects, which are never unpickled",
-            "where it was made: np.savez('images.npz', images=np.array(images.tolist()))",
-            expected="an array of numbers",
+            f"{name} holds Python objects, which pyvae never unpickles",
+            "save it as numbers: `np.savez('images.npz', images=np.array(images.tolist()))`",
         )
     count, there = math.prod(shape), size - file.tell()
     if min(shape, default=0) < 0 or count * dtype.itemsize != there:
         raise ValueError(
-            f"{name} has {there} bytes where its header promises {count * dtype.itemsize}"
+            f"{name} has {there} bytes, but its header promises {count * dtype.itemsize}"
         )
     values = np.empty(count, dtype)
     fill(file, values)
@@ -171,9 +159,9 @@ def _read_array(file: BinaryIO, name: str, size: int) -> NDArray:
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in column-major order, and type of an array in NumPy's format."""
+    """Reads the shape, the order (whether column-major) and the type of an array."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        warnings.simplefilter("ignore")  # about headers that Python 2 wrote
         version = npy.read_magic(member)
         if version == (1, 0):
             return npy.read_array_header_1_0(member)
@@ -183,4 +171,4 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
                 raise ValueError(f"its header has {length} bytes")
             member.seek(-4, 1)
             return npy.read_array_header_2_0(member)
-    raise ValueError(f"version {version} of NumPy's format")
+    raise ValueError(f"it has version {version} of NumPy's format")

@@ -1,9 +1,8 @@
-"""What arrays of images and labels mean, whoever made them: what has one meaning is taken, and of
-anything else it is said how to make it so.
+"""Converts arrays of images and labels to pixels and classes; refuses what is ambiguous.
 
-Whole numbers are grey levels from 0 to 255, in any integer type; other numbers are shares of white,
-from 0 to 1, in any float type; booleans are black and white. Whole numbers of which the largest is
-1 could be either, and are refused.
+Integers are grey levels from 0 to 255, floats are shares of white from 0 to 1, booleans are black
+and white. Integers with a largest value of 1 could be either, and are refused. Every refusal says
+how to convert the array.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SIZES = {(28, 28), (784,)}
 
 
 class _RefusedError(Exception):
-    """What is wrong with an array, and how to put it right: `{}` stands for the array."""
+    """What is wrong with an array, and the code that corrects it; `{}` stands for the array."""
 
     def __init__(self, given: str, expected: str, code: str = "", hint: str = "") -> None:
         super().__init__(given)
@@ -33,19 +32,17 @@ class _RefusedError(Exception):
 
 
 def as_pixels(images: NDArray, path: Path, name: str, labels: str | None = None) -> Tensor:
-    """Images as pixels (N, 784), uint8 (0 to 255) or floats in [0, 1].
-
-    Memory: twice the array's, beside it.
+    """Converts images to pixels (N, 784), uint8 (0 to 255) or floats in [0, 1].
 
     Arguments:
         images: (N, 28, 28) or (N, 784); further axes of length 1, such as that of channels, are
             dropped.
         path: The file, for errors.
-        name: What it is called there; empty where the file is one array.
-        labels: What its labels are called, if it has any.
+        name: The array's name in the file; empty if the file is a single array.
+        labels: The name of its labels, if it has any.
 
     Raises:
-        UserError: If they are no such images.
+        UserError: If they are not such images.
     """
     try:
         _check_shape(images.shape, images.dtype)
@@ -53,39 +50,38 @@ def as_pixels(images: NDArray, path: Path, name: str, labels: str | None = None)
     except _RefusedError as error:
         other = f", labels={_code(labels)}" if labels is not None else ""
         code = error.code and f"images={error.code.format(_code(name))}{other}"
-        raise _told(path, error, code) from None
+        raise _user_error(path, error, code) from None
     return torch.from_numpy(values.reshape(len(values), 784))
 
 
 def as_labels(labels: NDArray, images: int, path: Path, name: str, own: str) -> Tensor:
-    """Labels as classes (N,), int64: whole numbers in any type, (N,) or (N, 1), or one-hot (N, K).
-
-    Memory: twice the array's, and nine times the number of images, beside it.
+    """Converts labels to classes (N,), int64.
 
     Arguments:
-        labels: The labels.
-        images: How many there have to be.
+        labels: Whole numbers of any type, (N,) or (N, 1), or one-hot (N, K).
+        images: The number of images, N.
         path: The file, for errors.
-        name: What the images are called there.
-        own: What the labels are called there.
+        name: The name of the images in the file.
+        own: The name of the labels in the file.
 
     Raises:
-        UserError: If they are no such labels.
+        UserError: If they are not such labels.
     """
     try:
         return torch.from_numpy(_as_classes(labels, images))
     except _RefusedError as error:
         code = error.code and f"images={_code(name)}, labels={error.code.format(_code(own))}"
-        raise _told(path, error, code) from None
+        raise _user_error(path, error, code) from None
 
 
 def _code(name: str | None) -> str:
     return f"a[{name!r}]" if name else "a"
 
 
-def _told(path: Path, error: _RefusedError, code: str) -> UserError:
-    line = f"in Python: a = np.load({str(path)!r}); np.savez('converted.npz', {code})"
-    remedy = "; ".join(part for part in (error.hint, line if code else "") if part)
+def _user_error(path: Path, error: _RefusedError, code: str) -> UserError:
+    line = f"a = np.load({str(path)!r}); np.savez('converted.npz', {code})"
+    how = f"to convert it, run `{line}` in Python" if code else ""
+    remedy = "; ".join(part for part in (error.hint, how) if part)
     return UserError(f"data file '{path}': {error.given}", remedy, expected=error.expected)
 
 
@@ -93,7 +89,7 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
     size = _without_ones(shape[1:])
     if size in SIZES:
         if not shape[0]:
-            raise _RefusedError("it holds no images", EXPECTED)
+            raise _RefusedError("the array of images is empty", EXPECTED)
         return
     code = ""
     if _without_ones(shape) in SIZES:  # one image
@@ -114,7 +110,7 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _as_greys(images: NDArray) -> NDArray:
-    """uint8, or floats in [0, 1], in row-major order and the machine's order of bytes."""
+    """Converts to uint8 or to floats in [0, 1], in row-major order and native byte order."""
     kind = images.dtype.kind
     if kind == "b":
         return np.ascontiguousarray(images).view(np.uint8) * np.uint8(255)
@@ -125,8 +121,8 @@ def _as_greys(images: NDArray) -> NDArray:
             raise _out_of_range(images, 0, 255, "integers from 0 to 255", code)
         if high == 1:
             raise _RefusedError(
-                f"images of type {images.dtype} of which the largest value is 1, which may mean "
-                "black and white, or 1 of 255",
+                f"images of type {images.dtype} with a largest value of 1, which is either white "
+                "or nearly black",
                 "integers from 0 to 255, or booleans for black and white",
                 "{} > 0",
             )
@@ -141,11 +137,11 @@ def _as_greys(images: NDArray) -> NDArray:
 
 
 def _rescaled(low: float, high: float) -> tuple[str, str]:
-    """What brings floats of such a range into [0, 1], where it is a usual one, and why."""
+    """Returns the code that brings floats of a common range into [0, 1], and a hint; else empty."""
     if low >= -0.01 and high <= 1.01:
         return "{}.clip(0, 1)", ""
     if low >= -1.01 and high <= 1.01:
-        return "(({} + 1) / 2).clip(0, 1)", "if they were normalised to [-1, 1], undo that"
+        return "(({} + 1) / 2).clip(0, 1)", "if they were normalised to [-1, 1], undo it"
     if low >= -2.55 and 2 <= high <= 257.55:
         clipped = "({} / 255).clip(0, 1)" if low < 0 or high > 255 else "{} / 255"
         return clipped, "divide by 255 first"
@@ -155,7 +151,7 @@ def _rescaled(low: float, high: float) -> tuple[str, str]:
 def _out_of_range(
     images: NDArray, least: int, most: int, expected: str, code: str, hint: str = ""
 ) -> _RefusedError:
-    """Which pixel it is, and how many more."""
+    """Makes the error for pixels out of range; names the first and counts them."""
     if np.isnan(images.min()):
         wrong = np.isnan(images)
         place = _place(wrong)
@@ -185,7 +181,7 @@ def _as_classes(labels: NDArray, images: int) -> NDArray[np.int64]:
     one_hot = labels.ndim == 2 and labels.shape[1] > 1
     if labels.shape[:1] != (images,) or not (labels.shape[1:] in {(), (1,)} or one_hot):
         raise _RefusedError(
-            f"labels of shape {labels.shape}", f"a label for each image: ({images},)"
+            f"labels of shape {labels.shape}", f"one label for each image: ({images},)"
         )
     if one_hot:
         return _from_one_hot(labels)
@@ -201,15 +197,15 @@ def _as_classes(labels: NDArray, images: int) -> NDArray[np.int64]:
 
 
 def _from_one_hot(labels: NDArray) -> NDArray[np.int64]:
-    """The column of the one 1 in each row."""
+    """Returns the column of the single 1 in each row."""
     ones = labels == 1
     right = ones.sum(axis=1) == 1
     np.logical_and(right, np.count_nonzero(labels, axis=1) == 1, out=right)
     if not right.all():
         at = int(right.argmin())
         raise _RefusedError(
-            f"labels of shape {labels.shape}, of which row {at} is not a single 1 among zeros",
-            f"a label for each image, ({len(labels)},), or one-hot",
+            f"labels of shape {labels.shape}, but row {at} is not a single 1 among zeros",
+            f"one label for each image, ({len(labels)},), or one-hot",
             "{}.argmax(axis=1)",
         )
     return ones.argmax(axis=1).astype(np.int64)

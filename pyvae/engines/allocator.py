@@ -1,4 +1,4 @@
-"""How glibc's allocator treats the large blocks of a training step."""
+"""Faster large allocations: what glibc does with the freed memory of a training step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SET_BY_USER = (
 
 @cache
 def keep_freed_memory() -> bool:
-    """Has glibc keep freed memory for the next allocation, instead of giving it back at once.
+    """Makes glibc keep freed memory for the next allocation instead of returning it at once.
+
+    The command line calls this when it starts; a program of your own that trains large networks on
+    a CPU may call it, too, before its first step.
 
     By default glibc maps every block above 32 MB (128 kB at first) anew and unmaps it when it is
     freed, so that each step pays again for the page faults of its activations and gradients:
@@ -29,9 +32,9 @@ def keep_freed_memory() -> bool:
     heap serves blocks of any size and keeps up to 2 GB of what is freed. Other threads use the
     same heap: theirs would be too small for such blocks.
 
-    Of the whole process, and for good; at the end of a run `give_freed_memory_back` is in place.
-    What a user has set by one of `SET_BY_USER`, environment variables that glibc reads, is left
-    alone, and where there is no glibc nothing is done.
+    It changes the whole process for as long as it lives; call `give_freed_memory_back` at the end
+    of a run. Nothing is done if one of the environment variables in `SET_BY_USER`, which glibc
+    reads, is set, or if there is no glibc.
 
     Returns:
         Whether it was done.
@@ -47,7 +50,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_freed_memory_back() -> None:
-    """Gives the system back what is free of the heap, once, if it was kept: between two runs, or
-    in a session of R, others may need it."""
+    """Returns free memory to the system, if `keep_freed_memory` kept it: between two runs, or in a
+    session of R, others may need it."""
     if keep_freed_memory.cache_info().currsize and keep_freed_memory():
         ctypes.CDLL(None).malloc_trim(0)

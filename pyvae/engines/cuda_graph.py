@@ -14,7 +14,7 @@ WARM_UP = 3  # steps before a capture: libraries choose their algorithms and tak
 
 
 class StepGraph:
-    """Runs a step that is the same every time: the first steps as they are, then as a graph.
+    """Runs a step that is the same every time: the first ones directly, then as a CUDA graph.
 
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. The step must not wait for
     the GPU, and all it changes (parameters, moments, running statistics) must stay where it is in
@@ -51,7 +51,7 @@ class StepGraph:
         return self._losses.clone()
 
     def _aside(self, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
-        """On a stream of its own, as a capture wants its warm-up."""
+        """Takes a step on a stream of its own, which a capture needs for its warm-up."""
         here = torch.cuda.current_stream()
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):

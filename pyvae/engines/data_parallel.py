@@ -1,4 +1,4 @@
-"""One batch over several processes (`torchrun`): each computes its share of the images."""
+"""Data-parallel training: each process of `torchrun` computes its share of every batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ALONE", "Shares", "torchrun_shares"]
 
 
 class Shares:
-    """Which of a batch's images this process computes, and how the parts become the whole.
+    """Which images of a batch this process computes, and how the parts are summed.
 
     All processes draw the same, since draws follow from the seed and the step, and each takes its
     rows of it. Losses and gradients that are sums over images are summed over processes
@@ -42,16 +42,15 @@ class Shares:
         return self.number > 1
 
     def check(self, images: int) -> None:
-        """Raises UserError if a batch of so many images is too small to be shared."""
+        """Raises UserError if a batch of so many images has fewer than one for each process."""
         if images < self.number:
             raise UserError(
-                f"a batch of {images} over {self.number} processes",
-                f"choose torchrun --nproc-per-node {images} or less",
-                expected="an image or more for each",
+                f"a batch of {images} is too small for {self.number} processes",
+                f"choose torchrun --nproc-per-node {images} or less, or a larger --batch-size",
             )
 
     def rows(self, images: int) -> slice:
-        """The rows of this process; no two shares differ by more than one image."""
+        """The rows of this process; shares differ by one image at most."""
         first, last = (images * rank // self.number for rank in (self.rank, self.rank + 1))
         return slice(first, last)
 
@@ -93,13 +92,13 @@ def _sum(state, bucket):  # DistributedDataParallel takes no annotations that ar
 
 @contextmanager
 def torchrun_shares(device: str) -> Iterator[Shares]:
-    """The shares of the processes that `torchrun` started; `ALONE` without it.
+    """Joins the processes that `torchrun` started; `ALONE` without it.
 
     Arguments:
         device: As for `pyvae.engines.devices.choose_device`; decides between gloo and NCCL.
 
     Raises:
-        UserError: If what torchrun has set cannot be used.
+        UserError: If the variables that torchrun sets cannot be used.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ and "WORLD_SIZE" not in os.environ:
         yield ALONE
@@ -108,9 +107,9 @@ def torchrun_shares(device: str) -> Iterator[Shares]:
         rank, number = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"WORLD_SIZE is set, but RANK and WORLD_SIZE are no process's ({error})",
-            "start it with torchrun, or unset WORLD_SIZE",
-            expected="what torchrun sets",
+            f"WORLD_SIZE or TORCHELASTIC_RUN_ID is set, but RANK and WORLD_SIZE are not those of a "
+            f"process that torchrun started ({error})",
+            "start pyvae with torchrun, or unset WORLD_SIZE and TORCHELASTIC_RUN_ID",
         ) from error
     if number == 1:
         yield ALONE

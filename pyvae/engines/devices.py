@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from pyvae.errors import UserError, choose
 
-__all__ = ["choose_device", "set_threads"]
+__all__ = ["choose_device", "set_threads", "threads_set"]
 
 MOST_THREADS = 1024
 
 
 def set_threads(threads: int | None) -> None:
-    """Sets PyTorch's number of threads, which engines in R take over; None: leaves it.
+    """Sets the number of PyTorch's threads in this process; None leaves it as it is.
 
     Raises:
         UserError: If it is not 1 or more.
@@ -24,6 +27,22 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """Sets the number of PyTorch's threads for a while; None leaves it as it is.
+
+    Raises:
+        UserError: If it is not 1 or more.
+    """
+    before = torch.get_num_threads()
+    set_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)
+
+
 def choose_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA where it is, else the CPU.
 
@@ -33,8 +52,7 @@ def choose_device(name: str) -> torch.device:
     choose("device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            "--device cuda, but PyTorch finds no CUDA device",
-            "use --device cpu or --device auto",
-            expected="an NVIDIA GPU with a driver that fits this PyTorch",
+            "--device cuda, but PyTorch finds no NVIDIA GPU",
+            "install a driver that fits this PyTorch, or use --device cpu",
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyvae.engines.abilities import Abilities
 from pyvae.errors import UserError
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 
-__all__ = ["DivergedError", "Engine"]
+__all__ = ["DivergedError", "Engine", "EngineClass"]
 
 
 class DivergedError(UserError):
@@ -22,7 +23,8 @@ class DivergedError(UserError):
 
     Arguments:
         step: The step, if it is known.
-        first: What is not finite first, as `pyvae.training.not_finite.first_not_finite` says it.
+        first: The first value that is not finite, as
+            `pyvae.training.not_finite.first_not_finite` describes it.
     """
 
     of_one_process = True  # of several that share a batch, perhaps only one sees it
@@ -40,7 +42,15 @@ class Engine(Protocol):
     """What the training loop asks of an engine.
 
     Batches x are (B, 784) tensors with pixels in [0, 1]; draws are arrays as
-    `pyvae.model.draws.Draws.step` returns them.
+    `pyvae.model.draws.Draws.step` returns them. What goes wrong in the engine it raises as
+    `EngineError`.
+
+    It is made known through the entry-point group `pyvae.engines`: by its class, or a function that
+    returns one, which may declare what `EngineClass` lists. If it has a method `close`, it is
+    called at the end.
+
+    Attributes:
+        name: On the command line and in traces.
     """
 
     name: str
@@ -100,3 +110,33 @@ class Engine(Protocol):
 
     def environment(self) -> dict[str, str]:
         """Versions and threads that the numbers depend on."""
+
+
+class EngineClass(Protocol):
+    """What an engine's class declares before there is an engine; all of it may be left out.
+
+    Attributes:
+        abilities: What the engine can do.
+    """
+
+    abilities: ClassVar[Abilities] = Abilities()
+
+    @classmethod
+    def check_available(cls) -> None:
+        """Checks, without starting anything that would have to be ended, that the engine can be
+        used on this machine.
+
+        Raises:
+            EngineMissingError: If it, or something that it needs, is not installed.
+            EngineError: If what is installed cannot be used.
+        """
+
+    def __call__(self, **options: Any) -> Engine:
+        """Starts an engine.
+
+        Arguments:
+            options: Those of `open_engine`'s that `abilities.options` names.
+
+        Raises:
+            EngineError: If it cannot be started.
+        """

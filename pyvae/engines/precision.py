@@ -1,4 +1,4 @@
-"""How exactly a GPU (or a CPU with bfloat16) multiplies."""
+"""The precision of matrix products and convolutions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PRECISIONS = ("full", "tf32", "bf16")
 
 
 class Precision:
-    """What matrix products and convolutions are computed in; parameters, losses and Adam stay in
-    the run's dtype.
+    """The precision of matrix products and convolutions; parameters, losses and Adam stay in the
+    run's dtype.
 
     `full`: in the run's dtype. PyTorch's own default on a GPU is not that: its convolutions there
     round single precision to TF32.
@@ -37,16 +37,17 @@ class Precision:
     def __init__(self, name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         choose("precision", name, PRECISIONS)
         if name == "tf32" and device.type != "cuda":
-            raise UserError(
-                "--precision tf32 on the CPU", "use --precision full", expected="an NVIDIA GPU"
-            )
+            raise UserError("--precision tf32 needs an NVIDIA GPU", "use --precision full on a CPU")
         if name != "full" and dtype != torch.float32:
-            raise UserError(f"--precision {name} with --dtype float64", expected="--dtype float32")
+            raise UserError(
+                f"--precision {name} with --dtype float64",
+                "use --dtype float32 or --precision full",
+            )
         self.name = name
         self.device = device
 
     def prepare(self, network: nn.Module) -> None:
-        """Of a network that is about to be trained; on a GPU settings of the whole process, too."""
+        """Prepares a network for training; on a GPU it changes settings of the whole process."""
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = self.name == "tf32"
             torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
@@ -63,7 +64,7 @@ class Precision:
         return nullcontext()
 
     def finish(self, output: Any) -> Any:
-        """What a network returned, in single precision, for the loss."""
+        """Converts what a network returned to single precision, for the loss."""
         return _map(Tensor.float, output) if self.name == "bf16" else output
 
 
@@ -72,7 +73,7 @@ def _single(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
 
 
 def _map(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same tuples and named tuples with their tensors changed."""
+    """Applies a function to the tensors within tuples and named tuples."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""The figures of a trained run."""
+"""Draws the figures of a trained run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
     from pyvae.trace.trace import Trace
 
-__all__ = ["draw_run"]
+__all__ = ["draw_run", "trace_samples_figure"]
 
 
-def draw_run(run: Path, asked_for: bool = False) -> None:
-    """Loss history, samples and latent means of all traces of a run.
+def draw_run(run: Path, required: bool = False) -> None:
+    """Draws loss history, samples and latent means of all traces of a run.
 
     Arguments:
-        run: Its folder.
-        asked_for: A picture that cannot be drawn is an error, not a line.
+        run: The run's folder.
+        required: Whether a figure that cannot be drawn is an error; if not, it is a line on
+            standard error.
 
     Raises:
-        UserError: If the run is not there or not whole.
+        UserError: If the run is not there or not complete.
     """
     from pyvae.figures import runs, style
     from pyvae.runs.trained import load_traces
@@ -36,27 +37,27 @@ def draw_run(run: Path, asked_for: bool = False) -> None:
         if "training" not in trace.latent_means:
             raise UserError(
                 f"'{trace.folder}' has no latent means in training mode",
-                expected="all that docs/trace-format.md lists",
+                "write them into latents.safetensors as docs/trace-format.md describes",
             )
-    pictures: dict[str, Callable[[], Figure]] = {
+    figures: dict[str, Callable[[], Figure]] = {
         "loss_history": lambda: runs.loss_history_figure(traces),
         "latent_means": lambda: runs.latent_means_figure(traces),
     }
     for trace in traces:
         if trace.samples is not None:
-            pictures[f"samples_{trace.settings.objective}"] = partial(
-                _samples_figure, trace.samples, trace, "N(0, I)"
+            figures[f"samples_{trace.settings.objective}"] = partial(
+                trace_samples_figure, trace.samples, trace, "N(0, I)"
             )
-    for name, make in pictures.items():
+    for name, make in figures.items():
         path = run / f"{name}.png"
-        if asked_for:
+        if required:
             style.draw_figure(make, path)
         else:
-            style.save_or_say(make, path, print_error)
+            style.draw_or_log(make, path, print_error)
 
 
-def _samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:
-    """Images in a grid, or points in the plane."""
+def trace_samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:
+    """Draws a trace's samples: images in a grid, or points in the plane."""
     from pyvae.figures.points import points_figure
     from pyvae.figures.runs import samples_figure
     from pyvae.model.objectives import OBJECTIVES

@@ -1,5 +1,7 @@
-"""Letters that matplotlib's font lacks, such as Japanese ones in a file's name: drawn in another
-font where one is installed that has them, else written as Python writes them, such as \\u65e5."""
+"""Finds fonts for letters that matplotlib's own font lacks, such as Japanese ones in a file's name.
+
+A letter that no installed font has is written as Python writes it, such as \\u65e5.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,11 @@ from matplotlib.text import Text
 
 __all__ = ["drawable", "glyphs_of_other_fonts", "width"]
 
-SIZE = 20.0  # at which letters are measured; any
+SIZE = 20.0  # at which letters are measured; any size would do
 
 
 def drawable(text: str) -> str:
-    """A text with what no installed font has written out.
+    """Writes out the letters of a text that no installed font has.
 
     Example:
         >>> drawable("a\\ufdd0")
@@ -33,13 +35,13 @@ def drawable(text: str) -> str:
 
 
 def width(text: str) -> float:
-    """How wide a text is, in ems."""
+    """Returns the width of a text, in ems."""
     return sum(_width(letter) for letter in text)
 
 
 @contextmanager
 def glyphs_of_other_fonts(figure: Figure) -> Iterator[None]:
-    """Letters that the font lacks are drawn in another one; the rest in silence."""
+    """Draws letters that the font lacks in another font, without warnings."""
     for text in figure.findobj(Text):
         letters = [letter for letter in set(text.get_text()) if not _own(letter)]
         fonts = {font for font in map(_other_font, letters) if font}
@@ -71,7 +73,7 @@ def _width(letter: str) -> float:
 
 @cache
 def _other_font(letter: str) -> str | None:
-    """The name of an installed font that has a letter, of normal style where there is one."""
+    """Returns the name of an installed font that has a letter, of normal style if possible."""
     fonts = sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", font.name))
     for font in fonts:
         try:

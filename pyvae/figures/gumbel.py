@@ -1,4 +1,4 @@
-"""Gumbel-softmax samples beside those of the categorical distribution that they stand for."""
+"""Draws Gumbel-softmax samples beside those of the categorical distribution they approximate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["gumbel_samples", "gumbel_softmax_figure"]
 def gumbel_samples(
     pi: ArrayLike, temperatures: Sequence[float], samples: int, seed: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    r"""One-hot samples of a categorical distribution and Gumbel-softmax ones, of the same noise.
+    r"""Draws one-hot samples and Gumbel-softmax samples from the same noise.
 
     .. math:: y = \mathrm{onehot}(\arg\max_k \log \pi_k + g_k), \quad
         y_\tau = \mathrm{softmax}((\log \pi + g) / \tau)
@@ -29,15 +29,15 @@ def gumbel_samples(
 
     Arguments:
         pi: Probabilities (K,).
-        temperatures: Above 0.
-        samples: N.
-        seed: Of the noise.
+        temperatures: Numbers above 0.
+        samples: The number of samples, N.
+        seed: The seed of the noise.
 
     Returns:
         One-hot samples (N, K), and for each temperature (N, K).
 
     Raises:
-        UserError: If `pi` is no distribution, or a temperature is not above 0.
+        UserError: If `pi` is not a distribution, or a temperature is not above 0.
     """
     probabilities = torch.as_tensor(np.asarray(pi, dtype=np.float64))
     fits = probabilities.ndim == 1 and abs(float(probabilities.sum()) - 1) <= 1e-6
@@ -65,21 +65,21 @@ def gumbel_softmax_figure(
     seed: int = 0,
     note: str = "",
 ) -> Figure:
-    """A die's probabilities, what comes of rolling it, and Gumbel-softmax samples of it.
+    """Draws a die's probabilities, the counts of its rolls, and Gumbel-softmax samples of it.
 
-    At the left the probabilities above and the counts below; at the right each row is a sample
-    and each column a category: one-hot for the die itself, softer the higher the temperature.
-    Rows of all panels have the same noise.
+    At the left are the probabilities above and the counts below. At the right each row is a sample
+    and each column a category: one-hot for the die itself, and softer at higher temperatures.
+    Rows of all panels use the same noise.
 
     Arguments:
         pi: Probabilities (K,).
-        temperatures: A panel for each.
-        samples: How often the die is rolled.
-        seed: Of the noise.
-        note: Stands small at the bottom.
+        temperatures: The temperatures, a panel for each.
+        samples: The number of rolls.
+        seed: The seed of the noise.
+        note: Small text at the bottom.
 
     Raises:
-        UserError: If `pi` is no distribution, or a temperature is not above 0.
+        UserError: If `pi` is not a distribution, or a temperature is not above 0.
     """
     one_hot, softened = gumbel_samples(pi, temperatures, samples, seed)
     categories = np.arange(1, one_hot.shape[1] + 1)
@@ -112,6 +112,6 @@ def gumbel_softmax_figure(
     for axes in (upper, lower, *images):
         axes.set_xlabel("category")
         axes.set_xticks(categories)
-    right.colorbar(shown, ax=list(images), label="component of the sample (a row sums to 1)")
+    right.colorbar(shown, ax=list(images), label="component of the sample (each row sums to 1)")
     add_note(figure, note)
     return figure

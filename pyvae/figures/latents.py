@@ -1,4 +1,4 @@
-"""Latent space: where images lie in it, and what it decodes to.
+"""Draws latent space: where images lie in it, and what it decodes to.
 
 Latents are in units of the prior's standard deviation wherever the prior is N(0, I).
 """
@@ -38,16 +38,16 @@ def latent_scatter(
     groups: str = "digit",
     unit: str = PRIOR_UNIT,
 ) -> Figure:
-    """Latents in the plane, a colour for each digit.
+    """Draws latents in the plane, a colour for each digit.
 
     Arguments:
         z: Latents (N, 2).
         labels: Digits (N,), or clusters, from 0.
-        title: Stands above.
-        note: Stands small at the bottom.
-        colour_bar: A bar of the digits' colours in place of a legend.
-        groups: What the labels are.
-        unit: Of the latents; may be empty.
+        title: The title.
+        note: Small text at the bottom.
+        colour_bar: Draws a colour bar instead of a legend.
+        groups: What the labels are, for the legend.
+        unit: The unit of the latents; may be empty.
 
     Raises:
         UserError: If there are not two latent dimensions.
@@ -57,7 +57,7 @@ def latent_scatter(
     figure = Figure(figsize=(7, 5.6), layout="constrained")
     axes = figure.subplots()
     colours = _colours(labels)
-    mixed = np.random.default_rng(0).permutation(len(z))  # else the last digit covers the others
+    mixed = np.random.default_rng(0).permutation(len(z))  # or the last digit would cover the others
     axes.scatter(
         z[mixed, 0], z[mixed, 1], c=colours[labels[mixed]], s=_size(len(z)), alpha=0.7,
         linewidths=0, rasterized=True,
@@ -87,19 +87,19 @@ def tsne_scatter(
     *,
     most: int = 1000,
 ) -> Figure:
-    """Latents of any number of dimensions, brought into the plane by t-SNE.
+    """Draws latents of any number of dimensions in the plane by t-SNE.
 
-    van der Maaten & Hinton (2008), "Visualizing data using t-SNE", JMLR 9; scikit-learn's, with
-    perplexity 30.
+    van der Maaten & Hinton (2008), "Visualizing data using t-SNE", JMLR 9; scikit-learn's
+    implementation with perplexity 30.
 
     Arguments:
         z: Latents (N, L), N of 4 or more.
         labels: Digits (N,).
-        title: Stands above.
-        note: Stands small at the bottom.
-        seed: Of t-SNE.
-        markers: Draws digits, not dots.
-        most: Only the first so many are drawn.
+        title: The title.
+        note: Small text at the bottom.
+        seed: The seed of t-SNE.
+        markers: Draws digits instead of dots.
+        most: The number of latents that are drawn at most, from the first.
     """
     from sklearn.manifold import TSNE  # a second: only for who needs it
 
@@ -119,8 +119,8 @@ def tsne_scatter(
         axes.scatter(
             chosen[:, 0], chosen[:, 1], marker=marker, s=size, color=colours[digit], linewidths=0
         )
-    axes.set_xlabel("t-SNE, first coordinate (arbitrary unit)")
-    axes.set_ylabel("t-SNE, second coordinate (arbitrary unit)")
+    axes.set_xlabel("t-SNE coordinate 1 (arbitrary unit)")
+    axes.set_ylabel("t-SNE coordinate 2 (arbitrary unit)")
     about = f"{title}\nt-SNE of {len(z):,} images, {z.shape[1]} latent dimensions"
     axes.set_title(wrapped(figure, about), fontsize=10)
     if not markers:
@@ -140,24 +140,24 @@ def manifold_figure(
     high: float | tuple[float, float] | None = None,
     unit: str = PRIOR_UNIT,
 ) -> Figure:
-    """What a grid over a latent plane decodes to, as one image; the second dimension upwards.
+    """Draws what a grid over a latent plane decodes to, the second dimension upwards.
 
     Arguments:
-        decode: From latents (n n, 2) to pixels (n n, 784) in [0, 1].
-        title: Stands above.
-        note: Stands small at the bottom.
-        latent_dim: L.
-        n: Images in a row.
-        low, high: First and last latents of both dimensions, or of each; without them the
-            quantiles 0.5/n, 1.5/n, ... of the prior N(0, 1).
-        unit: Of the latents; may be empty.
+        decode: Maps latents (n n, 2) to pixels (n n, 784) in [0, 1].
+        title: The title.
+        note: Small text at the bottom.
+        latent_dim: The number of latent dimensions, L.
+        n: The number of images in a row.
+        low, high: First and last latents of both dimensions, or of each; by default the grid is at
+            the quantiles 0.5/n, 1.5/n, ... of the prior N(0, 1).
+        unit: The unit of the latents; may be empty.
 
     Raises:
         UserError: If L is not 2, or only one of `low` and `high` is given.
     """
     check_plane("the latent manifold", latent_dim)
     if (low is None) != (high is None):
-        raise UserError("one end of the latent grid", expected="both, low and high, or neither")
+        raise UserError("the latent grid has one end only", "give both low and high, or neither")
     if low is None or high is None:
         across = up = norm.ppf((np.arange(n) + 0.5) / n)
     else:
@@ -166,7 +166,7 @@ def manifold_figure(
     sheet = np.asarray(decode(grid)).reshape(n, n, 28, 28).swapaxes(1, 2).reshape(28 * n, 28 * n)
     figure = Figure(figsize=(7, 7.2), layout="constrained")
     axes = figure.subplots()
-    extent = (-0.5, n - 0.5, -0.5, n - 0.5)  # an image is one unit wide, around its place
+    extent = (-0.5, n - 0.5, -0.5, n - 0.5)  # an image is one unit wide, centred on its latents
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
     ticks = np.unique(np.linspace(0, n - 1, min(n, 6 + n % 2)).round().astype(int))
     axes.set_xticks(ticks, [f"{across[tick]:.2f}" for tick in ticks])
@@ -181,11 +181,11 @@ def manifold_figure(
 
 
 def check_plane(what: str, dimensions: int) -> None:
-    """Raises UserError if a figure in the plane is asked for other than two dimensions."""
+    """Raises UserError if a figure in the plane has other than two latent dimensions."""
     if dimensions != 2:
         raise UserError(
-            f"{what} needs 2 latent dimensions and has {dimensions}",
-            "leave it out, or train with --latent-dim 2",
+            f"{what} needs 2 latent dimensions, not {dimensions}",
+            "train with --latent-dim 2, or leave this figure out",
         )
 
 
@@ -194,12 +194,12 @@ def _colours(labels: NDArray) -> NDArray:
 
 
 def _size(points: int) -> float:
-    """Area of a dot: the more there are, the smaller."""
+    """Returns the area of a dot, smaller for more points."""
     return float(np.clip(40_000 / max(points, 1), 3, 20))
 
 
 def _legend(figure: Figure, colours: NDArray, title: str) -> None:
-    """A colour for each number, outside the axes."""
+    """Draws a legend of a colour for each number, outside the axes."""
     handles = [
         Line2D([], [], linestyle="none", marker="o", color=colour, label=str(number))
         for number, colour in enumerate(colours)

@@ -1,4 +1,4 @@
-"""Losses in more detail: training beside test, term by term, and over several seeds."""
+"""Draws losses in detail: training beside test, term by term, and over several seeds."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def train_test_figure(
     *,
     checkpoint_every: int = 0,
 ) -> Figure:
-    """The training loss of each epoch beside the test loss, of an image.
+    """Draws the training loss of each epoch beside the test loss, per image.
 
     Arguments:
         trace: The run.
         test_history: Columns `epoch` and `total`, as `pyvae.metrics.held_out.evaluate` gives it.
-        title: Stands above.
-        note: Stands small at the bottom.
-        checkpoint_every: Marks every so many-th epoch on the test's line; 0 marks none.
+        title: The title.
+        note: Small text at the bottom.
+        checkpoint_every: Marks every n-th epoch on the line of the test loss; 0 marks none.
     """
     objective = OBJECTIVES[trace.settings.objective]
     train = trace.epoch_table()
@@ -92,10 +92,10 @@ def train_test_figure(
 
 
 def terms_figure(trace: Trace, note: str = "") -> Figure:
-    """Every term of the objective in a panel of its own, of an image.
+    """Draws every term of the objective in a panel of its own, per image.
 
-    A point is an epoch's mean, or a step in runs of less than three epochs; then a running mean
-    over a fiftieth of the steps lies over the steps themselves.
+    A point is the mean over an epoch. In runs of less than three epochs it is a step, and a running
+    mean over a fiftieth of the steps is drawn over the steps.
     """
     settings = trace.settings
     by_step = len(set(trace.epochs)) < 3
@@ -114,7 +114,7 @@ def terms_figure(trace: Trace, note: str = "") -> Figure:
         if by_step and window > 1:
             axes.plot(x, y, alpha=0.3, linewidth=0.6, label="step", **style)
             y = y.rolling(window, center=True, min_periods=1).mean()
-            label = f"mean of {window} steps"
+            label = f"running mean of {window} steps"
         axes.plot(x, y, marker=_marker(len(y)), label=label, **style)
         axes.set_title(_title(trace, term), fontsize=9)
         _finish(axes, place, _unit(trace, term))
@@ -132,14 +132,13 @@ def losses_figure(
     title: str,
     note: str = "",
 ) -> Figure:
-    """The loss of each epoch, of an image, over several seeds: the median, and a band from the
-    smallest to the largest.
+    """Draws the loss of each epoch, per image, over several seeds: the median and the range.
 
     Arguments:
-        traces: Runs by label; all in the same unit.
-        published: The losses that the article printed, from epoch 1, or None.
-        title: Stands above.
-        note: Stands small at the bottom.
+        traces: Runs by label, all with losses in the same unit.
+        published: The losses printed in the article, from epoch 1, or None.
+        title: The title.
+        note: Small text at the bottom.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -187,7 +186,7 @@ def _marker(points: int) -> str:
 
 
 def _per_image(trace: Trace, table: pd.DataFrame, term: str) -> pd.Series:
-    """A term of one image, from sums over batches of steps or epochs."""
+    """Returns a term per image, from sums over the batches of steps or epochs."""
     settings = trace.settings
     if OBJECTIVES[settings.objective].mean:
         return table[term]
@@ -204,7 +203,7 @@ def _unit(trace: Trace, term: str) -> str:
 
 
 def _title(trace: Trace, term: str) -> str:
-    """A term in words, and what it is multiplied by in the total."""
+    """Returns the title of a term, with its weight in the total."""
     settings = trace.settings
     kl = "regulariser: KL from the prior"
     words = REGULARISERS.get(settings.objective, kl) if term == "regulariser" else TITLES[term]

@@ -1,4 +1,4 @@
-"""Points in the plane, as the clustering recipe's toy has them."""
+"""Draws points in the plane, such as those of the clustering recipe's toy data."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def points_figure(
     *,
     limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Figure:
-    """Points in the plane, a colour for each group; both axes have the same scale.
+    """Draws points in the plane, a colour for each group; both axes have the same scale.
 
     Arguments:
         xy: (N, 2).
         groups: (N,), numbers from 0, or None if there are no groups.
-        title: Stands above.
-        note: Stands small at the bottom.
-        names: What the groups are called; `cluster 0`, ... without it.
-        limits: Of both axes, so that several figures can be laid side by side.
+        title: The title.
+        note: Small text at the bottom.
+        names: The names of the groups; by default `cluster 0`, ...
+        limits: The limits of both axes, to compare several figures.
 
     Raises:
-        UserError: If they are no points in the plane, or more groups than names.
+        UserError: If they are not points in the plane, or there are more groups than names.
     """
     xy = np.asarray(xy)
     if xy.ndim != 2 or xy.shape[1] != 2:
         raise UserError(
             f"points of shape {xy.shape}",
-            "leave the figure out",
+            "leave this figure out",
             expected="(N, 2): points in the plane",
         )
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -56,7 +56,7 @@ def points_figure(
         if names is None:
             names = [f"cluster {number}" for number in range(count)]
         if len(names) < count:
-            raise UserError(f"{count} groups with {len(names)} names", expected="a name for each")
+            raise UserError(f"{count} groups with {len(names)} names", expected="one name for each")
         for number, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
             chosen = xy[numbers == number]
             axes.scatter(
@@ -69,8 +69,7 @@ def points_figure(
     axes.set_aspect("equal", adjustable="box" if limits else "datalim")
     if limits:
         axes.set(xlim=limits[0], ylim=limits[1])
-    axes.set_xlabel("first coordinate (units of the data)")
-    axes.set_ylabel("second coordinate (units of the data)")
+    axes.set(xlabel="coordinate 1 (units of the data)", ylabel="coordinate 2 (units of the data)")
     axes.grid(alpha=0.3)
     axes.set_title(wrapped(figure, title), fontsize=10)
     add_note(figure, note)

@@ -1,9 +1,9 @@
-"""The figures of one run: losses, latent means, generated samples."""
+"""Draws the figures of a run: losses, latent means, generated samples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
+from pyvae.figures.images import generated_figure
 from pyvae.figures.style import (
     COLOURS,
     LINES,
     MEANS_NOTE,
-    _scale,
     add_note,
-    draw_digits,
     loss_label,
     run_title,
     samples_note,
@@ -40,12 +39,13 @@ __all__ = [
 
 
 def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
-    """The loss of one or more runs, of an image; where the objective is a sum over the batch
-    also the article's sums over an epoch.
+    """Draws the loss of one or more runs, per image.
+
+    Where the objective is a sum over the batch, a second axis has the article's sums over an epoch.
 
     Arguments:
-        traces: Of one recipe.
-        note: Stands small at the bottom.
+        traces: Traces of one recipe.
+        note: Small text at the bottom.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -79,18 +79,17 @@ def loss_history_figure(traces: Sequence[Trace], note: str = "") -> Figure:
 
 
 def draw_losses(axes: Axes, history: pd.DataFrame, objective: str, **style: Any) -> None:
-    """One run's loss of an image per step; dashed lines lie on solid ones."""
+    """Draws a run's loss per image and step; dashed lines lie on solid ones."""
     default: dict[str, Any] = {"color": COLOURS[objective], "linestyle": LINES[objective]}
     default["zorder"] = 3 if LINES[objective] == "--" else 2
-    default["marker"] = "." if len(history) == 1 else None  # a line of one point is none
+    default["marker"] = "." if len(history) == 1 else None  # a line of one point is invisible
     axes.plot(history["step"], history[OBJECTIVES[objective].column], **default | style)
     whole_numbers(axes.xaxis)
     axes.set_xlabel("step")
 
 
 def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
-    """Latent means of the last batch in training mode (the article's figure), one panel each,
-    at most three side by side."""
+    """Draws latent means of the last batch in training mode, as the article does, a panel each."""
     columns = 2 if len(traces) == 4 else min(len(traces), 3)
     rows = math.ceil(len(traces) / columns)
     width = 6 if columns < 3 else 5
@@ -107,7 +106,7 @@ def latent_means_figure(traces: Sequence[Trace], note: str = "") -> Figure:
 
 
 def draw_latent_means(axes: Axes, mu: NDArray) -> None:
-    """As R's matplot: image index against mu, a line for each latent dimension."""
+    """Draws mu by the index of the image, a line for each latent dimension, as R's matplot does."""
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, mu.shape[1]))
     for dimension, colour in zip(mu.T, colours, strict=True):
         axes.plot(np.arange(1, len(mu) + 1), dimension, color=colour, linewidth=0.6)
@@ -118,17 +117,16 @@ def draw_latent_means(axes: Axes, mu: NDArray) -> None:
 
 
 def samples_figure(images: NDArray, title: str, note: str = "") -> Figure:
-    """Generated images in a grid as near a square as can be.
+    """Draws generated images as `generated_figure`, with a note if they hardly differ.
 
     Arguments:
         images: (N, 784), pixels in [0, 1].
-        title: Stands above.
-        note: Stands small at the bottom.
+        title: The title.
+        note: Small text at the bottom.
     """
-    columns = math.ceil(math.sqrt(len(images)))
-    figure = Figure(figsize=(4, 4.3), layout="constrained")
-    axes = figure.subplots()
-    draw_digits(axes, images, columns)
-    axes.set_title(wrapped(figure, title), fontsize=10)
-    add_note(figure, f"{samples_note([images])}\n{note}")
-    return figure
+    return generated_figure(images, title, f"{samples_note([images])}\n{note}")
+
+
+def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Returns multiplication and division by a factor, which a secondary axis needs."""
+    return lambda y: y * factor, lambda y: y / factor

@@ -1,4 +1,4 @@
-"""How far each latent dimension moves from image to image, objective beside objective."""
+"""Draws how far each latent dimension varies between images, objective beside objective."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyvae.figures.latents import PRIOR_UNIT
 from pyvae.figures.style import add_note, titles_and_colours, whole_numbers, wrapped
-from pyvae.metrics.latents import PosteriorSpread
+from pyvae.metrics.latents import ACTIVE, PosteriorSpread
 
 __all__ = ["mean_and_variance_figure", "spread_figure"]
 
-ACTIVE = 0.01**0.5  # active units: the threshold of the variance is 0.01
-LEAST_SPREAD = 1e-8  # drawn for 0 on a logarithmic axis
+ACTIVE_SPREAD = ACTIVE**0.5  # standard deviation above which a dimension is active
+LEAST_SPREAD = 1e-8  # stands for 0 on the logarithmic axis
 MU: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1}
 LOG_VAR: dict[str, Any] = {"marker": "s", "markersize": 4, "fillstyle": "none", "linestyle": "none"}
 THRESHOLD: dict[str, Any] = {"color": "gray", "linestyle": "--", "linewidth": 1}
 
 
 def spread_figure(spreads: Mapping[str, ArrayLike], title: str, note: str = "") -> Figure:
-    """The standard deviation of mu over images in each latent dimension, in falling order.
+    """Draws the standard deviation of mu over images of each latent dimension, in falling order.
 
     Arguments:
         spreads: (L,) each, by objective (name or title) or any other label.
-        title: Stands above.
-        note: Stands small at the bottom.
+        title: The title.
+        note: Small text at the bottom.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -38,7 +38,7 @@ def spread_figure(spreads: Mapping[str, ArrayLike], title: str, note: str = "") 
     for label, spread in spreads.items():
         ordered = np.sort(np.asarray(spread, dtype=float))[::-1]
         name, colour = known[label]
-        active = f"{name}: {(ordered > ACTIVE).sum()} of {len(ordered)} active"
+        active = f"{name}: {(ordered > ACTIVE_SPREAD).sum()} of {len(ordered)} active"
         _draw_spread(axes, ordered, color=colour, label=active, **MU)
     _finish_spread(axes)
     axes.set_ylabel(f"standard deviation of mu over images\n({PRIOR_UNIT})")
@@ -51,13 +51,14 @@ def spread_figure(spreads: Mapping[str, ArrayLike], title: str, note: str = "") 
 def mean_and_variance_figure(
     spreads: Mapping[str, PosteriorSpread], title: str, note: str = ""
 ) -> Figure:
-    """How far mu and log_var move from image to image in each latent dimension, a panel for
-    each objective; dimensions in falling order of mu's standard deviation.
+    """Draws how far mu and log_var vary between images, a panel for each objective.
+
+    Latent dimensions are in falling order of mu's standard deviation.
 
     Arguments:
-        spreads: What `pyvae.metrics.latents.posterior_spread` gives, by objective or label.
-        title: Stands above.
-        note: Stands small at the bottom.
+        spreads: Results of `pyvae.metrics.latents.posterior_spread`, by objective or label.
+        title: The title.
+        note: Small text at the bottom.
     """
     figure = Figure(figsize=(3.6 * len(spreads) + 2.2, 4.2), layout="constrained")
     panels = figure.subplots(1, len(spreads), squeeze=False, sharey=True)[0]
@@ -72,7 +73,7 @@ def mean_and_variance_figure(
     handles = [
         Line2D([], [], color="black", label="of mu\n(prior standard deviations)", **MU),
         Line2D([], [], color="black", label="of log_var\n(a logarithm, no unit)", **LOG_VAR),
-        Line2D([], [], label=f"mu active above {ACTIVE:g}", **THRESHOLD),
+        Line2D([], [], label=f"mu active above {ACTIVE_SPREAD:g}", **THRESHOLD),
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=8)
     panels[0].set_ylabel("standard deviation over images")
@@ -86,7 +87,7 @@ def _draw_spread(axes: Axes, spread: NDArray, **style) -> None:
 
 
 def _finish_spread(axes: Axes) -> None:
-    axes.axhline(ACTIVE, label=f"active above {ACTIVE:g}", **THRESHOLD)
+    axes.axhline(ACTIVE_SPREAD, label=f"active above {ACTIVE_SPREAD:g}", **THRESHOLD)
     axes.set_yscale("log")
     whole_numbers(axes.xaxis)
     axes.set_xlabel("latent dimension, by falling spread of mu")

@@ -1,5 +1,8 @@
-"""Pictures of traces, and what all figures share. The same colours mean the same thing
-everywhere: VAE firebrick and EMAE steelblue, as in the R article; the ten digits tab10."""
+"""What all figures share: colours, titles, notes, and how they are saved.
+
+Colours mean the same everywhere: VAE is firebrick and EMAE steelblue, as in the R article, and the
+ten digits have the colours of tab10.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,13 @@ __all__ = [
     "digit_sheet",
     "draw_digits",
     "draw_figure",
+    "draw_or_log",
     "group_colours",
     "loss_label",
     "own_style",
     "run_title",
     "samples_note",
     "save_figure",
-    "save_or_say",
     "titles_and_colours",
     "whole_numbers",
     "wrapped",
@@ -53,7 +56,7 @@ SPARE_COLOURS = ("goldenrod", "slateblue", "saddlebrown", "deeppink", "darkslate
 
 
 class _Colours(dict[str, str]):
-    """Of an objective without a colour of its own: a spare one, always the same."""
+    """Colours by objective; an objective without one gets a spare colour, always the same."""
 
     def __missing__(self, objective: str) -> str:
         others = [name for name in OBJECTIVES if name not in self]
@@ -76,7 +79,7 @@ COLOURS = _Colours(
 
 
 class _Lines(dict[str, str]):
-    """Of an objective without a line of its own: solid."""
+    """Line styles by objective; solid by default."""
 
     def __missing__(self, objective: str) -> str:
         return "-"
@@ -89,41 +92,40 @@ MEANS_NOTE = (
     "Each line is one latent dimension; a line that stays near 0 for all images carries no "
     "information."
 )
-LEAST_DEVIATION = 0.05  # of a pixel over images; of MNIST's digits it is 0.3 and more
+LEAST_DEVIATION = 0.05  # of a pixel over images; MNIST's digits have 0.3 and more
 
 
 def whole_numbers(axis: Axis, most: int = 9) -> None:
-    """Ticks at whole numbers alone, also where only one of them is in sight; at most so many."""
+    """Puts ticks at whole numbers only, at most `most` of them."""
     axis.set_major_locator(MaxNLocator(nbins=most, integer=True, min_n_ticks=1))
 
 
 def samples_note(samples: Iterable[NDArray]) -> str:
-    """What to say where images of one network hardly differ from each other; else nothing.
+    """Returns a note if images of one network hardly differ from each other, else an empty text.
 
     Arguments:
-        samples: (N, 784), of a network each; of points, (N, 2), nothing is said.
+        samples: (N, 784), an array for each network; points, (N, 2), are not checked.
     """
     sound = [x[np.isfinite(x).all(axis=1)] for x in samples if x.shape[1] != 2]
     deviations = [float(images.std(axis=0).max()) for images in sound if len(images) > 1]
     if not deviations or min(deviations) >= LEAST_DEVIATION:
         return ""
     return (
-        "Images that hardly differ from each other (no pixel's standard deviation over them is "
-        f"above {min(deviations):.2g} of white): too few steps, or a decoder that ignores the "
-        "latents."
+        "The images hardly differ from each other (no pixel's standard deviation over them is "
+        f"above {min(deviations):.2g} of white): there were too few steps, or the decoder ignores "
+        "the latents."
     )
 
 
 def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
-    """Images side by side with a thin line between, in rows of so many columns."""
+    """Draws images in rows of `columns`, with thin lines between them."""
     sheet = digit_sheet(images, columns)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
 
 def digit_sheet(images: NDArray, columns: int) -> NDArray[np.float64]:
-    """One image (29 rows - 1, 29 columns - 1) of images (N, 784), grey lines between them;
-    black where there is none.
+    """Joins images (N, 784) into one, (29 rows - 1, 29 columns - 1), with grey lines between.
 
     Raises:
         UserError: If they are not images of 784 pixels.
@@ -142,22 +144,23 @@ def digit_sheet(images: NDArray, columns: int) -> NDArray[np.float64]:
 
 
 def add_note(figure: Figure, note: str) -> None:
-    """Writes a note small at the bottom of a figure, in as many lines as it needs."""
+    """Writes a note in small letters at the bottom of a figure, in as many lines as it needs."""
     note = note.strip()
     if note:
         figure.supxlabel(wrapped(figure, note, 8), fontsize=8, color="dimgray")
 
 
 def wrapped(figure: Figure, text: str, size: float = 10, share: float = 1) -> str:
-    """A text of that size in points, broken so that no line is wider than the figure, or than a
-    share of it."""
+    """Breaks a text of `size` points so that no line is wider than a share of the figure."""
     room = share * figure.get_figwidth() * 72 / size  # ems
     return "\n".join(_broken(as_text(line), room) for line in text.splitlines())
 
 
 def _broken(line: str, room: float) -> str:
-    """A line broken so that none is as wide as so many ems: a title is centred
-    over its axes, not over the figure."""
+    """Breaks a line into lines that are narrower than `room` ems.
+
+    A title is centred over its axes, not over the figure, and so needs some room to spare.
+    """
     characters = int(room / 0.62)
     room *= 0.85
     while True:
@@ -169,22 +172,27 @@ def _broken(line: str, room: float) -> str:
 
 
 def as_text(text: str) -> str:
-    """A text from elsewhere, such as a file's name, for a figure: its dollar signs are no
-    mathematics, and control characters, which have no shape, are written out, as are letters that
-    no font has."""
+    """Makes text from elsewhere, such as a file's name, safe to draw in a figure.
+
+    Dollar signs do not start mathematics; control characters, and letters that no font has, are
+    written out.
+    """
     return drawable(printable(text)).replace("$", r"\$")
 
 
 def group_colours(groups: int) -> NDArray:
-    """Colours (groups, 4) of digits or clusters 0, 1, ...: tab10, tab20 for more than ten."""
+    """Returns colours (groups, 4) of digits or clusters: tab10, or tab20 for more than ten."""
     if groups <= len(DIGIT_COLOURS):
         return DIGIT_COLOURS[:groups]
     return matplotlib.colormaps["tab20"](np.arange(groups) % 20)
 
 
 def titles_and_colours(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
-    """Title and colour of what is shown, by label: an objective's own for its name or title,
-    else the label itself and a colour that is no objective's."""
+    """Returns a title and a colour for each label.
+
+    The name or the title of an objective gets the objective's own; any other label gets itself
+    and a colour of no objective.
+    """
     names = {objective.title: name for name, objective in reversed(OBJECTIVES.items())}
     spare = iter(SPARE_COLOURS * len(OBJECTIVES))
     found: dict[str, tuple[str, Any]] = {}
@@ -197,13 +205,13 @@ def titles_and_colours(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
 
 
 def loss_label(objective: str) -> str:
-    """The label of an axis of losses, with their unit."""
+    """Returns the label of an axis of losses, with their unit."""
     unit = OBJECTIVES[objective].unit
     return f"loss ({unit})" if unit else "loss"
 
 
 def run_title(trace: Trace) -> str:
-    """What was run, in a line."""
+    """Returns a line on what was run."""
     return (
         f"recipe {trace.recipe}, {trace.data['name']}, batch {trace.settings.batch_size}, "
         f"{trace.steps:,} step{'s' if trace.steps != 1 else ''}, {trace.settings.dtype}"
@@ -212,11 +220,13 @@ def run_title(trace: Trace) -> str:
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """matplotlib's defaults until the end, whatever the user's `matplotlibrc` says (LaTeX, other
-    fonts); afterwards the user's settings are as they were. A figure is made and saved in it."""
+    """Sets matplotlib's defaults within a block, and the user's own settings again after it.
+
+    Figures are made and saved in it, whatever the user's `matplotlibrc` says on LaTeX or fonts.
+    """
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
-        # of characters that the font lacks, and of what matplotlib will change one day
+        # about letters that the font lacks, and about what matplotlib will change
         warnings.filterwarnings("ignore", "Glyph ")
         for category in (DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", category)
@@ -234,7 +244,7 @@ def draw_figure(make: Callable[[], Figure], path: Path) -> None:
     """Makes a figure in pyvae's own style and saves it.
 
     Raises:
-        UserError: If it cannot be made or written, whatever the reason.
+        UserError: If it cannot be drawn or written, whatever the reason.
     """
     try:
         with own_style():
@@ -242,22 +252,21 @@ def draw_figure(make: Callable[[], Figure], path: Path) -> None:
     except UserError:
         raise
     except OSError as error:
-        raise UserError(
-            f"picture '{path}' cannot be written ({error.strerror or error})"
-        ) from error
+        raise UserError(f"figure '{path}' cannot be written ({error.strerror or error})") from error
     except Exception as error:
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise UserError(f"picture '{path}' cannot be drawn ({why})") from error
+        raise UserError(f"figure '{path}' cannot be drawn ({why})") from error
 
 
-def save_or_say(make: Callable[[], Figure], path: Path, say: Callable[[str], object]) -> bool:
-    """Draws a picture beside results that do not depend on it: where that fails, a line says so
-    and the command goes on. A picture that an earlier run left there is removed then.
+def draw_or_log(make: Callable[[], Figure], path: Path, log: Callable[[str], object]) -> bool:
+    """Draws a figure that results do not depend on; logs a line if that fails.
+
+    If it fails, the figure of an earlier run is removed, too.
 
     Arguments:
         make: Makes the figure.
         path: The file.
-        say: Called with the line.
+        log: Called with the line.
 
     Returns:
         Whether it was drawn.
@@ -267,22 +276,17 @@ def save_or_say(make: Callable[[], Figure], path: Path, say: Callable[[str], obj
     except UserError as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        say(str(error))
+        log(str(error))
         return False
     return True
 
 
 def check_figure_path(path: Path) -> None:
-    """Raises UserError unless a figure can be written under this name."""
+    """Raises UserError unless the name is that of a figure's file."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(
-            f"'{path}' is no picture's name",
-            expected=f"a name that ends in one of {', '.join(FORMATS)}",
+            f"'{path}' is not the name of a figure",
+            f"use a name that ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
         )
     if path.is_dir():
-        raise UserError(f"'{path}' is a folder", expected="a picture's name")
-
-
-def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Multiplying and dividing by a factor: a secondary axis wants both ways."""
-    return lambda y: y * factor, lambda y: y / factor
+        raise UserError(f"'{path}' is a folder", "give the name of a file for the figure")

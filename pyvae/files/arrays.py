@@ -1,62 +1,62 @@
-"""Arrays by name, as safetensors: a length, a header in JSON, and the numbers. Nothing in such a
-file is executed.
+"""Reads and writes named arrays as safetensors files.
+
+A safetensors file is a length, a header in JSON, and the numbers. Nothing in it is executed.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
+from pyvae.files.reading import open_file
 from pyvae.files.writing import write_file
 
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Mapping
-
-import safetensors.numpy
-
-from pyvae.files.reading import open_file
-
-__all__ = ["array_bytes", "arrays_of_bytes", "checksum", "read_arrays", "write_arrays"]
+__all__ = ["array_bytes", "checksum", "parse_arrays", "read_arrays", "write_arrays"]
 
 
 def array_bytes(arrays: Mapping[str, NDArray], metadata: dict[str, str] | None = None) -> bytes:
-    """Arrays as the content of a file. R's arrays are in column-major order, which safetensors
-    does not look at: they are brought into row-major order first."""
+    """Returns arrays as the content of a safetensors file.
+
+    Arrays in column-major order, such as R's, are brought into row-major order first: safetensors
+    does not check the order.
+    """
     # not np.ascontiguousarray: that makes (1,) of a scalar's shape ()
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     return safetensors.numpy.save(contiguous, metadata)
 
 
-def arrays_of_bytes(content: bytes) -> dict[str, NDArray]:
-    """Arrays from the content of a file. Memory: 40 times its size, and 1 MiB (twice its size
-    where an array has hundreds of numbers or more).
+def parse_arrays(content: bytes) -> dict[str, NDArray]:
+    """Parses the content of a safetensors file.
 
     Raises:
-        SafetensorError, ValueError, KeyError: If it is damaged, or has numbers of a type that
-            NumPy lacks.
+        SafetensorError, ValueError: If it is damaged, or holds a type of number that NumPy lacks.
     """
-    return _numbers(safetensors.numpy.load(content))
+    return _numbers(safetensors.numpy.load, content)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
-    """Reads a file of arrays. Memory: 40 times its size, and 1 MiB (its size where an array has
-    hundreds of numbers or more).
+    """Reads a safetensors file.
 
     Raises:
-        OSError, ValueError: As `pyvae.files.reading.open_file`.
-        SafetensorError, KeyError: If it is damaged, or has numbers of a type that NumPy lacks.
+        OSError, ValueError: As `pyvae.files.reading.open_file`; or if it holds a type of number
+            that NumPy lacks.
+        SafetensorError: If it is damaged.
     """
     open_file(path).close()  # safetensors would wait at a pipe
-    return _numbers(safetensors.numpy.load_file(path))
+    return _numbers(safetensors.numpy.load_file, path)
 
 
-def _numbers(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+def _numbers(load: Callable[[Any], dict[str, NDArray]], source: bytes | Path) -> dict[str, NDArray]:
+    try:
+        arrays = load(source)
+    except KeyError as error:
+        raise ValueError(f"it has numbers of type {error}, which NumPy lacks") from error
     for name, value in arrays.items():
         if value.dtype.kind not in "fiub":
             raise ValueError(f"'{name[:80]}' has values of type {value.dtype}")
@@ -64,7 +64,7 @@ def _numbers(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def checksum(arrays: Mapping[str, NDArray]) -> str:
-    """SHA-256 of names, types, shapes and numbers."""
+    """Returns the SHA-256 of the names, types, shapes and numbers of arrays."""
     found = hashlib.sha256()
     for name in sorted(arrays):
         value = np.asarray(arrays[name], order="C")
@@ -76,5 +76,5 @@ def checksum(arrays: Mapping[str, NDArray]) -> str:
 def write_arrays(
     path: Path, arrays: dict[str, NDArray], metadata: dict[str, str] | None = None
 ) -> None:
-    """Writes arrays by name as safetensors, and text about them."""
+    """Writes named arrays, and text about them, as a safetensors file."""
     write_file(path, array_bytes(arrays, metadata))

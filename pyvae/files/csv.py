@@ -1,4 +1,4 @@
-"""Tables as CSV."""
+"""Writes tables as CSV."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["csv_text"]
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """A table as CSV; floats are written so that reading them gives the same bits."""
+    """Returns a table as CSV text; reading its floats gives the same bits."""
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan")

@@ -1,7 +1,9 @@
-"""Reading files that may be damaged, or not be what their name says.
+"""Reads files that may be damaged, or hostile: traces and images come from other people.
 
-A reader takes no more memory than a stated multiple of the file's size, executes nothing, and
-fails with one of `UNREADABLE`, which whoever called it tells the user in one line.
+Every reader of pyvae keeps three rules. It executes nothing that a file holds. It fails with one of
+`UNREADABLE`, which its caller turns into a `UserError` of one line. And it takes at most
+`MEMORY_TIMES` the file's size, plus `MEMORY_BASE`. A file that may be compressed counts as the
+largest array that `most_unpacked` lets it hold. tests/fuzz measures all three.
 """
 
 from __future__ import annotations
@@ -21,17 +23,21 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 __all__ = [
+    "MEMORY_BASE",
+    "MEMORY_TIMES",
     "UNREADABLE",
     "fill",
     "is_array_file",
+    "most_unpacked",
     "open_file",
+    "parse_numbers",
     "read_bytes",
     "read_json",
     "read_numbers",
     "read_rows",
 ]
 
-UNREADABLE = (  # what files that are damaged, or something else, make of reading them
+UNREADABLE = (  # what reading a damaged or hostile file can raise
     OSError,
     EOFError,
     ValueError,
@@ -43,13 +49,31 @@ UNREADABLE = (  # what files that are damaged, or something else, make of readin
     MemoryError,
     SafetensorError,
 )
-MOST_JSON = 2**24  # bytes; what pyvae writes has a few thousand
+MEMORY_TIMES = {  # memory that reading takes at most, as a multiple of the file's size
+    "json": 64,
+    "csv": 40,  # numbers
+    "csv of text": 64,
+    "safetensors": 40,
+    "idx": 9,  # labels of one byte become int64
+    "npz": 3,
+}
+MEMORY_BASE = 2**20  # bytes, on top of that
+MOST_JSON = 2**24  # bytes; pyvae writes a few thousand
 MOST_COLUMNS = 10_000
 CHUNK = 2**16  # bytes that are unpacked at once
+# Honest images stay far below: MNIST's unpack to five times their file, and pixels of one bit each,
+# written as float64, to a hundred times.
+MOST_UNPACKED = 200  # times the file's size
+ALWAYS_UNPACKED = 2**26  # bytes that any file may unpack to
+
+
+def most_unpacked(size: int) -> int:
+    """Returns how many bytes a compressed file of `size` bytes may unpack to."""
+    return max(MOST_UNPACKED * size, ALWAYS_UNPACKED)
 
 
 def is_array_file(name: str) -> bool:
-    """Whether data of this name is a file of arrays.
+    """Returns whether a name of data is that of a NumPy file.
 
     Example:
         >>> is_array_file("mine.NPZ"), is_array_file("mnist")
@@ -59,7 +83,7 @@ def is_array_file(name: str) -> bool:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Opens an ordinary file for reading. From a pipe or a device one could read for ever.
+    """Opens a regular file for reading; reading a pipe or a device might never end.
 
     Raises:
         OSError: If it cannot be opened.
@@ -68,7 +92,7 @@ def open_file(path: Path) -> BinaryIO:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError(f"{path.name} is no ordinary file")
+            raise ValueError(f"{path.name} is not a regular file")
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -76,10 +100,10 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:
-    """All of an ordinary file. Memory: its size.
+    """Reads all of a regular file.
 
     Raises:
-        OSError, ValueError: As `open_file`; or if it has more bytes than `most`.
+        OSError, ValueError: As `open_file`; or if it has more than `most` bytes.
     """
     with open_file(path) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
@@ -88,12 +112,10 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
 
 
 def fill(file: BinaryIO, values: NDArray) -> None:
-    """Fills an array, which is contiguous, with the next bytes of a file, which may be compressed.
-
-    Memory: 1 MiB.
+    """Fills a contiguous array with the next bytes of a file, which may be compressed.
 
     Raises:
-        ValueError: If the file ends before that.
+        ValueError: If the file ends first.
     """
     if not values.nbytes:
         return
@@ -108,13 +130,10 @@ def fill(file: BinaryIO, values: NDArray) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON, as strictly as its standard has it: no NaN, no key twice in an object, no number
-    that is infinite as a double, no half of a surrogate pair.
-
-    Memory: 64 times the file's size, which is at most 16 MiB, and 1 MiB.
+    """Reads JSON strictly: no NaN, no double key, no number beyond a double, no lone surrogate.
 
     Raises:
-        OSError, ValueError, RecursionError: If it cannot be read.
+        OSError, ValueError, RecursionError: If it cannot be read, or has more than 16 MiB.
     """
     value = json.loads(
         read_bytes(path, MOST_JSON).decode("utf-8-sig"),
@@ -131,32 +150,35 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key '{twice[:40]}' is there twice")
+        raise ValueError(f"key '{twice[:40]}' occurs twice")
     return found
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), -float("inf")):
-        raise ValueError(f"{text[:40]} is beyond the largest number")
+        raise ValueError(f"{text[:40]} is too large for a double")
     return value
 
 
 def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no number in JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def read_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file, the heads of its columns first. Empty lines are left out.
-
-    Memory: 40 times the size of the longest row, and 1 MiB.
+    """Yields the rows of a CSV file, the names of its columns first. Empty lines are left out.
 
     Raises:
-        OSError, ValueError: If it cannot be read, has no heads or more than 10,000, one of them
-            twice, or rows of other lengths.
+        OSError, ValueError: If it cannot be read, has no columns or more than 10,000, has two of
+            one name, or has rows of different lengths.
     """
-    with open_file(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        heads: list[str] | None = None
+    with open_file(path) as file:
+        yield from _rows(file, path.name)
+
+
+def _rows(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    heads: list[str] | None = None
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
             for row in csv.reader(text, strict=True):
                 if not row:
@@ -164,39 +186,55 @@ def read_rows(path: Path) -> Iterator[list[str]]:
                 if heads is None:
                     heads = row
                     if len(heads) > MOST_COLUMNS:
-                        raise ValueError(f"{path.name} has {len(heads)} columns")
+                        raise ValueError(f"{name} has {len(heads)} columns")
                     if len(set(heads)) < len(heads):
-                        raise ValueError(f"{path.name} has a column twice")
+                        raise ValueError(f"{name} has two columns of one name")
                 elif len(row) != len(heads):
                     raise ValueError(
-                        f"{path.name} has {len(row)} cells for {len(heads)} columns in a row"
+                        f"{name} has a row of {len(row)} cells for {len(heads)} columns"
                     )
                 yield row
         except csv.Error as error:
-            raise ValueError(f"{path.name}: {error}") from error
+            raise ValueError(f"{name}: {error}") from error
     if heads is None:
-        raise ValueError(f"{path.name} is empty")
+        raise ValueError(f"{name} is empty")
 
 
 def read_numbers(path: Path, columns: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
-    """Columns of numbers of a CSV file, each to the bit that was written.
-
-    Memory: 40 times the file's size, and 1 MiB.
+    """Reads columns of numbers from a CSV file, every bit as written.
 
     Arguments:
         path: The file.
-        columns: Which; by default all.
+        columns: The columns to read; all by default.
 
     Raises:
-        OSError, ValueError: As `read_rows`; or if a cell holds no number.
-        KeyError: If there is no such column.
+        OSError, ValueError: As `read_rows`; or if a cell is not a number.
+        KeyError: If a column is missing.
     """
-    rows = read_rows(path)
+    return _numbers(read_rows(path), path.name, columns)
+
+
+def parse_numbers(
+    content: bytes, name: str, columns: Sequence[str] = ()
+) -> dict[str, NDArray[np.float64]]:
+    """Reads columns of numbers from the content of a CSV file, as `read_numbers`.
+
+    Arguments:
+        content: What the file holds.
+        name: The file's name, for messages.
+        columns: The columns to read; all by default.
+    """
+    return _numbers(_rows(io.BytesIO(content), name), name, columns)
+
+
+def _numbers(
+    rows: Iterator[list[str]], file: str, columns: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
     heads = next(rows)
     columns = columns or heads
     for name in columns:
         if name not in heads:
-            raise KeyError(f"column '{name[:40]}' in {path.name}")
+            raise KeyError(f"column '{name[:40]}' in {file}")
     places = [heads.index(name) for name in columns]
     values = array("d")
     for row in rows:
@@ -207,8 +245,8 @@ def read_numbers(path: Path, columns: Sequence[str] = ()) -> dict[str, NDArray[n
 
 def _number(text: str) -> float:
     if "_" in text:  # which Python allows
-        raise ValueError(f"'{text[:40]}' is no number")
+        raise ValueError(f"'{text[:40]}' is not a number")
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"'{text[:40]}' is no number") from None
+        raise ValueError(f"'{text[:40]}' is not a number") from None

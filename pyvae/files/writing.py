@@ -1,4 +1,4 @@
-"""Writing files so that none is ever half there."""
+"""Writes files so that none is left half written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pyvae.errors import UserError
 __all__ = ["output_folder", "remove_file", "remove_remains", "replacing", "write_file"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+AGAIN = "run the same command again; earlier checkpoints are intact"
 
 
 def output_folder(path: Path) -> Path:
-    """The folder, made if need be, after checking that files can be written into it.
+    """Makes an output folder and checks that files can be written into it.
 
     Raises:
-        UserError: If they cannot.
+        UserError: If they cannot be.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -33,22 +34,21 @@ def output_folder(path: Path) -> Path:
             raise _too_large(path) from error
         raise UserError(
             f"output folder '{path}' cannot be written ({error.strerror})",
-            "choose another with --out",
-            expected="a folder with write permission",
+            "choose another folder with --out, or change its permissions",
         ) from error
     return path
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Writes a file under a temporary name in the same folder, syncs and renames it.
+    """Writes a file under a temporary name in the same folder, syncs it and renames it.
 
     Raises:
-        UserError: If it cannot be written; what was there before stays.
+        UserError: If it cannot be written; the earlier file is kept.
     """
     if isinstance(content, str):
         content = content.encode()
     handle, temporary = -1, ""
-    with _saying_why(path):
+    with _naming(path):
         try:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             with os.fdopen(handle, "wb") as file:
@@ -66,13 +66,13 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name to write a file under that takes the place of `path` once it is whole.
+    """Gives a temporary path to write to; it replaces `path` when the block ends without an error.
 
     Raises:
-        UserError: If it cannot be written; what was there before stays.
+        UserError: If it cannot be written; the earlier file is kept.
     """
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    with _saying_why(path):
+    with _naming(path):
         try:
             yield temporary
             temporary.replace(path)
@@ -81,11 +81,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _saying_why(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Iterator[None]:
+    """Turns an error of the system into a UserError that names the file."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # none of the system's
+        if error.errno is None:  # not an error of the system
             raise
         if error.errno in FULL:
             raise _full(path) from error
@@ -93,28 +94,26 @@ def _saying_why(path: Path) -> Iterator[None]:
             raise _too_large(path) from error
         raise UserError(
             f"'{path}' cannot be written ({error.strerror})",
-            "choose a folder in which you may write, or change its permissions",
+            "choose a folder where you have write permission, or change its permissions",
         ) from error
 
 
 def _too_large(path: Path) -> UserError:
     return UserError(
-        f"'{path}' would be larger than a file of this process may be",
-        "raise the limit (ulimit -f) and give the same command again: what was kept before is "
-        "whole",
+        f"'{path}' would exceed the limit on the size of a file",
+        f"raise the limit (ulimit -f) and {AGAIN}",
     )
 
 
 def _full(path: Path) -> UserError:
     return UserError(
-        f"no space is left for '{path}'",
-        "make room and give the same command again: what was kept before is whole",
-        expected="room on its disk",
+        f"disk full while writing '{path}'",
+        f"free some space and {AGAIN}",
     )
 
 
 def _sync_folder(folder: Path) -> None:
-    """A power cut must not undo the renaming, or change its order with the next one."""
+    """Syncs a folder, so that a power cut neither undoes a renaming nor swaps it with the next."""
     with suppress(OSError):  # not every file system can, and the file itself is there
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -124,14 +123,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Removes a file, if it is there, and what `write_file` left of it when it was killed."""
+    """Removes a file, and temporary files of it that a killed process left."""
     for found in (path, *path.parent.glob(f".{path.name}.????????")):
         found.unlink(missing_ok=True)
 
 
 def remove_remains(folder: Path) -> None:
-    """Removes what `write_file` left of files of a folder when it was killed, if they were
-    written again."""
+    """Removes temporary files that a killed process left beside the files that they were for."""
     for found in folder.glob(".*.????????"):
         if (folder / found.name[1:].rpartition(".")[0]).is_file():
             found.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-r"""Classes and clusters: how evenly samples cover the classes, how well clusters find them.
+r"""Measures how evenly samples cover the classes, and how well clusters match classes.
 
-All take whole numbers as tensors or arrays (N,), an entry an image.
+All functions take whole numbers as tensors or arrays (N,), one entry for each image.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class ClassShares(NamedTuple):
     """How often each class was predicted; see `class_shares`.
 
     Attributes:
-        shares: (classes,), sums to 1.
+        shares: (classes,); they sum to 1.
         entropy: In nats, 0 (one class only) to log(classes) (all alike).
-        seen: Number of classes that occur.
+        seen: The number of classes that occur.
         largest: The share of the most frequent class.
     """
 
@@ -44,8 +44,8 @@ class ClusteringAccuracy(NamedTuple):
     """Accuracy under the best assignment of clusters to classes; see `clustering_accuracy`.
 
     Attributes:
-        accuracy: A share in [0, 1].
-        mapping: Class of each cluster that was assigned one.
+        accuracy: In [0, 1].
+        mapping: The class of each cluster that was assigned one.
     """
 
     accuracy: float
@@ -53,7 +53,7 @@ class ClusteringAccuracy(NamedTuple):
 
 
 class ClusteringScores(NamedTuple):
-    """`accuracy` in [0, 1], `nmi` in [0, 1], `ari` in [-0.5, 1]; see `clustering_scores`."""
+    """Scores of clusters: `accuracy` and `nmi` in [0, 1], `ari` in [-0.5, 1]."""
 
     accuracy: float
     nmi: float
@@ -61,16 +61,16 @@ class ClusteringScores(NamedTuple):
 
 
 def class_shares(predicted: Tensor | NDArray, classes: int = 10) -> ClassShares:
-    r"""The shares of the classes among predictions, and how even they are.
+    r"""Returns the shares of the classes among predictions, and how even they are.
 
     .. math:: p_c = \frac1N \#\{i : y_i = c\}, \qquad H = -\sum_c p_c \log p_c
 
     The entropy is Shannon's (1948, "A mathematical theory of communication", section 6,
-    https://doi.org/10.1002/j.1538-7305.1948.tb01338.x), of the frequencies as they are.
+    https://doi.org/10.1002/j.1538-7305.1948.tb01338.x), of the observed frequencies.
 
     Arguments:
         predicted: (N,), whole numbers from 0 to classes - 1.
-        classes: How many there are.
+        classes: The number of classes.
 
     Raises:
         UserError: If `predicted` is empty, not (N,), not whole numbers, or out of range.
@@ -88,7 +88,7 @@ def class_shares(predicted: Tensor | NDArray, classes: int = 10) -> ClassShares:
 
 
 def clustering_accuracy(labels: Tensor | NDArray, clusters: Tensor | NDArray) -> ClusteringAccuracy:
-    r"""The share of images whose cluster stands for their class, under the best assignment.
+    r"""Returns the share of images in the cluster of their class, under the best assignment.
 
     .. math:: \max_m \frac1N \#\{i : y_i = m(c_i)\}
 
@@ -118,7 +118,7 @@ def clustering_accuracy(labels: Tensor | NDArray, clusters: Tensor | NDArray) ->
 
 
 def clustering_scores(labels: Tensor | NDArray, clusters: Tensor | NDArray) -> ClusteringScores:
-    r"""Accuracy, normalised mutual information and adjusted Rand index of clusters.
+    r"""Returns accuracy, normalised mutual information and adjusted Rand index of clusters.
 
     .. math:: \mathrm{NMI} = \frac{I(Y; C)}{(H(Y) + H(C)) / 2}, \qquad
         \mathrm{ARI} = \frac{\mathrm{RI} - \mathrm{E}[\mathrm{RI}]}{1 - \mathrm{E}[\mathrm{RI}]}
@@ -145,13 +145,14 @@ def _pair(labels: Tensor | NDArray, clusters: Tensor | NDArray) -> tuple[NDArray
     truth, found = _whole_numbers(labels, "labels"), _whole_numbers(clusters, "clusters")
     if len(truth) != len(found):
         raise UserError(
-            f"{len(truth)} labels and {len(found)} clusters", expected="one of each per image"
+            f"{len(truth)} labels and {len(found)} clusters",
+            expected="one label and one cluster for each image",
         )
     return truth, found
 
 
 def _whole_numbers(values: Tensor | NDArray, name: str) -> NDArray[np.int64]:
-    """(N,), int64, or the user's error."""
+    """Checks values and returns them as (N,), int64."""
     array = torch.as_tensor(values).detach().cpu().numpy()
     if array.ndim != 1 or not array.size:
         raise UserError(f"{name} of shape {array.shape}", expected="(N,), at least one image")

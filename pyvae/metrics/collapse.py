@@ -1,4 +1,4 @@
-"""What the latents of a run that came to its end carry, in words."""
+"""Describes what the latents of a finished run carry."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pyvae.trace.trace import Trace
 
 __all__ = ["latents_in_words"]
 
-NOTHING = 0.1  # nats per image: what the latents say of an image is at most their KL
+NOTHING = 0.1  # nats per image: latents carry at most their KL of information
 
 
 def latents_in_words(trace: Trace) -> list[str]:
-    """How many latent dimensions are active, and a line on posterior collapse, if there is one.
+    """Returns a line on active latent dimensions, and one on posterior collapse if there is any.
 
-    A collapse is said of the objectives whose regulariser is a KL divergence alone: the others do
-    without the noise's part of it, so that small means can carry as much as large ones.
+    Collapse is only recognised where the regulariser is a KL divergence. Other objectives do not
+    bound the noise, so that small means can carry as much as large ones.
 
     Arguments:
-        trace: Complete.
+        trace: A complete trace.
     """
     objective = OBJECTIVES[trace.settings.objective]
     lines = []
@@ -34,7 +34,7 @@ def latents_in_words(trace: Trace) -> list[str]:
     if objective.is_kl and kl < NOTHING:
         each = objective.unit.partition(" per ")[2] or "image"
         lines.append(
-            f"posterior collapse: the KL of the last epoch is nearly nothing, {kl:.2g} nats per "
-            f"{each}: the latents carry no information about the {each}s"
+            f"posterior collapse: the KL of the last epoch is {kl:.2g} nats per {each}, so the "
+            f"latents carry almost no information about the {each}s"
         )
     return lines

@@ -1,6 +1,6 @@
-"""A small convolutional network that says which digit an image shows.
+"""A small convolutional network that classifies digits.
 
-It judges generated images, from outside: which classes does a VAE draw, and how evenly?
+It judges generated images independently: which classes does a VAE draw, and how evenly?
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pyvae.model.draws import Draws
 __all__ = ["DigitClassifier"]
 
 EPOCHS = 2  # over the training images, but
-LEAST_STEPS = 400  # on a small set go on for so many steps
+LEAST_STEPS = 400  # on a small set, train for this many steps
 BATCH_SIZE = 100
 LEARNING_RATE = 3e-3  # falls linearly to 0
 
 
 class DigitClassifier:
-    r"""A convolutional network, trained when made, and tested.
+    r"""A convolutional network that is trained and tested when it is made.
 
     Two strided convolutions and two fully connected layers, trained by Adam on
 
@@ -32,8 +32,8 @@ class DigitClassifier:
 
     After LeCun, Bottou, Bengio & Haffner (1998), "Gradient-based learning applied to document
     recognition", section II, https://doi.org/10.1109/5.726791, with fewer and strided layers.
-    On a CPU the same seed gives the same network: it is trained in one thread, being too small
-    to gain from more. The process's global generator is left as it was. Two epochs of MNIST's
+    On a CPU the same seed gives the same network: it is trained in one thread, because it is too
+    small to gain from more. The process's global generator is not touched. Two epochs of MNIST's
     60,000 images take about ten seconds and end at a test accuracy of 0.985.
 
     Arguments:
@@ -41,15 +41,15 @@ class DigitClassifier:
         labels: Their classes (N,), whole numbers from 0 to classes - 1.
         test_x: Test images (M, 784), pixels in [0, 1], which training never sees.
         test_labels: Their classes (M,).
-        seed: Of initial parameters and batch order, 0 or more.
-        classes: How many there are.
+        seed: The seed of initial parameters and batch order, 0 or more.
+        classes: The number of classes.
 
     Attributes:
-        test_accuracy: The share of the test images that are classified rightly.
+        test_accuracy: The share of the test images that are classified correctly.
         network: The network, in evaluation mode: images (B, 784) to logits (B, classes).
 
     Raises:
-        UserError: If images or labels are not as said, or the seed is negative.
+        UserError: If images or labels are not as described, or the seed is negative.
 
     Example:
         >>> from pyvae.data.images import load_digits
@@ -84,17 +84,17 @@ class DigitClassifier:
 
     @torch.no_grad()
     def predict(self, x: Tensor, batch_size: int = 1000) -> Tensor:
-        """The most probable class of each image.
+        """Returns the most probable class of each image.
 
         Arguments:
             x: Images (B, 784), pixels in [0, 1], on the device of the training images.
-            batch_size: Images that go through the network at a time.
+            batch_size: The number of images that go through the network at a time.
 
         Returns:
             Classes (B,), int64, on the CPU.
 
         Raises:
-            UserError: If `x` is not as said.
+            UserError: If `x` is not as described.
         """
         _check_images(x, "classified")
         return torch.cat(
@@ -102,7 +102,7 @@ class DigitClassifier:
         )
 
     def accuracy(self, x: Tensor, labels: Tensor) -> float:
-        """The share of images (B, 784) whose class is that of `labels` (B,)."""
+        """Returns the share of images (B, 784) that get their class in `labels` (B,)."""
         return (self.predict(x) == labels.cpu()).double().mean().item()
 
     @torch.enable_grad()

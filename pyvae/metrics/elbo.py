@@ -1,7 +1,7 @@
-r"""How well a VAE explains images: its ELBO, reconstruction and importance-weighted bound.
+r"""Measures how well a VAE explains images: ELBO, reconstruction, importance-weighted bound.
 
-All are nats per image, means over the images, of a Bernoulli likelihood and the prior
-:math:`N(0, I)`. They take two functions, so that any recipe's network can be asked:
+All are means over the images in nats per image, for a Bernoulli likelihood and the prior
+:math:`N(0, I)`. They take two functions, so that any network can be measured:
 `encode` maps images (B, P) to (mu, log_var) of (B, L) each, and `decode` maps latents (B, L) to
 pixels (B, P) in [0, 1]; P is 784 for images of 28x28. Both must be in evaluation mode: no
 dropout, batch norm from running statistics.
@@ -10,7 +10,7 @@ Noise is drawn by `pyvae.model.draws.Draws`: sample s of all images follows from
 the same seed gives every function here the same latents, more samples begin with those of
 fewer, and `batch_size` bounds memory without changing any result by more than rounding.
 
-Where a run diverged the result is NaN, as in a run's own losses.
+If a run diverged, the result is NaN, as in the run's own losses.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def elbo_parts(
     samples: int = 1,
     batch_size: int = 1000,
 ) -> ElboParts:
-    r"""The negative evidence lower bound (ELBO) in its two parts, the first by sampling.
+    r"""Returns the negative evidence lower bound (ELBO) in two parts, the first by sampling.
 
     .. math:: -\tfrac1S \sum_s \log p(x \mid z_s)
         \;+\; -\tfrac12 \sum_l 1 + \log \sigma_l^2 - \mu_l^2 - \sigma_l^2,
@@ -84,13 +84,13 @@ def elbo_parts(
     Arguments:
         x: Images (N, P), pixels in [0, 1].
         encode, decode: See the head of this file.
-        seed: Of the noise, 0 or more.
+        seed: The seed of the noise, 0 or more.
         samples: Latents per image, S.
-        batch_size: So many images or latents at most go through the network at a time.
+        batch_size: At most this many images or latents go through the network at a time.
 
     Raises:
-        UserError: If `x` is not as said, `encode` or `decode` returns other shapes, pixels leave
-            [0, 1], or `seed`, `samples` or `batch_size` is too small.
+        UserError: If `x` is not as described, `encode` or `decode` returns other shapes, pixels
+            leave [0, 1], or `seed`, `samples` or `batch_size` is too small.
     """
     mu, log_var = _posterior(x, encode, seed, samples, batch_size)
     terms = -0.5 * (1 + log_var - mu.square() - log_var.exp())  # (N, L)
@@ -111,7 +111,7 @@ def reconstruction_at(
     samples: int = 1,
     batch_size: int = 1000,
 ) -> Reconstruction:
-    r"""The reconstruction term at the posterior's mean, and at samples of the posterior.
+    r"""Returns the reconstruction term at the posterior's mean, and at samples of the posterior.
 
     .. math:: -\log p(x \mid z = \mu) \quad\text{and}\quad
         -\tfrac1S \sum_s \log p(x \mid z = \mu + \sigma \epsilon_s)
@@ -138,7 +138,7 @@ def importance_weighted_bound(
     seed: int = 0,
     batch_size: int = 1000,
 ) -> float:
-    r"""A lower bound of the log-likelihood from k samples of the posterior.
+    r"""Returns a lower bound of the log-likelihood from k samples of the posterior.
 
     .. math:: L_k = \mathrm{E}\Big[\log \frac1k \sum_{s=1}^k
         \frac{p(x \mid z_s)\, p(z_s)}{q(z_s \mid x)}\Big] \le \log p(x),
@@ -153,8 +153,8 @@ def importance_weighted_bound(
         x: Images (N, P), pixels in [0, 1]; the likelihood is one where they are 0 or 1.
         encode, decode: See the head of this file.
         k: Samples per image.
-        seed: Of the noise, 0 or more.
-        batch_size: So many images or latents at most go through the network at a time.
+        seed: The seed of the noise, 0 or more.
+        batch_size: At most this many images or latents go through the network at a time.
 
     Returns:
         The bound, the mean over images in nats per image: minus a negative log-likelihood.
@@ -212,12 +212,12 @@ def _nats(x: Tensor, z: Tensor, decode: Decode) -> Tensor:
     if pixels.shape != wanted:
         raise UserError(f"decode returned shape {tuple(pixels.shape)}", expected=f"{wanted}")
     low, high = (bound.item() for bound in pixels.aminmax())
-    if math.isnan(low):  # of a run that diverged; binary_cross_entropy would raise
+    if math.isnan(low):  # the run diverged; binary_cross_entropy would raise
         return torch.full(z.shape[:2], math.nan, dtype=torch.float64, device=z.device)
     if low < 0 or high > 1:
         raise UserError(
-            f"decode returned pixels of {low:.3g} to {high:.3g}",
-            "end it with a sigmoid",
+            f"decode returned pixels from {low:.3g} to {high:.3g}",
+            "end the decoder with a sigmoid",
             expected="probabilities in [0, 1]",
         )
     target = x.to(pixels).expand(z.shape[0], *x.shape).flatten(0, 1)  # (S * B, P)
@@ -228,7 +228,7 @@ def _nats(x: Tensor, z: Tensor, decode: Decode) -> Tensor:
 def _posterior(
     x: Tensor, encode: Encode, seed: int, samples: int, batch_size: int, name: str = "samples"
 ) -> tuple[Tensor, Tensor]:
-    """Checks what was given; then mu and log_var of all images, (N, L) each."""
+    """Checks the arguments; returns mu and log_var of all images, (N, L) each."""
     for label, value, least in (
         (name, samples, 1),
         ("batch_size", batch_size, 1),

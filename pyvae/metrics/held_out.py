@@ -1,4 +1,4 @@
-"""An objective's terms on images that were not trained on."""
+"""Evaluates an objective on images that were held out of training."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["evaluate"]
 def evaluate(
     network: VAE, recipe: str, settings: Settings, data: ImageData, seed: int = 0
 ) -> dict[str, float]:
-    """The terms of the objective on all images of a set, in evaluation mode, z sampled.
+    """Returns the terms of the objective on all images of a set, in evaluation mode, z sampled.
 
     Arguments:
-        network: A trained network; its mode is left as it was.
-        recipe, settings: What it is of.
+        network: A trained network; its mode is restored afterwards.
+        recipe, settings: Those that it was trained with.
         data: The images.
-        seed: Of the noise.
+        seed: The seed of the noise.
 
     Returns:
-        Each term, per image where the objective is a sum over images (so that it stands beside
-        `Trace.epoch_table`'s), without those that need labels.
+        Each term, without those that need labels. Sums over images are given per image, so that
+        they compare with `Trace.epoch_table`.
     """
     objective = OBJECTIVES[settings.objective]
     spec = get_recipe(recipe).draws(settings.latent_dim, **settings.hyper)
@@ -38,7 +38,7 @@ def evaluate(
     draws = Draws(seed, settings.dtype)
     sums: dict[str, float] = {}
     network.eval()
-    if objective.name == "semi-supervised":  # of images without labels
+    if objective.name == "semi-supervised":  # its terms for images without labels
         objective = OBJECTIVES["clustering"]
     for number, rows in enumerate(torch.arange(len(data)).split(500)):
         x = data.batch(rows.numpy(), settings.torch_dtype).to(device)

@@ -1,7 +1,7 @@
-r"""What a VAE uses its latent dimensions for: how many vary, how far, and what they know.
+r"""Measures a VAE's latent dimensions: how many vary, how far, and how well they tell labels.
 
-All take latent means as tensors or arrays (N, L), a row an image; a latent's unit is the
-prior's standard deviation. Variances divide by N, as in `comparisons.seeds.measures`.
+All functions take latent means as tensors or arrays (N, L), a row for each image, in units of
+the prior's standard deviation. Variances divide by N, as in `comparisons.seeds.measures`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 
-ACTIVE = 0.01  # of the variance of a latent dimension's means
+ACTIVE = 0.01  # a dimension is active if the variance of its means is above this
 
 
 class PosteriorSpread(NamedTuple):
-    r"""Per latent dimension, (L,) each, float64.
+    r"""The spread of each latent dimension, (L,) each, float64.
 
     Attributes:
         mu_sd: Standard deviation of :math:`\mu_l(x)` over images: 0 where the dimension is
@@ -63,7 +63,7 @@ class MarkedGap(NamedTuple):
 
 
 def active_units(mu: Tensor | NDArray, threshold: float = ACTIVE) -> float:
-    r"""How many latent dimensions vary with the image.
+    r"""Returns the number of latent dimensions that vary with the image.
 
     .. math:: \#\{l : \mathrm{Var}_x(\mu_l(x)) > 0.01\}
 
@@ -72,7 +72,7 @@ def active_units(mu: Tensor | NDArray, threshold: float = ACTIVE) -> float:
 
     Arguments:
         mu: Latent means (N, L).
-        threshold: Of the variance.
+        threshold: The variance above which a dimension is active.
 
     Returns:
         A whole number from 0 to L, or NaN where `mu` is not finite.
@@ -88,7 +88,7 @@ def active_units(mu: Tensor | NDArray, threshold: float = ACTIVE) -> float:
 
 
 def posterior_spread(mu: Tensor | NDArray, log_var: Tensor | NDArray) -> PosteriorSpread:
-    r"""How far each latent dimension's mean and log-variance move from image to image.
+    r"""Returns how far each latent dimension's mean and log-variance vary between images.
 
     .. math:: \mathrm{sd}_x(\mu_l(x)), \quad \mathrm{sd}_x(\log \sigma_l^2(x)), \quad
         \mathrm{E}_x[\sigma_l(x)]
@@ -114,10 +114,10 @@ def posterior_spread(mu: Tensor | NDArray, log_var: Tensor | NDArray) -> Posteri
 
 
 def marked_gap(mu: Tensor | NDArray, floor: float = 0.0) -> MarkedGap:
-    r"""How clearly latent dimensions part into marked and silent ones.
+    r"""Finds the widest gap between the spreads of latent dimensions.
 
     With the standard deviations over images :math:`s_l = \mathrm{sd}_x(\mu_l(x))` in falling
-    order :math:`s_{(1)} \ge \dots \ge s_{(L)}`, the largest ratio of neighbours and its place:
+    order :math:`s_{(1)} \ge \dots \ge s_{(L)}`, it is the largest ratio of neighbours:
 
     .. math:: \max_{1 \le i < L} s_{(i)} / s_{(i+1)}
 
@@ -127,8 +127,8 @@ def marked_gap(mu: Tensor | NDArray, floor: float = 0.0) -> MarkedGap:
     used and unused dimensions: dimensions of spread 1e-3 and 1e-6 are both silent. With
     `floor`, smaller spreads count as if they were `floor`, so that only gaps above it count.
 
-    A number of ours for what the R article shows in its figure of latent means, where a few
-    variables stand out and the others stay near 0; it has no published source.
+    This measure has no published source. It puts a number on what the R article shows in its
+    figure of latent means: a few variables stand out and the others stay near 0.
 
     Arguments:
         mu: Latent means (N, L), L of 2 or more.
@@ -143,7 +143,7 @@ def marked_gap(mu: Tensor | NDArray, floor: float = 0.0) -> MarkedGap:
     """
     means = _matrix(mu)
     if means.shape[1] < 2:
-        raise UserError("a gap in 1 latent dimension", expected="2 or more")
+        raise UserError("a gap needs 2 latent dimensions or more, not 1")
     if floor < 0:
         raise UserError(f"floor is {floor:g}", expected="0 or more")
     if not np.isfinite(means).all():
@@ -162,9 +162,10 @@ def knn_accuracy(
     test_labels: Tensor | NDArray,
     k: int = 10,
 ) -> float:
-    """The share of test images whose label is that of most of the k nearest training latents.
+    """Returns the accuracy of k-nearest-neighbours classification of test latents.
 
-    Euclidean distance, votes of equal weight, scikit-learn's `KNeighborsClassifier`; Cover &
+    Each test image gets the label of most of its k nearest training latents, by Euclidean distance,
+    votes of equal weight (scikit-learn's `KNeighborsClassifier`). Cover &
     Hart (1967), "Nearest neighbor pattern classification", IEEE Transactions on Information
     Theory 13, https://doi.org/10.1109/TIT.1967.1053964.
 
@@ -194,7 +195,7 @@ def knn_accuracy(
     if train.shape[1] != test.shape[1]:
         raise UserError(
             f"test latents of {test.shape[1]} dimensions",
-            expected=f"{train.shape[1]}, as in training",
+            expected=f"{train.shape[1]}, as the training latents have",
         )
     if not 1 <= k <= len(train):
         raise UserError(f"k is {k}", expected=f"1 to {len(train)}, the number of training latents")
@@ -205,7 +206,7 @@ def knn_accuracy(
 
 
 def _matrix(values: Tensor | NDArray, name: str = "mu") -> NDArray[np.float64]:
-    """(N, L) in float64, or the user's error."""
+    """Checks values and returns them as (N, L), float64."""
     array = torch.as_tensor(values).detach().cpu().double().numpy()
     if array.ndim != 2 or not array.size:
         raise UserError(f"{name} of shape {array.shape}", expected="(N, L), at least one image")

@@ -10,17 +10,17 @@ __all__ = ["is_shared", "summed"]
 
 
 def is_shared() -> bool:
-    """Whether a batch is being computed by several processes."""
+    """Returns whether several processes share the computation of a batch."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def summed(value: Tensor) -> Tensor:
-    """The sum of a tensor over all processes; gradients go through it to each of them."""
+    """Returns the sum of a tensor over all processes; gradients flow back to each of them."""
     return _Summed.apply(value)
 
 
 class _Summed(torch.autograd.Function):
-    """Forward a sum, and backward: all processes' losses depend on it."""
+    """Sums forward, and also backward, because the losses of all processes depend on the sum."""
 
     @staticmethod
     def forward(context: object, value: Tensor) -> Tensor:

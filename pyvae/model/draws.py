@@ -1,12 +1,12 @@
-"""Stateless random draws: what chance does at step k follows from (seed, k) alone.
+"""Stateless random draws: those of step k follow from (seed, k) alone.
 
-Any engine, any process and any resumed run gets the same draws without storing them. Each
-draw has a generator of its own, Philox keyed by (seed, name, k) through
+Every engine, process and resumed run gets the same draws without storing them. Each draw has
+a generator of its own, Philox keyed by (seed, name, k) through
 `numpy.random.SeedSequence`: Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as
 easy as 1, 2, 3", SC11.
 
-Initial parameters are the one exception: they are what PyTorch's own initialisers give after
-`torch.manual_seed(seed)` (see `pyvae.recipes.Recipe.initial_parameters`).
+Initial parameters are the exception: PyTorch's own initialisers draw them after
+`torch.manual_seed(seed)` (see `pyvae.model.recipe.Recipe.initial_parameters`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ __all__ = ["Draw", "Draws", "Gumbel", "Keep", "Normal", "gumbel_of_uniform"]
 
 @dataclass(frozen=True)
 class Keep:
-    """A dropout mask: True (keep) with probability 1 - p. `shape` is for one image; `rows`
-    images, or as many as the batch has."""
+    """A dropout mask: True (keep) with probability 1 - p.
+
+    Attributes:
+        shape: The shape for one image.
+        p: The probability of False (drop).
+        rows: The number of images; by default that of the batch.
+    """
 
     shape: tuple[int, ...]
     p: float
@@ -53,10 +58,10 @@ Draw = Keep | Normal | Gumbel
 
 
 def gumbel_of_uniform(u: Any, log: Callable[[Any], Any] = np.log) -> Any:
-    r"""Gumbel noise from uniform numbers in [0, 1): :math:`-\log(-\log(u + 10^{-20}))`.
+    r"""Returns Gumbel noise from uniform numbers in [0, 1): :math:`-\log(-\log(u + 10^{-20}))`.
 
     Jang, Gu & Poole (2017), "Categorical reparameterization with Gumbel-softmax", section 2.1,
-    https://arxiv.org/abs/1611.01144; the 1e-20 is the clustering article's.
+    https://arxiv.org/abs/1611.01144; the 1e-20 is from the clustering article.
     """
     return -log(-log(u + 1e-20))
 
@@ -66,7 +71,7 @@ class Draws:
 
     Arguments:
         seed: A non-negative integer.
-        dtype: Precision of the noise: drawn in float64, then rounded, so that runs in either
+        dtype: The precision of the noise. It is drawn in float64 and rounded: runs in either
             precision see the same noise up to rounding.
 
     Example:
@@ -85,22 +90,22 @@ class Draws:
         return np.random.Generator(np.random.Philox(key))
 
     def batch_order(self, epoch: int, images: int) -> NDArray[np.int64]:
-        """The order in which an epoch visits the images: a permutation of range(images)."""
+        """Returns the order in which an epoch visits the images, a permutation of range(images)."""
         return self._generator("batch order", epoch).permutation(images)
 
     def permutation(self, name: str, number: int) -> NDArray[np.int64]:
-        """A permutation of range(number) that is drawn once."""
+        """Returns a permutation of range(number), the same at every call."""
         return self._generator(name, 0).permutation(number)
 
     def normal(self, name: str, index: int, shape: tuple[int, ...]) -> NDArray[np.floating]:
-        """Standard normal noise."""
+        """Returns standard normal noise."""
         return self._generator(name, index).standard_normal(shape).astype(self.dtype)
 
     def keep(self, name: str, index: int, shape: tuple[int, ...], p: float) -> NDArray[np.bool_]:
-        """A dropout mask: True with probability 1 - p.
+        """Returns a dropout mask: True with probability 1 - p.
 
-        Where p is a multiple of 1/256 one random byte per element is enough, and exact;
-        elsewhere 32 bits per element put the probability within 2^-32 of 1 - p.
+        If p is a multiple of 1/256, one random byte per element is enough, and exact. Otherwise 32
+        bits per element put the probability within 2^-32 of 1 - p.
         """
         count = math.prod(shape)
         if float(256 * p).is_integer():
@@ -112,13 +117,13 @@ class Draws:
         return (bits >= drop).reshape(shape)
 
     def _bits(self, name: str, index: int, count: int, kind: type[np.unsignedinteger]) -> NDArray:
-        """Random numbers of all bits: what `Generator.bytes` returns, 4 times faster."""
+        """Returns the numbers that `Generator.bytes` gives, 4 times faster."""
         words = -(-count * np.dtype(kind).itemsize // 8)
         raw = self._generator(name, index).bit_generator.random_raw(words)
         return raw.astype("<u8", copy=False).view(kind)[:count]
 
     def step(self, step: int, batch_size: int, spec: Mapping[str, Draw]) -> dict[str, NDArray]:
-        """The draws of one training step.
+        """Returns the draws of one training step.
 
         Arguments:
             step: The step, counted from 0 over the whole run.

@@ -1,4 +1,4 @@
-"""Hyperparameters that belong to one recipe, such as a temperature."""
+"""Hyperparameters of a single recipe, such as a temperature."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pyvae.errors import UserError, choose
 __all__ = ["MOST", "Hyper", "parse_hyper", "settle_hyper"]
 
 
-MOST = 1e300  # of a number that is no whole one: what a trace can say
+MOST = 1e300  # the largest number that a trace can hold
 
 
 @dataclass(frozen=True)
 class Hyper:
-    """One of them.
+    """A hyperparameter of a recipe.
 
     Attributes:
         name: Its name on the command line.
-        value: As published.
+        value: The published value.
         what: What it is, in a few words.
         whole: Whether it is a whole number.
         least: The smallest value that makes sense.
@@ -36,10 +36,10 @@ class Hyper:
     most: float = MOST
 
     def check(self, value: float) -> float:
-        """The value, as an int where it is a whole number.
+        """Returns the value, as an int if it has to be a whole number.
 
         Raises:
-            UserError: If it is out of its range.
+            UserError: If it is out of range.
         """
         large_enough = value > self.least if self.above else value >= self.least
         if not (large_enough and value <= self.most) or (self.whole and value % 1):
@@ -49,7 +49,7 @@ class Hyper:
             raise UserError(
                 f"--set {self.name}={value:g}",
                 f"the published value is {self.value:g}",
-                expected=f"{self.what}: {kind} {more}",
+                expected=f"{kind} {more} ({self.what})",
             )
         return int(value) if self.whole else float(value)
 
@@ -57,21 +57,23 @@ class Hyper:
 def settle_hyper(
     recipe: str, known: Sequence[Hyper], given: Mapping[str, float]
 ) -> dict[str, float]:
-    """A recipe's hyperparameters: the published values, with those that are given.
+    """Returns a recipe's hyperparameters: the given values, and the published ones otherwise.
 
     Raises:
-        UserError: If the recipe has none of that name, or a value is out of its range.
+        UserError: If the recipe has no hyperparameter of a name, or a value is out of range.
     """
     names = [one.name for one in known]
     for name in given:
         if not names:
-            raise UserError(f"recipe {recipe} has no setting '{name}' (it has none)")
-        choose(f"setting of recipe {recipe}", name, names)
+            raise UserError(
+                f"recipe {recipe} has no hyperparameters", f"leave out --set {name}={given[name]:g}"
+            )
+        choose(f"hyperparameter of recipe {recipe}", name, names)
     return {one.name: one.check(given.get(one.name, one.value)) for one in known}
 
 
 def parse_hyper(texts: Sequence[str]) -> dict[str, float]:
-    """Reads `NAME=NUMBER`, as the command line has them.
+    """Parses texts of the form `NAME=NUMBER`.
 
     Raises:
         UserError: If one is not of that form.

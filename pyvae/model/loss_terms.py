@@ -1,4 +1,7 @@
-"""Terms of the losses: likelihoods and divergences, each a sum in nats over a batch."""
+"""Terms of the losses: likelihoods and divergences, in nats summed over a batch.
+
+`pyvae.model.derive.stages` sees their calls: each is open to `torch.overrides`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import wrap_torch_function
 
 __all__ = [
     "bernoulli_reconstruction",
@@ -23,6 +27,7 @@ __all__ = [
 TINY = 1e-20  # in the clustering article's logarithms
 
 
+@wrap_torch_function(lambda pixels, x: (pixels, x))
 def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:
     r"""Negative Bernoulli log-likelihood (binary cross-entropy) of images.
 
@@ -43,13 +48,13 @@ def bernoulli_reconstruction(pixels: Tensor, x: Tensor) -> Tensor:
 
 
 def _without_refusal(pixels: Tensor, x: Tensor) -> Tensor:
-    """The same, and NaN where a probability is no number: CUDA's kernel would stop everything that
-    the process has on the GPU."""
+    """Returns NaN if a probability is NaN: CUDA's kernel would end all that runs on the GPU."""
     numbers = torch.nan_to_num(pixels, nan=0.5)
     refused = (pixels - numbers).detach().sum()  # 0, or NaN
     return F.binary_cross_entropy(numbers, x, reduction="sum") + refused
 
 
+@wrap_torch_function(lambda mean, x, variance: (mean, x))
 def gaussian_reconstruction(mean: Tensor, x: Tensor, variance: float) -> Tensor:
     r"""Negative Gaussian log-likelihood with a fixed variance.
 
@@ -66,11 +71,12 @@ def gaussian_reconstruction(mean: Tensor, x: Tensor, variance: float) -> Tensor:
     return 0.5 * torch.sum((x - mean) ** 2 / variance + math.log(2 * math.pi * variance))
 
 
+@wrap_torch_function(lambda pixels, x: (pixels, x))
 def squared_error(pixels: Tensor, x: Tensor) -> Tensor:
     r"""Mean squared error :math:`\frac{1}{B F} \sum (x - p)^2` over all pixels of all images.
 
-    Not in nats: up to scale and a constant it is the likelihood of a Gaussian whose variance is
-    left open.
+    It is not in nats: up to scale and a constant it is the negative log-likelihood of a Gaussian
+    of unknown variance.
 
     Arguments:
         pixels, x: Pixels in [0, 1], shape (B, 784).
@@ -81,6 +87,7 @@ def squared_error(pixels: Tensor, x: Tensor) -> Tensor:
     return F.mse_loss(pixels, x)
 
 
+@wrap_torch_function(lambda mu, log_var: (mu, log_var))
 def kl(mu: Tensor, log_var: Tensor) -> Tensor:
     r"""KL divergence of the posterior :math:`N(\mu, \sigma^2)` from the prior :math:`N(0, I)`.
 
@@ -99,6 +106,7 @@ def kl(mu: Tensor, log_var: Tensor) -> Tensor:
     return -0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp())
 
 
+@wrap_torch_function(lambda mu, log_var: (mu, log_var))
 def half_mu_squared(mu: Tensor, log_var: Tensor) -> Tensor:
     r"""The regulariser of the R article's EMAE: :math:`\tfrac12 \sum \mu^2`.
 
@@ -115,6 +123,7 @@ def half_mu_squared(mu: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * torch.sum(mu.pow(2))
 
 
+@wrap_torch_function(lambda mu, log_var: (mu, log_var))
 def expected_prior(mu: Tensor, log_var: Tensor) -> Tensor:
     r"""The VAE's KL without exactly the posterior's entropy: :math:`-E_q \log p(z)`.
 
@@ -133,6 +142,7 @@ def expected_prior(mu: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * torch.sum(mu.pow(2) + log_var.exp())
 
 
+@wrap_torch_function(lambda mu1, log_var1, mu2, log_var2: (mu1, log_var1, mu2, log_var2))
 def kl_gaussians(mu1: Tensor, log_var1: Tensor, mu2: Tensor, log_var2: Tensor) -> Tensor:
     r"""KL divergence of :math:`N(\mu_1, \sigma_1^2)` from :math:`N(\mu_2, \sigma_2^2)`.
 
@@ -150,6 +160,7 @@ def kl_gaussians(mu1: Tensor, log_var1: Tensor, mu2: Tensor, log_var2: Tensor) -
     return -0.5 * torch.sum(1 + log_var1 - log_var2 - ratio - distance)
 
 
+@wrap_torch_function(lambda pi: (pi,))
 def kl_categorical(pi: Tensor) -> Tensor:
     r"""KL divergence of a categorical distribution from the uniform one over its K classes.
 
@@ -165,6 +176,7 @@ def kl_categorical(pi: Tensor) -> Tensor:
     return torch.sum(pi * torch.log(pi + TINY) - pi * uniform)
 
 
+@wrap_torch_function(lambda pi, labels: (pi, labels))
 def cross_entropy(pi: Tensor, labels: Tensor) -> Tensor:
     r"""The clustering article's cross entropy of labels: softmax is applied to :math:`\pi` again.
 

@@ -1,7 +1,7 @@
 r"""Objectives: a reconstruction term plus a regulariser.
 
-Each says on what scale it is: a sum over the images of a batch, as in the R article, or a mean
-over them. The parts are `pyvae.model.loss_terms`.
+Each objective declares its scale: a sum over the images of a batch, as in the R article, or a mean
+over them. The terms are in `pyvae.model.loss_terms`.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ Hyper = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised.
+    """A loss that training minimises.
 
     Attributes:
         name: The name on the command line.
         title: The name in figures.
-        formula: What is minimised, and its scale, in words.
-        parts: From the images x (B, 784), what the network returned for them and the recipe's
-            hyperparameters, the reconstruction, the regulariser and further terms by name, each
-            of shape (); terms are what they are before they are weighted.
+        formula: The loss and its scale, in words.
+        parts: Returns the reconstruction, the regulariser and further terms by name, each of
+            shape () and before it is weighted, from the images x (B, 784), the network's output
+            for them and the recipe's hyperparameters.
         weight: The hyperparameter that the regulariser is multiplied by in the total, if any.
         further: Names of the further terms.
         mean: Whether terms are means over the images of a batch, not sums.
-        unit: Of the loss of one image; empty if it has none.
-        regulariser: What the regulariser is called.
-        is_kl: Whether the regulariser is the divergence of q from the prior: where it is 0, the
-            latents carry nothing.
+        unit: The unit of the loss of one image; empty if it has none.
+        regulariser: The name of the regulariser.
+        is_kl: Whether the regulariser is the KL divergence of q from the prior; if so, and it is
+            0, the latents carry no information.
     """
 
     name: str
@@ -64,24 +64,24 @@ class Objective:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """All that is written down of a step, in this order."""
+        """The names of all terms that are recorded of a step, in order."""
         return (*LOSSES, *self.further)
 
     @property
     def column(self) -> str:
-        """What the loss of one image is called in tables."""
+        """The name of the loss of one image in tables."""
         return "nats_per_image" if self.unit == "nats per image" else "loss"
 
     def per_image(self, total: Any, images: Any) -> Any:
-        """The loss of one image from that of a batch of so many images."""
+        """Returns the loss of one image from that of a batch of `images`."""
         return total if self.mean else total / images
 
     def words(self, loss: float, digits: int = 3) -> str:
-        """The loss of one image with its unit."""
+        """Returns the loss of one image with its unit."""
         return f"{loss:.{digits}f} {self.unit}" if self.unit else f"loss {loss:.5g}"
 
     def words_of_parts(self, parts: Mapping[str, float]) -> str:
-        """All terms of one image but the total, with their names, before they are weighted."""
+        """Returns the terms of one image, without the total, before they are weighted."""
         names = {term: term.replace("_", " ").replace("kl", "KL") for term in self.terms[1:]}
         names["regulariser"] = self.regulariser
         digits = ".3f" if self.unit else ".5g"
@@ -95,7 +95,7 @@ class Objective:
 
 
 def _of_normal(regulariser: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Losses]:
-    """Bernoulli likelihood and a regulariser of mu and log_var, sums over the batch."""
+    """Makes the parts of a Bernoulli likelihood and a regulariser of mu and log_var, summed."""
 
     def parts(x: Tensor, output: Any, hyper: Hyper) -> Losses:
         return {
@@ -147,15 +147,14 @@ def _clustering_of(reconstruction: Tensor, terms: Losses, hyper: Hyper) -> Losse
 
 def _semi_supervised(x: Tensor, output: Any, hyper: Hyper) -> Losses:
     labelled = output.labelled
+    unlabelled = bernoulli_reconstruction(output.pixels, x)
+    of_labels = bernoulli_reconstruction(labelled.pixels, labelled.x)
+    reconstruction = unlabelled + hyper["labelled_weight"] * of_labels
     terms = _divergences(output) | {
         "cross_entropy": cross_entropy(labelled.pi, labelled.labels),
-        "unlabelled_reconstruction": bernoulli_reconstruction(output.pixels, x),
-        "labelled_reconstruction": bernoulli_reconstruction(labelled.pixels, labelled.x),
+        "unlabelled_reconstruction": unlabelled,
+        "labelled_reconstruction": of_labels,
     }
-    reconstruction = (
-        terms["unlabelled_reconstruction"]
-        + hyper["labelled_weight"] * terms["labelled_reconstruction"]
-    )
     regulariser = (
         terms["categorical_kl"]
         + hyper["beta"] * terms["gaussian_kl"]

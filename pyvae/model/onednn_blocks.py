@@ -1,4 +1,4 @@
-"""The order in which feature maps lie in memory between convolutions."""
+"""Keeps feature maps in oneDNN's memory layout between convolutions."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ LARGE = 1e9
 
 
 def to_blocks(x: Tensor, *convolutions: nn.Conv2d) -> Tensor:
-    """Images in the order that oneDNN's convolutions compute in, where they do.
+    """Brings images into oneDNN's memory layout, if its convolutions are used.
 
-    PyTorch's convolutions on the CPU are oneDNN's, whose fastest kernels want blocks of 16
+    PyTorch's convolutions on the CPU use oneDNN, and its fastest kernels need blocks of 16
     channels. A plain tensor is brought into blocks and back at every convolution, forward and
     backward, and PyTorch's own max-pool of a plain tensor takes as long as a convolution. A tensor
-    that is in blocks stays so through convolutions, ReLUs and max-pools and their gradients,
-    until `from_blocks`. The arithmetic is the same: every bit of results and gradients is equal to
-    a plain tensor's. But oneDNN's ReLU and max-pool take NaN for a very small number, where a
-    plain tensor hands it on: with parameters so large that a convolution could overflow, or that
-    are no numbers, images stay plain, so that a run that diverges is seen to.
+    in blocks stays in blocks through convolutions, ReLUs, max-pools and their gradients, until
+    `from_blocks`. Results and gradients are equal to those of a plain tensor in every bit.
+
+    But oneDNN's ReLU and max-pool turn NaN into a very small number, while those of PyTorch pass it
+    on. Images therefore stay plain if a parameter is NaN, or so large that a convolution could
+    overflow: a run that diverges is then recognised.
 
     Arguments:
         x: (B, C, H, W), pixels in [0, 1].
-        convolutions: Which they are going to go through.
+        convolutions: The convolutions that they go through.
 
     Returns:
-        The same images: in blocks in single precision on an x86 CPU where PyTorch uses oneDNN;
-        else, or where autocast, a compiler or the gradient of the images asks for plain tensors,
-        as they are.
+        The images in blocks, if they are in single precision on an x86 CPU and PyTorch uses oneDNN.
+        Otherwise, or if autocast, a compiler or the gradient of the images needs plain tensors, the
+        images as they are.
     """
     if _suits(x) and _uses_onednn() and all(_is_tame(c) for c in convolutions):
         return x.to_mkldnn()
@@ -51,8 +52,11 @@ def _suits(x: Tensor) -> bool:
 
 
 def _is_tame(convolution: nn.Conv2d) -> bool:
-    """Whether no parameter is NaN or large: two such layers of 10,000 weights an output stay
-    below the largest float, 3e38."""
+    """Returns whether no parameter is NaN or large.
+
+    Two layers of such parameters with 10,000 weights for each output stay below the largest float,
+    3e38.
+    """
     return all(bool(p.detach().abs().amax() < LARGE) for p in convolution.parameters())
 
 
@@ -62,9 +66,11 @@ def _uses_onednn() -> bool:
 
 
 def relu_then_pool(relu: nn.ReLU, pool: nn.MaxPool2d, x: Tensor) -> Tensor:
-    r"""The max-pool of ReLUs. In blocks the other way round, a quarter of the ReLUs:
-    :math:`\max_i \max(x_i, 0) = \max(\max_i x_i, 0)`, and the gradients are the same, too: that of
-    a window without a positive x is zero in either order.
+    r"""Returns the max-pool of ReLUs.
+
+    In blocks the max-pool comes first, which leaves a quarter of the ReLUs:
+    :math:`\max_i \max(x_i, 0) = \max(\max_i x_i, 0)`. The gradients are the same, too: that of a
+    window without a positive x is zero in either order.
 
     Arguments:
         relu, pool: The modules.
@@ -77,5 +83,5 @@ def relu_then_pool(relu: nn.ReLU, pool: nn.MaxPool2d, x: Tensor) -> Tensor:
 
 
 def from_blocks(x: Tensor) -> Tensor:
-    """The plain tensor of one that may be in blocks, such as `to_blocks` returns."""
+    """Returns the plain tensor of one that may be in blocks, such as `to_blocks` returns."""
     return x.to_dense() if x.is_mkldnn else x

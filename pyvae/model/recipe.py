@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pyvae.errors import choose
+from pyvae.errors import UserError, choose
+from pyvae.model.derive.stages import derive_stages
 from pyvae.model.draws import Draw
 from pyvae.model.hyperparameters import Hyper, settle_hyper
 from pyvae.model.modules import Reparameterise
+from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity, Stage, quantities
 
 if TYPE_CHECKING:
     from pyvae.data.images import ImageData
 
-__all__ = ["VAE", "GaussianVAE", "Recipe", "VAEOutput"]
+__all__ = ["VAE", "GaussianVAE", "Given", "Recipe", "VAEOutput"]
+
+SIZES = (5, 7)  # of the batches that stages are derived from
 
 
 class VAEOutput(NamedTuple):
@@ -79,6 +84,22 @@ class GaussianVAE(VAE):
 
 
 @dataclass(frozen=True)
+class Given:
+    """What every step is given besides its batch, such as images with labels; goes with the draws.
+
+    Attributes:
+        shapes: The shape of one row of each, by name, for the recipe's hyperparameters.
+        read: Takes it from the data, for the settings of a run.
+    """
+
+    shapes: Callable[..., Mapping[str, tuple[int, ...]]]
+    read: Callable[[ImageData, Settings], dict[str, NDArray]]
+
+    def __call__(self, data: ImageData, settings: Settings) -> dict[str, NDArray]:
+        return self.read(data, settings)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One published write-up.
 
@@ -90,14 +111,12 @@ class Recipe:
             hyperparameters by name; parameters are created in the article's order.
             `network(L)(x, draws)` gives what the objective takes, a `VAEOutput` or more.
         draws: What chance brings to one image, for the same arguments.
-        stages: The network's modules in the order of computation, then the terms of the loss.
         objectives: The objectives it was published with; the first is the default.
         epochs, batch_size, latent_dim, learning_rate: Its settings.
         further: Objectives that it can be trained with, too.
         hyper: Settings that it alone has.
         features: Numbers in one input: 784 pixels, or 2 coordinates of a point.
-        given: What every step is given besides its batch, such as images with labels, from the
-            data and the settings; goes with the draws.
+        given: What every step is given besides its batch.
     """
 
     name: str
@@ -105,7 +124,6 @@ class Recipe:
     source: str
     network: Callable[..., VAE]
     draws: Callable[..., Mapping[str, Draw]]
-    stages: tuple[Stage, ...]
     objectives: tuple[str, ...]
     epochs: int
     batch_size: int
@@ -114,7 +132,7 @@ class Recipe:
     further: tuple[str, ...] = ()
     hyper: tuple[Hyper, ...] = ()
     features: int = 784
-    given: Callable[[ImageData, Settings], dict[str, NDArray]] | None = None
+    given: Given | None = None
 
     def settings(self, **changes: Any) -> Settings:
         """The published settings, with the `changes` that are not None; `hyper` may hold some of
@@ -133,6 +151,21 @@ class Recipe:
         }
         given = {name: value for name, value in changes.items() if value is not None}
         return Settings(**published | given | {"hyper": hyper})
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of a step with the published settings."""
+        return self.stages_for(self.settings())
+
+    def stages_for(self, settings: Settings) -> tuple[Stage, ...]:
+        """The stages of a step: inputs, the network's layers and the terms of the loss, in the
+        order of computation, derived from the network and the objective.
+
+        Raises:
+            UserError: If the network or the objective computes what no stage describes.
+        """
+        hyper = tuple(sorted(settings.hyper.items()))
+        return _stages(self, OBJECTIVES[settings.objective], settings.latent_dim, hyper)
 
     def runs(self, objective: str | None = None, **changes: Any) -> list[Settings]:
         """The settings of one run for each objective.
@@ -179,4 +212,39 @@ class Recipe:
         """All that a probe of a run holds, in the order of computation."""
         size, hyper = settings.latent_dim, settings.hyper
         parameters = self.parameter_names(size, **hyper)
-        return quantities(self.stages, parameters, self.buffer_names(size, **hyper))
+        return quantities(self.stages_for(settings), parameters, self.buffer_names(size, **hyper))
+
+
+@lru_cache(maxsize=64)
+def _stages(
+    recipe: Recipe, objective: Objective, latent_dim: int, hyper: tuple[tuple[str, float], ...]
+) -> tuple[Stage, ...]:
+    settled = dict(hyper)
+    with torch.random.fork_rng(devices=[]):
+        # double precision: in single precision some layers change places for speed
+        network = recipe.network(latent_dim, **settled).double()
+
+        def derived(size: int) -> tuple[Stage, ...]:
+            def rows(*shape: int) -> Tensor:
+                return torch.zeros(size, *shape, dtype=torch.float64)
+
+            drawn = recipe.draws(latent_dim, **settled)
+            draws = {name: rows(*draw.shape) for name, draw in drawn.items()}
+            given = {} if recipe.given is None else recipe.given.shapes(**settled)
+            inputs = {"input": rows(recipe.features)}
+            inputs |= {name: rows(*shape) for name, shape in given.items()}
+            x = inputs["input"]
+
+            def step() -> Mapping[str, Tensor]:
+                return objective(x, network(x, {**draws, **inputs}), settled)
+
+            return derive_stages(network, step, inputs, draws)
+
+        one, other = map(derived, SIZES)
+    if one != other:
+        raise UserError(
+            f"objective {objective.name} depends on the number of images in a way that no stage "
+            "describes",
+            "divide terms of the loss by len(x), or leave them sums",
+        )
+    return one

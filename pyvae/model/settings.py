@@ -1,4 +1,4 @@
-"""The settings of a run, checked once, where they enter."""
+"""The settings of a run, checked when they are made."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be run.
+    """The settings of a run.
 
     Attributes:
         objective: One of `pyvae.model.objectives.OBJECTIVES`.
         epochs: Passes over the images.
-        steps: Ends the run after so many steps in all, if not None.
+        steps: Ends the run after this many steps in all, if not None.
         batch_size: Images in a batch; the last incomplete batch of an epoch is dropped.
         latent_dim: Latent dimensions.
         learning_rate: Adam's step size.
         dtype: `float32` or `float64`.
-        seed: Of initial parameters, batch order, dropout masks and noise.
-        rng: Where these come from: `injected` (drawn by `pyvae.model.draws` and handed to the
+        seed: The seed of initial parameters, batch order, dropout masks and noise.
+        rng: The source of these: `injected` (drawn by `pyvae.model.draws` and handed to the
             engine), or a generator that is seeded once, `torch` (PyTorch's, and R torch's) or
-            `r` (R's).
-        hyper: What the recipe alone has, such as a temperature.
+            `r` (R's); `pyvae.engines.registry.resolve_rng` finds an engine's own.
+        hyper: The recipe\'s hyperparameters, such as a temperature.
 
     Raises:
-        UserError: If a value is out of its range.
+        UserError: If a value is out of range.
     """
 
     objective: str
@@ -78,7 +78,7 @@ class Settings:
         return DTYPES[self.dtype]
 
     def steps_per_epoch(self, images: int) -> int:
-        """Whole batches in a pass over so many images.
+        """Returns the number of whole batches in a pass over `images`.
 
         Raises:
             UserError: If there are fewer images than one batch.
@@ -86,13 +86,12 @@ class Settings:
         if images < self.batch_size:
             raise UserError(
                 f"{images} images are fewer than one batch of {self.batch_size}",
-                f"choose --batch-size {images} or less, or give more images",
-                expected=f"at least {self.batch_size} images",
+                f"use --batch-size {images} or less, or give more images",
             )
         return images // self.batch_size
 
     def total_steps(self, images: int) -> int:
-        """Steps of the whole run."""
+        """Returns the number of steps of the whole run."""
         steps = self.epochs * self.steps_per_epoch(images)
         return steps if self.steps is None else min(steps, self.steps)
 

@@ -39,11 +39,12 @@ __all__ = [
 Probe = dict[str, NDArray]
 LOSS_STAGES = ("reconstruction", "regulariser", "total")
 TERMS = (  # layers that are terms of the loss, each one number
-    "loss",
     "bce",
     "mse",
     "gaussian",
     "kl_normal",
+    "half_mu_squared",
+    "expected_prior",
     "kl_gaussians",
     "kl_categorical",
     "cross_entropy",
@@ -64,10 +65,12 @@ class Stage:
         inputs: The stages whose results it takes.
         draw: The draw that it takes, if any: a dropout mask or noise; for layer `input`, where
             its values are given among the draws.
-        options: The layer's settings, such as stride or slope. A text that is the name of one of
-            the run's hyperparameters stands for its value.
+        options: The layer's settings, such as stride or slope; of a term of the loss `per`, what
+            its sum over images and features is divided by, or the weights of a sum of terms.
         module: The module's path where it is not the stage's name, because one module is gone
             through twice; gradients of the two add up.
+        shapes: The shape of one image of each input as the layer takes it, which may be another
+            than the input stage returned it in.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Stage:
     draw: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     module: str = ""
+    shapes: tuple[tuple[int, ...], ...] = ()
 
     @property
     def path(self) -> str:
@@ -86,15 +90,6 @@ class Stage:
     def is_term(self) -> bool:
         """Whether it is a term of the loss."""
         return self.layer in TERMS
-
-    def settled(self, hyper: Mapping[str, float]) -> dict[str, Any]:
-        """Its options, with the values of hyperparameters for their names."""
-        return {
-            name: tuple(hyper.get(v, v) for v in value)
-            if isinstance(value, tuple)
-            else hyper.get(value, value)
-            for name, value in self.options.items()
-        }
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Jobs over processes and machines."""
+"""Jobs that run in parallel, in processes of this machine or on a Dask cluster."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyvae.data.images import ImageData
-from pyvae.environment import seconds_of
+from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.parallel.dask_worker import differences, do_on_worker
 from pyvae.parallel.jobs import Finished, Job, share
@@ -25,42 +24,50 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "open_cluster"]
 
-TIMEOUT = 30.0  # seconds for a scheduler or a worker to be there, unless PYVAE_DASK_TIMEOUT says so
+TIMEOUT = 30.0  # seconds to wait for a scheduler or a worker, unless PYVAE_DASK_TIMEOUT is set
 CONNECT = 10.0  # of these, until a scheduler has answered
 GREETING = 1.0  # more, for it to say who it is
-OFTEN = 1.0  # seconds between two looks at whether there are workers
-HOW = "start one with: dask worker"
+INTERVAL = 1.0  # seconds between two looks at whether the scheduler and a worker are there
+AGAIN = "run the same command again to continue"
 SAME = ("python", "pyvae", "torch")  # what the numbers depend on
 
 
 class Cluster:
-    """The workers of a scheduler, connected to by `open_cluster`.
+    """The workers of a scheduler, as `open_cluster` connects to them.
 
-    A worker that is lost costs what it did since its last checkpoint: its job is given to another
-    one, as often as Dask allows (`distributed.scheduler.allowed-failures`).
+    Where a worker is lost, another one does its job from the last checkpoint on, as often as Dask
+    allows (`distributed.scheduler.allowed-failures`).
 
     Arguments:
-        client: Connected.
+        client: Is connected to the scheduler.
         address: The scheduler's, as it was given.
         threads: PyTorch's, for each job.
-        patience: Seconds without any worker before that is an error.
+        patience: Seconds to wait for a worker while there is none.
+        log: Called with a line when that begins.
     """
 
     lasting = True
 
-    def __init__(self, client: Client, address: str, threads: int, patience: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        address: str,
+        threads: int,
+        patience: float = TIMEOUT,
+        log: Callable[[str], object] = print,
+    ) -> None:
         self.client = client
         self.address = address
         self.threads = threads
         self.patience = patience
+        self.log = log
 
     def run(
         self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
     ) -> Generator[Finished, None, None]:
-        """As `pyvae.parallel.jobs.Workers.run` says.
+        """Does all jobs, as `pyvae.parallel.jobs.Workers.run` does.
 
-        At the end the images are removed, by which jobs that are under way see that they are not
-        wanted any more.
+        At the end the images are removed: jobs that are still under way end when they see that.
         """
         with share(images, self.threads, folder) as shared:
             pending: dict[Future, Job] = {
@@ -68,7 +75,7 @@ class Cluster:
             }
             try:
                 while pending:
-                    for future in self._some(list(pending)):
+                    for future in self._finished(list(pending)):
                         job = pending.pop(future)
                         yield self._outcome(job, future)
             finally:
@@ -76,39 +83,53 @@ class Cluster:
                     with suppress(Exception):  # the scheduler went away: there is nothing to cancel
                         self.client.cancel(list(pending), force=True)
 
-    def _some(self, futures: list[Future]) -> list[Future]:
-        """Those that are done, as soon as one is.
+    def _finished(self, futures: list[Future]) -> list[Future]:
+        """Waits for the first of these to finish.
 
         Raises:
             UserError: If the scheduler or all workers are lost.
         """
         from distributed import wait
 
-        seen = time.monotonic()  # when there was a worker
         while True:
             try:
                 with self.client.as_current():
-                    return list(wait(futures, timeout=OFTEN, return_when="FIRST_COMPLETED").done)
+                    return list(wait(futures, timeout=INTERVAL, return_when="FIRST_COMPLETED").done)
             except TimeoutError:
                 pass
             except CancelledError as error:  # they are when the connection is lost
                 raise self._lost() from error
             if self.client.status != "running":
                 raise self._lost()
-            if _workers(self.client):
-                seen = time.monotonic()
-            elif time.monotonic() - seen > self.patience:
-                raise UserError(
-                    f"the last worker of {self.address} was lost {self.patience:g} seconds ago",
-                    f"{HOW} {self.address}, and run the same command again: it goes on from here",
-                    expected="one that does the rest",
-                )
+            self.wait_for_worker(
+                f"all workers of {self.address} are lost",
+                f"start one with 'dask worker {self.address}', then {AGAIN}",
+            )
+
+    def wait_for_worker(self, problem: str, remedy: str) -> None:
+        """Waits until there is a worker.
+
+        Arguments:
+            problem: Why there is none, in words.
+            remedy: What to do if none appears.
+
+        Raises:
+            UserError: If none appears in time, or the scheduler is lost.
+        """
+        if _workers(self.client):
+            return
+        self.log(f"{problem}: waiting up to {self.patience:g} seconds for one to appear")
+        try:
+            self.client.wait_for_workers(1, timeout=self.patience)
+        except TimeoutError as error:
+            raise UserError(
+                f"{problem}, and none appeared within {self.patience:g} seconds", remedy
+            ) from error
+        except OSError as error:  # among them distributed's own of a connection that is lost
+            raise self._lost() from error
 
     def _lost(self) -> UserError:
-        return UserError(
-            f"the connection to the scheduler {self.address} was lost",
-            "run the same command again: it goes on from here",
-        )
+        return UserError(f"the connection to the scheduler {self.address} was lost", AGAIN)
 
     def _outcome(self, job: Job, future: Future) -> Finished:
         from distributed.scheduler import KilledWorker
@@ -118,14 +139,12 @@ class Cluster:
         except KilledWorker as error:
             lost = error.allowed_failures + 1
             last = error.last_worker.address
-            told = f"{lost} workers were lost while they had it, the last of them {last}"
+            which = f"worker {last} was" if lost == 1 else f"{lost} workers, {last} the last, were"
             raise UserError(
-                f"{job.name}: "
-                + (told if lost > 1 else f"a worker was lost while it had it, {last}")
-                + "; it may have been out of memory",
-                "its own output says more; run the same command again: it goes on from here",
+                f"{job.name}: {which} lost during it, perhaps for lack of memory",
+                f"look at the worker's own output, then {AGAIN}",
             ) from error
-        except Exception as error:  # what kept the worker from even starting with it
+        except Exception as error:  # the worker could not even start the job
             if future.cancelled():
                 raise self._lost() from error
             raise UserError(f"{job.name}: {type(error).__name__} on a worker: {error}") from error
@@ -135,36 +154,36 @@ class Cluster:
 
     def __str__(self) -> str:
         count = len(_workers(self.client))
-        threads = f", {self.threads} thread{'s' if self.threads > 1 else ''} each"
-        return f"{count} worker{'s' if count > 1 else ''} of {self.address}{threads}"
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'} each"
+        return f"{count} worker{'' if count == 1 else 's'} of {self.address}, {threads}"
 
 
 @contextmanager
 def open_cluster(
-    address: str, threads: int, say: Callable[[str], object] = print
+    address: str, threads: int, log: Callable[[str], object] = print
 ) -> Iterator[Cluster]:
-    """Connects to a scheduler and looks at its workers.
+    """Connects to a scheduler and checks its workers.
 
     Arguments:
         address: Of the scheduler, such as `tcp://host:8786`.
         threads: PyTorch's, for each job.
-        say: Called with a line on workers that could be used better.
+        log: Called with a line when a worker is waited for, and if workers could be used better.
 
     Raises:
-        UserError: If `distributed` is not there, the scheduler cannot be reached, has no worker
-            within $PYVAE_DASK_TIMEOUT (30) seconds, or one with other versions.
+        UserError: If `distributed` is not installed, the scheduler cannot be reached, no worker
+            appears within $PYVAE_DASK_TIMEOUT (30) seconds, or one has other versions.
     """
-    patience = seconds_of("PYVAE_DASK_TIMEOUT", TIMEOUT)
+    patience = read_seconds("PYVAE_DASK_TIMEOUT", TIMEOUT)
     try:
         from distributed import Client
     except ImportError as error:
         raise UserError(
             f"--scheduler {address} needs the package 'distributed' ({error})",
-            "pip install distributed",
+            "install it with 'pip install distributed'",
         ) from error
     if ":" not in address:  # without an address Dask would start a cluster of its own
         raise UserError(f"--scheduler '{address}'", expected="an address such as tcp://host:8786")
-    with _quiet():
+    with _silence_dask():
         timeout = min(CONNECT, patience)
         try:
             _wait_for_answer(address, timeout)
@@ -174,13 +193,17 @@ def open_cluster(
         except Exception as error:  # of many kinds, from a wrong address to another protocol
             raise UserError(
                 f"--scheduler {address} cannot be reached ({_reason(error)})",
-                "start one with: dask scheduler",
-                expected="the address that `dask scheduler` prints",
+                "start a scheduler with 'dask scheduler' and give the address that it prints",
             ) from error
         try:
-            _wait_for_workers(client, address, patience)
-            _check_workers(client, address, say)
-            yield Cluster(client, address, threads, patience)
+            cluster = Cluster(client, address, threads, patience, log)
+            cluster.wait_for_worker(
+                f"the scheduler {address} has no worker",
+                f"start one with 'dask worker {address}', or set PYVAE_DASK_TIMEOUT to more "
+                "seconds if workers take longer",
+            )
+            _check_workers(client, address, log)
+            yield cluster
         finally:
             if client.status == "running":  # what is lost gives up by itself
                 with suppress(Exception):
@@ -188,7 +211,8 @@ def open_cluster(
 
 
 def _wait_for_answer(address: str, seconds: float) -> None:
-    """Raises TimeoutError where something listens and says nothing: Dask would wait without end."""
+    """Raises TimeoutError if the address does not answer. (Dask waits without end for something
+    that listens and is silent.)"""
     from distributed.comm import connect
 
     async def greet() -> None:
@@ -205,20 +229,8 @@ def _wait_for_answer(address: str, seconds: float) -> None:
         apart.submit(asyncio.run, greet_in_time()).result()
 
 
-def _wait_for_workers(client: Client, address: str, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while not _workers(client):
-        if time.monotonic() > deadline:
-            raise UserError(
-                f"the scheduler {address} has no worker after {patience:g} seconds",
-                f"{HOW} {address} (set PYVAE_DASK_TIMEOUT to more seconds if workers come later)",
-                expected="at least one",
-            )
-        time.sleep(0.1)
-
-
-def _check_workers(client: Client, address: str, say: Callable[[str], object]) -> None:
-    """All that are there now; who comes later is looked at when it takes a job."""
+def _check_workers(client: Client, address: str, log: Callable[[str], object]) -> None:
+    """Checks the workers of now; those that come later are checked when they take a job."""
     found: Any = client.get_versions(packages=["pyvae", "torch"])
     here = {name: found["client"]["packages"][name] for name in SAME}
     for worker, about in found["workers"].items():
@@ -226,14 +238,13 @@ def _check_workers(client: Client, address: str, say: Callable[[str], object]) -
         if differing:
             raise UserError(
                 f"worker {worker} of {address} has other versions: {differing}",
-                "install them there: other versions can give other numbers",
-                expected="the same on all machines",
+                "install the same versions on all machines: others can give other numbers",
             )
     several = [about for about in _workers(client).values() if about["nthreads"] > 1]
     if several:
-        say(
-            f"{len(several)} of the workers have several threads and do one job at a time all the "
-            f"same; for more: dask worker {address} --nthreads 1 --nworkers N"
+        log(
+            f"{len(several)} of the workers have several threads but do one job at a time. To use "
+            f"all cores: dask worker {address} --nthreads 1 --nworkers N"
         )
 
 
@@ -247,16 +258,16 @@ def _reason(error: Exception) -> str:
 
 
 def _dask_loggers() -> list[logging.Logger]:
-    """Of Dask and what it stands on; some have handlers of their own."""
+    """The loggers of Dask and of what it uses; some have handlers of their own."""
     known = ["asyncio", *logging.root.manager.loggerDict]
     names = [name for name in known if name.split(".")[0] in ("asyncio", "distributed", "tornado")]
     return [logging.getLogger(name) for name in names]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What goes wrong is said in one line, ours; not by Dask as well, nor by what of it still runs
-    in the background after an error."""
+def _silence_dask() -> Iterator[None]:
+    """Keeps Dask from printing what goes wrong: the user gets one line, ours. After an error Dask
+    stays silent, because parts of it still run in the background."""
     import distributed  # noqa: F401 (gives its loggers their handlers)
 
     loggers = _dask_loggers()

@@ -1,10 +1,9 @@
-"""Jobs: pieces of work that depend on nothing but what they are given, done in any process.
+"""Jobs: pieces of work that any process can do.
 
-Images are given as files, once for all jobs of a command, and looked for by each process once. As
-an argument of every job they would be sent with each of them (MNIST has 47 MB). Held in the
-memory of a cluster's workers they would be lost with the last worker that is killed, and the jobs
-with them; loaded there by name they would have to be on every machine. A folder that all of them
-see has to be there anyway, for what is trained.
+Images are shared as files, written once for all jobs of a command and read once by each process.
+As arguments they would be sent with every job (MNIST has 47 MB). In the memory of a cluster's
+workers they would be lost with the last worker that is killed, and the jobs with them. Loaded by
+name they would have to be on every machine. What is trained needs a shared folder anyway.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ class Job:
     """One piece of work.
 
     Attributes:
-        key: By which it is known again when it is done.
-        name: What it is called in an error.
-        function: One that can be imported by its name. It is called with `arguments`, then a list
-            of the images, and last a function that it calls after every step: that raises where
-            the work is not wanted any more.
-        arguments: What it is given.
-        images: Which of the shared images it is given, by key.
+        key: Identifies it when it is done.
+        name: Its name in an error.
+        function: Does it; can be imported by its name. It is called with `arguments`, then a list
+            of the images, and last `on_step`, which it calls after every step: that raises an
+            error if the job is not wanted any more.
+        arguments: For the function.
+        images: The keys of the shared images that it needs.
     """
 
     key: str
@@ -56,7 +55,7 @@ class Job:
 
 
 class Finished(NamedTuple):
-    """A job that is done: which, what its function returned, and where that was (empty: on this
+    """A job that is done, what its function returned, and on which worker (empty: one of this
     machine)."""
 
     job: Job
@@ -65,29 +64,29 @@ class Finished(NamedTuple):
 
 
 class Workers(Protocol):
-    """Who does jobs: `pyvae.parallel.processes.Processes`, `pyvae.parallel.dask_client.Cluster`."""
+    """Does jobs: `pyvae.parallel.processes.Processes` and `pyvae.parallel.dask_client.Cluster`."""
 
-    lasting: bool  # whether their processes go on afterwards, and are to be left as they were
+    lasting: bool  # whether their processes outlive the jobs, which must leave nothing in them
 
     def run(
         self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
     ) -> Generator[Finished, None, None]:
-        """Does all jobs, so many at a time; what is under way at the end is ended.
+        """Does jobs in parallel. Closing the generator ends those that are under way.
 
         Arguments:
-            jobs: What is to be done.
-            images: What the jobs' keys mean.
-            folder: Where the jobs write: workers on other machines see it, too.
+            jobs: The jobs.
+            images: What they need, by key.
+            folder: Where the jobs write; workers on other machines must see it, too.
 
         Yields:
-            The jobs, as they are done.
+            The jobs, as they finish.
 
         Raises:
             UserError: If one fails, or a process is lost.
         """
 
     def __str__(self) -> str:
-        """Who they are, for a line at the start."""
+        """Number and kind of the workers, for a line at the start."""
 
 
 class SharedImages(NamedTuple):
@@ -105,8 +104,8 @@ class Shared:
 
     Attributes:
         images: By key.
-        threads: PyTorch's, for each job: another number changes the order of sums.
-        versions: What the numbers depend on.
+        threads: PyTorch's, for each job; another number changes the order of sums.
+        versions: Of Python and the packages that the numbers depend on.
     """
 
     images: Mapping[str, SharedImages]
@@ -115,7 +114,7 @@ class Shared:
 
     @property
     def wanted(self) -> bool:
-        """Whether who gave the jobs is still there."""
+        """Whether the client that submitted the jobs is still there."""
         return all(images.file.is_file() for images in self.images.values())
 
 
@@ -123,12 +122,12 @@ class Shared:
 def share(
     images: Mapping[str, ImageData], threads: int, folder: Path | None = None
 ) -> Iterator[Shared]:
-    """Writes images for other processes, for as long as they are needed.
+    """Writes images for other processes, and removes them at the end.
 
     Arguments:
         images: By key.
-        threads: For each job.
-        folder: One that all processes see; by default the system's for temporary files.
+        threads: PyTorch's, for each job.
+        folder: That all processes see; by default the system's for temporary files.
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".images-") as place:
         written = {}
@@ -142,7 +141,7 @@ def share(
 
 
 def versions() -> dict[str, str]:
-    """Of what the numbers depend on, in this process."""
+    """The versions that the numbers depend on, in this process."""
     return {
         "python": platform.python_version(),
         "pyvae": metadata.version("pyvae"),
@@ -150,25 +149,26 @@ def versions() -> dict[str, str]:
     }
 
 
-def do(job: Job, shared: Shared, ask: Callable[[], object] = lambda: None) -> Any:
+def do(job: Job, shared: Shared, on_step: Callable[[], object] = lambda: None) -> Any:
     """Does a job in this process.
 
     Arguments:
-        job, shared: What.
-        ask: Handed to the job: raises where the work is not wanted any more.
+        job: The job.
+        shared: What it needs.
+        on_step: The job calls it after every step; raises an error to end the job.
 
     Raises:
-        UserError: If the images are not there, or the job fails.
+        UserError: If the images cannot be read, or the job fails.
     """
     torch.set_num_threads(shared.threads)
-    return job.function(*job.arguments, [_load(shared.images[key]) for key in job.images], ask)
+    return job.function(*job.arguments, [_load(shared.images[key]) for key in job.images], on_step)
 
 
 _loaded: dict[Path, ImageData] = {}
 
 
 def _load(images: SharedImages) -> ImageData:
-    """Images from a file that `share` wrote; read once."""
+    """Reads images that `share` wrote, once in a process."""
     if images.file not in _loaded:
         for file in [file for file in _loaded if file.parent != images.file.parent]:
             del _loaded[file]  # of an earlier command
@@ -178,9 +178,8 @@ def _load(images: SharedImages) -> ImageData:
                 labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
         except FileNotFoundError as error:
             raise UserError(
-                f"'{images.file.parent.parent}' on {platform.node()} is not what it is here",
-                "choose another with --out",
-                expected="a folder that all workers share",
+                f"{platform.node()} cannot see '{images.file.parent.parent}'",
+                "choose an --out folder on a shared file system",
             ) from error
         except (*UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
             raise _changed(images) from error
@@ -193,19 +192,18 @@ def _load(images: SharedImages) -> ImageData:
 
 def _changed(images: SharedImages) -> UserError:
     return UserError(
-        f"the images in '{images.file}' are not those that were written there",
+        f"the images in '{images.file}' have changed since they were written",
         "run the same command again",
-        expected=f"SHA-256 {images.sha256}",
     )
 
 
 def read_back(read: Callable[[], T | None], path: Path, where: str) -> T:
-    """What a worker has written, as this machine sees it.
+    """Reads what a worker has written, waiting a while for a shared file system to show it.
 
     Arguments:
-        read: Returns it, or None where there is nothing.
-        path: What is read.
-        where: On which worker it was written; empty: on this machine.
+        read: Returns it, or None while there is nothing.
+        path: The path that it reads.
+        where: The worker that wrote it; empty: one of this machine.
 
     Raises:
         UserError: If it cannot be read.
@@ -220,9 +218,8 @@ def read_back(read: Callable[[], T | None], path: Path, where: str) -> T:
 
 def _absent(path: Path, where: str) -> UserError:
     if not where:
-        return UserError(f"'{path}' was written and cannot be read")
+        return UserError(f"'{path}' was written but cannot be read", "run the same command again")
     return UserError(
-        f"worker {where} says that it wrote '{path}', which cannot be read here",
-        "choose another with --out",
-        expected="a folder that all workers share",
+        f"worker {where} has written '{path}', which cannot be seen here",
+        "choose an --out folder on a shared file system",
     )

@@ -23,10 +23,14 @@ MOST_JOBS = 1000
 
 
 class Processes:
-    """So many processes, each with so many of PyTorch's threads.
+    """Processes of this machine.
+
+    Arguments:
+        jobs: How many, 1 to 1000.
+        threads: PyTorch's, for each.
 
     Raises:
-        UserError: If that is not 1 to 1000.
+        UserError: If the number is out of its range.
     """
 
     lasting = False
@@ -40,8 +44,8 @@ class Processes:
     def run(
         self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
     ) -> Generator[Finished, None, None]:
-        """As `pyvae.parallel.jobs.Workers.run` says."""
-        # as files: of what a process is handed, it takes all before the next one is started
+        """Does all jobs, as `pyvae.parallel.jobs.Workers.run` does."""
+        # as files: a process reads all that it is handed before the next one is started
         with share(images, self.threads) as shared:
             pool = ProcessPoolExecutor(
                 min(self.jobs, len(jobs)),
@@ -52,14 +56,12 @@ class Processes:
                 yield from _done(pool, jobs, shared)
             except BrokenProcessPool as error:
                 raise UserError(
-                    "a process that trained a seed was ended from outside; the system may have "
-                    "been out of memory",
-                    "run the same command again: seeds that are done are not repeated (fewer "
-                    "--jobs need less memory)",
+                    "a process that was training was killed, perhaps for lack of memory",
+                    "run the same command again to continue; fewer --jobs need less memory",
                 ) from error
             finally:
-                # not waited for: what is under way is not wanted any more, or there is nothing
-                mine = _processes_of(pool)
+                # not waited for: nobody wants what is under way, if anything is
+                mine = _pool_processes(pool)
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in mine:
                     process.terminate()
@@ -70,37 +72,36 @@ class Processes:
 
 
 def _end_with_parent() -> None:
-    """In a process: ends it when the one that started it is gone. Where that is killed, nobody
-    tells the others; they would compute on, for nobody, and then wait without end."""
+    """In a process: ends it when the one that started it is gone. If that is killed, the pool's
+    processes are not told: they would compute on, and then wait without end. (joblib's do, too.)"""
     parent = multiprocessing.parent_process()
 
-    def wait_for_it() -> None:
+    def wait_for_parent() -> None:
         if parent is not None:
             multiprocessing.connection.wait([parent.sentinel])
-            os._exit(1)  # what is half written is known as such
+            os._exit(1)  # half-written files are known as such
 
-    Thread(target=wait_for_it, daemon=True).start()
+    Thread(target=wait_for_parent, daemon=True).start()
 
 
-def _processes_of(pool: ProcessPoolExecutor) -> list[multiprocessing.process.BaseProcess]:
-    """A pool's own processes: others of this program are left alone. (From Python 3.14 on it ends
-    them itself, `terminate_workers`.)"""
+def _pool_processes(pool: ProcessPoolExecutor) -> list[multiprocessing.process.BaseProcess]:
+    """A pool's own processes. (From Python 3.14 on it can end them itself: `terminate_workers`.)"""
     return list((getattr(pool, "_processes", None) or {}).values())
 
 
 def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
-    """The jobs, as they are done."""
-    # Ctrl-C and a closed terminal reach this process, which ends the others: they start out deaf
-    deaf_to = (signal.SIGINT, signal.SIGHUP)
-    heard = {number: signal.signal(number, signal.SIG_IGN) for number in deaf_to}
+    """The jobs, as they finish."""
+    # Ctrl-C and a closed terminal reach this process, which ends the others: they ignore both
+    ignored = (signal.SIGINT, signal.SIGHUP)
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
     try:
         pending: dict[Future[Any], Job] = {pool.submit(do, job, shared): job for job in jobs}
     finally:
-        for number, handler in heard.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
     while pending:
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
+        for future in [future for future in pending if future in finished]:  # in order
             job = pending.pop(future)
             try:
                 result = future.result()

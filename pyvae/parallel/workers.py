@@ -1,4 +1,4 @@
-"""Where runs that do not depend on each other are done: processes here, or a cluster."""
+"""The workers that train runs in parallel: processes of this machine, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from pyvae.errors import UserError
 from pyvae.parallel.jobs import Workers
 from pyvae.parallel.processes import Processes
 
-__all__ = ["check_fan_out", "open_workers"]
+__all__ = ["check_workers", "open_workers"]
 
 
-def check_fan_out(jobs: int | None, scheduler: str | None) -> None:
-    """Raises UserError for both options at once."""
+def check_workers(jobs: int | None, scheduler: str | None) -> None:
+    """Raises UserError if both options are given."""
     if jobs is not None and scheduler is not None:
         raise UserError(
             f"--jobs {jobs} together with --scheduler {scheduler}",
-            "leave out --jobs: how many runs go on at once, the cluster's workers decide",
-            expected="one of them",
+            "leave out --jobs: each worker of the scheduler does one run at a time",
         )
 
 
 @contextmanager
 def open_workers(
-    jobs: int, scheduler: str | None, threads: int, say: Callable[[str], object] = print
+    jobs: int, scheduler: str | None, threads: int, log: Callable[[str], object] = print
 ) -> Iterator[Workers]:
-    """So many processes of this machine, or the workers of a scheduler.
+    """Opens processes of this machine, or the workers of a scheduler.
 
     Arguments:
-        jobs: Processes, where there is no scheduler.
+        jobs: Number of processes; does not matter with a scheduler.
         scheduler: Its address, such as `tcp://host:8786`.
         threads: PyTorch's, for each job.
-        say: Called with a line on workers that could be used better.
+        log: Called with a line if workers could be used better, or are waited for.
 
     Raises:
         UserError: If the number is out of its range, or the cluster cannot be used.
@@ -42,15 +41,13 @@ def open_workers(
         processes = Processes(jobs, threads)
         cores = os.cpu_count() or 1
         if jobs > 1 and jobs * threads > cores:
-            say(
-                f"{processes} on {cores} core{'s' if cores > 1 else ''}: they get into each "
-                "other's way (--threads changes the threads, and with them the last bits)"
+            log(
+                f"{processes} on {cores} core{'s' if cores > 1 else ''} slow each other down: "
+                "lower --jobs, or --threads (which changes the last bits of the results)"
             )
         yield processes
         return
-    from pyvae.parallel.dask_client import (
-        open_cluster,  # `distributed` takes a second, and may not be there
-    )
+    from pyvae.parallel.dask_client import open_cluster  # takes a second, and may not be there
 
-    with open_cluster(scheduler, threads, say) as cluster:
+    with open_cluster(scheduler, threads, log) as cluster:
         yield cluster

@@ -38,7 +38,9 @@ def get_recipe(name: str, variant: str | None = None) -> Recipe:
     if variant is None:
         return recipe
     if not variants(name):
-        raise UserError(f"--variant {variant}: recipe {name} has no variants", "leave it out")
+        raise UserError(
+            f"--variant {variant}: recipe {name} has no variants", "leave out --variant"
+        )
     return RECIPES[f"{name}-{choose(f'variant of recipe {name}', variant, variants(name))}"]
 
 

@@ -12,7 +12,6 @@ from pyvae.model.draws import Draw, Normal
 from pyvae.model.hyperparameters import Hyper
 from pyvae.model.modules import Drawn
 from pyvae.model.recipe import GaussianVAE, Recipe
-from pyvae.model.stages import Stage
 
 __all__ = ["BETA", "BetaVAE", "Decoder", "Encoder"]
 
@@ -63,30 +62,12 @@ def _draws(latent_dim: int, **hyper: float) -> dict[str, Draw]:
     return {"noise": Normal((latent_dim,))}
 
 
-HEADS = ("encoder.mean_layer", "encoder.log_variance_layer")
-STAGES = (
-    Stage("input", "input"),
-    Stage("encoder.fc1", "linear", ("input",)),
-    Stage("encoder.relu1", "relu", ("encoder.fc1",)),
-    Stage("encoder.mean_layer", "linear", ("encoder.relu1",)),
-    Stage("encoder.log_variance_layer", "linear", ("encoder.relu1",)),
-    Stage("reparameterise", "reparameterise", HEADS, "noise"),
-    Stage("decoder.fc1", "linear", ("reparameterise",)),
-    Stage("decoder.relu1", "relu", ("decoder.fc1",)),
-    Stage("decoder.fc2", "linear", ("decoder.relu1",)),
-    Stage("decoder.sigmoid", "sigmoid", ("decoder.fc2",)),
-    Stage("reconstruction", "mse", ("decoder.sigmoid", "input"), None, {"per": "element"}),
-    Stage("regulariser", "kl_normal", HEADS, None, {"per": "image"}),
-    Stage("total", "sum", ("reconstruction", "regulariser"), None, {"weights": (1, "beta")}),
-)
-
 BETA = Recipe(
     name="beta",
     title="perceptron with squared error and a weighted KL, two latent dimensions",
     source="Chinese write-up “Variational autoencoder, with PyTorch code” (Clay, 2024)",
     network=BetaVAE,
     draws=_draws,
-    stages=STAGES,
     objectives=("beta",),
     epochs=100,
     batch_size=128,

@@ -8,10 +8,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pyvae.model.modules import Drawn, GumbelSoftmax
+from pyvae.model.derive.stages import second_use
+from pyvae.model.modules import (
+    BatchNorm,
+    Concat,
+    Drawn,
+    FirstHalf,
+    GumbelSoftmax,
+    Multiply,
+    Reparameterise,
+    SecondHalf,
+)
 from pyvae.model.recipe import VAE
 
-__all__ = ["ClusteringOutput", "ClusteringVAE", "Encoder", "Labelled"]
+__all__ = ["ClusteringOutput", "ClusteringVAE", "Encoder", "Labelled", "QzXY"]
 
 
 class Labelled(NamedTuple):
@@ -33,6 +43,49 @@ class ClusteringOutput(NamedTuple):
     prior_mu: Tensor  # (B, L), of p(z|y)
     prior_log_var: Tensor  # (B, L)
     labelled: Labelled | None = None
+
+
+class QzXY(nn.Module):
+    """q(z|x, y) of features of x, here x itself, and a sample z.
+
+    Arguments:
+        latent_dim, clusters: L and K.
+        features: Number of features.
+        hidden: Units of its hidden layer.
+    """
+
+    def __init__(self, latent_dim: int, clusters: int, features: int, hidden: int) -> None:
+        super().__init__()
+        self.add_features()
+        self.fc1 = nn.Linear(features, 40)
+        self.fc2 = nn.Linear(features, clusters)
+        self.multiply = Multiply()
+        self.concat = Concat()
+        self.fc3 = nn.Linear(40 + clusters, hidden)
+        self.bn3 = BatchNorm(hidden)
+        self.lrelu3 = nn.LeakyReLU(0.2)
+        self.fc4 = nn.Linear(hidden, 2 * latent_dim)
+        self.mean = FirstHalf()
+        self.log_var = SecondHalf()
+        self.reparameterise = Reparameterise()
+
+    def add_features(self) -> None:
+        """Adds the modules that `features` goes through: they come first."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """The features (B, features) of a batch."""
+        return x
+
+    def forward(
+        self, x: Tensor, y: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.features(x)
+        x = self.concat(self.fc1(x), self.multiply(self.fc2(x), y))  # (B, 40 + K)
+        x = self.fc4(self.lrelu3(self.bn3(self.fc3(x))))  # (B, 2 L)
+        mu, log_var = self.mean(x), self.log_var(x)  # (B, L) each
+        if noise is None and not self.training:
+            return mu, log_var, mu
+        return mu, log_var, self.reparameterise(mu, log_var, noise)
 
 
 class Encoder(nn.Module):
@@ -102,9 +155,10 @@ class ClusteringVAE(VAE):
             return output
         x, labels = draws["labelled"], draws["labels"]  # (N, 784), (N, K)
         masks = {"dropout": draws["labelled_dropout"]} if "labelled_dropout" in draws else {}
-        pi = self.qy_x(x, masks)  # (N, K)
-        _, _, z = self.qz_xy(x, labels, draws.get("labelled_noise"))
-        return output._replace(labelled=Labelled(x, labels, pi, self.px_z(z)))
+        with second_use("labelled"):
+            pi = self.qy_x(x, masks)  # (N, K)
+            _, _, z = self.qz_xy(x, labels, draws.get("labelled_noise"))
+            return output._replace(labelled=Labelled(x, labels, pi, self.px_z(z)))
 
     def cluster(self, x: Tensor) -> Tensor:
         """q(y|x), (B, K)."""

@@ -13,7 +13,6 @@ from pyvae.model.draws import Draw, Keep, Normal
 from pyvae.model.modules import Drawn, Dropout
 from pyvae.model.onednn_blocks import from_blocks, relu_then_pool, to_blocks
 from pyvae.model.recipe import GaussianVAE, Recipe
-from pyvae.model.stages import Stage
 
 __all__ = ["CONV", "ConvVAE", "Decoder", "Encoder"]
 
@@ -96,42 +95,12 @@ def _draws(latent_dim: int) -> dict[str, Draw]:
     }
 
 
-STAGES = (
-    Stage("input", "input"),  # (B, 784)
-    Stage("encoder.conv1", "conv2d", ("input",)),
-    Stage("encoder.relu1", "relu", ("encoder.conv1",)),
-    Stage("encoder.conv2", "conv2d", ("encoder.relu1",)),
-    Stage("encoder.relu2", "relu", ("encoder.conv2",)),
-    Stage("encoder.pool", "max_pool2d", ("encoder.relu2",)),
-    Stage("encoder.dropout1", "dropout", ("encoder.pool",), "dropout1", {"p": 0.25}),
-    Stage("encoder.flatten", "flatten", ("encoder.dropout1",)),
-    Stage("encoder.fc1", "linear", ("encoder.flatten",)),
-    Stage("encoder.relu3", "relu", ("encoder.fc1",)),
-    Stage("encoder.dropout2", "dropout", ("encoder.relu3",), "dropout2", {"p": 0.5}),
-    Stage("encoder.fc2", "linear", ("encoder.dropout2",)),  # mu
-    Stage("encoder.fc3", "linear", ("encoder.dropout2",)),  # log_var
-    Stage("reparameterise", "reparameterise", ("encoder.fc2", "encoder.fc3"), "noise"),  # z
-    Stage("decoder.fc1", "linear", ("reparameterise",)),
-    Stage("decoder.relu1", "relu", ("decoder.fc1",)),
-    Stage("decoder.fc2", "linear", ("decoder.relu1",)),
-    Stage("decoder.relu2", "relu", ("decoder.fc2",)),
-    Stage("decoder.conv1", "conv_transpose2d", ("decoder.relu2",)),
-    Stage("decoder.relu3", "relu", ("decoder.conv1",)),
-    Stage("decoder.conv2", "conv_transpose2d", ("decoder.relu3",)),
-    Stage("decoder.sigmoid", "sigmoid", ("decoder.conv2",)),
-    Stage("reconstruction", "loss", ("decoder.sigmoid", "input")),
-    Stage("regulariser", "loss", ("encoder.fc2", "encoder.fc3")),
-    Stage("total", "loss", ("reconstruction", "regulariser")),
-)
-
-
 CONV = Recipe(
     name="conv",
     title="convolutional VAE and EMAE of the R article",
     source="R article “VAE by EM” (R torch, after Schmon 2022, torch_R_examples)",
     network=ConvVAE,
     draws=_draws,
-    stages=STAGES,
     objectives=("vae", "emae"),
     epochs=50,
     batch_size=250,

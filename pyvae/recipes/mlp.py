@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from pyvae.model.draws import Draw, Keep, Normal
 from pyvae.model.modules import BatchNorm, Drawn, Dropout, Log
 from pyvae.model.recipe import GaussianVAE, Recipe
-from pyvae.model.stages import Stage
 
 __all__ = ["MLP", "MLPVAE", "MLP_WIDE", "WideMLPVAE"]
 
@@ -127,54 +126,12 @@ def _wide_draws(latent_dim: int) -> dict[str, Draw]:
     return {"noise": Normal((latent_dim,))}
 
 
-STAGES = (
-    Stage("input", "input"),
-    Stage("encoder.fc1", "linear", ("input",)),
-    Stage("encoder.relu1", "relu", ("encoder.fc1",)),
-    Stage("encoder.bn1", "batch_norm", ("encoder.relu1",), None, {"momentum": 0.1, "eps": 1e-5}),
-    Stage("encoder.fc2_mean", "linear", ("encoder.bn1",)),  # mu
-    Stage("encoder.fc2_var", "linear", ("encoder.bn1",)),  # log_var
-    Stage("reparameterise", "reparameterise", ("encoder.fc2_mean", "encoder.fc2_var"), "noise"),
-    Stage("decoder.fc3", "linear", ("reparameterise",)),
-    Stage("decoder.relu1", "relu", ("decoder.fc3",)),
-    Stage("decoder.drop1", "dropout", ("decoder.relu1",), "drop1", {"p": 0.2}),
-    Stage("decoder.fc4", "linear", ("decoder.drop1",)),
-    Stage("decoder.sigmoid", "sigmoid", ("decoder.fc4",)),
-    Stage("reconstruction", "bce", ("decoder.sigmoid", "input"), None, {"per": "image"}),
-    Stage(
-        "regulariser", "kl_normal", ("encoder.fc2_mean", "encoder.fc2_var"), None, {"per": "image"}
-    ),
-    Stage("total", "sum", ("reconstruction", "regulariser"), None, {"weights": (1, 1)}),
-)
-WIDE_STAGES = (
-    Stage("input", "input"),
-    Stage("encoder.fc1", "linear", ("input",)),
-    Stage("encoder.relu1", "relu", ("encoder.fc1",)),
-    Stage("encoder.fc2", "linear", ("encoder.relu1",)),
-    Stage("encoder.relu2", "relu", ("encoder.fc2",)),
-    Stage("encoder.fc_mean", "linear", ("encoder.relu2",)),  # mu
-    Stage("encoder.fc_var", "linear", ("encoder.relu2",)),
-    Stage("encoder.softplus", "softplus", ("encoder.fc_var",)),  # the variance
-    Stage("encoder.log", "log", ("encoder.softplus",)),  # log_var
-    Stage("reparameterise", "reparameterise", ("encoder.fc_mean", "encoder.log"), "noise"),
-    Stage("decoder.fc1", "linear", ("reparameterise",)),
-    Stage("decoder.relu1", "relu", ("decoder.fc1",)),
-    Stage("decoder.fc2", "linear", ("decoder.relu1",)),
-    Stage("decoder.relu2", "relu", ("decoder.fc2",)),
-    Stage("decoder.fc3", "linear", ("decoder.relu2",)),
-    Stage("decoder.sigmoid", "sigmoid", ("decoder.fc3",)),
-    Stage("reconstruction", "bce", ("decoder.sigmoid", "input"), None, {"per": "image"}),
-    Stage("regulariser", "kl_normal", ("encoder.fc_mean", "encoder.log"), None, {"per": "image"}),
-    Stage("total", "sum", ("reconstruction", "regulariser"), None, {"weights": (1, 1)}),
-)
-
 MLP = Recipe(
     name="mlp",
     title="multilayer perceptron with batch norm and dropout",
     source="Japanese write-up “Explanation of the VAE and implementation in PyTorch”",
     network=MLPVAE,
     draws=_draws,
-    stages=STAGES,
     objectives=("elbo",),
     epochs=20,
     batch_size=1000,
@@ -187,5 +144,4 @@ MLP_WIDE = replace(
     title="the wider perceptron that gives the article's printed losses",
     network=WideMLPVAE,
     draws=_wide_draws,
-    stages=WIDE_STAGES,
 )

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from pyvae.model.draws import Draw, Normal
 from pyvae.model.modules import Drawn, FirstHalf, SecondHalf, Unflatten
 from pyvae.model.recipe import GaussianVAE, Recipe
-from pyvae.model.stages import Stage
 
 __all__ = ["STRIDED_CONV", "Decoder", "Encoder", "StridedConvVAE"]
 
@@ -78,42 +77,12 @@ def _draws(latent_dim: int) -> dict[str, Draw]:
     return {"noise": Normal((latent_dim,))}
 
 
-HALVING = {"stride": 2, "padding": 1}
-DOUBLING = {"stride": 2, "padding": 0}
-PLAIN = {"stride": 1, "padding": 0}
-STAGES = (
-    Stage("input", "input"),
-    Stage("encoder.conv1", "conv2d", ("input",), None, HALVING),
-    Stage("encoder.relu1", "relu", ("encoder.conv1",)),
-    Stage("encoder.conv2", "conv2d", ("encoder.relu1",), None, HALVING),
-    Stage("encoder.relu2", "relu", ("encoder.conv2",)),
-    Stage("encoder.flatten", "flatten", ("encoder.relu2",)),
-    Stage("encoder.fc", "linear", ("encoder.flatten",)),
-    Stage("encoder.mean", "first_half", ("encoder.fc",)),
-    Stage("encoder.log_var", "second_half", ("encoder.fc",)),
-    Stage("reparameterise", "reparameterise", ("encoder.mean", "encoder.log_var"), "noise"),
-    Stage("decoder.fc", "linear", ("reparameterise",)),
-    Stage("decoder.relu1", "relu", ("decoder.fc",)),
-    Stage("decoder.unflatten", "unflatten", ("decoder.relu1",), None, {"channels": 64}),
-    Stage("decoder.deconv1", "conv_transpose2d", ("decoder.unflatten",), None, DOUBLING),
-    Stage("decoder.relu2", "relu", ("decoder.deconv1",)),
-    Stage("decoder.deconv2", "conv_transpose2d", ("decoder.relu2",), None, DOUBLING),
-    Stage("decoder.relu3", "relu", ("decoder.deconv2",)),
-    Stage("decoder.conv", "conv2d", ("decoder.relu3",), None, PLAIN),
-    Stage("decoder.flatten", "flatten", ("decoder.conv",)),
-    Stage("decoder.sigmoid", "sigmoid", ("decoder.flatten",)),
-    Stage("reconstruction", "bce", ("decoder.sigmoid", "input"), None, {"per": "image"}),
-    Stage("regulariser", "kl_normal", ("encoder.mean", "encoder.log_var"), None, {"per": "image"}),
-    Stage("total", "sum", ("reconstruction", "regulariser"), None, {"weights": (1, 1)}),
-)
-
 STRIDED_CONV = Recipe(
     name="strided-conv",
     title="convolutional VAE with strides, two latent dimensions (the article: also four)",
     source="Korean write-up “Implementing a VAE with convolutional layers” (2021)",
     network=StridedConvVAE,
     draws=_draws,
-    stages=STAGES,
     objectives=("elbo",),
     epochs=50,
     batch_size=100,

@@ -1,1 +1,1 @@
-"""Doing a published write-up again: its runs, its figures, and what it claims as numbers."""
+"""Reproduces published write-ups: their runs, their figures, and their claims as numbers."""

@@ -1,120 +1,105 @@
-"""Training the runs of write-ups side by side, in other processes or on other machines."""
+"""Training the runs of write-ups in parallel, in other processes or on other machines."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
 from pyvae.data.images import ImageData
+from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.devices import choose_device
-from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files.writing import output_folder
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Job, Workers, read_back
 from pyvae.recipes import get_recipe
-from pyvae.reproduction.planned_runs import PlannedRun, Sets, sets_of
-from pyvae.runs.keep import kept_training
-from pyvae.runs.kept_run import KeptRun
-from pyvae.terminal.job_progress import RunsProgress
+from pyvae.reproduction.planned import PlannedRun
+from pyvae.reproduction.report import Report
+from pyvae.reproduction.training import read_finished, train_planned
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
 
-__all__ = ["train_side_by_side"]
+__all__ = ["train_in_parallel"]
 
 
-def train_side_by_side(
-    runs: Sequence[PlannedRun],
-    sets: Sets,
-    folder: Path,
-    device: str,
-    workers: Workers,
-    console: Console,
-    say: Callable[[str], object],
+def train_in_parallel(
+    runs: Iterable[PlannedRun], folder: Path, device: str, workers: Workers, report: Report
 ) -> dict[Path, Trace]:
     """Trains all runs that are not done yet, or what is left of them.
 
     Arguments:
-        runs: Which; of several in one folder, which are the same, one.
-        sets: Images to train on and to test with.
+        runs: The runs. Those that share a folder are the same run, which is trained once.
         folder: That all runs' folders are in.
         device: Where each is trained: `auto` is on all workers what it is here.
         workers: Who trains.
-        console, say: Show the progress.
+        report: Gets the progress.
 
     Returns:
         The traces, by their folders.
 
     Raises:
-        UserError: If a run fails, or cannot be read; those that are done stay, the others go on
-            from their last checkpoints when they are asked for again.
+        UserError: If a run fails or cannot be read. Finished runs stay; the others go on from
+            their last checkpoints when they are asked for again.
     """
     device = choose_device(device).type
     traces: dict[Path, Trace] = {}
     missing: dict[str, PlannedRun] = {}
-    jobs: list[Job] = []
-    images: dict[str, ImageData] = {}
-    for run in runs:
-        if run.folder in traces or str(run.folder) in missing:
-            continue
-        train, test = sets_of(run.planned, sets)
-        done = _read(run, train, device, say)
-        if done is not None:
-            traces[run.folder] = done
-            continue
-        given = {f"{train.name}, to train on": train}
-        if run.planned.test:
-            given[f"{test.name}, to test with"] = test
-        images |= given
-        missing[str(run.folder)] = run
-        what = (run.planned.recipe, run.settings, run.folder.resolve(), device)
-        arguments = (*what, run.planned.checkpoint_every)
-        jobs.append(Job(str(run.folder), run.title, _train, arguments, tuple(given)))
-    if not jobs:
+    for run in {run.folder: run for run in runs}.values():
+        finished = read_finished(run, device, report.log)
+        if finished is None:
+            missing[str(run.folder)] = run
+        else:
+            traces[run.folder] = finished
+    if not missing:
         return traces
-    say(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''} by {workers}")
+    images: dict[str, ImageData] = {}
+    jobs = []
+    for run in missing.values():
+        given = _images(run)
+        images |= given
+        jobs.append(_job(run, device, tuple(given)))
+    report.log(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''} by {workers}")
     with (
-        RunsProgress(console, len(jobs), lines=True) as progress,
-        closing(workers.run(jobs, images, output_folder(folder))) as finished,
+        report.parallel(len(jobs)) as on_run,
+        closing(workers.run(jobs, images, output_folder(folder))) as results,
     ):
-        for job, result, where in finished:
+        for job, result, where in results:
             run = missing[job.key]
-            for line in result.said:
-                say(line)
-            train = sets_of(run.planned, sets)[0]
-            trace = read_back(partial(_read, run, train, device), run.folder, where)
-            traces[run.folder] = trace
-            progress.add(f"{run.title}: {result.words(run.settings)}", where=where)
+            for line in result.lines:
+                report.log(line)
+            traces[run.folder] = read_back(partial(read_finished, run, device), run.folder, where)
+            on_run(f"{run.title}: {result.summary(run.run.settings)}", where)
     return traces
 
 
-def _read(
-    run: PlannedRun, train: ImageData, device: str, say: Callable[[str], object] = lambda line: None
-) -> Trace | None:
-    """The trace of a run that is done; None of another."""
-    recipe = get_recipe(run.planned.recipe)
-    trace = Trace.of_run(Run(recipe, run.settings, train), PyTorchEngine(device))
-    kept = KeptRun(run.folder, trace)
-    if not kept.complete:
-        return None
-    say(f"{run.folder.name}: {kept.found}")
-    return trace
+def _images(planned: PlannedRun) -> dict[str, ImageData]:
+    """What a run's job is given, by the key under which workers share it."""
+    given = {f"{planned.run.data.name}, to train on": planned.run.data}
+    if planned.test is not None:
+        given[f"{planned.test.name}, to test with"] = planned.test
+    return given
 
 
-class _Trained(NamedTuple):
-    """What a worker did: steps, in how many seconds, and what it had to say."""
+def _job(planned: PlannedRun, device: str, images: tuple[str, ...]) -> Job:
+    run = planned.run
+    arguments = (
+        run.recipe.name, run.settings, planned.folder.resolve(), planned.checkpoint_every, device
+    )  # fmt: skip
+    return Job(str(planned.folder), planned.title, _train, arguments, images)
+
+
+class _Result(NamedTuple):
+    """What a worker did: steps, in how many seconds, and its lines for a reader."""
 
     steps: int
     seconds: float
-    said: list[str]
+    lines: list[str]
 
-    def words(self, settings: Settings) -> str:
+    def summary(self, settings: Settings) -> str:
         steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
         speed = self.steps * settings.batch_size / self.seconds
         return f"{steps} in {self.seconds:.0f} s, {speed:,.0f} images/s"
@@ -124,25 +109,27 @@ def _train(
     recipe: str,
     settings: Settings,
     folder: Path,
-    device: str,
     checkpoint_every: int,
+    device: str,
     images: Sequence[ImageData],
-    ask: Callable[[], object],
-) -> _Trained:
+    on_step: Callable[[], object],
+) -> _Result:
     """In a worker: one run, or what an earlier worker has left of it."""
+    if device == "cpu":
+        keep_freed_memory()
     train, *tests = images
+    planned = PlannedRun(
+        Run(get_recipe(recipe), settings, train), folder, tests[0] if tests else None,
+        checkpoint_every,
+    )  # fmt: skip
     started = time.monotonic()
-    said: list[str] = []
+    lines: list[str] = []
     steps = 0
 
-    def observe(progress: Progress) -> None:
+    def count(progress: Progress) -> None:
         nonlocal steps
         steps += 1
-        ask()
+        on_step()
 
-    kept_training(
-        recipe, settings, train, folder,
-        test=tests[0] if tests else None, device=device, checkpoint_every=checkpoint_every,
-        observe=observe, say=said.append,
-    )  # fmt: skip
-    return _Trained(steps, time.monotonic() - started, said)
+    train_planned(planned, device, [count], lines.append)
+    return _Result(steps, time.monotonic() - started, lines)

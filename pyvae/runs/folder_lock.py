@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""The lock of a folder: one process at a time writes into it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NAME = ".lock"
 
 
 class FolderLock:
-    """Holds a folder, which is made if need be, for as long as a `with` block lasts.
+    """Holds a folder for as long as a `with` block lasts; makes it if need be.
 
-    The system lets go of the lock when the process ends, however that happens; a lock file that
-    was left by one that was killed locks nothing.
+    The system releases the lock when the process ends, however that happens; a lock file that a
+    killed process has left locks nothing.
 
     Raises:
         UserError: If another process holds it, or the folder cannot be written.
@@ -44,11 +44,10 @@ class FolderLock:
         except Timeout:
             raise UserError(
                 f"'{self.folder}' is being written by another run{self._holder()}",
-                "wait until it has ended, or choose another with --out",
-                expected="a folder that no run is writing into",
+                "wait until it has ended, or choose another --out",
             ) from None
-        if not isinstance(self._lock, SoftFileLock):  # that one says itself who holds it
-            with suppress(OSError):  # a full disk: nobody needs the number
+        if not isinstance(self._lock, SoftFileLock):  # that one names the holder itself
+            with suppress(OSError):  # a full disk: it works without the number
                 self._path.write_text(f"{os.getpid()}\n")
         self._inode = self._path.stat().st_ino
         return self
@@ -59,12 +58,12 @@ class FolderLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._is_ours():  # who waits for it looks whether it is still the same file
+        if self._is_ours():  # whoever waits for it checks that it is the same file
             self._path.unlink(missing_ok=True)
         self._lock.release()
 
     def check(self) -> bool:
-        """Takes the folder again if it was removed while the run went on.
+        """Makes and locks the folder again if it was removed meanwhile.
 
         Returns:
             Whether it had been removed, with all that was in it.

@@ -1,4 +1,4 @@
-"""Keeping a run on disk as it goes, so that it can go on after an interruption.
+"""A run and its folder: what an earlier process left of it, and writing it as it goes on.
 
 A run goes on from its last checkpoint without a changed bit: parameters, Adam's moments, the
 position in the stream of random numbers, the epoch's order of the images and the losses until then
@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyvae.environment import seconds_of
+from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
-from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.checkpoint import Checkpoint, run_identity
 
 __all__ = ["KeptRun"]
 
@@ -30,22 +30,25 @@ class KeptRun:
     """A run and the folder in which it is kept.
 
     Arguments:
-        folder: The trace's own; is made when there is something to keep.
+        folder: The run's own; is made when there is something to write.
         trace: Of the run that is about to start; is filled with what is found.
         every: Seconds between checkpoints; by default $PYVAE_CHECKPOINT_SECONDS, else 20.
         afresh: Begin at the beginning, whatever is there; it stays until there is something new.
         longer: A run of other epochs or steps is the same run, as far as it went: a complete one
-            goes on from its end, where a checkpoint of it stays.
+            goes on from its end, for which a checkpoint of it stays.
 
     Attributes:
         found: What was found of an earlier run, in words; empty if nothing was.
-        other: In what that is another run than this one; empty if it is this one.
+        other: How the run that was found differs from this one; empty if it does not.
         taken: Whether the folder holds another run, or one that cannot be read.
         complete: Whether the earlier run came to its end: the trace is filled.
         finished: Whether there is a run that came to its end, this one or another.
         unfinished: Whether there is a checkpoint of one that did not.
         checkpoint: What to go on from: the trace holds the steps until then.
         saved: The step of the newest checkpoint; 0 if there is none.
+
+    Raises:
+        UserError: If $PYVAE_CHECKPOINT_SECONDS is not a number of seconds.
     """
 
     def __init__(
@@ -60,57 +63,59 @@ class KeptRun:
         self.trace = trace
         self.longer = longer
         if every is None:
-            every = seconds_of("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
+            every = read_seconds("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
         self.every = every
-        self.found = ""
-        self.other = ""
-        self.taken = False
-        self.complete = False
-        self.finished = False
-        self.unfinished = False
+        self.found = self.other = ""
+        self.taken = self.complete = self.finished = self.unfinished = False
         self.checkpoint: Checkpoint | None = None
         self._last = time.monotonic()
         if not afresh:
-            self._look()
+            self._find()
         self.saved = 0 if self.checkpoint is None else self.checkpoint.step
         self._unusable = self.checkpoint is None  # what is there, if anything
 
-    def _look(self) -> None:
-        earlier, wrong = self._earlier()
+    def _find(self) -> None:
+        """Looks for a complete run, then for a checkpoint."""
+        earlier, damage = self._earlier()
         self.finished = earlier is not None and earlier.complete
         if earlier is not None and earlier.complete and self._is_whole(earlier):
-            self.complete = True
-            self._fill(earlier, earlier.steps)
-            self.trace.latent_means = earlier.latent_means
-            self.trace.samples = earlier.samples
-            self.trace.parameters = earlier.parameters
-            self.found = f"all {earlier.steps} steps were done before"
+            self._take_complete(earlier)
             return
-        looked = Checkpoint.look(self.folder)
-        self.unfinished = looked.checkpoint is not None and not self.finished
-        if looked.checkpoint is not None:
-            step = looked.checkpoint.step
-            self.other = self._differs(looked.checkpoint.run) or self._too_far(step)
+        found = Checkpoint.find(self.folder)
+        damages = [*found.damages, *([damage] if damage else [])]
+        if found.checkpoint is not None:
+            self.unfinished = not self.finished
+            self.other = self._differs(found.checkpoint.run) or self._too_far(found.checkpoint.step)
             if not self.other:
-                self.checkpoint = looked.checkpoint
-                self._fill(looked.checkpoint, step)
-                how = "had ended" if self.finished else "was interrupted"
-                goes_on = f"going on after step {step}, where it {how}"
-                self.found = "; ".join([*looked.wrong, goes_on])
+                self._take_checkpoint(found.checkpoint, found.damages)
                 return
-        elif looked.wrong or wrong:
+        elif damages:
             self.taken = True
-            why = "; ".join([*looked.wrong, *([wrong] if wrong else [])])
-            self.found = f"what was kept cannot be used ({why}){AGAIN}"
+            self.found = f"the run in this folder cannot be used ({'; '.join(damages)}){AGAIN}"
             return
         elif earlier is not None:
-            self.other = self._differs(run_of(earlier))
+            self.other = self._differs(run_identity(earlier))
             if earlier.complete and not self.other:
                 no_way = "it has no checkpoint of its last step to go on from"
                 self.other = self._too_far(earlier.steps) or no_way
         if self.other:
             self.taken = True
-            self.found = f"what was kept is of another run ({self.other}){AGAIN}"
+            self.found = f"this folder holds another run ({self.other}){AGAIN}"
+
+    def _take_complete(self, earlier: Trace) -> None:
+        self.complete = True
+        self._fill(earlier, earlier.steps)
+        self.trace.latent_means = earlier.latent_means
+        self.trace.samples = earlier.samples
+        self.trace.parameters = earlier.parameters
+        self.found = f"all {earlier.steps} steps were done before"
+
+    def _take_checkpoint(self, checkpoint: Checkpoint, damages: Sequence[str]) -> None:
+        self.checkpoint = checkpoint
+        self._fill(checkpoint, checkpoint.step)
+        how = "had ended" if self.finished else "was interrupted"
+        goes_on = f"going on after step {checkpoint.step}, where it {how}"
+        self.found = "; ".join([*damages, goes_on])
 
     def check(self, remedy: str) -> None:
         """Raises UserError where another run, or one that cannot be read, would be replaced."""
@@ -124,7 +129,7 @@ class KeptRun:
 
     def _is_whole(self, earlier: Trace) -> bool:
         """Whether a complete run is all of this one."""
-        if self._differs(run_of(earlier)):
+        if self._differs(run_identity(earlier)):
             return False
         return not self.longer or earlier.steps == self._steps
 
@@ -145,11 +150,11 @@ class KeptRun:
         try:
             return Trace.load(self.folder), ""
         except UserError as error:
-            return None, str(error)
+            return None, error.problem
 
     def _differs(self, earlier: Mapping[str, Any]) -> str:
-        """In what an earlier run is another than this one; empty if in nothing."""
-        now = run_of(self.trace)
+        """How an earlier run differs from this one; empty if it does not."""
+        now = run_identity(self.trace)
         # the same images may lie elsewhere: their checksum is among what is compared
         allowed = {("data", "source")}
         if self.longer:
@@ -169,48 +174,35 @@ class KeptRun:
         self.trace.losses = earlier.losses[:steps]
         self.trace.epochs = earlier.epochs[:steps]
 
-    def observe(self, progress: Progress, now: bool = False) -> bool:
-        """Writes a checkpoint if it is time for one, or if it is wanted now; after the last step
-        only of a run that may be made longer, and none whose numbers are not finite: the one before
-        is worth more.
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._last >= self.every
 
-        Returns:
-            Whether it did.
+    def save(self, now: Progress) -> None:
+        """Writes a checkpoint of the step that was just done, and the trace up to it.
+
+        None is written if its numbers are not finite: the one before is worth more.
+
+        Raises:
+            UserError: If it cannot be written.
         """
-        if progress.step == progress.steps:
-            now = self.longer
-            if not now:
-                return False
-        if not now and time.monotonic() - self._last < self.every:
-            return False
+        if self.saved == now.step:
+            return
         output_folder(self.folder)
         self._make_room()
-        checkpoint = progress.checkpoint()  # completes the trace
+        checkpoint = now.checkpoint()  # completes the trace
         self._last = time.monotonic()
-        if not checkpoint.is_finite:
-            return False
-        self.trace.save(self.folder)
-        checkpoint.save(self.folder)
-        self.saved = progress.step
-        return True
+        if checkpoint.is_finite:
+            self.trace.save(self.folder)
+            checkpoint.save(self.folder)
+            self.saved = now.step
 
-    def show(self, progress: Progress, observe: Callable[[Progress], object]) -> None:
-        """Calls who shows the progress. Where that fails, as on a terminal that was closed, there
-        is a checkpoint first."""
-        try:
-            observe(progress)
-        except OSError:
-            self.observe(progress, now=True)
-            raise
+    def save_trace(self) -> None:
+        """Writes the trace as it stands.
 
-    def finish(self) -> None:
-        """Writes the complete trace, if anything had been kept, so that it is not run again."""
-        if self.folder.is_dir() and not self.complete:
-            self.keep()
-
-    def keep(self) -> None:
-        """Writes the trace as it stands; the checkpoints stay, unless the run is complete: then at
-        most that of its last step does."""
+        Checkpoints of an incomplete run stay; of those of a complete run only the one of the last
+        step does, if the run may be made longer.
+        """
         output_folder(self.folder)
         self._make_room()
         self.trace.save(self.folder)
@@ -218,8 +210,10 @@ class KeptRun:
             Checkpoint.remove(self.folder, but=self.trace.steps if self.longer else None)
 
     def _make_room(self) -> None:
-        """Removes what cannot be gone on from: a run that is killed while it is being kept must
-        not be taken for a mixture of the two."""
+        """Removes what cannot be gone on from.
+
+        A run that is killed while it is being kept must not be taken for a mixture of the two.
+        """
         if self._unusable:
             Checkpoint.remove(self.folder)
             Trace.remove(self.folder, keep_folder=True)

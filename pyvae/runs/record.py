@@ -1,113 +1,124 @@
-"""Writing traces of one engine, for a comparison later or elsewhere."""
+"""Recording a run: a trace with the values of every stage, for a comparison later or elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from pyvae.data.images import ImageData
 from pyvae.engines.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
 from pyvae.files.writing import output_folder
-from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, is_buffer
 from pyvae.recipes import Recipe
-from pyvae.runs.folder_lock import FolderLock
-from pyvae.runs.run_json import write_run
-from pyvae.terminal.step_progress import RunProgress
+from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace
-from pyvae.training.callbacks import Progress
+from pyvae.training.callbacks import Callback, Progress
 from pyvae.training.feeds import batches
+from pyvae.training.inputs import check_run
 from pyvae.training.loop import start, train
 
-__all__ = ["write_draws", "write_traces"]
+__all__ = ["record_traces", "write_draws"]
 
 
-def write_traces(
+def record_traces(
+    folder: RunFolder | Path,
+    runs: Run | Sequence[Run],
     engine: Engine,
-    recipe: Recipe,
-    runs: Sequence[Settings],
-    data: ImageData,
-    out: Path,
-    probed: Container[int],
-    follow: Path | None,
-    console: Console,
-    with_draws: bool = False,
-    arguments: Sequence[str] = (),
-) -> None:
-    """Trains and writes one trace for each run: into `out`, or, for several, into a folder of it
-    for each objective. What was there of an earlier trace is replaced.
+    callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
+    *,
+    probed: Container[int] = (),
+    follow: Path | None = None,
+    draws: bool = False,
+) -> list[Trace]:
+    """Trains runs and writes a trace of each, for a comparison later or elsewhere.
+
+    A trace that is there is replaced.
 
     Arguments:
-        engine: Who computes.
-        recipe, runs, data: What.
-        out: The folder.
-        probed: The steps (from 1) whose stages are written too.
-        follow: A trace whose state every step starts from; it must have been probed throughout.
-        console: Shows the progress.
-        with_draws: Write what the run is given as well, into `draws`.
-        arguments: The command that does this, for `run.json`; without, there is none.
+        folder: Gets the trace, or, of several runs, a folder for each, with its objective's name. A
+            `RunFolder` also writes `run.json`.
+        runs: What is trained, each with another objective.
+        engine: Computes the steps.
+        callbacks: As for `pyvae.train`, for every run.
+        probed: The steps (from 1) of which every stage is written, too.
+        follow: A trace from whose state every step starts; it must have been probed throughout.
+        draws: Also write what a run is given, into `draws`.
+
+    Returns:
+        The traces, complete.
 
     Raises:
         UserError: If the folder cannot be written or another run writes into it, the trace to
             follow does not fit, or the engine cannot be used in this way.
     """
-    folders = [out / settings.objective if len(runs) > 1 else out for settings in runs]
-    replaced = {out, *folders}  # nothing of it is removed before all is known to fit
-    leaders = []
-    for settings in runs:
-        steps = settings.total_steps(len(data))
-        leader = None if follow is None else _leader(follow, recipe, settings, steps, replaced)
-        leaders.append(leader)
-        if with_draws and settings.rng != "injected":
+    runs = [runs] if isinstance(runs, Run) else runs
+    folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    out = folder.path
+    places = [out / run.settings.objective if len(runs) > 1 else out for run in runs]
+    replaced = {out, *places}  # nothing of it is removed before everything is known to fit
+    leaders = [None if follow is None else _leader(follow, run, replaced) for run in runs]
+    for run in runs:
+        if draws and run.settings.rng != "injected":
             raise UserError(
-                f"--draws with --rng {settings.rng}", "leave it out", expected="--rng injected"
+                f"--draws cannot be used with --rng {run.settings.rng}", "use --rng injected"
             )
-        start(engine, recipe, settings)  # can it?
-    with FolderLock(out):
-        if arguments:
-            about = {engine.name: engine.environment()}
-            write_run(out, arguments, recipe.name, runs, data.describe(), about)
-        for folder in replaced:
-            Trace.remove(output_folder(folder), keep_folder=True)
-        for settings, folder, leader in zip(runs, folders, leaders, strict=True):
-            trace = Trace.of_run(Run(recipe, settings, data), engine)
-            trace.mode = "free" if leader is None else "resync"
-            title = f"{OBJECTIVES[settings.objective].title} in {engine.name}"
-            try:
-                with RunProgress(title, settings.batch_size, console) as progress:
-                    writer = _Writer(trace, folder, probed, progress.observe)
-                    train(
-                        Run(recipe, settings, data), engine,
-                        trace=trace, callbacks=[writer.observe], probe=writer.probe,
-                        state=None if leader is None else _states(leader, recipe),
-                    )  # fmt: skip
-            finally:
-                if trace.steps:
-                    trace.save(folder)
-            if with_draws:
-                write_draws(recipe, settings, data, folder / "draws")
+        check_run(run)
+        start(engine, run.recipe, run.settings)  # raises an error if it cannot
+    with folder:
+        folder.write_about(runs, [engine])
+        for place in replaced:
+            Trace.remove(output_folder(place), keep_folder=True)
+        return [
+            _record(run, engine, place, callbacks, probed, leader, draws)
+            for run, place, leader in zip(runs, places, leaders, strict=True)
+        ]
 
 
-def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Path) -> None:
-    """Writes all that a run is given, for an engine in another language: `initial.safetensors`
-    (the parameters before the first step) and for each step `step-000001.safetensors` with
-    `input` (B, 784), the noise, and dropout masks as 0 (drop) and 1 (keep).
+def _record(
+    run: Run,
+    engine: Engine,
+    folder: Path,
+    callbacks: Sequence[Callback | Callable[[Progress], object]],
+    probed: Container[int],
+    leader: Trace | None,
+    draws: bool,
+) -> Trace:
+    trace = Trace.of_run(run, engine)
+    trace.mode = "free" if leader is None else "resync"
+    probes = _Probes(trace, folder, probed)
+    state = None if leader is None else _states(leader, run.recipe)
+    try:
+        train(run, engine, [probes, *callbacks], trace=trace, probe=probes.probe, state=state)
+    finally:
+        if trace.steps:
+            trace.save(folder)
+    if draws:
+        write_draws(run, folder / "draws")
+    return trace
+
+
+def write_draws(run: Run, folder: Path) -> None:
+    """Writes all that a run is given, for an engine in another language.
+
+    `initial.safetensors` has the parameters before the first step, and `step-000001.safetensors`
+    and so on have, for each step, `input` (B, 784), the noise, and dropout masks as 0 (drop) and 1
+    (keep).
 
     Arguments:
-        recipe, settings, data: Of the run.
-        folder: Is made.
+        run: What is trained.
+        folder: Is made if need be.
     """
     output_folder(folder)
-    initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
+    settings = run.settings
+    initial = run.recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
     write_arrays(folder / "initial.safetensors", {k: v.numpy() for k, v in initial.items()})
-    for step, x, draws in batches(Run(recipe, settings, data)):
+    for step, x, draws in batches(run):
         arrays = {
             name: draw.astype(np.uint8) if draw.dtype == bool else draw
             for name, draw in draws.items()
@@ -115,64 +126,55 @@ def write_draws(recipe: Recipe, settings: Settings, data: ImageData, folder: Pat
         write_arrays(folder / f"step-{step:06d}.safetensors", {"input": x.numpy()} | arrays)
 
 
-class _Writer:
+class _Probes(Callback):
     """Hands out a dict for each probed step, and writes it when the step is done."""
 
-    def __init__(
-        self,
-        trace: Trace,
-        folder: Path,
-        probed: Container[int],
-        observe: Callable[[Progress], object],
-    ) -> None:
-        self.trace, self.folder, self.probed, self.then = trace, folder, probed, observe
+    def __init__(self, trace: Trace, folder: Path, probed: Container[int]) -> None:
+        self.trace, self.folder, self.probed = trace, folder, probed
         self.seen: Probe | None = None
 
     def probe(self, step: int) -> Probe | None:
         self.seen = {} if step in self.probed else None
         return self.seen
 
-    def observe(self, progress: Progress) -> None:
+    def on_step(self, now: Progress) -> None:
         if self.seen is not None:
-            self.trace.save_probe(self.folder, progress.step, self.seen)
+            self.trace.save_probe(self.folder, now.step, self.seen)
             self.seen = None
-        self.then(progress)
 
 
-def _leader(
-    follow: Path, recipe: Recipe, settings: Settings, steps: int, replaced: Collection[Path]
-) -> Trace:
-    """The trace to follow, after checking that it tells the state before every step."""
+def _leader(follow: Path, run: Run, replaced: Collection[Path]) -> Trace:
+    """The trace to follow, after checking that it holds the state before every step."""
+    settings = run.settings
     folder = follow if (follow / "trace.json").is_file() else follow / settings.objective
     trace = Trace.load(folder)
     if folder.resolve() in {path.resolve() for path in replaced}:
-        raise UserError(f"'{folder}' is the trace to follow", expected="another folder to write to")
-    if trace.recipe != recipe.name:
-        raise UserError(f"'{folder}' has recipe {trace.recipe}", expected=recipe.name)
-    for name in ("objective", "latent_dim", "batch_size", "learning_rate", "dtype", "seed", "rng"):
-        found, wanted = getattr(trace.settings, name), getattr(settings, name)
-        if found != wanted:
+        raise UserError(f"'{folder}' is the trace to follow", "write to another folder")
+    found, wanted = _followed(trace.recipe, trace.settings), _followed(run.recipe.name, settings)
+    for name, value in wanted.items():
+        if found.get(name) != value:
             raise UserError(
-                f"'{folder}' has {name.replace('_', ' ')} {found}", expected=str(wanted)
+                f"the trace to follow, '{folder}', has {name.replace('_', ' ')} {found.get(name)}, "
+                f"and this run {value}",
+                "follow a trace of the same run",
             )
-    for name, wanted in settings.hyper.items():
-        found = trace.settings.hyper.get(name)
-        if found != wanted:
-            raise UserError(
-                f"'{folder}' has {name.replace('_', ' ')} {found}", expected=str(wanted)
-            )
-    missing = [step for step in range(1, steps) if step not in trace.probed]
+    missing = [step for step in range(1, run.steps) if step not in trace.probed]
     if missing:
         raise UserError(
-            f"'{folder}' was not probed in step {missing[0]}",
-            "write it again with --probe all",
-            expected=f"a probe of every step from 1 to {steps - 1}",
+            f"'{folder}' was not probed in step {missing[0]}", "record it again with --probe all"
         )
     return trace
 
 
+def _followed(recipe: str, settings: Settings) -> dict[str, Any]:
+    """What has to be alike in a run and the one that it follows."""
+    names = ("objective", "latent_dim", "batch_size", "learning_rate", "dtype", "seed", "rng")
+    about = {name: getattr(settings, name) for name in names}
+    return {"recipe": recipe} | about | dict(settings.hyper)
+
+
 def _states(leader: Trace, recipe: Recipe) -> Callable[[int], Probe | None]:
-    """What a step starts from: where the leader stood after the step before."""
+    """What each step starts from: the leader's state after the step before."""
     initial = recipe.initial_parameters(
         leader.settings.seed, leader.settings.latent_dim, **leader.settings.hyper
     )
@@ -190,8 +192,7 @@ def _states(leader: Trace, recipe: Recipe) -> Callable[[int], Probe | None]:
             if key not in found or found[key].shape != shape:
                 raise UserError(
                     f"'{leader.folder}' has no {key} {shape} in its probe of step {step - 1}",
-                    "write it again",
-                    expected="all that docs/trace-format.md lists",
+                    "record it again",
                 )
         return found
 

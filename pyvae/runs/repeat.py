@@ -1,4 +1,4 @@
-"""Doing again, in another engine, what a trace says was run."""
+"""Repeating in another engine what a trace records."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyvae.data.images import DATA_NAMES
+from pyvae.engines.registry import get_abilities
 from pyvae.errors import UserError
 from pyvae.model.settings import Settings
 from pyvae.recipes import Recipe, get_recipe
 from pyvae.runs.trained import load_traces
+from pyvae.trace.trace import Trace
 
-__all__ = ["Repeat", "repeat_of"]
+__all__ = ["Repeat", "read_repeat"]
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """What is to be done again.
+    """What is to be repeated.
 
     Attributes:
-        recipe, runs: What was run, a run for each objective.
-        data: The images' name, for `pyvae.data.images.load_data`; empty if the trace names a file.
-        adam: Whose order of operations Adam had, one of `pyvae.engines.adam.ADAMS`.
-        threads: On how many threads, if the trace says so.
+        recipe, runs: What was run: its recipe, and the settings for each objective.
+        data: The data's name, for `pyvae.data.images.load_data`; empty if the trace names a file.
+        adam: The order of operations in Adam, one of `pyvae.engines.adam.ADAMS`.
+        threads: The number of threads, if the trace names it.
     """
 
     recipe: Recipe
@@ -32,8 +34,8 @@ class Repeat:
     threads: int | None
 
 
-def repeat_of(folder: Path) -> Repeat:
-    """Reads what to do again from a trace, or a folder with a trace for each objective.
+def read_repeat(folder: Path) -> Repeat:
+    """Reads what to repeat from a trace, or from a folder with a trace for each objective.
 
     Raises:
         UserError: If there is none that is complete, or they are of different runs.
@@ -44,9 +46,8 @@ def repeat_of(folder: Path) -> Repeat:
         alike = trace.settings.as_dict() | {"objective": ""}
         if alike != first.settings.as_dict() | {"objective": ""} or trace.recipe != first.recipe:
             raise UserError(
-                f"the traces in '{folder}' are of different runs",
-                f"name one of them: {trace.folder}",
-                expected="traces that differ in nothing but the objective",
+                f"the traces in '{folder}' differ in more than their objective",
+                f"name one of them, such as '{trace.folder}'",
             )
     threads = first.environment.get("threads", "")
     name = first.data["name"]
@@ -54,6 +55,12 @@ def repeat_of(folder: Path) -> Repeat:
         get_recipe(first.recipe),
         [trace.settings for trace in traces],
         name if name in DATA_NAMES else "",
-        "r-torch" if first.engine == "r-torch" else first.environment.get("adam", "torch"),
+        _adam_of(first),
         int(threads) if threads.isdecimal() and int(threads) > 0 else None,
     )
+
+
+def _adam_of(trace: Trace) -> str:
+    """The order of operations of a run's Adam, as its trace or its engine says; else PyTorch's."""
+    own = get_abilities(trace.engine).adams
+    return trace.environment.get("adam") or (own[0] if own else "torch")

@@ -1,13 +1,13 @@
-"""`run.json`: what was run in a folder, with what, and the command that does it again.
+"""`run.json`: what was run in a folder, on which machine, and the command that repeats it.
 
-command     the command, with all its options, to be copied into a shell
-arguments   the same, word by word: what `--resume` does
-recipe      its name
+command     the command, with all its options, to copy into a shell
+arguments   the same, word by word, for `--resume`
+recipe      the recipe's name
 runs        the settings of each objective's run
 data        name, number of images, SHA-256 of the pixels, source
-engines     of each engine: versions and threads that the numbers depend on
-machine     versions, BLAS, processor: what one would ask for next
-started     when, in UTC (for people: nothing depends on it)
+engines     for each engine: the versions and threads that its results depend on
+machine     versions, BLAS and processor, to look for the cause of a difference
+started     the time in UTC (for people: nothing depends on it)
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyvae.errors import UserError
+from pyvae.files.reading import UNREADABLE, read_json
 from pyvae.files.writing import write_file
 
 if TYPE_CHECKING:
     from pyvae.model.settings import Settings
 
-__all__ = ["RUN_FILE", "machine", "write_run"]
+__all__ = ["RUN_FILE", "machine", "read_arguments", "write_run"]
 
 RUN_FILE = "run.json"
 FORMAT = 1
@@ -45,13 +47,13 @@ def write_run(
     """Writes `run.json` into an existing folder.
 
     Arguments:
-        folder: Where to.
-        arguments: `arguments_of` the command.
+        folder: The folder.
+        arguments: The words of the command (`pyvae.cli.again.command_words`).
         recipe, runs: What is run.
-        data: On what: `ImageData.describe()`.
+        data: The training data: `ImageData.describe()`.
         engines: `Engine.environment` of each engine, by name.
     """
-    # what `auto` was: another day it may be something else
+    # what `auto` stood for: another day it may stand for something else
     arguments = [f"--data={data['name']}" if word == "--data=auto" else word for word in arguments]
     about = {
         "format": FORMAT,
@@ -67,8 +69,42 @@ def write_run(
     write_file(folder / RUN_FILE, json.dumps(about, indent=2) + "\n")
 
 
+def read_arguments(folder: Path, command: str) -> list[str]:
+    """The arguments of the command that wrote a folder.
+
+    Arguments:
+        folder: The folder.
+        command: The command that has to have written it, such as `train`.
+
+    Raises:
+        UserError: If `run.json` is missing or cannot be used, or another command wrote it.
+    """
+    path = folder / RUN_FILE
+    remedy = f"name a folder of pyvae {command}"
+    if not path.is_file():
+        raise UserError(f"'{folder}' holds no {RUN_FILE}", remedy)
+    try:
+        about = read_json(path)
+        version, arguments = about["format"], about["arguments"]
+        if not (isinstance(arguments, list) and arguments and all(
+            isinstance(word, str) for word in arguments
+        )):  # fmt: skip
+            raise TypeError("arguments is no list of texts")
+    except UNREADABLE as error:
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"'{path}' cannot be read ({why})", remedy) from error
+    if version != FORMAT:
+        raise UserError(
+            f"'{path}' has format {version!r}, and this version of pyvae reads format {FORMAT}",
+            "resume it with the version of pyvae that wrote it",
+        )
+    if arguments[0] != command:
+        raise UserError(f"'{folder}' was written by pyvae {arguments[0]}", remedy)
+    return arguments[1:]
+
+
 def machine() -> dict[str, str]:
-    """Versions and the processor, as far as they can decide a bit or explain a failure."""
+    """Versions and the processor: what can change a bit, or explain a failure."""
     import torch
 
     about = {
@@ -89,7 +125,7 @@ def machine() -> dict[str, str]:
 
 
 def _blas() -> str:
-    """What PyTorch's matrix products are computed with."""
+    """The library that computes PyTorch's matrix products."""
     import torch
 
     found = re.search(r"(oneAPI Math Kernel Library Version [\d.]+|OpenBLAS[^,\n]*)",

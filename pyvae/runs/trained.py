@@ -1,4 +1,4 @@
-"""New images from a trained run."""
+"""Trained runs: their traces, their networks, and new images from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyvae.model.recipe import VAE
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["load_traces", "network_of", "sample"]
+__all__ = ["load_network", "load_traces", "sample"]
 
 
 @torch.no_grad()
@@ -29,12 +29,12 @@ def sample(trace: Trace, n: int, seed: int) -> NDArray:
         UserError: If the trace's parameters do not fit its recipe and settings.
     """
     settings = trace.settings
-    network = network_of(trace)
+    network = load_network(trace)
     noise = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
     return network.decode(network.from_prior(torch.from_numpy(noise))).numpy()
 
 
-def network_of(trace: Trace) -> VAE:
+def load_network(trace: Trace) -> VAE:
     """The trained network of a trace, in evaluation mode.
 
     Raises:
@@ -57,15 +57,17 @@ def network_of(trace: Trace) -> VAE:
         raise UserError(
             f"the run's parameters do not fit recipe {trace.recipe} with "
             f"{settings.latent_dim} latent dimensions",
-            expected="a run as pyvae train wrote it",
+            "use a run that pyvae train wrote",
         ) from error
     network.eval()
     return network
 
 
 def load_traces(run: Path) -> list[Trace]:
-    """The traces of a run: the folder's own, or one in each of its subfolders, in the order of the
-    objectives.
+    """The complete traces of a run, in the order of the objectives.
+
+    Arguments:
+        run: A folder with a trace, or with a folder for each.
 
     Raises:
         UserError: If there is none that is complete.
@@ -84,6 +86,5 @@ def load_traces(run: Path) -> list[Trace]:
         raise UserError(
             f"'{run}' holds no finished run",
             f"run: pyvae train conv --out {shlex.quote(str(run))}",
-            expected="a folder that pyvae train wrote",
         )
     return traces

@@ -1,4 +1,4 @@
-"""Running again the first steps of a run that was written down: do the bits still come out?"""
+"""Repeating the first steps of a recorded run: are the bits still the same?"""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from numpy.typing import NDArray
 
 from pyvae.data.images import DATA_NAMES, ImageData
 from pyvae.engines.engine import Engine
+from pyvae.engines.registry import get_abilities, open_engine
 from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
-from pyvae.training.callbacks import Progress, StopTraining
+from pyvae.training.callbacks import Callback, Progress, StopTraining
+from pyvae.training.inputs import load_for
 from pyvae.training.loop import train
 
-__all__ = ["Verification", "data_of", "traces_of", "verify"]
+__all__ = ["Verification", "data_name", "find_traces", "verify", "verify_trace"]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What came out.
+    """What came out when a run was repeated.
 
     Attributes:
-        trace: What was written down.
-        steps: How many were run again.
-        whole: Whether that was all of them: then parameters, latent means and samples were held
-            against what was written, too.
+        trace: What was recorded.
+        steps: Steps that were repeated.
+        whole: Whether that was all of them: then parameters, latent means and samples were
+            compared, too.
         first: The first difference, in words; empty if every bit is the same.
-        changed: In what versions and threads are others than they were, in words.
+        changed: Versions and threads that differ from those of the run, in words.
     """
 
     trace: Trace
@@ -44,6 +46,7 @@ class Verification:
 
     @property
     def same(self) -> bool:
+        """Whether every bit is the same."""
         return not self.first
 
     def __str__(self) -> str:
@@ -54,102 +57,135 @@ class Verification:
         return f"{steps}: not the same bits, {self.first}"
 
 
-def traces_of(run: Path) -> list[Trace]:
-    """The traces of a run: of `pyvae train`, `trace`, `compare` or one run of `reproduce`, in the
-    order of the objectives.
+def verify(
+    folder: Path,
+    steps: int = 10,
+    *,
+    data: str | None = None,
+    threads: int | None = None,
+    callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
+    log: Callable[[str], object] = lambda line: None,
+) -> list[Verification]:
+    """Repeats the first steps of every run in a folder, and compares bit by bit.
+
+    Arguments:
+        folder: A folder that `pyvae train`, `trace`, `compare` or `reproduce` wrote.
+        steps: Steps to repeat; at most those that a run has. If that is all of them, parameters,
+            latent means and samples are compared, too.
+        data: The data's name or file, where a run does not name it.
+        threads: For PyTorch and the engines; by default as many as the run had.
+        callbacks: As for `pyvae.train`, for every run that is repeated.
+        log: Called with a line about what is compared, and what came out.
+
+    Returns:
+        What came out, for each run.
+
+    Raises:
+        UserError: If there is no run, or one cannot be repeated.
+
+    Example:
+        >>> all(done.same for done in verify(Path("runs/conv")))  # doctest: +SKIP
+        True
+    """
+    if steps < 1:
+        raise UserError(f"--steps {steps}", expected="1 or more")
+    return [_verify(one, steps, data, threads, callbacks, log) for one in find_traces(folder)]
+
+
+def _verify(
+    trace: Trace,
+    steps: int,
+    data: str | None,
+    threads: int | None,
+    callbacks: Sequence[Callback | Callable[[Progress], object]],
+    log: Callable[[str], object],
+) -> Verification:
+    about = trace.environment
+    had = about.get("threads", "")
+    threads = threads or (int(had) if had.isdecimal() else None)
+    images = load_for(get_recipe(trace.recipe), data or data_name(trace), log=log)
+    objective = OBJECTIVES[trace.settings.objective]
+    log(f"{objective.title}: {objective.formula}")
+    adam = about.get("adam") if "adam" in get_abilities(trace.engine).options else None
+    device, precision = about.get("device", "cpu"), about.get("precision", "full")
+    with open_engine(trace.engine, device, adam, precision, threads=threads) as engine:
+        done = verify_trace(trace, engine, images, steps, callbacks)
+    title = f"{objective.title} in {trace.engine}"
+    if done.changed:
+        log(f"{title}: {'; '.join(done.changed)}")
+    log(f"{title}: {done}")
+    return done
+
+
+def find_traces(folder: Path) -> list[Trace]:
+    """The traces of a run, complete or not, in the order of the objectives.
+
+    Arguments:
+        folder: Of `pyvae train`, `trace`, `compare`, or one run of `reproduce`.
 
     Raises:
         UserError: If there are none, or one cannot be read.
     """
-    if run.is_file():
+    if folder.is_file():
         raise UserError(
-            f"'{run}' is a file",
-            "give the folder that pyvae train, trace or compare wrote",
+            f"'{folder}' is a file", "give the folder that pyvae train, trace or compare wrote"
         )
-    places = [run, *(path for path in sorted(run.glob("*"))), *sorted(run.glob("traces/*"))]
+    places = [folder, *sorted(folder.glob("*")), *sorted(folder.glob("traces/*"))]
     traces = [Trace.load(path) for path in places if (path / "trace.json").is_file()]
     order = list(OBJECTIVES)
     traces.sort(key=lambda trace: order.index(trace.settings.objective))  # else as they were found
     if not traces:
         raise UserError(
-            f"'{run}' holds no run",
-            "see pyvae verify --help",
-            expected="a folder of pyvae train, trace or compare",
+            f"'{folder}' holds no run", "give a folder that pyvae train, trace or compare wrote"
         )
     return traces
 
 
-def data_of(trace: Trace, given: str | None) -> str:
-    """The images' name, as `pyvae.data.images.load_data` takes it.
+def data_name(trace: Trace) -> str:
+    """The name or file of a run's data, as `pyvae.data.images.load_data` takes it.
 
     Raises:
-        UserError: If the trace does not say it, and it is not given.
+        UserError: If the trace names neither, or the file is gone.
     """
-    if given is not None:
-        return given
     name, source = trace.data["name"], str(trace.data.get("source", ""))
     if name in DATA_NAMES:
         return name
     path = source.removeprefix("file ")
     if is_array_file(path) and Path(path).is_file():
         return path
-    raise UserError(
-        f"the run was on '{name}', which is not there", "give it by --data", expected="its file"
-    )
+    raise UserError(f"the run's data, '{name}', is not there", "name its file with --data")
 
 
-def verify(
+def verify_trace(
     trace: Trace,
     engine: Engine,
     data: ImageData,
     steps: int,
-    observe: Callable[[Progress], object] | None = None,
+    callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
 ) -> Verification:
-    """Runs the first steps of a trace again, and compares bit by bit.
+    """Repeats the first steps of a trace, and compares bit by bit.
 
     Arguments:
-        trace: What was written down.
+        trace: What was recorded.
         engine: The one that computed it, as it is today.
         data: The images, as they are today.
-        steps: How many; as many as there are, if they are fewer.
-        observe: Called after every step.
+        steps: How many; at most those that there are.
+        callbacks: As for `pyvae.train`.
 
     Raises:
-        UserError: If the trace cannot be run again: it has no steps, followed another one, was
+        UserError: If the trace cannot be repeated: it has no steps, followed another one, was
             computed by several processes, or the images are others.
     """
-    if not trace.steps:
-        raise UserError(f"the trace in '{trace.folder}' has no steps", expected="one step or more")
-    if trace.mode != "free":
-        raise UserError(
-            f"the trace in '{trace.folder}' follows another one step by step (mode {trace.mode})",
-            expected="a run of its own",
-        )
-    if "processes" in trace.environment:
-        raise UserError(
-            f"the run in '{trace.folder}' is of {trace.environment['processes']} processes",
-            expected="a run of one process: over several, sums have another order",
-        )
-    found = data.describe()
-    for name in ("images", "sha256"):
-        if trace.data.get(name, found[name]) != found[name]:
-            raise UserError(
-                f"the images are others than those of the run ({name} {trace.data[name]}, now "
-                f"{found[name]})",
-                "give their file by --data",
-                expected=f"the same {trace.data['name']}",
-            )
-    recipe = get_recipe(trace.recipe)
-    again = Trace.of_run(Run(recipe, trace.settings, data), engine)
+    _check(trace, data)
+    run = Run(get_recipe(trace.recipe), trace.settings, data)
+    again = Trace.of_run(run, engine)
     steps = min(steps, trace.steps)
 
-    def on_step(now: Progress) -> None:
-        if observe is not None:
-            observe(now)
+    def stop(now: Progress) -> None:
         if now.step >= steps:
             raise StopTraining
 
-    train(Run(recipe, trace.settings, data), engine, [on_step], trace=again)
+    train(run, engine, [*callbacks, stop], trace=again)
     whole = trace.complete and steps == trace.steps
     first = _first_difference(trace, again, steps)
     if whole and not first:
@@ -157,8 +193,33 @@ def verify(
     return Verification(trace, steps, whole, first, _changed(trace, again))
 
 
+def _check(trace: Trace, data: ImageData) -> None:
+    """Raises UserError for a trace that cannot be repeated, or not on this data."""
+    if not trace.steps:
+        raise UserError(f"the trace in '{trace.folder}' has no steps", "choose another trace")
+    if trace.mode != "free":
+        raise UserError(
+            f"the trace in '{trace.folder}' follows another trace step by step (mode {trace.mode})",
+            "verify the trace that it follows",
+        )
+    if "processes" in trace.environment:
+        raise UserError(
+            f"the run in '{trace.folder}' was computed by {trace.environment['processes']} "
+            "processes, which sum in another order than one",
+            "verify a run of one process",
+        )
+    found = data.describe()
+    for name in ("images", "sha256"):
+        if trace.data.get(name, found[name]) != found[name]:
+            raise UserError(
+                f"the images are not those of the run ({name} {trace.data[name]}, now "
+                f"{found[name]})",
+                "name the run's file with --data",
+            )
+
+
 def _first_difference(trace: Trace, again: Trace, steps: int) -> str:
-    """The first loss with another bit."""
+    """The first loss that differs in a bit."""
     for step in range(steps):
         for term, name in enumerate(trace.terms):
             old, new = trace.losses[step, term], again.losses[step, term]
@@ -168,7 +229,7 @@ def _first_difference(trace: Trace, again: Trace, steps: int) -> str:
 
 
 def _difference_at_the_end(trace: Trace, again: Trace) -> str:
-    """The first of what is written after the last step with another bit."""
+    """The first array of those written after the last step that differs in a bit."""
     for kind, old, new in (
         ("parameter", trace.parameters, again.parameters),
         ("latent means, mode", trace.latent_means, again.latent_means),
@@ -191,7 +252,7 @@ def _same(old: NDArray | None, new: NDArray | None) -> bool:
 
 
 def _changed(trace: Trace, again: Trace) -> list[str]:
-    """Versions and threads that are others than they were."""
+    """Versions and threads that differ from those of the run."""
     names = {**trace.environment, **again.environment}
     return [
         f"{name} {trace.environment.get(name, '?')}, now {again.environment.get(name, '?')}"

@@ -1,4 +1,4 @@
-"""The terminal that results are written to."""
+"""A console that is safe for text from files of other people."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ __all__ = ["Terminal"]
 
 
 class Terminal(Console):
-    """A console that shows text as it is: no markup, and control characters, which a file from
-    elsewhere may hold in a name, written out (`\\x1b`) instead of obeyed. A string is one line.
+    """A console that prints text literally.
+
+    It has no markup, and writes control characters out (`\\x1b`) instead of obeying them: a name in
+    a file from elsewhere may hold some. A string is one line.
 
     Arguments:
-        options: Of `rich.console.Console`.
+        options: Options of `rich.console.Console`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -39,5 +41,5 @@ class Terminal(Console):
                 yield Segment(shown, segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Rich would end with exit code 1, which is a verdict."""
+        """Raises the error: Rich would exit with code 1, which is a verdict."""
         raise

@@ -1,4 +1,4 @@
-"""Progress of many runs side by side on the terminal; plain lines where there is none."""
+"""Shows the progress of many parallel runs: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["RunsProgress"]
+__all__ = ["JobProgress"]
+
+CONTINUE = "Run the same command again to continue."
 
 
-class RunsProgress:
+class JobProgress:
     """Shows how many runs are done, and the time left.
 
-    Use as a context manager; tell it of each run that is done.
+    Use it as a context manager, and call `add` for each run that is done.
 
     Arguments:
-        console: Where to.
-        runs: How many there are.
-        lines: Whether each run has its line on a terminal, too, above the bar.
+        console: The console to print on.
+        runs: The number of runs.
+        lines: Whether to print a line for each run above the bar, too.
     """
 
     def __init__(self, console: Console, runs: int, lines: bool = False) -> None:
@@ -41,12 +43,12 @@ class RunsProgress:
         self._task = self._bar.add_task("runs", total=runs, newest="")
 
     def add(self, words: str, was_there: bool = False, where: str = "") -> None:
-        """A run is done.
+        """Counts a run that is done.
 
         Arguments:
-            words: About it.
-            was_there: Whether it had been done before.
-            where: The worker that did it; empty: one of this machine.
+            words: A description of the run.
+            was_there: Whether it had been done by an earlier command.
+            where: The worker that did it; empty for this machine.
         """
         self.done += 1
         self.here += not was_there
@@ -60,7 +62,7 @@ class RunsProgress:
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
 
-    def __enter__(self) -> RunsProgress:
+    def __enter__(self) -> JobProgress:
         self._started = time.monotonic()
         self._bar.start()
         return self
@@ -69,8 +71,9 @@ class RunsProgress:
         self._bar.stop()
         seconds = time.monotonic() - self._started
         before = self.done - self.here
-        told = f", {before} were there before" if before else ""
-        how = "" if error[0] is None else ", then interrupted: the same command goes on from here"
-        self.console.print(
-            f"{self.here} runs in {seconds:.0f} s{told}{how}", highlight=False, soft_wrap=True
-        )
+        line = f"{self.here} run{'' if self.here == 1 else 's'} in {seconds:.0f} s"
+        if before:
+            line += f", {before} {'was' if before == 1 else 'were'} done before"
+        if error[0] is not None:
+            line += f", then interrupted. {CONTINUE}"
+        self.console.print(line, highlight=False, soft_wrap=True)

@@ -1,10 +1,9 @@
-"""Progress of runs on the terminal; plain lines where there is none."""
+"""The progress of a training on the terminal, or as plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 
 import pandas as pd
@@ -13,105 +12,117 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from pyvae.model.objectives import OBJECTIVES, Objective
+from pyvae.model.run import Run
+from pyvae.terminal.console import Terminal
+from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Callback
 from pyvae.training.callbacks import Progress as Step
 
-__all__ = ["RunProgress"]
+__all__ = ["ShowProgress"]
 
 MINUTE = 60.0
 
 
-class RunProgress:
-    """Shows how far a run is: steps, images per second, time left, nats per image.
+class ShowProgress(Callback):
+    """Shows a training's steps, images per second, time left and loss.
 
-    Use as a context manager; its `observe` is what `pyvae.training.loop.train` takes.
+    On a terminal it is a bar, elsewhere a line a minute.
 
     Arguments:
-        title: What runs.
-        batch_size: Images in a step.
-        console: Where to.
-        epochs: Print a line at the end of each epoch.
+        title: The name of the run; by default a training's objective, data and device.
+        console: The console to print on; by default the terminal.
+        epochs: Whether to print a line at the end of each epoch.
+
+    Example:
+        >>> train(run, engine, [ShowProgress()])  # doctest: +SKIP
     """
 
-    def __init__(self, title: str, batch_size: int, console: Console, epochs: bool = False) -> None:
+    def __init__(
+        self,
+        title: str = "",
+        console: Console | None = None,
+        epochs: bool = False,
+    ) -> None:
         self.title = title
-        self.batch_size = batch_size
-        self.console = console
+        self.console = Terminal() if console is None else console
         self.epochs = epochs
-        self._live = console.is_terminal and not console.is_dumb_terminal
-        self._bar = Progress(
+        self._live = self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def on_start(self, run: Run, trace: Trace) -> None:
+        self._shown = self.title or _title(trace)
+        self._images = run.settings.batch_size
+        self._step = 0
+        self._first: int | None = None  # not 1 in a run that continues an interrupted one
+        self._started = self._printed = time.monotonic()
+        self._bar = self._make_bar()
+        self._task = self._bar.add_task(self._shown, total=1, loss="")
+        if not self._live:
+            self._print(f"{self._shown} ...")
+        self._bar.start()
+
+    def on_step(self, now: Step) -> None:
+        self._count(now)
+        self._print_step(now)
+        fields: dict[str, Any] = {}
+        if now.epoch_ended:
+            last = now.trace.epoch_table().iloc[-1]
+            objective = OBJECTIVES[now.trace.settings.objective]
+            fields["loss"] = objective.words(last[objective.column], 2)
+            if self.epochs:
+                self._print(_epoch_line(last, objective, self._images))
+        self._bar.update(self._task, completed=now.step, total=now.steps, **fields)
+
+    def on_end(self, now: Step | None, error: BaseException | None) -> None:
+        self._bar.stop()
+        seconds = time.monotonic() - self._started
+        if now is not None:  # a callback before this one has ended the run
+            self._count(now)
+        done = self._done()
+        speed = done * self._images / seconds
+        how = "" if error is None else ", then interrupted"
+        steps = f"{done} step{'' if done == 1 else 's'}"
+        self._print(f"{self._shown}: {steps} in {seconds:.0f} s, {speed:,.0f} images/s{how}")
+
+    def _make_bar(self) -> Progress:
+        return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
-            _ImagesPerSecond(batch_size),
+            _ImagesPerSecond(self._images),
             TimeRemainingColumn(compact=True),
             TextColumn("left  {task.fields[loss]}"),
-            console=console,
+            console=self.console,
             transient=True,
             disable=not self._live,
         )
-        self._task = self._bar.add_task(title, total=1, loss="")
-        self._step = 0
-        self._first: int | None = None  # of a run that goes on after an interruption, not 1
-        self._said = 0.0
 
-    def observe(self, progress: Step) -> None:
-        self._step = progress.step
+    def _count(self, now: Step) -> None:
+        self._step = now.step
         if self._first is None:
-            self._first = progress.step
-        self._say(progress)
-        fields: dict[str, Any] = {}
-        if progress.epoch_ended:
-            last = progress.trace.epoch_table().iloc[-1]
-            objective = OBJECTIVES[progress.trace.settings.objective]
-            fields["loss"] = objective.words(last[objective.column], 2)
-            if self.epochs:
-                line = _epoch_line(last, objective, self.batch_size)
-                self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self._bar.update(self._task, completed=progress.step, total=progress.steps, **fields)
+            self._first = now.step
 
     def _done(self) -> int:
         return 0 if self._first is None else self._step - self._first + 1
 
-    def _say(self, progress: Step) -> None:
-        """A line a minute where there is no bar."""
-        now = time.monotonic()
-        if self._live or now - self._said < MINUTE or progress.step == progress.steps:
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _print_step(self, now: Step) -> None:
+        """Prints a line a minute where there is no bar."""
+        seconds = time.monotonic()
+        if self._live or seconds - self._printed < MINUTE or now.step == now.steps:
             return
-        self._said = now
-        left = (now - self._started) / self._done() * (progress.steps - progress.step)
-        self.console.print(
-            f"  step {progress.step:,} of {progress.steps:,}, "
-            f"{timedelta(seconds=round(left))} left",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        self._printed = seconds
+        left = (seconds - self._started) / self._done() * (now.steps - now.step)
+        self._print(f"  step {now.step:,} of {now.steps:,}, {timedelta(seconds=round(left))} left")
 
-    def __enter__(self) -> RunProgress:
-        self._started = self._said = time.monotonic()
-        if not self._live:
-            self.console.print(f"{self.title} ...", highlight=False, markup=False)
-        self._bar.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-        seconds = time.monotonic() - self._started
-        done = self._done()
-        speed = done * self.batch_size / seconds
-        how = "" if error is None else ", then interrupted"
-        steps = f"{done} step{'' if done == 1 else 's'}"
-        self.console.print(
-            f"{self.title}: {steps} in {seconds:.0f} s, {speed:,.0f} images/s{how}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+def _title(trace: Trace) -> str:
+    objective = OBJECTIVES[trace.settings.objective]
+    device = trace.environment.get("device", trace.engine)
+    title = f"{objective.title} on {trace.data['name']}, {device}"
+    processes = trace.environment.get("processes")
+    return title if processes is None else f"{title}, {processes} processes"
 
 
 def _epoch_line(epoch: pd.Series, objective: Objective, batch_size: int) -> str:

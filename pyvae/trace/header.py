@@ -1,5 +1,9 @@
-"""`trace.json`: what a trace says about its run. It may come from anywhere: every value is checked
-where it is read, and is of its type from there on."""
+"""Reads `trace.json`, the description of a run.
+
+The file may come from anyone: every value is checked here, and has its type from here on. The
+checks are written by hand, not with pydantic, which collects an error for every wrong value: a
+hostile file would take more memory than `pyvae.files.reading` allows.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +31,7 @@ REQUIRED = [
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """Reads what `Trace.save` wrote, or another program.
-
-    Memory: 64 times the file's size, which is at most 16 MiB, and 1 MiB.
+    """Reads a `trace.json` that `Trace.save` or another program wrote.
 
     Returns:
         `engine`, `recipe`, `data`, `environment` (texts by name), `mode`, `probes`, `steps`,
@@ -39,17 +41,16 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If it was written by a newer pyvae.
         OSError, ValueError, KeyError, RecursionError: If it cannot be read, or a value is missing
-            or of the wrong kind.
+            or wrong.
     """
     about = _object(read_json(path), "trace.json")
     version = about["format"]
     if type(version) is not int or version < 1:
-        raise ValueError(f"format is {_shown(version)}")
+        raise ValueError(f"format is {_shown(version)}, not a whole number from 1")
     if version > FORMAT:
         raise UserError(
-            f"trace '{path.parent}' has format {_shown(version)}",
-            "it was written by a newer pyvae: update this one",
-            expected=f"format 1 to {FORMAT}",
+            f"trace '{path.parent}' has format {_shown(version)}, but pyvae reads 1 to {FORMAT}",
+            "update pyvae",
         )
     data = _object(about["data"], "data")
     data = data | {"name": _name(data["name"], "data's name")}
@@ -57,14 +58,14 @@ def read_about(path: Path) -> dict[str, Any]:
         _whole(data["images"], "data's images")
     complete = about["complete"]
     if not isinstance(complete, bool):
-        raise ValueError(f"complete is {_shown(complete)}, neither true nor false")
+        raise ValueError(f"complete is {_shown(complete)}, not true or false")
     probes = about.get("probes", [])
     if not isinstance(probes, list):
-        raise ValueError(f"probes is {_shown(probes)}, no list")
+        raise ValueError(f"probes is {_shown(probes)}, not a list")
     try:
         settings = _settings(about["settings"])
         mode = choose("mode", _text(about.get("mode", "free"), "mode"), ("free", "resync"))
-    except UserError as error:  # in the words of the command line
+    except UserError as error:  # it names options of the command line
         raise ValueError(str(error)) from error
     return {
         "engine": _name(about["engine"], "engine"),
@@ -85,10 +86,10 @@ def _settings(given: object) -> Settings:
     known = [field.name for field in dataclasses.fields(Settings)]
     for name in values:
         if name not in known:
-            raise ValueError(f"there is no setting {_shown(name)}")
+            raise ValueError(f"unknown setting {_shown(name)}")
     for name in REQUIRED:
         if name not in values:
-            raise KeyError(f"{name} among the settings")
+            raise KeyError(f"settings.{name}")
     for name in WHOLE:
         if name in values and not (name == "steps" and values[name] is None):
             values[name] = _whole(values[name], name, -math.inf)
@@ -110,49 +111,48 @@ def _checksums(given: object) -> dict[str, str]:
 
 
 def _texts(given: object, name: str) -> dict[str, str]:
-    """Texts by name. R writes a number as such."""
+    """Checks texts by name; R writes a number as a number."""
     found = {}
     for key, value in _object(given, name).items():
         if isinstance(value, (dict, list)):
-            raise ValueError(f"{name}'s {_shown(key)} is {_shown(value)}, no text")
+            raise ValueError(f"{name}'s {_shown(key)} is {_shown(value)}, not text")
         found[printable(key)] = printable(value if isinstance(value, str) else json.dumps(value))
     return found
 
 
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is {_shown(value)}, no object")
+        raise ValueError(f"{name} is {_shown(value)}, not an object")
     return value
 
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {_shown(value)}, no text")
+        raise ValueError(f"{name} is {_shown(value)}, not text")
     if len(value) > LONGEST_NAME:
-        raise ValueError(f"{name} has {len(value)} characters")
+        raise ValueError(f"{name} has {len(value)} characters, more than {LONGEST_NAME}")
     return value
 
 
 def _name(value: object, name: str) -> str:
-    """A text in which nothing ends a line or changes how the rest is shown: it stands in lines of
-    the terminal, in titles, tables and figures."""
+    """Checks a name and makes it printable: it is shown in lines, titles, tables and figures."""
     return printable(_text(value, name))
 
 
 def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) >= 2**1000:
-        raise ValueError(f"{name} is {_shown(value)}, no number")
+        raise ValueError(f"{name} is {_shown(value)}, not a number")
     return value
 
 
 def _whole(value: object, name: str, least: float = 0) -> int:
     number = _number(value, name)
     if number % 1 or not least <= number < 2**63:
-        raise ValueError(f"{name} is {_shown(value)}, no whole number in its range")
+        raise ValueError(f"{name} is {_shown(value)}, not a whole number in its range")
     return int(number)
 
 
 def _shown(value: object) -> str:
-    """A value as it stands in the file, or its beginning."""
+    """Returns a value as it is written in the file, cut to 40 characters."""
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:40]}..."

@@ -1,8 +1,8 @@
-"""Traces: what happened in a run, saved so that two of them can be compared later.
+"""The trace of a run, in memory and on disk.
 
 A saved trace is a folder with `trace.json` (settings, data, versions), `history.csv` (losses
-per step), `parameters.safetensors`, `latents.safetensors` (latent means, samples) and, for steps
-that were probed, `probes/step-000001.safetensors`. docs/trace-format.md describes it for engines
+per step), `parameters.safetensors`, `latents.safetensors` (latent means, samples) and, for each
+probed step, `probes/step-000001.safetensors`. docs/trace-format.md describes the format for engines
 in other languages.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
-from pyvae.files.arrays import array_bytes, arrays_of_bytes, read_arrays, write_arrays
+from pyvae.files.arrays import array_bytes, parse_arrays, read_arrays, write_arrays
 from pyvae.files.csv import csv_text
-from pyvae.files.reading import UNREADABLE, read_bytes, read_numbers
+from pyvae.files.reading import UNREADABLE, parse_numbers, read_bytes
 from pyvae.files.writing import output_folder, remove_file, write_file
-from pyvae.model.objectives import LOSSES, OBJECTIVES
+from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
@@ -35,7 +35,7 @@ from pyvae.trace.header import FORMAT, read_about
 if TYPE_CHECKING:
     from pyvae.engines.engine import Engine
 
-__all__ = ["LOSSES", "UNREADABLE", "Trace"]
+__all__ = ["Trace"]
 
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
 
@@ -45,21 +45,21 @@ class Trace:
     """What happened in a run.
 
     Attributes:
-        engine: Who computed: `pytorch`, `base-r`, ...
+        engine: The engine's name: `pytorch`, `base-r`, ...
         recipe: The recipe's name.
         settings: Its settings.
         data: The images' name, number and source.
-        environment: Versions and threads that the numbers depend on.
-        losses: (steps, terms), float64: total, reconstruction, regulariser and what further
-            terms the objective has, of each step; sums over the batch in nats, or on what scale
-            the objective says.
+        environment: Versions and the number of threads, on which the numbers depend.
+        losses: (steps, terms), float64: total, reconstruction, regulariser and the objective's
+            further terms for each step; sums over the batch in nats, unless the objective has
+            another scale.
         epochs: (steps,), the epoch of each step, from 1.
         latent_means: Posterior means (B, L) of the last batch, under `training` (dropout on,
             as the R article draws them) and `evaluation`.
         samples: Decoded draws from N(0, I), (16, 784), pixels in [0, 1].
         parameters: The final parameters, by name.
         mode: `free`, or `resync` if every step started from another trace's state.
-        probed: The steps (from 1) whose probes are in `folder`.
+        probed: The steps (from 1) that have a probe in `folder`.
         folder: Where the trace was loaded from.
     """
 
@@ -79,7 +79,7 @@ class Trace:
 
     @classmethod
     def of_run(cls, run: Run, engine: Engine) -> Trace:
-        """An empty trace for a run that is about to start."""
+        """Makes an empty trace for a run that is about to start."""
         environment = {"python": platform.python_version(), **engine.environment()}
         data = run.data.describe()
         trace = cls(engine.name, run.recipe.name, run.settings, data, environment)
@@ -92,7 +92,7 @@ class Trace:
         return OBJECTIVES[self.settings.objective].terms
 
     def extend(self, epoch: int, losses: Sequence[torch.Tensor]) -> None:
-        """Adds steps of an epoch (counted from 0), each (terms,)."""
+        """Adds the losses of steps of an epoch (counted from 0), each (terms,)."""
         values = torch.stack(list(losses)).cpu().double().numpy()
         self.losses = np.concatenate([self.losses, values])
         self.epochs = np.concatenate([self.epochs, np.full(len(values), epoch + 1)])
@@ -103,13 +103,16 @@ class Trace:
 
     @property
     def complete(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run was finished."""
         return bool(self.parameters)
 
     def history(self) -> pd.DataFrame:
-        """One row per step: engine, objective, epoch, step (from 1), total, reconstruction,
-        regulariser, further terms (sums over the batch in nats, or on the objective's scale), and
-        the loss of one image, `nats_per_image` (`loss` where it is not in nats per image)."""
+        """Returns a table with a row for each step.
+
+        Columns: engine, objective, epoch, step (from 1), total, reconstruction, regulariser,
+        further terms (sums over the batch in nats, or on the objective's scale), and the loss of
+        one image, `nats_per_image` (`loss` if it is not in nats per image).
+        """
         table = pd.DataFrame(self.losses, columns=list(self.terms))
         table.insert(0, "engine", self.engine)
         table.insert(1, "objective", self.settings.objective)
@@ -120,8 +123,11 @@ class Trace:
         return table
 
     def epoch_table(self) -> pd.DataFrame:
-        """One row per epoch: steps, all terms (sums over the epoch's batches, as the R article
-        prints the total; means where the objective is a mean), and the loss of one image."""
+        """Returns a table with a row for each epoch.
+
+        Columns: epoch, steps, all terms (sums over the epoch's batches, as the R article prints the
+        total; means if the objective is a mean), and the loss of one image.
+        """
         history = self.history()
         objective = OBJECTIVES[self.settings.objective]
         groups = history.groupby("epoch", sort=True)
@@ -133,8 +139,7 @@ class Trace:
         return table.reset_index()
 
     def save(self, folder: Path) -> None:
-        """Writes the trace into a folder, which is made if need be; what is not there yet is left
-        out.
+        """Writes the trace into a folder; an unfinished run has no arrays yet.
 
         Raises:
             UserError: If it cannot be written there.
@@ -165,8 +170,10 @@ class Trace:
         write_file(folder / "trace.json", json.dumps(about, indent=2) + "\n")
 
     def save_probe(self, folder: Path, step: int, probe: Probe) -> Path:
-        """Writes what was seen in one step (from 1) into the trace's folder, at once: a probe of
-        a batch of 250 in float64 is 0.6 GB."""
+        """Writes the probe of one step (from 1) into the trace's folder.
+
+        Probes do not stay in memory: that of a batch of 250 in float64 is 0.6 GB.
+        """
         path = _probe_path(folder, step)
         output_folder(path.parent)
         write_arrays(path, probe)
@@ -174,7 +181,7 @@ class Trace:
         return path
 
     def probe(self, step: int) -> Probe:
-        """What was seen in one step (from 1) of a trace on disk. Memory: as `read_arrays`.
+        """Reads the probe of one step (from 1) of a saved trace.
 
         Raises:
             UserError: If it was not probed, or the file cannot be read.
@@ -182,7 +189,7 @@ class Trace:
         if self.folder is None or step not in self.probed:
             raise UserError(
                 f"step {step} of the trace was not probed",
-                "see pyvae trace --help",
+                "record it again with pyvae trace --probe",
             )
         path = _probe_path(self.folder, step)
         try:
@@ -191,7 +198,7 @@ class Trace:
             raise _unreadable(path, error) from error
 
     def state_after(self, step: int) -> Probe:
-        """What the step after this one starts from, as `Engine.restore` takes it.
+        """Reads the state that the next step starts from, as `Engine.restore` takes it.
 
         Raises:
             UserError: If the step was not probed, or the file cannot be read.
@@ -202,8 +209,7 @@ class Trace:
 
     @staticmethod
     def remove(folder: Path, keep_folder: bool = False) -> None:
-        """Removes a saved trace, and the folder if nothing else is in it and it is not to be
-        kept."""
+        """Removes a saved trace, and its folder if it is empty then and is not to be kept."""
         for name in FILES:
             remove_file(folder / name)
         parts = [folder / "probes", folder / "draws"]
@@ -216,28 +222,24 @@ class Trace:
 
     @classmethod
     def load(cls, folder: Path) -> Trace:
-        """Reads a saved trace; its probes stay on disk until they are asked for.
-
-        Memory: 64 times the size of `trace.json`, 40 times that of the other files (of arrays
-        that have hundreds of numbers or more twice), and 1 MiB.
+        """Reads a saved trace; its probes stay on disk until they are needed.
 
         Raises:
-            UserError: If the folder holds none, or one that cannot be read, or a file is not the
-                one that was written.
+            UserError: If the folder is not a trace, or a file cannot be read or is damaged.
         """
         if not (folder / "trace.json").is_file():
             raise UserError(
-                f"'{folder}' holds no trace",
-                "see pyvae trace --help",
-                expected="a folder with trace.json",
+                f"'{folder}' holds no trace: there is no trace.json in it",
+                "record one with pyvae trace, or from your own program (docs/trace-format.md)",
             )
         try:
             about = read_about(folder / "trace.json")
-            for name, expected in about["sha256"].items():
-                _check_sum(folder, name, expected)
+            names = FILES[1:] if about["complete"] else ("history.csv",)
+            files = {name: read_bytes(folder / name) for name in names}
+            _check_sums(files, about["sha256"])
             settings = about["settings"]
             terms = OBJECTIVES[settings.objective].terms
-            history = read_numbers(folder / "history.csv", ("epoch", *terms))
+            history = parse_numbers(files["history.csv"], "history.csv", ("epoch", *terms))
             trace = cls(
                 about["engine"],
                 about["recipe"],
@@ -250,21 +252,22 @@ class Trace:
                 probed=about["probes"],
                 folder=folder,
             )
-            ahead = 0 if about["complete"] else trace.steps  # killed while it was being kept
+            # a run may have been killed between writing history.csv and trace.json
+            ahead = 0 if about["complete"] else trace.steps
             if not about["steps"] <= trace.steps <= max(about["steps"], ahead):
                 raise ValueError(f"history.csv has {trace.steps} of {about['steps']} steps")
             if about["complete"]:
-                trace._load_arrays(folder)
+                trace._parse_arrays(files)
         except UNREADABLE as error:
             raise _unreadable(folder, error) from error
         return trace
 
-    def _load_arrays(self, folder: Path) -> None:
-        """What a complete trace has, too; raises ValueError for what is none of it."""
-        self.parameters = arrays_of_bytes(read_bytes(folder / "parameters.safetensors"))
+    def _parse_arrays(self, files: Mapping[str, bytes]) -> None:
+        """Reads the arrays of a finished run; raises ValueError if they are not a trace's."""
+        self.parameters = parse_arrays(files["parameters.safetensors"])
         if not self.parameters:
-            raise ValueError("parameters.safetensors holds none")
-        latents = arrays_of_bytes(read_bytes(folder / "latents.safetensors"))
+            raise ValueError("parameters.safetensors is empty")
+        latents = parse_arrays(files["latents.safetensors"])
         for name, value in latents.items():
             if value.ndim != 2 or value.dtype.kind != "f" or not value.size:
                 raise ValueError(f"'{name[:40]}' in latents.safetensors has shape {value.shape}")
@@ -277,26 +280,26 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_sum(folder: Path, name: str, expected: str) -> None:
+def _check_sums(files: Mapping[str, bytes], expected: Mapping[str, str]) -> None:
     """Raises ValueError if a file of a trace is not the one that was written."""
-    if name not in FILES:
-        raise ValueError(f"sha256 of '{name[:40]}', which is no file of a trace")
-    if _sha256(read_bytes(folder / name)) != expected:
-        raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
+    for name, checksum in expected.items():
+        if name not in FILES:
+            raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
+        if name in files and _sha256(files[name]) != checksum:
+            raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
 
 
 def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:
     if not ((values >= 1) & (values < 2**53) & (values % 1 == 0)).all():
-        raise ValueError("history.csv has an epoch that is no whole number from 1")
+        raise ValueError("history.csv has an epoch that is not a whole number from 1")
     return values.astype(np.int64)
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    what = f"no {error}" if isinstance(error, KeyError) else str(error)
+    what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
     return UserError(
         f"trace '{path}' cannot be read ({what})",
-        "write it again",
-        expected="a whole trace as docs/trace-format.md has it",
+        "record it again, or compare its files with docs/trace-format.md",
     )
 
 

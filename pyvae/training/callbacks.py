@@ -1,17 +1,21 @@
-"""Callbacks: what looks at a training while it goes on, and may end it."""
+"""Callbacks: they watch a training and may end it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
 
 import torch
 
+from pyvae.engines.engine import Engine
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
-__all__ = ["Callback", "Progress", "StopTraining", "as_callbacks"]
+__all__ = ["Callback", "Calls", "Progress", "StopTraining"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Progress:
 
     Attributes:
         run: What is trained.
+        engine: Computes the steps; `engine.parameters()` are those after this step.
         step: The step, from 1.
         steps: Steps of the whole run.
         epoch_ended: Whether it was the last step of an epoch, or of the run.
@@ -30,6 +35,7 @@ class Progress:
     """
 
     run: Run
+    engine: Engine
     step: int
     steps: int
     epoch_ended: bool
@@ -47,25 +53,30 @@ class Progress:
 
 
 class StopTraining(Exception):  # noqa: N818 (as StopIteration: nothing went wrong)
-    """Raised by a callback in `on_step`: the run ends after this step, and its trace is complete up
-    to it."""
+    """Raised by a callback in `on_step`: ends the run after this step, with a complete trace."""
 
 
 class Callback:
-    """Looks at a training while it goes on. Override the methods that you need.
+    """Watches a training and may end it. Override the methods that you need.
 
     `on_step` may raise `StopTraining` to end the run after that step. Any other error ends it, too,
-    and is raised from `train`. Of several callbacks `on_start` and `on_step` are called in the
-    order in which they were given, `on_end` in the reverse order.
+    and is raised from `train`. Of several callbacks, `on_start`, `on_step` and `on_last_step` are
+    called in the order in which they were given, `on_end` in the reverse order.
 
     Example:
-        >>> class StopAtLowKL(Callback):
+        >>> import pyvae
+        >>> class StopAtLowKL(pyvae.Callback):
         ...     def __init__(self, bound):
         ...         self.bound = bound  # nats per image
         ...
         ...     def on_step(self, now):
         ...         if now.per_image["regulariser"] < self.bound:
-        ...             raise StopTraining
+        ...             raise pyvae.StopTraining
+        >>> conv, digits = pyvae.get_recipe("conv"), pyvae.load_data("digits")
+        >>> run = pyvae.Run(conv, conv.settings(batch_size=50, steps=30, latent_dim=5), digits)
+        >>> trace = pyvae.train(run, pyvae.PyTorchEngine(), [StopAtLowKL(0.1)])
+        >>> trace.steps < 30, float(trace.losses[-1, 2]) / 50 < 0.1
+        (True, True)
     """
 
     def on_start(self, run: Run, trace: Trace) -> None:
@@ -74,12 +85,18 @@ class Callback:
     def on_step(self, now: Progress) -> None:
         """Called after every step."""
 
+    def on_last_step(self, now: Progress) -> None:
+        """Called after the last step's `on_step`, before latent means and samples are computed.
+
+        The last step is that of the run, or the one after which a callback stopped it.
+        """
+
     def on_end(self, now: Progress | None, error: BaseException | None) -> None:
-        """Called at the end, however it came.
+        """Called at the end, however it came about.
 
         Arguments:
-            now: Where the training stands, if it can be gone on from there: where a callback
-                ended it early or failed. None where the run is complete, or the engine failed.
+            now: The step in which a callback failed or was interrupted: a checkpoint can still be
+                made of it. None where the run is complete, or the engine failed.
             error: What `train` is about to raise; None if nothing.
         """
 
@@ -92,8 +109,48 @@ class _OnStep(Callback):
         self.function(now)
 
 
-def as_callbacks(
-    callbacks: Sequence[Callback | Callable[[Progress], object]],
-) -> list[Callback]:
-    """Callbacks, with functions as callbacks that are called after every step."""
-    return [one if isinstance(one, Callback) else _OnStep(one) for one in callbacks]
+class Calls:
+    """Calls the callbacks of a training.
+
+    Arguments:
+        callbacks: In this order; a function is called after every step.
+
+    Attributes:
+        stopped: Whether one of them has raised `StopTraining`.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback | Callable[[Progress], object]]) -> None:
+        self._all = [one if isinstance(one, Callback) else _OnStep(one) for one in callbacks]
+        self._now: Progress | None = None
+        self.stopped = False
+
+    @contextmanager
+    def around(self, run: Run, trace: Trace) -> Iterator[None]:
+        """Calls `on_start`, and `on_end` of those that were started, whatever happens."""
+        with ExitStack() as ends:
+            for callback in self._all:
+                callback.on_start(run, trace)
+                ends.push(partial(self._end, callback))
+            yield
+
+    def after(self, now: Progress) -> None:
+        """Calls `on_step`, and `on_last_step` after the last one."""
+        self._now = now
+        for callback in self._all:
+            try:
+                callback.on_step(now)
+            except StopTraining:
+                self.stopped = True
+        if self.stopped or now.step == now.steps:
+            for callback in self._all:
+                callback.on_last_step(now)
+        self._now = None  # the engine may fail in the next step
+
+    def _end(
+        self,
+        callback: Callback,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        callback.on_end(self._now, error)

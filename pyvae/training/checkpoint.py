@@ -1,11 +1,11 @@
-"""Where a run stands, on disk, so that it can go on without a changed bit.
+"""Checkpoints: where a run stands, on disk, to go on from without a changed bit.
 
 A checkpoint is two files: `checkpoint-00000040.safetensors` with the numbers, and
-`checkpoint-00000040.json` with the step, what run it is of (settings, data, versions) and the
-checksums of both. The second is written when the first is safe on disk: without it, or where a
-checksum differs, there is no checkpoint. The last two are kept, so that one that is damaged later
-costs the steps since the one before; of a complete run of `pyvae train` the one after its last
-step, so that it can be made longer.
+`checkpoint-00000040.json` with the step, the run (settings, data, versions) and the checksums of
+both. The second is written when the first is safe on disk: without it, or where a checksum differs,
+there is no checkpoint. The last two are kept: if one is damaged later, only the steps since the one
+before are lost. Of a complete run of `pyvae train` the one after the last step is kept, from which
+it can be made longer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyvae.files.writing import remove_file, write_file
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 
-__all__ = ["Checkpoint", "Found", "run_of"]
+__all__ = ["Checkpoint", "Found", "run_identity"]
 
 FORMAT = 1
 KEPT = 2  # checkpoints of a run
@@ -45,7 +45,7 @@ class Checkpoint:
         order: The current epoch's order of the images; None if the draws are injected.
         losses: (step, terms), float64: the losses until then, as a trace has them.
         epochs: (step,), the epoch of each step, from 1.
-        run: What it is a checkpoint of, `run_of` its trace.
+        run: Which run it is of: `run_identity` of its trace.
     """
 
     step: int
@@ -58,7 +58,7 @@ class Checkpoint:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all its floating-point numbers are: one that is not is nothing to go on from."""
+        """Whether all floating-point numbers are finite: from others a run cannot go on."""
         arrays = (*self.state.values(), self.losses)
         return all(np.isfinite(a).all() for a in arrays if np.issubdtype(a.dtype, np.floating))
 
@@ -87,51 +87,51 @@ class Checkpoint:
         for step in (*newer, *steps[len(newer) + KEPT :]):
             _remove(folder, step)
 
-    @classmethod
-    def load(cls, folder: Path) -> Checkpoint | None:
-        """The newest that is whole; None if there is none."""
-        return cls.look(folder).checkpoint
-
-    @classmethod
-    def look(cls, folder: Path) -> Found:
-        """The newest that is whole, and what is wrong with those that are newer. Memory: as
-        `read_json` and `read_arrays`."""
-        wrong: list[str] = []
+    @staticmethod
+    def find(folder: Path) -> Found:
+        """The newest that is undamaged, and what is wrong with newer ones."""
+        damages: list[str] = []
         for step in sorted(_steps(folder), reverse=True):
             if not _path(folder, step, "json").exists():  # killed in writing it: there is none
                 continue
             try:
-                return Found(_read(folder, step), wrong)
+                return Found(_read(folder, step), damages)
             except _DamagedError as error:
-                wrong.append(f"the checkpoint of step {step} is damaged: {error}")
+                damages.append(f"the checkpoint of step {step} is damaged: {error}")
             except UNREADABLE as error:
                 why = f"no {error}" if isinstance(error, KeyError) else str(error)
-                wrong.append(f"the checkpoint of step {step} is damaged: {' '.join(why.split())}")
-        return Found(None, wrong)
+                damages.append(f"the checkpoint of step {step} is damaged: {' '.join(why.split())}")
+        return Found(None, damages)
 
     @staticmethod
     def remove(folder: Path, but: int | None = None) -> None:
-        """Removes all of a folder, but that of one step, if there is one."""
+        """Removes all checkpoints of a folder, except that of one step."""
         for step in _steps(folder) - {but}:
             _remove(folder, step)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What `Checkpoint.look` found: the checkpoint to go on from, if any, and in words what is
-    wrong with newer ones."""
+    """What `Checkpoint.find` found.
+
+    Attributes:
+        checkpoint: The one to go on from, if any.
+        damages: In words, what is wrong with newer ones.
+    """
 
     checkpoint: Checkpoint | None
-    wrong: list[str]
+    damages: list[str]
 
 
 class _DamagedError(Exception):
-    """A checksum or a size that is another."""
+    """A checksum or a size is not the one that was written."""
 
 
-def run_of(trace: Trace) -> dict[str, Any]:
-    """What decides the bits of a run, as JSON holds it: engine, recipe, settings, data, mode, and
-    the environment with its versions and threads."""
+def run_identity(trace: Trace) -> dict[str, Any]:
+    """What the bits of a run depend on, as JSON has it.
+
+    These are engine, recipe, settings, data, mode, and the environment with versions and threads.
+    """
     about = {
         "engine": trace.engine,
         "recipe": trace.recipe,
@@ -167,7 +167,7 @@ def _read(folder: Path, step: int) -> Checkpoint:
 
 
 def _checksum(about: Mapping[str, Any]) -> str:
-    """Of what the JSON says, however it is laid out."""
+    """The checksum of what the JSON says, however it is laid out."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyvae.engines.engine import Engine
 from pyvae.model.draws import Draws
 from pyvae.model.run import Run
-from pyvae.training.prefetch import Ahead
+from pyvae.training.prefetch import Prefetch
 
 __all__ = ["Feed", "InjectedFeed", "OwnFeed", "batches", "final_inputs"]
 
@@ -24,6 +24,14 @@ class Feed:
     """What a step is given: images (B, 784) with pixels in [0, 1], and draws.
 
     The images are on the engine's device. The last incomplete batch of an epoch is dropped.
+
+    Arguments:
+        run: The run.
+        device: The engine's.
+
+    Attributes:
+        order: The current epoch's order of the images, if the engine drew it.
+        always: What every step is given beside its draws, such as images with labels.
     """
 
     def __init__(self, run: Run, device: torch.device) -> None:
@@ -45,11 +53,11 @@ class Feed:
         return self.data.batch(chosen, self.settings.torch_dtype)
 
     def close(self) -> None:
-        """Ends what was begun for later steps."""
+        """Drops what was prepared for later steps."""
 
 
 class InjectedFeed(Feed):
-    """Everything from `Draws(settings.seed)`."""
+    """Takes everything random from `Draws(settings.seed)`."""
 
     def __init__(self, run: Run, device: torch.device = CPU) -> None:
         super().__init__(run, device)
@@ -58,7 +66,7 @@ class InjectedFeed(Feed):
         self.spec = run.recipe.draws(settings.latent_dim, **settings.hyper)
         self._epoch = -1
         # a GPU is done with a step before the next one's masks are drawn
-        self._ahead = None if device == CPU else Ahead(self._drawn, last=run.steps)
+        self._prefetched = None if device == CPU else Prefetch(self._drawn, last=run.steps)
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, NDArray]]:
         return self.images(step), self.after(step - 1)
@@ -71,22 +79,22 @@ class InjectedFeed(Feed):
         return self.batch(self._injected_order, step)
 
     def after(self, step: int) -> dict[str, NDArray]:
-        return (self._drawn if self._ahead is None else self._ahead)(step) | self.always
+        return (self._prefetched or self._drawn)(step) | self.always
 
     def latents(self) -> NDArray:
         return self.draws.normal("samples", 0, (SAMPLES, self.settings.latent_dim))
 
     def close(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+        if self._prefetched is not None:
+            self._prefetched.close()
+            self._prefetched = None
 
     def _drawn(self, step: int) -> dict[str, NDArray]:
         return self.draws.step(step, self.settings.batch_size, self.spec)
 
 
 class OwnFeed(Feed):
-    """The engine draws."""
+    """Leaves masks, noise and the order of the images to the engine."""
 
     def __init__(
         self, run: Run, engine: Engine, device: torch.device, order: NDArray | None
@@ -113,15 +121,22 @@ class OwnFeed(Feed):
 
 
 def final_inputs(run: Run) -> tuple[torch.Tensor, dict[str, NDArray], NDArray]:
-    """What latent means and samples of a run with injected draws are computed from: the images of
-    the last batch (B, 784), the draws of its means in training mode, and latents (16, L)."""
+    """What latent means and samples are computed from, of a run with injected draws.
+
+    Returns:
+        The images of the last batch (B, 784), the draws of its means in training mode, and latents
+        (16, L).
+    """
     give = InjectedFeed(run)
     return give.images(run.steps), give.after(run.steps), give.latents()
 
 
 def batches(run: Run) -> Iterator[tuple[int, torch.Tensor, dict[str, NDArray]]]:
-    """What a run with injected draws is given, step by step: the step from 1, images (B, 784)
-    with pixels in [0, 1], and draws."""
+    """What a run with injected draws is given, step by step.
+
+    Yields:
+        The step from 1, images (B, 784) with pixels in [0, 1], and draws.
+    """
     give = InjectedFeed(run)
     for step in range(1, run.steps + 1):
         yield step, *give(step)

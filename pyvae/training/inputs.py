@@ -1,4 +1,4 @@
-"""Data that fits a recipe."""
+"""Whether data fit a recipe."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from collections.abc import Callable
 from pyvae.data.images import ImageData, load_data
 from pyvae.errors import UserError
 from pyvae.model.recipe import Recipe
+from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 
-__all__ = ["check_data", "load_for"]
+__all__ = ["check_data", "check_run", "load_for"]
+
+
+def check_run(run: Run) -> None:
+    """Raises UserError if a recipe cannot take the data's inputs, or they are too few."""
+    check_data(run.recipe, run.data)
+    run.settings.total_steps(len(run.data))
 
 
 def check_data(recipe: Recipe, data: ImageData) -> None:
     """Raises UserError if a recipe cannot take the data's inputs."""
     if data.pixels.shape[1] != recipe.features:
         kinds = {784: "images of 28x28 pixels", 2: "points in the plane (--data toy)"}
+        takes = kinds.get(recipe.features, f"inputs of {recipe.features} numbers")
         raise UserError(
-            f"recipe {recipe.name} with {data.name}, {data.pixels.shape[1]} numbers each",
-            expected=kinds.get(recipe.features, f"{recipe.features} numbers each"),
+            f"recipe {recipe.name} takes {takes}, and {data.name} has inputs of "
+            f"{data.pixels.shape[1]} numbers",
+            "choose other --data",
         )
 
 
@@ -26,16 +35,21 @@ def load_for(
     recipe: Recipe,
     name: str,
     settings: Settings | None = None,
-    say: Callable[[str], object] = print,
+    log: Callable[[str], object] = print,
 ) -> ImageData:
-    """Data by name that a recipe can take, with these settings; `auto` is points for a recipe of
-    points.
+    """Loads data that a recipe can take.
+
+    Arguments:
+        recipe: What is trained.
+        name: As `pyvae.data.images.load_data` takes it; `auto` is points for a recipe of points.
+        settings: If they are known, it is checked that there are enough labels for them.
+        log: Called with a line on where the data come from.
 
     Raises:
-        UserError: If it cannot be had, or the recipe cannot take it.
+        UserError: If the data are not there, or the recipe cannot take them.
     """
-    data = load_data("toy" if name == "auto" and recipe.features == 2 else name, say)
+    data = load_data("toy" if name == "auto" and recipe.features == 2 else name, log)
     check_data(recipe, data)
     if settings is not None and recipe.given is not None:
-        recipe.given(data, settings)  # enough labels? asked before anything is written
+        recipe.given(data, settings)  # checked before anything is written
     return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 
 import torch
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
-from pyvae.training.callbacks import Callback, Progress, StopTraining, as_callbacks
-from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.callbacks import Callback, Calls, Progress
+from pyvae.training.checkpoint import Checkpoint, run_identity
 from pyvae.training.feeds import CPU, InjectedFeed, OwnFeed
-from pyvae.training.inputs import check_data
+from pyvae.training.inputs import check_run
 from pyvae.training.not_finite import first_not_finite
 
 __all__ = ["start", "train", "training_steps"]
@@ -43,7 +43,7 @@ def train(
     Arguments:
         run: What is trained.
         engine: Computes the steps.
-        callbacks: Look on, and may end the training: each a `Callback`, or a function of a
+        callbacks: Watch the training, and may end it: each a `Callback`, or a function of a
             `Progress` that is called after every step.
         trace: An empty trace to be filled as the run goes, to keep what was computed when the run
             is interrupted; by default a new one.
@@ -58,33 +58,16 @@ def train(
     Example:
         >>> train(run, PyTorchEngine(), [lambda now: print(now.step)])  # doctest: +SKIP
     """
-    if trace is None:
-        assert run.steps  # noqa: S101 (enough images? asked before anything is started)
-        trace = Trace.of_run(run, engine)
-    now: Progress | None = None
-    stopped = False
-
-    def ended(callback: Callback) -> Callable[..., None]:
-        return lambda kind, error, traceback: callback.on_end(now, error)
-
+    check_run(run)  # before any callback starts
+    trace = Trace.of_run(run, engine) if trace is None else trace
+    calls = Calls(callbacks)
     steps = training_steps(
-        run, engine, trace, resume=resume, probe=probe, state=state, stop=lambda: stopped
+        run, engine, trace, resume=resume, probe=probe, state=state, stop=lambda: calls.stopped
     )
-    called = as_callbacks(callbacks)
-    with closing(steps), ExitStack() as ends:
-        for callback in called:
-            callback.on_start(run, trace)
-            ends.push(ended(callback))
-        while True:
-            now = None  # the step that begins may fail
-            now = next(steps, None)
-            if now is None:
-                return trace
-            for callback in called:
-                try:
-                    callback.on_step(now)
-                except StopTraining:
-                    stopped = True
+    with closing(steps), calls.around(run, trace):
+        for now in steps:
+            calls.after(now)
+    return trace
 
 
 def training_steps(
@@ -112,65 +95,103 @@ def training_steps(
     Raises:
         UserError: If there are fewer images than one batch, or training diverges.
     """
-    steps_per_epoch, steps = run.steps_per_epoch, run.steps
-    check_data(run.recipe, run.data)
+    check_run(run)
     start(engine, run.recipe, run.settings)
-    step, order = 0, None
     if resume is not None:
-        step, order = resume.step, resume.order
         engine.restore(resume.state)
         if resume.generator is not None:
             engine.restore_generator(resume.generator)
-    device = getattr(engine, "device", CPU)
-    give = (
-        InjectedFeed(run, device)
-        if run.settings.rng == "injected"
-        else OwnFeed(run, engine, device, order)
-    )
-    losses: list[torch.Tensor] = []  # of the current epoch, left on their device until it ends
-
-    def keep() -> bool:
-        """Writes the epoch's losses down; whether all of them are numbers."""
-        taken = losses if device == CPU else numbers(losses)
-        if taken:
-            trace.extend((step - 1) // steps_per_epoch, taken)
-        sound = len(taken) == len(losses)
-        losses.clear()
-        return sound
-
-    def checkpoint() -> Checkpoint:
-        if not keep():
-            raise DivergedError(trace.steps + 1)
-        return Checkpoint(
-            step, engine.state(), engine.generator_state(), give.order,
-            trace.losses, trace.epochs, run_of(trace),
-        )  # fmt: skip
-
+    give = _feed(run, engine, None if resume is None else resume.order)
+    done = _Done(run, engine, trace, give, 0 if resume is None else resume.step)
     try:
-        while step < steps and not (step and stop is not None and stop()):
-            step += 1
+        while done.step < run.steps and not (done.step and stop is not None and stop()):
+            step = done.step + 1
             x, drawn = give(step)
             begin = None if state is None else state(step)
             if begin is not None:
                 engine.restore(begin)
             seen = None if probe is None else probe(step)
-            asked = {} if seen is None else {"probe": seen}
             try:
-                newest = engine.step(x, drawn, **asked)
+                losses = engine.step(x, drawn, **({} if seen is None else {"probe": seen}))
             except DivergedError as error:
                 seen = _probed_again(engine, x, drawn) if seen is None else seen
                 raise DivergedError(step, first_not_finite(seen, run.recipe)) from error
-            losses.append(newest)
-            epoch_ended = step % steps_per_epoch == 0 or step == steps
-            if epoch_ended and not keep():
-                raise DivergedError(trace.steps + 1)
-            yield Progress(run, step, steps, epoch_ended, trace, newest, checkpoint)
+            yield done.add(losses)
     finally:
-        keep()  # interrupted: what was computed
+        done.write(finite=False)  # interrupted: what was computed
         give.close()
         give_freed_memory_back()
+    _complete(trace, engine, give, done.step)
 
-    # The article draws its latent means from the last batch, with dropout still on.
+
+class _Done:
+    """The steps that are done.
+
+    Losses of the current epoch stay on the engine's device until it ends.
+
+    Arguments:
+        run, engine, trace, give: Of the training.
+        step: The last step that was done before it began.
+    """
+
+    def __init__(
+        self, run: Run, engine: Engine, trace: Trace, give: InjectedFeed | OwnFeed, step: int
+    ) -> None:
+        self.run, self.engine, self.trace, self.give, self.step = run, engine, trace, give, step
+        self._losses: list[torch.Tensor] = []
+
+    def add(self, losses: torch.Tensor) -> Progress:
+        """Counts a step.
+
+        Raises:
+            DivergedError: If a loss of the epoch, which ends here, is not finite.
+        """
+        self.step += 1
+        self._losses.append(losses)
+        total = self.run.steps
+        epoch_ended = self.step % self.run.steps_per_epoch == 0 or self.step == total
+        if epoch_ended:
+            self.write()
+        return Progress(
+            self.run, self.engine, self.step, total, epoch_ended, self.trace, losses,
+            self.checkpoint,
+        )  # fmt: skip
+
+    def write(self, finite: bool = True) -> None:
+        """Writes the losses so far into the trace, up to the first that is not finite.
+
+        Raises:
+            DivergedError: If there is one, and all of them have to be finite.
+        """
+        taken = self._losses if self.give.device == CPU else finite_losses(self._losses)
+        if taken:
+            self.trace.extend((self.step - 1) // self.run.steps_per_epoch, taken)
+        missing = len(self._losses) - len(taken)
+        self._losses.clear()
+        if missing and finite:
+            raise DivergedError(self.trace.steps + 1)
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the training stands after the last step that was counted."""
+        self.write()
+        return Checkpoint(
+            self.step, self.engine.state(), self.engine.generator_state(), self.give.order,
+            self.trace.losses, self.trace.epochs, run_identity(self.trace),
+        )  # fmt: skip
+
+
+def _feed(run: Run, engine: Engine, order: NDArray | None) -> InjectedFeed | OwnFeed:
+    device = getattr(engine, "device", CPU)
+    if run.settings.rng == "injected":
+        return InjectedFeed(run, device)
+    return OwnFeed(run, engine, device, order)
+
+
+def _complete(trace: Trace, engine: Engine, give: InjectedFeed | OwnFeed, step: int) -> None:
+    """Writes into the trace what is computed after the last step.
+
+    The article draws its latent means from the last batch, with dropout still on.
+    """
     x = give.images(step)
     trace.latent_means = {
         "training": engine.latent_means(x, give.after(step), training=True),
@@ -181,18 +202,21 @@ def training_steps(
 
 
 def _probed_again(engine: Engine, x: torch.Tensor, drawn: Mapping[str, NDArray] | None) -> Probe:
-    """What a step that diverged, and so was not taken, sees on the way; with other draws, where the
-    engine makes them itself."""
+    """The values on the way through a step that diverged and so was not taken.
+
+    Where the engine draws itself, its draws are others the second time.
+    """
     seen: Probe = {}
-    with suppress(Exception):  # that it fails is known, and why is what is asked
+    with suppress(Exception):  # it is known to fail
         engine.step(x, drawn, probe=seen)
     return seen
 
 
-def numbers(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The steps before the first whose loss is NaN or infinite, brought from the GPU that computed
-    them, which is waited for here, once an epoch. (On the CPU the engine refuses such a step
-    itself.)"""
+def finite_losses(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The losses before the first that is NaN or infinite, copied from the GPU.
+
+    This waits for the GPU, once an epoch. On the CPU the engine itself refuses such a step.
+    """
     if not losses:
         return []
     taken = torch.stack(list(losses)).cpu()

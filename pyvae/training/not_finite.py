@@ -1,4 +1,4 @@
-"""Where the numbers of a step ceased to be finite."""
+"""The first number of a step that is not finite."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["first_not_finite"]
 
 
 def first_not_finite(probe: Probe, recipe: Recipe) -> str:
-    """The first of all that a step computed which is NaN or infinite, in words.
+    """The first value of a step that is NaN or infinite, in words.
 
     What the step started from comes first, then its stages in the order of computation, then the
-    gradients backwards. An engine leaves a step whose loss is not finite untaken: the same step
-    taken again with a probe shows where it fails.
+    gradients backwards. An engine does not take a step whose loss is not finite: the same step with
+    a probe shows where it fails.
 
     Arguments:
-        probe: As far as the step came (`pyvae.model.stages`).
+        probe: What the step computed, as far as it came (`pyvae.model.stages`).
         recipe: What was trained.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Work of later steps, done in threads while a GPU computes."""
+"""What later steps need, computed in threads while a GPU computes."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-__all__ = ["Ahead"]
+__all__ = ["Prefetch"]
 
 T = TypeVar("T")
 THREADS = 4
 DEPTH = 16  # steps
 
 
-class Ahead(Generic[T]):
-    """A function of the step, called before it is asked for.
+class Prefetch(Generic[T]):
+    """Calls a function of the step for later steps, too, before they are asked for.
 
-    For functions that need nothing but the step, as draws do. NumPy draws without Python's lock,
-    so that threads do run side by side.
+    The function may need nothing but the step, as draws do. NumPy draws without Python's lock: the
+    threads run side by side.
 
     Arguments:
         function: Of the step.
-        last: The last step that will be asked for.
+        last: The last step of the run.
 
     Example:
-        >>> with Ahead(lambda step: step**2, last=9) as squares:
+        >>> with Prefetch(lambda step: step**2, last=9) as squares:
         ...     [squares(step) for step in range(4)]
         [0, 1, 4, 9]
     """
@@ -46,10 +46,10 @@ class Ahead(Generic[T]):
         return self._function(step)
 
     def close(self) -> None:
-        """Ends the threads; what has not begun is given up."""
+        """Ends the threads; calls that have not begun are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> Prefetch[T]:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -32,15 +32,20 @@ writes a trace of each run, which "pyvae compare A B" holds against any other.
   --help                this text
 '
 
-user_error <- function(given, expected = "", remedy = "") {
-  parts <- c(given, if (nzchar(expected)) paste("expected", expected), remedy)
-  message <- gsub("[[:space:]]+", " ", paste(parts[nzchar(parts)], collapse = "; "))
+# Stops with "problem: expected E. Remedy.", as UserError in pyvae/errors.py.
+user_error <- function(problem, expected = "", remedy = "") {
+  message <- paste0(problem, if (nzchar(expected)) paste0(": expected ", expected),
+                    if (nzchar(remedy)) paste0(". ", sentence(remedy)))
   stop(structure(class = c("user_error", "error", "condition"),
-                 list(message = message, call = NULL)))
+                 list(message = gsub("[[:space:]]+", " ", message), call = NULL)))
 }
 
-# What fails here is the user's to mend, and R's own words say what it is.
-asking <- function(value, remedy = "") {
+sentence <- function(text) {
+  paste0(toupper(substr(text, 1L, 1L)), substring(text, 2L), if (!grepl("[.?!]$", text)) ".")
+}
+
+# Turns R's own error into one of the user's: R's words say what is wrong.
+user_errors <- function(value, remedy = "") {
   tryCatch(value, error = function(e) user_error(conditionMessage(e), "", remedy))
 }
 
@@ -78,8 +83,7 @@ one_of <- function(options, field, choices) {
   given <- options[[field]]
   if (!given %in% choices) {
     user_error(paste0("unknown ", field, " '", given, "'"),
-               paste("one of", paste(choices, collapse = ", ")),
-               paste("choose another", option_name(field)))
+               paste("one of", paste(choices, collapse = ", ")))
   }
   given
 }
@@ -90,8 +94,7 @@ whole_number <- function(options, field, least, most) {
   rounded <- sprintf("%.0f", value) != sub("^0+(?=.)", "", text, perl = TRUE)  # beyond 2^53
   if (is.na(value) || rounded || value < least || value > most) {
     user_error(paste(option_name(field), text),
-               sprintf("a whole number from %.0f to %.0f", least, most),
-               paste("choose another", option_name(field)))
+               sprintf("a whole number from %.0f to %.0f", least, most))
   }
   value
 }
@@ -107,7 +110,7 @@ steps_to_probe <- function(text, most) {
   ends <- lapply(strsplit(parts, "-", fixed = TRUE), as.numeric)
   steps <- sort(unique(unlist(lapply(ends, function(end) seq(end[[1L]], end[[length(end)]])))))
   if (steps[[length(steps)]] > most) {
-    user_error(paste("--probe", text), paste("steps of a run that has", most))
+    user_error(paste("--probe", text), paste("steps from 1 to", most))
   }
   steps
 }
@@ -120,22 +123,21 @@ read_options <- function(arguments) {
   if (is.null(options$dtype)) options$dtype <- if (engine == "base-r") "float64" else "float32"
   dtype <- one_of(options, "dtype", c("float32", "float64"))
   if (engine == "base-r" && dtype != "float64") {
-    user_error(paste("--dtype", dtype, "with --engine base-r"), "float64, R's own precision",
-               "use --engine r-torch, or leave --dtype out")
+    user_error(paste("--dtype", dtype, "with --engine base-r, which computes in float64"), "",
+               "leave out --dtype, or use --engine r-torch")
   }
   if (engine == "r-torch" && options$probe != "none") {
-    user_error("--probe with --engine r-torch", "--engine base-r",
-               "use pyvae trace --engine r-torch --probe instead")
+    user_error("--probe with --engine r-torch", "",
+               "use --engine base-r, or pyvae trace --engine r-torch --probe")
   }
   largest <- .Machine$integer.max
   if (is.null(options$data)) options$data <- Sys.getenv("PYVAE_DATA")
   if (!nzchar(options$data)) {
-    user_error("--data is not given, nor is PYVAE_DATA set", "a folder with MNIST", "see --help")
+    user_error("neither --data nor PYVAE_DATA is set", "", "give the folder of MNIST with --data")
   }
   rate <- suppressWarnings(as.numeric(options$learning_rate))
   if (!is.finite(rate) || rate <= 0) {
-    user_error(paste("--learning-rate", options$learning_rate), "a number above 0",
-               "choose another --learning-rate")
+    user_error(paste("--learning-rate", options$learning_rate), "a number above 0")
   }
   settings <- list(
     objective = NULL,
@@ -166,7 +168,7 @@ source_r <- function(names, folder = ".") {
   }
 }
 
-# Makes session_start() and the other functions of a session known; returns the environment that
+# Makes start_session() and the other functions of a session known; returns the environment that
 # the numbers depend on, as text.
 open_engine <- function(engine, threads) {
   about <- list(R = as.character(getRversion()), blas = unname(extSoftVersion()["BLAS"]),
@@ -181,12 +183,19 @@ open_base_r <- function(threads) {
   set <- set[nzchar(set)]
   used <- if (length(set)) set[[1L]] else as.character(parallel::detectCores())
   if (!is.null(threads) && used != threads) {
-    user_error(sprintf("--threads %.0f with --engine base-r, whose BLAS has %s", threads, used),
-               "", sprintf(paste("R cannot change it: set OPENBLAS_NUM_THREADS=%.0f and",
-                                 "OMP_NUM_THREADS=%.0f before R starts"), threads, threads))
+    user_error(sprintf(paste("--threads %.0f with --engine base-r: R's BLAS uses %s, and R cannot",
+                             "change that"), threads, used),
+               "", sprintf("set OPENBLAS_NUM_THREADS=%.0f and OMP_NUM_THREADS=%.0f before R starts",
+                           threads, threads))
   }
-  source_r(c("conv2d", "max_pool2d", "linear", "activations", "reparameterise"), "layers")
-  source_r(c("random", "objectives", "adam", "conv_vae", "conv_vae_probe", "session"), "base_r")
+  source_r(c("maps", "conv2d", "max_pool2d", "activations", "batch_norm", "softmax",
+             "reparameterise"), "layers")
+  source_r("objectives", "base_r")
+  source_r(c("likelihoods", "divergences", "layers"), "layers")
+  source_r(c("network", "random", "adam", "session", "conv"), "base_r")
+  start_session <<- function(settings) {
+    conv_session(settings$objective, settings$learning_rate, settings$latent_dim, settings$seed)
+  }
   list(threads = used)
 }
 
@@ -209,14 +218,18 @@ open_r_torch <- function(threads) {
       "cannot be loaded"
     }
     user_error(paste0("R torch ", about$version, " ", where, " (R: ", about$failure, ")"),
-               "the LibTorch that was made for this R torch",
-               or_base_r("in R: torch::install_torch(reinstall = TRUE)"))
+               "", or_base_r("install the LibTorch that was made for this R torch, in R: ",
+                             "torch::install_torch(reinstall = TRUE)"))
   }
   if (!nzchar(about$libtorch)) {
-    user_error(paste0("R torch ", about$version, " is there, but its LibTorch is not in ",
-                      about$folder), "", or_base_r("in R: torch::install_torch()"))
+    user_error(paste0("R torch ", about$version, " has no LibTorch in ", about$folder), "",
+               or_base_r("in R: torch::install_torch()"))
   }
   source_r(c("conv_vae", "session"), "torch")
+  start_session <<- function(settings) {
+    session_start(NULL, settings$objective, settings$learning_rate, settings$latent_dim,
+                  dtype = settings$dtype, seed = settings$seed)
+  }
   if (!is.null(threads)) torch_set_num_threads(as.integer(threads))
   list(threads = as.character(torch_get_num_threads()), `R torch` = about$version,
        LibTorch = about$libtorch)
@@ -224,14 +237,13 @@ open_r_torch <- function(threads) {
 
 # --- the run -----------------------------------------------------------------------------------
 
-# Trains with one objective; the order of what is drawn is that of pyvae/training.py. What
-# happens is put into the environment `run` as it happens, for who wants what there is of a run
-# that did not come to its end. after_step() is called with the number of the step.
-train_reference <- function(run, pixels, settings, after_step) {
+# Trains with one objective; draws come in the order of pyvae/training/loop.py. Results go into the
+# environment `run` as they come, so that those of a run that fails are there. on_step() is called
+# with the number of the step.
+train_reference <- function(run, pixels, settings, on_step) {
   images <- ncol(pixels)
   steps_per_epoch <- images %/% settings$batch_size
-  session <- session_start(NULL, settings$objective, settings$learning_rate,
-                           settings$latent_dim, dtype = settings$dtype, seed = settings$seed)
+  session <- start_session(settings)
   run$losses <- list()
   run$probes <- list()
   for (step in seq_len(run$steps)) {
@@ -245,7 +257,7 @@ train_reference <- function(run, pixels, settings, after_step) {
     } else {
       run$losses[[step]] <- finite_losses(session_step(session, x), step)
     }
-    after_step(step)
+    on_step(step)
   }
 
   # The article draws its latent means from the last batch, with dropout still on.
@@ -255,8 +267,7 @@ train_reference <- function(run, pixels, settings, after_step) {
   run$parameters <- session_parameters(session)
 }
 
-# A step of which every stage is written down: list(losses, probe), a probe as
-# docs/trace-format.md has it.
+# A step that records every stage: list(losses, probe), the probe as in docs/trace-format.md.
 probed_step <- function(session, x) {
   named <- function(kind, values) stats::setNames(values, paste0(kind, "/", names(values)))
   draws <- session_draw(session, nrow(x))
@@ -306,15 +317,15 @@ keep_run <- function(run, trace, problem) {
   trace$epochs <- run$epochs <- run$epoch(seq_len(steps))
   trace$probes <- run$probes[as.integer(names(run$probes)) <= steps]
   if (is.null(problem)) trace <- c(trace, mget(c("parameters", "latent_means", "samples"), run))
-  if (steps) asking(do.call(write_trace, trace))
+  if (steps) user_errors(do.call(write_trace, trace))
   if (is.null(problem)) return(invisible(run))
-  if (steps) say("the losses until then are in ", trace$folder)
+  if (steps) log_line("the losses until then are in ", trace$folder)
   stop(problem)
 }
 
-# --- what is said meanwhile --------------------------------------------------------------------
+# --- the log of a run --------------------------------------------------------------------------
 
-say <- function(...) {
+log_line <- function(...) {
   cat(..., "\n", sep = "")
   flush(stdout())
 }
@@ -343,9 +354,9 @@ now <- local({
   }
 })
 
-# Tells after every epoch what the article tells, and every minute where a run is.
+# Logs after every epoch what the article prints, and every minute how far the run is.
 # steps_to_come: of the runs after this one.
-teller <- function(run, steps_per_epoch, steps_to_come) {
+progress_logger <- function(run, steps_per_epoch, steps_to_come) {
   began <- epoch_began <- said <- now()
   function(step) {
     left <- duration((now() - began) / step * (run$steps - step + steps_to_come))
@@ -353,14 +364,14 @@ teller <- function(run, steps_per_epoch, steps_to_come) {
       first <- (step - 1) %/% steps_per_epoch * steps_per_epoch + 1
       batches <- step - first + 1
       total <- sum(vapply(run$losses[first:step], `[[`, 0, 1L))
-      say("  epoch ", run$epoch(step), " of ", run$epoch(run$steps), ": ",
-          number(total, 2), " nats, summed over its ", batches,
-          if (batches == 1) " batch" else " batches", " (as the article prints it); ",
-          number(total / (batches * run$batch_size), 3), " nats per image; ",
-          number(now() - epoch_began, 0), " s, ", left, " left")
+      log_line("  epoch ", run$epoch(step), " of ", run$epoch(run$steps), ": ",
+               number(total, 2), " nats, summed over its ", batches,
+               if (batches == 1) " batch" else " batches", " (as the article prints it); ",
+               number(total / (batches * run$batch_size), 3), " nats per image; ",
+               number(now() - epoch_began, 0), " s, ", left, " left")
       epoch_began <<- said <<- now()
     } else if (now() - said > 60) {
-      say("  step ", number(step, 0), " of ", number(run$steps, 0), ", ", left, " left")
+      log_line("  step ", number(step, 0), " of ", number(run$steps, 0), ", ", left, " left")
       said <<- now()
     }
   }
@@ -371,20 +382,19 @@ teller <- function(run, steps_per_epoch, steps_to_come) {
 run_reference <- function(arguments) {
   if ("--help" %in% arguments) return(cat(reference_help))
   if (getRversion() < "4.0.0") {
-    user_error(paste("this is R", getRversion()), "R 4.0 or newer", "update R")
+    user_error(paste("this is R", getRversion()), "4.0 or newer", "update R")
   }
   options <- read_options(arguments)
   source_r(c("idx", "write_trace", "article_figures"), file.path("..", "rpackage", "R"))
   environment <- open_engine(options$engine, options$threads)
-  file <- asking(find_idx_images(options$data, "MNIST"), "choose another --data")
-  pixels <- asking(read_idx_images(file))
+  file <- user_errors(find_idx_images(options$data, "MNIST"), "choose another --data")
+  pixels <- user_errors(read_idx_images(file))
   images <- ncol(pixels)
   settings <- options$settings
   if (images < settings$batch_size) {
     user_error(sprintf("%.0f images are fewer than one batch of %.0f", images,
                        settings$batch_size),
-               sprintf("at least %.0f images", settings$batch_size),
-               paste0("choose --batch-size ", images, " or less, or give more images"))
+               "", paste0("choose --batch-size ", images, " or less, or give more images"))
   }
   steps_per_epoch <- images %/% settings$batch_size
   steps <- min(settings$epochs * steps_per_epoch, settings$steps)
@@ -392,14 +402,14 @@ run_reference <- function(arguments) {
   check_writable(options$out, options$objectives)
 
   kind <- picture_kind()
-  if (kind == "pdf") say("this R cannot write PNG: the figures will be PDF")
+  if (kind == "pdf") log_line("this R cannot write PNG: the figures will be PDF")
   title <- sprintf("MNIST, batch %.0f, %s, %s, %s", settings$batch_size, counted(steps, "step"),
                    options$engine, settings$dtype)
   runs <- list()
   for (objective in options$objectives) {
     settings$objective <- objective
-    say(article_styles[[objective]]$title, ": ", title, sprintf(", seed %.0f", settings$seed),
-        ", threads ", environment$threads)
+    log_line(article_styles[[objective]]$title, ": ", title,
+             sprintf(", seed %.0f", settings$seed), ", threads ", environment$threads)
     run <- new.env()
     run$objective <- objective
     run$batch_size <- settings$batch_size
@@ -407,23 +417,23 @@ run_reference <- function(arguments) {
     run$probed <- probed
     run$epoch <- function(step) (step - 1) %/% steps_per_epoch + 1
     to_come <- steps * (length(options$objectives) - length(runs) - 1)
-    tell <- teller(run, steps_per_epoch, to_come)
+    on_step <- progress_logger(run, steps_per_epoch, to_come)
     problem <- tryCatch({
-      train_reference(run, pixels, settings, tell)
+      train_reference(run, pixels, settings, on_step)
       NULL
     }, error = identity, interrupt = identity)
     keep_run(run, list(folder = file.path(options$out, objective), engine = options$engine,
                        recipe = "conv", settings = settings, environment = environment,
                        data = list(name = "mnist", images = images,
                                    source = paste("file", file))), problem)
-    asking(article_run_figures(options$out, run, kind))
+    user_errors(article_run_figures(options$out, run, kind))
     runs[[objective]] <- run
   }
-  asking(article_loss_figure(options$out, runs, title, kind))
-  say("written: ", options$out)
+  user_errors(article_loss_figure(options$out, runs, title, kind))
+  log_line("written: ", options$out)
 }
 
-# Asked before the first step, not after the last.
+# Called before the first step, not after the last.
 check_writable <- function(folder, objectives) {
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   probe <- tempfile(".write.", folder)
@@ -432,8 +442,8 @@ check_writable <- function(folder, objectives) {
   files <- c(within[file.exists(within) & !dir.exists(within)],
              if (!dir.exists(folder) || !suppressWarnings(file.create(probe))) folder)
   if (length(files)) {
-    user_error(paste0("output folder '", files[[1L]], "' cannot be written"),
-               "a folder with write permission", "choose another with --out")
+    user_error(paste0("output folder '", files[[1L]], "' cannot be written"), "",
+               "choose another with --out")
   }
 }
 

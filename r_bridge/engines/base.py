@@ -1,23 +1,25 @@
-"""R engines: the same run as `pyvae.engines.pytorch.PyTorchEngine`, computed in R."""
+"""What the engines in R have in common: a process, and a session in it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.engines.registry import check_recipe
+from pyvae.engines.abilities import Abilities
+from pyvae.engines.engine import DivergedError
 from pyvae.errors import UserError
+from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
-from pyvae.model.stages import LOSS_STAGES, Probe
+from pyvae.model.stages import Probe
 from r_bridge import R_FILES
-from r_bridge.engines.stage_network import finite
+from r_bridge.installed.rpy2 import check_r
 from r_bridge.process.client import RProcess
 from r_bridge.process.wire import Kept
 
@@ -25,59 +27,63 @@ __all__ = ["REngine"]
 
 
 class REngine(ABC):
-    """What the engines in R have in common: a process and a session in it.
+    """An engine that computes in R, in a process of its own.
 
     Draws, images and initial parameters are the values that the other engine sees, float32 ones
     included; between the processes they travel in double precision.
 
     Arguments:
         threads: Threads of R's BLAS, or of LibTorch; by default as many as PyTorch uses.
-        patch: R code evaluated after the sources, to try a change without editing them.
 
     Raises:
         RProcessError: If R cannot be used.
     """
 
     name: str
-    sources: tuple[str, ...]
-    rng: str  # its own generator, as `Settings.rng` calls it
-    largest_seed: int
+    abilities: ClassVar[Abilities]
+    sources: ClassVar[tuple[str, ...]]  # below R/, without .R, in order
 
-    def __init__(self, threads: int | None = None, patch: str | None = None) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         self.threads = torch.get_num_threads() if threads is None else threads
         self.process = RProcess(tuple(R_FILES / f"{name}.R" for name in self.sources), self.threads)
-        if patch is not None:
-            self.process.evaluate(f"{patch}\nNULL")
+
+    @classmethod
+    def check_available(cls) -> None:
+        """Checks that there is an R, and an rpy2 that fits it.
+
+        Raises:
+            EngineMissingError: If there is none.
+            RProcessError: If the two do not fit.
+        """
+        check_r()
 
     def start(
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
     ) -> None:
-        check_recipe(self, self.name, recipe.name)
+        self.abilities.check_recipe(self.name, recipe.name)
         if parameters is None:
             self._check_own(settings)
         self.own = parameters is None
-        given = parameters or {}
-        self.session: Kept = self.process.call(
-            "session_start",
-            keep="session",
-            parameters={k: v.double().numpy() for k, v in given.items()} or None,
-            objective=settings.objective,
-            learning_rate=settings.learning_rate,
-            latent_dim=settings.latent_dim,
-            dtype=settings.dtype,
-            seed=None if given else float(settings.seed),
-        )
+        self.terms = OBJECTIVES[settings.objective].terms
+        self.session = self._session(recipe, settings, parameters)
+
+    @abstractmethod
+    def _session(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> Kept:
+        """Starts a session in R, from parameters or from R's own generator."""
 
     def _check_own(self, settings: Settings) -> None:
-        if settings.rng != self.rng:
+        own, largest = self.abilities.rng, self.abilities.largest_seed
+        if settings.rng != own:
             raise UserError(
-                f"engine {self.name} with rng '{settings.rng}'",
-                expected=f"injected or {self.rng}",
+                f"engine {self.name} cannot draw with the generator '{settings.rng}'",
+                "use --rng injected or native",
             )
-        if settings.seed > self.largest_seed:
+        if settings.seed > largest:
             raise UserError(
-                f"--seed {settings.seed} of {self.name}'s own generator",
-                expected=f"0 to {self.largest_seed}",
+                f"--seed {settings.seed} with the generator of engine {self.name}",
+                expected=f"0 to {largest}",
             )
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
@@ -91,8 +97,7 @@ class REngine(ABC):
         if probe is None:
             return finite(self._ask("session_step", x=images, draws=flat))
         losses = self._probe(images, flat, probe)
-        total, reconstruction, regulariser = losses
-        for name, value in zip(LOSS_STAGES, (reconstruction, regulariser, total), strict=True):
+        for name, value in zip(self.terms, losses, strict=True):
             probe[f"forward/{name}"] = np.array(value)
         taken = finite(losses)
         probe.update({key: value for key, value in self.state().items() if key != "step"})
@@ -101,14 +106,14 @@ class REngine(ABC):
     @abstractmethod
     def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
         """Takes a step and puts into the probe what only R has seen: `start/`, `forward/`,
-        `gradient/`; returns the losses, also of a step that R did not take as they are not
-        finite."""
+        `gradient/`. Returns the losses, those of a step that R refused as not finite, too."""
 
     def state(self) -> Probe:
         told = self._ask("session_state")
-        state = {"step": told["step"].astype(np.int64).reshape(())}
-        for kind in ("parameter", "moment1", "moment2"):
-            state |= {f"{kind}/{name}": value for name, value in told[kind].items()}
+        state = {"step": np.asarray(told["step"]).astype(np.int64).reshape(())}
+        for kind in ("parameter", "moment1", "moment2", "buffer"):
+            values = told.get(kind) or {}  # R has no empty named list
+            state |= {f"{kind}/{name}": value for name, value in values.items()}
         return state
 
     def restore(self, state: Mapping[str, NDArray]) -> None:
@@ -116,7 +121,7 @@ class REngine(ABC):
         for key, value in state.items():
             kind, _, name = key.partition("/")
             if name:
-                kinds[kind][name] = value.astype(np.float64)
+                kinds.setdefault(kind, {})[name] = value.astype(np.float64)
         self._ask("session_restore", step=float(state["step"]), **kinds)
 
     def generator_state(self) -> NDArray | None:
@@ -160,6 +165,17 @@ class REngine(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def finite(losses: NDArray) -> Tensor:
+    """The terms of a step that R has taken, the total first.
+
+    Raises:
+        DivergedError: If the total is NaN or infinite; then R has not taken the step.
+    """
+    if not np.isfinite(losses[0]):
+        raise DivergedError
+    return torch.from_numpy(losses)
 
 
 def _flat(draws: Mapping[str, NDArray]) -> dict[str, NDArray]:

@@ -3,120 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.errors import UserError
+from pyvae.engines.abilities import Abilities
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
-from r_bridge.engines import stage_network as r_network
 from r_bridge.engines.base import REngine
-from r_bridge.engines.stage_network import RNetwork
+from r_bridge.engines.stage_network import SOURCES, network_arguments, own_draws
 from r_bridge.errors import RError
+from r_bridge.process.wire import Kept
 
 __all__ = ["BaseREngine"]
 
-CHUNK = 25  # images that base R works on at a time: memory stays small, at the same speed
-
 
 class BaseREngine(REngine):
-    """Layers, gradients and Adam in base R, in double precision whatever the settings' dtype is.
-    Its own generator is R's (`set.seed`), for recipe `conv`, which has a network of its own
-    (R/conv_vae.R); all others are run from their stages (`r_bridge.engines.stage_network`)."""
+    """Any recipe whose layers are in R/layers, run from its stages, in double precision whatever
+    the settings' dtype is. Its own generator is R's (`set.seed`)."""
 
     name = "base-r"
-    sources = (
-        "base_r/random",
-        "layers/conv2d",
-        "layers/max_pool2d",
-        "layers/linear",
-        "layers/activations",
-        "layers/reparameterise",
-        "base_r/objectives",
-        "base_r/adam",
-        "base_r/conv_vae",
-        "base_r/conv_vae_probe",
-        "base_r/session",
-        *r_network.SOURCES,
+    abilities: ClassVar[Abilities] = Abilities(
+        language="R",
+        rng="r",
+        largest_seed=2**31 - 1,
+        dtypes=("float64",),
+        options=("threads",),
+        rank=1,
     )
-    rng = "r"
-    largest_seed = 2**31 - 1
-    network: RNetwork | None = None
+    sources = SOURCES
 
-    def start(
+    def _session(
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
-    ) -> None:
-        self.network = None
-        if recipe.name == "conv":
-            super().start(recipe, settings, parameters)
-            return
-        if parameters is None:
-            raise UserError(
-                f"engine {self.name} with rng '{settings.rng}' and recipe {recipe.name}",
-                "only recipe conv is drawn with R's own generator",
-                expected="rng injected",
-            )
-        self.own = False
-        self.network = RNetwork(self.process, recipe, settings, parameters)
-
-    def step(
-        self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None
-    ) -> Tensor:
-        if self.network is None:
-            return super().step(x, draws, probe)
-        return self.network.step(x, draws or {}, probe)
-
-    def state(self) -> Probe:
-        return super().state() if self.network is None else self.network.state()
-
-    def restore(self, state: Mapping[str, NDArray]) -> None:
-        if self.network is None:
-            super().restore(state)
-        else:
-            self.network.restore(state)
-
-    def latent_means(
-        self, x: Tensor, draws: Mapping[str, NDArray] | None, training: bool
-    ) -> NDArray:
-        if self.network is None:
-            return super().latent_means(x, draws, training)
-        return self.network.latent_means(x, draws, training)
-
-    def decode(self, z: NDArray) -> NDArray:
-        return super().decode(z) if self.network is None else self.network.decode(z)
-
-    def parameters(self) -> dict[str, NDArray]:
-        return super().parameters() if self.network is None else self.network.parameters()
+    ) -> Kept:
+        given = {k: v.double().numpy() for k, v in (parameters or {}).items()}
+        own = {} if given else own_draws(recipe, settings) | {"seed": float(settings.seed)}
+        arguments = network_arguments(recipe, settings)
+        self._chunk = int(arguments["chunk"])
+        self._given = [s["name"] for s in arguments["stages"] if s["layer"] == "input"][1:]
+        return self.process.call(
+            "session_start",
+            keep="session",
+            parameters=given or None,
+            learning_rate=settings.learning_rate,
+            **arguments,
+            **own,
+        )
 
     def _probe(self, images: NDArray, draws: dict[str, NDArray] | None, probe: Probe) -> NDArray:
         if draws is None:
             draws = self._ask("session_draw", images=len(images))
         probe.update({f"start/{name}": value for name, value in self.parameters().items()})
-        seen: set[str] = set()
-        for first in range(0, len(images), CHUNK):
-            rows = slice(first, first + CHUNK)
+        whole = self._chunk >= len(images)
+        for first in range(0, len(images), self._chunk):
+            rows = slice(first, first + self._chunk)
             try:
                 part = self._ask(
                     "session_probe_part",
                     x=images[rows],
-                    draws={name: draw[rows] for name, draw in draws.items()},
+                    draws=draws if whole else {name: draw[rows] for name, draw in draws.items()},
                     first=first == 0,
+                    images=float(len(images)),
                 )
             except RError:
-                for key in seen:  # of the images until then
-                    probe[key] = probe[key][:first]
+                if first == 0:  # what was computed until then
+                    with suppress(RError):
+                        _fill(probe, "forward", self._ask("session_seen"))
+                for key in [key for key in probe if key.startswith(("forward/", "gradient/"))]:
+                    probe[key] = probe[key][: first or None]  # of the images until then
                 raise
-            for kind, stages in part.items():
-                for name, value in stages.items():
-                    key = f"{kind}/{name}"
-                    if key not in seen:
-                        probe[key] = np.empty((len(images), *value.T.shape[1:]))
-                        seen.add(key)
-                    # R has the image last and the column first: torch's order in memory
-                    probe[key][rows] = value.T
+            for kind in ("forward", "gradient"):
+                _fill(probe, kind, part[kind], None if whole else rows, len(images))
         end = self._ask("session_probe_end")
-        probe.update({f"gradient/{name}": value for name, value in end["gradients"].items()})
+        probe.update({f"buffer/{name}": v for name, v in dict(end["buffers"] or {}).items()})
+        if np.isfinite(end["losses"][0]):
+            probe.update({f"gradient/{name}": v for name, v in end["gradients"].items()})
+        else:  # parts may lack them
+            for key in [key for key in probe if key.startswith("gradient/")]:
+                del probe[key]
+        for name in self._given:  # not differentiated
+            probe.pop(f"gradient/{name}", None)
         return end["losses"]
+
+
+def _fill(
+    probe: Probe, kind: str, values: object, rows: slice | None = None, images: int = 0
+) -> None:
+    """Puts what some of the images left in the stages into a probe. R has the image last and the
+    column first: torch's order in memory."""
+    named: Mapping[str, NDArray] = values or {}  # type: ignore[assignment]  # R: no empty named list
+    for name, value in named.items():
+        key = f"{kind}/{name}"
+        if rows is None:
+            probe[key] = value.T
+            continue
+        if key not in probe:
+            probe[key] = np.empty((images, *value.T.shape[1:]))
+        probe[key][rows] = value.T

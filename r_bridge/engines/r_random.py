@@ -21,16 +21,17 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyvae.errors import UserError
-from pyvae.model.draws import Draw, Keep
+from pyvae.model.draws import Draw, Keep, Normal
 from pyvae.recipes import Recipe
 
 __all__ = ["RGenerator", "RRandom"]
 
 WORDS = 624  # of the Mersenne Twister's state
 LARGEST_SEED = 2**31 - 1
+UNIFORM = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # layers with PyTorch's uniform initialiser
 UNIT = 2.0**-32
 LEAST = 0.5 * 2.328306437080797e-10  # what R returns in place of 0
 BIG = 134217728  # 2^27
@@ -78,11 +79,7 @@ class RRandom:
 
     def __init__(self, seed: int) -> None:
         if not 0 <= seed <= LARGEST_SEED:
-            raise UserError(
-                f"seed {seed} is none of R's",
-                "choose another seed",
-                expected=f"a whole number from 0 to {LARGEST_SEED}",
-            )
+            raise UserError(f"--seed {seed} with R's generator", expected=f"0 to {LARGEST_SEED}")
         words = []
         for _ in range(50 + 1 + WORDS):  # scrambling, a word that R overwrites, the state
             seed = (69069 * seed + 1) % 2**32
@@ -142,16 +139,16 @@ class RRandom:
 
 
 class RGenerator(RRandom):
-    """All that chance brings to one run, as a run in R alone draws it (R/random.R).
+    """Everything random in one run, drawn as a run in R alone draws it (R/base_r/random.R).
 
     Arrays are filled as R fills them: the first index fastest.
 
     Arguments:
         seed: From 0 to 2^31 - 1.
-        device: Of no concern to R.
+        device: Not used: R draws on the CPU.
 
     Raises:
-        UserError: If the seed is none of R's.
+        UserError: If the seed is out of its range.
     """
 
     name = "r"
@@ -162,7 +159,8 @@ class RGenerator(RRandom):
     def initial_parameters(
         self, recipe: Recipe, latent_dim: int, **hyper: float
     ) -> dict[str, Tensor]:
-        r"""Weights and biases of all layers, float64, with the bounds of PyTorch's initialisers.
+        r"""Draws weights and biases of all layers, float64, with the bounds of PyTorch's
+        initialisers.
 
         .. math:: \theta \sim U(-b, b), \quad b = 1 / \sqrt{\textit{fan\_in}}
 
@@ -170,32 +168,36 @@ class RGenerator(RRandom):
         weight's first index, as PyTorch counts it, though for a transposed convolution that
         index is an input. He et al. (2015), "Delving deep into rectifiers", with a = sqrt(5):
         `reset_parameters` of `torch.nn.Linear` and of `torch.nn.modules.conv`.
+
+        Raises:
+            UserError: If the recipe has other layers with parameters, or starts from others.
         """
-        if recipe.name != "conv":
-            raise UserError(
-                f"recipe {recipe.name} with R's generator",
-                "use --rng injected",
-                expected="recipe conv",
-            )
-        with torch.device("meta"):
-            network = recipe.network(latent_dim)
-        shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = recipe.network(latent_dim, **hyper)
         parameters = {}
-        for name, shape in shapes.items():
-            layer, _, _ = name.rpartition(".")
-            bound = 1 / math.sqrt(math.prod(shapes[f"{layer}.weight"][1:]))
+        for name, value in network.named_parameters():
+            layer = network.get_submodule(name.rpartition(".")[0])
+            bound = 1 / math.sqrt(math.prod(getattr(layer, "weight", value).shape[1:]))
+            if not isinstance(layer, UNIFORM) or not _within(value.detach(), bound):
+                raise UserError(
+                    f"R's generator cannot draw the initial values of {name} of recipe "
+                    f"{recipe.name}",
+                    "use --rng injected",
+                )
+            shape = tuple(value.shape)
             draws = -bound + (bound - -bound) * self.unif_rand(math.prod(shape))
             parameters[name] = torch.from_numpy(_filled(draws, shape))
         return parameters
 
     def batch_order(self, images: int) -> NDArray[np.int64]:
-        """The order in which an epoch visits the images: a permutation of range(images)."""
+        """Draws the order in which an epoch visits the images: a permutation of range(images)."""
         return self.sample(images)
 
     def step(
         self, batch_size: int, spec: Mapping[str, Draw], dtype: DTypeLike
     ) -> dict[str, NDArray]:
-        """The draws of the next training step, in the order of `spec`.
+        """Draws what the next training step needs, in the order of `spec`.
 
         In R each is a matrix with one row per image; its columns are the features in PyTorch's
         order.
@@ -207,21 +209,35 @@ class RGenerator(RRandom):
 
         Returns:
             For each name an array of shape (B, *shape): bool for `Keep`, floats for `Normal`.
+
+        Raises:
+            UserError: If there is another kind of draw.
         """
         drawn: dict[str, NDArray] = {}
         for name, kind in spec.items():
-            features = math.prod(kind.shape)
+            rows, features = kind.rows or batch_size, math.prod(kind.shape)
             if isinstance(kind, Keep):
-                keep = self.unif_rand(batch_size * features) >= kind.p
-                matrix: NDArray = _filled(keep, (batch_size, features))
+                keep = self.unif_rand(rows * features) >= kind.p
+                matrix: NDArray = _filled(keep, (rows, features))
+            elif isinstance(kind, Normal):
+                matrix = self.normal((rows, features), dtype)
             else:
-                matrix = self.normal((batch_size, features), dtype)
-            drawn[name] = matrix.reshape(batch_size, *kind.shape)
+                raise UserError(
+                    f"R's generator cannot draw {type(kind).__name__} noise ('{name}')",
+                    "use --rng injected",
+                )
+            drawn[name] = matrix.reshape(rows, *kind.shape)
         return drawn
 
     def normal(self, shape: tuple[int, int], dtype: DTypeLike) -> NDArray[np.floating]:
         """R's `matrix(rnorm(rows * columns), nrow = rows)`, rounded to `dtype`."""
         return _filled(self.norm_rand(math.prod(shape)), shape).astype(dtype)
+
+
+def _within(values: Tensor, bound: float) -> bool:
+    """Whether values look as drawn from U(-bound, bound); of a few, any within it do."""
+    largest = values.abs().max().item()
+    return largest <= bound * (1 + 1e-6) and (values.numel() < 32 or largest > bound / 2)
 
 
 def _filled(values: NDArray, shape: tuple[int, ...]) -> NDArray:

@@ -1,19 +1,23 @@
-"""R's torch."""
+"""The engine that computes in R's torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyvae.engines.abilities import Abilities
 from pyvae.engines.engine import DivergedError
+from pyvae.model.recipe import Recipe
+from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from r_bridge.engines.base import REngine
 from r_bridge.errors import RError
 from r_bridge.installed.r_torch import check_r_torch
+from r_bridge.process.wire import Kept
 
 __all__ = ["RTorchEngine"]
 
@@ -22,20 +26,56 @@ class RTorchEngine(REngine):
     """R's torch: its own modules, losses and `optim_adam`, in the settings' dtype. Its own
     generator is LibTorch's (`torch_manual_seed`).
 
+    Arguments:
+        threads: Threads of LibTorch; by default as many as PyTorch uses.
+
     Raises:
-        UserError: If R's torch cannot be used.
+        EngineError: If R's torch cannot be used.
     """
 
     name = "r-torch"
-    recipes = ("conv",)
+    abilities: ClassVar[Abilities] = Abilities(
+        language="R torch",
+        recipes=("conv",),
+        rng="torch",
+        largest_seed=2**53,  # R has no larger whole numbers
+        arithmetic="LibTorch",
+        adams=("r-torch",),
+        options=("threads",),
+        rank=2,
+    )
     sources = ("torch/about", "torch/conv_vae", "torch/session")
-    rng = "torch"
-    largest_seed = 2**53  # R has no larger whole numbers
 
-    def __init__(self, threads: int | None = None, patch: str | None = None) -> None:
+    @classmethod
+    def check_available(cls) -> None:
+        """Checks that there is an R that has the package torch, with a LibTorch that loads.
+
+        Raises:
+            EngineMissingError: If one of these is not there.
+            EngineError: If they do not work together.
+        """
+        super().check_available()
         check_r_torch()
-        super().__init__(threads, patch)
+
+    def __init__(self, threads: int | None = None) -> None:
+        check_r_torch()
+        super().__init__(threads)
         self.process.evaluate(f"torch_set_num_threads({self.threads}L)\nNULL")
+
+    def _session(
+        self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
+    ) -> Kept:
+        given = {k: v.double().numpy() for k, v in (parameters or {}).items()}
+        return self.process.call(
+            "session_start",
+            keep="session",
+            parameters=given or None,
+            objective=settings.objective,
+            learning_rate=settings.learning_rate,
+            latent_dim=settings.latent_dim,
+            dtype=settings.dtype,
+            seed=None if given else float(settings.seed),
+        )
 
     def step(
         self, x: Tensor, draws: Mapping[str, NDArray] | None, probe: Probe | None = None

@@ -1,4 +1,4 @@
-"""R's torch: is it there, which version, and does its LibTorch load?"""
+"""Looks for R's torch: its version, and whether its LibTorch loads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pyvae.errors import UserError
+from pyvae.engines.errors import EngineError, EngineMissingError
 from r_bridge import R_FILES
-from r_bridge.process.client import r_environment
+from r_bridge.installed.environment import r_environment
 from r_bridge.rpy2_fit import find_r
 
 __all__ = ["GET_R_TORCH", "RTorch", "check_r_torch", "find_r_torch"]
@@ -19,6 +19,10 @@ __all__ = ["GET_R_TORCH", "RTorch", "check_r_torch", "find_r_torch"]
 OLDEST = (0, 13)
 TIMEOUT = 120  # seconds
 GET_R_TORCH = 'in R: install.packages("torch"); torch::install_torch()'
+REINSTALL = (  # whichever of the two is wrong
+    "install the LibTorch that was made for this R torch, in R: "
+    "torch::install_torch(reinstall = TRUE)"
+)
 LOOKED_AT = ("R_HOME", "R_LIBS", "R_LIBS_USER", "R_LIBS_SITE", "TORCH_HOME", "LD_LIBRARY_PATH")
 ABOUT = R_FILES / "torch" / "about.R"
 # on a line of its own, whatever a package writes when it is loaded and when R ends
@@ -28,7 +32,7 @@ CODE = "source(commandArgs(TRUE)); cat('', torch_about_json(torch_about()), '', 
 
 @dataclass(frozen=True)
 class RTorch:
-    """What was found of R's torch.
+    """What is installed of R's torch.
 
     Attributes:
         version: Of the R package; empty if there is none.
@@ -46,48 +50,44 @@ class RTorch:
     def usable(self) -> bool:
         return not self.problem()
 
-    def problem(self) -> tuple[str, str, str] | None:
-        """What was found, what was expected, what to do; None if it can be used."""
+    def problem(self) -> EngineError | None:
+        """What is wrong and what to do; None if it can be used."""
         if not self.version:
-            failed = f"whether R has a package torch cannot be told (R: {self.failure})"
-            return failed if self.failure else "R has no package torch", "", GET_R_TORCH
-        oldest = ".".join(map(str, OLDEST))
+            failed = f"R did not say whether it has the package torch (R: {self.failure})"
+            said = failed if self.failure else "R has no package torch"
+            return EngineMissingError(said, GET_R_TORCH)
         if _numbers(self.version) < OLDEST:
-            return (
+            return EngineError(
                 f"R torch {self.version} is too old",
-                f"{oldest} or newer",
                 'in R: install.packages("torch"); torch::install_torch(reinstall = TRUE)',
+                expected=f"{'.'.join(map(str, OLDEST))} or newer",
             )
         if self.failure:
             where = f"and the LibTorch in {self.folder} do not work together"
-            return (
+            return EngineError(
                 f"R torch {self.version} {where if self.folder else 'cannot be loaded'} "
                 f"(R: {self.failure})",
-                "the LibTorch that was made for this R torch",
-                "in R: torch::install_torch(reinstall = TRUE)",
+                REINSTALL,
             )
         if not self.libtorch:
-            return (
-                f"R torch {self.version} is there, but its LibTorch is not in {self.folder}",
-                "",
+            return EngineError(
+                f"R torch {self.version} has no LibTorch in {self.folder}",
                 "in R: torch::install_torch()",
             )
         return None
 
 
 def check_r_torch() -> RTorch:
-    """What is there of R's torch.
+    """Looks for R's torch and checks that it can be used.
 
     Raises:
-        UserError: If it cannot be used.
+        EngineMissingError: If R has no package torch.
+        EngineError: If what it has cannot be used.
     """
     found = find_r_torch()
     problem = found.problem()
-    if problem:
-        what, expected, remedy = problem
-        raise UserError(
-            f"engine r-torch: {what}", f"{remedy}; or use --engine base-r", expected=expected
-        )
+    if problem is not None:
+        raise problem
     return found
 
 

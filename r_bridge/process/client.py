@@ -1,4 +1,4 @@
-"""An R process that can be called, timed out and killed.
+"""A process that runs R: it can be called, timed out and killed.
 
 R runs in a process of its own: two LibTorch do not live in one, R swallows SIGINT, and a
 crash of R must not take Python with it.
@@ -20,22 +20,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyvae.environment import seconds_of
-from r_bridge.errors import RError, RProcessError
+from pyvae.environment import read_seconds
+from r_bridge.errors import NO_MEMORY, RError, RProcessError
 from r_bridge.installed.environment import r_environment
 from r_bridge.installed.rpy2 import check_r
 from r_bridge.process.wire import ClosedError, FrameError, frame, receive
 
-__all__ = ["RProcess", "r_environment"]
+__all__ = ["RProcess"]
 
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
 OF_RPY2 = "R callback write-console:"  # in front of what R says
-MEMORY_HINT = "the system may have been out of memory"
-NO_MEMORY = ("cannot allocate", "out of memory", "MemoryError")  # R's words, ours, Python's
+MEMORY_HINT = "the system may have been out of memory: free some, or use a smaller batch"
 R_ERROR = re.compile(r"\b(Error|Fatal error)\b(: | in ).*")  # as R begins it
-MORE_FILES = "allow more: ulimit -n 1024"
-CHECK_R = "check ~/.Renviron and the variables of the environment that begin with R_"
+MORE_FILES = "allow more open files: ulimit -n 1024"
+CHECK_R = "check ~/.Renviron and the environment variables that begin with R_"
 
 
 class RProcess:
@@ -59,7 +58,7 @@ class RProcess:
     def __init__(
         self, sources: tuple[Path, ...] = (), threads: int = 1, timeout: float | None = None
     ) -> None:
-        self.timeout = seconds_of("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
+        self.timeout = read_seconds("PYVAE_R_TIMEOUT", TIMEOUT) if timeout is None else timeout
         self._idle = False
         self._problem: tuple[str, str] | None = None  # why there is no process any more
         program = check_r()
@@ -77,7 +76,7 @@ class RProcess:
             self._held = held.pop_all()
 
     def _start(self, program: Path, threads: int, held: ExitStack) -> None:
-        """Starts the process; what it holds is given back the other way round."""
+        """Starts the process; `held` releases what it holds, in reverse order."""
         # R leaves its temporary files behind when it is killed
         folder = tempfile.mkdtemp(prefix="pyvae-r-")
         held.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -115,8 +114,7 @@ class RProcess:
 
         Raises:
             RError: If R raises an error.
-            RProcessError: If the process dies or does not answer in time, or is not there any
-                more.
+            RProcessError: If the process dies, does not answer in time, or has ended.
             TypeError, ValueError: If an argument is none of these.
         """
         answer = self._exchange({"function": function, "arguments": arguments, "keep": keep})
@@ -149,7 +147,7 @@ class RProcess:
             self._kill()
 
     def _kill(self) -> int:
-        """Ends the process by force, if it is still there; its exit code."""
+        """Ends the process by force, if it still runs; returns its exit code."""
         self._process.kill()
         return self._process.wait()
 
@@ -173,8 +171,7 @@ class RProcess:
             )
         raise RProcessError(
             f"R could not be started through rpy2: {answer['error']}",
-            "see pyvae doctor",
-            expected="an rpy2 that fits this R",
+            "run pyvae doctor",
         )
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -191,8 +188,8 @@ class RProcess:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Something is sent or received. Whatever goes wrong ends the process: half a message, or
-        one that nobody has waited for, would be taken for the answer to the next call."""
+        """Ends the process if sending or receiving fails: half a message, or a late one, would be
+        taken for the answer to the next call."""
         self._idle = False
         self._connection.settimeout(self.timeout)  # of each wait for a byte
         who = f"the R process (pid {self.pid})"
@@ -202,7 +199,7 @@ class RProcess:
         except TimeoutError:
             # OpenBLAS asks for memory in a loop without end
             slow = (
-                "set PYVAE_R_TIMEOUT to more seconds if the machine is slow (a BLAS that finds no "
+                "if the machine is slow, set PYVAE_R_TIMEOUT to more seconds (a BLAS that finds no "
                 "memory never answers)"
             )
             ended = f"{who} gave no answer in {self.timeout:g} s and was ended", slow
@@ -211,10 +208,10 @@ class RProcess:
             ended = self._died(who)
             raise RProcessError(*ended) from None
         except FrameError as error:
-            ended = f"{who} sent what is no message ({error}) and was ended", ""
+            ended = f"{who} sent an invalid message ({error}) and was ended", ""
             raise RProcessError(*ended) from error
         except MemoryError as error:
-            ended = f"an answer of {who} finds no room ({error})", "free some memory"
+            ended = f"no memory for an answer of {who} ({error})", "free some memory"
             raise RProcessError(*ended) from error
         else:
             self._idle = True
@@ -247,10 +244,10 @@ class RProcess:
 
 
 def _room(error: OSError) -> str:
-    """What there is too little of, if that keeps a process from starting."""
+    """What to do about an error that keeps a process from starting; empty if that is not known."""
     return {
-        errno.EMFILE: "this process has too many files open (ulimit -n)",
-        errno.ENOSPC: "make room in the folder for temporary files, or set TMPDIR to another",
+        errno.EMFILE: MORE_FILES,
+        errno.ENOSPC: "free some space in the folder for temporary files, or set TMPDIR to another",
         errno.ENOMEM: MEMORY_HINT,
     }.get(error.errno or 0, "")
 

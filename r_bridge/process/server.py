@@ -95,8 +95,8 @@ def _no_memory(error: MemoryError) -> str:
 
 
 def _end_without_python(descriptor: int, folder: str) -> None:
-    """Waits for the other side to close the connection, which a Python that is killed does, too; an
-    R that is idle ends then, one that computes is ended."""
+    """Ends this process once the other side has closed the connection, as a killed Python does,
+    too: an idle R ends by itself, a busy one is ended."""
     closed = select.poll()
     closed.register(descriptor, 0)  # hang-ups alone
     closed.poll()

@@ -42,7 +42,7 @@ class Kept:
 
 
 def frame(value: Any) -> list[bytes | memoryview]:
-    """What is to be sent of one value, its arrays' own memory included.
+    """Lists the bytes to send for one value; arrays are not copied.
 
     Raises:
         TypeError, ValueError: If a frame cannot hold it.
@@ -73,7 +73,7 @@ def receive(connection: socket.socket) -> Any:
         ClosedError: If the other side closed the connection.
         TimeoutError: If the time-out passed without a byte.
         FrameError: If what arrives is no frame.
-        MemoryError: If there is no room for it.
+        MemoryError: If there is no memory for it.
     """
     start = bytearray(_LENGTH.size)
     _read(connection, memoryview(start))
@@ -136,7 +136,7 @@ def _unpack(packed: Any, connection: socket.socket) -> Any:
 
 
 def _empty(name: str, shape: Sequence[int], order: str) -> NDArray:
-    """Room for an array that is going to arrive."""
+    """An empty array for the values that are about to arrive."""
     try:
         dtype = np.dtype(name)
         if dtype.kind not in NUMBERS or order not in ("C", "F"):

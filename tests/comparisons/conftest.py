@@ -1,24 +1,23 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
+from patched_r import PatchedBaseR
 from reused_r import ReusedR
 
-from comparisons.runs.live import run_comparisons
+from comparisons.runs.live import compare as compare_engines
 from comparisons.seeds import run_seeds as native
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from r_bridge.engines import base as engines
-from r_bridge.engines.base_r import BaseREngine
 
 
 @pytest.fixture(autouse=True)
 def _threads():
-    """A comparison with --threads N leaves PyTorch with N."""
+    """A run in a worker, which is this process here, leaves PyTorch with its threads."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -39,20 +38,14 @@ def _reused_r(processes):
         yield
 
 
-def unwatched(engine, settings):
-    return nullcontext(SimpleNamespace(observe=lambda progress: None))
-
-
 @pytest.fixture
 def compare(conv, settings, digits, tmp_path):
     """Runs both engines for a few small steps, R with a patch if one is given."""
 
     def run(objectives=("vae",), patch=None, **changes):
-        runs = [settings(objective=objective, **changes) for objective in objectives]
-        with BaseREngine(threads=1, patch=patch) as reference:
-            return run_comparisons(
-                PyTorchEngine("cpu"), reference, conv, runs, digits, tmp_path, unwatched
-            )
+        runs = [Run(conv, settings(objective=name, **changes), digits) for name in objectives]
+        with PatchedBaseR(patch) as reference:
+            return compare_engines(runs, PyTorchEngine("cpu"), reference, tmp_path)
 
     return run
 

@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from patched_r import PatchedBaseR
 
 from r_bridge import R_FILES
 from r_bridge.engines.base_r import BaseREngine
@@ -31,8 +32,8 @@ def test_nothing_of_one_test_reaches_the_next():
         pid = engine.process.pid
         assert everything(engine) == before
     patch = """adam_settings$epsilon <- 1; layers$relu <- NULL; .hidden <- mine <- set.seed(2)
-    conv_vae_patches(3)"""
-    with BaseREngine(threads=1, patch=patch) as engine:
+    conv2d_forward(array(1, c(1, 3, 3, 2)), array(1, c(1, 1, 2, 2)), 0)"""
+    with PatchedBaseR(patch) as engine:
         assert engine.process.pid == pid
         assert everything(engine) != before
         with pytest.raises(RError):
@@ -40,7 +41,7 @@ def test_nothing_of_one_test_reaches_the_next():
     with BaseREngine(threads=1) as engine:
         assert engine.process.pid == pid
         assert everything(engine) == before
-        known = engine.process.evaluate("length(environment(conv_vae_patches)$known)")
+        known = engine.process.evaluate("length(environment(conv2d_patches)$known)")
         assert np.all(known == 0)
 
 

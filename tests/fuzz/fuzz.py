@@ -50,7 +50,7 @@ def main() -> None:
         from pyvae.errors import UserError, printable
 
     if asked.reader not in READERS:
-        sys.exit(f"{asked.reader}: no reader; expected one of {', '.join(READERS)}")
+        sys.exit(f"{asked.reader}: unknown reader: expected one of {', '.join(READERS)}")
     reader = READERS[asked.reader]
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:

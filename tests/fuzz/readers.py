@@ -1,5 +1,4 @@
-"""Every reader of files that may come from elsewhere: how to make a file that it reads, how to read
-it, and how much memory it may take."""
+"""Every reader of files from elsewhere: how to make a valid file, how to read it, and its kind."""
 
 from __future__ import annotations
 
@@ -15,43 +14,44 @@ import numpy as np
 import pandas as pd
 
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
-from pyvae.cli.again import _arguments_in
 from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
+from pyvae.files.reading import MEMORY_BASE, MEMORY_TIMES, most_unpacked
 from pyvae.model.settings import Settings
-from pyvae.reproduction.reproduce import _merged
-from pyvae.runs.keep import read_test_history
+from pyvae.reproduction.published import merge_published
+from pyvae.runs.callbacks.held_out_history import read_test_history
+from pyvae.runs.run_json import read_arguments
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
 __all__ = ["READERS", "Reader"]
 
-MIB = 2**20
 SETTINGS = Settings("vae", epochs=4, batch_size=7, latent_dim=3, learning_rate=0.1, seed=5)
 RUN = SeedRun("reference", "base-r", SETTINGS, {"data": {"name": "digits"}})
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One of them.
+    """A reader of one kind of file.
 
     Attributes:
-        make: Writes files that can be read into a folder; returns the one that is spoiled.
+        make: Writes valid files into a folder; returns the one to spoil.
         read: Reads the folder, and uses what was read.
-        multiple: Of the file's size, in memory; more for what is compressed.
-        least: Bytes that may be taken for any file.
-        silent: Whether what cannot be read is nothing, not an error.
+        kind: The kind of file, in `pyvae.files.reading.MEMORY_TIMES`.
+        packed: Whether the file may be compressed.
+        silent: Whether a file that cannot be read is taken as absent, without an error.
     """
 
     make: Callable[[Path], Path]
     read: Callable[[Path], object]
-    multiple: int
-    least: int = MIB
+    kind: str
+    packed: bool = False
     silent: bool = False
 
     def allowed(self, size: int) -> int:
-        """Bytes of memory for a file of so many."""
-        return self.multiple * size + self.least
+        """Returns the memory that reading a file of `size` bytes may take, by pyvae's rule."""
+        held = most_unpacked(size) if self.packed else size
+        return MEMORY_TIMES[self.kind] * held + MEMORY_BASE
 
 
 def a_trace(folder: Path) -> Trace:
@@ -171,13 +171,17 @@ def load_signed_checkpoint(folder: Path) -> object:
     (path,) = folder.glob("*.json")
     numbers = path.with_suffix(".safetensors")
     if not numbers.is_file():
-        return Checkpoint.load(folder)
+        return Checkpoint.find(folder).checkpoint
     about = json.loads(path.read_text())["checkpoint"]
     content = numbers.read_bytes()
     about |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     signed = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({"checkpoint": about, "sha256": signed}))
-    return Checkpoint.load(folder)
+    return Checkpoint.find(folder).checkpoint
+
+
+def find_checkpoint(folder: Path) -> object:
+    return Checkpoint.find(folder).checkpoint
 
 
 def make_run(folder: Path) -> Path:
@@ -187,24 +191,32 @@ def make_run(folder: Path) -> Path:
     return path
 
 
+def read_published(folder: Path) -> object:
+    return merge_published(folder / "published.csv", NEW)
+
+
 NEW = pd.DataFrame({"article": ["beta"], "claim": ["e"], "median": [1.0]})
 READERS = {
-    "idx-images": Reader(make_idx(FILES[0]), load_mnist, 9),
-    "idx-labels": Reader(make_idx(FILES[1]), load_mnist, 9),
-    "idx-images-gz": Reader(make_idx(FILES[0], ".gz"), load_mnist, 9 * 200, 9 * 2**26 + MIB),
-    "idx-labels-gz": Reader(make_idx(FILES[1], ".gz"), load_mnist, 9 * 200, 9 * 2**26 + MIB),
-    "npz": Reader(make_npz(np.savez), read_npz, 3 * 200, 3 * 2**26 + MIB),
-    "npz-packed": Reader(make_npz(np.savez_compressed), read_npz, 3 * 200, 3 * 2**26 + MIB),
-    "npy": Reader(make_npy, lambda f: load_arrays(f / "mine.npy"), 3),
-    "trace-json": Reader(in_trace("trace.json"), read_trace, 64),
-    "history-csv": Reader(in_trace("history.csv"), read_trace, 40),
-    "parameters": Reader(in_trace("parameters.safetensors"), Trace.load, 40),
-    "latents": Reader(in_trace("latents.safetensors"), Trace.load, 40),
-    "probe": Reader(in_trace("probes/step-000002.safetensors"), read_probe, 40),
-    "test-history": Reader(make_test_history, read_test_history, 40),
-    "published": Reader(make_published, lambda f: _merged(f / "published.csv", NEW), 64),
-    "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), 40, silent=True),
-    "checkpoint": Reader(make_checkpoint(".safetensors"), load_signed_checkpoint, 40, silent=True),
-    "checkpoint-json": Reader(make_checkpoint(".json"), Checkpoint.load, 64, silent=True),
-    "run-json": Reader(make_run, lambda f: _arguments_in(f, "train"), 64),
+    "idx-images": Reader(make_idx(FILES[0]), load_mnist, "idx"),
+    "idx-labels": Reader(make_idx(FILES[1]), load_mnist, "idx"),
+    "idx-images-gz": Reader(make_idx(FILES[0], ".gz"), load_mnist, "idx", packed=True),
+    "idx-labels-gz": Reader(make_idx(FILES[1], ".gz"), load_mnist, "idx", packed=True),
+    "npz": Reader(make_npz(np.savez), read_npz, "npz", packed=True),
+    "npz-packed": Reader(make_npz(np.savez_compressed), read_npz, "npz", packed=True),
+    "npy": Reader(make_npy, lambda f: load_arrays(f / "mine.npy"), "npz"),
+    "trace-json": Reader(in_trace("trace.json"), read_trace, "json"),
+    "history-csv": Reader(in_trace("history.csv"), read_trace, "csv"),
+    "parameters": Reader(in_trace("parameters.safetensors"), Trace.load, "safetensors"),
+    "latents": Reader(in_trace("latents.safetensors"), Trace.load, "safetensors"),
+    "probe": Reader(in_trace("probes/step-000002.safetensors"), read_probe, "safetensors"),
+    "test-history": Reader(make_test_history, read_test_history, "csv"),
+    "published": Reader(
+        make_published, lambda f: merge_published(f / "published.csv", NEW), "csv of text"
+    ),
+    "outcome": Reader(make_outcome, lambda f: load_outcome(RUN, f), "safetensors", silent=True),
+    "checkpoint": Reader(
+        make_checkpoint(".safetensors"), load_signed_checkpoint, "safetensors", silent=True
+    ),
+    "checkpoint-json": Reader(make_checkpoint(".json"), find_checkpoint, "json", silent=True),
+    "run-json": Reader(make_run, lambda f: read_arguments(f, "train"), "json"),
 }

@@ -1,5 +1,5 @@
-"""Whatever a file holds, a reader returns a value or raises a UserError of one line, and takes no
-more memory than it says. tests/fuzz/fuzz.py looks further, for as long as it is given."""
+"""Whatever a file holds, a reader returns a value or raises a UserError of one line, and keeps the
+rule on memory of pyvae/files/reading.py. tests/fuzz/fuzz.py searches further."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_any_bytes_are_refused(reader, made, tmp_path, content):
 
 @every_reader
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to nothing"])
-def test_what_is_no_ordinary_file_is_refused_at_once(reader, kind, tmp_path, monkeypatch):
+def test_folders_pipes_and_devices_are_refused_at_once(reader, kind, tmp_path, monkeypatch):
     def no_network(*arguments):
         raise DownloadError("no network")
 
@@ -262,16 +262,6 @@ def test_an_npz_file_that_unpacks_to_much_is_refused_before_that(tmp_path):
     assert "more than 200 times the file's size" in str(found)
 
 
-@pytest.mark.parametrize("labels", [[0, -1], [0, 10_000], [2**63, 0]], ids=str)
-def test_labels_that_are_no_classes_are_refused(labels, tmp_path):
-    reader = READERS["npz"]
-    path = reader.make(tmp_path)
-    dtype = np.uint64 if labels[0] else np.int64
-    np.savez(path, images=np.zeros((2, 784), np.uint8), labels=np.array(labels, dtype))
-    found = outcome(reader, tmp_path, path, path.read_bytes())
-    assert f"labels from {min(labels)} to {max(labels)}; expected classes" in str(found)
-
-
 def tensors(header: object, body: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + body
@@ -281,7 +271,7 @@ def tensor(shape: object = (2,), dtype: str = "F64", offsets: object = (0, 16)) 
     return {"b": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
 
 
-@pytest.mark.parametrize("name", ["parameters", "latents", "probe", "outcome", "checkpoint"])
+@pytest.mark.parametrize("name", ["parameters", "probe", "checkpoint"])
 @pytest.mark.parametrize(
     "content",
     [
@@ -331,20 +321,22 @@ def json_file(tmp_path: Path, change) -> object:
         pytest.param(lambda text: "[" * 100_000, "recursion", id="depth"),
         pytest.param(lambda text: '{"a":' * 100_000, "recursion", id="depth of objects"),
         pytest.param(lambda text: "9" * 5000, "digits", id="5000 digits"),
-        pytest.param(lambda text: text[:-2] + ', "engine": "b"}', "there twice", id="a key twice"),
-        pytest.param(lambda text: text.replace("0.1", "NaN"), "NaN is no number", id="NaN"),
-        pytest.param(lambda text: text.replace("0.1", "-Infinity"), "no number", id="-Infinity"),
-        pytest.param(lambda text: text.replace("0.1", "1e400"), "1e400 is beyond", id="1e400"),
+        pytest.param(
+            lambda text: text[:-2] + ', "engine": "b"}', "'engine' occurs twice", id="a key twice"
+        ),
+        pytest.param(lambda text: text.replace("0.1", "NaN"), "NaN is not a number", id="NaN"),
+        pytest.param(lambda text: text.replace("0.1", "-Infinity"), "not a number", id="-Infinity"),
+        pytest.param(lambda text: text.replace("0.1", "1e400"), "1e400 is too large", id="1e400"),
         pytest.param(lambda text: text.encode("utf-16"), "utf-8", id="UTF-16"),
         pytest.param(lambda text: text.replace("my e", "ä").encode("cp1252"), "utf-8", id="cp1252"),
         pytest.param(lambda text: text.replace("my e", r"\ud800"), "surrogates", id="a surrogate"),
         pytest.param(lambda text: text.replace(",", "\0", 1), "delimiter", id="a null byte"),
         pytest.param(lambda text: text + " " * 2**24, "more than 16777216 bytes", id="16 MB"),
         pytest.param(lambda text: text.replace("my e", "\x1b"), "control character", id="escape"),
-        pytest.param(lambda text: "null", "trace.json is null, no object", id="null"),
+        pytest.param(lambda text: "null", "trace.json is null, not an object", id="null"),
     ],
 )
-def test_json_that_is_none_is_refused(change, said, tmp_path):
+def test_invalid_json_is_refused(change, said, tmp_path):
     found = json_file(tmp_path, change)
     assert isinstance(found, UserError)
     assert said in str(found)
@@ -402,7 +394,7 @@ CASES += [(put_setting, key, value) for key, values in WRONG_SETTINGS.items() fo
 def test_a_value_of_the_wrong_kind_is_refused(where, key, value, tmp_path):
     found = json_file(tmp_path, where(**{key: value}))
     assert isinstance(found, UserError)
-    assert "cannot be read" in str(found) or "newer pyvae" in str(found)
+    assert "cannot be read" in str(found) or "Update pyvae" in str(found)
     assert len(str(found)) < 600
 
 
@@ -444,12 +436,14 @@ HEAD = "epoch,total,reconstruction,regulariser\n"
         pytest.param(HEAD + '1,2,3,"4', "unexpected end", id="an open quote"),
         pytest.param(HEAD + "1,2,3\n", "3 cells for 4", id="a cell less"),
         pytest.param(HEAD + "1,2,3,4,5\n", "5 cells for 4", id="a cell more"),
-        pytest.param("total," + HEAD + "1,1,2,3,4\n", "a column twice", id="a column twice"),
+        pytest.param(
+            "total," + HEAD + "1,1,2,3,4\n", "two columns of one name", id="a column twice"
+        ),
         pytest.param(HEAD.replace("total", "sum") + "1,2,3,4\n", "'total'", id="no total"),
-        pytest.param(HEAD + "1,2,3,1_0\n", "'1_0' is no number", id="an underscore"),
-        pytest.param(HEAD + "1,2,3,\n", "'' is no number", id="an empty cell"),
-        pytest.param(HEAD + "1,2,3,\0\n", "is no number", id="a null byte"),
-        pytest.param(HEAD + "1,2,3,=1+1\n", "'=1+1' is no number", id="a formula"),
+        pytest.param(HEAD + "1,2,3,1_0\n", "'1_0' is not a number", id="an underscore"),
+        pytest.param(HEAD + "1,2,3,\n", "'' is not a number", id="an empty cell"),
+        pytest.param(HEAD + "1,2,3,\0\n", "is not a number", id="a null byte"),
+        pytest.param(HEAD + "1,2,3,=1+1\n", "'=1+1' is not a number", id="a formula"),
         pytest.param(HEAD + "1.5,2,3,4\n", "whole number", id="epoch 1.5"),
         pytest.param(HEAD + "0,2,3,4\n", "whole number", id="epoch 0"),
         pytest.param(HEAD + "nan,2,3,4\n", "whole number", id="epoch nan"),
@@ -458,7 +452,7 @@ HEAD = "epoch,total,reconstruction,regulariser\n"
         pytest.param(HEAD + "1,2,3,4\n" * 5, "5 of 4 steps", id="a step more"),
     ],
 )
-def test_a_history_that_is_none_is_refused(text, said, tmp_path):
+def test_an_invalid_history_is_refused(text, said, tmp_path):
     reader = READERS["history-csv"]
     found = outcome(reader, tmp_path, reader.make(tmp_path), text.encode())
     assert isinstance(found, UserError)
@@ -479,7 +473,7 @@ def test_a_history_of_another_program_is_read(tmp_path):
     assert np.isnan(table["reconstruction"]).all()
 
 
-def test_what_the_table_of_readers_makes_has_no_checksums(tmp_path):
+def test_the_valid_traces_of_these_tests_have_no_checksums(tmp_path):
     """They would hide all other checks."""
     a_trace(tmp_path)
     assert "sha256" not in json.loads((tmp_path / "trace.json").read_text())

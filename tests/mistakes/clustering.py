@@ -148,14 +148,14 @@ CLUSTERING_MISTAKES = {
         patch=weight(1, "w[2]", 2)),
     # images
     "odd row and column pooled (ceil mode)": Mistake(
-        (1, "forward", "qy_x.pool1"), "ceil mode", recipe=IMAGES, batch=4,
+        (1, "forward", "qy_x.pool1"), "ceil mode", recipe=IMAGES, batch=4, steps=1,
         built=altered("qy_x.pool1", ceil_mode=True)),
     "instance norm in place of batch norm": Mistake(
         (1, "forward", "qy_x.bn1"), r"of each image and channel \(instance norm\)",
-        recipe=IMAGES, batch=4,
+        recipe=IMAGES, batch=4, steps=1,
         built=changed("qy_x.bn1", lambda module, x: F.instance_norm(x, eps=module.eps))),
     "batch norm of each pixel": Mistake(
-        (1, "forward", "qz_xy.bn1"), "statistics of each pixel", recipe=IMAGES, batch=4,
+        (1, "forward", "qz_xy.bn1"), "statistics of each pixel", recipe=IMAGES, batch=4, steps=1,
         built=changed("qz_xy.bn1", lambda module, x: F.batch_norm(
             x.flatten(1), None, None, training=True).reshape(x.shape))),
     # labels

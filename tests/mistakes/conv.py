@@ -37,7 +37,6 @@ def last_batch_kept(x, draws, data, memory):
 REGULARISER = """right <- regularisers$vae
 regularisers$vae <- list(value = function(mu, log_var) {value},
                          gradient = function(mu, log_var) {gradient})"""
-KERNEL = "conv2d_kernel <- function(weight) {{ d <- dim(weight); {body} }}"
 ADAM = """adam_step <- function(parameters, gradients, state, learning_rate, s = adam_settings) {{
   state$t <- state$t + 1
   c1 <- 1 - s$beta1^state$t
@@ -91,7 +90,10 @@ CONV_MISTAKES = {
     "conv kernel flipped": Mistake(
         (1, "forward", "encoder.conv1"), "kernel flipped",
         patch="""right <- conv2d_kernel
-        conv2d_kernel <- function(weight) right(weight[, , 3:1, 3:1, drop = FALSE])"""),
+        conv2d_kernel <- function(weight) {
+          k <- dim(weight)[3]
+          right(weight[, , k:1, k:1, drop = FALSE])
+        }"""),
     "conv kernel read column-major": Mistake(
         (1, "forward", "encoder.conv1"), "rows and columns exchanged",
         patch="""right <- conv2d_kernel
@@ -99,21 +101,21 @@ CONV_MISTAKES = {
     "conv bias missing": Mistake(
         (1, "forward", "encoder.conv1"), "no bias",
         patch="""right <- conv2d_forward
-        conv2d_forward <- function(x, weight, bias, patches)
-          right(x, weight, 0 * bias, patches)"""),
+        conv2d_forward <- function(x, weight, bias, ...) right(x, weight, 0 * bias, ...)"""),
     "ReLU missing": Mistake(
         (1, "forward", "encoder.relu1"), "no ReLU",
-        patch="""relu_forward <- function(x) if (nrow(x) == 32) x else x * (x > 0)
-        relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)"""),
+        patch="""relu_forward <- function(x) if (dim(x)[1] == 32) x else x * (x > 0)
+        relu_backward <- function(dy, y) if (dim(y)[1] == 32) dy else dy * (y > 0)"""),
     "ReLU's backward pass missing": Mistake(
         (1, "backward", "encoder.relu1"), "mask not applied",
-        patch="relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)"),
+        patch="relu_backward <- function(dy, y) if (dim(y)[1] == 32) dy else dy * (y > 0)"),
     "max-pool to average pool": Mistake(
         (1, "forward", "encoder.pool"), "average pooling",
         patch="""max_pool2d_forward <- function(x, s = 2L) {
-          channels <- nrow(x)
-          dim(x) <- c(channels * (ncol(x) %/% 4L), 4L)
-          list(y = matrix(rowMeans(x), channels), winner = rep.int(1L, nrow(x)))
+          size <- dim(x)
+          dim(x) <- c(size[1], 2, size[2] / 2, 2, size[3] / 2, size[4])
+          y <- apply(x, c(1, 3, 5, 6), mean)
+          list(y = y, winner = rep.int(1L, length(y)))
         }"""),
     "max-pool tie rule": Mistake(
         (1, "backward", "encoder.pool"), "the last gets the gradient", images="blank",
@@ -134,23 +136,26 @@ CONV_MISTAKES = {
         given=remembered("dropout1")),
     "flatten in channel-last order": Mistake(
         (1, "forward", "encoder.flatten"), r"channel last \(row, column, channel\)",
-        patch="""flatten <- function(x, n) {
-          dim(x) <- c(nrow(x), ncol(x) %/% n, n)
-          matrix(aperm(x, c(3L, 1L, 2L)), nrow = n)
-        }"""),
+        patch="""layers$flatten <- plain(
+          function(x, s) matrix(x, ncol = images_of(x)),
+          function(dy, x, s) array(dy, dim(x)))"""),
     "column-major reshape": Mistake(
         (1, "forward", "encoder.flatten"), r"column-major \(channel, column, row\)",
-        patch="""flatten <- function(x, n) {
-          dim(x) <- c(nrow(x), 12L, 12L, n)
-          matrix(aperm(x, c(4L, 3L, 2L, 1L)), nrow = n)
-        }"""),
+        patch="""layers$flatten <- plain(
+          function(x, s) matrix(aperm(x, c(3, 2, 1, 4)), ncol = images_of(x)),
+          function(dy, x, s) aperm(array(dy, dim(x)[c(3, 2, 1, 4)]), c(3, 2, 1, 4)))"""),
     "heads for mu and log_var exchanged": Mistake(
         (1, "forward", "encoder.fc2"), "elements differ",
-        patch="""right <- conv_vae_encode
-        conv_vae_encode <- function(p, ...) {
-          e <- right(p, ...)
-          e[c("mu", "log_var")] <- e[c("log_var", "mu")]
-          e
+        patch="""right <- layers$linear$forward
+        layers$linear$forward <- function(s) {
+          parameters <- get("parameters", envir = parent.frame())
+          other <- c(encoder.fc2 = "encoder.fc3", encoder.fc3 = "encoder.fc2")
+          name <- get("stage", envir = parent.frame())$name
+          if (name %in% names(other)) {
+            s$weight <- parameters[[paste0(other[[name]], ".weight")]]
+            s$bias <- parameters[[paste0(other[[name]], ".bias")]]
+          }
+          right(s)
         }"""),
     # the sample
     "log_var read as a log-standard-deviation": Mistake(
@@ -178,8 +183,10 @@ CONV_MISTAKES = {
     # the decoder
     "transposed-convolution weight orientation": Mistake(
         (1, "forward", "decoder.conv1"), r"read as \(outputs, inputs\)",
-        patch="""as_matrix <- function(weight) {
+        patch="""right <- conv2d_kernel
+        conv2d_kernel <- function(weight) {
           d <- dim(weight)[1:2]
+          if (prod(dim(weight)[3:4]) > 1) return(right(weight))
           memory <- as.vector(t(matrix(weight, d[1])))  # torch's order: the last index fastest
           matrix(memory, d[1], d[2])                    # R's: the first
         }"""),

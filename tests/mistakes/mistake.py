@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from patched_r import PatchedBaseR
 from torch import nn
 
 from pyvae.data.images import ImageData, load_toy
@@ -45,6 +46,7 @@ class Mistake:
         recipe: What is run.
         hyper: Hyperparameters that are not the published ones.
         batch: Images in a batch.
+        steps: Of the run; with one, what is named is not confirmed by a second.
         patch: R code, if the mistake is R's.
         given: Changes what R's step is given: (x, draws, data, memory) -> (x, draws).
         built: Changes what PyTorch's engine has built.
@@ -58,6 +60,7 @@ class Mistake:
     recipe: str = "conv"
     hyper: Mapping[str, float] = field(default_factory=dict)
     batch: int = BATCH
+    steps: int = 3
     patch: str = ""
     given: Callable | None = None
     built: Callable[[PyTorchEngine], object] | None = None
@@ -104,7 +107,7 @@ def planted(mistake: Mistake, data: ImageData) -> tuple[Engine, AbstractContextM
     python = PyTorchEngine("cpu") if mistake.built is None else _Built(mistake.built)
     if mistake.given is not None:
         return python, _Given(mistake.given, data)
-    return python, BaseREngine(threads=1, patch=mistake.patch or None)
+    return python, PatchedBaseR(mistake.patch)
 
 
 class _Built(PyTorchEngine):
@@ -146,12 +149,12 @@ def recipe_of(mistake: Mistake) -> Recipe:
 
 
 def settings_of(mistake: Mistake) -> Settings:
-    """A run of three small steps."""
+    """A run of a few small steps."""
     return get_recipe(mistake.recipe).settings(
         objective=mistake.objective,
         batch_size=mistake.batch,
         latent_dim=5,
-        steps=3,
+        steps=mistake.steps,
         dtype="float64",
         hyper=mistake.hyper,
     )

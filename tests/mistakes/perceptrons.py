@@ -16,7 +16,7 @@ BATCH_NORM = """right <- batch_norm_forward
 batch_norm_forward <- function(x, weight, bias, running_mean, running_var, momentum, eps,
                                training) {{
   r <- right(x, weight, bias, running_mean, running_var, momentum, eps, training)
-  each <- channel_repeater(x); n <- length(x) / length(weight)
+  each <- as.vector; n <- length(x) / length(weight)
   {body}
   r
 }}"""
@@ -104,7 +104,7 @@ PERCEPTRON_MISTAKES = {
         patch="""right <- batch_norm_backward
         batch_norm_backward <- function(dy, x, mean, var, weight, eps, training) {
           back <- right(dy, x, mean, var, weight, eps, training)
-          back$x <- dy * channel_repeater(dy)(weight / sqrt(var + eps))
+          back$x <- dy * as.vector(weight / sqrt(var + eps))
           back
         }"""),
     "1/p in dropout": Mistake(

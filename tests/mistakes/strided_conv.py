@@ -33,22 +33,22 @@ STRIDED_CONV_MISTAKES = {
         recipe=RECIPE, built=changed("encoder.conv1", padded_as_tensorflow)),
     "strided kernel flipped": Mistake(
         (1, "forward", "encoder.conv1"), "kernel flipped", recipe=RECIPE,
-        patch="""right <- strided_conv2d_forward
-        strided_conv2d_forward <- function(x, weight, bias, stride, padding) {
+        patch="""right <- conv2d_forward
+        conv2d_forward <- function(x, weight, bias, stride, padding) {
           k <- dim(weight)[3]
           right(x, weight[, , k:1, k:1, drop = FALSE], bias, stride, padding)
         }"""),
     "strided kernel flipped in the backward pass": Mistake(
         (1, "backward", "encoder.conv2"), "kernel flipped", recipe=RECIPE,
-        patch="""right <- strided_conv2d_backward
-        strided_conv2d_backward <- function(dy, x, weight, stride, padding, wanted = TRUE) {
+        patch="""right <- conv2d_backward
+        conv2d_backward <- function(dy, x, weight, stride, padding, ...) {
           if (dim(weight)[2] == 32 && stride == 2) weight <- weight[, , 3:1, 3:1, drop = FALSE]
-          right(dy, x, weight, stride, padding, wanted)
+          right(dy, x, weight, stride, padding, ...)
         }"""),
     "transposed kernel flipped": Mistake(
         (1, "forward", "decoder.deconv1"), "kernel flipped", recipe=RECIPE,
-        patch="""right <- strided_conv_transpose2d_forward
-        strided_conv_transpose2d_forward <- function(x, weight, bias, stride, padding)
+        patch="""right <- conv_transpose2d_forward
+        conv_transpose2d_forward <- function(x, weight, bias, stride, padding)
           right(x, weight[, , 3:1, 3:1, drop = FALSE], bias, stride, padding)"""),
     "transposed kernel read as (outputs, inputs)": Mistake(
         (1, "forward", "decoder.deconv1"), r"read as \(outputs, inputs\)", recipe=RECIPE,
@@ -66,8 +66,8 @@ STRIDED_CONV_MISTAKES = {
         (1, "forward", "decoder.unflatten"), r"column-major \(channel, column, row\)",
         recipe=RECIPE,
         patch="""layers$unflatten <- plain(
-          function(x, s) aperm(as_maps(x, s$options$channels), c(2L, 1L, 3L, 4L)),
-          function(dy, x, s) shaped(aperm(dy, c(2L, 1L, 3L, 4L)), x))"""),
+          function(x, s) aperm(as_maps(x, s$options$channels), c(1L, 3L, 2L, 4L)),
+          function(dy, x, s) shaped(aperm(dy, c(1L, 3L, 2L, 4L)), x))"""),
     "maps read channel last": Mistake(
         (1, "forward", "decoder.unflatten"), r"channel last \(row, column, channel\)",
         recipe=RECIPE,

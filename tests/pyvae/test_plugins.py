@@ -14,23 +14,39 @@ def commands(app):
 
 def checks():
     return ["no Check"]
+
+def plain():
+    # declares nothing
+    from pyvae.engines.pytorch import PyTorchEngine
+
+    class Plain:
+        name = "plain"
+
+        def __init__(self):
+            self._engine = PyTorchEngine("cpu")
+
+        def __getattr__(self, name):
+            return getattr(self._engine, name)
+
+    return Plain()
 """
 ENTRIES = """
 [pyvae.commands]
 mine = stranger:commands
 gone = nowhere:commands
-[pyvae.cli.doctor]
+[pyvae.doctor]
 mine = stranger:checks
 [pyvae.engines]
 mine = stranger:Absent
-[pyvae.engines.generators]
+plain = stranger:plain
+[pyvae.generators]
 r = nowhere:Generator
 """
 
 
 @pytest.fixture
 def stranger(pyvae, tmp_path):
-    """Runs pyvae where a broken package is installed."""
+    """Runs pyvae where a package is installed of which most is broken."""
     about = tmp_path / "site" / "stranger-2.5.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 2.5\n")
@@ -41,15 +57,15 @@ def stranger(pyvae, tmp_path):
 
 GONE = (
     "pyvae: plug-in 'gone' of stranger 2.5 (pyvae.commands: nowhere:commands) is broken "
-    "(ModuleNotFoundError: No module named 'nowhere'); update or uninstall that package"
+    "(ModuleNotFoundError: No module named 'nowhere'). Update or uninstall that package."
 )
 COMMAND = (
     "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.commands: stranger:commands) is broken "
-    "(RuntimeError: half written); update or uninstall that package"
+    "(RuntimeError: half written). Update or uninstall that package."
 )
 CHECK = (
-    "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.cli.doctor: stranger:checks) is broken "
-    "(TypeError: no list of pyvae.checks.Check); update or uninstall that package"
+    "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.doctor: stranger:checks) is broken "
+    "(TypeError: it did not return a list of pyvae.checks.Check). Update or uninstall that package."
 )
 RUN = ("--data", "digits", "--batch-size", "8", "--latent-dim", "2", "--steps", "1", "--out", "o")
 
@@ -75,7 +91,7 @@ def test_a_broken_plug_in_is_a_line_and_the_rest_works(stranger, arguments, said
         (("trace", "--engine", "mine", *RUN), "(pyvae.engines: stranger:Absent) is broken"),
         (
             ("train", "conv", "--rng", "r", *RUN),
-            "stranger 2.5 both have 'r' in pyvae.engines.generators;",
+            "stranger 2.5 both have 'r' in pyvae.generators. Uninstall one of them.",
         ),
     ],
 )
@@ -85,6 +101,14 @@ def test_a_broken_plug_in_that_is_asked_for_is_an_error(stranger, arguments, sai
     line = done.stderr.splitlines()[2]
     assert said in line
     assert len(done.stderr.splitlines()) == 3
+
+
+def test_an_engine_of_another_package_that_declares_nothing_is_compared(stranger):
+    done = stranger("compare", "--engine", "plain", "--objective", "vae", *RUN)
+    assert done.stderr.splitlines() == [GONE, COMMAND]
+    assert "PyTorch against plain" in done.stdout
+    assert done.stdout.endswith("verdict: agree\n")
+    assert done.returncode == 0
 
 
 class Entry:
@@ -131,5 +155,5 @@ def test_what_a_plug_in_says_of_the_user_stays_as_it_is(installed):
 
 def test_two_of_one_name_are_named(installed):
     installed(Entry("a"), Entry("a"))
-    with pytest.raises(UserError, match="both have 'a' in g; uninstall one of them"):
+    with pytest.raises(UserError, match=r"both have 'a' in g\. Uninstall one of them\."):
         open_plugin("g", "a", str.upper)

@@ -133,11 +133,12 @@ def test_a_run_in_rs_own_draws_stops_too(r, conv, settings):
 
 def test_of_a_batch_that_fails_in_its_second_part_the_first_is_left(r):
     _, _, (x, draws) = begin("conv", r)
+    r._chunk = 25
     r.process.evaluate(
-        """whole <- conv_vae_loss_and_gradients
-        conv_vae_loss_and_gradients <- function(p, x, ...) {
+        """whole <- session_part
+        session_part <- function(session, x, ...) {
           if (nrow(x) < 25) stop("only ", nrow(x), " images")
-          whole(p, x, ...)
+          whole(session, x, ...)
         }
         NULL"""
     )
@@ -146,7 +147,7 @@ def test_of_a_batch_that_fails_in_its_second_part_the_first_is_left(r):
         with pytest.raises(RError, match="only 3 images"):
             r.step(x, draws, probe)
     finally:
-        r.process.evaluate("conv_vae_loss_and_gradients <- whole; NULL")
+        r.process.evaluate("session_part <- whole; NULL")
     assert np.array_equal(probe["forward/input"], x[:25])
     assert {len(v) for k, v in probe.items() if k.startswith(("forward/", "gradient/"))} == {25}
 
@@ -154,11 +155,12 @@ def test_of_a_batch_that_fails_in_its_second_part_the_first_is_left(r):
 @pytest.mark.parametrize("corner", range(4))
 def test_max_pooling_hands_no_number_on(r, corner):
     """As PyTorch's, in whichever corner it is; the other windows are what they are."""
-    x = np.random.default_rng(corner).normal(size=(2, 4 * 3))  # channels x (windows, corner)
-    x[1, 3 * corner + 2] = np.nan
+    x = np.random.default_rng(corner).normal(size=(2, 2, 6, 1))  # channel, column, row, image
+    x[1, corner % 2, 2 + corner // 2, 0] = np.nan
     r.process.evaluate("pooled <- function(x) max_pool2d_forward(x)$y; NULL")
     found = r.process.call("pooled", x=x)
-    assert np.array_equal(found, x.reshape(2, 4, 3).max(1), equal_nan=True)
+    expected = x.reshape(2, 1, 2, 3, 2, 1).max(axis=(2, 4))
+    assert np.array_equal(found, expected, equal_nan=True)
     assert np.isnan(found).sum() == 1
 
 

@@ -9,8 +9,8 @@ import pytest
 from r_bridge import doctor
 from r_bridge.doctor import checks
 from r_bridge.errors import RError
+from r_bridge.installed import rpy2
 from r_bridge.installed.r_torch import RTorch
-from r_bridge.process import client as worker
 from r_bridge.rpy2_fit import find_r
 
 
@@ -72,11 +72,11 @@ def test_without_r_there_is_one_check_and_how_to_get_it(monkeypatch, tmp_path):
 
 @pytest.mark.r
 def test_an_rpy2_that_does_not_fit_is_the_last_check(monkeypatch):
-    monkeypatch.setattr(worker, "installed_rpy2", lambda: None)
-    r, rpy2 = checks()
+    monkeypatch.setattr(rpy2, "installed_rpy2", lambda: None)
+    r, last = checks()
     assert r.name == "R"
-    assert rpy2.needed
-    assert "pip install rpy2" in rpy2.remedy
+    assert (last.name, last.needed) == ("rpy2", True)
+    assert "pip install rpy2" in last.remedy
 
 
 @pytest.mark.r

@@ -131,7 +131,7 @@ def test_the_answer_to_a_call_that_was_interrupted_is_nobodys(r, in_the_middle):
     with pytest.raises(KeyboardInterrupt):
         r.evaluate("'the old one'")
     in_the_middle(lambda: None)
-    with pytest.raises(RProcessError, match="was ended in an earlier call; start a new one"):
+    with pytest.raises(RProcessError, match=r"was ended in an earlier call\. Start a new one"):
         r.evaluate("'the new one'")
 
 
@@ -141,7 +141,8 @@ def test_garbage_in_place_of_an_answer_is_told(r, monkeypatch):
     with ours, theirs:
         theirs.sendall(b"\xff" * 100)
         monkeypatch.setattr(r, "_connection", ours)
-        with pytest.raises(RProcessError, match=r"no message \(a head of 4294967295 ") as caught:
+        said = r"an invalid message \(a head of 4294967295 "
+        with pytest.raises(RProcessError, match=said) as caught:
             r.evaluate("1")
         assert_over(r, caught.value)
 
@@ -151,7 +152,7 @@ def test_garbage_in_place_of_an_answer_is_told(r, monkeypatch):
 )
 def test_an_answer_that_is_none_is_told(r, monkeypatch, answer):
     monkeypatch.setattr(worker, "receive", lambda connection: receive(connection) and answer)
-    with pytest.raises(RProcessError, match="sent what is no message") as caught:
+    with pytest.raises(RProcessError, match="sent an invalid message") as caught:
         r.evaluate("1")
     assert_over(r, caught.value)
 
@@ -167,7 +168,7 @@ def test_an_argument_that_cannot_be_sent_leaves_r_as_it_was(r):
 def test_who_calls_after_the_end_is_told(r):
     for _ in range(2):
         r.close()
-        with pytest.raises(RProcessError, match="was ended; start a new one"):
+        with pytest.raises(RProcessError, match=r"was ended\. Start a new one"):
             r.evaluate("1")
 
 
@@ -185,7 +186,7 @@ def failing(monkeypatch, where, what, code):
     ("where", "what", "code", "words"),
     [
         (subprocess, "Popen", errno.ENOMEM, "out of memory"),
-        (socket, "socketpair", errno.EMFILE, "too many files open"),
+        (socket, "socketpair", errno.EMFILE, "more open files"),
         (tempfile, "TemporaryFile", errno.ENOSPC, "set TMPDIR to another"),
         (tempfile, "mkdtemp", errno.EACCES, ""),
     ],

@@ -72,7 +72,7 @@ def _relu(layers: Layers, taker: Stage, probe: Probe, dy: Tensor, x: Tensor, y: 
 def _leaky_relu(
     layers: Layers, taker: Stage, probe: Probe, dy: Tensor, x: Tensor, y: Tensor
 ) -> Suspects:
-    slope = layers.options(taker)["slope"]
+    slope = taker.options["slope"]
     yield "leaky ReLU's slope not applied", dy
     yield f"ReLU's mask: 0 where the slope is {slope:g}", dy * (x > 0)
     yield "the slope where x is positive", torch.where(x > 0, slope * dy, dy)
@@ -96,7 +96,7 @@ def _softmax(
 def _gumbel_softmax(
     layers: Layers, taker: Stage, probe: Probe, dy: Tensor, x: Tensor, y: Tensor
 ) -> Suspects:
-    temperature = layers.options(taker)["temperature"]
+    temperature = taker.options["temperature"]
     whole = y * (dy - (y * dy).sum(1, keepdim=True))
     if temperature != 1:
         yield "1/temperature missing", whole / (x + 1e-20)
@@ -120,7 +120,7 @@ def _dropout(
     layers: Layers, taker: Stage, probe: Probe, dy: Tensor, x: Tensor, y: Tensor
 ) -> Suspects:
     keep = layers.draws[taker.draw or ""].to(dy.dtype)
-    p = layers.options(taker)["p"]
+    p = taker.options["p"]
     yield "the mask not applied", dy
     yield "1/(1 - p) missing", dy * keep
     yield "the mask inverted", dy * (1 - keep) / (1 - p)
@@ -180,7 +180,7 @@ def _batch_norm(
 ) -> Suspects:
     w, _ = layers.weights(taker, probe)
     axes = (0, *range(2, x.dim()))
-    root = (x.var(axes, correction=0, keepdim=True) + layers.options(taker)["eps"]).sqrt()
+    root = (x.var(axes, correction=0, keepdim=True) + taker.options["eps"]).sqrt()
     scaled = (x - x.mean(axes, keepdim=True)) / root
     inner = dy * per_channel(w, x)
     alone = inner / root

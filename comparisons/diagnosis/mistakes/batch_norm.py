@@ -18,7 +18,7 @@ __all__ = ["fitted", "forward", "running"]
 def forward(layers: Layers, stage: Stage, probe: Probe) -> Suspects:
     (x,) = layers.inputs(stage, probe)
     w, b = layers.weights(stage, probe)
-    eps = layers.options(stage)["eps"]
+    eps = stage.options["eps"]
     mean, variance, count = batch_statistics(x)
 
     def scaled(mean: Tensor, root: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def running(layers: Layers, name: str, probe: Probe, found: Tensor) -> Suspects:
     """Of a running statistic after the step."""
     start = float64(probe[f"start/{name}"])
     users = layers.users(name.rpartition(".")[0])
-    momentum = layers.options(users[0])["momentum"]
+    momentum = users[0].options["momentum"]
     yield "", layers.running(name, probe)
     yield "not updated", start
     yield (

@@ -35,7 +35,7 @@ def forward(layers: Layers, stage: Stage, probe: Probe) -> Suspects:
     weights = layers.weights(stage, probe)
     yield "", layers.apply(stage, inputs, weights)
     if stage.layer in SIMPLE:
-        yield from SIMPLE[stage.layer](*inputs, *weights, **layers.options(stage))
+        yield from SIMPLE[stage.layer](*inputs, *weights, **stage.options)
     elif stage.layer == "batch_norm":
         yield from batch_norm.forward(layers, stage, probe)
     elif stage.draw is not None:
@@ -49,7 +49,7 @@ def fitted(layers: Layers, stage: Stage, probe: Probe, found: Tensor) -> Suspect
     inputs, weights = layers.inputs(stage, probe), layers.weights(stage, probe)
     drawn = [] if stage.draw is None else [layers.draws[stage.draw].to(inputs[0].dtype)]
     if found.shape == layers.apply(stage, inputs, weights).shape:
-        yield from FITTED[stage.layer](found, *inputs, *weights, *drawn, **layers.options(stage))
+        yield from FITTED[stage.layer](found, *inputs, *weights, *drawn, **stage.options)
 
 
 def running(layers: Layers, name: str, probe: Probe, found: Tensor) -> Suspects:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import torch
@@ -13,7 +14,6 @@ from comparisons.diagnosis.mistakes.suspects import Suspects
 from comparisons.expected.layers import Layers
 from comparisons.expected.loss_terms import (
     FEATURES,
-    REGULARISERS,
     SUMMANDS,
     Term,
     kl_normal,
@@ -36,11 +36,18 @@ def forward(layers: Layers, stage: Stage, inputs: Sequence[Tensor]) -> Suspects:
     yield from _scales(term, term.summands(inputs))
     for words, summands in SUSPECTS[term.kind](*inputs, **term.options):
         yield words, reduced(summands, term.per)
-    if stage.layer == "loss" and term.kind in REGULARISERS.values():
-        for objective, kind in REGULARISERS.items():
-            if kind != term.kind:
-                words = f"the regulariser of the other objective ({objective})"
-                yield words, SUMMANDS[kind](*inputs).sum()
+    for objective, other in _of_other_objectives(layers, stage):
+        words = f"the {stage.name} of the other objective ({objective})"
+        yield words, layers.term(other).value(inputs)
+
+
+def _of_other_objectives(layers: Layers, stage: Stage) -> Iterator[tuple[str, Stage]]:
+    """What a term is with the recipe's other objectives, where it takes the same inputs."""
+    recipe = layers.recipe
+    for objective in (*recipe.objectives, *recipe.further):
+        for other in recipe.stages_for(replace(layers.settings, objective=objective)):
+            if (other.name, other.inputs) == (stage.name, stage.inputs) and other != stage:
+                yield objective, other
 
 
 def _scales(term: Term, summands: Tensor) -> Suspects:
@@ -172,10 +179,15 @@ SUSPECTS: dict[str, Callable[..., Suspects]] = {
 }
 
 
+def _hyperparameter(layers: Layers, weight: float) -> str:
+    """The hyperparameter that has the value of a weight; empty if none has, or several have."""
+    names = [name for name, value in layers.settings.hyper.items() if value == weight]
+    return names[0] if len(names) == 1 else ""
+
+
 def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> Suspects:
     """A weighted sum whose weights are wrong."""
     weights, names = term.weights, stage.inputs
-    given = stage.options.get("weights", ("",) * len(weights))
 
     def weighted(others: Sequence[float]) -> Tensor:
         return torch.stack([w * value for w, value in zip(others, inputs, strict=True)]).sum()
@@ -184,20 +196,23 @@ def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> 
         return weighted([weight if i == place else w for i, w in enumerate(weights)])
 
     told = {weights}
-    for place, (name, weight, hyper) in enumerate(zip(names, weights, given, strict=True)):
+    for place, (name, weight) in enumerate(zip(names, weights, strict=True)):
         if weight:
             yield f"the {_words(name)} subtracted", replaced(place, -weight)
             yield f"the {_words(name)} left out", replaced(place, 0.0)
         if weight not in (0, 1):
             told.add(tuple(1.0 if i == place else w for i, w in enumerate(weights)))
-            what = f"{hyper} missing" if isinstance(hyper, str) else "its weight missing"
-            yield f"{what}: the {_words(name)} with weight 1", replaced(place, 1.0)
+            hyper = _hyperparameter(layers, weight)
+            yield (
+                f"{hyper or 'its weight'} missing: the {_words(name)} with weight 1",
+                replaced(place, 1.0),
+            )
             yield (
                 f"the {_words(name)} divided by its weight {weight:g}",
                 replaced(place, 1 / weight),
             )
             everywhere = [w if w != 1 else weight for w in weights]
-            yield f"{hyper} on all terms", weighted(everywhere)
+            yield f"{hyper or f'{weight:g}'} on all terms", weighted(everywhere)
     for order in permutations(weights):
         if order not in told:
             told.add(order)

@@ -19,7 +19,7 @@ def _before(layers: Layers, stage: Stage) -> Tensor | None:
 
 
 def dropout(layers: Layers, stage: Stage, x: Tensor) -> Suspects:
-    p = layers.options(stage)["p"]
+    p = stage.options["p"]
     keep = layers.draws[stage.draw or ""].to(x.dtype)
     yield "1/(1 - p) missing", x * keep
     yield "the mask inverted", x * (1 - keep) / (1 - p)
@@ -51,7 +51,7 @@ def reparameterise(layers: Layers, stage: Stage, mu: Tensor, log_var: Tensor) ->
 
 
 def gumbel_softmax(layers: Layers, stage: Stage, pi: Tensor) -> Suspects:
-    temperature = layers.options(stage)["temperature"]
+    temperature = stage.options["temperature"]
     noise = layers.draws[stage.draw or ""].to(pi.dtype)
     logits = gumbel_logits(pi, noise)
     softened = FUNCTIONS["gumbel_softmax"]

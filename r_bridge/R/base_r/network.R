@@ -3,19 +3,21 @@
 #
 #   dL/dx of a stage = sum over the stages that it feeds of their gradients with respect to it
 #
-# A stage is list(name, layer, inputs, draw, options, module): the function `layer` of layers.R of
+# A stage is list(name, layer, inputs, draw, options, module, shapes): the function `layer` of layers.R of
 # the values of the stages `inputs`, which come before it. Its parameters are MODULE.weight and
 # MODULE.bias, its buffers MODULE.running_mean and MODULE.running_var. Stages that share a module
-# share these: gradients add up, and buffers change once for each stage, in their order.
+# share these: gradients add up, and buffers change once for each stage, in their order. `shapes`
+# are those of one image of each input as the layer takes it, in torch's order, c(F) or c(C, H, W);
+# without them a layer takes what the input stage returned.
 #
-# Values are (F, N) or c(W, H, C, N), torch's (N, F) and (N, C, H, W) in memory; one number for a
-# term of the loss.
+# Values are (F, N) or c(C, W, H, N) (maps.R); one number for a term of the loss.
 
 network_stages <- function(stages) {
   known <- character()
   stages <- lapply(stages, function(stage) {
     stage$inputs <- as.character(unlist(stage$inputs))
     stage$options <- lapply(stage$options, unlist)                 # vectors may come as lists
+    stage$shapes <- lapply(stage$shapes, unlist)
     if (!length(stage$module) || !nzchar(stage$module)) stage$module <- stage$name
     wrong <- function(...) stop("stage '", stage$name, "' ", ..., call. = FALSE)
     if (is.null(layers[[stage$layer]])) {
@@ -44,10 +46,11 @@ network_needed <- function(stages, to, given = character()) {
 }
 
 # given     values of stages by name: list(input = x) at least, where it is needed
-# draws     by name, in the layout of values; in evaluation mode inputs alone take them
+# draws     by name, as values or (F, N); in evaluation mode inputs alone take them
+# parts     images of the whole batch for each one that is here
 # Returns   list(seen = by stage what its layer got and returned, y = its value;
 #           buffers = their new values)
-network_forward <- function(stages, to, parameters, buffers, given, draws, training,
+network_forward <- function(stages, to, parameters, buffers, given, draws, training, parts = 1,
                             keep = new.env()) {
   seen <- list()
   for (stage in network_needed(stages, to, names(given))) {
@@ -56,9 +59,9 @@ network_forward <- function(stages, to, parameters, buffers, given, draws, train
     } else if (stage$layer == "input") {
       seen[[stage$name]] <- list(y = network_input(stage, draws))
     } else {
-      s <- list(x = lapply(stage$inputs, function(input) seen[[input]]$y),
+      s <- list(x = network_taken(stage, seen),
                 draw = if (training) network_draw(stage, draws), options = stage$options,
-                training = training, weight = parameters[[paste0(stage$module, ".weight")]],
+                training = training, parts = parts, weight = parameters[[paste0(stage$module, ".weight")]],
                 bias = parameters[[paste0(stage$module, ".bias")]],
                 running_mean = buffers[[paste0(stage$module, ".running_mean")]],
                 running_var = buffers[[paste0(stage$module, ".running_var")]])
@@ -71,6 +74,12 @@ network_forward <- function(stages, to, parameters, buffers, given, draws, train
     keep$seen <- seen                                              # should a later stage fail
   }
   list(seen = seen, buffers = buffers)
+}
+
+# What a stage takes, in the shapes in which it takes it.
+network_taken <- function(stage, seen) {
+  x <- lapply(stage$inputs, function(input) seen[[input]]$y)
+  if (length(stage$shapes)) Map(reshaped, x, stage$shapes) else x
 }
 
 network_draw <- function(stage, draws) {
@@ -103,7 +112,9 @@ network_backward <- function(stages, seen, parameters, of, inputs = FALSE) {
     back <- layers[[stage$layer]]$backward(dy, c(seen[[stage$name]], list(wanted = wanted)))
     for (i in which(wanted)) {
       input <- stage$inputs[i]
-      d[[input]] <- add(d[[input]], back$x[[i]])
+      part <- back$x[[i]]
+      if (!is.null(dim(part))) part <- shaped(part, seen[[input]]$y)
+      d[[input]] <- add(d[[input]], part)
     }
     for (kind in c("weight", "bias")) {
       name <- paste(stage$module, kind, sep = ".")

@@ -2,9 +2,9 @@
 # and noise. r_bridge/engines/r_random.py draws the same numbers in Python, to the bit.
 #
 #   random_start(seed)
-#   p <- conv_vae_initial(latent_dim)          once, before the first epoch
+#   p <- initial_parameters(layers)            once, before the first epoch
 #   order <- random_order(60000)               once an epoch
-#   draws <- conv_vae_draw(250, latent_dim)    once a step
+#   draws <- random_draws(250, draws)          once a step
 #
 # Kinds are R's defaults since 3.6.0, named so that neither a profile nor what a session did
 # before matters: Matsumoto & Nishimura (1998), "Mersenne Twister", ACM TOMACS 8(1); normals by
@@ -14,30 +14,16 @@ random_start <- function(seed) {
   set.seed(seed, kind = "Mersenne-Twister", normal.kind = "Inversion", sample.kind = "Rejection")
 }
 
-# The shapes of every layer's parameters, in the order in which torch creates them.
-conv_vae_shapes <- function(latent_dim) {
-  list(encoder.conv1 = list(weight = c(32L, 1L, 3L, 3L), bias = 32L),
-       encoder.conv2 = list(weight = c(64L, 32L, 3L, 3L), bias = 64L),
-       encoder.fc1 = list(weight = c(128L, 9216L), bias = 128L),
-       encoder.fc2 = list(weight = c(latent_dim, 128L), bias = latent_dim),
-       encoder.fc3 = list(weight = c(latent_dim, 128L), bias = latent_dim),
-       decoder.fc1 = list(weight = c(128L, latent_dim), bias = 128L),
-       decoder.fc2 = list(weight = c(128L, 128L), bias = 128L),
-       decoder.conv1 = list(weight = c(128L, 256L, 1L, 1L), bias = 256L),   # inputs first
-       decoder.conv2 = list(weight = c(256L, 784L, 1L, 1L), bias = 784L))
-}
-
-conv_vae_initial <- function(latent_dim) initial_parameters(conv_vae_shapes(latent_dim))
-
 # Weights and biases from U(-b, b), b = 1 / sqrt(fan_in): torch's initialisers, He et al. (2015),
 # "Delving deep into rectifiers", with a = sqrt(5). fan_in is the number of weights that share
-# the weight's first index, as torch counts it, for transposed convolutions too.
+# the weight's first index, as torch counts it, for transposed convolutions too. `layers` are, by
+# name, list(weight = its shape, bias = its shape), in the order in which torch creates them.
 initial_parameters <- function(layers) {
   parameters <- list()
   for (layer in names(layers)) {
-    bound <- 1 / sqrt(prod(layers[[layer]]$weight[-1L]))
+    bound <- 1 / sqrt(prod(unlist(layers[[layer]]$weight)[-1L]))
     for (kind in c("weight", "bias")) {
-      shape <- layers[[layer]][[kind]]
+      shape <- unlist(layers[[layer]][[kind]])
       values <- stats::runif(prod(shape), -bound, bound)
       if (length(shape) > 1L) dim(values) <- shape
       parameters[[paste(layer, kind, sep = ".")]] <- values
@@ -46,14 +32,13 @@ initial_parameters <- function(layers) {
   parameters
 }
 
-# The draws of one step for n images, one per row: TRUE keeps. As conv_vae_loss_and_gradients()
-# takes them.
-conv_vae_draw <- function(n, latent_dim) {
-  c(conv_vae_masks(n), list(noise = random_normal(n, latent_dim)))
-}
-
-conv_vae_masks <- function(n) {
-  list(dropout1 = random_keep(n, 9216L, 0.25), dropout2 = random_keep(n, 128L, 0.5))
+# The draws of one step for n images, one per row: TRUE keeps. `draws` are, by name and in order,
+# list(kind = "keep", columns, p) or list(kind = "normal", columns).
+random_draws <- function(n, draws) {
+  lapply(draws, function(draw) {
+    switch(draw$kind, keep = random_keep(n, draw$columns, draw$p),
+           normal = random_normal(n, draw$columns))
+  })
 }
 
 random_keep <- function(rows, columns, p) {

@@ -2,6 +2,7 @@
 # gradients with respect to all inputs.
 #
 #   kl_normal       KL(N(mu, exp(l)) || N(0, 1)) = -1/2 sum 1 + l - mu^2 - exp(l)
+#   half_mu_squared, expected_prior    the regularisers emae and em of objectives.R
 #   kl_gaussians    KL(N(mu1, exp(l1)) || N(mu2, exp(l2)))
 #                   = -1/2 sum 1 + l1 - l2 - exp(l1) / exp(l2) - (mu2 - mu1)^2 / exp(l2)
 #   kl_categorical  KL(pi || 1/K) = sum pi log(pi + 1e-20) - pi log(1/K + 1e-20)
@@ -14,6 +15,14 @@ divergences <- list(
   kl_normal = list(
     value = function(x, options) regularisers$vae$value(x[[1L]], x[[2L]]),
     gradient = function(x, options) unname(regularisers$vae$gradient(x[[1L]], x[[2L]]))
+  ),
+  half_mu_squared = list(
+    value = function(x, options) regularisers$emae$value(x[[1L]], x[[2L]]),
+    gradient = function(x, options) unname(regularisers$emae$gradient(x[[1L]], x[[2L]]))
+  ),
+  expected_prior = list(
+    value = function(x, options) regularisers$em$value(x[[1L]], x[[2L]]),
+    gradient = function(x, options) unname(regularisers$em$gradient(x[[1L]], x[[2L]]))
   ),
   kl_gaussians = list(
     value = function(x, options) {

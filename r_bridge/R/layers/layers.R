@@ -1,9 +1,10 @@
 # The layers that a stage may name: layers$NAME$forward(s) and layers$NAME$backward(dy, s).
 #
-#   s          x        list of the inputs' values: (F, N), or maps c(W, H, C, N), the image last
+#   s          x        list of the inputs' values: (F, N), or maps c(C, W, H, N) (maps.R)
 #              draw     the stage's draw in the same layout, or NULL (evaluation mode)
 #              options  list of numbers and strings
 #              training
+#              parts    images of the whole batch for each one that is here
 #              weight, bias, running_mean, running_var     of the stage's module, or NULL
 #   forward    list(y = value), with buffers = list(running_mean, running_var) where they change
 #   backward   gets dy = dL/dy, and in s also all that forward returned and `wanted`, for each
@@ -34,32 +35,12 @@ loss_term <- function(term) {
 
 loss_divisor <- function(s) {
   per <- if (is.null(s$options$per)) "sum" else s$options$per
-  switch(per, sum = 1, image = images_of(s$x[[1L]]), element = length(s$x[[1L]]),
+  switch(per, sum = 1, image = images_of(s$x[[1L]]) * s$parts,
+         element = length(s$x[[1L]]) * s$parts,
          stop("per is '", per, "'; expected sum, image or element"))
 }
 
-images_of <- function(x) dim(x)[length(dim(x))]
-
-# As many elements in the shape of `like`.
-shaped <- function(x, like) {
-  if (!is.null(x)) dim(x) <- dim(like)
-  x
-}
-
-as_rows <- function(x) {                                           # (F, N)
-  dim(x) <- c(length(x) %/% images_of(x), images_of(x))
-  x
-}
-
-# (C side side, N) as square maps.
-as_maps <- function(x, channels = 1L) {
-  side <- sqrt(nrow(x) / channels)
-  if (side != round(side)) {
-    stop(nrow(x), " features are no ", channels, " channel(s) of square maps")
-  }
-  dim(x) <- c(side, side, channels, ncol(x))
-  x
-}
+mapped <- function(x) if (is.matrix(x)) as_maps(x) else x            # of one channel
 
 slopes <- function(x, s) c(s$options$slope, 1)[(x > 0) + 1L]      # of leaky_relu
 
@@ -73,46 +54,26 @@ half <- function(second) {
         })
 }
 
-# Maps to the windows of max_pool2d.R, 2 x 2, the corner slowest, and back. An odd last row or
-# column is in no window.
-to_windows <- function(x) {
-  size <- dim(x)
-  pooled <- size[1:2] %/% 2L
-  x <- x[seq_len(2L * pooled[1L]), seq_len(2L * pooled[2L]), , , drop = FALSE]
-  dim(x) <- c(2L, pooled[1L], 2L, pooled[2L], prod(size[3:4]))
-  matrix(aperm(x, c(2L, 4L, 5L, 1L, 3L)), nrow = 1L)
-}
-
-from_windows <- function(windows, like) {
-  size <- dim(like)
-  pooled <- size[1:2] %/% 2L
-  dim(windows) <- c(pooled, prod(size[3:4]), 2L, 2L)
-  x <- array(0, size)
-  x[seq_len(2L * pooled[1L]), seq_len(2L * pooled[2L]), , ] <- aperm(windows, c(4L, 1L, 5L, 2L, 3L))
-  x
-}
-
 layers <- c(lapply(c(likelihoods, divergences), loss_term), list(
   input = list(),                                                  # given: see network.R
   conv2d = list(
     forward = function(s) {
-      x <- if (is.matrix(s$x[[1L]])) as_maps(s$x[[1L]]) else s$x[[1L]]
-      list(y = strided_conv2d_forward(x, s$weight, s$bias, s$options$stride, s$options$padding))
+      conv2d_forward(mapped(s$x[[1L]]), s$weight, s$bias, s$options$stride, s$options$padding)
     },
     backward = function(dy, s) {
-      x <- if (is.matrix(s$x[[1L]])) as_maps(s$x[[1L]]) else s$x[[1L]]
-      d <- strided_conv2d_backward(dy, x, s$weight, s$options$stride, s$options$padding, s$wanted)
+      d <- conv2d_backward(dy, mapped(s$x[[1L]]), s$weight, s$options$stride, s$options$padding,
+                           s$wanted, s$columns)
       list(x = list(shaped(d$x, s$x[[1L]])), weight = d$weight, bias = d$bias)
     }
   ),
   conv_transpose2d = list(
     forward = function(s) {
-      list(y = strided_conv_transpose2d_forward(s$x[[1L]], s$weight, s$bias, s$options$stride,
-                                                s$options$padding))
+      list(y = conv_transpose2d_forward(s$x[[1L]], s$weight, s$bias, s$options$stride,
+                                        s$options$padding))
     },
     backward = function(dy, s) {
-      d <- strided_conv_transpose2d_backward(dy, s$x[[1L]], s$weight, s$options$stride,
-                                             s$options$padding)
+      d <- conv_transpose2d_backward(dy, s$x[[1L]], s$weight, s$options$stride,
+                                     s$options$padding)
       list(x = list(d$x), weight = d$weight, bias = d$bias)
     }
   ),
@@ -140,20 +101,12 @@ layers <- c(lapply(c(likelihoods, divergences), loss_term), list(
   softplus = plain(function(x, s) ifelse(x > 20, x, log1p(exp(x))),
                    function(dy, x, s) dy * ifelse(x > 20, 1, sigmoid_forward(x))),
   log = plain(function(x, s) log(x), function(dy, x, s) dy / x),
-  flatten = plain(function(x, s) as_rows(x), function(dy, x, s) shaped(dy, x)),
+  flatten = plain(function(x, s) as_flat(x), function(dy, x, s) shaped(dy, x)),
   unflatten = plain(function(x, s) as_maps(x, s$options$channels),
                     function(dy, x, s) shaped(dy, x)),
   max_pool2d = list(
-    forward = function(s) {
-      size <- dim(s$x[[1L]])
-      pooled <- max_pool2d_forward(to_windows(s$x[[1L]]))
-      dim(pooled$y) <- c(size[1:2] %/% 2L, size[3:4])
-      pooled
-    },
-    backward = function(dy, s) {
-      windows <- max_pool2d_backward(matrix(dy, nrow = 1L), s$winner)
-      list(x = list(from_windows(windows, s$x[[1L]])))
-    }
+    forward = function(s) max_pool2d_forward(s$x[[1L]]),
+    backward = function(dy, s) list(x = list(max_pool2d_backward(dy, s$x[[1L]], s$winner)))
   ),
   dropout = plain(function(x, s) dropout(x, shaped(s$draw, x), s$options$p),
                   function(dy, x, s) dropout(dy, shaped(s$draw, x), s$options$p)),
@@ -172,15 +125,16 @@ layers <- c(lapply(c(likelihoods, divergences), loss_term), list(
   ),
   concat = list(                                                   # features, or channels of maps
     forward = function(s) {
-      size <- dim(s$x[[1L]])
-      y <- do.call(rbind, lapply(s$x, as_rows))
-      if (length(size) == 4L) dim(y) <- c(size[1:2], nrow(y) %/% prod(size[1:2]), size[4L])
+      y <- do.call(rbind, lapply(s$x, by_pixel))
+      dim(y) <- c(nrow(y), dim(s$x[[1L]])[-1L])
       list(y = y)
     },
     backward = function(dy, s) {
-      ends <- cumsum(vapply(s$x, function(x) nrow(as_rows(x)), 0L))
+      ends <- cumsum(vapply(s$x, nrow, 0L))
       list(x = Map(function(x, end) {
-        shaped(as_rows(dy)[seq.int(end - nrow(as_rows(x)) + 1L, end), ], x)
+        part <- by_pixel(dy)[seq.int(end - nrow(x) + 1L, end), , drop = FALSE]
+        dim(part) <- dim(x)
+        part
       }, s$x, ends))
     }
   ),

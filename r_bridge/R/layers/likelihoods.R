@@ -43,6 +43,5 @@ target <- function(x) {
   if (length(x[[1L]]) != length(x[[2L]])) {
     stop("the target has ", length(x[[2L]]), " elements; expected ", length(x[[1L]]))
   }
-  dim(x[[2L]]) <- dim(x[[1L]])
-  x[[2L]]
+  shaped(x[[2L]], x[[1L]])
 }

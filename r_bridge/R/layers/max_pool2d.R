@@ -6,30 +6,51 @@
 # order (row by row), as in torch (?nn_max_pool2d). On MNIST ties are common: the background
 # is constant.
 #
-# Layout: x comes in the order of conv2d_patches(windows = s), the corner of the window
-# slowest and the window's column faster than its row, so that corner k of every window is
-# one block of columns.
+# x is maps c(C, W, H, N). Corner k of every window is one block of columns of its matrix C x
+# (W H N); an odd last row or column is in no window.
 
 max_pool2d_forward <- function(x, s = 2L) {
-  channels <- nrow(x)
-  pooled <- ncol(x) %/% (s * s)
-  dim(x) <- c(channels * pooled, s * s)
-  y <- x[, 1L]
+  size <- dim(x)
+  corners <- max_pool2d_corners(size, s)
+  x <- by_pixel(x)
+  y <- x[, corners[, 1L]]
   winner <- rep.int(1L, length(y))
   for (corner in seq.int(2L, s * s)) {
-    candidate <- x[, corner]
+    candidate <- x[, corners[, corner]]
     larger <- which(candidate > y)                                 # ties stay with the first
     y[larger] <- candidate[larger]
     winner[larger] <- corner
   }
-  if (anyNA(x)) y[rowSums(is.na(x)) > 0] <- NaN                    # handed on, as in torch
-  dim(y) <- c(channels, pooled)
+  if (anyNA(x)) {                                                  # handed on, as in torch
+    for (corner in seq_len(s * s)) y[is.na(x[, corners[, corner]])] <- NaN
+  }
+  dim(y) <- c(size[1L], size[2:3] %/% s, size[4L])
   list(y = y, winner = winner)
 }
 
-max_pool2d_backward <- function(dy, winner, s = 2L) {
-  dx <- numeric(length(dy) * s * s)
-  dx[seq_along(dy) + (winner - 1) * length(dy)] <- dy
-  dim(dx) <- c(nrow(dy), ncol(dy) * s * s)
+max_pool2d_backward <- function(dy, x, winner, s = 2L) {
+  size <- dim(x)
+  corners <- max_pool2d_corners(size, s)
+  window <- rep(seq_len(nrow(corners)), each = size[1L])
+  pixel <- corners[window + (winner - 1L) * nrow(corners)]
+  dx <- array(0, size)
+  dx[(pixel - 1L) * size[1L] + seq_len(size[1L])] <- dy
   dx
 }
+
+# The columns of x that are the first corners of all windows, the second, and so on; computed once.
+max_pool2d_corners <- local({
+  known <- list()
+  function(size, s) {
+    key <- paste(c(size[-1L], s), collapse = " ")
+    if (is.null(known[[key]])) {
+      if (length(known) > 50L) known <<- list()
+      pooled <- size[2:3] %/% s
+      column <- array(seq_len(prod(size[-1L])), size[-1L])
+      column <- column[seq_len(s * pooled[1L]), seq_len(s * pooled[2L]), , drop = FALSE]
+      dim(column) <- c(s, pooled[1L], s, pooled[2L], size[4L])
+      known[[key]] <<- matrix(aperm(column, c(2L, 4L, 5L, 1L, 3L)), ncol = s * s)
+    }
+    known[[key]]
+  }
+})

@@ -21,12 +21,12 @@
 session_start <- function(parameters, objective, learning_rate, latent_dim, dtype = "float32",
                           seed = NULL) {
   if (is.null(torch_regularisers[[objective]])) {
-    stop("objective '", objective, "' is unknown; expected one of ",
+    stop("objective '", objective, "' is unknown: expected one of ",
          paste(names(torch_regularisers), collapse = ", "))
   }
   session <- new.env()
   session$dtype <- switch(dtype, float32 = torch_float(), float64 = torch_double(),
-                          stop("dtype '", dtype, "' is unknown; expected float32 or float64"))
+                          stop("dtype '", dtype, "' is unknown: expected float32 or float64"))
   session$latent_dim <- latent_dim
   session$regulariser <- torch_regularisers[[objective]]
   if (!is.null(seed)) torch_manual_seed(seed)

@@ -21,7 +21,7 @@ from comparisons.agreement.tolerances import (
     STAGE_RULES,
     Rule,
     is_normalised,
-    probe_rule,
+    rule_of_step,
     run_rules,
     stage_rule,
     steps_until_drift,
@@ -228,12 +228,12 @@ def test_every_rule_is_exact_where_every_bit_is_asked_for(dtype):
     # gradients of weights in front of a batch norm cancel: in float32 there is room for that
     assert (normalised.rtol > STAGE_RULES[dtype].rtol) == (dtype == "float64")
     assert normalised.rtol >= STAGE_RULES[dtype].rtol
-    assert probe_rule(dtype, 2, resync=True, normalised=True) == normalised
+    assert rule_of_step(dtype, 2, resync=True, normalised=True) == normalised
     for step in (1, 2, 100):
         for resync in (False, True):
-            assert probe_rule(dtype, step, resync, exact=True) == EXACT
+            assert rule_of_step(dtype, step, resync, exact=True) == EXACT
             # of steps that both start from one state no more is allowed than of the first
-            allowed = probe_rule(dtype, step, resync).rtol
+            allowed = rule_of_step(dtype, step, resync).rtol
             assert (allowed == STAGE_RULES[dtype].rtol) == (resync or step == 1)
             assert allowed >= STAGE_RULES[dtype].rtol
 
@@ -241,7 +241,7 @@ def test_every_rule_is_exact_where_every_bit_is_asked_for(dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_of_later_steps_of_a_free_run_no_element_is_judged_by_its_own_size(dtype):
     """Two runs that part by rounding are held against what may have become of it."""
-    plain, normalised = (probe_rule(dtype, 2, False, normalised=n) for n in (False, True))
+    plain, normalised = (rule_of_step(dtype, 2, False, normalised=n) for n in (False, True))
     for rule in (plain, normalised):
         assert rule.scale == "tensor"
         assert STAGE_RULES[dtype].rtol < rule.rtol < 0.1

@@ -14,13 +14,16 @@ from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, STAGE_RULES
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
-from comparisons.runs.lockstep import locate, look
-from comparisons.stages.compare import compare_probes
+from comparisons.diagnosis.place import InspectedStep
+from comparisons.steps.compare import compare_steps
+from comparisons.steps.locate import locate
+from comparisons.steps.pair import Pair
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
 from pyvae.recipes import get_recipe
+from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
 
 TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
@@ -78,10 +81,10 @@ QUICK = (
 def test_a_planted_mistake_is_placed(name, digits, table):
     mistake = MISTAKES[name]
     data, recipe = small_data(mistake, digits), recipe_of(mistake)
-    run = settings_of(mistake)
+    run = Run(recipe, settings_of(mistake), data)
     python, r = planted(mistake, data)
     with r as reference:
-        _, found = locate(python, reference, recipe, run, data)
+        _, found = locate(Pair(run, python, reference))
     assert found is not None
     assert (found.step, found.passing, found.stage) == mistake.found
     assert re.search(mistake.words, "; ".join(found.words)), found.words
@@ -91,7 +94,7 @@ def test_a_planted_mistake_is_placed(name, digits, table):
     row = cells(name, recipe.name, found.step, place, size(found), "; ".join(found.words))
     table.append(row)
     if not os.environ.get("PYVAE_UPDATE_DOCS"):
-        assert told_apart_from_numbers(row) in told_apart_from_numbers(TABLE.read_text())
+        assert but_for_numbers(row) in but_for_numbers(TABLE.read_text())
 
 
 def cells(*texts: object) -> str:
@@ -103,7 +106,7 @@ def size(found) -> str:
     return "–" if found.agreement.problem else f"{found.agreement.required_rtol:.0e}"
 
 
-def told_apart_from_numbers(text: str) -> str:
+def but_for_numbers(text: str) -> str:
     """Sizes may differ in the last place from one machine to the next."""
     return re.sub(r"\d(\.\d+)?e[-+]\d+", "0e0", text)
 
@@ -135,13 +138,13 @@ def test_nothing_is_found_in_any_recipe_where_nothing_is_planted(name, digits):
     run = recipe.settings(batch_size=batch, latent_dim=3, steps=2, dtype="float64", hyper=hyper)
     data = digits if recipe.features == 784 else load_toy()
     with BaseREngine(threads=1) as reference:
-        engines = PyTorchEngine("cpu"), reference
-        looks = list(look(*engines, recipe, run, data, last=2, resync=True, probed={1, 2}))
-    assert len(looks) == 2
-    for seen in looks:
-        assert seen.divergence is None
-        assert len(seen.agreements) == len(recipe.quantities(run))
-        assert max(agreement.required_rtol for agreement in seen.agreements) <= 2e-12
+        pair = Pair(Run(recipe, run, data), PyTorchEngine("cpu"), reference)
+        steps = list(compare_steps(pair, last=2, resync=True, inspect={1, 2}))
+    assert len(steps) == 2
+    for step in steps:
+        assert step.divergence is None
+        assert len(step.agreements) == len(recipe.quantities(run))
+        assert max(agreement.required_rtol for agreement in step.agreements) <= 2e-12
 
 
 def test_mistakes_are_planted_in_every_recipe():
@@ -153,36 +156,30 @@ def test_mistakes_are_planted_in_every_recipe():
 @pytest.mark.parametrize("seed", some(range(10), (0,)))
 def test_nothing_is_found_where_nothing_is_planted(seed, conv, settings, digits):
     objective = ("vae", "emae")[seed % 2]
-    run = settings(objective=objective, seed=seed)
+    run = Run(conv, settings(objective=objective, seed=seed, steps=2), digits)
     with BaseREngine(threads=1) as reference:
-        engines = PyTorchEngine("cpu"), reference
-        assert locate(*engines, conv, run, digits) == ([], None)
-        looks = list(
-            look(*engines, conv, run, digits, last=3, resync=True, probed=range(1, 4))
-        )  # fmt: skip
-    assert len(looks) == 3
-    for seen in looks:
-        assert seen.divergence is None
-        assert max(agreement.required_rtol for agreement in seen.agreements) <= 1e-13
+        pair = Pair(run, PyTorchEngine("cpu"), reference)
+        steps = list(compare_steps(pair, last=2, resync=True, inspect={1, 2}))
+        if seed == 0:
+            assert locate(pair) == ([], None)
+    assert len(steps) == 2
+    for step in steps:
+        assert step.divergence is None
+        assert max(agreement.required_rtol for agreement in step.agreements) <= 1e-13
 
 
-@pytest.fixture
-def probe(conv, settings, digits):
-    """Settings, and what PyTorch saw in the first step of a small run."""
-    run = settings()
+@pytest.fixture(scope="module")
+def probe(conv, digits):
+    """Settings, and what PyTorch's stages returned in the first step of a small run. Read only."""
+    run = conv.settings(batch_size=12, latent_dim=5, steps=1, dtype="float64")
     seen: dict = {}
-    from pyvae.training.loop import train
-
-    train(
-        Run(conv, run, digits), PyTorchEngine("cpu"), probe=lambda step: seen if step == 1 else None
-    )
+    train(Run(conv, run, digits), PyTorchEngine("cpu"), probe=lambda step: seen)
     return run, seen
 
 
 def divergence(conv, run, a, b, names=("pytorch", "base-r"), rule=None):
-    rule = rule or STAGE_RULES[run.dtype]
-    agreements = compare_probes(a, b, conv, run, 1, rule)
-    return first_divergence(agreements, (a, b), names, conv, run)
+    step = InspectedStep(conv, run, 1, names, (a, b))
+    return first_divergence(step, step.compare(rule or STAGE_RULES[run.dtype]))
 
 
 def test_two_equal_probes_part_nowhere(conv, probe):
@@ -208,7 +205,7 @@ def test_the_worst_element_is_told_in_both_languages_counting(conv, probe):
     )  # fmt: skip
 
 
-def test_a_gradient_is_laid_at_the_door_of_the_layer_whose_backward_pass_computed_it(conv, probe):
+def test_a_gradient_is_attributed_to_the_layer_whose_backward_pass_computed_it(conv, probe):
     """The layer after, not the one that the gradient is named after."""
     run, seen = probe
     other = dict(seen)
@@ -333,6 +330,6 @@ def test_the_element_is_told_as_far_as_it_is_known():
 def test_r_counts_only_where_it_takes_part(conv, probe, names, environments, with_r):
     run, seen = probe
     other = seen | {"forward/encoder.conv2": seen["forward/encoder.conv2"] + 0.25}
-    agreements = compare_probes(seen, other, conv, run, 1, STAGE_RULES[run.dtype])
-    found = first_divergence(agreements, (seen, other), names, conv, run, environments=environments)
+    step = InspectedStep(conv, run, 1, names, (seen, other), environments=environments)
+    found = first_divergence(step, step.compare(STAGE_RULES[run.dtype]))
     assert ("in R" in found.element()) is with_r

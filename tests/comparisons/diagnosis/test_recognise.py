@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from comparisons.diagnosis.place import Place
 from comparisons.diagnosis.recognise import Finding, recognise
 from comparisons.expected.layers import Layers
 from pyvae.engines.pytorch import PyTorchEngine
@@ -52,7 +53,7 @@ def probes(digits):
     torch.set_num_threads(threads)
 
 
-def look(
+def recognised(
     probes: dict[str, list[Probe]],
     key: str,
     value: NDArray,
@@ -68,7 +69,7 @@ def look(
     before = probes[objective][step - 2] if step > 1 and known else None
     previous = None if before is None else (before, before)
     layers = Layers(CONV, settings_of(objective), step)
-    return recognise((pair[0], pair[1]), NAMES, QUANTITIES[key], layers, previous)
+    return recognise(Place(QUANTITIES[key], (pair[0], pair[1]), NAMES, layers, previous))
 
 
 def draw(name: str, step: int) -> NDArray:
@@ -306,7 +307,7 @@ def test_a_mistake_is_recognised_and_so_is_the_side(probes, name, side):
     case = CASES[name]
     steps = probes[case.objective]
     value = case.value(steps[case.step - 1], steps[case.step - 2])
-    finding = look(probes, case.key, value, side, case.step, case.objective)
+    finding = recognised(probes, case.key, value, side, case.step, case.objective)
     assert finding.wrong == NAMES[side]
     (words,) = finding.words
     assert words.startswith(f"{NAMES[side]}: ")
@@ -316,14 +317,14 @@ def test_a_mistake_is_recognised_and_so_is_the_side(probes, name, side):
 
 @both_sides
 def test_another_shape_is_told_beside_the_mistake(probes, side):
-    finding = look(probes, "forward/encoder.conv1", padded(probes["vae"][0], None), side)
+    finding = recognised(probes, "forward/encoder.conv1", padded(probes["vae"][0], None), side)
     shapes = [(BATCH, 32, 26, 26), (BATCH, 32, 26, 26)]
     shapes[side] = (BATCH, 32, 28, 28)
     assert finding.wrong == NAMES[side]
-    assert finding.words == [
+    assert finding.words == (
         f"{NAMES[side]}: padding 1 where there is none",
         f"python has shape {shapes[0]}, r has shape {shapes[1]}",
-    ]
+    )
 
 
 @both_sides
@@ -338,22 +339,22 @@ def test_another_shape_is_told_beside_the_mistake(probes, side):
     ],
 )
 def test_of_two_parts_of_a_gradient_the_wrong_one_is_named(probes, parts, stage, factor, side):
-    finding = look(
+    finding = recognised(
         probes, "gradient/encoder.fc3", part_of_log_var(*parts)(probes["vae"][0], 0), side
     )
     assert finding.stage == stage
     assert finding.wrong == NAMES[side]
     how = "missing" if factor == "0" else f"{factor} times what it is"
-    assert finding.words == [f"{NAMES[side]}: {stage}'s part of the gradient is {how}"]
+    assert finding.words == (f"{NAMES[side]}: {stage}'s part of the gradient is {how}",)
 
 
 @both_sides
 def test_of_two_wrong_parts_none_is_named(probes, side):
     value = part_of_log_var(2, 3)(probes["vae"][0], 0)
-    finding = look(probes, "gradient/encoder.fc3", value, side)
+    finding = recognised(probes, "gradient/encoder.fc3", value, side)
     assert finding.stage == ""
     assert finding.wrong == NAMES[side]
-    assert finding.words == [f"{BATCH * LATENT} of {BATCH * LATENT} elements differ"]
+    assert finding.words == (f"{BATCH * LATENT} of {BATCH * LATENT} elements differ",)
 
 
 @both_sides
@@ -372,19 +373,21 @@ def test_of_two_wrong_parts_none_is_named(probes, side):
     ],
 )  # fmt: skip
 def test_of_the_input_the_relation_is_told_but_not_who_is_right(probes, change, words, side):
-    finding = look(probes, "forward/input", change(probes["vae"][0]["forward/input"]).copy(), side)
+    finding = recognised(
+        probes, "forward/input", change(probes["vae"][0]["forward/input"]).copy(), side
+    )
     assert finding.wrong == ""
-    assert finding.words == [words.format(NAMES[side], NAMES[1 - side])]
+    assert finding.words == (words.format(NAMES[side], NAMES[1 - side]),)
 
 
 @both_sides
 def test_a_relation_is_told_where_no_usual_mistake_fits(probes, side):
     """An average over the batch in the loss's backward pass alone."""
     key = "gradient/decoder.sigmoid"
-    finding = look(probes, key, probes["vae"][0][key] / BATCH, side)
+    finding = recognised(probes, key, probes["vae"][0][key] / BATCH, side)
     assert finding.wrong == NAMES[side]
     words = f"{NAMES[side]} is {NAMES[1 - side]} times 1/batch size (1/{BATCH})"
-    assert finding.words == [words]
+    assert finding.words == (words,)
 
 
 @both_sides
@@ -392,10 +395,10 @@ def test_a_relation_is_told_where_no_usual_mistake_fits(probes, side):
 @pytest.mark.parametrize("key", ["forward/encoder.fc1", "gradient/decoder.relu2", "forward/input"])
 def test_what_was_returned_in_the_step_before_is_recognised(probes, key, step, side):
     before = probes["vae"][step - 2][key]
-    finding = look(probes, key, before, side, step)
-    assert finding.words == [f"{NAMES[side]} returns what it returned in the step before"]
+    finding = recognised(probes, key, before, side, step)
+    assert finding.words == (f"{NAMES[side]} returns what it returned in the step before",)
     assert finding.wrong == ("" if key == "forward/input" else NAMES[side])
-    unknown = look(probes, key, before, side, step, known=False)
+    unknown = recognised(probes, key, before, side, step, known=False)
     assert "elements differ" in unknown.words[0]
 
 
@@ -418,18 +421,18 @@ def test_of_unknown_damage_it_is_told_how_much_and_where(probes, key, side):
     random = np.random.default_rng(3)
     damaged = random.random(right.shape) < 0.1
     noise = np.abs(right).max() * random.uniform(0.5, 1, right.shape)
-    finding = look(probes, key, right + damaged * noise, side, step=2)
+    finding = recognised(probes, key, right + damaged * noise, side, step=2)
     assert finding.wrong == NAMES[side]
     assert finding.stage == ""
-    assert finding.words == [f"{damaged.sum():,} of {damaged.size:,} elements differ"]
+    assert finding.words == (f"{damaged.sum():,} of {damaged.size:,} elements differ",)
 
 
 @both_sides
 def test_of_a_start_that_differs_nothing_is_known_but_that(probes, side):
     """It comes from the step before."""
     key = "start/encoder.fc3.bias"
-    finding = look(probes, key, probes["vae"][1][key] + np.array([0, 0, 1]), side, step=2)
-    assert finding == Finding(words=["1 of 3 elements differ"])
+    finding = recognised(probes, key, probes["vae"][1][key] + np.array([0, 0, 1]), side, step=2)
+    assert finding == Finding(words=("1 of 3 elements differ",))
 
 
 @both_sides
@@ -438,9 +441,9 @@ def test_values_that_are_not_finite_are_counted(probes, bad, word, side):
     key = "forward/decoder.fc1"
     value = probes["vae"][0][key].copy()
     value[2, 5:9] = bad
-    finding = look(probes, key, value, side)
+    finding = recognised(probes, key, value, side)
     assert finding.wrong == NAMES[side]
-    assert finding.words == [f"{NAMES[side]}: 4 of {value.size} values {word}"]
+    assert finding.words == (f"{NAMES[side]}: 4 of {value.size} values {word}",)
 
 
 def test_where_both_sides_are_wrong_none_is_named(probes):
@@ -453,7 +456,7 @@ def test_where_both_sides_are_wrong_none_is_named(probes):
             value = right[key].copy()
             value[:, column] *= factor
             pair.append(right | {key: value})
-        finding = recognise((pair[0], pair[1]), NAMES, QUANTITIES[key], layers)
+        finding = recognise(Place(QUANTITIES[key], (pair[0], pair[1]), NAMES, layers))
         assert finding.wrong == ""
         assert finding.words
 
@@ -463,7 +466,7 @@ def test_where_both_have_another_shape_none_is_named(probes):
     layers = Layers(CONV, settings_of("vae"), 1)
     key = "forward/encoder.conv1"
     a, b = right | {key: padded(right, None)}, right | {key: right[key][:, :, :13]}
-    finding = recognise((a, b), NAMES, QUANTITIES[key], layers)
+    finding = recognise(Place(QUANTITIES[key], (a, b), NAMES, layers))
     assert finding.wrong == ""
     assert any("has shape" in words for words in finding.words)
 
@@ -475,7 +478,7 @@ def test_of_what_is_absent_nothing_is_said(probes, side):
     pair = [right, right]
     pair[side] = {k: v for k, v in right.items() if k != key}
     layers = Layers(CONV, settings_of("vae"), 1)
-    assert recognise((pair[0], pair[1]), NAMES, QUANTITIES[key], layers) == Finding()
+    assert recognise(Place(QUANTITIES[key], (pair[0], pair[1]), NAMES, layers)) == Finding()
 
 
 @both_sides
@@ -489,11 +492,12 @@ def test_of_re_synchronised_moments_the_one_before_is_the_side_under_tests(probe
     pair[side] = right | {key: 0.8 * before[key] + 0.2 * gradient}
     layers = Layers(CONV, settings_of("vae"), 2)
     both = (pair[0], pair[1])
-    finding = recognise(both, NAMES, QUANTITIES[key], layers, (before, astray), resync=True)
+    place = Place(QUANTITIES[key], both, NAMES, layers, (before, astray), resync=True)
+    finding = recognise(place)
     assert finding.wrong == NAMES[side]
-    assert finding.words == [f"{NAMES[side]}: beta1 = 0.8 where it is 0.9"]
+    assert finding.words == (f"{NAMES[side]}: beta1 = 0.8 where it is 0.9",)
     # had each gone its own way, the reference would not have arrived there from its own
-    free = recognise(both, NAMES, QUANTITIES[key], layers, (before, astray))
+    free = recognise(replace(place, resync=False))
     assert free.words != finding.words
 
 
@@ -502,5 +506,5 @@ def test_a_probe_against_itself_is_no_mistake(probes):
     layers = Layers(CONV, settings_of("vae"), 2)
     previous = (probes["vae"][0], probes["vae"][0])
     for key in ("forward/encoder.fc1", "gradient/encoder.fc3", "moment1/encoder.fc1.bias", WEIGHT):
-        finding = recognise((right, dict(right)), NAMES, QUANTITIES[key], layers, previous)
+        finding = recognise(Place(QUANTITIES[key], (right, dict(right)), NAMES, layers, previous))
         assert finding == Finding()

@@ -17,10 +17,10 @@ from pyvae.recipes import get_recipe
 
 CONV = get_recipe("conv")
 BATCH, LATENT = 6, 3
-LAYERS = [stage for stage in CONV.stages if stage.layer not in ("input", "loss")]
+LAYERS = [stage for stage in CONV.stages if stage.layer != "input" and not stage.is_term]
 STAGES = {stage.name: stage for stage in CONV.stages}
 TAKERS = {
-    name: [stage for stage in CONV.stages if name in stage.inputs and stage.layer != "loss"]
+    name: [stage for stage in CONV.stages if name in stage.inputs and not stage.is_term]
     for name in STAGES
 }
 # the loss's view of the images is not differentiated; the other three are told their gradient

@@ -9,6 +9,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from comparisons.expected.layers import Layers
 from comparisons.expected.loss_terms import SUMMANDS, Term, reduced
+from pyvae.model.stages import Stage
 from pyvae.recipes import RECIPES
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -72,13 +73,14 @@ def test_a_terms_weight_in_the_total_is_the_totals_derivative(name):
 
 
 def test_the_articles_regulariser_follows_its_objective():
-    stage = {stage.name: stage for stage in RECIPES["conv"].stages}["regulariser"]
-    kinds = [Term.of_stage(stage, name, {}).kind for name in ("vae", "emae", "em")]
+    recipe = RECIPES["conv"]
+    layers = [Layers(recipe, settings, 1) for settings in recipe.runs("all")]
+    kinds = [one.term(one.stages["regulariser"]).kind for one in layers]
     assert kinds == ["kl_normal", "half_mu_squared", "expected_prior"]
 
 
-def test_a_regulariser_of_a_new_objective_is_a_kind_of_its_own():
-    (stage,) = [stage for stage in RECIPES["conv"].stages if stage.name == "regulariser"]
-    assert Term.of_stage(stage, "vae", {}).kind == "kl_normal"
-    new = Term.of_stage(stage, "mine", {})
-    assert (new.kind, new.per, new.weights) == ("mine", "sum", ())
+def test_a_term_has_its_stages_divisor_weights_and_options():
+    gaussian = Stage("a", "gaussian", ("x", "y"), None, {"variance": 0.5, "per": "image"})
+    assert Term.of_stage(gaussian) == Term("gaussian", "image", (), {"variance": 0.5})
+    both = Stage("total", "sum", ("a", "b"), None, {"weights": (1.0, 8.0)})
+    assert Term.of_stage(both) == Term("sum", "sum", (1.0, 8.0))

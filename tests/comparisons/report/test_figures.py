@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from comparisons.report import figures
-from comparisons.runs.comparison import compare_traces
+from comparisons.steps.comparison import compare_whole_runs
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.figures.style import save_figure
 from pyvae.model.run import Run
@@ -31,7 +31,7 @@ def comparisons(request):
         b = train(Run(conv, run, digits), PyTorchEngine("cpu"))
         b.engine = "base-r"
         b.losses = b.losses * (1 + np.array([[0], [1e-15], [0]]))
-        made.append(compare_traces(a, b))
+        made.append(compare_whole_runs(a, b))
     return made
 
 
@@ -55,7 +55,7 @@ def test_an_engine_of_a_long_name_stays_inside_and_one_step_has_one_tick(compari
         trace.losses, trace.epochs = trace.losses[:1], trace.epochs[:1]
         trace.samples = 0.5 + trace.samples / 100
     short[1].engine = engine
-    figure = getattr(figures, f"{name}_figure")([compare_traces(*short)])
+    figure = getattr(figures, f"{name}_figure")([compare_whole_runs(*short)])
     assert_readable(figure)
     for axes in figure.axes:
         if axes.get_xlabel() == "step":
@@ -64,7 +64,7 @@ def test_an_engine_of_a_long_name_stays_inside_and_one_step_has_one_tick(compari
             assert all(
                 line.get_marker() != "None" for line in axes.lines if len(line.get_xdata()) == 1
             )
-    said = {"latent_means": "Each line is one latent", "samples": "Images that hardly differ"}
+    said = {"latent_means": "Each line is one latent", "samples": "The images hardly differ"}
     assert note_of(figure).startswith(said[name]) if name in said else not note_of(figure)
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_went_astray_is_drawn_too(comparisons, value, name, tmp_path)
     astray.losses[1:] = value
     astray.latent_means["training"][3] = value
     astray.samples[2] = value
-    comparison = compare_traces(comparisons[0].under_test, astray)
+    comparison = compare_whole_runs(comparisons[0].under_test, astray)
     save_figure(getattr(figures, f"{name}_figure")([comparison]), tmp_path / "figure.png")
 
 
@@ -116,7 +116,7 @@ def test_differences_of_every_objective_are_within_the_picture(comparisons):
     """A large one of the first objective, beside a small one of the second."""
     apart = copy.deepcopy(comparisons[0].reference)
     apart.losses *= 1.5
-    pair = [compare_traces(comparisons[0].under_test, apart), comparisons[1]]
+    pair = [compare_whole_runs(comparisons[0].under_test, apart), comparisons[1]]
     axes = figures.loss_history_figure(pair).axes[3]
     low, high = axes.get_ylim()
     for line in axes.lines:
@@ -136,7 +136,7 @@ def test_panels_of_the_report_are_one_picture_each(comparisons):
 def equal(comparisons):
     """The same runs, every bit of which is equal and has to be."""
     return [
-        compare_traces(one.under_test, replace(one.under_test, engine="r-torch"), exact=True)
+        compare_whole_runs(one.under_test, replace(one.under_test, engine="r-torch"), exact=True)
         for one in comparisons
     ]
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from comparisons.report import figures
 from comparisons.report.html import strip, write_report
-from comparisons.runs.comparison import compare_traces
-from comparisons.runs.lockstep import look
+from comparisons.steps.compare import compare_steps
+from comparisons.steps.comparison import compare_whole_runs
+from comparisons.steps.pair import Pair
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.training.loop import train
@@ -76,11 +77,11 @@ def made(request):
 
     def compare(reference, objective="vae", **changes):
         small = {"batch_size": 12, "latent_dim": 5, "steps": 2, "dtype": "float64"}
-        run = conv.settings(objective=objective, **small | changes)
-        under_test = PyTorchEngine("cpu")
-        a, b = (train(Run(conv, run, digits), engine) for engine in (under_test, reference))
-        (seen,) = look(under_test, reference, conv, run, digits, last=1, resync=False, probed={1})
-        comparison = compare_traces(a, b)
+        run = Run(conv, conv.settings(objective=objective, **small | changes), digits)
+        pair = Pair(run, PyTorchEngine("cpu"), reference)
+        a, b = (train(run, engine) for engine in pair.engines)
+        (seen,) = compare_steps(pair, last=1, resync=False, inspect={1})
+        comparison = compare_whole_runs(a, b)
         return replace(comparison, stages=seen.agreements, divergence=seen.divergence)
 
     other = PyTorchEngine("cpu")
@@ -187,7 +188,7 @@ def test_a_name_of_any_length_and_script_breaks_and_warns_of_nothing(made, tmp_p
     reference = replace(made["agree"].reference, engine=name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        text, seen = page([compare_traces(made["agree"].under_test, reference)], tmp_path)
+        text, seen = page([compare_whole_runs(made["agree"].under_test, reference)], tmp_path)
     assert name in seen.text
     style = text[text.index("<style>") : text.index("</style>")]
     assert "overflow-wrap: anywhere" in re.search(r"\nbody \{([^}]*)\}", style)[1]
@@ -197,13 +198,13 @@ def test_a_name_of_any_length_and_script_breaks_and_warns_of_nothing(made, tmp_p
 def test_a_run_that_went_astray_has_a_page_too(made, tmp_path):
     astray = copy.deepcopy(made["agree"].reference)
     astray.losses[1:] = np.nan
-    comparison = compare_traces(made["agree"].under_test, astray)
+    comparison = compare_whole_runs(made["agree"].under_test, astray)
     _, seen = page([comparison], tmp_path)
     assert "nan" in seen.text.lower()
 
 
 def test_without_stages_the_page_has_no_strip(made, tmp_path):
-    comparison = compare_traces(made["agree"].under_test, made["agree"].reference)
+    comparison = compare_whole_runs(made["agree"].under_test, made["agree"].reference)
     _, seen = page([comparison], tmp_path)
     assert "Layer by layer" not in seen.text
     assert seen.cells == []
@@ -213,7 +214,7 @@ def test_without_stages_the_page_has_no_strip(made, tmp_path):
 def test_a_page_of_runs_whose_every_bit_is_equal_says_so(made, tmp_path):
     agree = made["agree"]
     comparison = replace(
-        compare_traces(agree.under_test, agree.reference, exact=True),
+        compare_whole_runs(agree.under_test, agree.reference, exact=True),
         stages=[replace(stage, rtol=0.0) for stage in agree.stages],
     )
     assert comparison.agrees
@@ -233,7 +234,7 @@ def test_exactly_a_page_shows_the_bits_that_differ(made, tmp_path, no_pictures):
     agree = made["agree"]
     losses = agree.reference.losses.copy()
     losses[1, 0] = np.nextafter(losses[1, 0], np.inf)
-    comparison = compare_traces(
+    comparison = compare_whole_runs(
         agree.under_test, replace(agree.reference, losses=losses), exact=True
     )
     assert not comparison.agrees

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
+from patched_r import PatchedBaseR
+from verdicts import named
 
-from comparisons.runs.live import run_comparisons
+from comparisons.runs.live import CompareOptions, compare
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.recipes import RECIPES
+from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace
-from r_bridge.engines.base_r import BaseREngine
 
 
 class Stopping(PyTorchEngine):
@@ -33,78 +33,80 @@ class Stopping(PyTorchEngine):
         return super().step(*arguments, **options)
 
 
-def run(reference, conv, runs, digits, out, **options):
-    def unwatched(engine, settings):
-        return nullcontext(SimpleNamespace(observe=lambda progress: None))
-
-    return run_comparisons(
-        PyTorchEngine("cpu"), reference, conv, runs, digits, out, unwatched, **options
-    )
+TOY = RECIPES["clustering-toy"]
+NAME = "clustering-points"  # its objective, whose title is "clustering"
 
 
-def test_an_interrupted_comparison_keeps_what_was_computed(conv, settings, digits, tmp_path):
+@pytest.fixture(scope="module")
+def toy():
+    """Thirty points: two batches of 12 an epoch."""
+    return load_toy(30)
+
+
+@pytest.fixture
+def settings():
+    """Makes settings of a network with 29,000 parameters: as small as there is one."""
+    small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64"}
+    return lambda **changes: TOY.settings(**small | changes)
+
+
+def run(reference, runs, data, out, **options):
+    runs = [Run(TOY, settings, data) for settings in runs]
+    return compare(runs, PyTorchEngine("cpu"), reference, out, CompareOptions(**options))
+
+
+def test_an_interrupted_comparison_keeps_what_was_computed(settings, toy, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(Stopping("cpu"), conv, [settings(steps=4)], digits, tmp_path)
+        run(Stopping("cpu"), [settings(steps=4)], toy, tmp_path)
     history = pd.read_csv(tmp_path / "interrupted" / "history.csv")
     assert history.groupby("engine").size().to_dict() == {"pytorch": 4, "stopping": 2}
-    partial = Trace.load(tmp_path / "interrupted" / "vae-stopping")
+    partial = Trace.load(tmp_path / "interrupted" / f"{NAME}-stopping")
     assert not partial.complete
-    whole = Trace.load(tmp_path / "interrupted" / "vae-pytorch")
+    whole = Trace.load(tmp_path / "interrupted" / f"{NAME}-pytorch")
     assert whole.complete
     assert np.array_equal(partial.losses, whole.losses[:2])
     assert not (tmp_path / "traces").exists()
 
 
-def test_a_finished_comparison_clears_what_an_interrupted_one_left(
-    conv, settings, digits, tmp_path
-):
+def test_a_finished_comparison_clears_what_an_interrupted_one_left(settings, toy, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(Stopping("cpu"), conv, [settings()], digits, tmp_path)
-    other = PyTorchEngine("cpu")
-    other.name = "stopping"
-    (comparison,) = run(other, conv, [settings()], digits, tmp_path)
+        run(Stopping("cpu"), [settings()], toy, tmp_path)
+    (comparison,) = run(named("stopping"), [settings()], toy, tmp_path)
     assert comparison.agrees
     assert comparison.quantities["loss"].max_ulp == 0  # the same engine twice: every bit
     assert not (tmp_path / "interrupted").exists()
     for engine in ("pytorch", "stopping"):
-        trace = Trace.load(tmp_path / "traces" / f"vae-{engine}")
+        trace = Trace.load(tmp_path / "traces" / f"{NAME}-{engine}")
         assert np.array_equal(trace.losses, comparison.under_test.losses)
 
 
 @pytest.mark.slow
-def test_what_is_not_ours_stays_and_older_traces_go(conv, settings, digits, tmp_path):
-    other = PyTorchEngine("cpu")
-    other.name = "other"
+def test_what_is_not_ours_stays_and_older_traces_go(settings, toy, tmp_path):
     mine = [tmp_path / "traces" / "notes.txt", tmp_path / "interrupted" / "vae" / "thesis.txt"]
     for path in mine:
         path.parent.mkdir(parents=True)
         path.write_text("mine")
-    run(other, conv, [settings(objective=name) for name in ("vae", "emae")], digits, tmp_path)
-    run(other, conv, [settings(objective="vae")], digits, tmp_path)
+    for name in ("older", "other"):
+        run(named(name), [settings()], toy, tmp_path)
     assert all(path.read_text() == "mine" for path in mine)
     saved = {path.parent.name for path in (tmp_path / "traces").glob("*/trace.json")}
-    assert saved == {"vae-pytorch", "vae-other"}
-    assert not (tmp_path / "traces" / "emae-other").exists()
+    assert saved == {f"{NAME}-pytorch", f"{NAME}-other"}
+    assert not (tmp_path / "traces" / f"{NAME}-older").exists()
 
 
-def test_nothing_is_kept_where_nothing_was_computed(conv, settings, digits, tmp_path):
+def test_nothing_is_kept_where_nothing_was_computed(settings, toy, tmp_path):
     class Failing(PyTorchEngine):
         def start(self, *arguments):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_comparisons(
-            Failing("cpu"), PyTorchEngine("cpu"), conv, [settings()], digits, tmp_path,
-            lambda *_: nullcontext(SimpleNamespace(observe=print)),
-        )  # fmt: skip
+        compare(Run(TOY, settings(), toy), Failing("cpu"), PyTorchEngine("cpu"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_resynchronised_run_keeps_what_was_computed(
-    conv, settings, digits, tmp_path
-):
+def test_an_interrupted_resynchronised_run_keeps_what_was_computed(settings, toy, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(Stopping("cpu"), conv, [settings(steps=4)], digits, tmp_path, mode="resync")
+        run(Stopping("cpu"), [settings(steps=4)], toy, tmp_path, mode="resync")
     history = pd.read_csv(tmp_path / "interrupted" / "history.csv")
     assert history.groupby("engine").size().to_dict() == {"pytorch": 3, "stopping": 2}
 
@@ -120,12 +122,10 @@ class Hasty(PyTorchEngine):
 
 
 @pytest.mark.parametrize("mode", ["free", "resync"])
-def test_a_mistake_before_the_first_step_looked_into_is_placed_where_it_begins(
-    conv, settings, digits, tmp_path, mode
+def test_a_mistake_before_the_first_inspected_step_is_placed_where_it_begins(
+    settings, toy, tmp_path, mode
 ):
-    (comparison,) = run(
-        Hasty("cpu"), conv, [settings(steps=3)], digits, tmp_path, mode=mode, probed={3}
-    )
+    (comparison,) = run(Hasty("cpu"), [settings(steps=3)], toy, tmp_path, mode=mode, inspect={3})
     assert comparison.divergence is not None
     assert (comparison.divergence.step, comparison.divergence.stage) == (1, "adam.update")
 
@@ -163,24 +163,20 @@ class Interrupted(PyTorchEngine):
 class Comparing:
     """Comparisons of two engines, one of them stopped if that is asked for."""
 
-    def __init__(self, conv, data, out):
-        self.conv, self.data, self.out = conv, data, out
+    def __init__(self, recipe, data, out):
+        self.recipe, self.data, self.out = recipe, data, out
 
-    def __call__(self, runs, a=None, b=None, out=None, probed=(), **options):
+    def __call__(self, runs, a=None, b=None, out=None, **options):
         """The comparisons; None if one was stopped."""
         self.said = []
         self.engines = Interrupted("engine-a", a), Interrupted("engine-b", b)
         out = out or self.out
         out.mkdir(exist_ok=True)
 
-        def unwatched(engine, settings):
-            return nullcontext(SimpleNamespace(observe=lambda progress: None))
-
+        options = CompareOptions(**{"inspect": ()} | options)
+        runs = [Run(self.recipe, settings, self.data) for settings in runs]
         try:
-            made = run_comparisons(
-                *self.engines, self.conv, runs, self.data, out, unwatched, self.said.append,
-                probed=probed, **options,
-            )  # fmt: skip
+            made = compare(runs, *self.engines, out, options, log=self.said.append)
         except KeyboardInterrupt:
             assert self.said.pop() == f"kept what was computed: {out / 'interrupted'}"
             return None
@@ -208,10 +204,10 @@ def contents(folder):
 
 
 @pytest.fixture
-def comparing(conv, few, tmp_path, monkeypatch):
+def comparing(toy, tmp_path, monkeypatch):
     """Comparisons with a checkpoint after every step."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
-    return Comparing(conv, few, tmp_path / "out")
+    return Comparing(TOY, toy, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -225,13 +221,13 @@ def comparing(conv, few, tmp_path, monkeypatch):
 def test_an_interrupted_comparison_goes_on_and_gives_the_same_bits(comparing, settings, rng, side):
     """Thirty images: the fourth of the steps is the second epoch's second."""
     runs = [settings(steps=5, rng=rng)]
-    assert comparing(runs, **{side: ("vae", 4)}) is None
+    assert comparing(runs, **{side: (NAME, 4)}) is None
     assert comparing.said == []
-    both = {"vae-engine-a", "vae-engine-b"}
-    assert comparing.kept == {"history.csv"} | (both if side == "b" else {"vae-engine-a"})
+    both = {f"{NAME}-engine-a", f"{NAME}-engine-b"}
+    assert comparing.kept == {"history.csv"} | (both if side == "b" else {f"{NAME}-engine-a"})
     (comparison,) = comparing(runs)
-    before = ["VAE in engine-a: all 5 steps were done before"] if side == "b" else []
-    goes_on = f"VAE in engine-{side}: going on after step 3, where it was interrupted"
+    before = ["clustering in engine-a: all 5 steps were done before"] if side == "b" else []
+    goes_on = f"clustering in engine-{side}: going on after step 3, where it was interrupted"
     assert comparing.said == [*before, goes_on]
     assert comparison.agrees
     assert comparing.kept == set()
@@ -240,8 +236,11 @@ def test_an_interrupted_comparison_goes_on_and_gives_the_same_bits(comparing, se
 
 
 @pytest.mark.slow
-def test_interrupted_again_and_again_it_gives_the_same_bits(comparing, settings):
-    runs = [settings(steps=4, rng="torch", objective=name) for name in ("vae", "emae")]
+def test_interrupted_again_and_again_it_gives_the_same_bits(comparing, conv, few):
+    """Two objectives, which `conv` has."""
+    comparing = Comparing(conv, few, comparing.out)
+    small = {"batch_size": 12, "latent_dim": 5, "steps": 4, "rng": "torch"}
+    runs = [conv.settings(**small, objective=name) for name in ("vae", "emae")]
     assert comparing(runs, a=("vae", 2)) is None
     assert comparing.said == []
     assert comparing(runs, b=("vae", 3)) is None
@@ -287,7 +286,7 @@ def test_resumed_what_is_complete_is_not_done_again(comparing, settings):
     assert comparing(runs) is not None
     assert comparing(runs, resumed=True) is not None
     assert comparing.said == [
-        f"VAE in engine-{name}: all 2 steps were done before" for name in "ab"
+        f"clustering in engine-{name}: all 2 steps were done before" for name in "ab"
     ]
     assert [engine.taken for engine in comparing.engines] == [[], []]
     assert comparing.gives_the_same_bits(runs)
@@ -295,35 +294,39 @@ def test_resumed_what_is_complete_is_not_done_again(comparing, settings):
 
 def test_a_folder_that_was_removed_gets_its_checkpoint_at_once(comparing, settings, monkeypatch):
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
-    runs, asked = [settings(steps=3)], []
+    asked = []
 
-    def guard():
-        asked.append(1)
+    def removed_at_the_second(folder):
+        asked.append(folder)
         return len(asked) == 2
 
-    assert comparing(runs, a=("vae", 3), guard=guard) is None
+    monkeypatch.setattr(RunFolder, "make_again", removed_at_the_second)
+    runs = [settings(steps=3)]
+    assert comparing(runs, a=(NAME, 3)) is None
     assert comparing(runs) is not None
-    assert comparing.said == ["VAE in engine-a: going on after step 2, where it was interrupted"]
+    assert comparing.said == [
+        "clustering in engine-a: going on after step 2, where it was interrupted"
+    ]
 
 
 @pytest.mark.slow
 def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comparing, settings):
     runs, others = [settings(rng="torch")], [settings(rng="torch", learning_rate=2e-3)]
-    assert comparing(runs, b=("vae", 3)) is None
-    kept = contents(comparing.out / "interrupted" / "vae-engine-b")
+    assert comparing(runs, b=(NAME, 3)) is None
+    kept = contents(comparing.out / "interrupted" / f"{NAME}-engine-b")
     assert comparing(others) is not None
-    other = "what was kept is of another run (learning_rate 0.001, now 0.002): starting again"
-    assert comparing.said == [f"VAE in engine-{name}: {other}" for name in "ab"]
+    other = "this folder holds another run (learning_rate 0.001, now 0.002): starting again"
+    assert comparing.said == [f"clustering in engine-{name}: {other}" for name in "ab"]
     assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
-    assert contents(comparing.out / "interrupted" / "vae-engine-b") == kept
+    assert contents(comparing.out / "interrupted" / f"{NAME}-engine-b") == kept
     # nor does it take the place of the first one where it is interrupted itself
-    assert comparing(others, b=("vae", 2)) is None
-    assert contents(comparing.out / "interrupted" / "vae-engine-b") == kept
+    assert comparing(others, b=(NAME, 2)) is None
+    assert contents(comparing.out / "interrupted" / f"{NAME}-engine-b") == kept
     for these, step in ((runs, 2), (others, 1)):
         assert comparing(these) is not None
         assert comparing.said == [
-            "VAE in engine-a: all 3 steps were done before",
-            f"VAE in engine-b: going on after step {step}, where it was interrupted",
+            "clustering in engine-a: all 3 steps were done before",
+            f"clustering in engine-b: going on after step {step}, where it was interrupted",
         ]
         assert comparing.gives_the_same_bits(these)
     assert comparing.kept == set()
@@ -332,12 +335,12 @@ def test_another_run_starts_at_its_beginning_and_leaves_the_interrupted_one(comp
 @pytest.mark.slow
 def test_from_a_damaged_checkpoint_it_goes_on_from_the_one_before(comparing, settings):
     runs = [settings(rng="torch")]
-    assert comparing(runs, a=("vae", 3)) is None
-    path = comparing.out / "interrupted" / "vae-engine-a" / "checkpoint-00000002.safetensors"
+    assert comparing(runs, a=(NAME, 3)) is None
+    path = comparing.out / "interrupted" / f"{NAME}-engine-a" / "checkpoint-00000002.safetensors"
     path.write_bytes(path.read_bytes()[:-9])
     assert comparing(runs) is not None
     (line,) = comparing.said
-    assert line.startswith("VAE in engine-a: the checkpoint of step 2 is damaged: ")
+    assert line.startswith("clustering in engine-a: the checkpoint of step 2 is damaged: ")
     assert line.endswith("; going on after step 1, where it was interrupted")
     assert [len(engine.taken) for engine in comparing.engines] == [2, 3]
     assert comparing.gives_the_same_bits(runs)
@@ -346,16 +349,16 @@ def test_from_a_damaged_checkpoint_it_goes_on_from_the_one_before(comparing, set
 @pytest.mark.slow
 def test_what_was_kept_of_a_free_run_is_no_part_of_a_resynchronised_one(comparing, settings):
     runs = [settings(rng="torch")]
-    assert comparing(runs, b=("vae", 3)) is None
-    kept = contents(comparing.out / "interrupted" / "vae-engine-a")
-    for stop in (("vae", 3), None):  # nor is what was kept of another resynchronised one
-        made = comparing(runs, b=stop, mode="resync", probed={1})
+    assert comparing(runs, b=(NAME, 3)) is None
+    kept = contents(comparing.out / "interrupted" / f"{NAME}-engine-a")
+    for stop in ((NAME, 3), None):  # nor is what was kept of another resynchronised one
+        made = comparing(runs, b=stop, mode="resync", inspect={1})
     (comparison,) = made
     assert comparison.agrees
     assert (comparison.under_test.steps, comparison.reference.steps) == (3, 3)
-    assert comparing.gives_the_same_bits(runs, mode="resync", probed={1})
+    assert comparing.gives_the_same_bits(runs, mode="resync", inspect={1})
     # and the free one goes on where it stood
-    assert contents(comparing.out / "interrupted" / "vae-engine-a") == kept
+    assert contents(comparing.out / "interrupted" / f"{NAME}-engine-a") == kept
     assert comparing(runs) is not None
     assert len(comparing.said) == 2
     assert comparing.kept == set()
@@ -365,8 +368,8 @@ def test_what_was_kept_of_a_free_run_is_no_part_of_a_resynchronised_one(comparin
 def test_without_a_checkpoint_yet_it_starts_at_the_beginning(comparing, settings, monkeypatch):
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "1000")
     runs = [settings(rng="torch")]
-    assert comparing(runs, a=("vae", 3)) is None
-    assert comparing.kept == {"history.csv", "vae-engine-a"}
+    assert comparing(runs, a=(NAME, 3)) is None
+    assert comparing.kept == {"history.csv", f"{NAME}-engine-a"}
     assert comparing(runs) is not None
     assert comparing.said == []
     assert [len(engine.taken) for engine in comparing.engines] == [3, 3]
@@ -375,24 +378,23 @@ def test_without_a_checkpoint_yet_it_starts_at_the_beginning(comparing, settings
 
 @pytest.mark.slow
 def test_where_only_the_stages_were_missing_nothing_is_trained_again(comparing, settings):
-    """Interrupted when both runs were complete and a step was being looked into."""
+    """Interrupted when both runs were complete and a step was being inspected."""
     runs = [settings(rng="torch")]
-    assert comparing(runs, b=("vae", 1, "again"), probed={1}) is None
-    assert comparing.kept == {"history.csv", "vae-engine-a", "vae-engine-b"}
-    (comparison,) = comparing(runs, probed={1})
+    assert comparing(runs, b=(NAME, 1, "again"), inspect={1}) is None
+    assert comparing.kept == {"history.csv", f"{NAME}-engine-a", f"{NAME}-engine-b"}
+    (comparison,) = comparing(runs, inspect={1})
     assert comparing.said == [
-        f"VAE in engine-{name}: all 3 steps were done before" for name in "ab"
+        f"clustering in engine-{name}: all 3 steps were done before" for name in "ab"
     ]
-    assert [engine.taken for engine in comparing.engines] == [[("vae", 1)]] * 2
-    assert len(comparison.stages) == 137
+    assert [engine.taken for engine in comparing.engines] == [[(NAME, 1)]] * 2
+    assert len(comparison.stages) == len(TOY.quantities(runs[0]))
     assert comparing.gives_the_same_bits(runs)
 
 
 def compared_toy(patch, tmp_path):
-    toy = RECIPES["clustering-toy"]
-    settings = toy.settings(batch_size=20, steps=2, dtype="float64")
-    with BaseREngine(threads=1, patch=patch) as reference:
-        (comparison,) = run(reference, toy, [settings], load_toy(60), tmp_path)
+    settings = TOY.settings(batch_size=20, steps=2, dtype="float64")
+    with PatchedBaseR(patch) as reference:
+        (comparison,) = run(reference, [settings], load_toy(60), tmp_path)
     return comparison
 
 

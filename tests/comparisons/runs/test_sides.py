@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
+from patched_r import add_engine
 
-from comparisons.runs import sides
-from comparisons.runs.sides import OWN, RANDOMNESS, choose_sides, open_engine, open_sides
+from comparisons.runs.sides import RANDOMNESS, choose_sides, open_side, open_sides
+from pyvae.engines.abilities import Abilities
+from pyvae.engines.errors import EngineError, EngineMissingError
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from r_bridge.engines.base_r import BaseREngine
+from r_bridge.engines.r_torch import RTorchEngine
+
+ENGINES = ("pytorch", "base-r", "r-torch")
+
+
+def refuse(error):
+    def check():
+        raise error
+
+    return check
 
 
 @pytest.fixture(autouse=True)
 def r_engines(monkeypatch):
-    """Both R engines are there; auto takes R's torch."""
-    best = {"auto": "r-torch", "base-r": "base-r", "r-torch": "r-torch"}
-    monkeypatch.setattr(sides, "check_r_engine", best.__getitem__)
+    """Both R engines can be used."""
+    for kind in (BaseREngine, RTorchEngine):
+        monkeypatch.setattr(kind, "check_available", lambda: None)
 
 
 def chosen(under_test="pytorch", reference="base-r", randomness="injected", exact=None, adam=None):
-    return choose_sides(under_test, reference, randomness, exact, adam)
+    return choose_sides(under_test, reference, randomness, exact, adam, "conv")
 
 
-def test_auto_is_what_the_bridge_says(monkeypatch):
+@pytest.mark.parametrize("kind", [EngineError, EngineMissingError])
+def test_auto_is_the_best_reference_and_says_what_is_broken(monkeypatch, kind):
     assert chosen(reference="auto").reference == "r-torch"
-    monkeypatch.setattr(sides, "check_r_engine", {"auto": "base-r"}.__getitem__)
-    assert chosen(reference="auto").reference == "base-r"
+    assert chosen(reference="auto").passed_over == ()
+    error = kind("R torch has no LibTorch")
+    monkeypatch.setattr(RTorchEngine, "check_available", refuse(error))
+    both = chosen(reference="auto")
+    assert both.reference == "base-r"
+    assert both.passed_over == ((error,) if kind is EngineError else ())
 
 
 @pytest.mark.parametrize(
@@ -51,7 +69,7 @@ def test_generators_follow_from_the_engines(pair, randomness, rngs):
 
 
 def test_every_bit_is_asked_for_where_it_can_be_equal():
-    pairs = [(a, b) for a in OWN for b in OWN if a != b]
+    pairs = [(a, b) for a in ENGINES for b in ENGINES if a != b]
     for pair in pairs:
         for randomness in RANDOMNESS:
             if randomness == "seeded" and "pytorch" not in pair:
@@ -81,26 +99,27 @@ def test_what_is_said_is_taken(reference, randomness, exact, adam, expected):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"randomness": "nativ"}, "unknown rng 'nativ'; expected one of injected, seeded, native; "
-         "did you mean 'native'?"),
-        ({"under_test": "pytorhc"}, "unknown engine under test 'pytorhc'; expected one of pytorch, "
-         "r-torch, base-r; did you mean 'pytorch'?"),
+        ({"randomness": "nativ"}, "unknown rng 'nativ': expected one of injected, seeded, native. "
+         "Did you mean 'native'?"),
+        ({"under_test": "pytorhc"}, "unknown engine under test 'pytorhc': expected one of pytorch, "
+         "base-r, r-torch. Did you mean 'pytorch'?"),
         ({"under_test": "auto"}, "unknown engine under test 'auto'"),
-        ({"reference": "r"}, "unknown engine 'r'; expected one of pytorch, auto, base-r, r-torch"),
-        ({"adam": "adamw"}, "unknown adam 'adamw'; expected one of torch, r-torch"),
+        ({"reference": "r"}, "unknown engine 'r': expected one of auto, pytorch, base-r, r-torch"),
+        ({"adam": "adamw"}, "unknown adam 'adamw': expected one of torch, r-torch"),
         ({"under_test": "base-r", "reference": "r-torch", "randomness": "seeded"},
-         "--rng seeded with base-r and r-torch; expected two engines that can draw with the same "
-         "generator; use --rng injected or native, or hold one of them against pytorch"),
+         "--rng seeded: base-r and r-torch cannot draw with the same generator. Use --rng injected "
+         "or native, or compare one of them with pytorch."),
         ({"under_test": "r-torch", "reference": "base-r", "randomness": "seeded"},
-         "--rng seeded with base-r and r-torch"),
-        ({"under_test": "base-r"}, "base-r against itself; expected two engines; only --rng native "
-         "compares an engine with itself"),
+         "--rng seeded: r-torch and base-r cannot draw"),
+        ({"under_test": "base-r"}, "base-r against itself. Choose another --engine or "
+         "--under-test; only --rng native compares an engine with itself, over different seeds."),
         ({"reference": "pytorch", "randomness": "seeded"}, "pytorch against itself"),
         ({"under_test": "r-torch", "reference": "auto"}, "r-torch against itself"),
         ({"under_test": "base-r", "reference": "r-torch", "adam": "torch"},
-         "--adam torch with base-r and r-torch; expected pytorch on one side; leave it out"),
+         "--adam torch with base-r and r-torch, neither of which lets you choose it. Leave out "
+         "--adam, or compare with pytorch."),
         ({"randomness": "native", "exact": True},
-         "--exact with --rng native; expected --rng injected or seeded"),
+         "--exact with --rng native. Use --rng injected or seeded."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_one_line(arguments, words):
@@ -111,17 +130,12 @@ def test_what_cannot_be_compared_is_one_line(arguments, words):
 
 @pytest.mark.parametrize("side", ["under_test", "reference"])
 def test_an_engine_that_cannot_be_used_is_said(monkeypatch, side):
-    def refuse(name):
-        if name == "r-torch":
-            raise UserError("engine r-torch: R has no package torch")
-        return name
-
-    monkeypatch.setattr(sides, "check_r_engine", refuse)
-    with pytest.raises(UserError, match="R has no package torch"):
+    monkeypatch.setattr(RTorchEngine, "check_available", refuse(EngineError("no package torch")))
+    with pytest.raises(UserError, match="no package torch"):
         chosen(**{"under_test": "pytorch", "reference": "base-r"} | {side: "r-torch"})
 
 
-def test_auto_is_base_r_for_a_recipe_that_r_torch_has_not():
+def test_auto_is_an_engine_that_runs_the_recipe():
     assert choose_sides("pytorch", "auto", "injected", None, None, "mlp").reference == "base-r"
 
 
@@ -130,53 +144,67 @@ def test_sides_are_named():
     assert str(chosen("base-r", "r-torch")) == "base-r against r-torch"
 
 
+def test_an_engine_that_declares_nothing_is_compared_on_injected_draws(monkeypatch):
+    add_engine(monkeypatch, "stranger", SimpleNamespace)
+    both = chosen(reference="stranger")
+    assert (both.reference, both.exact, both.adam) == ("stranger", False, "torch")
+    assert both.rng("stranger") == "injected"
+    assert str(both) == "PyTorch against stranger"
+    with pytest.raises(UserError, match="pytorch and stranger cannot draw with the same generator"):
+        chosen(reference="stranger", randomness="seeded")
+    with pytest.raises(UserError, match="engine stranger has no generator of its own"):
+        chosen(reference="stranger", randomness="native")
+
+
 @pytest.fixture
 def made(monkeypatch):
     """R engines are names alone; collects how they were made and whether they were closed."""
     seen: list = []
 
-    class Made(nullcontext):
-        def __exit__(self, *error):
-            seen.append("closed")
+    def add(name, abilities, error=None):
+        class Made:
+            def __init__(self, threads):
+                if error is not None:
+                    raise error
+                self.name = name
+                seen.append((name, threads, torch.get_num_threads()))
 
-    def make(name, threads):
-        seen.append((name, threads))
-        return Made(name)
+            def close(self):
+                seen.append(f"{name} closed")
 
-    monkeypatch.setattr(sides, "make_r_engine", make)
-    return seen
+        Made.abilities = abilities
+        add_engine(monkeypatch, name, Made)
+
+    seen_and_add = SimpleNamespace(seen=seen, add=add)
+    add("r-torch", RTorchEngine.abilities)
+    return seen_and_add
 
 
 def test_both_engines_get_the_same_threads_and_are_closed(made):
+    before = torch.get_num_threads()
     with open_sides(chosen(reference="r-torch", randomness="seeded"), 3) as (a, b):
         assert isinstance(a, PyTorchEngine)
         assert (a.device.type, a.adam, torch.get_num_threads()) == ("cpu", "r-torch", 3)
-        assert b == "r-torch"
-        assert made == [("r-torch", 3)]
-    assert made == [("r-torch", 3), "closed"]
+        assert b.name == "r-torch"
+        assert made.seen == [("r-torch", 3, 3)]
+    assert made.seen[1:] == ["r-torch closed"]
+    assert torch.get_num_threads() == before
 
 
 def test_without_a_number_the_threads_are_pytorchs(made):
-    torch.set_num_threads(2)
-    with open_sides(chosen("r-torch", "base-r")):
-        assert made == [("r-torch", 2), ("base-r", 2)]
+    with open_side("r-torch"):
+        assert made.seen == [("r-torch", None, torch.get_num_threads())]
 
 
 def test_the_first_is_closed_where_the_second_fails(made, monkeypatch):
-    make = sides.make_r_engine
-
-    def failing(name, threads):
-        if name == "r-torch":
-            raise UserError("no")
-        return make(name, threads)
-
-    monkeypatch.setattr(sides, "make_r_engine", failing)
-    with pytest.raises(UserError, match="no"), open_sides(chosen("base-r", "r-torch")):
+    sides = chosen("r-torch", "base-r")
+    made.add("base-r", Abilities(options=("threads",)), EngineError("no"))
+    with pytest.raises(UserError, match="no"), open_sides(sides):
         pass
-    assert made[-1] == "closed"
+    assert made.seen[-1] == "r-torch closed"
 
 
 def test_threads_that_are_none_are_refused_before_anything_is_made(made):
-    with pytest.raises(UserError, match="--threads 0"), open_engine("base-r", threads=0):
+    with pytest.raises(UserError, match="--threads 0"), open_side("r-torch", threads=0):
         pass
-    assert made == []
+    assert made.seen == []

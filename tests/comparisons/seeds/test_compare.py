@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import LocalCluster
+from gated import GATE, install
 
-from comparisons.seeds.compare import NativeOptions
 from comparisons.seeds.equivalence import UNITS
+from comparisons.seeds.many_seeds import SeedOptions
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 
@@ -96,7 +98,7 @@ def test_a_margin_that_seeds_cannot_tell_is_exit_code_1_and_nothing_runs_twice(
         capsys, tmp_path, "--seeds", "3", "--margin", "1e-6", "--margin-spread", "0.5"
     )
     assert code == 1
-    assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+    assert re.search(r"\b0 runs in \d+ s, 6 were done before", said)
     assert said.rstrip().endswith("verdict: inconclusive")
     about = read(tmp_path)
     assert about["verdict"] == "inconclusive"
@@ -136,7 +138,7 @@ def test_a_cluster_gives_the_bits_of_this_process(inline, tmp_path, capsys):
         assert (code, error) == (0, "")
         assert said.count(", on worker 0 (") == 6
         code, said, error = run(capsys, tmp_path / "there", *arguments, *there)
-        assert re.search(r"\b0 runs in \d+ s, 6 were there before", said)
+        assert re.search(r"\b0 runs in \d+ s, 6 were done before", said)
     one, other = (
         {
             path.relative_to(out): path.read_bytes()
@@ -178,41 +180,41 @@ def test_repetitions_count_verdicts(inline, tmp_path, capsys):
 
 
 BAD = {
-    "no seeds": (("--margin", "1"), "--rng native without --seeds; .* add --seeds 10"),
-    "no margin": (("--seeds", "3"), "--rng native without --margin; .* add --margin 2 .nats"),
-    "seeds": (("--seeds", "2", "--margin", "1"), "--seeds 2; expected 3 to 10000"),
-    "zero seeds": (("--seeds", "0", "--margin", "1"), "--seeds 0; expected 3 to 10000"),
+    "no seeds": (("--margin", "1"), "--rng native needs --seeds, .* Add --seeds 10"),
+    "no margin": (("--seeds", "3"), "--rng native needs --margin, .* Add --margin 2 .nats"),
+    "seeds": (("--seeds", "2", "--margin", "1"), "--seeds 2: expected 3 to 10000"),
+    "zero seeds": (("--seeds", "0", "--margin", "1"), "--seeds 0: expected 3 to 10000"),
     "seeds in words": (("--seeds", "x", "--margin", "1"), "'--seeds': .* a valid integer"),
-    "margin": (("--seeds", "3", "--margin", "0"), "--margin 0; expected a finite number above 0"),
-    "nan": (("--seeds", "3", "--margin", "nan"), "--margin nan; expected a finite number above 0"),
-    "inf": (("--seeds", "3", "--margin", "inf"), "--margin inf; expected a finite number above 0"),
-    "negative": (("--seeds", "3", "--margin", "-1"), "--margin -1; expected a finite number"),
-    "units": (("--seeds", "3", "--margin", "1", "--margin-units", "-2"), "--margin-units -2; exp"),
-    "spread": (("--seeds", "3", "--margin", "1", "--margin-spread", "0"), "--margin-spread 0; exp"),
-    "jobs": (("--seeds", "3", "--margin", "1", "--jobs", "0"), "--jobs 0; expected 1 to 1000"),
+    "margin": (("--seeds", "3", "--margin", "0"), "--margin 0: expected a finite number above 0"),
+    "nan": (("--seeds", "3", "--margin", "nan"), "--margin nan: expected a finite number above 0"),
+    "inf": (("--seeds", "3", "--margin", "inf"), "--margin inf: expected a finite number above 0"),
+    "negative": (("--seeds", "3", "--margin", "-1"), "--margin -1: expected a finite number"),
+    "units": (("--seeds", "3", "--margin", "1", "--margin-units", "-2"), "--margin-units -2: exp"),
+    "spread": (("--seeds", "3", "--margin", "1", "--margin-spread", "0"), "--margin-spread 0: exp"),
+    "jobs": (("--seeds", "3", "--margin", "1", "--jobs", "0"), "--jobs 0: expected 1 to 1000"),
     "jobs and scheduler": (
         ("--seeds", "3", "--margin", "1", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"),
-        "--jobs 2 together with --scheduler tcp://127.0.0.1:1; expected one of them",
+        "--jobs 2 together with --scheduler tcp://127.0.0.1:1. Leave out --jobs",
     ),
     "scheduler": (
         ("--seeds", "3", "--margin", "1", "--scheduler", "tcp://127.0.0.1:1"),
         "--scheduler tcp://127.0.0.1:1 cannot be reached",
     ),
-    "threads": (("--seeds", "3", "--margin", "1", "--threads", "0"), "--threads 0; expected 1 to"),
+    "threads": (("--seeds", "3", "--margin", "1", "--threads", "0"), "--threads 0: expected 1 to"),
     "repetitions": (
         ("--seeds", "3", "--margin", "1", "--repetitions", "0"),
-        "--repetitions 0; expected 1 to 1000",
+        "--repetitions 0: expected 1 to 1000",
     ),
     "mode": (
         ("--seeds", "3", "--margin", "1", "--mode", "resync"),
-        "--mode with --rng native; expected it with another --rng; leave it out",
+        "--mode cannot be used with --rng native. Leave out --mode, or use --rng injected",
     ),
-    "probe": (("--seeds", "3", "--margin", "1", "--probe", "1"), "--probe with --rng native"),
-    "report": (("--seeds", "3", "--margin", "1", "--report"), "--report with --rng native"),
-    "exact": (("--seeds", "3", "--margin", "1", "--exact"), "--exact with --rng native"),
+    "probe": (("--seeds", "3", "--margin", "1", "--probe", "1"), "--probe cannot be used with"),
+    "report": (("--seeds", "3", "--margin", "1", "--report"), "--report cannot be used with"),
+    "exact": (("--seeds", "3", "--margin", "1", "--exact"), "--exact cannot be used with"),
     "last seed": (
         ("--seeds", "3", "--margin", "1", "--seed", str(2**63 - 3)),
-        r"--seed 9223372036854775808; expected 0 to 2\^63 - 1",
+        r"--seed 9223372036854775808: expected 0 to 2\^63 - 1",
     ),
     "batch": (
         ("--seeds", "3", "--margin", "1", "--batch-size", "2000"),
@@ -247,7 +249,8 @@ def test_options_of_many_seeds_go_with_no_other_rng(tmp_path, capsys, rng, argum
     out = tmp_path / "out"
     assert main(["compare", *TINY, "--rng", rng, *arguments, "--out", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"pyvae: {arguments[0]} with --rng {rng}; expected it with --rng native; leave it out\n"
+        f"pyvae: {arguments[0]} applies to --rng native only. Leave out {arguments[0]}, or use "
+        "--rng native.\n"
     )
     assert not out.exists()
 
@@ -262,32 +265,40 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["threads", "repetitions"])
 def test_numbers_have_a_range(name):
     for number in (1, 1000):
-        NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
+        SeedOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
     for number in (-1, 0, 1001):
-        with pytest.raises(UserError, match=f"--{name} {number}; expected 1 to 1000"):
-            NativeOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
+        with pytest.raises(UserError, match=f"--{name} {number}: expected 1 to 1000"):
+            SeedOptions(**{"seeds": 3, "margins": None, "threads": 1} | {name: number})
 
 
 # The command itself, with its processes
 
 
 SIX = (
-    *NATIVE, "--objective", "vae", "--engine", "base-r", "--seeds", "3", "--margin", "500",
-    "--margin-units", "9", "--margin-spread", "9",
+    *NATIVE, "--objective", "vae", "--under-test", "gated", "--engine", "base-r", "--seeds", "3",
+    "--margin", "500", "--margin-units", "9", "--margin-spread", "9", "--out", "out",
 )  # fmt: skip
 
 
 class Command:
-    """The command, six runs, in a process group of its own, as a terminal starts it."""
+    """The command, six runs of which one waits, in a process group of its own, as a terminal
+    starts it."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("pyvae"), *SIX, "--jobs", "2", "--out", "out",
-             *arguments],
-            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+    def __init__(self, folder: Path) -> None:
+        install(folder / "installed")
+        self.folder = folder
+        self.environment = os.environ | {
+            "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder / "installed"),
+        }  # fmt: skip
+        self.process = self.start("--jobs", "2")
         self.seen: set[psutil.Process] = set()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("pyvae"), *SIX, *arguments],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, env=self.environment,
+        )  # fmt: skip
 
     def until_done(self, runs: int) -> None:
         for line in self.process.stdout:
@@ -295,11 +306,10 @@ class Command:
                 break
         self.look()
 
-    def until_r_runs(self, seconds: float = 60) -> None:
-        """Waits for the first R process: both runs that are done may have been PyTorch's."""
-        end = time.monotonic() + seconds
-        while not any(map(_is_r, self.seen)):
-            assert time.monotonic() < end, "R was never started"
+    def until(self, kind, number: int = 1) -> None:
+        """Waits for so many processes of a kind."""
+        while sum(map(kind, self.seen)) < number:
+            assert self.process.poll() is None
             time.sleep(0.02)
             self.look()
 
@@ -307,70 +317,70 @@ class Command:
         """Remembers its processes, R's included."""
         self.seen |= set(psutil.Process(self.process.pid).children(recursive=True))
 
-    def end(self) -> tuple[int, str, str]:
-        try:
-            out, error = self.process.communicate(timeout=60)
-        finally:
-            self.process.kill()
-            for child in self.seen:
-                if child.is_running():
-                    child.kill()
-        return self.process.returncode, out, error
+    def interrupt(self) -> tuple[str, str]:
+        """Presses Ctrl-C, and waits until all its processes have ended by themselves."""
+        self.look()
+        os.killpg(self.process.pid, signal.SIGINT)
+        out, error = self.process.communicate()
+        psutil.wait_procs(self.seen)
+        return out, error
 
-    def all_end(self, seconds: float) -> bool:
-        """Whether all its processes end by themselves."""
-        _, alive = psutil.wait_procs(self.seen, seconds)
-        return not alive
+
+@pytest.fixture
+def command(tmp_path):
+    command = Command(tmp_path)
+    yield command
+    for process in (command.process, *command.seen):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _is_r(process: psutil.Process) -> bool:
+    return "r_bridge.process.server" in _words(process)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    return "spawn_main" in _words(process)
+
+
+def _words(process: psutil.Process) -> str:
     try:
-        return "r_bridge.process.server" in process.cmdline()
+        return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
-        return False
+        return ""
 
 
 @pytest.mark.r
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(tmp_path, capsys):
-    command = Command(tmp_path, "--steps", "8")
+def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(command, tmp_path):
     command.until_done(2)
-    command.until_r_runs()
-    os.killpg(command.process.pid, signal.SIGINT)
-    command.process.wait(60)
-    assert command.all_end(60)
-    code, out, error = command.end()
-    assert code == 130
+    command.until(_is_r)  # both runs that are done may have been PyTorch's
+    out, error = command.interrupt()
+    assert command.process.returncode == 130
     assert error.splitlines() == ["pyvae: interrupted"]
-    assert "then interrupted: the same command goes on from here" in out
+    assert "then interrupted. Run the same command again to continue" in out
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "seeds").iterdir()}
     assert 2 <= len(kept) < 6
     assert not (tmp_path / "out" / "comparison.json").exists()
 
-    folder = str(tmp_path / "out")
-    assert main([*SIX, "--jobs", "1", "--out", folder, "--steps", "8"]) == 0
-    out, error = capsys.readouterr()
-    assert error == ""
-    assert f"{6 - len(kept)} runs in" in out
-    assert f"{len(kept)} were there before" in out
+    (tmp_path / GATE).touch()
+    again = command.start("--jobs", "1")
+    out, error = again.communicate()
+    assert (again.returncode, error) == (0, "")
+    assert re.search(rf"\b{6 - len(kept)} runs? in", out)
+    assert f"{len(kept)} were done before" in out
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    assert read(tmp_path / "out")["objectives"]["vae"]["measures"]["loss"]["reference"]["n"] == 3
+    found = read(tmp_path / "out")["objectives"]["vae"]
+    assert found["measures"]["loss"]["reference"]["n"] == 3
 
 
 @pytest.mark.r
 @pytest.mark.slow
-def test_ctrl_c_before_the_processes_have_started_is_quiet_too(tmp_path):
-    command = Command(tmp_path)
+def test_ctrl_c_before_the_processes_have_started_is_quiet_too(command):
     for line in command.process.stdout:
         if "with their own randomness" in line:
             break
-    while not command.seen:
-        time.sleep(0.05)
-        command.look()
-    time.sleep(0.5)  # they are importing
-    command.look()
-    os.killpg(command.process.pid, signal.SIGINT)
-    assert command.all_end(60)
-    code, _, error = command.end()
-    assert code == 130
+    command.until(_is_worker, 2)  # they are importing
+    _, error = command.interrupt()
+    assert command.process.returncode == 130
     assert error.splitlines() == ["pyvae: interrupted"]

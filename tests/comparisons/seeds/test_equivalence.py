@@ -90,7 +90,7 @@ def test_a_run_that_diverged_has_no_number_of_active_units(bad):
 
 def test_an_interrupted_run_is_not_measured():
     for changes in ({"losses": np.empty((0, 3))}, {"mu": np.empty((0, 5))}):
-        with pytest.raises(UserError, match="base-r, seed 7: the run was interrupted"):
+        with pytest.raises(UserError, match="base-r, seed 7: the run is incomplete"):
             measures(replace(outcome(7, "base-r"), **changes))
 
 
@@ -309,13 +309,18 @@ def test_nothing_compared_is_not_equivalent():
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_fewer_than_three_seeds_are_refused(count):
     for a, b in ((seeds(count), seeds()), (seeds(), seeds(count))):
-        with pytest.raises(UserError, match=f"--seeds {count}; expected at least 3"):
+        with pytest.raises(
+            UserError,
+            match=f"--seeds {count} are too few to judge how far runs spread: expected 3 or more",
+        ):
             compare_seeds(a, b, Margins(1.0))
 
 
 def test_runs_of_one_side_have_to_be_independent():
     run = outcome()
-    with pytest.raises(UserError, match="pytorch, seed 1 is there twice"):
+    with pytest.raises(
+        UserError, match="two runs of pytorch, seed 1\\. Give each run a seed of its own"
+    ):
         compare_seeds([*seeds(3), run], seeds(), Margins(1.0))
     deaf = [replace(run, seed=seed) for seed in (1, 2, 3)]
     with pytest.raises(UserError, match="seed 1 and seed 2 gave the same losses in every step"):
@@ -362,7 +367,7 @@ def test_the_summary_is_json_with_median_and_range():
     [("nats", "--margin"), ("units", "--margin-units"), ("spread", "--margin-spread")],
 )
 def test_a_margin_is_finite_and_above_zero(bad, name, option):
-    with pytest.raises(UserError, match=f"^{option} {bad:g}; expected a finite number above 0"):
+    with pytest.raises(UserError, match=f"^{option} {bad:g}: expected a finite number above 0"):
         Margins(**{"nats": 1.0, name: bad})
 
 

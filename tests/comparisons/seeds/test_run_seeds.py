@@ -5,15 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import time
 
+import gated
 import numpy as np
 import pytest
 import torch
+from patched_r import PatchedBaseR, add_engine, replace_engine
 
 from comparisons.runs.sides import Sides
 from comparisons.seeds import run_seeds as native
 from comparisons.seeds.equivalence import Margins, overall
 from comparisons.seeds.measures import measures
-from comparisons.seeds.run_seeds import compare_native, plan, run_seeds
+from comparisons.seeds.run_seeds import compare_outcomes, plan, run_seeds
 from comparisons.seeds.saved_outcome import load_outcome
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
@@ -31,12 +33,12 @@ def both(under_test="pytorch", reference="pytorch"):
     return Sides(under_test, reference, "native", False, "torch")
 
 
-def planned(settings, sides=None, seeds=SEEDS, patches=None, **changes):
+def planned(settings, sides=None, seeds=SEEDS, **changes):
     """The runs of a comparison of two tiny steps."""
     run = settings(**{"steps": 2, "dtype": "float32"} | changes)
-    return plan(
-        sides or both(), [run], seeds, {"pytorch": {"torch": "2"}, "base-r": {"R": "4"}}, patches
-    )
+    sides = sides or both()
+    about = {name: {"R": "4"} for name in (sides.under_test, sides.reference)}
+    return plan(sides, [run], seeds, about | {"pytorch": {"torch": "2"}})
 
 
 class Seen(list):
@@ -79,13 +81,15 @@ def test_the_sides_have_seeds_of_their_own(settings):
 
 
 def test_each_engine_draws_with_its_own_generator(settings):
-    runs = planned(settings, both("pytorch", "base-r"), patches={"reference": "x <- 1"})
+    runs = planned(
+        settings,
+        both("pytorch", "base-r"),
+    )
     for run in runs:
         mine = run.side == "under-test"
         assert run.engine == ("pytorch" if mine else "base-r")
         assert run.settings.rng == ("torch" if mine else "r")
         assert run.about == ({"torch": "2"} if mine else {"R": "4"})
-        assert run.patch == ("" if mine else "x <- 1")
     # so that a first result of both sides is there early
     assert [run.side for run in runs[:2]] == ["under-test", "reference"]
 
@@ -94,7 +98,7 @@ def test_each_engine_draws_with_its_own_generator(settings):
 def test_too_few_seeds_or_too_many_are_one_line(settings, seeds):
     with pytest.raises(UserError) as caught:
         planned(settings, seeds=seeds)
-    assert str(caught.value) == f"--seeds {seeds}; expected 3 to 10000"
+    assert str(caught.value) == f"--seeds {seeds}: expected 3 to 10000"
 
 
 @pytest.mark.parametrize(
@@ -105,8 +109,8 @@ def test_seeds_that_an_engine_cannot_take_are_one_line_before_anything_runs(sett
     with pytest.raises(UserError) as caught:
         planned(settings, both(*pair), seed=seed)
     assert str(caught.value) == (
-        f"--seed {seed} with --seeds 3: base-r would have seed 2147483648; expected none above "
-        "2147483647; choose a smaller --seed"
+        f"--seed {seed} with --seeds 3 gives base-r seed 2147483648, and its generator takes none "
+        "above 2147483647. Choose a smaller --seed."
     )
     assert planned(settings, seed=seed)  # PyTorch can
 
@@ -166,10 +170,10 @@ def test_a_run_that_fails_is_one_line_and_the_others_stay(
     runs = planned(settings)
     right = native.train
 
-    def failing(engine, recipe, run, *arguments, **options):
-        if run.seed == runs[2].settings.seed:
+    def failing(run, *arguments, **options):
+        if run.settings.seed == runs[2].settings.seed:
             raise UserError("out of paper")
-        return right(engine, recipe, run, *arguments, **options)
+        return right(run, *arguments, **options)
 
     monkeypatch.setattr(native, "train", failing)
     with pytest.raises(UserError) as caught:
@@ -184,9 +188,11 @@ def test_a_run_that_fails_is_one_line_and_the_others_stay(
 
 @pytest.mark.r
 @pytest.mark.slow
-def test_an_error_in_r_is_one_line_with_engine_and_seed(inline, conv, settings, few, tmp_path):
-    patch = "session_step <- function(...) stop('a port of its own')"
-    runs = planned(settings, both("pytorch", "base-r"), patches={"reference": patch})
+def test_an_error_in_r_is_one_line_with_engine_and_seed(
+    inline, conv, settings, few, tmp_path, monkeypatch
+):
+    replace_engine(monkeypatch, "session_step <- function(...) stop('a port of its own')")
+    runs = planned(settings, both("pytorch", "base-r"))
     words = r"^base-r, seed \d: R error: a port of its own; in session_step"
     with pytest.raises(UserError, match=words) as caught:
         go(runs, conv, few, tmp_path, both("pytorch", "base-r"))
@@ -206,7 +212,9 @@ def test_an_engine_of_other_versions_is_one_line(inline, conv, settings, few, tm
     assert str(caught.value).startswith(
         f"pytorch, seed 2: pytorch has torch {torch.__version__} on"
     )
-    assert "1.0 where the command was given" in str(caught.value)
+    assert ", but 1.0 where the command was given. Install the same version there." in str(
+        caught.value
+    )
     assert list((tmp_path / "wrong").iterdir()) == []
 
 
@@ -245,7 +253,7 @@ def test_a_seed_that_diverges_is_a_result(inline, conv, settings, few, tmp_path)
     assert np.isnan(diverged.losses[-1]).all()
     assert len(diverged.losses) == len(diverged.epochs)
     assert np.isnan(diverged.mu).all()
-    (found,) = compare_native(mixed, outcomes, Margins(1000))
+    (found,) = compare_outcomes(mixed, outcomes, Margins(1000))
     assert {result.verdict for result in found.results} == {"different"}
     seed = mixed[-1].settings.seed
     assert found.results[0].problem == f"pytorch (B), seed {seed}: loss is nan"
@@ -271,7 +279,7 @@ def test_a_seed_that_diverges_at_once_is_a_result(
         assert outcome.losses.shape == (1, 3)
         assert np.isnan(outcome.losses).all()
         assert outcome.epochs.tolist() == [1]
-    (found,) = compare_native(runs, outcomes, Margins(1))
+    (found,) = compare_outcomes(runs, outcomes, Margins(1))
     assert overall(found.results) == "different"
 
 
@@ -283,7 +291,7 @@ def test_a_seed_of_base_r_that_diverges_is_a_result(inline, conv, settings, few,
     runs = planned(settings, sides, learning_rate=1e6)
     outcomes, _ = go(runs, conv, few, tmp_path, sides)
     assert all(np.isnan(outcome.losses[-1]).any() for outcome in outcomes.values())
-    (found,) = compare_native(runs, outcomes, Margins(1))
+    (found,) = compare_outcomes(runs, outcomes, Margins(1))
     assert overall(found.results) == "different"
 
 
@@ -311,7 +319,7 @@ def test_objectives_are_compared_apart_and_an_engine_with_itself_has_two_names(
         {"pytorch": {}},
     )
     outcomes, _ = go(runs, conv, few, tmp_path)
-    found = compare_native(runs, outcomes, Margins(1e6))
+    found = compare_outcomes(runs, outcomes, Margins(1e6))
     assert [one.objective for one in found] == ["emae", "vae"]
     for one in found:
         assert {outcome.engine for outcome in one.under_test} == {"pytorch (A)"}
@@ -335,7 +343,7 @@ def test_two_engines_keep_their_names(settings):
         )
         for run in runs
     }  # fmt: skip
-    (found,) = compare_native(runs, outcomes, Margins(1))
+    (found,) = compare_outcomes(runs, outcomes, Margins(1))
     assert {outcome.engine for outcome in found.under_test} == {"pytorch"}
     assert {outcome.engine for outcome in found.reference} == {"base-r"}
 
@@ -343,12 +351,11 @@ def test_two_engines_keep_their_names(settings):
 # In processes of their own
 
 
-def children_end():
-    """Whether the processes end; they are not waited for."""
-    deadline = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not multiprocessing.active_children()
+def wait_for_children(but=()):
+    """Until the processes that did the runs have ended."""
+    for child in multiprocessing.active_children():
+        if child not in but:
+            child.join()
 
 
 @pytest.mark.slow
@@ -361,12 +368,17 @@ def test_processes_give_the_bits_of_this_one(conv, settings, few, tmp_path, inli
     for name in here:
         assert np.array_equal(here[name].losses, there[name].losses)
         assert np.array_equal(here[name].mu, there[name].mu)
-    assert children_end()
+    wait_for_children()
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, settings, few, tmp_path):
-    runs = planned(settings, seeds=8, steps=20)
+def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(
+    conv, settings, few, tmp_path, monkeypatch
+):
+    """The process of a run that would never end."""
+    monkeypatch.setattr(native, "_run_seed", gated.run_seed)
+    runs = planned(settings)
+    assert gated.WAITS in [run.settings.seed for run in runs]
     done = []
 
     def kill(run, outcome, was_there, where):
@@ -379,9 +391,9 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(conv, setti
         run_seeds(runs, both(), conv, few, tmp_path, Processes(2, 1), 1, kill)
     assert str(caught.value).startswith(
         "a process that trained a seed was ended from outside; the system may have been out of "
-        "memory; run the same command again: seeds that are done are not repeated"
+        "memory. Run the same command again: seeds that are done are not repeated"
     )
-    assert children_end()
+    wait_for_children()
     there = {run.file for run in runs if load_outcome(run, tmp_path)}
     assert set(done) <= there
     assert len(there) < len(runs)
@@ -393,10 +405,7 @@ def test_processes_of_others_are_left_alone(conv, settings, few, tmp_path):
     other.start()
     try:
         go(planned(settings), conv, few, tmp_path, jobs=1)
-        deadline = time.monotonic() + 10
-        while multiprocessing.active_children() != [other] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert multiprocessing.active_children() == [other]
+        wait_for_children(but=[other])
         assert other.is_alive()
     finally:
         other.terminate()
@@ -419,20 +428,26 @@ def test_labels_go_to_the_processes_and_means_are_not_divided(inline, digits, tm
 @pytest.mark.r
 @pytest.mark.slow
 def test_wrong_initial_weights_are_found_and_right_ones_are_equivalent(
-    inline, conv, settings, digits, tmp_path
+    inline, conv, settings, digits, tmp_path, monkeypatch
 ):
     """What a comparison on injected draws cannot see: R starts with weights of twice the size."""
-    sides = both("pytorch", "base-r")
+
+    class Wrong(PatchedBaseR):
+        name = "wrong-r"
+
+        def __init__(self, threads):
+            super().__init__(WRONG, threads)
+
+    add_engine(monkeypatch, "wrong-r", Wrong)
     verdicts = {}
-    for patch in ("", WRONG):
-        runs = planned(
-            settings, sides, seeds=5, batch_size=25, steps=5, patches={"reference": patch}
-        )
+    for reference in ("base-r", "wrong-r"):
+        sides = both("pytorch", reference)
+        runs = planned(settings, sides, seeds=4, batch_size=25, steps=3)
         outcomes, seen = go(runs, conv, digits, tmp_path, sides)
         # PyTorch's runs are the same
-        assert len(seen.those(was_there=True)) == (5 if patch else 0)
-        (found,) = compare_native(runs, outcomes, Margins(5))
-        verdicts[patch] = {result.measure: result.verdict for result in found.results}
-    assert set(verdicts[""].values()) == {"equivalent"}
-    assert verdicts[WRONG]["loss"] == "different"
-    assert verdicts[WRONG]["reconstruction"] == "different"
+        assert len(seen.those(was_there=True)) == (4 if reference == "wrong-r" else 0)
+        (found,) = compare_outcomes(runs, outcomes, Margins(5))
+        verdicts[reference] = {result.measure: result.verdict for result in found.results}
+    assert set(verdicts["base-r"].values()) == {"equivalent"}
+    assert verdicts["wrong-r"]["loss"] == "different"
+    assert verdicts["wrong-r"]["reconstruction"] == "different"

@@ -71,7 +71,6 @@ def others(run):
     """Runs that differ from one in a single thing."""
     yield replace(run, side="reference")
     yield replace(run, engine="r-torch")
-    yield replace(run, patch="beta <- 2")
     yield replace(run, about={})
     yield replace(run, about=ABOUT | {"environment": {"torch": "2.7", "threads": "1"}})
     yield replace(run, about=ABOUT | {"data": {"name": "digits", "images": 31}})

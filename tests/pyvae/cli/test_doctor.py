@@ -82,7 +82,7 @@ def test_dask_that_is_not_there_has_a_remedy_and_is_not_needed(monkeypatch):
         raise doctor.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor.metadata, "version", absent)
-    check = doctor._cluster()
+    check = doctor._dask()
     assert check.remedy == "pip install distributed"
     assert not check.needed
 

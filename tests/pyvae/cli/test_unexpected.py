@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pyvae.cli import main as cli
 from pyvae.cli.main import main
-from pyvae.cli.main import main as cli
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_an_unexpected_error_is_a_line_and_a_file_to_report(raising, tmp_path, e
     assert code == 70
     (file,) = tmp_path.iterdir()
     assert err.startswith(f"pyvae: unexpected error: {type(error).__name__}")
-    assert err.endswith(f"; please report it with the file '{file}'\n")
+    assert err.endswith(f". Please report it with the file '{file}'.\n")
     assert err.count("\n") == 1
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()
@@ -55,7 +55,7 @@ def test_where_no_file_can_be_written_the_traceback_is_shown(raising, monkeypatc
     code, err = raising(KeyError("x"))
     assert code == 70
     assert "Traceback" in err
-    assert err.endswith("; please report it with the text above\n")
+    assert err.endswith(". Please report it with the text above.\n")
     assert Path(tmp_path / "none").exists() is False
 
 
@@ -71,7 +71,7 @@ def test_too_little_memory_is_no_mistake_of_pyvae(raising, tmp_path, said):
     code, err = raising(RuntimeError(said))
     assert code == 2
     first = said.partition("\n")[0]
-    assert err == f"pyvae: PyTorch finds no memory ({first}); try a smaller --batch-size\n"
+    assert err == f"pyvae: out of memory ({first}). Try a smaller --batch-size.\n"
     assert list(tmp_path.iterdir()) == []
 
 

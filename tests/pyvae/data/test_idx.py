@@ -15,7 +15,7 @@ from pyvae.errors import UserError
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_the_files_are_found_where_people_have_them(tmp_path, layout, monkeypatch):
+def test_files_are_found_in_every_common_layout(tmp_path, layout, monkeypatch):
     pixels = layout.write(tmp_path)
     images, labels = load_mnist_family(layout.dataset, tmp_path / layout.given)
     assert np.array_equal(images, pixels)
@@ -55,10 +55,10 @@ HUGE = struct.pack(">4B3I", 0, 0, 8, 3, 2**20, 28, 28)
         pytest.param(PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:], "CRC", id="checksum"),
         pytest.param(PACKED[:10] + b"\xff" * 20 + PACKED[30:], "decompressing", id="spoiled"),
         pytest.param(gzip.compress(HUGE), "over 200 times the file's size", id="promises"),
-        pytest.param(gzip.compress(PACKED), "does not begin as an IDX file", id="packed twice"),
+        pytest.param(gzip.compress(PACKED), "it is not an IDX file of bytes", id="packed twice"),
     ],
 )
-def test_a_compressed_file_that_is_damaged_is_told(tmp_path, content, said):
+def test_a_damaged_compressed_file_is_refused(tmp_path, content, said):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(content)
     with pytest.raises(UserError, match=re.escape(f"'{path}' is damaged")) as error:

@@ -41,7 +41,7 @@ def silent(line):
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_data_set_in_torchvisions_layout_is_read_as_it_is(empty_root, write_family, name):
     pixels, labels = write_family(empty_root, FAMILY[name])
-    data = load_data(name, say=silent)
+    data = load_data(name, log=silent)
     assert data.name == name
     assert len(data) == 30
     assert np.array_equal(data.pixels, pixels.reshape(30, 784))
@@ -50,9 +50,9 @@ def test_a_data_set_in_torchvisions_layout_is_read_as_it_is(empty_root, write_fa
     assert data.labels.dtype == torch.int64
 
 
-def test_auto_is_mnist_where_it_is(empty_root, write_family):
+def test_auto_takes_mnist_if_it_is_there(empty_root, write_family):
     pixels, _ = write_family(empty_root, "MNIST")
-    data = load_data("auto", say=silent)
+    data = load_data("auto", log=silent)
     assert data.name == "mnist"
     assert np.array_equal(data.pixels, pixels.reshape(30, 784))
 
@@ -67,9 +67,9 @@ def test_real_mnist_is_mnist(real_mnist):
     assert bytes(data.labels.tolist()) == raw[8:]
 
 
-def test_auto_without_a_network_is_the_digits_said_in_one_line(empty_root):
+def test_auto_without_a_network_falls_back_to_digits_and_logs_one_line(empty_root):
     said = []
-    data = load_data("auto", say=said.append)
+    data = load_data("auto", log=said.append)
     assert data.name == "digits"
     (line,) = said
     assert "\n" not in line
@@ -79,9 +79,9 @@ def test_auto_without_a_network_is_the_digits_said_in_one_line(empty_root):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_a_data_set_asked_for_by_name_is_not_replaced(empty_root, name):
+def test_a_named_data_set_is_never_replaced_by_another(empty_root, name):
     with pytest.raises(UserError, match=rf"{FAMILY[name]} is not in .*PYVAE_DATA.*--data digits"):
-        load_data(name, say=silent)
+        load_data(name, log=silent)
     assert list(empty_root.iterdir()) == []
 
 
@@ -96,28 +96,28 @@ def test_a_network_that_hangs_is_not_waited_for(empty_root, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", hang)
     said = []
     started = time.monotonic()
-    assert load_data("auto", say=said.append).name == "digits"
+    assert load_data("auto", log=said.append).name == "digits"
     assert time.monotonic() - started < 10
     assert len(said) == 1
     over.set()
 
 
 @pytest.mark.parametrize("name", ["auto", "mnist"])
-def test_damaged_mnist_is_an_error_even_where_digits_would_do(empty_root, write_family, name):
+def test_damaged_mnist_is_an_error_and_does_not_fall_back_to_digits(empty_root, write_family, name):
     write_family(empty_root, "MNIST")
     images = empty_root / "MNIST" / "raw" / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(UserError, match=re.escape(f"'{images}' is damaged")):
-        load_data(name, say=silent)
+        load_data(name, log=silent)
 
 
 @pytest.mark.parametrize(
     ("given_", "meant"),
     [("mnits", "mnist"), ("digit", "digits"), ("fashion_mnist", "fashion-mnist")],
 )
-def test_an_unknown_name_is_told_the_nearest_one(given_, meant):
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(given_, meant):
     with pytest.raises(
-        UserError, match=f"unknown data '{given_}'.*did you mean '{meant}'"
+        UserError, match=f"unknown data '{given_}'.*Did you mean '{meant}'"
     ) as error:
         load_data(given_)
     assert all(name in str(error.value) for name in DATA_NAMES)
@@ -187,7 +187,7 @@ def test_without_pyvae_data_the_users_cache_is_the_folder(monkeypatch, value):
     assert data_root() == Path(platformdirs.user_cache_dir("pyvae"))
 
 
-def test_an_http_error_without_the_files_is_no_download(empty_root, monkeypatch):
+def test_an_http_error_is_a_download_error(empty_root, monkeypatch):
     def forbid(url, *args, **options):
         raise urllib.error.HTTPError("http://x", 403, "Forbidden", None, None)
 
@@ -204,7 +204,7 @@ def test_a_home_that_does_not_exist_is_the_users_error(monkeypatch):
 
 
 def test_points_lie_in_three_groups_equally_many_in_mixed_order():
-    data = load_data("toy", say=silent)
+    data = load_data("toy", log=silent)
     assert data.name == "toy"
     assert data.pixels.shape == (3000, 2)
     assert data.pixels.dtype == torch.float64
@@ -235,7 +235,7 @@ def rows_of(data):
 @pytest.mark.parametrize("name", ["digits", "toy"])
 def test_a_split_is_four_fifths_and_the_rest(name):
     whole = load_data(name)
-    train, test = load_split(name, say=silent)
+    train, test = load_split(name, log=silent)
     cut = len(whole) * 4 // 5
     assert (len(train), len(test)) == (cut, len(whole) - cut)
     assert sorted(rows_of(train) + rows_of(test)) == rows_of(whole)
@@ -273,11 +273,11 @@ def test_a_split_of_a_file_with_a_test_set_is_that(tmp_path):
     assert test.source == f"{train.source}, its test set"
 
 
-def test_files_of_another_kind_are_told_where_they_belong(tmp_path):
+def test_folders_and_other_files_are_refused_with_a_hint_to_pyvae_data(tmp_path):
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.touch()
-    for path, kind in ((tmp_path, "folder"), (file, "file of another kind")):
-        with pytest.raises(UserError, match=rf"is a {kind}; expected .* set PYVAE_DATA to their f"):
+    for path, kind in ((tmp_path, "a folder"), (file, "a file of an unknown type")):
+        with pytest.raises(UserError, match=rf"is {kind}: expected .* set PYVAE_DATA to their f"):
             load_data(str(path))
     with pytest.raises(UserError, match="unknown data 'aaa"):
         load_data("a" * 300)
@@ -286,7 +286,7 @@ def test_files_of_another_kind_are_told_where_they_belong(tmp_path):
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_split_of_a_data_set_is_its_training_and_its_test_set(empty_root, write_family, name):
     pixels, _ = write_family(empty_root, FAMILY[name])
-    train, test = load_split(name, say=silent)
+    train, test = load_split(name, log=silent)
     assert np.array_equal(train.pixels, pixels.reshape(30, 784))
     raw = (empty_root / FAMILY[name] / "raw" / "t10k-images-idx3-ubyte").read_bytes()
     assert test.pixels.numpy().tobytes() == raw[16:]
@@ -296,7 +296,7 @@ def test_a_split_of_a_data_set_is_its_training_and_its_test_set(empty_root, writ
     assert "test set" in test.source
 
 
-def test_a_split_of_what_auto_fell_back_to_is_that_of_the_digits(empty_root):
+def test_a_split_after_falling_back_is_that_of_the_digits(empty_root):
     said = []
     train, test = load_split("auto", said.append)
     assert (train.name, len(train) + len(test)) == ("digits", 1797)

@@ -145,7 +145,7 @@ def test_a_download_that_stops_half_way_leaves_nothing(tmp_path, online, files, 
     assert not list(root.glob(".download*"))
 
 
-def test_a_root_that_cannot_be_made_is_no_download(tmp_path, online):
+def test_a_root_that_cannot_be_made_is_a_download_error(tmp_path, online):
     online()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DownloadError):
@@ -168,7 +168,7 @@ def refusing(error):
         (http.client.BadStatusLine("hello"), "hello"),
     ],
 )
-def test_the_reason_for_having_no_network_is_told(tmp_path, monkeypatch, error, reason):
+def test_a_download_error_gives_the_reason(tmp_path, monkeypatch, error, reason):
     monkeypatch.setattr(urllib.request, "urlopen", refusing(error))
     with pytest.raises(DownloadError, match=reason):
         load_mnist_family("MNIST", tmp_path)
@@ -189,7 +189,7 @@ def test_an_error_status_is_an_answer(tmp_path, online, monkeypatch):
         TimeoutError("timed out"),
     ],
 )
-def test_an_error_without_words_is_no_download_too(tmp_path, online, error):
+def test_an_error_without_a_message_is_a_download_error(tmp_path, online, error):
     online(1, error)
     with pytest.raises(DownloadError):
         load_mnist_family("MNIST", tmp_path / "cache")

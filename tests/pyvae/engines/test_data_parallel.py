@@ -65,5 +65,5 @@ def test_an_environment_that_is_not_torchruns_is_told(monkeypatch, rank, size):
         monkeypatch.delenv("RANK", raising=False)
     else:
         monkeypatch.setenv("RANK", rank)
-    with pytest.raises(UserError, match="expected what torchrun sets"), torchrun_shares("cpu"):
+    with pytest.raises(UserError, match="Start pyvae with torchrun"), torchrun_shares("cpu"):
         pass

@@ -286,7 +286,7 @@ def test_generators_of_other_packages_are_seeded_and_told_the_device(entries):
     assert equal(make_generator("torch", 5, device).state(), TorchGenerator(5).state())
 
 
-@pytest.mark.parametrize(("name", "said"), [("trch", "did you mean 'torch'"), ("injected", "")])
+@pytest.mark.parametrize(("name", "said"), [("trch", "Did you mean 'torch'"), ("injected", "")])
 def test_an_unknown_generator_is_the_users_error(name, said):
-    with pytest.raises(UserError, match=f"unknown rng '{name}'; expected one of torch, r.*{said}"):
+    with pytest.raises(UserError, match=f"unknown rng '{name}': expected one of torch, r.*{said}"):
         make_generator(name, 1)

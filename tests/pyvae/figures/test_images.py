@@ -3,17 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from figures_help import assert_readable, note_of
-from matplotlib.colors import to_hex
 
 from pyvae.errors import UserError
 from pyvae.figures.images import (
     cluster_samples_figure,
-    comparison_of_samples,
     generated_figure,
     interpolation,
     rows_figure,
 )
-from pyvae.figures.style import COLOURS
 
 
 def images(*shape):
@@ -85,19 +82,6 @@ def test_generated_images_stand_in_a_grid(count, columns, shape):
     assert note_of(figure) == "a note"
 
 
-def test_samples_are_framed_in_their_objectives_colour():
-    given = dict(zip(("vae", "EMAE", "mine"), images(3, 16), strict=True))
-    figure = comparison_of_samples(given, "a title", "a note")
-    assert_readable(figure)
-    assert [axes.get_title() for axes in figure.axes] == ["VAE", "EMAE", "mine"]
-    for axes, shown in zip(figure.axes, given.values(), strict=True):
-        assert np.array_equal(tile(axes, 2, 1), shown[9])
-        assert to_hex(axes.spines["left"].get_edgecolor()) == to_hex(axes.title.get_color())
-    colours = [to_hex(axes.title.get_color()) for axes in figure.axes]
-    assert colours[:2] == [to_hex(COLOURS["vae"]), to_hex(COLOURS["emae"])]
-    assert note_of(figure) == "a note"
-
-
-def test_points_are_no_images():
+def test_points_are_refused_as_images():
     with pytest.raises(UserError, match="28x28"):
         generated_figure(np.zeros((16, 2)), "")

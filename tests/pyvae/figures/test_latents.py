@@ -75,10 +75,10 @@ def test_groups_and_unit_can_be_named():
 
 @pytest.mark.parametrize("dimensions", [1, 3, 30])
 def test_only_a_plane_can_be_drawn(dimensions):
-    with pytest.raises(UserError, match=f"needs 2 latent dimensions and has {dimensions}") as told:
+    with pytest.raises(UserError, match=f"needs 2 latent dimensions, not {dimensions}") as told:
         latent_scatter(latents(dimensions), LABELS, "")
     assert "\n" not in str(told.value)
-    with pytest.raises(UserError, match=f"needs 2 latent dimensions and has {dimensions}"):
+    with pytest.raises(UserError, match=f"needs 2 latent dimensions, not {dimensions}"):
         manifold_figure(lambda z: z, "", latent_dim=dimensions)
 
 

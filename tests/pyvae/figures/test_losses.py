@@ -89,7 +89,7 @@ def test_short_runs_are_drawn_by_step_with_a_running_mean():
     assert raw.get_alpha() < 1
     windows = np.lib.stride_tricks.sliding_window_view(per_image, 8).mean(axis=1)
     assert np.allclose(smooth.get_ydata()[4:-3], windows)
-    assert words_of(axes.get_legend()) == ["step", "mean of 8 steps"]
+    assert words_of(axes.get_legend()) == ["step", "running mean of 8 steps"]
     assert {to_hex(line.get_color()) for line in axes.lines} == {to_hex(COLOURS["em"])}
 
 

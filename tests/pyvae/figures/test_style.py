@@ -18,8 +18,6 @@ from PIL import Image
 from pyvae.errors import UserError
 from pyvae.figures.losses import terms_figure
 from pyvae.figures.runs import (
-    draw_latent_means,
-    draw_losses,
     latent_means_figure,
     loss_history_figure,
     samples_figure,
@@ -28,36 +26,20 @@ from pyvae.figures.spread import spread_figure
 from pyvae.figures.style import (
     COLOURS,
     DIGIT_COLOURS,
-    MEANS_NOTE,
     check_figure_path,
     digit_sheet,
     draw_digits,
     draw_figure,
+    draw_or_log,
     group_colours,
     save_figure,
-    save_or_say,
     titles_and_colours,
+    whole_numbers,
     wrapped,
 )
 from pyvae.model.objectives import OBJECTIVES
 
 modest = hypothesis.settings(max_examples=20, deadline=None)
-
-
-@pytest.fixture
-def traces(trained):
-    return [trained["vae"], trained["emae"]]
-
-
-@pytest.fixture
-def epochs(traces):
-    """The same runs as if each step had been two batches of an epoch of its own."""
-    return [
-        dataclasses.replace(
-            trace, losses=np.repeat(trace.losses, 2, axis=0), epochs=np.array([1, 1, 2, 2, 3, 3])
-        )
-        for trace in traces
-    ]
 
 
 def picture(path):
@@ -110,53 +92,6 @@ def test_the_colours_are_those_of_the_article(traces):
     ]
 
 
-def test_one_epoch_is_shown_step_by_step(traces):
-    axes = loss_history_figure(traces).axes[0]
-    for line, trace in zip(axes.lines, traces, strict=True):
-        assert np.array_equal(line.get_xdata(), [1, 2, 3])
-        assert np.allclose(line.get_ydata(), trace.losses[:, 0] / 12)
-    assert axes.get_xlabel() == "step"
-    assert axes.get_ylabel() == "loss (nats per image)"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["VAE", "EMAE"]
-
-
-def test_epochs_are_shown_on_both_scales(epochs):
-    figure = loss_history_figure(epochs)
-    figure.draw_without_rendering()
-    axes = figure.axes[0]
-    (right,) = axes.child_axes
-    assert axes.get_xlabel() == "epoch"
-    assert np.array_equal(axes.lines[0].get_xdata(), [1, 2, 3])
-    assert np.allclose(axes.lines[0].get_ydata(), epochs[0].losses[::2, 0] / 12)
-    assert np.allclose(right.get_ylim(), np.multiply(axes.get_ylim(), 2 * 12))
-    assert "sum over the epoch's batches" in right.get_ylabel()
-
-
-RECIPES = {
-    "conv": "loss (nats per image)",
-    "mlp": "loss (nats per image)",
-    "beta": "loss",
-    "clustering": "loss (nats per image)",
-    "clustering-semi-supervised": "loss (nats per image)",
-    "clustering-toy": "loss (nats per point)",
-}
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_objective_has_its_unit_and_only_sums_a_second_scale(recipe):
-    trace = made_trace(recipe)
-    objective = OBJECTIVES[trace.settings.objective]
-    figure = loss_history_figure([trace], "a quick look")
-    assert_readable(figure)
-    (axes,) = figure.axes
-    assert axes.get_ylabel() == RECIPES[recipe]
-    shown = trace.losses[:, 0].reshape(3, 4).mean(axis=1)
-    images = 1 if objective.mean else trace.settings.batch_size
-    assert np.allclose(axes.lines[0].get_ydata(), shown / images)
-    assert len(axes.child_axes) == (0 if objective.mean else 1)
-    assert note_of(figure) == "a quick look"
-
-
 def test_every_objective_has_a_colour_of_its_own():
     assert set(COLOURS) == set(OBJECTIVES)
     assert len({to_hex(colour) for colour in COLOURS.values()}) == len(COLOURS)
@@ -177,7 +112,18 @@ def test_a_new_objective_has_a_spare_colour(trained, monkeypatch):
     assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-"}
 
 
-@pytest.mark.parametrize("many", [1, 2, 3, 7, 250])
+def test_whole_numbers_puts_ticks_at_whole_numbers_only():
+    axes = Figure().subplots()
+    whole_numbers(axes.xaxis)
+    for last in (*range(1, 30), 250, 10_000):
+        axes.set_xlim(1 - 0.05 * last, 1.05 * last)
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert 1 <= len(ticks) <= 10
+        assert all(tick == round(tick) for tick in ticks)
+
+
+@pytest.mark.parametrize("many", [1, 3])
 def test_ticks_of_steps_epochs_images_and_dimensions_are_whole(trained, many):
     trace = made_trace("conv", epochs=1, steps=many)
     epochs = made_trace("conv", epochs=many, steps=1)
@@ -225,15 +171,6 @@ def test_lines_of_a_text_are_kept():
     assert wrapped(Figure(figsize=(7, 4)), "one\ntwo words") == "one\ntwo words"
 
 
-@pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)])
-def test_latent_means_of_many_runs_stand_in_rows(traces, count, rows):
-    figure = latent_means_figure((traces * 3)[:count], "a note")
-    assert len(figure.axes) == count
-    assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == rows
-    assert_readable(figure)
-    assert note_of(figure) == f"{MEANS_NOTE} a note"
-
-
 @pytest.mark.parametrize(
     ("name", "lines"), [("a" * 200, 3), ("W" * 200, 5), ("\u4e2d" * 60, 2), ("\ufdd0" * 60, 4)]
 )
@@ -244,50 +181,9 @@ def test_a_long_name_without_a_space_stays_inside(trained, name, lines):
     assert len(figure.axes[0].get_title().splitlines()) >= lines
 
 
-def test_images_that_hardly_differ_are_told():
-    images = np.random.default_rng(1).uniform(size=(16, 784))
-    assert note_of(samples_figure(images, "title", "a note")) == "a note"
-    assert note_of(samples_figure(images[:1] / 9, "title", "a note")) == "a note"
-    blank = note_of(samples_figure(0.5 + images / 40, "title", "a note"))
-    assert blank.startswith("Images that hardly differ from each other (no pixel's standard dev")
-    assert blank.endswith(
-        "above 0.0094 of white): too few steps, or a decoder that ignores the latents. a note"
-    )
-
-
-def test_points_are_no_images():
+def test_points_are_refused_as_digits():
     with pytest.raises(UserError, match=r"\(16, 2\).*28x28"):
         digit_sheet(np.zeros((16, 2)), 4)
-
-
-def test_epochs_of_unequal_length_have_no_second_scale(epochs):
-    short = [dataclasses.replace(t, losses=t.losses[:-1], epochs=t.epochs[:-1]) for t in epochs]
-    assert loss_history_figure(short).axes[0].child_axes == []
-
-
-def test_losses_are_drawn_in_the_objectives_colour_unless_told(trained):
-    axes = Figure().subplots()
-    draw_losses(axes, trained["emae"].history(), "emae")
-    draw_losses(axes, trained["emae"].history(), "emae", color="black")
-    assert [to_hex(line.get_color()) for line in axes.lines] == [to_hex("steelblue"), "#000000"]
-    assert axes.get_xlabel() == "step"
-
-
-def test_latent_means_have_a_line_for_each_dimension():
-    mu = np.random.default_rng(1).normal(size=(7, 4))
-    axes = Figure().subplots()
-    draw_latent_means(axes, mu)
-    assert np.array_equal([line.get_ydata() for line in axes.lines], mu.T)
-    assert all(np.array_equal(line.get_xdata(), np.arange(1, 8)) for line in axes.lines)
-    assert axes.get_xlabel()
-    assert axes.get_ylabel() == "mu, 4 dimensions"
-
-
-def test_latent_means_have_a_panel_for_each_run(traces):
-    panels = latent_means_figure(traces).axes
-    assert [panel.get_title().split(",")[0] for panel in panels] == ["VAE", "EMAE"]
-    for panel, trace in zip(panels, traces, strict=True):
-        assert np.array_equal(panel.lines[2].get_ydata(), trace.latent_means["training"][:, 2])
 
 
 @modest
@@ -337,14 +233,14 @@ def test_pictures_names_are_accepted(name):
 
 @pytest.mark.parametrize("name", ["a.xyz", "a", "png", ".png", "a.png.txt", "a."])
 def test_other_names_are_refused(name):
-    with pytest.raises(UserError, match=r"no picture's name.*png"):
+    with pytest.raises(UserError, match=r"not the name of a figure. Use a name that ends in .*png"):
         check_figure_path(Path(name))
 
 
-def test_a_folder_is_no_picture(tmp_path):
+def test_a_folder_is_refused_as_a_figure(tmp_path):
     folder = tmp_path / "a.png"
     folder.mkdir()
-    with pytest.raises(UserError, match=r"a\.png' is a folder; expected a picture's name"):
+    with pytest.raises(UserError, match=r"a\.png' is a folder. Give the name of a file"):
         check_figure_path(folder)
 
 
@@ -357,27 +253,27 @@ def test_figures_have_a_style_of_their_own_and_leave_the_users_alone(traces, tmp
     assert (tmp_path / "odd.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
-def test_a_picture_that_cannot_be_drawn_is_said_and_that_of_an_earlier_run_removed(tmp_path):
+def test_a_figure_that_cannot_be_drawn_is_a_line_and_that_of_an_earlier_run_is_removed(tmp_path):
     path, said = tmp_path / "a.png", []
 
     def broken():
         raise MemoryError
 
-    assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is True
+    assert draw_or_log(lambda: Figure(figsize=(1, 1)), path, said.append) is True
     assert (path.is_file(), said) == (True, [])
-    assert save_or_say(broken, path, said.append) is False
-    assert said == [f"picture '{path}' cannot be drawn (MemoryError)"]
+    assert draw_or_log(broken, path, said.append) is False
+    assert said == [f"figure '{path}' cannot be drawn (MemoryError)"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_that_cannot_be_written_is_said(tmp_path):
+def test_a_figure_that_cannot_be_written_is_a_line(tmp_path):
     said = []
     path = tmp_path / "none" / "a.png"
-    assert save_or_say(lambda: Figure(figsize=(1, 1)), path, said.append) is False
+    assert draw_or_log(lambda: Figure(figsize=(1, 1)), path, said.append) is False
     (line,) = said
     assert line.startswith(f"'{path}' cannot be written (No such file or directory)")
 
 
-def test_characters_that_the_font_lacks_are_no_warning(tmp_path, recwarn):
+def test_letters_that_the_font_lacks_cause_no_warning(tmp_path, recwarn):
     draw_figure(lambda: samples_figure(np.zeros((1, 784)), "日本"), tmp_path / "a.png")
     assert list(recwarn) == []

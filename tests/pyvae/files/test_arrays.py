@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pyvae.files.arrays import array_bytes, arrays_of_bytes, checksum, read_arrays, write_arrays
+from pyvae.files.arrays import array_bytes, checksum, parse_arrays, read_arrays, write_arrays
 
 ARRAYS = {
     "b": np.arange(6.0).reshape(2, 3).T,  # as R's lie in memory
@@ -26,12 +26,12 @@ def same(one, two):
 def test_what_is_written_is_read_from_a_file_and_from_bytes(tmp_path):
     write_arrays(tmp_path / "x", ARRAYS, {"about": "ü"})
     assert same(read_arrays(tmp_path / "x"), ARRAYS)
-    assert same(arrays_of_bytes(array_bytes(ARRAYS)), ARRAYS)
+    assert same(parse_arrays(array_bytes(ARRAYS)), ARRAYS)
     assert same(safetensors.numpy.load_file(tmp_path / "x"), ARRAYS)
 
 
 def test_what_was_read_can_be_written_to():
-    for value in arrays_of_bytes(array_bytes(ARRAYS)).values():
+    for value in parse_arrays(array_bytes(ARRAYS)).values():
         assert value.flags.writeable
 
 
@@ -40,7 +40,7 @@ def test_other_than_numbers_on_a_line_are_refused(tmp_path):
     content = safetensors.numpy.save({"x": value})
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(ValueError, match=f"'x' has values of type {value.dtype}"):
-        arrays_of_bytes(content)
+        parse_arrays(content)
     with pytest.raises(ValueError, match=f"'x' has values of type {value.dtype}"):
         read_arrays(tmp_path / "x")
 

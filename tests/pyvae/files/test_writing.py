@@ -55,14 +55,17 @@ def write_by_name(path, content):
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.EFBIG, r"file' would be larger than .*; raise the limit \(ulimit -f\) and give the"),
-        (errno.ENOSPC, "no space is left for '.*file'"),
-        (errno.EACCES, r"file' cannot be written \(Permission denied\); choose a folder in which"),
-        (errno.EROFS, r"file' cannot be written \(Read-only file system\); choose"),
+        (errno.EFBIG, r"file' would exceed .*\. Raise the limit \(ulimit -f\) and run the same"),
+        (errno.ENOSPC, r"disk full while writing '.*file'\. Free some space and run"),
+        (
+            errno.EACCES,
+            r"file' cannot be written \(Permission denied\)\. Choose a folder where you",
+        ),
+        (errno.EROFS, r"file' cannot be written \(Read-only file system\)\. Choose"),
     ],
 )
 @pytest.mark.parametrize("way", [write_file, write_by_name])
-def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path, monkeypatch, number, said, way):
+def test_an_error_in_writing_names_the_file_and_a_remedy(tmp_path, monkeypatch, number, said, way):
     write_file(tmp_path / "file", "old")
 
     def refuse(*arguments, **options):
@@ -93,7 +96,7 @@ def test_a_limit_of_files_is_named_and_costs_no_checkpoint(tmp_path):
     limited = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", program, *run, "--out", "out"]
     done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "checkpoint-00000003.safetensors' would be larger than a file of this" in done.stderr
+    assert "checkpoint-00000003.safetensors' would exceed the limit on the size" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -105,14 +108,14 @@ def test_output_folder_is_made_with_all_above_it(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["file", "file/folder", "file/a/b"])
-def test_a_regular_file_is_no_output_folder(tmp_path, below):
+def test_a_regular_file_is_refused_as_an_output_folder(tmp_path, below):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"cannot be written.*--out"):
         output_folder(tmp_path / below)
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_folder_that_takes_no_files_is_no_output_folder(tmp_path, monkeypatch):
+def test_a_folder_without_write_permission_is_refused_as_an_output_folder(tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
@@ -121,7 +124,7 @@ def test_a_folder_that_takes_no_files_is_no_output_folder(tmp_path, monkeypatch)
         output_folder(Path(tmp_path))
 
 
-def test_a_file_is_removed_with_what_a_killed_writer_left_of_it(tmp_path):
+def test_removing_a_file_removes_temporary_files_of_a_killed_writer(tmp_path):
     (tmp_path / "file.csv").write_text("x")
     (tmp_path / ".file.csv.abcd_123").write_text("half of x")
     mine = {"file.csv.mine", ".file", ".file.csv.swp", "other.csv", ".other.csv.abcd_123"}
@@ -133,7 +136,7 @@ def test_a_file_is_removed_with_what_a_killed_writer_left_of_it(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == mine
 
 
-def test_what_a_killed_writer_left_is_removed_where_the_file_was_written_again(tmp_path):
+def test_temporary_files_of_a_killed_writer_are_removed_beside_the_written_file(tmp_path):
     ours, theirs = ["a.csv", ".a.csv.x1_y2z3w"], [".b.csv.x1_y2z3w", ".a.csv.short", "b"]
     for name in (*ours, *theirs):
         (tmp_path / name).write_text(name)

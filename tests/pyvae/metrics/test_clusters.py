@@ -65,7 +65,7 @@ def test_the_assignment_is_the_best_of_all(pair):
 
 @modest
 @given(pairs, st.permutations(range(4)), st.integers(-50, 50))
-def test_the_clusters_names_are_no_matter(pair, order, offset):
+def test_the_names_of_clusters_do_not_matter(pair, order, offset):
     labels, clusters = pair
     renamed = np.array(order)[clusters] * 3 + offset
     np.testing.assert_allclose(
@@ -125,18 +125,18 @@ def test_random_clusters_score_nothing_beyond_chance():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: class_shares(torch.tensor([0, 10])), r"from 0 to 10; expected 0 to 9"),
-        (lambda: class_shares(torch.tensor([-1, 2])), r"from -1 to 2; expected 0 to 9"),
+        (lambda: class_shares(torch.tensor([0, 10])), r"from 0 to 10: expected 0 to 9"),
+        (lambda: class_shares(torch.tensor([-1, 2])), r"from -1 to 2: expected 0 to 9"),
         (lambda: class_shares(torch.tensor([])), r"shape \(0,\).*at least one image"),
-        (lambda: class_shares(torch.ones(3)), r"predicted classes of float32; expected whole"),
-        (lambda: class_shares(torch.ones(3, 10)), r"shape \(3, 10\); expected \(N,\)"),
+        (lambda: class_shares(torch.ones(3)), r"predicted classes of float32: expected whole"),
+        (lambda: class_shares(torch.ones(3, 10)), r"shape \(3, 10\): expected \(N,\)"),
         (
             lambda: clustering_accuracy(torch.ones(3).long(), torch.ones(2).long()),
-            r"3 labels and 2 clusters; expected one of each per image",
+            r"3 labels and 2 clusters: expected one label and one cluster",
         ),
         (
             lambda: clustering_scores(torch.ones(3).long(), torch.ones(3)),
-            r"clusters of float32; expected whole numbers",
+            r"clusters of float32: expected whole numbers",
         ),
         (lambda: clustering_scores(np.array([]), np.array([])), r"labels of shape \(0,\)"),
     ],

@@ -4,8 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figures_help import finished_trace
 
 from pyvae.metrics.collapse import latents_in_words
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture
@@ -23,20 +33,20 @@ def ended(trained):
     return make
 
 
-def test_active_units_are_said_with_what_they_are_of(ended):
+def test_active_units_are_reported(ended):
     assert latents_in_words(ended("vae", 5, 2)) == [
         "2 of 5 latent dimensions are active (variance of the posterior means above 0.01; last "
         "batch of 12, evaluation mode)"
     ]
 
 
-def test_a_collapse_is_said(ended):
+def test_posterior_collapse_is_reported(ended):
     _, said = latents_in_words(ended("vae", 0.0523, 0))
     assert said == (
-        "posterior collapse: the KL of the last epoch is nearly nothing, 0.052 nats per image: the "
-        "latents carry no information about the images"
+        "posterior collapse: the KL of the last epoch is 0.052 nats per image, so the latents "
+        "carry almost no information about the images"
     )
 
 
-def test_without_the_noises_part_small_means_are_no_collapse(ended):
+def test_collapse_is_not_reported_without_a_kl(ended):
     assert len(latents_in_words(ended("emae", 0.0523, 0))) == 1

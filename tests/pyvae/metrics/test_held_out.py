@@ -14,7 +14,7 @@ from pyvae.model.draws import Draws, Normal
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
-from pyvae.runs.trained import network_of
+from pyvae.runs.trained import load_network
 from pyvae.training.loop import train
 
 MORE = 730  # than one chunk, and no multiple of it
@@ -97,7 +97,9 @@ def test_terms_are_those_of_one_image_whatever_the_scale_of_training(
 
 @pytest.mark.parametrize("name", ["mlp", "conv", "clustering-toy"])
 @pytest.mark.parametrize("training", [True, False])
-def test_it_follows_from_the_seed_and_leaves_all_as_it_was(network_and, digits, name, training):
+def test_results_follow_from_the_seed_and_the_network_keeps_its_mode(
+    network_and, digits, name, training
+):
     network, settings = network_and(name)
     network.train(training)
     data = points(20) if name == "clustering-toy" else ImageData("a", digits.pixels[:20], None, "b")
@@ -127,7 +129,7 @@ def test_a_run_in_float32_is_evaluated_in_float32(small, digits):
     settings = small(recipe, dtype="float32")
     trace = train(Run(recipe, settings, digits), PyTorchEngine("cpu"))
     data = ImageData("some", digits.pixels[:30], None, "digits")
-    narrow = evaluate(network_of(trace), "beta", settings, data)
-    wide = evaluate(network_of(trace).double(), "beta", small(recipe), data)
+    narrow = evaluate(load_network(trace), "beta", settings, data)
+    wide = evaluate(load_network(trace).double(), "beta", small(recipe), data)
     assert narrow["total"] != wide["total"]
     assert narrow["total"] == pytest.approx(wide["total"], rel=1e-5)

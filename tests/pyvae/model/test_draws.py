@@ -206,7 +206,7 @@ def test_every_place_in_the_order_is_equally_likely():
 
 
 @pytest.mark.parametrize("kind", [Keep((2,), 0.5), Normal((2,)), Gumbel((2,))])
-def test_what_a_recipe_declares_cannot_be_changed(kind):
+def test_declared_draws_are_immutable(kind):
     with pytest.raises(FrozenInstanceError):
         kind.rows = 3
 

@@ -16,7 +16,7 @@ BETA = Hyper("beta", 8, "weight")
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_published_values_are_taken_where_nothing_is_given(recipe):
+def test_published_values_are_the_defaults(recipe):
     assert recipe.settings().hyper == {one.name: one.value for one in recipe.hyper}
 
 
@@ -32,25 +32,25 @@ def test_a_given_value_replaces_that_one_alone(recipe):
 @pytest.mark.parametrize(
     ("one", "value", "said"),
     [
-        (CLUSTERS, 1, "--set clusters=1; expected number of clusters: a whole number of 2 or more"),
+        (CLUSTERS, 1, "clusters=1: expected a whole number of 2 or more (number of clusters)"),
         (CLUSTERS, 0, "--set clusters=0"),
         (CLUSTERS, -3, "--set clusters=-3"),
-        (CLUSTERS, 2.5, "--set clusters=2.5; expected number of clusters: a whole number"),
+        (CLUSTERS, 2.5, "--set clusters=2.5: expected a whole number"),
         (CLUSTERS, math.nan, "--set clusters=nan"),
         (CLUSTERS, math.inf, "--set clusters=inf"),
-        (TEMPERATURE, 0, "--set temperature=0; expected temperature: a number above 0"),
+        (TEMPERATURE, 0, "--set temperature=0: expected a number above 0"),
         (TEMPERATURE, -0.5, "--set temperature=-0.5"),
         (TEMPERATURE, math.nan, "--set temperature=nan"),
         (TEMPERATURE, math.inf, "--set temperature=inf"),
-        (BETA, -1, "--set beta=-1; expected weight: a number of 0 or more"),
+        (BETA, -1, "--set beta=-1: expected a number of 0 or more"),
         (BETA, math.nan, "--set beta=nan"),
-        (BETA, 1e308, "--set beta=1e+308; expected weight: a number of 0 or more, at most 1e+300"),
+        (BETA, 1e308, "--set beta=1e+308: expected a number of 0 or more, at most 1e+300"),
     ],
 )
 def test_a_value_out_of_its_range_is_one_line_with_the_published_value(one, value, said):
     with pytest.raises(UserError, match=re.escape(said)) as error:
         one.check(value)
-    assert f"the published value is {one.value:g}" in str(error.value)
+    assert f"The published value is {one.value:g}" in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -72,11 +72,19 @@ def test_published_values_are_in_their_range(recipe):
 @pytest.mark.parametrize(
     ("recipe", "name", "said"),
     [
-        ("clustering", "temperatur", r"unknown setting of recipe clustering .*'temperature'\?"),
-        ("clustering", "labels", "unknown setting of recipe clustering 'labels'"),
-        ("beta", "variance", "unknown setting of recipe beta 'variance'; expected one of beta"),
-        ("conv", "beta", r"recipe conv has no setting 'beta' \(it has none\)$"),
-        ("mlp-wide", "beta", "recipe mlp-wide has no setting 'beta'"),
+        (
+            "clustering",
+            "temperatur",
+            r"unknown hyperparameter of recipe clustering.*'temperature'",
+        ),
+        ("clustering", "labels", "unknown hyperparameter of recipe clustering 'labels'"),
+        (
+            "beta",
+            "variance",
+            "unknown hyperparameter of recipe beta 'variance'",
+        ),
+        ("conv", "beta", r"recipe conv has no hyperparameters\. Leave out --set beta=1\.$"),
+        ("mlp-wide", "beta", "recipe mlp-wide has no hyperparameters"),
     ],
 )
 def test_an_unknown_name_is_one_line(recipe, name, said):
@@ -99,12 +107,12 @@ def test_name_equals_number_is_read(texts, values):
 
 
 @pytest.mark.parametrize("text", ["beta", "beta=", "beta=much", "", "=", "beta:3", "beta 3"])
-def test_what_is_not_of_that_form_is_one_line(text):
-    with pytest.raises(UserError, match=re.escape(f"--set '{text}'; expected NAME=NUMBER")):
+def test_other_forms_are_refused_in_one_line(text):
+    with pytest.raises(UserError, match=re.escape(f"--set '{text}': expected NAME=NUMBER")):
         parse_hyper([text])
 
 
 @pytest.mark.parametrize("text", ["=3", " =3"])
-def test_a_number_without_a_name_is_no_recipes(text):
+def test_a_number_without_a_name_is_refused(text):
     with pytest.raises(UserError):
         RECIPES["beta"].settings(hyper=parse_hyper([text]))

@@ -209,7 +209,7 @@ def test_the_registry_knows_objectives_by_their_names():
     assert known == set(OBJECTIVES)
 
 
-def test_what_is_minimised_cannot_be_changed():
+def test_objectives_are_immutable():
     with pytest.raises(FrozenInstanceError):
         OBJECTIVES["vae"].mean = True
 

@@ -67,7 +67,7 @@ def test_a_run_is_equal_in_every_bit(monkeypatch, conv, settings, digits, object
         np.testing.assert_array_equal(fast.parameters[name], value, err_msg=name)
 
 
-def test_what_does_not_suit_stays_as_it_is():
+def test_images_that_onednn_cannot_take_stay_plain():
     x = torch.zeros(1, 1, 4, 4)
     for unsuitable in (x.double(), x.clone().requires_grad_(), x.to("meta")):
         assert to_blocks(unsuitable) is unsuitable

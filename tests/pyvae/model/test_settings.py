@@ -23,27 +23,27 @@ counts = st.integers(1, 50)
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("objective", "emea", "did you mean 'emae'"),
+        ("objective", "emea", "Did you mean 'emae'"),
         ("objective", "both", "unknown objective 'both'"),
-        ("dtype", "float46", "did you mean 'float64'"),
+        ("dtype", "float46", "Did you mean 'float64'"),
         (
             "rng",
             "toch",
-            "unknown rng 'toch'; expected one of injected, torch, r; did you mean 'torch'",
+            "unknown rng 'toch': expected one of injected, torch, r. Did you mean 'torch'",
         ),
-        ("epochs", 0, "--epochs 0; expected 1 or more"),
-        ("steps", 0, "--steps 0; expected 1 or more"),
-        ("steps", 2**63, f"--steps {2**63}; expected 1 to "),
-        ("epochs", 10**40, f"--epochs {10**40}; expected 1 to "),
+        ("epochs", 0, "--epochs 0: expected 1 or more"),
+        ("steps", 0, "--steps 0: expected 1 or more"),
+        ("steps", 2**63, f"--steps {2**63}: expected 1 to "),
+        ("epochs", 10**40, f"--epochs {10**40}: expected 1 to "),
         ("steps", -3, "--steps -3"),
         ("batch_size", 0, "--batch-size 0"),
         ("latent_dim", 0, "--latent-dim 0"),
         (
             "learning_rate",
             1e308,
-            "--learning-rate 1e.308; expected a number above 0, at most 1e.300",
+            "--learning-rate 1e.308: expected a number above 0, at most 1e.300",
         ),
-        ("learning_rate", 0.0, "--learning-rate 0.0; expected a number above 0"),
+        ("learning_rate", 0.0, "--learning-rate 0.0: expected a number above 0"),
         ("learning_rate", -1e-3, "--learning-rate -0.001"),
         ("learning_rate", math.nan, "--learning-rate nan"),
         ("learning_rate", math.inf, "--learning-rate inf"),
@@ -83,7 +83,7 @@ def test_one_batch_of_images_is_enough():
     assert GOOD.steps_per_epoch(10) == 1
 
 
-def test_published_settings_are_taken_where_nothing_is_given(conv):
+def test_published_settings_are_the_defaults(conv):
     settings = conv.settings(epochs=None, steps=4, seed=0)
     published = ("epochs", "batch_size", "latent_dim", "learning_rate")
     assert [getattr(settings, name) for name in published] == [
@@ -98,13 +98,13 @@ def test_a_dtype_has_the_bits_of_its_name(name, bits):
     assert name in DTYPES
 
 
-def test_draws_are_injected_unless_something_else_is_said():
+def test_draws_are_injected_by_default():
     assert GOOD.rng == "injected"
     for rng in RNGS:
         assert dataclasses.replace(GOOD, rng=rng).as_dict()["rng"] == rng
 
 
-def test_every_generator_can_be_asked_for():
+def test_every_generator_can_be_chosen():
     assert set(generator_names()) < set(RNGS)
 
 
@@ -135,7 +135,7 @@ def test_any_recipe_runs_with_its_own_objectives(recipe):
     assert recipe.runs(recipe.objectives[0], seed=7) == [first]
     if recipe.name != "conv":  # there are no two
         for name in ("both", "all", "vae"):
-            said = f"unknown objective '{name}'; expected one of {recipe.objectives[0]}"
+            said = f"unknown objective '{name}': expected one of {recipe.objectives[0]}"
             with pytest.raises(UserError, match=said):
                 recipe.runs(name)
 

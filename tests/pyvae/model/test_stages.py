@@ -16,9 +16,9 @@ modest = hypothesis_settings(max_examples=60, deadline=None)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 L = 4
 LOSSES = (
-    Stage("reconstruction", "loss", ("last", "input")),
-    Stage("regulariser", "loss", ("first",)),
-    Stage("total", "loss", ("reconstruction", "regulariser")),
+    Stage("reconstruction", "bce", ("last", "input")),
+    Stage("regulariser", "kl_categorical", ("first",)),
+    Stage("total", "sum", ("reconstruction", "regulariser")),
 )
 
 
@@ -203,12 +203,13 @@ SETTINGS_OF_LAYERS = {  # what a module of torch.nn or pyvae calls the option
 
 @every_recipe
 def test_options_are_those_of_the_modules(recipe, small):
-    settings = small(recipe)
+    other = {one.name: one.value + 0.25 for one in recipe.hyper if not one.whole}
+    settings = small(recipe, hyper=other)
     network = recipe.network(settings.latent_dim, **settings.hyper)
-    for stage in recipe.stages:
+    for stage in recipe.stages_for(settings):
         if stage.layer == "input" or stage.is_term:
             continue
-        module, options = network.get_submodule(stage.path), stage.settled(settings.hyper)
+        module, options = network.get_submodule(stage.path), stage.options
         known = SETTINGS_OF_LAYERS.get(stage.layer, {})
         assert set(options) <= set(known), stage.name
         for option, (attribute, default) in known.items():
@@ -255,15 +256,6 @@ def test_names_of_parameters_and_statistics_are_in_the_networks_order(recipe, sm
     assert sorted([*parameters, *buffers]) == sorted(network.state_dict())
     assert [name for name in network.state_dict() if is_buffer(name)] == buffers
     assert not any(map(is_buffer, parameters))
-
-
-def test_hyperparameters_stand_for_their_values_in_options():
-    options = {"weights": (1, "beta"), "variance": "variance", "per": "sum"}
-    stage = Stage("total", "sum", ("a", "b"), None, options)
-    assert stage.settled({"beta": 8, "variance": 0.05}) == {
-        "weights": (1, 8), "variance": 0.05, "per": "sum",
-    }  # fmt: skip
-    assert stage.settled({}) == dict(stage.options)
 
 
 def test_a_stages_module_has_its_name_unless_another_is_said():

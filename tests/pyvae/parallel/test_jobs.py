@@ -23,8 +23,8 @@ def _threads():
     torch.set_num_threads(threads)
 
 
-def see(word, images, ask):
-    ask()
+def see(word, images, on_step):
+    on_step()
     return word, torch.get_num_threads(), images
 
 
@@ -62,15 +62,15 @@ def test_images_are_read_once_and_those_of_an_earlier_command_are_let_go(tmp_pat
 def test_a_folder_that_is_not_shared_is_one_line(tmp_path):
     with share({"a": load_toy(30)}, 1, tmp_path) as shared:
         pass
-    with pytest.raises(UserError, match="expected a folder that all workers share; choose") as all_:
+    with pytest.raises(UserError, match=r"^.* cannot see '.*'\. Choose an --out folder") as error:
         do(job("a"), shared)
-    assert str(tmp_path) in str(all_.value)
+    assert str(tmp_path) in str(error.value)
 
 
 def test_other_images_are_one_line(tmp_path):
     with share({"a": load_toy(30)}, 1, tmp_path) as shared:
         other = {"a": shared.images["a"]._replace(sha256="0" * 64)}
-        with pytest.raises(UserError, match="are not those that were written there"):
+        with pytest.raises(UserError, match=r"have changed since they were written\. Run the same"):
             do(job("a"), replace(shared, images=other))
 
 
@@ -89,8 +89,8 @@ def test_what_a_worker_has_written_is_waited_for(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("", "'{}' was written and cannot be read"),
-        ("w1", "worker w1 says that it wrote '{}', which cannot be read here; expected a folder"),
+        ("", "'{}' was written but cannot be read. Run the same command again."),
+        ("w1", "worker w1 has written '{}', which cannot be seen here. Choose an --out folder on"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch, where, words):
@@ -106,4 +106,4 @@ def test_errors_cross_from_one_process_to_another(error):
     crossed = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
     assert type(crossed) is UserError
     assert str(crossed) == str(error)
-    assert (crossed.given, crossed.expected) == (error.given, error.expected)
+    assert (crossed.problem, crossed.expected) == (error.problem, error.expected)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pyvae.errors import UserError
 from pyvae.recipes import get_recipe
-from pyvae.reproduction.article import Claim, Planned
-from pyvae.reproduction.reproduce import ARTICLES
+from pyvae.reproduction.article import Claim
+from pyvae.reproduction.articles import ARTICLES, choose_articles
+from pyvae.reproduction.planned import Planned
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,10 @@ def test_folders_of_different_runs_differ():
 def test_epochs_override_the_published_ones():
     planned = Planned("beta", "beta", quick={"epochs": 8})
     assert planned.settings(1, quick=True, epochs=3).epochs == 3
+
+
+def test_an_article_has_its_name_and_all_is_all_of_them():
+    assert choose_articles("beta") == [ARTICLES["beta"]]
+    assert choose_articles("all") == list(ARTICLES.values())
+    with pytest.raises(UserError, match=r"^unknown article 'gan': expected one of conv, .*, all"):
+        choose_articles("gan")

@@ -1,64 +1,80 @@
-"""Doing write-ups again: figures, index, published.csv, and nothing trained twice."""
+"""Reproducing write-ups: figures, README.md, published.csv, and nothing trained twice."""
 
 from __future__ import annotations
 
-import io
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from rich.console import Console
 
+import pyvae
 from pyvae.cli.main import main
-from pyvae.data.images import load_toy
 from pyvae.errors import UserError
+from pyvae.figures import style
 from pyvae.metrics import digit_classifier
-from pyvae.reproduction.reproduce import (
-    ARTICLES,
-    _markdown,
-    _merged,
-    choose_articles,
-    reproduce,
-)
+from pyvae.reproduction.articles import ARTICLES
+from pyvae.reproduction.plan import Plan
+from pyvae.reproduction.report import Report
 from pyvae.trace.trace import Trace
 
 
-def run(out, name="beta", **options):
-    console = Console(file=io.StringIO(), width=200)
-    options = {"data": "digits", "quick": True, "epochs": 1, "device": "cpu"} | options
-    data = options.pop("data")
-    table = reproduce(choose_articles(name), data, out, console, **options)
-    return table, console.file.getvalue()
+class Lines(Report):
+    """Collects what is logged."""
+
+    def __init__(self):
+        self.lines = []
+
+    def log(self, line):
+        self.lines.append(line)
+
+
+def reproduce(out, name="beta", data="digits", **options):
+    """The table of claims, and the lines that are logged."""
+    report = Lines()
+    plan = Plan(**{"quick": True, "epochs": 1} | options)
+    table = pyvae.reproduce(name, out, plan, data=data, device="cpu", report=report)
+    return table, report.lines
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    out = tmp_path_factory.mktemp("reproduced")
-    return out, *run(out, seeds=2)
+def beta(tmp_path_factory):
+    """The write-up on beta-VAEs, with two seeds of 11 steps."""
+    out = tmp_path_factory.mktemp("beta")
+    return out, *reproduce(out, seeds=2)
 
 
-@pytest.fixture
-def few(digits, tmp_path, monkeypatch):
-    """Options for 400 digits to train on and 100 to test with, and a classifier that has hardly
-    seen them."""
-    monkeypatch.setattr(digit_classifier, "LEAST_STEPS", 20)
-    pixels, labels = digits.pixels[:500].numpy(), digits.labels[:500].numpy()
-    np.savez(tmp_path / "few.npz", images=pixels.reshape(-1, 28, 28), labels=labels)
-    return {"data": str(tmp_path / "few.npz")}
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory, digits):
+    """All write-ups, one call after the other, on 260 digits to train on (mlp has batches of 1,000)
+    and 65 to test with, and a classifier that has hardly seen them. Figures are drawn, and empty
+    files written. The last table, and the lines of all calls."""
+    out = tmp_path_factory.mktemp("all")
+    pixels, labels = digits.pixels[:325].numpy(), digits.labels[:325].numpy()
+    np.savez(out / "few.npz", images=pixels.reshape(-1, 28, 28), labels=labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digit_classifier, "EPOCHS", 1)
+        patch.setattr(digit_classifier, "LEAST_STEPS", 5)
+        patch.setattr(style, "save_figure", lambda figure, path: path.touch())
+        lines = []
+        for name in ARTICLES:
+            data = "digits" if name == "mlp" else str(out / "few.npz")
+            table, more = reproduce(out, name, data)
+            lines += more
+    return out, table, lines
 
 
-def test_the_index_shows_every_figure_and_nothing_else(done):
-    out, _, _ = done
+def test_the_readme_shows_every_figure_and_nothing_else(beta):
+    out, _, _ = beta
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (out / "beta" / "README.md").read_text())
     assert sorted(shown) == sorted(path.name for path in (out / "beta").glob("*.png"))
     assert "latent_scatter.png" in shown
     assert "manifold.png" in shown
 
 
-def test_published_csv_is_what_is_returned(done):
-    out, table, _ = done
+def test_published_csv_is_what_is_returned(beta):
+    out, table, _ = beta
     read = pd.read_csv(out / "published.csv")
     assert list(read.columns) == [
         "article", "claim", "published", "median", "least", "greatest", "unit", "seeds", "verdict",
@@ -71,8 +87,8 @@ def test_published_csv_is_what_is_returned(done):
     assert (read["median"] <= read["greatest"]).all()
 
 
-def test_the_measured_loss_is_the_traces(done):
-    out, table, _ = done
+def test_the_measured_loss_is_the_traces(beta):
+    out, table, _ = beta
     traces = [Trace.load(out / "runs" / f"beta-z2-seed{seed}") for seed in (1, 2)]
     losses = [trace.epoch_table()["total"].iloc[-1] for trace in traces]
     row = table.set_index("claim").loc["total of the last epoch"]
@@ -80,17 +96,17 @@ def test_the_measured_loss_is_the_traces(done):
     assert row["median"] == pytest.approx(np.mean(losses))
 
 
-def test_what_was_cut_is_said(done):
-    out, table, _ = done
+def test_the_readme_and_the_table_say_that_runs_were_cut_short(beta):
+    out, table, _ = beta
     assert "Quick look: 1 of 100 epochs" in (out / "beta" / "README.md").read_text()
     assert set(table["epochs"]) == {"1"}
 
 
-def test_nothing_is_trained_twice(done):
-    out, table, _ = done
+def test_nothing_is_trained_twice(beta):
+    out, table, _ = beta
     traces = {path: path.read_bytes() for path in (out / "runs").glob("*/history.csv")}
-    again, said = run(out, seeds=2)
-    assert said.count("all 11 steps were done before") == 2
+    again, lines = reproduce(out, seeds=2)
+    assert sum("all 11 steps were done before" in line for line in lines) == 2
     assert {path: path.read_bytes() for path in traces} == traces
     pd.testing.assert_frame_equal(
         again.drop(columns=["median", "least", "greatest"]).astype(str),
@@ -98,107 +114,140 @@ def test_nothing_is_trained_twice(done):
     )
 
 
-@pytest.mark.slow
-def test_a_second_article_joins_the_table(done):
-    out, table, _ = done
-    both, _ = run(out, "mlp", epochs=1, seeds=1)
-    assert set(both["article"]) == {"beta", "mlp"}
-    assert (both["article"] == "beta").sum() == len(table)
-    contents = (out / "README.md").read_text()
-    assert "(beta/README.md)" in contents
-    assert "(mlp/README.md)" in contents
+def test_another_run_in_the_way_is_refused_before_anything_is_trained(beta, tmp_path):
+    out, _, _ = beta
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (out / "runs" / "beta-z2-seed1").rename(runs / "beta-z2-seed2")
+    try:
+        with pytest.raises(UserError, match=r"'.*beta-z2-seed2' holds another run"):
+            reproduce(tmp_path, seeds=2)
+    finally:
+        (runs / "beta-z2-seed2").rename(out / "runs" / "beta-z2-seed1")
+    assert not (runs / "beta-z2-seed1").exists()
 
 
-def test_a_figure_that_cannot_be_drawn_is_left_out_and_said(tmp_path):
-    _, said = run(tmp_path, latent_dim=3)
-    assert "latent_scatter.png is left out" in said
-    assert "manifold.png is left out" in said
-    assert "2 latent dimensions and has 3" in said
-    index = (tmp_path / "beta" / "README.md").read_text()
-    assert "manifold.png is left out" in index
-    assert "](manifold.png)" not in index
-    assert not (tmp_path / "beta" / "manifold.png").exists()
-    assert (tmp_path / "beta" / "loss.png").is_file()
-
-
-def test_text_of_others_is_no_markdown():
-    shown = _markdown("x.png <script>&</script> | [a](http://b) `c` \x1b[31m\nsecond *line* p_q")
-    assert shown == (
-        r"x.png &lt;script&gt;&amp;&lt;/script&gt; \| \[a\](http://b) \`c\` \\x1b\[31m second "
-        r"\*line\* p_q"
-    )
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n1\n", 'article\n"open', "article\n\xff"])
-def test_a_damaged_table_of_an_earlier_call_is_the_users_error(tmp_path, text):
-    path = tmp_path / "published.csv"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"published.csv' cannot be read .*delete it"):
-        _merged(path, pd.DataFrame({"article": ["beta"]}))
-
-
-def test_figures_are_pictures(done):
-    out, _, _ = done
+def test_figures_are_pictures(beta):
+    out, _, _ = beta
     for path in (out / "beta").glob("*.png"):
         picture = imread(path)
         assert min(picture.shape[:2]) > 300
         assert picture[..., :3].std() > 0.01
 
 
+def test_a_figure_that_cannot_be_drawn_is_left_out_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: path.touch())
+    (tmp_path / "beta").mkdir()
+    (tmp_path / "beta" / "manifold.png").touch()  # of an earlier call
+    _, lines = reproduce(tmp_path, latent_dim=3)
+    readme = (tmp_path / "beta" / "README.md").read_text()
+    for name in ("latent_scatter.png", "manifold.png"):
+        (line,) = [line for line in lines if line.startswith(f"{name} is left out: ")]
+        assert "needs 2 latent dimensions, not 3" in line
+        assert f"{name} is left out" in readme
+        assert f"]({name})" not in readme
+        assert not (tmp_path / "beta" / name).exists()
+    assert (tmp_path / "beta" / "loss.png").is_file()
+
+
+FIGURES = {
+    "conv": ["loss_hist.png", "vae_gen.png", "emae_gen.png", "em_gen.png", "mu_VAE.png",
+             "mu_EMAE.png", "mu_EM.png", "spread.png", "means_and_variances.png"],
+    "mlp": ["loss.png", "rows_mlp.png", "rows_wide.png", "tsne_mlp.png", "tsne_wide.png"],
+    "strided-conv": [
+        f"{kind}_{key}.png"
+        for kind in ("loss", "latents", "generated", "from_prior") for key in ("z2", "z4")
+    ],
+    "beta": ["latent_scatter.png", "manifold.png", "loss.png"],
+    "clustering": [
+        "reconstructions.png", "toy_clusters.png", "toy_generated.png", "gumbel_softmax.png",
+        *(
+            f"{kind}_{key}.png"
+            for kind in ("losses", "clusters", "latents", "prior")
+            for key in ("unsupervised", "labelled")
+        ),
+    ],
+}  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["conv", "strided-conv"])
-def test_each_article_has_its_figures(name, few, tmp_path):
-    table, said = run(tmp_path, name, **few)
-    expected = {
-        "conv": ["loss_hist.png", "vae_gen.png", "emae_gen.png", "mu_VAE.png", "mu_EMAE.png"],
-        "strided-conv": [
-            f"{kind}_{key}.png" for kind in ("loss", "latents", "generated") for key in ("z2", "z4")
-        ],
-    }[name]
-    assert {path.name for path in (tmp_path / name).glob("*.png")} >= set(expected)
-    assert "left out" not in said
-    assert np.isfinite(table["median"].astype(float)).all()
-    if name == "conv":
-        measures = pd.read_csv(tmp_path / name / "measures.csv")
-        assert measures["objective"].tolist() == ["vae", "emae", "em"]
+@pytest.mark.parametrize("name", ARTICLES)
+def test_each_article_has_its_figures_and_finite_values(name, everything):
+    out, table, lines = everything
+    assert {path.name for path in (out / name).glob("*.png")} == set(FIGURES[name])
+    assert not [line for line in lines if "left out" in line]
+    rows = table[table["article"] == name]
+    assert len(rows) >= 4
+    assert np.isfinite(rows["median"].astype(float)).all()
+
+
+@pytest.mark.slow
+def test_the_folder_lists_all_articles_and_the_measures_of_objectives(everything):
+    out, _, _ = everything
+    contents = (out / "README.md").read_text()
+    assert all(f"]({name}/README.md)" in contents for name in ARTICLES)
+    measures = pd.read_csv(out / "conv" / "measures.csv")
+    assert measures["objective"].tolist() == ["vae", "emae", "em"]
+
+
+@pytest.mark.slow
+def test_points_are_trained_in_full_and_only_what_was_cut_short_says_so(everything):
+    """Of a quick look the points have 40 epochs, whatever --epochs says."""
+    _, table, _ = everything
+    rows = table[table["article"] == "clustering"].set_index("claim")
+    points = rows.loc[[claim for claim in rows.index if claim.startswith("points")]]
+    assert set(points["epochs"]) == {"40"}
+    assert rows.drop(points.index)["verdict"].str.endswith("(cut)").all()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"data": "toy"}, "expected images of 28x28 pixels"),
-        ({"seeds": 0}, "--seeds 0; expected 1 or more"),
-        ({"epochs": 0}, "--epochs 0"),
-        ({"latent_dim": 0}, "--latent-dim 0"),
+        ({"data": "toy"}, "--data toy holds no images of 28x28 pixels. Use --data mnist"),
+        ({"seeds": 0}, "--seeds 0: expected 1 or more"),
+        ({"epochs": 0}, "--epochs 0: expected 1 or more"),
+        ({"latent_dim": 0}, "--latent-dim 0: expected 1 or more"),
+        ({"name": "gan"}, "unknown article 'gan'"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(options, words, tmp_path):
     with pytest.raises(UserError, match=re.escape(words)):
-        run(tmp_path / "out", **options)
+        reproduce(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("arrays", "words"),
     [
-        ({}, "has no labels"),
+        ({}, "has no labels. Use --data mnist"),
         ({"y_test": np.arange(300) % 10, "x_test": np.zeros((300, 784), "u1")}, "has no labels"),
-        ({"y_train": np.arange(300) % 10 + 1}, "count from 1: they are 1 to 10"),
+        ({"y_train": np.arange(300) % 10 + 1}, "are 1 to 10: expected 0 to 9"),
     ],
 )
-def test_images_without_labels_of_digits_are_refused(labels, said, tmp_path):
-    np.savez(tmp_path / "mine.npz", x_train=np.zeros((300, 28, 28), np.uint8), **labels)
-    with pytest.raises(UserError, match=said):
-        run(tmp_path / "out", data=str(tmp_path / "mine.npz"))
+def test_images_without_labels_of_digits_are_refused(arrays, words, tmp_path):
+    np.savez(tmp_path / "mine.npz", x_train=np.zeros((300, 28, 28), np.uint8), **arrays)
+    with pytest.raises(UserError, match=words):
+        reproduce(tmp_path / "out", data=str(tmp_path / "mine.npz"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_images_are_refused_before_anything_is_written(tmp_path):
+    labels = np.arange(60) % 10
+    np.savez(tmp_path / "few.npz", images=np.zeros((60, 28, 28), np.uint8), labels=labels)
+    with pytest.raises(UserError, match="48"):
+        reproduce(tmp_path / "out", data=str(tmp_path / "few.npz"))
     assert not (tmp_path / "out").exists()
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: path.touch())
     arguments = ["beta", "--quick", "--epochs", "1", "--data", "digits", "--device", "cpu"]
     assert main(["reproduce", *arguments]) == 0
     assert (tmp_path / "reproduced-quick" / "published.csv").is_file()
-    assert "written: reproduced-quick" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "beta (beta-VAE), seed 1: 11 steps in" in said
+    assert "written: reproduced-quick" in said
 
 
 def test_an_unknown_article_is_one_line(capsys):
@@ -206,27 +255,3 @@ def test_an_unknown_article_is_one_line(capsys):
     words = capsys.readouterr().err
     assert words.count("\n") == 1
     assert all(name in words for name in (*ARTICLES, "all"))
-
-
-@pytest.mark.slow
-def test_points_are_trained_in_full_and_only_what_was_cut_says_so(few, tmp_path, monkeypatch):
-    """Of the clustering article the images are cut here, the points (fewer than there are) are
-    not. It has its figures, too."""
-    monkeypatch.setattr("pyvae.data.images.load_toy", lambda: load_toy(600))
-    table, said = run(tmp_path, "clustering", quick=False, seeds=1, **few)
-    assert {path.name for path in (tmp_path / "clustering").glob("*.png")} == {
-        "reconstructions.png", "toy_clusters.png", "toy_generated.png", "gumbel_softmax.png",
-        *(
-            f"{kind}_{key}.png"
-            for kind in ("losses", "clusters", "latents", "prior")
-            for key in ("unsupervised", "labelled")
-        ),
-    }  # fmt: skip
-    assert "left out" not in said
-    assert np.isfinite(table["median"].astype(float)).all()
-    rows = table.set_index("claim")
-    points = rows.loc[[claim for claim in rows.index if claim.startswith("points")]]
-    assert set(points["epochs"]) == {"100"}
-    assert not points["verdict"].str.contains("cut").any()
-    others = rows.drop(points.index)
-    assert others["verdict"].str.endswith("(cut)").all()

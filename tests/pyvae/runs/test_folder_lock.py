@@ -37,7 +37,7 @@ def holder(tmp_path):
 def test_a_folder_that_is_held_is_refused_with_who_holds_it(tmp_path, holder):
     said = (
         f"^'{re.escape(str(tmp_path))}' is being written by another run "
-        rf"\(process {holder.pid}\); expected a folder that no run is writing into; wait "
+        rf"\(process {holder.pid}\)\. Wait until it has ended, or choose another --out\.$"
     )
     with pytest.raises(UserError, match=said), FolderLock(tmp_path):
         pass

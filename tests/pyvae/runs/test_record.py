@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +7,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from rich.console import Console
 from torch import nn
 
-from pyvae.cli.step_set import StepSet
+from pyvae.cli.options.step_set import StepSet
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
-from pyvae.runs.record import write_draws, write_traces
+from pyvae.runs.record import record_traces, write_draws
 from pyvae.trace.trace import Trace
 from pyvae.training.feeds import batches
 
@@ -73,18 +71,20 @@ class OneParameter(nn.Module):
 
 @pytest.fixture
 def write(conv, digits, settings, tmp_path):
-    """Writes traces of four steps below the folder of the test; returns what was printed."""
+    """Writes traces of four steps below the folder of the test; returns the steps that a callback
+    saw."""
     little = replace(conv, network=lambda latent_dim: OneParameter(), draws=lambda latent_dim: {})
 
     def run(engine=None, out="out", probe="1", follow=None, objectives=("vae",), **changes):
         recipe = conv if isinstance(engine, PyTorchEngine) else little
-        runs = [settings(**{"steps": 4} | changes, objective=name) for name in objectives]
-        console = Console(file=io.StringIO())
-        write_traces(
-            engine or CountingEngine(), recipe, runs, digits, tmp_path / out,
-            StepSet.parse(probe), None if follow is None else tmp_path / follow, console,
+        asked = [settings(**{"steps": 4} | changes, objective=name) for name in objectives]
+        seen = []
+        record_traces(
+            tmp_path / out, [Run(recipe, one, digits) for one in asked],
+            engine or CountingEngine(), [lambda now: seen.append(now.step)],
+            probed=StepSet.parse(probe), follow=None if follow is None else tmp_path / follow,
         )  # fmt: skip
-        return console.file.getvalue()
+        return seen
 
     return run
 
@@ -105,7 +105,7 @@ def probes(folder):
     ("probe", "steps"), [("1", [1]), ("2,4", [2, 4]), ("2-3", [2, 3]), ("all", [1, 2, 3, 4])]
 )
 def test_a_trace_and_the_probes_asked_for_are_written(write, tmp_path, probe, steps):
-    said = write(probe=probe)
+    seen = write(probe=probe)
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == TRACE | {"probes"}
     assert probes(out) == [f"step-{step:06d}.safetensors" for step in steps]
@@ -119,7 +119,7 @@ def test_a_trace_and_the_probes_asked_for_are_written(write, tmp_path, probe, st
     assert trace.losses.tolist() == [[3.0 * k, 2.0 * k, k] for k in (1, 2, 3, 4)]
     for step in steps:
         assert trace.probe(step)["forward/total"] == 3 * step
-    assert "VAE in counting: 4 steps" in said
+    assert seen == [1, 2, 3, 4]
 
 
 def test_without_probes_there_is_no_folder_for_them(write, tmp_path):
@@ -212,19 +212,23 @@ def test_both_objectives_follow_theirs(write, tmp_path):
 @pytest.mark.parametrize(
     ("leader", "follower", "said"),
     [
-        ({"probe": "1"}, {}, r"'.*leader' was not probed in step 2;.*every step from 1 to 3;"),
-        ({"probe": "1,3-4"}, {}, "was not probed in step 2; .* --probe all"),
-        ({"probe": "none"}, {}, "was not probed in step 1;"),
-        ({"probe": "all", "steps": 2}, {}, "was not probed in step 3;"),
-        ({"probe": "all"}, {"objectives": ("emae",)}, "has objective vae; expected emae"),
+        (
+            {"probe": "1"},
+            {},
+            r"'.*leader' was not probed in step 2\. Record it again with --probe all\.$",
+        ),
+        ({"probe": "1,3-4"}, {}, "was not probed in step 2"),
+        ({"probe": "none"}, {}, "was not probed in step 1"),
+        ({"probe": "all", "steps": 2}, {}, "was not probed in step 3"),
+        ({"probe": "all"}, {"objectives": ("emae",)}, "has objective vae, and this run emae"),
         (
             {"probe": "all", "objectives": ("emae",)},
             {"objectives": ("vae", "emae")},
-            "has objective emae; expected vae",
+            "has objective emae, and this run vae",
         ),
-        ({"probe": "all"}, {"latent_dim": 6}, "has latent dim 5; expected 6"),
-        ({"probe": "all"}, {"seed": 9}, "; expected 9"),
-        ({"probe": "all"}, {"batch_size": 13}, "has batch size 12; expected 13"),
+        ({"probe": "all"}, {"latent_dim": 6}, "has latent dim 5, and this run 6"),
+        ({"probe": "all"}, {"seed": 9}, ", and this run 9"),
+        ({"probe": "all"}, {"batch_size": 13}, "has batch size 12, and this run 13"),
         ({"probe": "all"}, {"follow": "absent"}, r"'.*absent.vae' holds no trace"),
     ],
 )
@@ -243,7 +247,7 @@ def test_a_leader_of_another_recipe_is_the_users_error(write, tmp_path):
     write(out="leader", probe="all")
     about = tmp_path / "leader" / "trace.json"
     about.write_text(about.read_text().replace('"conv"', '"dense"'))
-    with pytest.raises(UserError, match="has recipe dense; expected conv"):
+    with pytest.raises(UserError, match="has recipe dense, and this run conv"):
         write(follow="leader")
 
 
@@ -275,7 +279,7 @@ def test_a_leader_is_not_overwritten(write, tmp_path, objectives, out):
     (tmp_path / "new").mkdir()
     (tmp_path / "link").symlink_to("leader")
     before = files_below(tmp_path)
-    with pytest.raises(UserError, match="is the trace to follow; expected another folder"):
+    with pytest.raises(UserError, match=r"is the trace to follow\. Write to another folder"):
         write(out=out, objectives=objectives, follow="leader")
     assert files_below(tmp_path) == before
 
@@ -313,7 +317,7 @@ def test_a_folder_may_be_a_link_or_where_one_is(write, tmp_path, monkeypatch):
 def test_draws_are_all_that_another_engine_needs(conv, digits, settings, tmp_path, trained):
     """An engine that knows the files alone goes through the same run, bit for bit."""
     run = trained["emae"]
-    write_draws(conv, run.settings, digits, tmp_path / "draws")
+    write_draws(Run(conv, run.settings, digits), tmp_path / "draws")
     initial, *steps = (
         safetensors.numpy.load_file(path) for path in sorted((tmp_path / "draws").iterdir())
     )
@@ -353,36 +357,32 @@ def test_what_an_engine_cannot_run_removes_and_writes_nothing(write, tmp_path, c
 def test_a_leader_whose_chance_came_from_elsewhere_is_the_users_error(write, tmp_path):
     write(out="leader", probe="all")
     before = files_below(tmp_path)
-    with pytest.raises(UserError, match="has rng injected; expected torch"):
+    with pytest.raises(UserError, match="has rng injected, and this run torch"):
         write(follow="leader", rng="torch")
     assert files_below(tmp_path) == before
 
 
 def test_own_draws_cannot_be_written_beforehand(conv, digits, settings, tmp_path):
-    runs = [settings(rng="torch")]
-    console = Console(file=io.StringIO())
-    with pytest.raises(UserError, match="--draws with --rng torch; expected --rng injected"):
-        write_traces(
-            PyTorchEngine("cpu"), conv, runs, digits, tmp_path / "out", StepSet.parse("none"),
-            None, console, with_draws=True,
-        )  # fmt: skip
+    run = Run(conv, settings(rng="torch"), digits)
+    with pytest.raises(
+        UserError, match=r"--draws cannot be used with --rng torch\. Use --rng injected"
+    ):
+        record_traces(tmp_path / "out", run, PyTorchEngine("cpu"), draws=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def write_any(recipe, runs, data, out, probe="all", follow=None, **options):
-    console = Console(file=io.StringIO())
-    write_traces(
-        PyTorchEngine("cpu"), recipe, runs, data, out, StepSet.parse(probe), follow, console,
-        **options,
-    )  # fmt: skip
+def write_any(recipe, settings, data, out, probe="all", follow=None):
+    run = Run(recipe, settings, data)
+    probed = StepSet.parse(probe)
+    record_traces(out, run, PyTorchEngine("cpu"), probed=probed, follow=follow)
 
 
 @pytest.mark.parametrize("name", ["mlp", "clustering-toy"])
 def test_following_a_run_with_batch_norm_is_the_same_run_to_the_bit(name, small, data_of, tmp_path):
     recipe = get_recipe(name)
     settings, data = small(recipe, steps=4), data_of(recipe)
-    write_any(recipe, [settings], data, tmp_path / "leader")
-    write_any(recipe, [settings], data, tmp_path / "follower", "none", tmp_path / "leader")
+    write_any(recipe, settings, data, tmp_path / "leader")
+    write_any(recipe, settings, data, tmp_path / "follower", "none", tmp_path / "leader")
     leader, follower = (Trace.load(tmp_path / one) for one in ("leader", "follower"))
     assert follower.mode == "resync"
     assert np.array_equal(follower.losses, leader.losses)
@@ -393,22 +393,22 @@ def test_following_a_run_with_batch_norm_is_the_same_run_to_the_bit(name, small,
 def test_a_leader_without_running_statistics_is_the_users_error(small, data_of, tmp_path):
     recipe = get_recipe("mlp")
     settings, data = small(recipe), data_of(recipe)
-    write_any(recipe, [settings], data, tmp_path / "leader")
+    write_any(recipe, settings, data, tmp_path / "leader")
     path = tmp_path / "leader" / "probes" / "step-000001.safetensors"
     probe = safetensors.numpy.load_file(path)
     del probe["buffer/encoder.bn1.running_var"]
     safetensors.numpy.save_file(probe, path)
     with pytest.raises(UserError, match=r"no buffer/encoder.bn1.running_var \(20,\) in its probe"):
-        write_any(recipe, [settings], data, tmp_path / "follower", "none", tmp_path / "leader")
+        write_any(recipe, settings, data, tmp_path / "follower", "none", tmp_path / "leader")
 
 
 def test_a_leader_with_other_hyperparameters_is_the_users_error(small, data_of, tmp_path):
     recipe = get_recipe("clustering-toy")
     data = data_of(recipe)
-    write_any(recipe, [small(recipe)], data, tmp_path / "leader")
+    write_any(recipe, small(recipe), data, tmp_path / "leader")
     other = small(recipe, hyper={"temperature": 0.7})
-    with pytest.raises(UserError, match=r"has temperature 0.5; expected 0.7"):
-        write_any(recipe, [other], data, tmp_path / "follower", "none", tmp_path / "leader")
+    with pytest.raises(UserError, match=r"has temperature 0.5, and this run 0.7"):
+        write_any(recipe, other, data, tmp_path / "follower", "none", tmp_path / "leader")
     assert not (tmp_path / "follower").exists()
 
 
@@ -416,7 +416,7 @@ def test_a_leader_with_other_hyperparameters_is_the_users_error(small, data_of, 
 def test_draws_hold_the_images_with_labels(small, data_of, tmp_path):
     recipe = get_recipe("clustering-semi-supervised")
     settings = small(recipe, steps=2)
-    write_draws(recipe, settings, data_of(recipe), tmp_path / "draws")
+    write_draws(Run(recipe, settings, data_of(recipe)), tmp_path / "draws")
     given = list(batches(Run(recipe, settings, data_of(recipe))))
     for step, x, draws in given:
         found = safetensors.numpy.load_file(tmp_path / "draws" / f"step-{step:06d}.safetensors")

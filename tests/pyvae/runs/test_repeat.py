@@ -9,7 +9,7 @@ from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
-from pyvae.runs.repeat import repeat_of
+from pyvae.runs.repeat import read_repeat
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
@@ -31,7 +31,7 @@ def run(conv, settings, digits, tmp_path):
 
 def test_what_was_run_is_read_from_its_trace(run, conv):
     folder, trace = run(rng="torch", seed=7, dtype="float32", adam="r-torch")
-    repeat = repeat_of(folder)
+    repeat = read_repeat(folder)
     assert repeat.recipe is conv
     assert repeat.runs == [trace.settings]
     assert (repeat.data, repeat.adam) == ("digits", "r-torch")
@@ -43,7 +43,7 @@ def test_a_run_of_r_torch_is_repeated_with_its_adam_on_its_threads(run):
     about = json.loads((folder / "trace.json").read_text())
     about["engine"], about["environment"] = "r-torch", {"threads": "3", "R": "4.2.2"}
     (folder / "trace.json").write_text(json.dumps(about))
-    repeat = repeat_of(folder)
+    repeat = read_repeat(folder)
     assert (repeat.adam, repeat.threads) == ("r-torch", 3)
 
 
@@ -53,21 +53,21 @@ def test_threads_that_are_not_told_are_left_open(run, threads):
     about = json.loads((folder / "trace.json").read_text())
     about["environment"] = {"threads": threads}
     (folder / "trace.json").write_text(json.dumps(about))
-    assert repeat_of(folder).threads is None
-    assert repeat_of(folder).adam == "torch"
+    assert read_repeat(folder).threads is None
+    assert read_repeat(folder).adam == "torch"
 
 
 def test_both_objectives_are_repeated(run):
     run("both/vae", objective="vae")
     folder, _ = run("both/emae", objective="emae")
-    assert [s.objective for s in repeat_of(folder.parent).runs] == ["vae", "emae"]
+    assert [s.objective for s in read_repeat(folder.parent).runs] == ["vae", "emae"]
 
 
 def test_traces_of_different_runs_are_the_users_error(run):
     run("both/vae", objective="vae")
     folder, _ = run("both/emae", objective="emae", seed=9)
-    with pytest.raises(UserError, match=r"different runs; expected .*objective; name one of them"):
-        repeat_of(folder.parent)
+    with pytest.raises(UserError, match=r"differ in more than their objective\. Name one of them"):
+        read_repeat(folder.parent)
 
 
 def test_a_users_own_file_has_to_be_named_again(run):
@@ -75,7 +75,7 @@ def test_a_users_own_file_has_to_be_named_again(run):
     about = json.loads((folder / "trace.json").read_text())
     about["data"]["name"] = "mine.npz"
     (folder / "trace.json").write_text(json.dumps(about))
-    assert repeat_of(folder).data == ""
+    assert read_repeat(folder).data == ""
 
 
 @pytest.mark.parametrize("rng", ["injected", "torch", "r"])
@@ -99,9 +99,7 @@ def test_what_the_trace_decides_cannot_be_given_too(run, tmp_path, capsys, optio
     arguments = ["trace", "--like", str(folder), option, value, "--out", str(out)]
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert error == (
-        f"pyvae: {option} together with --like; expected one of them; leave out {option}\n"
-    )
+    assert error == (f"pyvae: {option} cannot be used with --like. Leave out {option} or --like.\n")
     assert not out.exists()
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -18,34 +19,26 @@ import pytest
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files import writing as files
+from pyvae.runs.callbacks.signals import SIGNALS
 from pyvae.runs.folder_lock import FolderLock
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "6")
 RUN = ("train", "beta", *SMALL, "--rng", "torch", "--out", "out")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-BOTH = ("train", "conv", *SMALL, "--rng", "torch", "--out", "out", "--objective", "both")
+FEW = ("--data", "digits", "--batch-size", "4", "--latent-dim", "3", "--steps", "3")
+BOTH = ("train", "conv", *FEW, "--rng", "torch", "--out", "out", "--objective", "both")
+
+
+pytestmark = pytest.mark.usefixtures("signals_as_in_a_program", "no_waiting_for_the_disk")
 
 
 @pytest.fixture(autouse=True)
 def _a_checkpoint_after_every_step(monkeypatch):
-    """And neither figures nor waiting for the disk, which take longer than the runs."""
+    """And no figures, which take longer than the runs."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr("pyvae.figures.draw_run.draw_run", lambda folder: None)
-    monkeypatch.setattr("os.fsync", lambda handle: None)
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_in_a_program():
-    """However the tests were started: in the background a shell has Ctrl-C ignored."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    for module in ("pyvae.cli.train", "pyvae.figures.draw_run"):
+        monkeypatch.setattr(f"{module}.draw_run", lambda folder: None, raising=False)
 
 
 @pytest.fixture
@@ -114,12 +107,12 @@ def test_an_interrupted_run_goes_on_with_resume_or_the_same_command(
 @pytest.mark.parametrize("again", [("train", "--resume", "out"), BOTH])
 def test_of_two_objectives_the_complete_one_is_not_run_again(command, tmp_path, at_step, again):
     assert command(*BOTH, "--out", "whole")[0] == 0
-    at_step(9, interrupt)
+    at_step(5, interrupt)
     assert command(*BOTH)[0] == 130
     code, out, _ = command(*again)
     assert code == 0
-    assert "VAE: all 6 steps were done before" in out
-    assert "EMAE: going on after step 2, where it was interrupted" in out
+    assert "VAE: all 3 steps were done before" in out
+    assert "EMAE: going on after step 1, where it was interrupted" in out
     assert left(tmp_path / "out") == left(tmp_path / "whole")
 
 
@@ -195,16 +188,16 @@ def test_of_two_objectives_each_goes_on_from_where_it_is(command, tmp_path, leng
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--seed", 3), "which is finished (seed 2, now 3); "),
-        (("--latent-dim", 4), "which is finished (latent_dim 3, now 4); "),
-        (("--steps", 5), "which is finished (6 steps are done, now 5); "),
+        (("--seed", 3), "which is finished (seed 2, now 3). "),
+        (("--latent-dim", 4), "which is finished (latent_dim 3, now 4). "),
+        (("--steps", 5), "which is finished (6 steps are done, now 5). "),
         (("--threads", 3), "which is finished (threads "),
     ],
 )
 def test_a_finished_run_is_not_replaced_unasked(command, tmp_path, whole, options, why):
     result = command(*RUN[:-1], "whole", *options)
     assert_refused(result, f"'whole/beta' holds another run, {why}")
-    assert "choose another --out, or give the command with --overwrite" in result[2]
+    assert "Choose another --out, or give the command with --overwrite" in result[2]
     assert left(tmp_path / "whole") == whole
     assert command(*RUN[:-1], "whole", *options, "--overwrite")[0] == 0
     assert left(tmp_path / "whole") != whole
@@ -216,7 +209,7 @@ def test_a_finished_run_without_its_last_checkpoint_is_not_replaced(command, tmp
     before = left(tmp_path / "whole")
     assert_refused(
         command("train", "--resume", "whole", "--steps", 9),
-        "which is finished (it has no checkpoint of its last step to go on from); choose another",
+        "which is finished (it has no checkpoint of its last step to go on from). Choose another",
     )
     assert left(tmp_path / "whole") == before
     assert command(*RUN[:-1], "whole")[0] == 0  # there is nothing to go on with
@@ -228,7 +221,7 @@ def test_an_interrupted_run_may_become_longer_and_not_shorter_than_it_is(
 ):
     at_step(4, interrupt)
     assert command(*RUN)[0] == 130
-    assert_refused(command(*RUN, "--steps", 2), "(3 steps are done, now 2); finish it with pyvae t")
+    assert_refused(command(*RUN, "--steps", 2), "(3 steps are done, now 2). Finish it with pyvae t")
     assert command("train", "--resume", "out", "--steps", 5)[0] == 0
     assert command(*RUN)[0] == 0
     assert left(tmp_path / "out") == whole
@@ -240,7 +233,9 @@ def test_a_damaged_finished_run_is_not_replaced_unasked(command, tmp_path, whole
     history.write_text(history.read_text().replace("1", "2", 1))
     before = left(tmp_path / "whole")
     result = command(*RUN[:-1], "whole")
-    assert_refused(result, "'whole/beta': what was kept cannot be used (trace 'whole/beta' cannot")
+    assert_refused(
+        result, "'whole/beta': the run in this folder cannot be used (trace 'whole/beta' cannot"
+    )
     assert left(tmp_path / "whole") == before
 
 
@@ -267,7 +262,7 @@ def test_a_step_that_cannot_be_shown_is_kept(command, tmp_path, at_step, whole, 
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr("pyvae.terminal.step_progress.RunProgress.observe", closed)
+        patch.setattr("pyvae.terminal.step_progress.ShowProgress.on_step", closed)
         code, out, _ = command(*RUN)
     assert code == 2
     assert "kept after step 4: " in out
@@ -285,16 +280,16 @@ def test_a_run_whose_terminal_is_closed_has_a_checkpoint_of_its_last_step(tmp_pa
         program = Path(sys.executable).with_name("pyvae")
         os.execve(program, ["pyvae", *words, "--out", "out"], environment)  # noqa: S606
     seen = b""
-    while b"left" not in seen:
+    while not re.search(rb"step [1-9]\d* of", seen):  # the bar shows a step that was done
         seen += os.read(terminal, 1000)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
     steps = Trace.load(tmp_path / "out" / "vae").steps
-    assert Checkpoint.load(tmp_path / "out" / "vae").step == steps > 0
+    assert Checkpoint.find(tmp_path / "out" / "vae").checkpoint.step == steps > 0
 
 
 def test_a_signal_in_the_last_step_ends_after_a_complete_run(command, tmp_path, at_step):
-    at_step(6, lambda: os.kill(os.getpid(), signal.SIGINT))
+    at_step(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert command(*BOTH)[0] == 130
     assert Trace.load(tmp_path / "out" / "vae").complete
     assert not (tmp_path / "out" / "emae").exists()
@@ -307,8 +302,8 @@ def test_another_run_does_not_take_the_place_of_one_that_was_interrupted(
     assert command(*RUN)[0] == 130
     before = left(tmp_path / "out")
     result = command(*RUN, "--seed", 3)
-    assert_refused(result, "'out/beta' holds another run, which was interrupted (seed 2, now 3); ")
-    assert "finish it with pyvae train --resume=out, choose another --out, or give" in result[2]
+    assert_refused(result, "'out/beta' holds another run, which was interrupted (seed 2, now 3). ")
+    assert "Finish it with pyvae train --resume=out, choose another --out, or give" in result[2]
     assert left(tmp_path / "out") == before
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
@@ -335,7 +330,7 @@ def test_with_other_versions_a_run_is_not_resumed(command, tmp_path, at_step, mo
         PyTorchEngine, "environment", lambda self: environment(self) | {"torch": "9.9"}
     )
     result = command("train", "--resume", "out")
-    assert_refused(result, ", now 9.9); choose another --out, or give the command with")
+    assert_refused(result, ", now 9.9). Choose another --out, or give the command with")
     assert left(tmp_path / "out") == before
 
 
@@ -379,7 +374,9 @@ def test_where_both_are_damaged_nothing_begins_again_unasked(command, tmp_path, 
         path.write_text("{}")
     before = left(tmp_path / "out")
     result = command("train", "--resume", "out")
-    assert_refused(result, "what was kept cannot be used (the checkpoint of step 3 is damaged")
+    assert_refused(
+        result, "the run in this folder cannot be used (the checkpoint of step 3 is damaged"
+    )
     assert "give the command with --overwrite to train from the beginning" in result[2]
     assert left(tmp_path / "out") == before
 
@@ -395,11 +392,11 @@ def test_a_full_disk_loses_nothing(command, tmp_path, at_step, whole, monkeypatc
         at_step(4, lambda: patch.setattr(files.tempfile, "mkstemp", full))
         code, out, err = command(*RUN)
         assert code == 2
-        assert "no space is left for 'out/beta/" in err
-        assert "make room and give the same command again" in err
+        assert "disk full while writing 'out/beta/" in err
+        assert "Free some space and run the same command again" in err
         assert err.count("\n") == 1
         assert "kept after step 3" in out
-    assert Checkpoint.load(tmp_path / "out" / "beta").step == 3
+    assert Checkpoint.find(tmp_path / "out" / "beta").checkpoint.step == 3
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
 
@@ -415,7 +412,7 @@ def test_a_folder_that_is_removed_is_written_again(command, tmp_path, at_step, w
 
 def test_two_runs_do_not_write_into_one_folder(command, tmp_path):
     with FolderLock(tmp_path / "out"):
-        said = f"'out' is being written by another run (process {os.getpid()}); expected a folder"
+        said = f"'out' is being written by another run (process {os.getpid()}). Wait until"
         assert_refused(command(*RUN), said)
         assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
@@ -434,7 +431,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     monkeypatch.setattr(time, "time_ns", lambda: int(backwards() * 1e9))
     at_step(4, interrupt)
     assert command(*RUN)[0] == 130
-    assert Checkpoint.load(tmp_path / "out" / "beta").step == 3
+    assert Checkpoint.find(tmp_path / "out" / "beta").checkpoint.step == 3
     assert command("train", "--resume", "out")[0] == 0
     assert left(tmp_path / "out") == whole
 
@@ -448,14 +445,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
     assert "reparameterise (forward), first at [" in err
     assert err.count("\n") == 1
     assert "kept after step 2: the last checkpoint whose numbers are all finite" in out
-    checkpoint = Checkpoint.load(tmp_path / "out" / "beta")
+    checkpoint = Checkpoint.find(tmp_path / "out" / "beta").checkpoint
     assert checkpoint.step == 2
     assert checkpoint.is_finite
     assert Trace.load(tmp_path / "out" / "beta").steps == 2
 
 
 def test_without_a_recipe_there_is_nothing_to_train(command):
-    assert_refused(command("train"), "no RECIPE; expected one of pyvae recipes, or --resume RUN")
+    assert_refused(command("train"), "no RECIPE")
     assert_refused(command("train", "--resume", "absent"), "'absent' holds no run.json")
 
 

@@ -13,7 +13,7 @@ from pyvae.model.draws import Draws
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
-from pyvae.runs.trained import load_traces, network_of, sample
+from pyvae.runs.trained import load_network, load_traces, sample
 from pyvae.training.loop import train
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
@@ -74,7 +74,7 @@ def test_an_unfinished_trace_is_left_out(run, trained):
 def test_what_holds_no_run_is_the_users_error(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    said = "file' is a file; give the folder" if name == "file" else "holds no finished run"
+    said = "file' is a file\\. Give the folder" if name == "file" else "holds no finished run"
     with pytest.raises(UserError, match=rf"{said}.*pyvae train"):
         load_traces(tmp_path / name)
 
@@ -88,7 +88,7 @@ def test_parameters_of_another_network_are_the_users_error(trained):
 def test_the_network_of_any_trace_is_the_trained_one_in_evaluation_mode(any_trained, data_of):
     recipe, trace = any_trained
     before = torch.get_rng_state()
-    network = network_of(trace)
+    network = load_network(trace)
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(module.training for module in network.modules())
     state = network.state_dict()
@@ -113,7 +113,7 @@ def test_samples_of_any_recipe_are_decoded_from_its_prior(any_trained):
     assert np.array_equal(found, sample(trace, 7, 8))
     assert not np.array_equal(found, sample(trace, 7, 9))
     noise = torch.from_numpy(Draws(8).normal("samples", 0, (7, 3)))
-    network = network_of(trace)
+    network = load_network(trace)
     z = noise
     if recipe.name.startswith("clustering"):  # of p(z|y), the clusters in turn
         clusters = trace.settings.hyper["clusters"]
@@ -131,4 +131,4 @@ def test_parameters_of_other_clusters_are_the_users_error(small, data_of, change
     trace = train(Run(recipe, small(recipe, steps=1), data_of(recipe)), PyTorchEngine("cpu"))
     other = dataclasses.replace(trace, settings=small(recipe, **changes))
     with pytest.raises(UserError, match="do not fit recipe clustering-toy"):
-        network_of(other)
+        load_network(other)

@@ -11,7 +11,7 @@ from pyvae.cli.main import main
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
-from pyvae.runs.verify import data_of, traces_of, verify
+from pyvae.runs.verify import data_name, find_traces, verify, verify_trace
 from pyvae.trace import trace as trace_module
 from pyvae.trace.trace import Trace
 
@@ -25,7 +25,7 @@ def trace(trained, tmp_path):
 
 @pytest.mark.parametrize(("steps", "whole"), [(1, False), (2, False), (3, True), (100, True)])
 def test_every_bit_comes_out_again(trace, digits, steps, whole):
-    done = verify(trace, PyTorchEngine("cpu"), digits, steps)
+    done = verify_trace(trace, PyTorchEngine("cpu"), digits, steps)
     assert (done.same, done.steps, done.whole, done.changed) == (True, min(steps, 3), whole, [])
     what = "losses, parameters, latent means and samples" if whole else "losses"
     assert str(done) == (
@@ -36,8 +36,8 @@ def test_every_bit_comes_out_again(trace, digits, steps, whole):
 def test_one_bit_of_one_loss_is_seen_and_placed(trace, digits):
     right = trace.losses[1, 2]
     trace.losses[1, 2] = np.nextafter(right, np.inf)
-    assert verify(trace, PyTorchEngine("cpu"), digits, 1).same
-    done = verify(trace, PyTorchEngine("cpu"), digits, 2)
+    assert verify_trace(trace, PyTorchEngine("cpu"), digits, 1).same
+    done = verify_trace(trace, PyTorchEngine("cpu"), digits, 2)
     assert not done.same
     assert str(done) == (
         "2 of 3 steps run again: not the same bits, regulariser of step 2 was "
@@ -53,8 +53,8 @@ def test_one_bit_after_the_last_step_is_seen(trace, digits, kind):
         "samples": trace.samples,
     }
     arrays[kind].reshape(-1).view(np.uint8)[0] ^= 1
-    assert verify(trace, PyTorchEngine("cpu"), digits, 2).same
-    done = verify(trace, PyTorchEngine("cpu"), digits, 3)
+    assert verify_trace(trace, PyTorchEngine("cpu"), digits, 2).same
+    done = verify_trace(trace, PyTorchEngine("cpu"), digits, 3)
     names = {
         "parameters": "parameter encoder.fc2.bias",
         "latent_means": "latent means, mode evaluation",
@@ -74,12 +74,12 @@ def test_a_type_or_a_shape_that_is_another_is_a_difference(trace, digits):
             del spoilt.parameters[name]
         else:
             spoilt.parameters[name] = value
-        assert verify(spoilt, PyTorchEngine("cpu"), digits, 3).first == f"parameter {name}"
+        assert verify_trace(spoilt, PyTorchEngine("cpu"), digits, 3).first == f"parameter {name}"
 
 
 def test_versions_that_have_changed_are_named(trace, digits):
     trace.environment |= {"torch": "1.0", "moon": "full"}
-    done = verify(trace, PyTorchEngine("cpu"), digits, 1)
+    done = verify_trace(trace, PyTorchEngine("cpu"), digits, 1)
     assert done.changed == [f"torch 1.0, now {torch.__version__}", "moon full, now ?"]
 
 
@@ -88,30 +88,29 @@ def test_what_cannot_be_run_again_is_one_line(trace, digits):
     fewer = ImageData("digits", digits.pixels[:100], None, digits.source)
     for spoilt, data, said in (
         (replace(trace, losses=trace.losses[:0]), digits, "has no steps"),
-        (replace(trace, mode="resync"), digits, r"follows another one .* \(mode resync\)"),
-        (replace(trace, environment={"processes": "2"}), digits, "is of 2 processes"),
-        (trace, others, "images are others than those of the run .sha256 "),
-        (trace, fewer, "images are others than those of the run .images 1797, now 100"),
+        (replace(trace, mode="resync"), digits, r"follows another trace .* \(mode resync\)"),
+        (replace(trace, environment={"processes": "2"}), digits, "was computed by 2 processes"),
+        (trace, others, "images are not those of the run .sha256 "),
+        (trace, fewer, "images are not those of the run .images 1797, now 100"),
     ):
         with pytest.raises(UserError, match=said):
-            verify(spoilt, PyTorchEngine("cpu"), data, 1)
+            verify_trace(spoilt, PyTorchEngine("cpu"), data, 1)
 
 
 @pytest.mark.parametrize("name", ["a file.npz", "a file.NPY"])
 def test_data_is_found_where_it_was(trace, tmp_path, name):
-    assert data_of(trace, None) == "digits"
-    assert data_of(trace, "else.npz") == "else.npz"
+    assert data_name(trace) == "digits"
     file = tmp_path / name
     trace.data |= {"name": name, "source": f"file {file}"}
-    with pytest.raises(UserError, match=rf"'{name}', which is not there; .* give it by --data"):
-        data_of(trace, None)
+    with pytest.raises(UserError, match=rf"'{name}', is not there\. Name its file with --data"):
+        data_name(trace)
     file.touch()
-    assert data_of(trace, None) == str(file)
+    assert data_name(trace) == str(file)
 
 
 def test_traces_are_found_in_what_each_command_leaves(trained, tmp_path):
     with pytest.raises(UserError, match="holds no run"):
-        traces_of(tmp_path)
+        find_traces(tmp_path)
     for place in ("alone", "train/vae", "train/emae", "compare/traces/vae-pytorch"):
         (tmp_path / place).mkdir(parents=True)
         trained[Path(place).name.partition("-")[0] if "/" in place else "vae"].save(
@@ -121,7 +120,26 @@ def test_traces_are_found_in_what_each_command_leaves(trained, tmp_path):
         ("alone", ["vae"]), ("train", ["vae", "emae"]), ("compare", ["vae"]),
         ("train/emae", ["emae"]),
     ):  # fmt: skip
-        assert [t.settings.objective for t in traces_of(tmp_path / name)] == objectives
+        assert [t.settings.objective for t in find_traces(tmp_path / name)] == objectives
+
+
+def test_a_folder_is_verified_run_by_run(trained, tmp_path):
+    """With as many threads as the run had, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    for name in ("vae", "emae"):
+        trace = replace(trained[name], environment=trained[name].environment | {"threads": "3"})
+        trace.save(tmp_path / name)
+    said, seen = [], []
+
+    def look(now):
+        seen.append((now.run.settings.objective, now.step, torch.get_num_threads()))
+
+    done = verify(tmp_path, 2, callbacks=[look], log=said.append)
+    assert [(one.trace.settings.objective, one.steps) for one in done] == [("vae", 2), ("emae", 2)]
+    assert seen == [(name, step, 3) for name in ("vae", "emae") for step in (1, 2)]
+    assert torch.get_num_threads() == before
+    assert said[0].startswith("VAE: ")
+    assert f"VAE in pytorch: {done[0]}" in said
 
 
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3")
@@ -155,10 +173,10 @@ def test_its_bad_input_is_one_line(command, tmp_path):
         (("absent",), "'absent' holds no run"),
         (
             ("a file",),
-            "'a file' is a file; give the folder that pyvae train, trace or compare wrote",
+            "'a file' is a file. Give the folder that pyvae train, trace or compare wrote",
         ),
         ((".",), "holds no run"),
-        ((".", "--steps", 0), "--steps 0; expected 1 or more"),
+        ((".", "--steps", 0), "--steps 0: expected 1 or more"),
         ((), "RUN"),
     ):
         code, out, err = command("verify", *arguments)

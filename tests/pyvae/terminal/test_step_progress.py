@@ -2,24 +2,43 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figures_help import finished_trace
 from rich.console import Console
 
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.terminal.step_progress import RunProgress, _epoch_line
+from pyvae.terminal.step_progress import ShowProgress, _epoch_line, _title
 from pyvae.training.callbacks import Progress
+
+
+def run_of(trace):
+    return SimpleNamespace(settings=trace.settings)
 
 
 def at(step, trace, steps=6):
     def checkpoint():
         raise AssertionError("showing needs no checkpoint")
 
-    return Progress(step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint)
+    engine = None
+    return Progress(
+        run_of(trace), engine, step, steps, step % 3 == 0, trace, torch.zeros(3), checkpoint
+    )
+
+
+@pytest.fixture
+def trained():
+    """A finished run of three steps of 12 images for two objectives, by name."""
+    return {
+        name: finished_trace("conv", objective=name, batch_size=12, latent_dim=5, dtype="float64")
+        for name in ("vae", "emae")
+    }
 
 
 @pytest.fixture
@@ -28,14 +47,14 @@ def watch(trained, monkeypatch):
     trace = trained["vae"]
     monkeypatch.setenv("TERM", "xterm")
 
-    def run(epochs=True, terminal=False, stop=None, title="VAE on digits"):
+    def run(epochs=True, terminal=False, title="VAE on digits"):
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with RunProgress(title, 12, console, epochs=epochs) as progress:
-            for step in range(6):
-                if step == stop:
-                    raise KeyboardInterrupt
-                progress.observe(at(step + 1, trace))
+        progress = ShowProgress(title, console, epochs=epochs)
+        progress.on_start(run_of(trace), trace)
+        for step in range(1, 7):
+            progress.on_step(at(step, trace))
+        progress.on_end(None, None)
         return file.getvalue()
 
     return run
@@ -57,7 +76,7 @@ def test_an_epochs_line_has_both_scales(watch, trained):
     assert line.endswith(said)
 
 
-def test_epochs_are_told_only_where_asked(watch):
+def test_epochs_are_printed_only_on_request(watch):
     assert "epoch" not in watch(epochs=False)
 
 
@@ -102,11 +121,11 @@ def test_the_end_says_steps_and_speed(watch, monkeypatch):
     assert watch().splitlines()[-1] == "VAE on digits: 6 steps in 14 s, 5 images/s"
 
 
-def test_an_interruption_is_said(monkeypatch):
+def test_an_interruption_is_reported(trained):
     file = io.StringIO()
-    progress = RunProgress("VAE", 12, Console(file=file))
-    with pytest.raises(KeyboardInterrupt), progress:
-        raise KeyboardInterrupt
+    progress = ShowProgress("VAE", Console(file=file))
+    progress.on_start(run_of(trained["vae"]), trained["vae"])
+    progress.on_end(None, KeyboardInterrupt())
     assert file.getvalue().splitlines()[-1].startswith("VAE: 0 steps")
     assert file.getvalue().rstrip().endswith(", then interrupted")
 
@@ -141,10 +160,13 @@ def timed(trained, monkeypatch):
         )
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
-        with RunProgress("VAE", 12, console) as progress:
-            for step in shown:
-                now[0] += seconds
-                progress.observe(at(step, trained["vae"], steps))
+        trace = trained["vae"]
+        progress = ShowProgress("VAE", console)
+        progress.on_start(run_of(trace), trace)
+        for step in shown:
+            now[0] += seconds
+            progress.on_step(at(step, trace, steps))
+        progress.on_end(None, None)
         lines = file.getvalue().splitlines()
         return lines[1:-1], lines[-1]
 
@@ -190,3 +212,25 @@ def test_a_run_that_goes_on_counts_its_own_steps_only(timed):
 
 def test_one_step_is_a_step(timed):
     assert timed([7], 9, 2)[1] == "VAE: 1 step in 2 s, 6 images/s"
+
+
+def test_as_a_callback_it_names_the_run(trained):
+    """And counts the step after which another callback has ended the run."""
+    trace = trained["vae"]
+    file = io.StringIO()
+    progress = ShowProgress(console=Console(file=file, width=120))
+    for ends_at in (2, 3):  # of one run after the other
+        progress.on_start(run_of(trace), trace)
+        progress.on_step(at(1, trace))
+        progress.on_end(at(ends_at, trace), KeyboardInterrupt())
+    lines = file.getvalue().splitlines()
+    assert lines[0] == lines[2] == "VAE on mnist, pytorch ..."
+    assert re.fullmatch(r"VAE on mnist, pytorch: 2 steps in 0 s, [\d,]+ images/s, .*", lines[1])
+    assert re.fullmatch(r"VAE on mnist, pytorch: 3 steps in 0 s, .*, then interrupted", lines[3])
+
+
+def test_several_processes_are_named(trained):
+    trace = replace(trained["vae"], environment={"device": "cpu", "processes": "2"})
+    assert _title(trace) == "VAE on mnist, cpu, 2 processes"
+    trace = replace(trained["vae"], engine="base-r", environment={})
+    assert _title(trace) == "VAE on mnist, base-r"

@@ -19,7 +19,7 @@ from pyvae.errors import UserError
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training import checkpoint
-from pyvae.training.checkpoint import Checkpoint, run_of
+from pyvae.training.checkpoint import Checkpoint, run_identity
 
 modest = hypothesis.settings(max_examples=25, deadline=None)
 KINDS = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64])
@@ -83,19 +83,19 @@ def test_everything_survives_saving_to_the_bit(step, state, generator, order):
     with tempfile.TemporaryDirectory() as folder:
         saved.save(Path(folder))
         assert names(Path(folder)) == files(step)
-        assert same(Checkpoint.load(Path(folder)), saved)
+        assert same(Checkpoint.find(Path(folder)).checkpoint, saved)
 
 
 def test_losses_and_what_run_it_is_of_survive(tmp_path):
     made().save(tmp_path)
-    assert same(Checkpoint.load(tmp_path), made())
+    assert same(Checkpoint.find(tmp_path).checkpoint, made())
 
 
 def test_names_of_a_state_are_kept_apart_from_the_checkpoints_own(tmp_path):
     own = ("step", "generator", "order", "losses", "epochs")
     state = {name: np.array(number) for number, name in enumerate(own)}
     Checkpoint(9, state).save(tmp_path)
-    loaded = Checkpoint.load(tmp_path)
+    loaded = Checkpoint.find(tmp_path).checkpoint
     assert same(loaded, Checkpoint(9, state))
     assert loaded.generator is None
 
@@ -104,14 +104,14 @@ def test_arrays_that_are_not_contiguous_survive_saving(tmp_path):
     array = np.random.default_rng(1).normal(size=(4, 3))
     saved = Checkpoint(1, {"transposed": array.T}, array[::2, ::-1], array[:, 0])
     saved.save(tmp_path)
-    assert same(Checkpoint.load(tmp_path), saved)
+    assert same(Checkpoint.find(tmp_path).checkpoint, saved)
 
 
 def test_the_last_two_are_kept(tmp_path):
     for step in (7, 8, 99_999_999, 100_000_000):  # more digits than the names have
         Checkpoint(step, {}).save(tmp_path)
     assert names(tmp_path) == files(99_999_999) | files(100_000_000)
-    assert Checkpoint.load(tmp_path).step == 100_000_000
+    assert Checkpoint.find(tmp_path).checkpoint.step == 100_000_000
 
 
 def test_those_of_a_time_that_is_over_do_not_stay(tmp_path):
@@ -122,12 +122,12 @@ def test_those_of_a_time_that_is_over_do_not_stay(tmp_path):
 
 
 def test_where_there_is_none_there_is_none(tmp_path):
-    assert Checkpoint.load(tmp_path) is None
-    assert Checkpoint.load(tmp_path / "absent") is None
+    assert Checkpoint.find(tmp_path).checkpoint is None
+    assert Checkpoint.find(tmp_path / "absent").checkpoint is None
     made().save(tmp_path)
     (tmp_path / "checkpoint-notes.txt").write_text("mine")
     Checkpoint.remove(tmp_path)
-    assert Checkpoint.load(tmp_path) is None
+    assert Checkpoint.find(tmp_path).checkpoint is None
     assert names(tmp_path) == {"checkpoint-notes.txt"}
     Checkpoint.remove(tmp_path)
 
@@ -137,8 +137,8 @@ def test_it_is_one_only_when_both_files_are_there(tmp_path):
     made(7).save(tmp_path)
     made(8).save(tmp_path)
     (tmp_path / "checkpoint-00000008.json").unlink()
-    looked = Checkpoint.look(tmp_path)
-    assert looked.wrong == []
+    looked = Checkpoint.find(tmp_path)
+    assert looked.damages == []
     assert same(looked.checkpoint, made(7))
     made(9).save(tmp_path)  # and what was left of it goes in time
     made(10).save(tmp_path)
@@ -198,9 +198,9 @@ def test_from_one_that_is_damaged_it_falls_back_to_the_one_before_and_says_so(
     made(7).save(tmp_path)
     made(8).save(tmp_path)
     spoil(tmp_path / file)
-    looked = Checkpoint.look(tmp_path)
+    looked = Checkpoint.find(tmp_path)
     assert same(looked.checkpoint, made(7))
-    (wrong,) = looked.wrong
+    (wrong,) = looked.damages
     assert wrong.startswith("the checkpoint of step 8 is damaged: ")
     assert "\n" not in wrong
     assert re.search(said, wrong)
@@ -217,10 +217,10 @@ def test_any_bit_that_flips_in_either_file_is_found(data):
         content = bytearray(path.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         path.write_bytes(content)
-        looked = Checkpoint.look(folder)
+        looked = Checkpoint.find(folder)
         # white space of the JSON says nothing
-        assert same(looked.checkpoint, made(7) if looked.wrong else made(8))
-        assert looked.wrong or path.name == JSON
+        assert same(looked.checkpoint, made(7) if looked.damages else made(8))
+        assert looked.damages or path.name == JSON
 
 
 @modest
@@ -233,9 +233,9 @@ def test_a_file_of_which_any_part_is_missing_is_no_checkpoint(data):
         whole = path.read_bytes()
         # the JSON's last byte ends its line
         path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 2))])
-        looked = Checkpoint.look(folder)
+        looked = Checkpoint.find(folder)
         assert looked.checkpoint is None
-        assert len(looked.wrong) == 1
+        assert len(looked.damages) == 1
 
 
 @pytest.mark.parametrize("fails", ["os.fsync", "pathlib.Path.replace"])
@@ -258,7 +258,7 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path, monkeypatch, fails, e
         with pytest.raises(error):
             made(8).save(tmp_path)
     assert names(tmp_path) - {NUMBERS} == files(7)
-    assert same(Checkpoint.load(tmp_path), made(7))
+    assert same(Checkpoint.find(tmp_path).checkpoint, made(7))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -274,7 +274,7 @@ def test_whether_all_its_numbers_are_finite(bad):
 
 def test_a_run_is_what_json_makes_of_it(settings, conv, digits):
     trace = Trace.of_run(Run(conv, settings(seed=2**62 + 1), digits), PyTorchEngine("cpu"))
-    about = run_of(trace)
+    about = run_identity(trace)
     assert json.loads(json.dumps(about)) == about
     assert about["settings"]["seed"] == 2**62 + 1
     assert about["settings"] == trace.settings.as_dict()
@@ -289,8 +289,6 @@ def test_a_full_disk_is_one_line_and_leaves_the_one_before(tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(
-            UserError, match=r"^no space is left for '.*'; expected room on its disk; "
-        ):
+        with pytest.raises(UserError, match=r"^disk full while writing '.*'\. Free some space"):
             made(8).save(tmp_path)
     assert names(tmp_path) == files(7)

@@ -17,7 +17,7 @@ from pyvae.recipes.conv import CONV
 from pyvae.trace.trace import Trace
 from pyvae.training.feeds import batches
 from pyvae.training.inputs import check_data
-from pyvae.training.loop import numbers, start, train, training_steps
+from pyvae.training.loop import finite_losses, start, train, training_steps
 
 every_objective = pytest.mark.parametrize("objective", CONV.objectives)
 
@@ -171,17 +171,6 @@ def test_a_given_trace_is_the_one_that_comes_back(conv, settings, few):
     assert trace.complete
 
 
-@every_objective
-def test_the_same_seed_gives_the_same_bits(conv, settings, digits, trained, objective):
-    once = trained[objective]
-    torch.rand(3)  # the global generator has no say
-    again = train(Run(conv, once.settings, digits), PyTorchEngine("cpu"))
-    assert np.array_equal(once.losses, again.losses)
-    assert same(once.parameters, again.parameters)
-    assert same(once.latent_means, again.latent_means)
-    assert np.array_equal(once.samples, again.samples)
-
-
 def test_another_seed_gives_another_run(conv, settings, digits):
     runs = [
         train(Run(conv, settings(seed=seed, steps=1), digits), PyTorchEngine("cpu"))
@@ -189,15 +178,6 @@ def test_another_seed_gives_another_run(conv, settings, digits):
     ]
     assert runs[0].losses[0, 0] != runs[1].losses[0, 0]
     assert not np.array_equal(runs[0].samples, runs[1].samples)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", [*CONV.objectives, *CONV.further])
-def test_the_loss_falls(conv, settings, digits, objective):
-    wanted = settings(objective=objective, dtype="float32", batch_size=20, steps=30)
-    losses = train(Run(conv, wanted, digits), PyTorchEngine("cpu")).losses
-    assert np.isfinite(losses).all()
-    assert losses[-5:, 0].mean() < 0.8 * losses[:5, 0].mean()
 
 
 @every_objective
@@ -246,11 +226,10 @@ class ProbedEngine(RecordingEngine):
 def step_by_step(conv, settings, few):
     """The training loop of 23 images in batches of 5, and the trace that it fills."""
 
-    def make(engine, probe=None, state=None, **changes):
-        wanted = settings(batch_size=5, **{"epochs": 3, "steps": None} | changes)
-        trace = Trace.of_run(Run(conv, wanted, few), engine)
-        steps = training_steps(Run(conv, wanted, few), engine, trace, probe=probe, state=state)
-        return steps, trace
+    def make(engine, probe=None, state=None, stop=None, **changes):
+        run = Run(conv, settings(batch_size=5, **{"epochs": 3, "steps": None} | changes), few)
+        trace = Trace.of_run(run, engine)
+        return training_steps(run, engine, trace, probe=probe, state=state, stop=stop), trace
 
     return make
 
@@ -634,15 +613,6 @@ def test_another_seed_gives_another_run_of_any_recipe(name, small, data_of):
     assert not np.array_equal(runs[0].samples, runs[1].samples)
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp-wide", "beta", "strided-conv", "clustering-toy"])
-def test_the_loss_of_any_recipe_falls(name, small, data_of):
-    recipe = get_recipe(name)
-    wanted = small(recipe, dtype="float32", batch_size=15, epochs=30, steps=60)
-    losses = train(Run(recipe, wanted, data_of(recipe)), PyTorchEngine("cpu")).losses
-    assert np.isfinite(losses).all()
-    assert losses[-5:, 0].mean() < 0.8 * losses[:5, 0].mean()
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -683,8 +653,14 @@ def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mlp", r"recipe mlp with toy, 2 numbers each; expected images of 28x28 pixels"),
-        ("clustering-toy", r"recipe clustering-toy with digits, 784 numbers each; .*--data toy"),
+        (
+            "mlp",
+            r"recipe mlp takes images of 28x28 pixels, and toy has inputs of 2 numbers\. Choose ",
+        ),
+        (
+            "clustering-toy",
+            r"takes points in the plane \(--data toy\), and digits has inputs of 784",
+        ),
     ],
 )
 def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, data_of, digits):
@@ -698,7 +674,9 @@ def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, d
 
 def test_a_recipe_of_other_numbers_says_how_many(digits):
     recipe = replace(get_recipe("mlp"), features=1024)
-    with pytest.raises(UserError, match="digits, 784 numbers each; expected 1024 numbers each"):
+    with pytest.raises(
+        UserError, match="takes inputs of 1024 numbers, and digits has inputs of 784"
+    ):
         check_data(recipe, digits)
 
 
@@ -713,32 +691,29 @@ def test_what_is_given_in_every_step_is_given_with_the_draws(small, data_of):
         assert given["labelled_noise"].shape == (12, 3)
 
 
-def test_a_run_that_is_stopped_is_whole_up_to_there(conv, settings, digits):
-    asked = []
+def test_a_loop_that_is_stopped_is_whole_up_to_there(step_by_step):
+    engine, asked = RecordingEngine(), []
 
     def stop():
         asked.append(True)
         return len(asked) == 3
 
-    stopped = train(Run(conv, settings(steps=9), digits), PyTorchEngine("cpu"), stop=stop)
-    whole = train(Run(conv, settings(steps=3), digits), PyTorchEngine("cpu"))
-    assert np.array_equal(stopped.losses, whole.losses)
-    assert np.array_equal(stopped.samples, whole.samples)
-    for kind in ("parameters", "latent_means"):
-        for name, value in getattr(whole, kind).items():
-            assert np.array_equal(getattr(stopped, kind)[name], value), name
+    running, trace = step_by_step(engine, stop=stop)
+    assert [now.step for now in running] == [1, 2, 3]
+    assert (trace.steps, trace.complete, len(engine.batches)) == (3, True, 3)
 
 
-def test_a_run_has_a_step_even_if_it_is_stopped_at_once(conv, settings, digits):
-    trace = train(Run(conv, settings(steps=9), digits), PyTorchEngine("cpu"), stop=lambda: True)
-    assert (trace.steps, trace.complete) == (1, True)
+def test_a_loop_has_a_step_even_if_it_is_stopped_at_once(step_by_step):
+    running, trace = step_by_step(RecordingEngine(), stop=lambda: True)
+    assert [now.step for now in running] == [1]
+    assert trace.complete
 
 
 def test_losses_of_a_gpu_end_before_the_first_that_is_no_number():
     losses = [torch.tensor([float(k), 1.0, 2.0]) for k in range(4)]
-    assert torch.equal(torch.stack(numbers(losses)), torch.stack(losses))
-    assert numbers([]) == []
+    assert torch.equal(torch.stack(finite_losses(losses)), torch.stack(losses))
+    assert finite_losses([]) == []
     losses[2][0] = float("nan")
-    assert torch.equal(torch.stack(numbers(losses)), torch.stack(losses[:2]))
+    assert torch.equal(torch.stack(finite_losses(losses)), torch.stack(losses[:2]))
     losses[0][0] = float("nan")
-    assert numbers(losses) == []
+    assert finite_losses(losses) == []

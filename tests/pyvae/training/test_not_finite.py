@@ -151,7 +151,7 @@ def test_an_element_is_found_by_its_place_not_by_its_place_in_memory():
 
 def test_the_error_says_where_if_it_is_known():
     assert str(DivergedError()) == (
-        "training diverged: the loss is not a finite number; try a smaller --learning-rate"
+        "training diverged: the loss is not a finite number. Try a smaller --learning-rate."
     )
     assert str(DivergedError(12, "encoder.fc3 (forward), first at [3, 7]: inf")) == (
         "training diverged in step 12: the loss is not a finite number; it begins with "

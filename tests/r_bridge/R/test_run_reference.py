@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.runs.saved import compare_saved, load_pairs
+from comparisons.saved.compare import compare_traces
+from comparisons.saved.pairs import load_pairs
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge import R_FILES
+from r_bridge.installed.environment import r_environment
 from r_bridge.installed.r_torch import find_r_torch
-from r_bridge.process.client import r_environment
 from r_bridge.rpy2_fit import find_r
 
 pytestmark = pytest.mark.r
@@ -79,7 +80,7 @@ def article(mnist, tmp_path_factory):
 def r_torch():
     problem = find_r_torch().problem()
     if problem:
-        pytest.skip(f"needs R's torch: {problem[0]}")
+        pytest.skip(f"needs R's torch: {problem}")
 
 
 def repeated(trace, images, conv, adam="torch", **options):
@@ -133,7 +134,7 @@ def test_pytorch_repeats_it_from_the_seed_and_compare_agrees(article, images, co
         trace = Trace.load(folder / objective)
         repeated(trace, images, conv).save(tmp_path / objective)
     for python, r in load_pairs(tmp_path, folder):
-        comparison = compare_saved(python, r)
+        comparison = compare_traces(python, r)
         assert comparison.agrees, comparison.quantities
         np.testing.assert_allclose(python.samples, r.samples, atol=1e-12)
 
@@ -153,9 +154,9 @@ def test_steps_that_are_looked_into_are_compared_stage_by_stage(mnist, images, c
         python.save_probe(tmp_path / "python", step, probe)
     python.save(tmp_path / "python")
     ((a, b),) = load_pairs(tmp_path / "python", tmp_path / "article-r" / "vae")
-    comparison = compare_saved(a, b)
+    comparison = compare_traces(a, b)
     assert comparison.agrees
-    assert comparison.steps_looked_into == [2, 3]
+    assert comparison.inspected_steps == [2, 3]
     quantities = conv.quantities(r.settings)
     assert len(comparison.stages) == 2 * len(quantities)
     assert all(stage.max_abs <= 1e-9 * stage.largest for stage in comparison.stages)
@@ -203,48 +204,48 @@ def test_help_names_every_option_and_the_recipes_settings(conv, tmp_path):
         (default,) = re.findall(rf"\n  {option} [^-]*?\(default: ([\d.]+)\)", ran.stdout)
         assert float(default) == getattr(published, name)
     refused = run("--no-such", folder=tmp_path).stderr
-    known = re.search(r"one of ([^;]*);", refused).group(1).split(", ")
+    known = re.search(r"one of ([^.]*)\.", refused).group(1).split(", ")
     assert re.findall(r"\n  (--[a-z-]+)", ran.stdout) == [*known, "--help"]
     assert "OMP_NUM_THREADS" in ran.stdout
 
 
 BAD = {
-    "unknown": (["--epoch", "3"], "unknown option '--epoch'; expected one of --engine, "),
-    "no option": (["vae"], "unknown option 'vae'; expected one of"),
-    "no value": (["--steps"], "option --steps has no value; see --help"),
+    "unknown": (["--epoch", "3"], "unknown option '--epoch': expected one of --engine, "),
+    "no option": (["vae"], "unknown option 'vae': expected one of"),
+    "no value": (["--steps"], "option --steps has no value. See --help."),
     "next option": (["--steps", "--seed", "3"], "option --steps has no value"),
     "empty": (["--out="], "option --out has no value"),
     "engine": (
         ["--engine", "pytorch"],
-        "unknown engine 'pytorch'; expected one of base-r, r-torch",
+        "unknown engine 'pytorch': expected one of base-r, r-torch",
     ),
-    "objective": (["--objective", "mu"], "unknown objective 'mu'; expected one of vae, emae, both"),
-    "dtype": (["--dtype", "float32"], "--dtype float32 with --engine base-r; expected float64"),
-    "epochs": (["--epochs", "0"], "--epochs 0; expected a whole number from 1 to 2147483647"),
-    "fraction": (["--steps", "1.5"], "--steps 1.5; expected a whole number"),
-    "negative": (["--batch-size=-1"], "--batch-size -1; expected a whole number"),
+    "objective": (["--objective", "mu"], "unknown objective 'mu': expected one of vae, emae, both"),
+    "dtype": (["--dtype", "float32"], "--engine base-r, which computes in float64. Leave"),
+    "epochs": (["--epochs", "0"], "--epochs 0: expected a whole number from 1 to 2147483647"),
+    "fraction": (["--steps", "1.5"], "--steps 1.5: expected a whole number"),
+    "negative": (["--batch-size=-1"], "--batch-size -1: expected a whole number"),
     "latent": (
         ["--latent-dim", "10001"],
-        "--latent-dim 10001; expected a whole number from 1 to 10",
+        "--latent-dim 10001: expected a whole number from 1 to 10",
     ),
     "seed": (
         ["--seed", "2147483648"],
-        "--seed 2147483648; expected a whole number from 0 to 21474",
+        "--seed 2147483648: expected a whole number from 0 to 21474",
     ),
     "large": (
         ["--engine", "r-torch", "--seed", "9007199254740993"],  # R would round it to 2^53
-        "--seed 9007199254740993; expected a whole number from 0 to 9007199254740992",
+        "--seed 9007199254740993: expected a whole number from 0 to 9007199254740992",
     ),
-    "rate": (["--learning-rate", "nan"], "--learning-rate nan; expected a number above 0"),
-    "word": (["--learning-rate", "fast"], "--learning-rate fast; expected a number above 0"),
-    "threads": (["--threads", "3"], "base-r, whose BLAS has 1; .* set OPENBLAS_NUM_THREADS=3"),
-    "no steps": (["--probe", "0"], "--probe 0; expected steps such as 1, or 1,3-5"),
-    "late": (["--probe", "1,99999"], "--probe 1,99999; expected steps of a run that has"),
-    "few": (["--batch-size", "35"], "34 images are fewer than one batch of 35; .*--batch-size 34"),
-    "no folder": (["--data", "none"], "'none' is no folder; .* choose another --data"),
-    "no file": (["--data", "empty"], "'empty' has no train-images-idx3-ubyte; expected"),
+    "rate": (["--learning-rate", "nan"], "--learning-rate nan: expected a number above 0"),
+    "word": (["--learning-rate", "fast"], "--learning-rate fast: expected a number above 0"),
+    "threads": (["--threads", "3"], "R's BLAS uses 1, and .* Set OPENBLAS_NUM_THREADS=3"),
+    "no steps": (["--probe", "0"], "--probe 0: expected steps such as 1, or 1,3-5"),
+    "late": (["--probe", "1,99999"], "--probe 1,99999: expected steps from 1 to "),
+    "few": (["--batch-size", "35"], "34 images are fewer than one batch of 35. .*--batch-size 34"),
+    "no folder": (["--data", "none"], "'none' is no folder.* Choose another --data"),
+    "no file": (["--data", "empty"], "'empty' has no train-images-idx3-ubyte.* expected"),
     "damaged": (["--data", "damaged"], "data file 'damaged/train-.*' is damaged: it ends after 5"),
-    "out": (["--out", "file"], "output folder 'file' cannot be written; expected"),
+    "out": (["--out", "file"], "output folder 'file' cannot be written. Choose another"),
     "within": (["--out", "taken"], "output folder 'taken/vae' cannot be written"),
 }
 
@@ -279,19 +280,19 @@ def test_bad_input_is_one_line_and_nothing_written(case, mnist, tmp_path):
 
 
 def test_without_data_it_says_where_to_name_it(tmp_path):
-    assert_one_line(run(folder=tmp_path), "--data is not given, nor is PYVAE_DATA set")
+    assert_one_line(run(folder=tmp_path), "neither --data nor PYVAE_DATA is set. Give")
 
 
 def test_a_missing_old_or_broken_torch_is_told(mnist, tmp_path):
     nowhere = {"R_LIBS": "", "R_LIBS_USER": str(tmp_path), "R_LIBS_SITE": str(tmp_path)}
     options = ("--data", mnist, "--engine", "r-torch", *SMALL)
     ran = run(*options, folder=tmp_path, environment=nowhere)
-    assert_one_line(ran, r'no package torch; in R: install.packages\("torch"\).*--engine base-r')
+    assert_one_line(ran, r'no package torch. In R: install.packages\("torch"\).*--engine base-r')
     (tmp_path / "torch").mkdir()
     about = "Package: torch\nVersion: 0.12.0\nBuilt: R 4.0.0; ; 2023-01-01 00:00:00 UTC; unix\n"
     (tmp_path / "torch" / "DESCRIPTION").write_text(about)
     ran = run(*options, folder=tmp_path, environment=nowhere)
-    assert_one_line(ran, r"R torch 0.12.0 is too old; expected 0.13 or newer")
+    assert_one_line(ran, r"R torch 0.12.0 is too old: expected 0.13 or newer")
     (tmp_path / "torch" / "DESCRIPTION").write_text(about.replace("0.12.0", "0.17.0"))
     ran = run(*options, folder=tmp_path, environment=nowhere)  # a package with nothing in it
     assert_one_line(ran, r"R torch 0.17.0 cannot be loaded \(R: .*torch::install_torch\(reinstall")
@@ -303,7 +304,7 @@ def test_a_missing_libtorch_is_told(mnist, tmp_path):
     environment = {"TORCH_HOME": str(tmp_path / "none")}
     options = ("--data", mnist, "--engine", "r-torch", *SMALL)
     ran = run(*options, folder=tmp_path, environment=environment)
-    assert_one_line(ran, r"its LibTorch is not in .*none; in R: torch::install_torch\(\)")
+    assert_one_line(ran, r"has no LibTorch in .*none. In R: torch::install_torch\(\)")
 
 
 @pytest.mark.parametrize("engine", ["base-r", "r-torch"])
@@ -312,7 +313,7 @@ def test_what_diverges_is_told_and_its_losses_kept(mnist, tmp_path, engine, requ
         request.getfixturevalue("r_torch")
     options = ("--engine", engine, "--learning-rate", "1e6", *SMALL)
     ran = run("--data", mnist, *options, folder=tmp_path)
-    assert_one_line(ran, r"training diverged in step 2: .* try a smaller --learning-rate")
+    assert_one_line(ran, r"training diverged in step 2: .* Try a smaller --learning-rate")
     assert names(tmp_path / "article-r") == ["vae"]
     trace = Trace.load(tmp_path / "article-r" / "vae")
     assert not trace.complete

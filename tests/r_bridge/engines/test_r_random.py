@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from pyvae.errors import UserError
-from pyvae.model.draws import Keep, Normal
+from pyvae.model.draws import Gumbel, Keep, Normal
+from pyvae.recipes import get_recipe
 from r_bridge import R_FILES
 from r_bridge.engines.r_random import RGenerator, RRandom, _qnorm
+from r_bridge.engines.stage_network import own_draws
 from r_bridge.process.client import RProcess
 
 RANDOM_R = R_FILES / "base_r" / "random.R"
@@ -134,7 +137,8 @@ def test_initial_parameters_are_rs(r, conv, latent_dim):
     r.evaluate("random_start(123L); NULL")
     generator = RGenerator(123)
     ours = generator.initial_parameters(conv, latent_dim)
-    theirs = r.call("conv_vae_initial", latent_dim=latent_dim)
+    own = own_draws(conv, conv.settings(latent_dim=latent_dim))
+    theirs = r.call("initial_parameters", layers=own["layers"])
     assert list(ours) == list(theirs) == conv.parameter_names(latent_dim)
     for name, value in ours.items():
         assert_same(value.numpy(), np.ascontiguousarray(theirs[name]))
@@ -149,7 +153,7 @@ def test_a_runs_draws_are_rs(r, conv, n):
     assert np.array_equal(generator.batch_order(600), r.call("random_order", n=600) - 1)
     for _ in range(2):
         ours = generator.step(n, conv.draws(30), "float64")
-        theirs = r.call("conv_vae_draw", n=n, latent_dim=30)
+        theirs = r.call("random_draws", n=n, draws=own_draws(conv, conv.settings())["draws"])
         assert list(ours) == list(theirs)
         for name, value in ours.items():
             assert value.shape == (n, *conv.draws(30)[name].shape)
@@ -238,5 +242,58 @@ def test_other_generators_are_left_alone(conv):
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_r_does_not_take_is_told(seed):
-    with pytest.raises(UserError, match=rf"seed {seed} .*expected.* 0 to 2147483647"):
+    with pytest.raises(UserError, match=rf"--seed {seed} .*expected 0 to 2147483647"):
         RGenerator(seed)
+
+
+@pytest.mark.parametrize("name", ["beta", "strided-conv"])
+def test_any_recipe_of_linear_layers_and_convolutions_can_be_drawn(name):
+    recipe = get_recipe(name)
+    size, hyper = recipe.latent_dim, recipe.settings().hyper
+    ours = RGenerator(4).initial_parameters(recipe, size, **hyper)
+    theirs = recipe.initial_parameters(4, size, **hyper)
+    assert list(ours) == list(theirs)
+    for key, value in ours.items():
+        assert value.shape == theirs[key].shape
+        if value.numel() > 1000:
+            assert value.abs().max().item() == pytest.approx(
+                theirs[key].abs().max().item(), rel=0.1
+            )
+
+
+def changed(recipe, change):
+    """A recipe whose network starts otherwise."""
+
+    def network(*arguments, **hyper):
+        made = recipe.network(*arguments, **hyper)
+        with torch.no_grad():
+            change(made)
+        return made
+
+    return replace(recipe, network=network)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wrong"),
+    [
+        (get_recipe("mlp"), "encoder.bn1.weight"),
+        (changed(get_recipe("beta"), lambda n: n.encoder.fc1.bias.zero_()), "encoder.fc1.bias"),
+        (changed(get_recipe("beta"), lambda n: n.decoder.fc2.weight.mul_(1.1)),
+         "decoder.fc2.weight"),
+    ],
+    ids=["batch norm", "zero biases", "larger weights"],
+)  # fmt: skip
+def test_a_network_that_starts_otherwise_is_told(recipe, wrong):
+    words = rf"^R's generator cannot draw the initial values of {wrong} of recipe .*--rng injected"
+    with pytest.raises(UserError, match=words):
+        RGenerator(4).initial_parameters(recipe, 5, **recipe.settings().hyper)
+
+
+def test_noise_of_another_kind_is_told():
+    with pytest.raises(UserError, match=r"cannot draw Gumbel noise \('class'\)"):
+        RGenerator(4).step(3, {"class": Gumbel((10,))}, "float64")
+
+
+def test_draws_of_some_images_alone_have_as_many_rows():
+    drawn = RGenerator(4).step(7, {"a": Normal((2,), rows=3), "b": Keep((2,), 0.5)}, "float64")
+    assert [value.shape for value in drawn.values()] == [(3, 2), (7, 2)]

@@ -16,6 +16,7 @@ from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
+from r_bridge.engines.stage_network import network_arguments
 
 pytestmark = pytest.mark.r
 
@@ -132,10 +133,28 @@ def test_a_run_that_diverges_says_so(r):
         train(Run(recipe, settings, data), r)
 
 
-def test_rs_own_generator_knows_conv_alone(r):
-    recipe, settings, data = a_run("mlp", 1, rng="r")
-    with pytest.raises(UserError, match="recipe mlp"):
-        train(Run(recipe, settings, data), r)
+@pytest.mark.parametrize("name", ["mlp", "clustering-toy", "clustering-semi-supervised"])
+def test_rs_own_generator_does_not_know_batch_norm_and_gumbel_noise(r, name):
+    run = a_run(name, 1, rng="r")
+    for engine in (r, PyTorchEngine("cpu")):
+        with pytest.raises(UserError, match=rf"R's generator cannot draw .*recipe {name}\. Use"):
+            train(Run(*run), engine)
+
+
+@pytest.mark.parametrize("name", ["beta", "strided-conv", "mlp-wide"])
+def test_rs_own_generator_is_repeated_in_python(r, name):
+    run = a_run(name, 2, rng="r")
+    python, mine = (train(Run(*run), engine) for engine in (PyTorchEngine("cpu"), r))
+    np.testing.assert_allclose(mine.losses, python.losses, rtol=1e-11)
+    np.testing.assert_allclose(mine.samples, python.samples, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "chunk"), [("conv", 28), ("beta", 250), ("mlp", 2**31), ("clustering", 2**31)]
+)
+def test_only_large_batches_of_images_that_do_not_depend_on_each_other_are_cut(name, chunk):
+    recipe = RECIPES[name]
+    assert network_arguments(recipe, recipe.settings(batch_size=250))["chunk"] == chunk
 
 
 def test_conv_runs_again_after_another_recipe(r):

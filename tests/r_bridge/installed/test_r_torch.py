@@ -10,11 +10,18 @@ from unittest.mock import MagicMock
 import pytest
 
 from pyvae.cli.main import main
-from pyvae.errors import UserError
+from pyvae.engines.errors import EngineError, EngineMissingError
+from pyvae.engines.registry import best_reference, check_engine
 from r_bridge import doctor
-from r_bridge.engines.make import check_r_engine
 from r_bridge.installed import r_torch
-from r_bridge.installed.r_torch import GET_R_TORCH, OLDEST, RTorch, check_r_torch, find_r_torch
+from r_bridge.installed.r_torch import (
+    GET_R_TORCH,
+    OLDEST,
+    REINSTALL,
+    RTorch,
+    check_r_torch,
+    find_r_torch,
+)
 
 r_test = pytest.mark.r
 
@@ -39,27 +46,25 @@ torch_tensor <- function(x) {
   stop("unable to load '/x/liblantern.so':\n  undefined symbol: _ZN2at5\\\\tensor \\"2\\"")
 }
 """
-REINSTALL = "in R: torch::install_torch(reinstall = TRUE)"
 WRONG = {  # version of the package, its behaviour, what is said, the remedy
     "absent": ("", "", "R has no package torch", GET_R_TORCH),
     "too old": (
         OLD,
         "quit(status = 9)",  # it is not even loaded
-        "R torch 0.12.0 is too old; expected 0.13 or newer",
-        f'in R: install.packages("torch"); {REINSTALL.removeprefix("in R: ")}',
+        "R torch 0.12.0 is too old: expected 0.13 or newer",
+        'in R: install.packages("torch"); torch::install_torch(reinstall = TRUE)',
     ),
     "no LibTorch": (
         NEW,
         "torch_is_installed <- function() FALSE",
-        "R torch 0.13.0 is there, but its LibTorch is not in /no/such/libtorch",
+        "R torch 0.13.0 has no LibTorch in /no/such/libtorch",
         "in R: torch::install_torch()",
     ),
     "two versions": (
         NEW,
         CONFLICT,
         "R torch 0.13.0 and the LibTorch in /no/such/libtorch do not work together "
-        "(R: unable to load '/x/liblantern.so': undefined symbol: _ZN2at5\\tensor \"2\"); expected "
-        "the LibTorch that was made for this R torch",
+        "(R: unable to load '/x/liblantern.so': undefined symbol: _ZN2at5\\tensor \"2\").",
         REINSTALL,
     ),
     "two versions, said in a warning": (
@@ -137,11 +142,6 @@ def stand_in(installed, monkeypatch, tmp_path):
     return put
 
 
-def line(problem):
-    what, expected, remedy = problem
-    return "; ".join(part for part in (what, expected and f"expected {expected}", remedy) if part)
-
-
 def doctors_line(monkeypatch):
     """What `pyvae doctor` says of R's torch; the R process that it starts is not needed here."""
 
@@ -168,27 +168,28 @@ def test_what_is_wrong_is_one_line_with_a_remedy(name, stand_in, tmp_path, monke
     found = find_r_torch()
     assert not found.usable
     assert found.version == version
-    assert words in line(found.problem())
-    assert found.problem()[2] == remedy
-    with pytest.raises(UserError):
+    problem = found.problem()
+    assert words in str(problem)
+    assert problem.remedy == remedy
+    with pytest.raises(EngineError) as caught:
         check_r_torch()
+    assert isinstance(caught.value, EngineMissingError) == (not version)
 
     assert main(["compare", "--data", "digits", "--engine", "r-torch", "--out", "out"]) == 2
     out, error = capsys.readouterr()
-    assert error == f"pyvae: engine r-torch: {line(found.problem())}; or use --engine base-r\n"
+    assert error == f"pyvae: {problem}\n"
     assert out == ""
     assert list(tmp_path.iterdir()) == [library]
 
     # auto takes base-r, and says why where there is an R torch that was meant to be used
-    assert check_r_engine("auto") == "base-r"
+    assert best_reference("conv").name == "base-r"
     assert main(["compare", "--data", "digits", "--mode", "odd", "--out", "out"]) == 2
     out, error = capsys.readouterr()
     assert "unknown mode 'odd'" in error
-    told = f"{found.problem()[0]}: using base-r ({remedy})\n" if version else ""
-    assert out == told
+    assert out == (f"using base-r: {problem}\n" if version else "")
 
     check = doctors_line(monkeypatch)
-    assert words.partition("; expected")[0] in check.found
+    assert words.removesuffix(".") in check.found
     assert check.found.endswith(" (only engine r-torch needs it)")
     assert check.remedy == remedy
     assert not check.needed
@@ -215,7 +216,8 @@ def test_one_that_works_is_found(noise, code, stand_in, tmp_path, monkeypatch):
     stand_in(NEW, f"{noise}\n{code}")
     assert find_r_torch() == RTorch(NEW, libtorch, folder, "")
     assert check_r_torch().usable
-    assert [check_r_engine(name) for name in ("auto", "r-torch")] == ["r-torch", "r-torch"]
+    check_engine("r-torch", "conv")
+    assert best_reference("conv") == ("r-torch", [])
     check = doctors_line(monkeypatch)
     assert (check.found, check.remedy) == (f"{NEW} on LibTorch {libtorch}, {folder}", "")
 
@@ -224,7 +226,7 @@ def test_one_that_works_is_found(noise, code, stand_in, tmp_path, monkeypatch):
 def test_an_r_that_does_not_answer_is_no_package_that_is_absent(stand_in, monkeypatch):
     stand_in(NEW, "Sys.sleep(60)")
     monkeypatch.setattr(r_torch, "TIMEOUT", 1)
-    assert find_r_torch().problem()[0].endswith("cannot be told (R: no answer in 1 s)")
+    assert find_r_torch().problem().problem.endswith("the package torch (R: no answer in 1 s)")
 
 
 @r_test
@@ -254,7 +256,7 @@ def test_versions_are_compared_as_numbers(version, usable):
 def test_without_r_nothing_is_found(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("R_HOME", raising=False)
-    assert "R was not found" in find_r_torch().problem()[0]
+    assert "R was not found" in str(find_r_torch().problem())
 
 
 @pytest.mark.r_torch
@@ -262,4 +264,4 @@ def test_the_real_one_is_found():
     found = check_r_torch()
     assert tuple(int(part) for part in found.version.split(".")[:2]) >= OLDEST
     assert found.libtorch.split(".")[0].isdecimal()
-    assert check_r_engine("auto") == "r-torch"
+    assert best_reference("conv") == ("r-torch", [])

@@ -13,10 +13,11 @@ import numpy as np
 import psutil
 import pytest
 
+from pyvae.engines.errors import EngineMissingError
 from pyvae.errors import UserError
 from r_bridge.errors import RError, RProcessError
+from r_bridge.installed import rpy2
 from r_bridge.installed.rpy2 import check_r
-from r_bridge.process import client as worker
 from r_bridge.process.client import RProcess
 
 r_test = pytest.mark.r
@@ -202,7 +203,7 @@ def test_what_keeps_r_from_starting_is_told_in_its_own_words(monkeypatch, tmp_pa
     with pytest.raises(RProcessError) as caught:
         RProcess()
     assert str(caught.value).startswith("R could not be started: Error in write.csv(")
-    assert 'could not find function "write.csv"; check ~/.Renviron and' in str(caught.value)
+    assert 'could not find function "write.csv". Check ~/.Renviron and' in str(caught.value)
 
 
 @r_test
@@ -218,8 +219,8 @@ except RProcessError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        "R could not be started: Fatal error: the limit on the number of open files is too low; "
-        "allow more: ulimit -n 1024\n"
+        "R could not be started: Fatal error: the limit on the number of open files is too low. "
+        "Allow more open files: ulimit -n 1024.\n"
     )
 
 
@@ -249,7 +250,7 @@ def test_neither_torch_nor_rpy2_is_imported_by_the_callers_side():
 def test_no_r_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("R_HOME", raising=False)
-    with pytest.raises(RProcessError, match=r"R was not found.*apt-get install r-base-dev"):
+    with pytest.raises(EngineMissingError, match=r"R was not found.*apt-get install r-base-dev"):
         check_r()
 
 
@@ -262,8 +263,8 @@ def test_r_without_an_rpy2_that_fits_is_one_clear_line(monkeypatch, tmp_path, in
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("R_HOME", raising=False)
-    monkeypatch.setattr(worker, "installed_rpy2", lambda: installed)
-    with pytest.raises(RProcessError, match=rf"R 4.2.2 is there, but.*{words}.*rpy2==3.6.6"):
+    monkeypatch.setattr(rpy2, "installed_rpy2", lambda: installed)
+    with pytest.raises(RProcessError, match=rf"R 4.2.2 was found, but.*{words}.*rpy2==3.6.6"):
         check_r()
 
 

@@ -64,7 +64,7 @@ def run(digits):
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "input"])
 def test_the_right_result_comes_first(run, name, step, objective):
     layers, probe, _ = run(step, objective)
-    words, value = next(alternatives.forward(layers, STAGES[name], probe))
+    words, value = next(alternatives.forward(layers, layers.stages[name], probe))
     assert words == ""
     assert off(value, probe[f"forward/{name}"]) <= 1e-13
 
@@ -79,7 +79,7 @@ def test_nothing_is_known_of_the_input(run):
 @pytest.mark.parametrize("name", [n for n in STAGES if n not in ("input", "reconstruction")])
 def test_every_mistaken_result_is_another(run, name, step, objective):
     layers, probe, _ = run(step, objective)
-    suspects = list(alternatives.forward(layers, STAGES[name], probe))
+    suspects = list(alternatives.forward(layers, layers.stages[name], probe))
     if name == "encoder.dropout2":
         (same,) = (value for words, value in suspects if words == HALF)
         assert off(same, suspects[0][1]) == 0

@@ -1,4 +1,4 @@
-"""Networks declared as stages, in base R (network.R, network_session.R): a small one that has two
+"""Networks declared as stages, in base R (network.R, session.R): a small one that has two
 inputs, two modules used twice and batch norm, against PyTorch and finite differences."""
 
 from __future__ import annotations
@@ -12,27 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from r_bridge import R_FILES
+from r_bridge.engines.stage_network import SOURCES
 from r_bridge.errors import RError
 from r_bridge.process.client import RProcess
 
 pytestmark = pytest.mark.r
 
-SOURCES = (
-    "layers/conv2d",
-    "layers/strided_conv2d",
-    "layers/batch_norm",
-    "layers/max_pool2d",
-    "layers/activations",
-    "layers/reparameterise",
-    "base_r/objectives",
-    "layers/softmax",
-    "layers/likelihoods",
-    "layers/divergences",
-    "layers/layers",
-    "base_r/network",
-    "base_r/adam",
-    "base_r/network_session",
-)
 TERMS = ["total", "reconstruction", "regulariser", "features"]
 WEIGHTS = [1.0, 0.5, 0.1]
 
@@ -144,12 +129,24 @@ def here(r):
     }
     x = torch.rand(2, 36, dtype=torch.float64)
 
-    def start(stages=STAGES, learning_rate=0.01, terms=TERMS):
+    def start(stages=STAGES, learning_rate=0.01, terms=TERMS, sample="z", pixels="pixels"):
         state = network.state_dict()
         kept = {n: v.numpy() for n, v in state.items() if v.is_floating_point()}
-        arguments = {"stages": stages, "learning_rate": learning_rate, "terms": terms}
-        session = r.call("network_session_start", keep="session", parameters=kept, **arguments)
-        return lambda name, **rest: r.call(f"network_session_{name}", session=session, **rest)
+        arguments = {
+            "stages": stages, "learning_rate": learning_rate, "terms": terms, "sample": sample,
+            "pixels": pixels,
+        }  # fmt: skip
+        session = r.call("session_start", keep="session", parameters=kept, **arguments)
+
+        def ask(name, **rest):
+            if name != "probe":
+                return r.call(f"session_{name}", session=session, **rest)
+            seen = r.call("session_probe_part", session=session, first=True, **rest)
+            return (
+                seen | r.call("session_probe_end", session=session) | {"stages": seen["gradient"]}
+            )
+
+        return ask
 
     batch = {"x": x.numpy(), "draws": {name: draw.numpy() for name, draw in draws.items()}}
     return SimpleNamespace(network=network, x=x, draws=draws, batch=batch, start=start)
@@ -174,14 +171,14 @@ def test_every_stage_and_its_gradient_are_autograds(here):
         value.retain_grad()
     losses[0].backward()
     close(told["losses"], losses)
-    assert set(told["forward"]) == set(told["gradient"]) == set(seen)
+    assert set(told["forward"]) == set(told["stages"]) == set(seen)
     for name, value in seen.items():
         close(told["forward"][name].T, value)
-        close(told["gradient"][name].T, value.grad)
+        close(told["stages"][name].T, value.grad)
     parameters = dict(here.network.named_parameters())
-    assert list(told["parameter_gradients"]) == list(parameters)
+    assert list(told["gradients"]) == list(parameters)
     for name, parameter in parameters.items():
-        close(told["parameter_gradients"][name], parameter.grad)
+        close(told["gradients"][name], parameter.grad)
     assert set(told["buffers"]) == set(buffers(here.network))
     for name, value in buffers(here.network).items():
         close(told["buffers"][name], value)
@@ -245,21 +242,21 @@ def test_without_batch_norm_there_are_no_buffers(here):
     ask("restore", **state | {"step": 1.0, "buffer": {}})
     told = ask("probe", **here.batch)
     assert told["buffers"] == ask("state")["buffer"] == {}
-    assert not np.any(told["parameter_gradients"]["norm.weight"])  # a module that is not used
+    assert not np.any(told["gradients"]["norm.weight"])  # a module that is not used
     close(ask("parameters")["norm.weight"], here.network.norm.weight)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_latent_means_are_torchs_and_change_nothing(here, training):
-    ask = here.start()
-    before = ask("state")
     here.network.train(training)
     seen: dict = {}
     here.network.encode(seen, here.x, here.draws)
-    for stage_name in ("mu", "conv"):
-        found = ask("latent_means", training=training, stage=stage_name, **here.batch)
+    for stage_name, sample in (("mu", "z"), ("conv", "norm")):  # of what a stage takes: the first
+        ask = here.start(sample=sample)
+        before = ask("state")
+        found = ask("latent_means", training=training, **here.batch)
         close(found, seen[stage_name].flatten(1))
-    assert same(ask("state"), before)
+        assert same(ask("state"), before)
 
 
 def test_decoding_is_torchs_in_evaluation_mode(here):
@@ -268,8 +265,7 @@ def test_decoding_is_torchs_in_evaluation_mode(here):
     here.network.eval()
     z = torch.randn(5, 4, dtype=torch.float64)
     here.network.decode(seen, z)
-    arguments = {"from": "z", "to": "pixels"}
-    close(ask("decode", z=z.numpy(), **arguments), seen["pixels"].flatten(1))
+    close(ask("decode", z=z.numpy()), seen["pixels"].flatten(1))
 
 
 def test_gradients_are_finite_differences_of_rs_own_loss(here, r):
@@ -284,7 +280,7 @@ def test_gradients_are_finite_differences_of_rs_own_loss(here, r):
     here.start(stages, terms=["total"])("state")
     r.evaluate(
         """along <- function(stages, parameters, x, draws, h) {
-          session <- network_session_start(stages, parameters, 0.01, "total")
+          session <- session_start(stages, parameters, 0.01, "total", "z", "pixels")
           p <- session$parameters
           set.seed(1)
           direction <- lapply(p, function(v) 0 * v + stats::rnorm(length(v)))
@@ -294,7 +290,7 @@ def test_gradients_are_finite_differences_of_rs_own_loss(here, r):
                             list(input = images_last(x)), lapply(draws, images_last),
                             TRUE)$seen$total$y
           }
-          g <- network_session_probe(session, x, draws)$parameter_gradients
+          g <- session_gradients(session, x, draws)$gradients
           c((loss(h) - loss(-h)) / (2 * h), sum(mapply(function(a, b) sum(a * b), g, direction)))
         }; NULL"""
     )
@@ -321,5 +317,5 @@ def test_what_is_not_given_is_told(here):
     draws = {"mask": here.batch["draws"]["mask"]}
     with pytest.raises(RError, match="input 'labels' was not given; draws are: mask"):
         ask("step", x=here.batch["x"], draws=draws)
-    with pytest.raises(RError, match="there is no stage 'means'"):
-        ask("latent_means", x=here.batch["x"], stage="means")
+    with pytest.raises(RError, match="there is no stage 'picture'"):
+        here.start(pixels="picture")("decode", z=np.zeros((1, 4)))

@@ -18,8 +18,8 @@ from r_bridge.process.client import RProcess
 pytestmark = pytest.mark.r
 
 SOURCES = (
+    "layers/maps",
     "layers/conv2d",
-    "layers/strided_conv2d",
     "layers/batch_norm",
     "layers/max_pool2d",
     "layers/activations",
@@ -36,10 +36,19 @@ SOURCES = (
 def r():
     with RProcess(tuple(R_FILES / f"{name}.R" for name in SOURCES), threads=1) as process:
         process.evaluate(
-            """run <- function(layer, s, dy) {
-              s$x <- unname(s$x)
+            """from_torch <- function(x) {
+              if (length(dim(x)) == 4L) aperm(x, c(3L, 1L, 2L, 4L)) else x
+            }
+            to_torch <- function(x) if (is.null(dim(x))) x else torch_order(x)
+            run <- function(layer, s, dy) {
+              s$x <- lapply(unname(s$x), from_torch)
+              if (!is.null(s$draw)) s$draw <- from_torch(s$draw)
+              if (!is.null(dy)) dy <- from_torch(dy)
+              s$parts <- 1
               s <- c(s, layers[[layer]]$forward(s), list(wanted = rep(TRUE, length(s$x))))
               back <- if (!is.null(dy)) layers[[layer]]$backward(dy, s)
+              s$y <- to_torch(s$y)
+              if (length(back$x)) back$x <- lapply(back$x, to_torch)
               c(s[intersect(names(s), c("y", "buffers"))], list(back = back))
             }; NULL"""
         )
@@ -106,7 +115,7 @@ def assert_is_torchs(r, rng, layer, function, inputs, options=None, draw=None, t
 @pytest.mark.parametrize("block", [1, 150, 2**20])  # images at a time: one, two, all three
 def test_convolutions_are_torchs(r, rng, make, layer, options, block):
     k, stride, padding = options
-    r.evaluate(f"strided_block <- {block}; NULL")
+    r.evaluate(f"conv2d_block <- {block}; NULL")
     module = make(k, stride, padding).double()
     x = torch.tensor(rng.normal(size=(3, 3, 7, 5)), requires_grad=True)
     y = module(x)

@@ -1,0 +1,67 @@
+"""What a reproduction reports while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from rich.console import Console
+
+from pyvae.reproduction.planned import PlannedRun
+from pyvae.terminal.job_progress import JobProgress
+from pyvae.terminal.step_progress import ShowProgress
+from pyvae.training.callbacks import Callback
+
+__all__ = ["ConsoleReport", "Report"]
+
+OnRun = Callable[[str, str], object]
+
+
+class Report:
+    """Prints a line for each piece of news. Override the methods that you need.
+
+    Example:
+        >>> class Silent(Report):
+        ...     def log(self, line):
+        ...         pass
+    """
+
+    def log(self, line: str) -> None:
+        """Called with a line for a reader."""
+        print(line)
+
+    def callbacks(self, run: PlannedRun) -> Sequence[Callback]:
+        """Called before a run is trained in this process; returns callbacks for its training."""
+        return ()
+
+    def parallel(self, runs: int) -> AbstractContextManager[OnRun]:
+        """Called when workers are about to train so many runs.
+
+        Returns:
+            A context manager around the training. It gives a function to be called after every
+            run, with a line about the run and the worker that trained it (empty: one of this
+            machine).
+        """
+        return nullcontext(lambda line, worker: self.log(line))
+
+
+class ConsoleReport(Report):
+    """Shows lines and progress bars on a terminal.
+
+    Arguments:
+        console: The terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def log(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)
+
+    def callbacks(self, run: PlannedRun) -> Sequence[Callback]:
+        return [ShowProgress(run.title, console=self.console)]
+
+    @contextmanager
+    def parallel(self, runs: int) -> Iterator[OnRun]:
+        with JobProgress(self.console, runs, lines=True) as progress:
+            yield lambda line, worker: progress.add(line, where=worker)

@@ -1,0 +1,75 @@
+"""The losses of test images, epoch by epoch, beside a run's trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pyvae.data.images import ImageData
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.errors import UserError
+from pyvae.files.csv import csv_text
+from pyvae.files.reading import UNREADABLE, read_numbers
+from pyvae.files.writing import output_folder, write_file
+from pyvae.metrics.held_out import evaluate
+from pyvae.model.run import Run
+from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Callback, Progress
+
+__all__ = ["TEST_HISTORY", "EvaluateEpochs", "read_test_history"]
+
+TEST_HISTORY = "test_history.csv"
+
+
+class EvaluateEpochs(Callback):
+    """Computes the objective on test images after every epoch, into `test_history.csv`.
+
+    Arguments:
+        engine: Trains the run.
+        test: The images.
+        folder: The run's own; rows that are there of a run that goes on stay.
+    """
+
+    def __init__(self, engine: PyTorchEngine, test: ImageData, folder: Path) -> None:
+        self.engine = engine
+        self.test = test
+        self.folder = folder
+        self._rows: list[dict[Any, Any]] = []
+
+    def on_start(self, run: Run, trace: Trace) -> None:
+        goes_on = trace.steps > 0
+        self._rows = read_test_history(self.folder).to_dict("records") if goes_on else []
+
+    def on_step(self, now: Progress) -> None:
+        if not now.epoch_ended:
+            return
+        epoch = int(now.trace.epochs[-1])
+        run = now.run
+        terms = evaluate(self.engine.network, run.recipe.name, run.settings, self.test, seed=epoch)
+        self._rows = [row for row in self._rows if row["epoch"] < epoch]
+        self._rows.append({"epoch": epoch, **terms})
+        write_file(output_folder(self.folder) / TEST_HISTORY, csv_text(pd.DataFrame(self._rows)))
+
+
+def read_test_history(folder: Path) -> pd.DataFrame:
+    """One row per epoch: epoch, and the objective's terms on the test images, per image.
+
+    Raises:
+        UserError: If there is such a file, and it cannot be read.
+    """
+    path = folder / TEST_HISTORY
+    if not path.is_file():
+        return pd.DataFrame({"epoch": []})
+    try:
+        columns = read_numbers(path)
+        epoch = columns["epoch"]
+        if not ((epoch >= 1) & (epoch < 2**53) & (epoch % 1 == 0)).all():
+            raise ValueError("an epoch is no whole number from 1")
+    except UNREADABLE as error:
+        raise UserError(
+            f"'{path}' cannot be read ({error})", "delete the run's folder to start again"
+        ) from error
+    return pd.DataFrame(columns | {"epoch": epoch.astype(np.int64)})

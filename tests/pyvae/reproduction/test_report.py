@@ -1,0 +1,49 @@
+"""What a reproduction shows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pyvae.data.images import load_toy
+from pyvae.model.run import Run
+from pyvae.recipes import get_recipe
+from pyvae.reproduction.planned import PlannedRun
+from pyvae.reproduction.report import ConsoleReport, Report
+from pyvae.reproduction.training import train_planned
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A run of two steps."""
+    recipe = get_recipe("clustering-toy")
+    settings = recipe.settings(steps=2, batch_size=10, seed=1)
+    return PlannedRun(Run(recipe, settings, load_toy(30)), tmp_path / "run")
+
+
+def test_by_default_lines_are_printed(planned, capsys):
+    report = Report()
+    report.log("a line")
+    train_planned(planned, "cpu", report.callbacks(planned), report.log)
+    with report.parallel(1) as on_run:
+        on_run("seed 1", "w1")
+    assert capsys.readouterr().out == "a line\nseed 1\n"
+
+
+def test_a_console_shows_each_run(planned):
+    console = Console(file=io.StringIO(), width=100)
+    report = ConsoleReport(console)
+    for _ in range(2):  # the second time it is there
+        train_planned(planned, "cpu", report.callbacks(planned), report.log)
+    with report.parallel(2) as on_run:
+        on_run("seed 1", "w1")
+    lines = console.file.getvalue().splitlines()
+    title = "clustering-toy (clustering), seed 1"
+    assert lines[0] == f"{title} ..."
+    assert lines[1].startswith(f"{title}: 2 steps in ")
+    assert lines[2] == f"{Path('run')}: all 2 steps were done before"
+    assert lines[3].startswith("  seed 1, on worker w1 (1 of 2, ")
+    assert lines[4].startswith("1 run in ")

@@ -1,0 +1,41 @@
+"""What packages offer, and that it is imported on first use."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+ROOMS = ["data", "figures", "files", "metrics", "model", "terminal", "trace"]
+PACKAGES = ["pyvae", *(f"pyvae.{room}" for room in ROOMS)]
+
+
+def load(package: str) -> ModuleType:
+    return importlib.import_module(package)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in PACKAGES for name in load(package).__all__]
+)
+def test_a_name_that_a_package_offers_is_the_one_of_its_module(package, name):
+    offered = getattr(load(package), name)
+    assert not isinstance(offered, ModuleType)  # a module of that name would hide it
+    if hasattr(offered, "__module__"):
+        assert getattr(sys.modules[offered.__module__], name) is offered
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_unknown_name_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonsense'"):
+        _ = load(package).nonsense
+    assert not hasattr(load(package), "nonsense")
+
+
+def test_importing_packages_imports_neither_torch_nor_matplotlib():
+    code = f"import sys, {', '.join(PACKAGES)}\n"
+    code += "print(*({'torch', 'matplotlib', 'pandas', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
