@@ -79,7 +79,7 @@ test_that("what cannot be compared is one message, in Python's own words", {
   expect_match(refusal(compare_with_r(x, objective = "vea")), "Did you mean")
   expect_match(refusal(compare_with_r(list())), "list of 0")
   expect_match(refusal(compare_with_r(x, recipe = "mlp", steps = 1)),
-               "40 images are fewer than one batch of 100.*Choose batch_size 40 or less")
+               "40 images are fewer than one batch of 1000.*Use batch_size 40 or less")
   expect_match(refusal(compare_with_r(x, engine = "julia")), "engine.*base-r")
 })
 
@@ -111,7 +111,8 @@ test_that("a folder that cannot be written to is the argument's, and so are Pyth
 
 test_that("two traces are compared: folders, and what R read, writes again to the last bit", {
   one <- python_trace()
-  before <- tools::md5sum(list.files(one, full.names = TRUE))
+  sums <- function() tools::md5sum(list.files(one, recursive = TRUE, full.names = TRUE))
+  before <- sums()
   other <- read_trace(one, probes = 1)
   other$losses[2, "total"] <- other$losses[2, "total"] + 1
   other$engine <- "mine"
@@ -134,5 +135,5 @@ test_that("two traces are compared: folders, and what R read, writes again to th
   expect_identical(unname(read_trace(written)$losses), unname(as_run(small_fit())$losses))
   expect_match(refusal(compare_traces(one, 3)), "b.* must be the folder of a trace, a trace or a")
   expect_match(refusal(compare_traces(one, one, folder = one)), "must not be the folder of a trace")
-  expect_identical(tools::md5sum(list.files(one, full.names = TRUE)), before)
+  expect_identical(sums(), before)
 })

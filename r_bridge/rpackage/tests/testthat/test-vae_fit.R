@@ -102,7 +102,7 @@ test_that("what Python refuses is one message in R's words", {
                "no setting \"heat\".*It has .*temperature")
   expect_match(refusal(vae_fit(x, recipe = "clustering-semi-supervised", batch_size = 20)),
                "labels")
-  expect_match(refusal(vae_fit(x, device = "cuda", batch_size = 20)), "CUDA")
+  expect_match(refusal(vae_fit(x, device = "cuda", batch_size = 20)), "no NVIDIA GPU")
 })
 
 test_that("training that diverges ends in one message", {
