@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from comparisons.runs.comparison import Comparison
     from comparisons.runs.live import CompareOptions, compare
-    from comparisons.runs.saved import compare_traces
+    from comparisons.saved.compare import compare_traces
     from comparisons.seeds.compare import equivalence
     from comparisons.seeds.equivalence import Margins
     from comparisons.seeds.many_seeds import SeedOptions
+    from comparisons.steps.comparison import Comparison
 
 __all__ = [
     "CompareOptions",
@@ -34,11 +34,11 @@ __all__ = [
 
 _HOMES = {
     "CompareOptions": "comparisons.runs.live",
-    "Comparison": "comparisons.runs.comparison",
+    "Comparison": "comparisons.steps.comparison",
     "Margins": "comparisons.seeds.equivalence",
     "SeedOptions": "comparisons.seeds.many_seeds",
     "compare": "comparisons.runs.live",
-    "compare_traces": "comparisons.runs.saved",
+    "compare_traces": "comparisons.saved.compare",
     "equivalence": "comparisons.seeds.compare",
 }
 

@@ -46,7 +46,8 @@ class UserError(Exception):
 
     Arguments:
         problem: What is wrong, with the value that was given.
-        remedy: What to do about it, in the imperative.
+        remedy: What to do about it, in the imperative. `run: COMMAND` gets no full stop, so that
+            the command can be copied.
         expected: The values that are valid; empty if the problem is not about a value.
 
     Example:
@@ -71,7 +72,7 @@ def _again(problem: str, remedy: str, expected: str) -> UserError:
 
 
 def _sentence(text: str) -> str:
-    end = "" if text.endswith((".", "?", "!")) else "."
+    end = "" if text.endswith((".", "?", "!")) or text.startswith("run: ") else "."
     return f"{text[0].upper()}{text[1:]}{end}"
 
 

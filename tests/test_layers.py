@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -21,10 +22,11 @@ ROOMS = {
     "pyvae": (
         "__main__", "cli", "reproduction", "figures", "runs", "terminal", "training", "metrics",
         "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
-        ("environment", "plugins", "checks"), "errors",
+        ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
-        "cli", "seeds", "report", "runs", "diagnosis", "stages", ("expected", "agreement"),
+        "cli", "seeds", "report", "saved", "runs", "beyond_steps", "steps", "diagnosis", "stages",
+        ("expected", "agreement"),
     ),
     "r_bridge": (
         ("doctor", "from_r"), "engines", "process", "installed",
@@ -96,6 +98,26 @@ def test_no_module_imports_itself_in_a_circle(package):
     graph = {name: set(imports(file)) & mine.keys() - {name} for name, file in mine.items()}
     assert any(graph.values())
     TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+MOST_MODULES = 12  # of a room, its `__init__` not counted
+MOST_PARAMETERS = 10
+MOST_LINES = 60  # of a function
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_and_functions_stay_small(package):
+    rooms = Counter(file.parent for file in files(package) if file.name != "__init__.py")
+    assert max(rooms.values()) <= MOST_MODULES, rooms.most_common(1)
+    for file in files(package):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            given = node.args
+            parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+            assert len(parameters) <= MOST_PARAMETERS, f"{file}: {node.name}"
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= MOST_LINES, f"{file}: {node.name} has {lines} lines"
 
 
 def test_only_the_r_process_imports_rpy2():

@@ -83,7 +83,7 @@ def test_a_figure_may_have_any_name(tmp_path):
 def test_a_command_that_is_told_can_be_copied_into_a_shell(odd, capsys):
     (odd / "empty 'a' $b").mkdir()
     assert main(["figures", "empty 'a' $b"]) == 2
-    told = capsys.readouterr().err.split("run: ")[1]
+    told = capsys.readouterr().err.split("Run: ")[1]
     assert shlex.split(told) == ["pyvae", "train", "conv", "--out", "empty 'a' $b"]
 
 

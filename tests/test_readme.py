@@ -14,11 +14,16 @@ from pyvae.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = [README, *((DOCS / f"{name}.md").read_text() for name in ("command-line", "from-r"))]
+BLOCKS = [
+    block for page in PAGES for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S)
+]
 COMMANDS = [
     line.split("#")[0].strip()
-    for block in re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    for language, block in BLOCKS
     for line in block.splitlines()
-    if line.startswith("pyvae ")
+    if not language and line.startswith("pyvae ")
 ]
 
 
@@ -36,6 +41,7 @@ def test_the_python_example_runs(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("loss: agree: needed ")
     assert "samples" in done.stdout
+    assert lines[-1] == "stopped after 29 of 70 steps"
 
 
 def test_there_are_commands():

@@ -18,8 +18,8 @@ from comparisons.cli.options import (
 )
 from comparisons.cli.saved import compare_saved_traces
 from comparisons.cli.seeds import compare_over_seeds
-from pyvae.cli.grouped import grouped
-from pyvae.cli.options import RecipeName
+from pyvae.cli.options.grouped import grouped
+from pyvae.cli.options.shared import RecipeName
 
 __all__ = ["add_commands"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pyvae.cli.given import option, was_given
-from pyvae.cli.options import STEPS
+from pyvae.cli.options.given import option, was_given
+from pyvae.cli.options.shared import STEPS
 from pyvae.errors import UserError, printable
 
 if TYPE_CHECKING:
     from comparisons.cli.options import Request
-    from comparisons.runs.comparison import Comparison
     from comparisons.runs.sides import Sides
+    from comparisons.steps.comparison import Comparison
     from pyvae.engines.engine import Engine
     from pyvae.model.run import Run
     from pyvae.recipes import Recipe
@@ -102,7 +102,7 @@ def _compare(
     from comparisons.cli.progress import progress_on
     from comparisons.runs.live import CompareOptions, compare
     from pyvae.cli.again import command_words, is_resumed
-    from pyvae.cli.step_set import StepSet
+    from pyvae.cli.options.step_set import StepSet
     from pyvae.runs.run_folder import RunFolder
 
     mode, context = request.stages.mode, request.context

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyvae.cli import choices
-from pyvae.cli.choices import complete
-from pyvae.cli.options import (
+from pyvae.cli.options import choices
+from pyvae.cli.options.choices import complete
+from pyvae.cli.options.shared import (
     COMPUTE,
     OUTPUT,
     WHAT,

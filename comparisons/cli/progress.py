@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from comparisons.runs.progress import ProgressOf
+from comparisons.steps.progress import ProgressOf
 from pyvae.model.run import Run
 from pyvae.terminal.step_progress import ShowProgress
 from pyvae.training.callbacks import Callback

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyvae.cli.given import option, was_given
+from pyvae.cli.options.given import option, was_given
 from pyvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def compare_saved_traces(request: Request, traces: Sequence[Path]) -> int:
     """
     from comparisons.cli.progress import progress_on
     from comparisons.report.write import conclude, introduce_saved
-    from comparisons.runs.saved import compare_traces
-    from comparisons.runs.saved_folder import check_output, describe_saved, set_aside
-    from comparisons.runs.saved_pairs import load_pairs
+    from comparisons.saved.compare import compare_traces
+    from comparisons.saved.folder import check_output, describe_saved, set_aside
+    from comparisons.saved.pairs import load_pairs
     from pyvae.cli.again import command_words
 
     console, out = request.console, request.output.out

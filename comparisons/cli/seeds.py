@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from comparisons.cli.live import choose_engines, objective_or_published
-from pyvae.cli.given import option, was_given
-from pyvae.cli.options import STEPS
+from pyvae.cli.options.given import option, was_given
+from pyvae.cli.options.shared import STEPS
 from pyvae.errors import UserError
 
 if TYPE_CHECKING:

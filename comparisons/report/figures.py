@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import TICKDOWN, TICKUP
 
-from comparisons.runs.comparison import Comparison
+from comparisons.steps.comparison import Comparison
 from pyvae.engines.registry import get_abilities
 from pyvae.errors import printable
 from pyvae.figures.glyphs import drawable, width

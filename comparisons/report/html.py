@@ -22,7 +22,7 @@ from comparisons.report.tables import (
     stage_line,
     ulp_text,
 )
-from comparisons.runs.comparison import TINY, Comparison
+from comparisons.steps.comparison import TINY, Comparison
 from pyvae.errors import print_error, printable
 from pyvae.figures.glyphs import glyphs_of_other_fonts
 from pyvae.figures.style import own_style

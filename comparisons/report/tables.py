@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comparisons.diagnosis.first_divergence import Divergence
-from comparisons.runs.comparison import Comparison
+from comparisons.steps.comparison import Comparison
 from pyvae.model.objectives import OBJECTIVES
 
 __all__ = [

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from comparisons.report import figures
 from comparisons.report.tables import print_comparison
-from comparisons.runs.comparison import Comparison, summary
+from comparisons.steps.comparison import Comparison, summary
 from pyvae.errors import print_error
 from pyvae.figures.style import draw_or_log
 from pyvae.files.csv import csv_text

@@ -6,11 +6,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparisons.runs.comparison import Comparison
 from comparisons.runs.kept_traces import finish, keep_interrupted, kept_run
 from comparisons.runs.one_objective import OneObjective
-from comparisons.runs.pair import Pair
-from comparisons.runs.progress import ProgressOf, not_shown
+from comparisons.steps.comparison import Comparison
+from comparisons.steps.pair import Pair
+from comparisons.steps.progress import ProgressOf, not_shown
 from pyvae.engines.engine import Engine
 from pyvae.files.writing import output_folder
 from pyvae.model.run import Run

@@ -8,24 +8,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from comparisons.agreement.stage import StageAgreement
+from comparisons.beyond_steps.after_training import AFTER_TRAINING, part_after_training
+from comparisons.beyond_steps.evaluation_mode import compare_in_evaluation_mode
+from comparisons.beyond_steps.free_run import run_freely
+from comparisons.beyond_steps.rounding import measure_rounding, rounding_note
 from comparisons.diagnosis.first_divergence import Divergence
-from comparisons.runs.after_training import AFTER_TRAINING, part_after_training
-from comparisons.runs.compare_steps import compare_steps
-from comparisons.runs.comparison import Comparison, compare_whole_runs
-from comparisons.runs.evaluation_mode import compare_in_evaluation_mode
-from comparisons.runs.failures import EngineFailure, Guarded
-from comparisons.runs.free_run import run_freely
-from comparisons.runs.locate import Found, inspect_step, locate
-from comparisons.runs.lockstep import StepFailure
-from comparisons.runs.pair import Pair
-from comparisons.runs.progress import ProgressOf, shown
-from comparisons.runs.rounding import measure_rounding, rounding_note
+from comparisons.steps.compare import compare_steps
+from comparisons.steps.comparison import Comparison, compare_whole_runs
+from comparisons.steps.failures import EngineFailure, Guarded
+from comparisons.steps.locate import Found, inspect_step, locate
+from comparisons.steps.lockstep import StepFailure
+from comparisons.steps.pair import Pair
+from comparisons.steps.progress import ProgressOf, shown
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.runs.keep import Keep
+from pyvae.runs.callbacks.keep import Keep
+from pyvae.runs.callbacks.stop_on_signal import StopOnSignal
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.run_folder import RunFolder
-from pyvae.runs.stop_on_signal import StopOnSignal
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
 from pyvae.training.loop import train

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from pyvae.cli.given import option, was_given
+from pyvae.cli.options.given import option, was_given
 from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
 from pyvae.runs.run_json import RUN_FILE, read_arguments

@@ -32,7 +32,7 @@ from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
-from pyvae.runs.signals import terminated_as_interrupted
+from pyvae.runs.callbacks.signals import terminated_as_interrupted
 
 __all__ = ["build_app", "main"]
 

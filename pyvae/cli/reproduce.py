@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from pyvae.cli import choices
-from pyvae.cli.grouped import grouped
-from pyvae.cli.options import (
+from pyvae.cli.options import choices
+from pyvae.cli.options.grouped import grouped
+from pyvae.cli.options.shared import (
     OUTPUT,
     WHAT,
     Data,

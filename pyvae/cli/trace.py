@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from pyvae.cli import choices
-from pyvae.cli.given import option, was_given
-from pyvae.cli.grouped import grouped
-from pyvae.cli.options import (
+from pyvae.cli.options import choices
+from pyvae.cli.options.given import option, was_given
+from pyvae.cli.options.grouped import grouped
+from pyvae.cli.options.shared import (
     COMPUTE,
     OUTPUT,
     RECORDED,
@@ -108,7 +108,7 @@ def trace_command(
     import torch
 
     from pyvae.cli.again import command_words
-    from pyvae.cli.step_set import StepSet
+    from pyvae.cli.options.step_set import StepSet
     from pyvae.engines.registry import get_abilities, open_engine, resolve_rng
     from pyvae.model.run import Run
     from pyvae.recipes import get_recipe

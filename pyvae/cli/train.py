@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pyvae.cli import choices
-from pyvae.cli.grouped import grouped
-from pyvae.cli.options import OUTPUT, ComputeOptions, RunOptions, in_panel
+from pyvae.cli.options import choices
+from pyvae.cli.options.grouped import grouped
+from pyvae.cli.options.shared import OUTPUT, ComputeOptions, RunOptions, in_panel
 from pyvae.errors import UserError, printable
 
 __all__ = ["train_command"]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pyvae.cli.choices import DATA, complete
+from pyvae.cli.options.choices import DATA, complete
 
 __all__ = ["verify_command"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
     from pyvae.engines.abilities import Abilities
@@ -24,21 +25,17 @@ __all__ = [
     "open_engine",
 ]
 
-_HOMES = {
-    "Abilities": "abilities",
-    "Engine": "engine",
-    "EngineClass": "engine",
-    "EngineError": "errors",
-    "EngineMissingError": "errors",
-    "PyTorchEngine": "pytorch",
-    "engine_names": "registry",
-    "get_abilities": "registry",
-    "open_engine": "registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: PyTorch takes seconds, and `pyvae --help` needs none of it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pyvae.engines' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"pyvae.engines.{_HOMES[name]}"), name)
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Abilities": "pyvae.engines.abilities",
+        "Engine": "pyvae.engines.engine",
+        "EngineClass": "pyvae.engines.engine",
+        "EngineError": "pyvae.engines.errors",
+        "EngineMissingError": "pyvae.engines.errors",
+        "PyTorchEngine": "pyvae.engines.pytorch",
+        "engine_names": "pyvae.engines.registry",
+        "get_abilities": "pyvae.engines.registry",
+        "open_engine": "pyvae.engines.registry",
+    },
+)

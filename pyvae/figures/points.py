@@ -69,8 +69,7 @@ def points_figure(
     axes.set_aspect("equal", adjustable="box" if limits else "datalim")
     if limits:
         axes.set(xlim=limits[0], ylim=limits[1])
-    axes.set_xlabel("coordinate 1 (units of the data)")
-    axes.set_ylabel("coordinate 2 (units of the data)")
+    axes.set(xlabel="coordinate 1 (units of the data)", ylabel="coordinate 2 (units of the data)")
     axes.grid(alpha=0.3)
     axes.set_title(wrapped(figure, title), fontsize=10)
     add_note(figure, note)

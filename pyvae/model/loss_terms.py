@@ -1,6 +1,6 @@
 """Terms of the losses: likelihoods and divergences, in nats summed over a batch.
 
-`pyvae.model.derived_stages` sees their calls: each is open to `torch.overrides`.
+`pyvae.model.derive.stages` sees their calls: each is open to `torch.overrides`.
 """
 
 from __future__ import annotations

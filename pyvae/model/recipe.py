@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pyvae.errors import UserError, choose
-from pyvae.model.derived_stages import derive_stages
+from pyvae.model.derive.stages import derive_stages
 from pyvae.model.draws import Draw
 from pyvae.model.hyperparameters import Hyper, settle_hyper
 from pyvae.model.modules import Reparameterise

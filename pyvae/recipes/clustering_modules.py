@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pyvae.model.derived_stages import second_use
+from pyvae.model.derive.stages import second_use
 from pyvae.model.modules import (
     BatchNorm,
     Concat,

@@ -17,7 +17,7 @@ from pyvae.metrics.digit_classifier import DigitClassifier
 from pyvae.model.recipe import VAE
 from pyvae.recipes import get_recipe
 from pyvae.reproduction.planned import PlannedRun, Split
-from pyvae.runs.held_out_history import read_test_history
+from pyvae.runs.callbacks.held_out_history import read_test_history
 from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 

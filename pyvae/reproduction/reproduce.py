@@ -24,7 +24,7 @@ from pyvae.reproduction.articles import choose_articles
 from pyvae.reproduction.measured import Measured
 from pyvae.reproduction.parallel import train_in_parallel
 from pyvae.reproduction.plan import Plan
-from pyvae.reproduction.planned import Split
+from pyvae.reproduction.planned import PlannedRun, Split
 from pyvae.reproduction.published import merge_published, published_row
 from pyvae.reproduction.readme import article_readme, folder_readme
 from pyvae.reproduction.report import Report
@@ -91,16 +91,16 @@ def reproduce(
         for one in articles:
             report.log(f"{one.name}: {one.title}")
             traces = {
-                key: [
-                    finished.get(run.folder)
-                    or train_planned(run, device, report.callbacks(run), report.log)
-                    for run in several
-                ]
+                key: [finished.get(run.folder) or _train(run, device, report) for run in several]
                 for key, several in planned[one.name].items()
             }
             measured = Measured(traces, planned[one.name], split, plan.quick, classifier)
             rows += _write_article(one, measured, out, report.log)
         return _write_table(rows, out, report.log)
+
+
+def _train(run: PlannedRun, device: str, report: Report) -> Trace:
+    return train_planned(run, device, report.callbacks(run), report.log)
 
 
 def _load_images(data: str, log: Callable[[str], object]) -> Split:

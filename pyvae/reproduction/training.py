@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files.writing import remove_file
 from pyvae.reproduction.planned import PlannedRun
-from pyvae.runs.held_out_history import TEST_HISTORY, EvaluateEpochs
-from pyvae.runs.keep import KeepParameters, train_kept
+from pyvae.runs.callbacks.held_out_history import TEST_HISTORY, EvaluateEpochs
+from pyvae.runs.callbacks.keep import KeepParameters, train_kept
 from pyvae.runs.kept_run import KeptRun
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pyvae.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from pyvae.runs.held_out_history import EvaluateEpochs
-    from pyvae.runs.keep import Keep, KeepParameters, train_kept
+    from pyvae.runs.callbacks.held_out_history import EvaluateEpochs
+    from pyvae.runs.callbacks.keep import Keep, KeepParameters, train_kept
+    from pyvae.runs.callbacks.stop_on_signal import StopOnSignal
     from pyvae.runs.kept_run import KeptRun
     from pyvae.runs.record import record_traces
     from pyvae.runs.repeat import read_repeat
     from pyvae.runs.run_folder import RunFolder
-    from pyvae.runs.stop_on_signal import StopOnSignal
     from pyvae.runs.train import train_into
     from pyvae.runs.trained import load_network, load_traces, sample
     from pyvae.runs.verify import Verification
@@ -37,12 +37,12 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "EvaluateEpochs": "pyvae.runs.held_out_history",
-        "Keep": "pyvae.runs.keep",
-        "KeepParameters": "pyvae.runs.keep",
+        "EvaluateEpochs": "pyvae.runs.callbacks.held_out_history",
+        "Keep": "pyvae.runs.callbacks.keep",
+        "KeepParameters": "pyvae.runs.callbacks.keep",
         "KeptRun": "pyvae.runs.kept_run",
         "RunFolder": "pyvae.runs.run_folder",
-        "StopOnSignal": "pyvae.runs.stop_on_signal",
+        "StopOnSignal": "pyvae.runs.callbacks.stop_on_signal",
         "Verification": "pyvae.runs.verify",
         "load_network": "pyvae.runs.trained",
         "load_traces": "pyvae.runs.trained",
@@ -50,6 +50,6 @@ __getattr__ = lazy_exports(
         "record_traces": "pyvae.runs.record",
         "sample": "pyvae.runs.trained",
         "train_into": "pyvae.runs.train",
-        "train_kept": "pyvae.runs.keep",
+        "train_kept": "pyvae.runs.callbacks.keep",
     },
 )

@@ -150,7 +150,7 @@ class KeptRun:
         try:
             return Trace.load(self.folder), ""
         except UserError as error:
-            return None, str(error)
+            return None, error.problem
 
     def _differs(self, earlier: Mapping[str, Any]) -> str:
         """How an earlier run differs from this one; empty if it does not."""

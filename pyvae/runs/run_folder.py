@@ -29,7 +29,7 @@ class RunFolder:
         NAME/                       a folder for each run (`KeptRun`), such as `vae`, with
             trace.json ...              its trace (`Trace`),
             checkpoint-00000040 ...     its checkpoints (`Checkpoint`), and perhaps
-            test_history.csv            losses on test images (`pyvae.runs.held_out_history`)
+            test_history.csv            losses on test images (`EvaluateEpochs`)
 
     Use it as a context manager. Everything in it is written again if somebody removes the folder
     while a run goes on.

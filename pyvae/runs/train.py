@@ -11,7 +11,7 @@ from pyvae.engines.data_parallel import ALONE, Shares
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.metrics.collapse import latents_in_words
 from pyvae.model.run import Run
-from pyvae.runs.keep import train_kept
+from pyvae.runs.callbacks.keep import train_kept
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace

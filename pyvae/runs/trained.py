@@ -85,6 +85,6 @@ def load_traces(run: Path) -> list[Trace]:
     if not traces:
         raise UserError(
             f"'{run}' holds no finished run",
-            f"write one with: pyvae train conv --out {shlex.quote(str(run))}",
+            f"run: pyvae train conv --out {shlex.quote(str(run))}",
         )
     return traces

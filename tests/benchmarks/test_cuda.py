@@ -24,5 +24,5 @@ def test_both_objectives_are_timed_and_held_against_the_cpu(digits, rng):
 def test_without_a_gpu_one_line_says_so(capsys):
     assert cuda.main([]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("benchmarks: --device cuda, but PyTorch finds no CUDA device; expected")
+    assert said.startswith("benchmarks: --device cuda, but PyTorch finds no NVIDIA GPU. Install ")
     assert said.count("\n") == 1

@@ -35,5 +35,5 @@ def test_digits_can_be_asked_for(tmp_path):
 
 
 def test_other_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match="--data kmnist; expected auto, mnist or digits"):
+    with pytest.raises(UserError, match="--data kmnist: expected auto, mnist or digits"):
         image_folder("kmnist", tmp_path)

@@ -15,12 +15,12 @@ from rounding import RoundedOtherwise
 from comparisons.report.html import write_report
 from comparisons.report.tables import last_step_line
 from comparisons.report.write import conclude
-from comparisons.runs.compare_steps import compare_steps
-from comparisons.runs.comparison import compare_whole_runs, summary
 from comparisons.runs.live import compare
-from comparisons.runs.pair import Pair
 from comparisons.stages.compare import NO_EFFECT
 from comparisons.stages.no_effect import NoEffect
+from comparisons.steps.compare import compare_steps
+from comparisons.steps.comparison import compare_whole_runs, summary
+from comparisons.steps.pair import Pair
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.objectives import OBJECTIVES

@@ -19,7 +19,7 @@ from pyvae.data.npz import load_arrays
 from pyvae.files.reading import MEMORY_BASE, MEMORY_TIMES, most_unpacked
 from pyvae.model.settings import Settings
 from pyvae.reproduction.published import merge_published
-from pyvae.runs.keep import read_test_history
+from pyvae.runs.callbacks.held_out_history import read_test_history
 from pyvae.runs.run_json import read_arguments
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint

@@ -29,6 +29,7 @@ def test_a_message_is_one_line_whatever_it_is_made_of(given_, expected, remedy):
         ("use another", "", "--steps x. Use another."),
         ("use another", "a number", "--steps x: expected a number. Use another."),
         ("did you mean 'y'?", "", "--steps x. Did you mean 'y'?"),
+        ("run: pip install y==1", "", "--steps x. Run: pip install y==1"),
     ],
 )
 def test_a_message_says_what_is_wrong_and_what_to_do(remedy, expected, message):

@@ -65,7 +65,7 @@ COMMAND = (
 )
 CHECK = (
     "pyvae: plug-in 'mine' of stranger 2.5 (pyvae.doctor: stranger:checks) is broken "
-    "(TypeError: no list of pyvae.checks.Check). Update or uninstall that package."
+    "(TypeError: it did not return a list of pyvae.checks.Check). Update or uninstall that package."
 )
 RUN = ("--data", "digits", "--batch-size", "8", "--latent-dim", "2", "--steps", "1", "--out", "o")
 

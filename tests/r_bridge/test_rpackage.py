@@ -79,6 +79,7 @@ def test_the_package_passes_its_check(tmp_path):
 
     page = (folder / "pyvae" / "doc" / "pyvae.html").read_text()
     assert page.count("<img") == 5
+    assert re.findall(r"^ +(\w+) +loss ", page, re.MULTILINE) == ["vae", "emae"]
     assert "verdict: agree" in page
     assert "has no results" not in page
 
@@ -92,13 +93,15 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert installed.returncode == 0, installed.stderr
     readme = (PACKAGE.parents[1] / "README.md").read_text()
     (example,) = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
-    assert "epochs = 10" in example
-    assert "steps = 3" in example
-    code = example.replace("epochs = 10", "epochs = 1").replace("steps = 3", "steps = 1")
+    assert example.count("epochs = 10, batch_size = 50") == 2
+    assert "steps = 3, batch_size = 50" in example
+    code = example.replace("epochs = 10, batch_size = 50", "epochs = 1, batch_size = 250")
+    code = code.replace("steps = 3, batch_size = 50", "steps = 1, batch_size = 10")
     # the venv that the example names is where make puts it; this one need not be that
     code = code.replace("./.venv", sys.prefix)
     done = r("--no-echo", "-e", code, folder=tmp_path, R_LIBS=str(tmp_path), RETICULATE_PYTHON=None)
     assert done.returncode == 0, done.stderr
+    assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == ["vae", "emae"]
     assert "verdict: agree" in done.stdout
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import torch
@@ -44,8 +45,7 @@ def _of_other_objectives(layers: Layers, stage: Stage) -> Iterator[tuple[str, St
     """What a term is with the recipe's other objectives, where it takes the same inputs."""
     recipe = layers.recipe
     for objective in (*recipe.objectives, *recipe.further):
-        settings = recipe.settings(objective=objective, hyper=layers.settings.hyper)
-        for other in recipe.stages_for(settings):
+        for other in recipe.stages_for(replace(layers.settings, objective=objective)):
             if (other.name, other.inputs) == (stage.name, stage.inputs) and other != stage:
                 yield objective, other
 
@@ -179,6 +179,12 @@ SUSPECTS: dict[str, Callable[..., Suspects]] = {
 }
 
 
+def _hyperparameter(layers: Layers, weight: float) -> str:
+    """The hyperparameter that has the value of a weight; empty if none has, or several have."""
+    names = [name for name, value in layers.settings.hyper.items() if value == weight]
+    return names[0] if len(names) == 1 else ""
+
+
 def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> Suspects:
     """A weighted sum whose weights are wrong."""
     weights, names = term.weights, stage.inputs
@@ -196,14 +202,17 @@ def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> 
             yield f"the {_words(name)} left out", replaced(place, 0.0)
         if weight not in (0, 1):
             told.add(tuple(1.0 if i == place else w for i, w in enumerate(weights)))
-            what = _weight(layers, weight)
-            yield f"{what} missing: the {_words(name)} with weight 1", replaced(place, 1.0)
+            hyper = _hyperparameter(layers, weight)
+            yield (
+                f"{hyper or 'its weight'} missing: the {_words(name)} with weight 1",
+                replaced(place, 1.0),
+            )
             yield (
                 f"the {_words(name)} divided by its weight {weight:g}",
                 replaced(place, 1 / weight),
             )
             everywhere = [w if w != 1 else weight for w in weights]
-            yield f"{what} on all terms", weighted(everywhere)
+            yield f"{hyper or f'{weight:g}'} on all terms", weighted(everywhere)
     for order in permutations(weights):
         if order not in told:
             told.add(order)
@@ -213,12 +222,6 @@ def _sum(layers: Layers, stage: Stage, term: Term, inputs: Sequence[Tensor]) -> 
             yield f"the weights on the wrong terms: {parts}", weighted(order)
     if layers.settings.batch_size > 1:
         yield "averaged over images", weighted(weights) / layers.settings.batch_size
-
-
-def _weight(layers: Layers, weight: float) -> str:
-    """The hyperparameter that a weight is, if one alone has its value."""
-    found = [name for name, value in layers.settings.hyper.items() if value == weight]
-    return found[0] if len(found) == 1 else "its weight"
 
 
 def _words(name: str) -> str:

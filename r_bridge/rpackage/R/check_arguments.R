@@ -157,7 +157,7 @@ is_number <- function(x) is.numeric(x) && !is.factor(x) && length(x) == 1L && !i
 # A short description of an object.
 in_words <- function(x) {
   if (is.null(x)) return("NULL")
-  if (is.factor(x)) return(sprintf("a factor with %d levels", nlevels(x)))
+  if (is.factor(x)) return(paste("a factor with", counted(nlevels(x), "level")))
   if (is.data.frame(x)) return(sprintf("a data frame of %d x %d", nrow(x), ncol(x)))
   if (is.function(x)) return("a function")
   if (length(dim(x))) {

@@ -194,7 +194,7 @@ scale_pixels <- function(x, scale, name, call) {
 
 scale_advice <- function(largest) {
   if (largest > 1.5 && largest <= 255) {
-    return("If the pixels are from 0 to 255, use {.code scale = 255}, which divides them by it.")
+    return("If the pixels are from 0 to 255, use {.code scale = 255}.")
   }
   if (largest <= 1.5) return("If that is rounding, use {.code pmin({name}, 1)}.")
   "Give {.arg scale}, the number to divide them by."

@@ -203,7 +203,7 @@ def test_no_r_is_one_line_and_exit_code_2(pyvae, tmp_path):
     (tmp_path / "bin").mkdir()
     done = pyvae("compare", *SMALL, PATH=str(tmp_path / "bin"), R_HOME="")
     assert done.returncode == 2
-    assert done.stderr.startswith("pyvae: R was not found; expected R on the PATH")
+    assert done.stderr.startswith("pyvae: R was not found on the PATH")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
 
@@ -223,7 +223,7 @@ def test_an_r_that_rpy2_does_not_fit_is_one_line_and_exit_code_2(pyvae, tmp_path
     path = f"{program.parent}:{os.environ['PATH']}"
     done = pyvae("compare", *SMALL, PATH=path, R_HOME="", PYTHONPATH=str(tmp_path / "site"))
     assert done.returncode == 2
-    assert "R 4.2.2 is there, but rpy2-rinterface 3.6.7 needs R 4.5" in done.stderr
+    assert "R 4.2.2 was found, but rpy2-rinterface 3.6.7 needs R 4.5" in done.stderr
     assert "pip install rpy2==3.6.6" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "comparison").exists()
@@ -318,7 +318,7 @@ def test_killed_twice_the_same_command_gives_the_same_bytes(monkeypatch, tmp_pat
     """R's process first, then Python's, with kill -9, each in the middle of R's run."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
     run = ["--rng", "seeded", "--steps", "6", "--probe", "none", "--threads", "1", "--out"]
-    arguments = ["compare", *BETA, *run]
+    arguments = ["compare", *SMALL, "--objective", "vae", *run]
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         replace_engine(patch, in_step(3, "tools::pskill(Sys.getpid(), tools::SIGKILL)"))
@@ -386,10 +386,10 @@ def test_every_kind_of_recipe_is_compared(tmp_path, capsys, arguments):
     [
         (("--recipe", "convv"), "unknown recipe 'convv'"),
         (("--recipe", "beta", "--variant", "wide"), "recipe beta has no variants"),
-        (("--recipe", "beta", "--set", "gamma=1"), "unknown setting of recipe beta 'gamma'"),
+        (("--recipe", "beta", "--set", "gamma=1"), "unknown hyperparameter of recipe beta 'gamma'"),
         (("--recipe", "beta", "--set", "beta"), "--set 'beta'"),
         (("--recipe", "beta", "--objective", "vae"), "unknown objective 'vae'"),
-        (("--recipe", "beta", "--data", "toy"), "recipe beta with toy, 2 numbers each"),
+        (("--recipe", "beta", "--data", "toy"), "toy has inputs of 2 numbers"),
         (("--under-test", "base-r", "--engine", "r-torch", "--adam", "torch"), "--adam torch with"),
     ],
 )

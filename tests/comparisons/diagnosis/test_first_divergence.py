@@ -15,9 +15,9 @@ from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, STAGE_RULES
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.diagnosis.place import InspectedStep
-from comparisons.runs.compare_steps import compare_steps
-from comparisons.runs.locate import locate
-from comparisons.runs.pair import Pair
+from comparisons.steps.compare import compare_steps
+from comparisons.steps.locate import locate
+from comparisons.steps.pair import Pair
 from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from comparisons.report import figures
-from comparisons.runs.comparison import compare_whole_runs
+from comparisons.steps.comparison import compare_whole_runs
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.figures.style import save_figure
 from pyvae.model.run import Run

@@ -16,9 +16,9 @@ from PIL import Image
 
 from comparisons.report import figures
 from comparisons.report.html import strip, write_report
-from comparisons.runs.compare_steps import compare_steps
-from comparisons.runs.comparison import compare_whole_runs
-from comparisons.runs.pair import Pair
+from comparisons.steps.compare import compare_steps
+from comparisons.steps.comparison import compare_whole_runs
+from comparisons.steps.pair import Pair
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.training.loop import train

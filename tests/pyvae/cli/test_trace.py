@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyvae.cli.options import STEPS
+from pyvae.cli.options.shared import STEPS
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.stages import quantities
 from pyvae.trace.trace import Trace

@@ -20,7 +20,7 @@ from pyvae.reproduction.training import train_planned
 def planned(tmp_path):
     """A run of two steps."""
     recipe = get_recipe("clustering-toy")
-    settings = recipe.settings(steps=2, batch_size=10)
+    settings = recipe.settings(steps=2, batch_size=10, seed=1)
     return PlannedRun(Run(recipe, settings, load_toy(30)), tmp_path / "run")
 
 
@@ -41,7 +41,7 @@ def test_a_console_shows_each_run(planned):
     with report.parallel(2) as on_run:
         on_run("seed 1", "w1")
     lines = console.file.getvalue().splitlines()
-    title = "clustering-toy (clustering), seed 0"
+    title = "clustering-toy (clustering), seed 1"
     assert lines[0] == f"{title} ..."
     assert lines[1].startswith(f"{title}: 2 steps in ")
     assert lines[2] == f"{Path('run')}: all 2 steps were done before"

@@ -143,7 +143,7 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_with_the_reason(tmp_path, mon
     readme = (tmp_path / "beta" / "README.md").read_text()
     for name in ("latent_scatter.png", "manifold.png"):
         (line,) = [line for line in lines if line.startswith(f"{name} is left out: ")]
-        assert "2 latent dimensions and has 3" in line
+        assert "needs 2 latent dimensions, not 3" in line
         assert f"{name} is left out" in readme
         assert f"]({name})" not in readme
         assert not (tmp_path / "beta" / name).exists()

@@ -15,6 +15,7 @@ from torch import nn
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.files import arrays as arrays_module
 from pyvae.model.draws import Keep as KeepMask
 from pyvae.model.draws import Normal
 from pyvae.model.modules import Dropout, Reparameterise
@@ -22,7 +23,7 @@ from pyvae.model.recipe import VAE, Recipe, VAEOutput
 from pyvae.model.run import Run
 from pyvae.model.settings import RNGS
 from pyvae.recipes import get_recipe
-from pyvae.runs.keep import Keep, train_kept
+from pyvae.runs.callbacks.keep import Keep, train_kept
 from pyvae.runs.kept_run import KeptRun
 from pyvae.trace import trace as trace_module
 from pyvae.trace.trace import Trace
@@ -469,7 +470,10 @@ def spoil_checkpoints(folder):
     [
         (spoil_checkpoints, "the checkpoint of step 6 is damaged: .*; the checkpoint of step 5 is"),
         (lambda folder: cut(folder / "trace.json"), "trace '.*' cannot be read"),
-        (lambda folder: rewrite(folder / "trace.json", format=99), "newer pyvae"),
+        (
+            lambda folder: rewrite(folder / "trace.json", format=99),
+            "has format 99, but pyvae reads 1 to 4",
+        ),
         (lambda folder: cut(folder / "history.csv"), "trace '.*' cannot be read"),
         (lambda folder: drop_lines(folder / "history.csv"), "history.csv has 5 of 6 steps"),
         (lambda folder: (folder / "history.csv").unlink(), "trace '.*' cannot be read"),
@@ -539,8 +543,8 @@ def kill_at_write(monkeypatch, number):
             raise Killed
         write_file(path, content)
 
-    monkeypatch.setattr(trace_module, "write_file", write)
-    monkeypatch.setattr(checkpoint_module, "write_file", write)
+    for module in (trace_module, checkpoint_module, arrays_module):
+        monkeypatch.setattr(module, "write_file", write)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import safetensors.numpy
 import torch
 from torch import nn
 
-from pyvae.cli.step_set import StepSet
+from pyvae.cli.options.step_set import StepSet
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run

@@ -99,9 +99,7 @@ def test_what_the_trace_decides_cannot_be_given_too(run, tmp_path, capsys, optio
     arguments = ["trace", "--like", str(folder), option, value, "--out", str(out)]
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert error == (
-        f"pyvae: {option} together with --like; expected one of them; leave out {option}\n"
-    )
+    assert error == (f"pyvae: {option} cannot be used with --like. Leave out {option} or --like.\n")
     assert not out.exists()
 
 

@@ -224,13 +224,13 @@ def test_as_a_callback_it_names_the_run(trained):
         progress.on_step(at(1, trace))
         progress.on_end(at(ends_at, trace), KeyboardInterrupt())
     lines = file.getvalue().splitlines()
-    assert lines[0] == lines[2] == "VAE on digits, cpu ..."
-    assert re.fullmatch(r"VAE on digits, cpu: 2 steps in 0 s, [\d,]+ images/s, .*", lines[1])
-    assert re.fullmatch(r"VAE on digits, cpu: 3 steps in 0 s, .*, then interrupted", lines[3])
+    assert lines[0] == lines[2] == "VAE on mnist, pytorch ..."
+    assert re.fullmatch(r"VAE on mnist, pytorch: 2 steps in 0 s, [\d,]+ images/s, .*", lines[1])
+    assert re.fullmatch(r"VAE on mnist, pytorch: 3 steps in 0 s, .*, then interrupted", lines[3])
 
 
 def test_several_processes_are_named(trained):
     trace = replace(trained["vae"], environment={"device": "cpu", "processes": "2"})
-    assert _title(trace) == "VAE on digits, cpu, 2 processes"
+    assert _title(trace) == "VAE on mnist, cpu, 2 processes"
     trace = replace(trained["vae"], engine="base-r", environment={})
-    assert _title(trace) == "VAE on digits, base-r"
+    assert _title(trace) == "VAE on mnist, base-r"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.runs.saved import compare_traces
-from comparisons.runs.saved_pairs import load_pairs
+from comparisons.saved.compare import compare_traces
+from comparisons.saved.pairs import load_pairs
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run

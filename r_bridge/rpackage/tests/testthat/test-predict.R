@@ -28,7 +28,8 @@ test_that("a fit of a clustering recipe knows clusters, others say that they do 
   shares <- predict(fit, matrix(rnorm(20), 10), type = "cluster")
   expect_identical(dim(shares), c(10L, 3L))
   expect_equal(rowSums(shares), rep(1, 10), tolerance = 1e-6)
-  expect_match(refusal(predict(small_fit(), noise_images, type = "cluster")), "recipe conv.*latent")
+  expect_match(refusal(predict(small_fit(), noise_images, type = "cluster")),
+               "Recipe conv has no clusters.*latent")
 })
 
 test_that("what is predicted of an image does not depend on the others, nor on the way it came", {

@@ -1,0 +1,1 @@
+"""Comparing two traces that were saved before."""

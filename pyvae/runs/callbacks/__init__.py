@@ -1,0 +1,1 @@
+"""Callbacks that keep a run and end it on a signal."""
