@@ -442,10 +442,10 @@ def test_wrong_initial_weights_are_found_and_right_ones_are_equivalent(
     verdicts = {}
     for reference in ("base-r", "wrong-r"):
         sides = both("pytorch", reference)
-        runs = planned(settings, sides, seeds=4, batch_size=25, steps=3)
+        runs = planned(settings, sides, seeds=5, batch_size=25, steps=5)
         outcomes, seen = go(runs, conv, digits, tmp_path, sides)
         # PyTorch's runs are the same
-        assert len(seen.those(was_there=True)) == (4 if reference == "wrong-r" else 0)
+        assert len(seen.those(was_there=True)) == (5 if reference == "wrong-r" else 0)
         (found,) = compare_outcomes(runs, outcomes, Margins(5))
         verdicts[reference] = {result.measure: result.verdict for result in found.results}
     assert set(verdicts["base-r"].values()) == {"equivalent"}
