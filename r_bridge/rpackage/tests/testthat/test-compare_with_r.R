@@ -23,18 +23,25 @@ test_that("PyTorch and base R agree, and the tables say how closely", {
   unlink(check$folder, recursive = TRUE)
 })
 
+# Evaluates code while a function of the package is another one.
+with_stand_in <- function(name, stand_in, code) {
+  ours <- asNamespace("pyvae")
+  before <- ours[[name]]
+  set <- function(value) {
+    unlockBinding(name, ours)
+    assign(name, value, ours)
+    lockBinding(name, ours)
+  }
+  set(stand_in)
+  on.exit(set(before))
+  force(code)
+}
+
 # What compare_with_r() gives the command line as options, but for the data.
 options_of <- function(...) {
-  ours <- asNamespace("pyvae")
-  before <- ours$run_comparison
-  set <- function(value) {
-    unlockBinding("run_comparison", ours)
-    assign("run_comparison", value, ours)
-    lockBinding("run_comparison", ours)
-  }
-  set(function(python, arguments, ...) arguments)
-  on.exit(set(before))
-  found <- compare_with_r(noise_images, batch_size = 10, engine = "base-r", ...)
+  found <- with_stand_in("run_comparison", function(python, arguments, ...) arguments, {
+    compare_with_r(noise_images, batch_size = 10, engine = "base-r", ...)
+  })
   pairs <- matrix(found, 2L)
   found <- split(pairs[2L, ], pairs[1L, ])
   expect_match(found[["--data"]], "[.]npz$")
@@ -77,24 +84,16 @@ test_that("what cannot be compared is one message, in Python's own words", {
 })
 
 test_that("what R can know is refused before Python is looked for", {
-  found <- in_session(function(x) {
-    refused <- function(...) {
-      error <- tryCatch(pyvae::compare_with_r(x, ...), error = identity)
-      paste(class(error)[[1L]], cli::ansi_strip(conditionMessage(error)))
-    }
-    list(refused(), refused(hyper = list(beta = 2)),
-         refused(batch_size = 20, recipe = "clustering-toy"),
-         refused(engine = "r-torch", recipe = "mlp"), refused(folder = 3, batch_size = 9),
-         refused(rng = "sown"), refused(batch_size = 20))
-  }, list(noise_images), without_python)
-  found <- vapply(found, in_one_line, "")
-  expect_match(found[[1L]], "40 images are fewer than one batch of 250.*batch_size = 40")
-  expect_match(found[[2L]], "\"conv\" has no setting \"beta\".*It has none")
-  expect_match(found[[3L]], "takes points")
-  expect_match(found[[4L]], "supports only recipe \"conv\"")
-  expect_match(found[[5L]], "folder.* must be a path")
-  expect_match(found[[6L]], "rng.* must be one of")
-  expect_match(found[[7L]], "^pyvae_no_python")
+  with_stand_in("find_python", function() abort("Python was looked for."), {
+    refused <- function(...) refusal(compare_with_r(noise_images, ...))
+    expect_match(refused(), "40 images are fewer than one batch of 250.*batch_size = 40")
+    expect_match(refused(hyper = list(beta = 2)), "\"conv\" has no setting \"beta\".*It has none")
+    expect_match(refused(batch_size = 20, recipe = "clustering-toy"), "takes points")
+    expect_match(refused(engine = "r-torch", recipe = "mlp"), "supports only recipe \"conv\"")
+    expect_match(refused(folder = 3, batch_size = 9), "folder.* must be a path")
+    expect_match(refused(rng = "sown"), "rng.* must be one of")
+    expect_match(refused(batch_size = 20), "Python was looked for")
+  })
 })
 
 test_that("a folder that cannot be written to is the argument's, and so are Python's options", {
@@ -110,20 +109,18 @@ test_that("a folder that cannot be written to is the argument's, and so are Pyth
   expect_match(said, "failed. . x 'x': expected a file. . Choose another folder. . Run torch::ins")
 })
 
-test_that("two traces are compared: folders, traces in memory, fits", {
-  skip_without_python()
-  fit <- small_fit()
-  one <- tempfile()
-  write_trace(one, fit)
+test_that("two traces are compared: folders, and what R read, writes again to the last bit", {
+  one <- python_trace()
   before <- tools::md5sum(list.files(one, full.names = TRUE))
-  other <- read_trace(one)
+  other <- read_trace(one, probes = 1)
   other$losses[2, "total"] <- other$losses[2, "total"] + 1
   other$engine <- "mine"
-  check <- compare_traces(fit, other)
+  check <- compare_traces(one, other, exact = TRUE)
+  expect_s3_class(check, "pyvae_comparison")
   expect_equal(check$verdict, "disagree")
-  apart <- check$quantities$quantity[check$quantities$max_abs > 0]
-  expect_identical(apart, "loss")
-  expect_output(print(check), "PyTorch against mine")
+  expect_identical(check$quantities$quantity[check$quantities$max_abs > 0], "loss")
+  expect_true(all(check$stages$max_abs == 0))
+  expect_output(print(check), "PyTorch against mine.*verdict: disagree")
   expect_match(refusal(compare_traces(one, tempfile())), "b.* must be the folder.*no folder")
   empty <- tempfile()
   dir.create(empty)
@@ -132,6 +129,9 @@ test_that("two traces are compared: folders, traces in memory, fits", {
   dir.create(above)
   file.copy(one, above, recursive = TRUE)
   expect_identical(trace_folder(above, "a", "", NULL), normalizePath(above))
+  written <- tempfile()
+  expect_identical(trace_folder(small_fit(), "a", written, NULL), written)
+  expect_identical(unname(read_trace(written)$losses), unname(as_run(small_fit())$losses))
   expect_match(refusal(compare_traces(one, 3)), "b.* must be the folder of a trace, a trace or a")
   expect_match(refusal(compare_traces(one, one, folder = one)), "must not be the folder of a trace")
   expect_identical(tools::md5sum(list.files(one, full.names = TRUE)), before)

@@ -11,13 +11,6 @@ test_that("a process of its own gives the same fit, and says how far it is", {
   expect_match(said, "epoch 1: [0-9.]+ nats per image")
 })
 
-test_that("mistakes come back from there, too", {
-  skip_without_python()
-  old <- options(pyvae.own_process = TRUE)
-  on.exit(options(old))
-  expect_match(refusal(vae_fit(noise_images)), "fewer than one batch of 250")
-})
-
 # A package of the name torch in a library of its own, with a namespace that can be loaded.
 stand_in_torch <- function() {
   folder <- tempfile("library")
@@ -30,7 +23,7 @@ stand_in_torch <- function() {
   folder
 }
 
-test_that("where the R package torch is, Python stays out of the session", {
+test_that("where the R package torch is, Python stays out of the session, and mistakes come back", {
   skip_without_python()
   library <- stand_in_torch()
   fit <- small_fit()
@@ -38,15 +31,15 @@ test_that("where the R package torch is, Python stays out of the session", {
     installed <- pyvae:::needs_own_process()
     loadNamespace("torch")
     own <- pyvae:::needs_own_process()
-    predicted <- predict(fit, x)
+    mistake <- tryCatch(predict(fit, x, type = "cluster"), pyvae_error = conditionMessage)
     options(pyvae.own_process = FALSE)
     refused <- tryCatch(pyvae::vae_fit(x, batch_size = 20), error = conditionMessage)
-    list(installed = installed, own = own, predicted = predicted,
+    list(installed = installed, own = own, mistake = mistake,
          python_here = reticulate::py_available(), refused = refused)
   }, list(fit, noise_images), library = library)
   expect_true(found$installed)
   expect_true(found$own)
-  expect_identical(found$predicted, predict(fit, noise_images))
+  expect_match(in_one_line(found$mistake), "Recipe conv has no clusters.*Use type = \"latent\"")
   expect_false(found$python_here)
   expect_match(in_one_line(found$refused), "cannot be loaded in the same.*own_process = NULL")
 })

@@ -85,16 +85,10 @@ test_that("decimal numbers are read as Python reads them", {
   expect_identical(found[-13L], unname(expected)[-13L])
 })
 
-test_that("a trace that Python wrote is read, and one that R wrote is compared", {
-  folder <- python_trace()
-  trace <- read_trace(folder, probes = 1)
+test_that("a trace that Python wrote is read", {
+  trace <- read_trace(python_trace(), probes = 1)
   expect_identical(dim(trace$losses), c(2L, 3L))
   expect_identical(dim(trace$probes[["1"]][["forward/input"]]), c(2L, 784L))
-  check <- compare_traces(folder, trace, exact = TRUE)
-  expect_s3_class(check, "pyvae_comparison")
-  expect_equal(check$verdict, "agree")
-  expect_true(all(check$quantities$max_abs == 0))
-  expect_output(print(check), "verdict: agree")
 })
 
 test_that("the draws that Python writes are read, to the last bit", {
