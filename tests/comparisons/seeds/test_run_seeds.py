@@ -390,8 +390,7 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(
     with pytest.raises(UserError) as caught:
         run_seeds(runs, both(), conv, few, tmp_path, Processes(2, 1), 1, kill)
     assert str(caught.value).startswith(
-        "a process that trained a seed was ended from outside; the system may have been out of "
-        "memory. Run the same command again: seeds that are done are not repeated"
+        "a process that was training was killed, perhaps for lack of memory. Run the same command "
     )
     wait_for_children()
     there = {run.file for run in runs if load_outcome(run, tmp_path)}
