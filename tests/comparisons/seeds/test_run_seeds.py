@@ -24,6 +24,8 @@ from pyvae.parallel.processes import Processes
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 3
 WRONG = """right <- initial_parameters
 initial_parameters <- function(layers) lapply(right(layers), function(w) 2 * w)"""
