@@ -1,5 +1,6 @@
 # make compare    train in Python and in R, compare, leave pictures in comparison/
 # make test       lint, type check, all tests, R CMD check of the R package
+# make quick      the fast tests, without R: a minute and a half
 # make benchmark  how fast it is, beside plain loops and the machine's limits, in benchmarks/ (eight
 #                 minutes; make benchmark-quick: one)
 # make vignette   the R package's vignette, as vignette/pyvae.html
@@ -26,8 +27,8 @@ compare: setup
 test: setup-r lint
 	$(PYTEST) $(PYTEST_ARGS)
 
-quick: setup-r
-	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+quick: setup
+	$(PYTEST) -m "not slow and not r and not r_torch" $(PYTEST_ARGS)
 
 benchmark: setup
 	.venv/bin/python -m benchmarks $(BENCHMARK_ARGS)

@@ -8,6 +8,8 @@ from pyvae import plugins
 from pyvae.errors import UserError
 from pyvae.plugins import names, open_plugin, open_plugins
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 def commands(app):
     raise RuntimeError("half\\nwritten")

@@ -17,6 +17,8 @@ from pyvae.model.modules import BatchNorm, Dropout
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 
+pytestmark = pytest.mark.slow
+
 EVALUATION = "latent means in evaluation mode"
 SAMPLES = "decoded samples, in evaluation mode"
 

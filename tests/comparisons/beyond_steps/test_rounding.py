@@ -18,6 +18,8 @@ from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 SAID = "the difference has grown from rounding"
 
 

@@ -26,6 +26,8 @@ from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
 
+pytestmark = pytest.mark.slow
+
 TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
 
 

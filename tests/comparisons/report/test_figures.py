@@ -18,6 +18,8 @@ from pyvae.figures.style import save_figure
 from pyvae.model.run import Run
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def comparisons(request):

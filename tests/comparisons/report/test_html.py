@@ -23,6 +23,8 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "link", "img", "br"}
 
 

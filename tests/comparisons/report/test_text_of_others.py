@@ -20,6 +20,8 @@ from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 EVIL = (
     "<script>alert(1)</script><img src=x onerror=alert(2)> \"'` &amp; | a\nverdict: agree\n"
     "\x1b]0;title\x07\x1b[31m\u202e {{ 7 * 7 }} {% raw %} [red]c[/] $\\undefined_{$ ü\\"

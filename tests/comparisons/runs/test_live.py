@@ -16,6 +16,8 @@ from pyvae.recipes import RECIPES
 from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace
 
+pytestmark = pytest.mark.slow
+
 
 class Stopping(PyTorchEngine):
     """An engine that fails at its third step."""

@@ -16,6 +16,8 @@ from pyvae.errors import UserError
 from r_bridge.engines.base_r import BaseREngine
 from r_bridge.engines.r_torch import RTorchEngine
 
+pytestmark = pytest.mark.slow
+
 ENGINES = ("pytorch", "base-r", "r-torch")
 
 

@@ -15,6 +15,8 @@ from pyvae.recipes import get_recipe
 from pyvae.runs.run_folder import RunFolder
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small():

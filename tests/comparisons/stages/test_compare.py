@@ -20,6 +20,8 @@ from pyvae.model.draws import Draws
 from pyvae.model.stages import Quantity, quantities
 from pyvae.recipes import get_recipe
 
+pytestmark = pytest.mark.slow
+
 CONV = get_recipe("conv")
 BATCH, LATENT = 6, 3
 SETTINGS = CONV.settings(batch_size=BATCH, latent_dim=LATENT, dtype="float64")

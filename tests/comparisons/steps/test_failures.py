@@ -14,6 +14,8 @@ from pyvae.errors import UserError
 from pyvae.terminal.console import Terminal
 from r_bridge.errors import RProcessError
 
+pytestmark = pytest.mark.slow
+
 
 class Changed(Mistaken):
     """One module of the network is another."""

@@ -11,6 +11,8 @@ from comparisons.steps.locate import locate
 from comparisons.steps.pair import Pair
 from pyvae.model.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 4])

@@ -14,6 +14,8 @@ import pytest
 from pyvae.cli import main as cli
 from pyvae.cli.main import PANELS, main
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
 PYVAE = Path(sys.executable).with_name("pyvae")
 

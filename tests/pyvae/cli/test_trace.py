@@ -11,6 +11,8 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.stages import quantities
 from pyvae.trace.trace import Trace
 
+pytestmark = pytest.mark.slow
+
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 TINY = ("--data", "digits", "--batch-size", "3", "--latent-dim", "2", "--dtype", "float32")
 

@@ -15,6 +15,8 @@ from pyvae.model.objectives import OBJECTIVES
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 FIGURES = {"loss_history.png", "latent_means.png"}

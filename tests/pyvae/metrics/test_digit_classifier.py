@@ -10,7 +10,7 @@ from pyvae.errors import UserError
 from pyvae.metrics import digit_classifier
 from pyvae.metrics.digit_classifier import DigitClassifier
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from pyvae.runs.repeat import read_repeat
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(conv, settings, digits, tmp_path):

@@ -30,7 +30,10 @@ FEW = ("--data", "digits", "--batch-size", "4", "--latent-dim", "3", "--steps", 
 BOTH = ("train", "conv", *FEW, "--rng", "torch", "--out", "out", "--objective", "both")
 
 
-pytestmark = pytest.mark.usefixtures("signals_as_in_a_program", "no_waiting_for_the_disk")
+pytestmark = [
+    pytest.mark.usefixtures("signals_as_in_a_program", "no_waiting_for_the_disk"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(autouse=True)

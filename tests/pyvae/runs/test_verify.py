@@ -15,6 +15,8 @@ from pyvae.runs.verify import data_name, find_traces, verify, verify_trace
 from pyvae.trace import trace as trace_module
 from pyvae.trace.trace import Trace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def trace(trained, tmp_path):

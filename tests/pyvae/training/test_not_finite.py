@@ -155,5 +155,5 @@ def test_the_error_says_where_if_it_is_known():
     )
     assert str(DivergedError(12, "encoder.fc3 (forward), first at [3, 7]: inf")) == (
         "training diverged in step 12: the loss is not a finite number; it begins with "
-        "encoder.fc3 (forward), first at [3, 7]: inf; try a smaller --learning-rate"
+        "encoder.fc3 (forward), first at [3, 7]: inf. Try a smaller --learning-rate."
     )

@@ -27,8 +27,10 @@ def r():
                 keep <- c("name", "layer", "inputs", "draw", "module")
                 if (!identical(lapply(one[[name]][keep], as.character),
                                lapply(other[[name]][keep], as.character))) return(name)
-                options <- other[[name]]$options
-                if (!isTRUE(all.equal(one[[name]]$options[names(options)], options))) return(name)
+                options <- lapply(list(one, other), function(stages) {
+                  unlist(stages[[name]]$options[sort(names(stages[[name]]$options))])
+                })
+                if (!isTRUE(all.equal(options[[1L]], options[[2L]]))) return(name)
                 if (!isTRUE(all.equal(one[[name]]$shapes, other[[name]]$shapes))) return(name)
               }
               identical(names(one), names(other))
