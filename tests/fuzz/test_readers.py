@@ -21,6 +21,8 @@ from fuzz.readers import READERS, a_trace
 from pyvae.data.mnist import DownloadError
 from pyvae.errors import UserError, printable
 
+pytestmark = pytest.mark.slow
+
 every_reader = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 few = hypothesis.settings(
     max_examples=30,

@@ -21,6 +21,8 @@ from pyvae.training.loop import train
 from r_bridge import from_r
 from r_bridge.from_r import Training, describe, generate, pack, predict, save_images, unpack
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def images():

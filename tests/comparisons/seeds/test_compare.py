@@ -24,6 +24,8 @@ from comparisons.seeds.many_seeds import SeedOptions
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 TINY = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
 NATIVE = ("compare", "--rng", "native", *TINY)
 ITSELF = ("--engine", "pytorch", "--objective", "vae")

@@ -28,6 +28,8 @@ from comparisons.seeds.equivalence import (
 )
 from pyvae.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 VERDICTS = ("equivalent", "different", "inconclusive")
 values = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=3, max_size=8)
 margin = st.floats(0.1, 100)

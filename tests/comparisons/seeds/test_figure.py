@@ -16,6 +16,8 @@ from comparisons.seeds.equivalence import Margins, RunOutcome, compare_seeds
 from comparisons.seeds.figure import REACH, equivalence_figure
 from pyvae.figures.style import save_figure
 
+pytestmark = pytest.mark.slow
+
 
 def runs(engine, objective="vae", count=4, steps=42, shift=0.0, first=1):
     made = []

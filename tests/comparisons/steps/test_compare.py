@@ -10,6 +10,8 @@ from comparisons.steps.lockstep import StepFailure
 from comparisons.steps.pair import Pair
 from pyvae.model.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_failure_of_an_engine_is_raised(conv, settings, digits):
     pair = Pair(Run(conv, settings(), digits), named("other"), Failing())

@@ -11,6 +11,8 @@ from comparisons.steps.pair import Pair
 from pyvae.model.run import Run
 from pyvae.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("resync", [True, False])

@@ -10,6 +10,8 @@ from PIL import Image
 
 from pyvae.recipes import RECIPES
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 FIGURES = {"loss_history.png", "latent_means.png"}

@@ -9,6 +9,8 @@ from pyvae.errors import UserError
 from pyvae.figures.latents import latent_scatter, manifold_figure, tsne_scatter
 from pyvae.figures.style import DIGIT_COLOURS
 
+pytestmark = pytest.mark.slow
+
 LABELS = np.arange(40) % 10
 DIGITS = [str(digit) for digit in range(10)]
 

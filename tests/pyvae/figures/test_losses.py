@@ -9,6 +9,8 @@ from matplotlib.colors import to_hex
 from pyvae.figures.losses import losses_figure, terms_figure, train_test_figure
 from pyvae.figures.style import COLOURS
 
+pytestmark = pytest.mark.slow
+
 RECIPES = ("conv", "mlp", "beta", "clustering", "clustering-semi-supervised", "clustering-toy")
 
 

@@ -18,6 +18,8 @@ from pyvae.figures.runs import (
 from pyvae.figures.style import MEANS_NOTE
 from pyvae.model.objectives import OBJECTIVES
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_epoch_is_shown_step_by_step(traces):
     axes = loss_history_figure(traces).axes[0]

@@ -39,6 +39,8 @@ from pyvae.figures.style import (
 )
 from pyvae.model.objectives import OBJECTIVES
 
+pytestmark = pytest.mark.slow
+
 modest = hypothesis.settings(max_examples=20, deadline=None)
 
 

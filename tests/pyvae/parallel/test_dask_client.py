@@ -22,6 +22,8 @@ from pyvae.parallel import dask_worker as cluster_worker
 from pyvae.parallel.dask_client import Cluster, open_cluster
 from pyvae.parallel.jobs import Job
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def a_cluster(**options):

@@ -28,6 +28,8 @@ from pyvae.reproduction.planned import Planned
 from pyvae.reproduction.report import Report
 from pyvae.reproduction.training import train_planned
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 
 

@@ -19,6 +19,8 @@ from pyvae.reproduction.plan import Plan
 from pyvae.reproduction.report import Report
 from pyvae.trace.trace import Trace
 
+pytestmark = pytest.mark.slow
+
 
 class Lines(Report):
     """Collects what is logged."""

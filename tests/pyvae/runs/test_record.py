@@ -18,6 +18,8 @@ from pyvae.runs.record import record_traces, write_draws
 from pyvae.trace.trace import Trace
 from pyvae.training.feeds import batches
 
+pytestmark = pytest.mark.slow
+
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 
 
