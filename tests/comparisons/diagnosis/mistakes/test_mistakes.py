@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from told_apart import assert_told_apart, off, one_with
@@ -213,6 +213,7 @@ names = st.sampled_from(PARAMETERS)
 @given_settings(max_examples=20, deadline=None)
 @given(name=names, beta=st.floats(0.01, 0.99))
 def test_another_beta_is_found(run, order, step, name, beta):
+    assume(abs(beta - (0.9, 0.999)[order - 1]) > 1e-3)  # the right one is no mistake
     layers, probe, before = run(step)
     moment = before_of(before, order, name, probe)
     power = float64(probe[f"gradient/{name}"]) ** order
