@@ -23,7 +23,6 @@ class Abilities:
             injected draws alone.
         any_rng: Whether it can draw with every generator of `pyvae.engines.generators`, too.
         largest_seed: The largest seed that its own generator takes.
-        dtypes: The precisions that it computes in; with other settings it takes the nearest.
         arithmetic: Whose kernels compute, such as `LibTorch`: two engines that name the same can
             be equal in every bit, if Adam's order of operations is the same. Empty: nobody's else.
         adams: The orders of operations that its Adam can have, as `pyvae.engines.adam.ADAMS`
@@ -40,7 +39,6 @@ class Abilities:
     rng: str = ""
     any_rng: bool = False
     largest_seed: int = 2**63 - 1
-    dtypes: tuple[str, ...] = ("float32", "float64")
     arithmetic: str = ""
     adams: tuple[str, ...] = ()
     options: tuple[str, ...] = ()

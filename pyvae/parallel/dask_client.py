@@ -167,7 +167,7 @@ def open_cluster(
     Arguments:
         address: Of the scheduler, such as `tcp://host:8786`.
         threads: PyTorch's, for each job.
-        log: Called with a line when a worker is waited for, and if workers could be used better.
+        log: Called with one line if no worker has appeared yet, or if some of them will be idle.
 
     Raises:
         UserError: If `distributed` is not installed, the scheduler cannot be reached, no worker

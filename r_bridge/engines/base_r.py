@@ -31,7 +31,6 @@ class BaseREngine(REngine):
         language="R",
         rng="r",
         largest_seed=2**31 - 1,
-        dtypes=("float64",),
         options=("threads",),
         rank=1,
     )
