@@ -1,0 +1,300 @@
+"""The trace of any program (format 5): it carries the network that was executed.
+
+A saved trace is a folder with `trace.json` (the network, the optimiser's settings, versions) and
+`steps/step-000001.safetensors`, ... with the values of each recorded step. Whoever reads it needs
+neither the program nor a recipe. docs/trace-of-a-program.md describes the format for other
+languages. Nothing in a trace is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyvae.errors import UserError
+from pyvae.files.arrays import read_arrays, write_arrays
+from pyvae.files.reading import UNREADABLE
+from pyvae.files.writing import output_folder, write_file
+from pyvae.trace.program_header import json_option, read_program_header
+
+__all__ = [
+    "PROGRAM_FORMAT",
+    "Optimiser",
+    "OptimiserGroup",
+    "ProgramParameter",
+    "ProgramStage",
+    "ProgramStep",
+    "ProgramTrace",
+    "is_program_trace",
+]
+
+PROGRAM_FORMAT = 5
+StepArrays = dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class ProgramStage:
+    """One call of a layer or function, as it was executed.
+
+    Attributes:
+        name: The module's path in the network (`features.1`); of a function the path of the module
+            that calls it and the function's name (`encoder.relu`). The second call has `#2`.
+        layer: What it computes: the class of PyTorch's module in snake case (`batch_norm2d`), or
+            the name of the ATen function (`cat`); `input` for a tensor that comes from outside,
+            `draw` for random numbers.
+        inputs: The values that go in, in the order of the arguments: each the name of an output of
+            an earlier stage, or of a parameter or buffer.
+        options: Its settings by the names of PyTorch's attributes or arguments; JSON values.
+        parameters: The parameters and buffers that it takes, by role (`weight`, `bias`, ...): the
+            names of parameters, buffers or outputs.
+        outputs: The names of the values that it returns; (name,) if it returns one tensor.
+        training: Whether the module was in training mode.
+    """
+
+    name: str
+    layer: str
+    inputs: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    parameters: Mapping[str, str] = field(default_factory=dict, hash=False)
+    outputs: tuple[str, ...] = ()
+    training: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.outputs:
+            object.__setattr__(self, "outputs", (self.name,))
+
+
+@dataclass(frozen=True)
+class ProgramParameter:
+    """A parameter or buffer of the network.
+
+    Attributes:
+        name: As `state_dict` has it.
+        shape: Its shape.
+        kind: `parameter` or `buffer`.
+        trainable: Whether a gradient is asked for.
+        same_as: The name under which the same tensor is listed before (shared weights).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str = "parameter"
+    trainable: bool = True
+    same_as: str = ""
+
+
+@dataclass(frozen=True)
+class OptimiserGroup:
+    """Parameters that an optimiser updates with the same settings (`lr`, `weight_decay`, ...)."""
+
+    parameters: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """An optimiser as it was in one step.
+
+    Attributes:
+        name: `optimizer`, or `optimizer.0`, `optimizer.1`, ... where there are several.
+        kind: The class in snake case: `sgd`, `adam`, `adamw`, ...
+        groups: Its groups of parameters.
+    """
+
+    name: str
+    kind: str
+    groups: tuple[OptimiserGroup, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProgramStep:
+    """One update of an optimiser, with what was computed for it.
+
+    Attributes:
+        step: Counted from 1; the number of the call of the optimiser's `step`.
+        network: Which of the trace's networks was executed.
+        optimiser: The optimiser that made the update; None if none did.
+        generator: SHA-256 of the state of the random number generator when the step began; empty
+            if it is not known.
+    """
+
+    step: int
+    network: int = 0
+    optimiser: Optimiser | None = None
+    generator: str = ""
+
+
+@dataclass
+class ProgramTrace:
+    """What a program did while it trained.
+
+    Attributes:
+        engine: Who computed: `pytorch`, `r-torch`, `base-r`, or any name.
+        language: `python`, `r`, or another; shown.
+        index_base: From which number the language counts: classes and indices are recorded so.
+        program: The program's file name; shown.
+        environment: Versions and the number of threads, on which the numbers depend.
+        parameters: Parameters and buffers, in the order of `state_dict`.
+        networks: The stages in the order in which they were executed. Most programs execute the
+            same network in every step; each different one is there once.
+        steps: The recorded steps.
+        complete: False if the recording ended early (`ended` says why).
+        ended: Why, in words.
+        folder: Where it is saved.
+    """
+
+    engine: str
+    language: str = "python"
+    index_base: int = 0
+    program: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    parameters: list[ProgramParameter] = field(default_factory=list)
+    networks: list[tuple[ProgramStage, ...]] = field(default_factory=list)
+    steps: list[ProgramStep] = field(default_factory=list)
+    complete: bool = True
+    ended: str = ""
+    folder: Path | None = None
+
+    def network_of(self, step: int) -> tuple[ProgramStage, ...]:
+        """Returns the stages that were executed in a step."""
+        return self.networks[self.recorded(step).network]
+
+    def recorded(self, step: int) -> ProgramStep:
+        """Returns what is known of a step.
+
+        Raises:
+            UserError: If it was not recorded.
+        """
+        for one in self.steps:
+            if one.step == step:
+                return one
+        raise UserError(
+            f"step {step} of '{self.folder}' was not recorded", "record it with steps= or every="
+        )
+
+    def arrays(self, step: int) -> StepArrays:
+        """Reads the values of a recorded step, by key (docs/trace-of-a-program.md lists them).
+
+        Raises:
+            UserError: If it was not recorded, or the file cannot be read.
+        """
+        self.recorded(step)
+        if self.folder is None:
+            raise UserError("the trace is not saved yet", "save it to a folder first")
+        path = step_path(self.folder, step)
+        try:
+            return read_arrays(path)
+        except UNREADABLE as error:
+            raise unreadable(path, error) from error
+
+    def losses(self) -> Iterator[tuple[int, float]]:
+        """Yields each recorded step and its loss, for the steps that have one."""
+        for one in self.steps:
+            arrays = self.arrays(one.step)
+            if "loss/total" in arrays:
+                yield one.step, float(arrays["loss/total"])
+
+    def save_step(self, folder: Path, step: ProgramStep, arrays: Mapping[str, NDArray]) -> Path:
+        """Writes the values of a step, which do not stay in memory, and adds it to `steps`.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        path = step_path(folder, step.step)
+        output_folder(path.parent)
+        write_arrays(path, {key: np.asarray(value) for key, value in arrays.items()})
+        self.steps.append(step)
+        self.folder = folder
+        return path
+
+    def save(self, folder: Path) -> None:
+        """Writes `trace.json`; the steps are there already (`save_step`).
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        output_folder(folder)
+        about = asdict(self)
+        del about["folder"]
+        for stage in (stage for network in about["networks"] for stage in network):
+            stage["options"] = {key: json_option(v) for key, v in stage["options"].items()}
+        text = json.dumps({"format": PROGRAM_FORMAT, **about}, indent=1, allow_nan=False)
+        write_file(folder / "trace.json", text + "\n")
+        self.folder = folder
+
+    @classmethod
+    def load(cls, folder: Path | str) -> ProgramTrace:
+        """Reads a saved trace; the values of its steps stay on disk until they are needed.
+
+        Raises:
+            UserError: If the folder is not a trace of a program, or is damaged.
+        """
+        folder = Path(folder)
+        path = folder / "trace.json"
+        if not path.is_file():
+            raise UserError(
+                f"'{folder}' holds no trace: there is no trace.json in it",
+                "record one: docs/your-own-port.md",
+            )
+        try:
+            about = read_program_header(path)
+            trace = cls(
+                **{name: about[name] for name in SIMPLE},
+                parameters=[ProgramParameter(**one) for one in about["parameters"]],
+                networks=[
+                    tuple(ProgramStage(**stage) for stage in network)
+                    for network in about["networks"]
+                ],
+                steps=[_step(one) for one in about["steps"]],
+                folder=folder,
+            )
+        except UNREADABLE as error:
+            raise unreadable(folder, error) from error
+        for one in trace.steps:
+            if not step_path(folder, one.step).is_file():
+                raise UserError(
+                    f"trace '{folder}' is cut: {step_path(folder, one.step).name} is missing",
+                    "copy the whole folder, or record it again",
+                )
+        return trace
+
+
+SIMPLE = ("engine", "language", "index_base", "program", "environment", "complete", "ended")
+
+
+def is_program_trace(folder: Path) -> bool:
+    """Tells whether a folder holds a trace of format 5, from its first bytes alone; False if it
+    holds none, or an older one."""
+    try:
+        with (folder / "trace.json").open("rb") as file:
+            start = file.read(200)
+    except OSError:
+        return False
+    return b'"format":5' in start.replace(b" ", b"").replace(b"\n", b"")
+
+
+def step_path(folder: Path, step: int) -> Path:
+    return folder / "steps" / f"step-{step:06d}.safetensors"
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    return UserError(
+        f"trace '{path}' cannot be read ({what})",
+        "record it again, or compare its files with docs/trace-of-a-program.md",
+    )
+
+
+def _step(about: Mapping[str, Any]) -> ProgramStep:
+    given = about["optimiser"]
+    if given is None:
+        return ProgramStep(about["step"], about["network"], None, about["generator"])
+    groups = tuple(OptimiserGroup(tuple(g["parameters"]), g["settings"]) for g in given["groups"])
+    optimiser = Optimiser(given["name"], given["kind"], groups)
+    return ProgramStep(about["step"], about["network"], optimiser, about["generator"])
