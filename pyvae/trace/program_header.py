@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,9 @@ def _optimiser(given: object) -> dict[str, Any]:
     }
 
 
-def _check_edges(network: list[dict[str, Any]], parameters: list[Mapping[str, Any]]) -> None:
+def _check_edges(
+    network: Sequence[Mapping[str, Any]], parameters: Sequence[Mapping[str, Any]]
+) -> None:
     """Raises ValueError if a stage has no name of its own, or takes what none has returned."""
     there = {one["name"] for one in parameters}
     named: set[str] = set()
