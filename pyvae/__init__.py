@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
-    from pyvae.recording.record import Recording, record
+    from pyvae.recording.record import record
+    from pyvae.recording.recording import Recording
     from pyvae.reproduction.plan import Plan
     from pyvae.reproduction.reproduce import reproduce
     from pyvae.runs.record import record_traces
@@ -54,7 +55,7 @@ _HOMES = {
     "Plan": "pyvae.reproduction.plan",
     "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
-    "Recording": "pyvae.recording.record",
+    "Recording": "pyvae.recording.recording",
     "Run": "pyvae.model.run",
     "StopTraining": "pyvae.training.callbacks",
     "Settings": "pyvae.model.settings",

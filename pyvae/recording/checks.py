@@ -91,9 +91,8 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         if not overwrite:
             raise UserError(
                 f"folder '{folder}' holds a trace already",
-                "choose a new folder, or give overwrite=True",
+                "choose a new folder, or overwrite it (overwrite=True, --overwrite)",
             )
-        empty_folder(folder)
     elif folder.exists() and not folder.is_dir():
         raise UserError(f"'{folder}' is a file", "choose a new folder")
     output_folder(folder)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules import module as modules
 from torch.overrides import (
     TorchFunctionMode,
@@ -31,11 +31,18 @@ class Hooks:
     Arguments:
         watch: Who is told.
         scaled: Called with the factor when a GradScaler scales a loss.
+        compiled: Called with what torch.compile is given.
     """
 
-    def __init__(self, watch: Watch, scaled: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        scaled: Callable[[float], None],
+        compiled: Callable[[object], None],
+    ) -> None:
         self._watch = watch
         self._scaled = scaled
+        self._compiled = compiled
         self._handles: list[Any] = []
         self._patched: list[tuple[Any, str, Any, Any]] = []
         self._modules = ModuleCalls(watch)
@@ -54,6 +61,8 @@ class Hooks:
         put_under(self._mode)
         self._patch(torch.autograd, "backward", self._backward)
         self._patch(torch.amp.GradScaler, "scale", self._scale)
+        self._patch(torch, "compile", self._compile)
+        self._patch(nn.Module, "compile", self._compile)
 
     def remove(self) -> None:
         """Takes them out."""
@@ -96,6 +105,15 @@ class Hooks:
             return found
 
         return scale
+
+    def _compile(self, old: Callable[..., Any]) -> Callable[..., Any]:
+        compiled = self._compiled
+
+        def compile_(*args: Any, **kwargs: Any) -> Any:
+            compiled(args[0] if args else kwargs.get("model"))
+            return old(*args, **kwargs)
+
+        return compile_
 
 
 def put_under(mode: TorchFunctionMode) -> None:
