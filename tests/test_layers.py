@@ -25,7 +25,8 @@ ROOMS = {
         ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
-        "cli", "seeds", "report", "saved", "runs", "beyond_steps", "steps", "diagnosis", "stages",
+        "cli", "ports", "seeds", "report", "saved", "runs", "beyond_steps", "steps", "diagnosis",
+        "stages",
         ("expected", "agreement"),
     ),
     "r_bridge": (

@@ -1,0 +1,1 @@
+"""Comparing two programs of a user's own, from what each recorded while it trained."""
