@@ -1,0 +1,93 @@
+"""Small programs that are recorded, with and without a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from recorded import Recorder
+from torch import Tensor, nn
+
+from pyvae.trace.program import ProgramTrace
+
+
+class Classifier(nn.Module):
+    """A small convolutional classifier that uses functions beside modules."""
+
+    def __init__(self, **other):
+        super().__init__()
+        about = {"eps": 1e-5, "momentum": 0.1, "relu": True, "p": 0.2, "skip": True} | other
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4, eps=about["eps"], momentum=about["momentum"])
+        self.act = nn.ReLU() if about["relu"] else None
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.drop = nn.Dropout(about["p"])
+        self.hidden = nn.Linear(64, 64)
+        self.out = nn.Linear(64, 5)
+        self.skip = about["skip"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        x = self.act(x) if self.act is not None else x
+        y = self.second(x)
+        x = F.relu(y + x) if self.skip else F.relu(y)
+        x = self.drop(self.pool(x)).view(len(x), -1)
+        return self.out(F.relu(self.hidden(x)))
+
+
+def sgd(parameters, **other):
+    return torch.optim.SGD(parameters, **{"lr": 0.1, "momentum": 0.9} | other)
+
+
+def adam(parameters, **other):
+    return torch.optim.Adam(parameters, **{"lr": 1e-3} | other)
+
+
+@dataclass
+class Program:
+    """What is trained, and recorded.
+
+    Attributes:
+        network: Makes the network.
+        optimiser: Makes its optimiser.
+        dtype: The type of number.
+        steps: How many.
+        start: Called with the network before the first step.
+        batch: Called with each step's number and batch; returns what is trained on.
+        loss: Of what the network returned and the targets.
+        clip: The largest norm of the gradients.
+        zero_grad: Whether gradients are set to zero before each backward.
+        seed: Of the draws.
+        about: Fields of the trace.
+    """
+
+    network: Callable[[], nn.Module] = Classifier
+    optimiser: Callable = sgd
+    dtype: torch.dtype = torch.float32
+    steps: int = 3
+    start: Callable[[nn.Module], object] = lambda network: None
+    batch: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda step, x, y: (x, y)
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    clip: float | None = None
+    zero_grad: bool = True
+    seed: int = 5
+    about: dict = field(default_factory=dict)
+
+    def record(self, folder) -> ProgramTrace:
+        torch.manual_seed(1)
+        network = self.network().to(self.dtype)
+        self.start(network)
+        recorder = Recorder(network, self.optimiser(network.parameters()), folder, **self.about)
+        data = torch.Generator().manual_seed(7)
+        torch.manual_seed(self.seed)
+        for step in range(1, self.steps + 1):
+            x = torch.randn(12, 1, 8, 8, generator=data, dtype=torch.float64).to(self.dtype)
+            y = torch.randint(0, 5, (12,), generator=data)
+            x, y = self.batch(step, x, y)
+            with recorder:
+                loss = self.loss(network(x), y)
+            recorder.step(loss, self.clip, self.zero_grad)
+        return recorder.save()
