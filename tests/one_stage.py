@@ -15,6 +15,12 @@ from torch import Tensor, nn
 from comparisons.ports.expected.recompute import Recomputed, recompute
 from pyvae.trace.program import ProgramStage
 
+BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-4}
+
+
+def randn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -29,6 +35,10 @@ class Recorded:
         found = recompute(self.stage, self.arrays, index_base)
         assert found is not None
         return found
+
+    def output(self, index_base: int = 0) -> NDArray:
+        """The first output, recomputed."""
+        return self.recomputed(index_base).outputs[self.stage.outputs[0]].numpy()
 
     def residual(self, index_base: int = 0) -> float:
         """The largest difference between what was recorded and what is recomputed, relative to the

@@ -47,7 +47,7 @@ WITHOUT_EFFECT = {
     "elementwise_affine", "bias", "kernel_size", "input_size", "hidden_size", "embed_dim", "kdim",
     "vdim", "add_bias_kv", "inplace", "device", "dtype", "memory_format", "_stacklevel",
     "size_average", "reduce", "cudnn_enabled", "non_blocking", "copy", "sparse", "sparse_grad",
-    "norm_type", "track_running_stats", "implicit", "out_dtype", "half_to_float",
+    "norm_type", "init", "track_running_stats", "implicit", "out_dtype", "half_to_float",
 }  # fmt: skip
 REDUCTIONS = {0: "none", 1: "mean", 2: "sum"}
 

@@ -23,8 +23,8 @@ from pyvae.trace.program import Optimiser, ProgramStep
 __all__ = ["Update", "expected_update", "state_before"]
 
 Arrays = Mapping[str, NDArray]
-# A gradient, the parameter that it is of, and the parameter's place in its group (from 1)
-Changed = Callable[[Tensor, Tensor, int], Tensor]
+# A gradient, its parameter's place in the group (from 1), and the group's settings
+Changed = Callable[[Tensor, int, Mapping[str, Any]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def updates(
         settings = settings_of(step.optimiser, number)
         if settings is None:
             continue
-        settings = {name: value for name, value in settings.items() if name not in without}
+        left = {name: value for name, value in settings.items() if name not in without}
         for place, name in enumerate(group.parameters, 1):
             gradient = _gradient(name, arrays)
             state = state_before(name, step, arrays, before)
@@ -80,8 +80,8 @@ def updates(
             try:
                 start = as_tensor(arrays[f"start/{name}"])
                 if change is not None:
-                    gradient = change(gradient, start, place)
-                found[name] = _update(step.optimiser, settings, start, gradient, state)
+                    gradient = change(gradient, place, settings)
+                found[name] = _update(step.optimiser, left, start, gradient, state)
             except REFUSED:
                 continue
     return found

@@ -58,6 +58,8 @@ def _masks(
         return given[0], given[1]
     if not given:
         return None, None
+    if len(given) > 1:
+        raise NotRecomputableError(f"{len(given)} masks")
     (mask,) = given
     padding = tuple(mask.shape) == (key.shape[0], key.shape[1])
     pairs = (query.shape[1], key.shape[1])
