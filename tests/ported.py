@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from recorded import Recorder
 from torch import Tensor, nn
 
+from pyvae.recording.record import record
 from pyvae.trace.program import ProgramTrace
 
 
@@ -80,14 +80,28 @@ class Program:
         torch.manual_seed(1)
         network = self.network().to(self.dtype)
         self.start(network)
-        recorder = Recorder(network, self.optimiser(network.parameters()), folder, **self.about)
-        data = torch.Generator().manual_seed(7)
+        optimiser = self.optimiser(network.parameters())
+        batches = [self.batch(step, *self.data(step)) for step in range(1, self.steps + 1)]
         torch.manual_seed(self.seed)
-        for step in range(1, self.steps + 1):
-            x = torch.randn(12, 1, 8, 8, generator=data, dtype=torch.float64).to(self.dtype)
-            y = torch.randint(0, 5, (12,), generator=data)
-            x, y = self.batch(step, x, y)
-            with recorder:
-                loss = self.loss(network(x), y)
-            recorder.step(loss, self.clip, self.zero_grad)
-        return recorder.save()
+        with record(network, optimiser, folder, steps=self.steps):
+            for x, y in batches:
+                self._step(network, optimiser, x, y)
+        trace = ProgramTrace.load(folder)
+        for name, value in self.about.items():
+            setattr(trace, name, value)
+        trace.save(folder)
+        return trace
+
+    def data(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step: images and classes."""
+        drawn = torch.Generator().manual_seed(7 * step)
+        x = torch.randn(12, 1, 8, 8, generator=drawn, dtype=torch.float64)
+        return x.to(self.dtype), torch.randint(0, 5, (12,), generator=drawn)
+
+    def _step(self, network, optimiser, x: Tensor, y: Tensor) -> None:
+        if self.zero_grad:
+            optimiser.zero_grad()
+        self.loss(network(x), y).backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+        optimiser.step()

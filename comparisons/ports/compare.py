@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
+from comparisons.ports.judging.declared import optimiser_differences, stages_declared
 from comparisons.ports.judging.judge import Inspected, judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.matching.names import check_names, read_names
@@ -63,6 +64,7 @@ class _Comparer:
         self.networks: dict[tuple[int, int], NetworkMatch] = {}
         self.parameters: list[ParameterMatch] | None = None
         self.judged: list[Judged] = []
+        self.declared: list[str] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
         self.precision = "float64"
@@ -89,7 +91,7 @@ class _Comparer:
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            notes(self.sides, steps),
+            list(dict.fromkeys(self.declared)), notes(self.sides, steps, self.exact),
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None) -> Inspected:
@@ -100,6 +102,7 @@ class _Comparer:
         key = a.about.network, b.about.network
         if key not in self.networks:
             self.networks[key] = match_stages(a, b, self.names)
+            self.declared += stages_declared(self.networks[key].pairs, self.sides)
         network = self.networks[key]
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
@@ -110,6 +113,7 @@ class _Comparer:
             (before.a, before.b) if before is not None and follows else None,
             0.0 if self.exact or before is None or follows else _drift(precision),
         )  # fmt: skip
+        self.declared += settings_declared(step)
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
             self.first = find_first_part(step, first)
@@ -137,16 +141,36 @@ def _drift(precision: str) -> float:
     return RULES["float64" if precision == "float64" else "float32"]["parameter"].rtol
 
 
-def notes(sides: tuple[Side, Side], steps: Sequence[int]) -> list[str]:
+def settings_declared(step: Inspected) -> Iterator[str]:
+    """What the optimisers of a step declare differently, of any parameter."""
+    optimiser = step.a.about.optimiser
+    for one in step.parameters:
+        for words in optimiser_differences(step.a.about, step.b.about, one):
+            yield f"{optimiser.name if optimiser else ''}: {words}"
+
+
+def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[str]:
     """What is to be said of two traces besides what was compared."""
     found = []
     for side in sides:
         if not side.trace.complete:
             why = f" ({side.trace.ended})" if side.trace.ended else ""
             found.append(f"{side.name} was not recorded to its end{why}")
-        more = len(side.trace.steps) - len(steps)
+        total = len(side.trace.steps)
+        more = total - len(steps)
         if more:
-            found.append(
-                f"{more} of {len(side.trace.steps)} steps are recorded in {side.name} alone"
-            )
+            found.append(f"{more} of {total} steps are recorded in {side.name} alone")
+    environments = [side.trace.environment for side in sides]
+    for name, words in DEPENDS_ON.items() if exact else ():
+        values = [one.get(name, "") for one in environments]
+        if all(values) and values[0] != values[1]:
+            found.append(f"{name}: {values[0]} against {values[1]}; {words}")
     return found
+
+
+# what the last bits depend on
+DEPENDS_ON = {
+    "threads": "another number of threads changes the order of sums, and the last bits",
+    "libtorch": "another LibTorch may round otherwise: batch norm's gradients in training differ "
+    "by 1 ULP between 2.8 and 2.13, which is no mistake of yours",
+}

@@ -12,7 +12,7 @@ from comparisons.agreement.arrays import ulp_difference
 from comparisons.diagnosis.relations import relation, shape_relation
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import optimiser_differences, stage_differences
-from comparisons.ports.judging.judge import Inspected, based
+from comparisons.ports.judging.judge import Inspected, based, bugs_of
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
@@ -33,7 +33,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from _rounding(step, judged)
         return
-    if not words and judged.quantity.passing == "input":
+    if not words and judged.quantity.passing in ("input", "draw"):
         words += _inputs(step, judged)
     if not words and judged.quantity.passing == "draw":
         words += _draws(step, judged)
@@ -65,12 +65,14 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
         for words in declared_differences(quantity.stage.a, quantity.stage.b):
             yield f"{step.names[1]}: {words}"
     elif quantity.passing in ("backward", "parameter gradient"):
+        yield from bugs_of(step, "nn_embedding")
         for pair in _takers(step, judged):
             yield from stage_differences(pair, *step.own, what="gradients")
     elif quantity.passing == "buffer":
         for pair in _takers(step, judged):
             yield from stage_differences(pair, *step.own, what="buffers")
     elif quantity.passing in ("state", "parameter") and quantity.parameter is not None:
+        yield from bugs_of(step, "optim_")
         for words in optimiser_differences(step.a.about, step.b.about, quantity.parameter):
             yield f"{step.names[1]}: {words}"
 
@@ -95,14 +97,18 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                 chain = [*_before(step, side, stage), stage]
                 yield f"only {step.names[side]} has {_list(chain)} before the loss"
     elif quantity.passing == "forward" and pair is not None:
-        for side, stage in enumerate((pair.a, pair.b)):
-            chain = _before(step, side, stage)
-            if chain:
-                first = next((n for n in chain[0].inputs if n not in _only(step, side)), "")
-                between = f"between {first} and {stage.name}" if first else f"before {stage.name}"
-                yield f"only {step.names[side]} has {_list(chain)} {between}"
-        if not any(_before(step, side, s) for side, s in enumerate((pair.a, pair.b))):
+        chains = [_before(step, side, stage) for side, stage in enumerate((pair.a, pair.b))]
+        if not any(chains):
             yield from _wiring(step, pair)
+        elif all(chains):
+            yield (
+                f"{step.names[0]} has {_list(chains[0])} where {step.names[1]} has "
+                f"{_list(chains[1])}, {_between(step, 0, chains[0], pair.a)}"
+            )
+        for side, (chain, stage) in enumerate(zip(chains, (pair.a, pair.b), strict=True)):
+            if chain and not chains[1 - side]:
+                where = _between(step, side, chain, stage)
+                yield f"only {step.names[side]} has {_list(chain)} {where}"
     elif quantity.passing in ("backward", "parameter gradient"):
         name = quantity.parameter.a[0] if quantity.parameter else quantity.value[0]
         other = quantity.parameter.b[0] if quantity.parameter else quantity.value[1]
@@ -110,6 +116,12 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
             for stage in one.takers.get(value, ()):
                 if stage in step.network.only[side] and step.own[side].has_gradient(stage):
                     yield f"only {step.names[side]} takes {value} in {_list([stage])}"
+
+
+def _between(step: Inspected, side: int, chain: list[ProgramStage], stage: ProgramStage) -> str:
+    only = _only(step, side)
+    first = next((name for name in chain[0].inputs if name not in only), "")
+    return f"between {first} and {stage.name}" if first else f"before {stage.name}"
 
 
 def _only(step: Inspected, side: int) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -49,6 +49,7 @@ class PortComparison:
         first: Where the two part; None if they agree.
         exact: Whether every bit had to be equal.
         precision: The coarsest type of number of either side.
+        declared: What the two declare differently, whether it has an effect or not.
         notes: What else is to be said.
     """
 
@@ -61,7 +62,8 @@ class PortComparison:
     first: FirstPart | None
     exact: bool
     precision: str
-    notes: Sequence[str] = field(default_factory=tuple)
+    declared: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
     def names(self) -> tuple[str, str]:

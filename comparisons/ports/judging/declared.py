@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
-from comparisons.ports.judging.own import Own
+from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.side import Side
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep
 
-__all__ = ["optimiser_differences", "stage_differences"]
+__all__ = ["optimiser_differences", "stage_differences", "stages_declared"]
 
 NO_EFFECT = 1e-13  # relative, in float64
+FAR = 10.0
 
 
-def stage_differences(pair: StageMatch, a: Own, b: Own, what: str = "outputs") -> list[str]:
+def stage_differences(
+    pair: StageMatch, a: Own, b: Own, what: str = "outputs", observed: float = np.inf
+) -> list[str]:
     """What two stages declare differently, in words; none if it makes no difference to what the
-    first side's stage computes from its inputs.
+    first side's stage computes from its inputs, or one far beyond the difference that was seen: two
+    languages may declare the same in different words.
 
     Arguments:
         pair: The stages.
         a, b: What each side should return.
         what: Of which it has to make a difference: `outputs`, `gradients` or `buffers`.
+        observed: The largest difference that was seen.
     """
     bases = a.step.side.trace.index_base, b.step.side.trace.index_base
     words = declared_differences(pair.a, pair.b, bases)
     if pair.a.training != pair.b.training:
         modes = {True: "training", False: "evaluation"}
-        words = [
-            f"in {modes[pair.b.training]} mode where it is in {modes[pair.a.training]} mode",
-            *words,
-        ]
-    if not words or not _matters(pair, a, what):
+        there, here = modes[pair.b.training], modes[pair.a.training]
+        words = [f"in {there} mode where it is in {here} mode", *words]
+    if not words or not _matters(pair, a, what, observed):
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
 
 
-def _matters(pair: StageMatch, a: Own, what: str) -> bool:
+def _matters(pair: StageMatch, a: Own, what: str, observed: float) -> bool:
     """Whether the second side's options change what the first side's stage computes; true if it
     cannot be computed."""
     known = a.stage(pair.a)
@@ -51,18 +54,16 @@ def _matters(pair: StageMatch, a: Own, what: str) -> bool:
     changed = a.computed(other)
     if known is None or changed is None:
         return True
-    return _differ(getattr(known, what), getattr(changed, what))
-
-
-def _differ(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
-    for name, value in one.items():
-        if name not in two or two[name].shape != value.shape:
+    effect = 0.0
+    for name, value in getattr(known, what).items():
+        new = getattr(changed, what).get(name)
+        if new is None or new.shape != value.shape:
             return True
-        x, y = value.numpy().astype(float), two[name].numpy().astype(float)
-        largest = max(float(np.abs(x[np.isfinite(x)]).max(initial=0)), 0.0)
-        if not np.allclose(x, y, rtol=0, atol=NO_EFFECT * largest, equal_nan=True):
-            return True
-    return False
+        x, y = value.numpy().astype(float), new.numpy().astype(float)
+        largest = np.abs(x[np.isfinite(x)]).max(initial=0)
+        apart = distance(x, y)
+        effect = max(effect, apart if apart > NO_EFFECT * largest else 0.0)
+    return 0 < effect <= FAR * observed
 
 
 def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMatch) -> list[str]:
@@ -84,3 +85,13 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
 def _group(optimiser: Optimiser | None, name: str) -> OptimiserGroup | None:
     groups = optimiser.groups if optimiser is not None else ()
     return next((group for group in groups if name in group.parameters), None)
+
+
+def stages_declared(pairs: Iterable[StageMatch], sides: tuple[Side, Side]) -> Iterator[str]:
+    """What stages that belong together declare differently, whether it has an effect or not."""
+    bases = sides[0].trace.index_base, sides[1].trace.index_base
+    for pair in pairs:
+        if pair.a.layer in ("input", "draw"):
+            continue
+        for words in declared_differences(pair.a, pair.b, bases):
+            yield f"{pair.a.name} ({pair.a.layer}): {words}"

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.r_torch_bugs import known_bugs
 from comparisons.ports.judging.declared import optimiser_differences, stage_differences
 from comparisons.ports.judging.judged import RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.own import Own, Residual
@@ -23,10 +26,9 @@ from comparisons.ports.matching.stages import NetworkMatch, StageMatch, family
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Inspected", "judge_step"]
+__all__ = ["Inspected", "based", "bugs_of", "judge_step"]
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
-GIVEN = ("start", "input", "draw")  # comes from outside of the step: nothing has computed it
 
 
 @dataclass
@@ -62,6 +64,19 @@ class Inspected:
         )
         self.parameter_of = {name: one for one in self.parameters for name in one.a}
         self.verdicts: dict[str, Judged] = {}
+
+    @cached_property
+    def bugs(self) -> list[str]:
+        """Mistakes of R torch itself that one side met in this step, in words."""
+        found = []
+        for one in (self.a, self.b):
+            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
+            trace = one.side.trace
+            words = known_bugs(
+                one.about, one.arrays, before, trace.engine, one.network, trace.index_base
+            )
+            found.append([f"{one.side.name}: {word}" for word in words])
+        return found[0] + found[1] if bool(found[0]) != bool(found[1]) else []
 
     @property
     def exact(self) -> bool:
@@ -110,7 +125,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         difference = _of_update(step, quantity, difference)
     if difference.equal:
         return Judged(number, quantity, difference, rtol, "equal")
-    declared = [] if parted else _declared(step, quantity)
+    declared = [] if parted else _declared(step, quantity, difference)
     if difference.needed <= rtol and not declared:
         return Judged(number, quantity, difference, rtol, "within")
     if parted or step.exact:
@@ -172,17 +187,26 @@ def _of_update(step: Inspected, quantity: PortQuantity, difference: Difference) 
     return update_difference((a, b), (after_a, after_b), difference, step.precision)
 
 
-def _declared(step: Inspected, quantity: PortQuantity) -> list[str]:
+def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -> list[str]:
     """What the two sides declare differently that has an effect on a quantity, in words."""
     if quantity.passing == "forward" and quantity.stage is not None:
-        return stage_differences(quantity.stage, *step.own)
+        observed = np.inf if difference.problem else difference.max_abs
+        return stage_differences(quantity.stage, *step.own, observed=observed)
     if quantity.passing == "buffer" and quantity.parameter is not None:
         users = step.a.takers.get(quantity.parameter.a[0], ())
         pairs = [step.network.partner[s.name] for s in users if s.name in step.network.partner]
         return [w for pair in pairs for w in stage_differences(pair, *step.own, what="buffers")]
     if quantity.passing in ("state", "parameter") and quantity.parameter is not None:
-        return optimiser_differences(step.a.about, step.b.about, quantity.parameter)
+        words = optimiser_differences(step.a.about, step.b.about, quantity.parameter)
+        return [*(f"{step.names[1]}: {one}" for one in words), *bugs_of(step, "optim_")]
+    if quantity.passing == "parameter gradient":
+        return bugs_of(step, "nn_embedding")
     return []
+
+
+def bugs_of(step: Inspected, what: str) -> list[str]:
+    """Those of R torch's own mistakes in a step that are of one kind."""
+    return [words for words in step.bugs if what in words]
 
 
 def _residual(own: Own, quantity: PortQuantity, name: str) -> Residual | None:

@@ -22,7 +22,7 @@ from comparisons.ports.judging.updates import update_noise
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Own", "Residual"]
+__all__ = ["Own", "Residual", "distance"]
 
 DRAWS = 3  # of rounding errors; a single one may be small by chance
 
@@ -172,7 +172,7 @@ class Own:
         start = self.step.arrays[f"start/{name}"].astype(np.float64).reshape(recorded.shape)
         step = max(_largest(expected - start), _largest(recorded - start))
         noise = update_noise(_largest(recorded), self.precision)
-        size = _distance(recorded.astype(np.float64), expected)
+        size = distance(recorded.astype(np.float64), expected)
         return Residual(expected, size, max(self.rtol * step, noise))
 
     @cached_property
@@ -198,7 +198,7 @@ class Own:
         if expected.shape != recorded.shape and expected.size != recorded.size:
             return Residual(expected, np.inf, 0.0)
         expected = expected.reshape(recorded.shape)
-        size = _distance(recorded.astype(np.float64), expected)
+        size = distance(recorded.astype(np.float64), expected)
         allowed = self.rtol * max(_largest(recorded), _largest(expected))
         if allowed < size < np.inf:
             allowed = max(allowed, self._noise(expected, compute, summands))
@@ -221,11 +221,11 @@ class Own:
                     arrays[key] = value.astype(np.float64) * (1 + self.rtol * signs)
             moved = compute(arrays)
             if moved is not None and moved.size == expected.size:
-                most = max(most, _distance(moved.reshape(expected.shape), expected))
+                most = max(most, distance(moved.reshape(expected.shape), expected))
         return most
 
 
-def _distance(a: NDArray, b: NDArray) -> float:
+def distance(a: NDArray, b: NDArray) -> float:
     """The largest difference; infinite where NaN or an infinity is on one side alone."""
     if a.size == 0 or np.array_equal(a, b, equal_nan=True):
         return 0.0

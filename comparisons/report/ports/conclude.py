@@ -67,6 +67,7 @@ def summary(found: PortComparison) -> dict[str, Any]:
         "precision": found.precision,
         "exact": found.exact,
         "quantities": {verdict: counts[verdict] for verdict in VERDICTS},
+        "declared_otherwise": list(found.declared),
         "notes": list(found.notes),
     }
     if first is not None:

@@ -29,6 +29,10 @@ def lines(found: PortComparison) -> Iterator[str]:
     yield coverage(found)
     yield from one_sided(found)
     yield from other_names(found)
+    for words in found.declared[:SHOWN]:
+        yield f"declared otherwise in {found.names[1]}: {words}"
+    if len(found.declared) > SHOWN:
+        yield f"and {len(found.declared) - SHOWN} more in comparison.json"
     yield from found.notes
     if found.first is not None:
         first = found.first
