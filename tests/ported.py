@@ -34,7 +34,7 @@ class Classifier(nn.Module):
         x = self.act(x) if self.act is not None else x
         y = self.second(x)
         x = F.relu(y + x) if self.skip else F.relu(y)
-        x = self.drop(self.pool(x)).view(len(x), -1)
+        x = self.drop(self.pool(x)).reshape(len(x), -1)
         return self.out(F.relu(self.hidden(x)))
 
 
@@ -61,6 +61,8 @@ class Program:
         clip: The largest norm of the gradients.
         zero_grad: Whether gradients are set to zero before each backward.
         seed: Of the draws.
+        reverse: Whether kernels are stored in another order in memory, so that sums are added up in
+            another order.
         about: Fields of the trace.
     """
 
@@ -74,16 +76,19 @@ class Program:
     clip: float | None = None
     zero_grad: bool = True
     seed: int = 5
+    reverse: bool = False
     about: dict = field(default_factory=dict)
 
     def record(self, folder) -> ProgramTrace:
         torch.manual_seed(1)
         network = self.network().to(self.dtype)
         self.start(network)
+        if self.reverse:
+            network.to(memory_format=torch.channels_last)
         optimiser = self.optimiser(network.parameters())
         batches = [self.batch(step, *self.data(step)) for step in range(1, self.steps + 1)]
         torch.manual_seed(self.seed)
-        with record(network, optimiser, folder, steps=self.steps):
+        with record(network, optimiser, folder, steps=self.steps, overwrite=True):
             for x, y in batches:
                 self._step(network, optimiser, x, y)
         trace = ProgramTrace.load(folder)

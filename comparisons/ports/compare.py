@@ -156,6 +156,11 @@ def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[s
         if not side.trace.complete:
             why = f" ({side.trace.ended})" if side.trace.ended else ""
             found.append(f"{side.name} was not recorded to its end{why}")
+        if not any(side.trace.networks):
+            found.append(
+                f"{side.name} has names alone: the order of computation is not known, names are in "
+                "the order of the alphabet"
+            )
         total = len(side.trace.steps)
         more = total - len(steps)
         if more:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.diagnosis.relations import relation, shape_relation
 from comparisons.ports.expected.declared import declared_differences
-from comparisons.ports.judging.declared import optimiser_differences, stage_differences
-from comparisons.ports.judging.judge import Inspected, based, bugs_of
+from comparisons.ports.judging.declared import stage_differences
+from comparisons.ports.judging.given import change_of
+from comparisons.ports.judging.judge import Inspected, based, bugs_of, settings_differences
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
@@ -73,8 +74,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
             yield from stage_differences(pair, *step.own, what="buffers")
     elif quantity.passing in ("state", "parameter") and quantity.parameter is not None:
         yield from bugs_of(step, "optim_")
-        for words in optimiser_differences(step.a.about, step.b.about, quantity.parameter):
-            yield f"{step.names[1]}: {words}"
+        yield from settings_differences(step, quantity)
 
 
 def _takers(step: Inspected, judged: Judged) -> list[StageMatch]:
@@ -237,24 +237,14 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     after = _values(step, judged)
     before = one.values(step.a.arrays, step.b.arrays, "gradient/{}")
-    words = []
-    for name, old, new in zip(step.names, before, after, strict=True):
-        if old is None or old.shape != new.shape:
+    changes = []
+    for old, new in zip(before, after, strict=True):
+        if old is None:
             return
-        words.append(f"{name} {_change(old, new, RTOL[step.precision])}")
-    if words[0].removeprefix(step.names[0]) != words[1].removeprefix(step.names[1]):
-        yield f"{words[1]}, {words[0]} (clipping?)"
-
-
-def _change(before: NDArray, after: NDArray, rtol: float) -> str:
-    """What was done to a gradient, in words."""
-    u, v = (x.astype(np.float64).ravel() for x in (before, after))
-    factor = float(u @ v) / float(u @ u) if u.any() else 1.0
-    if np.abs(factor * u - v).max(initial=0) > rtol * np.abs(v).max(initial=0):
-        return "changes it before the update"
-    if abs(factor - 1) > rtol:
-        return f"multiplies it by {factor:.6g} before the update"
-    return "does not change it"
+        changes.append(change_of(old, new, RTOL[step.precision]))
+    if not changes[0].is_like(changes[1], RTOL[step.precision]):
+        said = [f"{name} {change}" for name, change in zip(step.names, changes, strict=True)]
+        yield f"{said[1]}, {said[0]} (clipping?)"
 
 
 def _related(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -65,6 +65,8 @@ def _place(step: Inspected, judged: Judged) -> str:
 
 def _both(step: Inspected, a: ProgramStage, b: ProgramStage | None) -> str:
     """A stage's name and layer, on both sides where they are different."""
+    if not a.layer:
+        return a.name
     if b is None or (a.name == b.name and a.layer == b.layer):
         return f"{a.name} ({a.layer})"
     return f"{a.name} ({a.layer}; in {step.names[1]} {b.name}, {b.layer})"

@@ -25,11 +25,16 @@ class Side:
     trace: ProgramTrace
 
     def step(self, number: int) -> RecordedStep:
-        """Reads a recorded step."""
-        return RecordedStep(
-            self, self.trace.recorded(number), self.trace.network_of(number),
-            self.trace.arrays(number),
-        )  # fmt: skip
+        """Reads a recorded step.
+
+        Values that no stage of the trace returned are there as stages of their own, of which
+        nothing is known but the name.
+        """
+        network, arrays = self.trace.network_of(number), self.trace.arrays(number)
+        known = {output for stage in network for output in stage.outputs}
+        names = {key.removeprefix("forward/") for key in arrays if key.startswith("forward/")}
+        further = [ProgramStage(name, "") for name in sorted(names - known)]
+        return RecordedStep(self, self.trace.recorded(number), (*network, *further), arrays)
 
     @cached_property
     def shared(self) -> dict[str, str]:

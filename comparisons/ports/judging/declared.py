@@ -6,15 +6,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
+from comparisons.ports.expected.update import expected_update
 from comparisons.ports.judging.own import Own, distance
+from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep
 
-__all__ = ["optimiser_differences", "stage_differences", "stages_declared"]
+__all__ = [
+    "optimiser_differences",
+    "settings_matter",
+    "stage_differences",
+    "stages_declared",
+]
 
 NO_EFFECT = 1e-13  # relative, in float64
 FAR = 10.0
@@ -80,6 +88,30 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
     return declared_settings(
         a.optimiser.kind, dict(first.settings), b.optimiser.kind, dict(second.settings)
     )
+
+
+def settings_matter(
+    a: Own, b: ProgramStep, parameter: ParameterMatch, quantity: PortQuantity
+) -> bool:
+    """Whether the second side's settings change what the first side's optimiser leaves of a
+    parameter; true if it cannot be computed."""
+    name = parameter.a[0]
+    group, own = _group(b.optimiser, parameter.b[0]), a.step.about.optimiser
+    if group is None or b.optimiser is None or own is None or name not in a.updates:
+        return True
+    group = OptimiserGroup((name,), group.settings)
+    other = replace(a.step.about, optimiser=Optimiser(own.name, b.optimiser.kind, (group,)))
+    before = a.before.arrays if a.before is not None else {}
+    changed = expected_update(other, a.step.arrays, before).get(name)
+    if changed is None:
+        return True
+    known = a.updates[name]
+    if quantity.passing == "parameter":
+        return not torch.equal(known.parameter, changed.parameter)
+    key = quantity.template.rpartition(".")[2]
+    if key not in known.state or key not in changed.state:
+        return True
+    return not torch.equal(known.state[key], changed.state[key])
 
 
 def _group(optimiser: Optimiser | None, name: str) -> OptimiserGroup | None:

@@ -9,14 +9,19 @@ runs that go their own ways, of kinks and of sums that cancel: never of a mistak
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.r_torch_bugs import known_bugs
-from comparisons.ports.judging.declared import optimiser_differences, stage_differences
+from comparisons.ports.judging.declared import (
+    optimiser_differences,
+    settings_matter,
+    stage_differences,
+)
+from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.judged import RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.own import Own, Residual
 from comparisons.ports.judging.quantities import PortQuantity, quantities
@@ -26,7 +31,7 @@ from comparisons.ports.matching.stages import NetworkMatch, StageMatch, family
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Inspected", "based", "bugs_of", "judge_step"]
+__all__ = ["Inspected", "based", "bugs_of", "judge_step", "settings_differences"]
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
@@ -197,11 +202,21 @@ def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -
         pairs = [step.network.partner[s.name] for s in users if s.name in step.network.partner]
         return [w for pair in pairs for w in stage_differences(pair, *step.own, what="buffers")]
     if quantity.passing in ("state", "parameter") and quantity.parameter is not None:
-        words = optimiser_differences(step.a.about, step.b.about, quantity.parameter)
-        return [*(f"{step.names[1]}: {one}" for one in words), *bugs_of(step, "optim_")]
+        return [*bugs_of(step, "optim_"), *settings_differences(step, quantity)]
     if quantity.passing == "parameter gradient":
         return bugs_of(step, "nn_embedding")
     return []
+
+
+def settings_differences(step: Inspected, quantity: PortQuantity) -> list[str]:
+    """What the two optimisers declare differently that has an effect on a quantity."""
+    one = quantity.parameter
+    if one is None:
+        return []
+    words = optimiser_differences(step.a.about, step.b.about, one)
+    if not words or not settings_matter(step.own[0], step.b.about, one, quantity):
+        return []
+    return [f"{step.names[1]}: {word}" for word in words]
 
 
 def bugs_of(step: Inspected, what: str) -> list[str]:
@@ -234,6 +249,8 @@ def _unexplained(step: Inspected, quantity: PortQuantity, difference: Difference
         return "it comes from outside"
     if quantity.passing == "loss":
         return _loss(step, quantity)
+    if quantity.passing == "given gradient":
+        return _given(step, quantity)
     if quantity.passing == "forward" and quantity.stage is not None:
         why = _other_inputs(step, quantity.stage)
     elif quantity.passing in ("backward", "parameter gradient"):
@@ -243,9 +260,21 @@ def _unexplained(step: Inspected, quantity: PortQuantity, difference: Difference
     return why or _own_faults(step, quantity)
 
 
+def _given(step: Inspected, quantity: PortQuantity) -> str:
+    """Whether both sides do the same to the gradients that backward left."""
+    given = quantity.arrays(step.a, step.b)
+    left = replace(quantity, template="gradient/{}").arrays(step.a, step.b)
+    changes = [
+        change_of(old, new, step.rtol)
+        for old, new in zip(left, given, strict=True)
+        if old is not None and new is not None
+    ]
+    if len(changes) == 2 and changes[0].is_like(changes[1], step.rtol):
+        return ""
+    return "it is not what backward left, changed in one way on both sides"
+
+
 def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
-    if quantity.passing == "given gradient":
-        return "it is not what backward left, changed in one way on both sides"
     for name, residual in zip(step.names, step.residuals(quantity), strict=True):
         if residual is None:
             return f"{name}'s cannot be computed again"
