@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyvae.files.arrays import write_arrays
 from pyvae.recording.record import record
 from pyvae.trace.program import ProgramTrace
 
@@ -110,3 +113,56 @@ class Program:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(network.parameters(), self.clip)
         optimiser.step()
+
+
+def rewrite(folder: Path, rename=lambda name: name, turn=lambda name, x: x, join=None) -> None:
+    """Rewrites a trace as another framework would have written it.
+
+    Arguments:
+        folder: The trace.
+        rename: Of stages and parameters.
+        turn: Called with a parameter's name and what belongs to it; returns how it is stored.
+        join: Parameters that are stored as rows of one.
+    """
+    trace = ProgramTrace.load(folder)
+    join = join or {}
+    whole = {part: name for name, parts in join.items() for part in parts}
+    known = {one.name for one in trace.parameters}
+    for step in trace.steps:
+        arrays = {}
+        for key, value in trace.arrays(step.step).items():
+            kind, _, rest = key.partition("/")
+            name, _, state = rest.rpartition(".") if kind == "state" else (rest, "", "")
+            if name in whole and kind != "forward":
+                parts = join[whole[name]]
+                if name != parts[0]:
+                    continue
+                end = f".{state}" if state else ""
+                every = [trace.arrays(step.step)[f"{kind}/{part}{end}"] for part in parts]
+                arrays[f"{kind}/{whole[name]}{end}"] = np.stack(every)
+                continue
+            value = turn(name, value) if name in known else value
+            arrays[f"{kind}/{rename(name)}" + (f".{state}" if state else "")] = value
+        write_arrays(folder / "steps" / f"step-{step.step:06d}.safetensors", arrays)
+    shapes = {key.removeprefix("start/"): x.shape for key, x in arrays.items()}
+    kinds = {whole.get(one.name, rename(one.name)): one for one in trace.parameters}
+    trace.parameters = [replace(o, name=n, shape=shapes[n]) for n, o in kinds.items()]
+
+    def renamed(stage):
+        roles = {r: whole.get(n, rename(n)) for r, n in stage.parameters.items()}
+        return replace(
+            stage,
+            name=rename(stage.name),
+            inputs=tuple(map(rename, stage.inputs)),
+            outputs=tuple(map(rename, stage.outputs)),
+            parameters={r if n not in join else "bias": n for r, n in roles.items()},
+        )
+
+    trace.networks = [tuple(map(renamed, network)) for network in trace.networks]
+    trace.steps = [
+        replace(step, optimiser=replace(step.optimiser, groups=tuple(
+            replace(g, parameters=tuple(dict.fromkeys(
+                whole.get(n, rename(n)) for n in g.parameters))) for g in step.optimiser.groups)))
+        for step in trace.steps
+    ]  # fmt: skip
+    trace.save(folder)

@@ -10,7 +10,12 @@ from comparisons.ports.judging.declared import optimiser_differences, stages_dec
 from comparisons.ports.judging.judge import Inspected, judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.matching.names import check_names, read_names
-from comparisons.ports.matching.parameters import ParameterMatch, match_parameters, settle_layouts
+from comparisons.ports.matching.parameters import (
+    ParameterMatch,
+    in_one_order,
+    match_parameters,
+    settle_layouts,
+)
 from comparisons.ports.matching.stages import NetworkMatch, match_stages
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
@@ -107,6 +112,7 @@ class _Comparer:
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
             self.parameters = settle_layouts(a, b, network, found, tolerance(precision, False))
+        a, b = in_one_order(a, b, self.parameters)
         follows = before is not None and before.a.about.step == number - 1
         step = Inspected(
             a, b, network, self.parameters, precision, tolerance(precision, self.exact),

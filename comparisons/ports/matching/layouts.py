@@ -53,6 +53,22 @@ class Layout:
             value = value.reshape(shape)
         return value
 
+    def undo(self, value: NDArray, shape: tuple[int, ...]) -> NDArray:
+        """Brings an array of the first side into the second side's order.
+
+        Arguments:
+            value: The first side's array.
+            shape: The shape that the second side has.
+        """
+        if self.reshaped and value.size == int(np.prod(shape)):
+            value = value.reshape(shape)
+        if self.blocks and value.ndim and value.shape[0] % len(self.blocks) == 0:
+            parts = np.split(value, len(self.blocks))
+            value = np.concatenate([parts[block] for block in np.argsort(self.blocks)])
+        if self.axes and value.ndim == len(self.axes):
+            value = value.transpose(np.argsort(self.axes))
+        return value
+
     def __str__(self) -> str:
         words = []
         if self.axes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from comparisons.ports.matching.layouts import SAME_LAYOUT, Layout, find_layout
 from comparisons.ports.matching.stages import NetworkMatch, matched_outputs
 from comparisons.ports.side import RecordedStep
 
-__all__ = ["ParameterMatch", "match_parameters", "settle_layouts"]
+__all__ = ["ParameterMatch", "in_one_order", "match_parameters", "settle_layouts"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ class ParameterMatch:
     def values(
         self, a: Mapping[str, NDArray], b: Mapping[str, NDArray], key: str
     ) -> tuple[NDArray | None, NDArray | None]:
-        """Both sides' arrays, in the first side's order; None for what is not recorded.
+        """Both sides' arrays, in one order; None for what is not recorded.
 
         Arguments:
-            a, b: The arrays of a step.
+            a, b: The arrays of a step, in which single parameters are in one order already
+                (`in_one_order`).
             key: What of the parameter, such as `start/{}` or `state/{}.exp_avg`.
         """
         one, two = self._joined(a, self.a, key), self._joined(b, self.b, key)
-        if one is not None and two is not None:
+        if self.join and one is not None and two is not None:
             two = self.layout.apply(two, one.shape)
         return one, two
 
@@ -214,6 +215,38 @@ def _is_constant(value: NDArray) -> bool:
     return value.size == 0 or bool((value == value.flat[0]).all())
 
 
+TORCH = ("pytorch", "r-torch")
+OF_PARAMETER = ("start", "gradient", "given", "before", "state", "parameter", "buffer")
+
+
+def in_one_order(
+    a: RecordedStep, b: RecordedStep, found: Sequence[ParameterMatch]
+) -> tuple[RecordedStep, RecordedStep]:
+    """Brings parameters that are stored another way, and all that belongs to them, into PyTorch's
+    order: the first side's, unless only the second side is PyTorch's or R torch's."""
+    odd = [one for one in found if one.layout != SAME_LAYOUT and not one.join]
+    if not odd:
+        return a, b
+    engines = [step.side.trace.engine in TORCH for step in (a, b)]
+    turn_a = engines == [False, True]
+    turned = a if turn_a else b
+    shapes = {one.name: one.shape for one in (b if turn_a else a).side.trace.parameters}
+    arrays = dict(turned.arrays)
+    for one in odd:
+        name = one.a[0] if turn_a else one.b[0]
+        shape = shapes[one.b[0] if turn_a else one.a[0]]
+        turn = one.layout.undo if turn_a else one.layout.apply
+        for key in arrays:
+            kind, _, rest = key.partition("/")
+            of_it = rest == name or (
+                kind in ("before", "state") and rest.rpartition(".")[0] == name
+            )
+            if kind in OF_PARAMETER and of_it:
+                arrays[key] = turn(arrays[key], shape)
+    turned = replace(turned, arrays=arrays)
+    return (turned, b) if turn_a else (a, turned)
+
+
 def settle_layouts(
     a: RecordedStep,
     b: RecordedStep,
@@ -257,6 +290,7 @@ def _is_borne_out(
                     return False
     if told:
         return True
+    a, b = in_one_order(a, b, [one])
     after = one.values(a.arrays, b.arrays, "parameter/{}")
     return after[0] is not None and after[1] is not None and _near(after[0], after[1], rtol)
 
