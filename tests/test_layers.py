@@ -21,7 +21,7 @@ MAY_IMPORT = {
 ROOMS = {
     "pyvae": (
         "__main__", "cli", "reproduction", "figures", "runs", "terminal", "training", "metrics",
-        "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
+        "recording", "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
         ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
