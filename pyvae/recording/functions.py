@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from pyvae.recording.seen.arguments import Arguments, split_arguments
 from pyvae.recording.seen.functions import Function, known_function
 from pyvae.recording.seen.generators import DROPOUT
-from pyvae.recording.seen.values import Call, tensors_in, version_of
+from pyvae.recording.seen.values import Call, Source, tensors_in, version_of
 from pyvae.recording.watch import Entered, Watch, first_tensor, survived
 
 __all__ = ["FunctionCalls", "FunctionMode"]
@@ -24,13 +24,13 @@ class _EnteredFunction(Entered):
     Attributes:
         function: Which one.
         arguments: What it is given.
-        inside: Whether the model calls it, or something that comes from the model goes in.
+        made_by: As of a `Call`.
         version: How often its first tensor had been changed in place.
     """
 
     function: Function = field(kw_only=True)
     arguments: Arguments = field(kw_only=True)
-    inside: bool = True
+    made_by: str = "model"
     version: int = 0
 
 
@@ -72,12 +72,10 @@ class FunctionCalls:
         watch, step = self.watch, self.watch.begin()
         tensors = [tensor for _, tensor in tensors_in([*args, *kwargs.values()])]
         found = {id(one): step.find(one) for one in tensors}
-        inside = bool(watch.entered) or any(
-            isinstance(one, str) or (one is not None and one.call.inside) for one in found.values()
-        )
-        if inside:
-            watch.open()
-        elif not known.draw:
+        made_by = "model" if watch.entered else "other"
+        if not watch.entered and any(map(_is_of_model, found.values())):
+            made_by = "loss"
+        if made_by == "other" and not known.draw:
             return None
         prefix = watch.entered[-1].name if watch.entered else ""
         name = known.draw or known.layer
@@ -86,7 +84,7 @@ class FunctionCalls:
             {key: one for key, one in found.items() if one is not None},
             function=known,
             arguments=split_arguments(function, known.layer, args, kwargs),
-            inside=inside,
+            made_by=made_by,
             version=version_of(tensors[0]) if tensors else 0,
         )
         if known.in_place and not known.draw:
@@ -109,14 +107,19 @@ class FunctionCalls:
             return None  # no tensor, or the same: x.to(x.device)
         call = Call(
             entered.name, known.layer, options=given.options, training=given.training,
-            inside=entered.inside,
+            made_by=entered.made_by,
         )  # fmt: skip
         if known.draw:
             call.options = {"distribution": known.draw, **given.options}
             call.inputs = [] if known.in_place else list(entered.sources.values())
-            call.inside = bool(watch.entered)
+            call.made_by = "model" if watch.entered else "other"
             watch.replay_draw(call, first)
         else:
             call.inputs = [watch.source(entered, one) for one in given.inputs]
             call.roles = {key: watch.source(entered, one) for key, one in given.roles.items()}
         return watch.add(call, entered, args, returned)
+
+
+def _is_of_model(source: Source | None) -> bool:
+    """Whether a tensor is a parameter, or was computed by the model or from what it returned."""
+    return isinstance(source, str) or (source is not None and source.call.made_by != "other")

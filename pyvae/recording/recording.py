@@ -24,7 +24,7 @@ from pyvae.recording.hooks import Hooks
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.step import Step
 from pyvae.recording.watch import Watch
-from pyvae.trace.program import ProgramStep, ProgramTrace
+from pyvae.trace.program import ProgramStep, ProgramTrace, step_path
 
 __all__ = ["Recording", "running"]
 
@@ -71,6 +71,7 @@ class Recording:
         self._handles: list[Any] = []
         self._own = os.getpid()
         self._number = 1  # of the step that the program makes
+        self._listed = 0  # steps that trace.json has
         self._said = False
         self._failed = ""
 
@@ -141,10 +142,22 @@ class Recording:
         if not self.trace.steps:
             self._leave_nothing()
             return
-        try:
-            self.trace.save(self.folder)
-        except (UserError, OSError) as error:
-            print_error(f"trace.json of '{self.folder}' was not written: {_what(error)}")
+        with suppress(UserError, OSError):
+            self._save()
+            return
+        # There is no room for it: what it does not list yet makes some.
+        for one in self.trace.steps[self._listed :]:
+            step_path(self.folder, one.step).unlink(missing_ok=True)
+        del self.trace.steps[self._listed :]
+        if not self.trace.steps:
+            self._leave_nothing()
+            return
+        with suppress(UserError, OSError):  # else the earlier one stays
+            self._save()
+
+    def _save(self) -> None:
+        self.trace.save(self.folder)
+        self._listed = len(self.trace.steps)
 
     def _take_out(self) -> None:
         self._watch.on = False
@@ -274,7 +287,7 @@ class Recording:
         self._taken[at] += 1
         self._last[at] = self._calls[at]
         self.trace.complete, self.trace.ended = False, self._missing()
-        self.trace.save(self.folder)
+        self._save()
 
     def _check_room(self, step: Step) -> None:
         """Says once how much room the recording takes, and leaves the user's disk some.

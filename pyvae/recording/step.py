@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from pyvae.trace.program import Optimiser, ProgramStage
 __all__ = ["Backward", "Step"]
 
 Arrays = dict[str, NDArray]
+_order = itertools.count(1)  # of calls, over all steps
 
 
 class Backward:
@@ -75,6 +77,7 @@ class Step:
         self._values: dict[int, Value] = {}
         self._before = {} if before is None else before._values
         self._losses: list[float] = []
+        self._roots: list[Value] = []
 
     def open(self) -> None:
         """Copies what the model starts from."""
@@ -97,7 +100,7 @@ class Step:
         return self.parameters.name_of(tensor)
 
     def add(self, call: Call) -> Call:
-        call.order = len(self.calls)
+        call.order = next(_order)
         self.calls.append(call)
         return call
 
@@ -117,7 +120,7 @@ class Step:
 
     def put_input(self, tensor: Tensor) -> Value:
         """Copies a tensor that comes from outside."""
-        return self.put_value(self.add(Call("input", "input", inside=False)), "", tensor)
+        return self.put_value(self.add(Call("input", "input", made_by="other")), "", tensor)
 
     def add_loss(self, tensors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
         """Notes what `backward` is called on."""
@@ -125,6 +128,9 @@ class Step:
         for tensor, weight in zip(tensors, weights, strict=True):
             values = tensor.detach().double()
             total += float((values if weight is None else values * weight.double()).sum())
+            source = self.find(tensor)
+            if isinstance(source, Value):
+                self._roots.append(source)
         self._losses.append(total)
 
     def copy_gradients(self) -> None:
@@ -180,7 +186,7 @@ class Step:
 
     def finish(self) -> tuple[ProgramStage, ...]:
         """Names the stages, and puts their values into `arrays`."""
-        calls = used_calls(self.calls)
+        calls = used_calls(self.calls, self._roots)
         stages = name_stages(calls, self.parameters.names())
         for call in calls:
             if call.mask is not None:
@@ -198,7 +204,7 @@ class Step:
 
     def size(self) -> int:
         """Bytes that it takes on disk."""
-        return sum(array.nbytes + len(key) + 80 for key, array in self.arrays.items())
+        return sum(array.nbytes + len(key) + 60 for key, array in self.arrays.items())
 
     def release(self) -> None:
         """Lets go of the tensors."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["NotRecomputableError", "call", "options_of", "same_name"]
+__all__ = ["REDUCTIONS", "NotRecomputableError", "call", "options_of", "same_name"]
 
 # training: whether the module was in training mode; draw: the recorded mask; index_base: from which
 # number indices count; updated: takes buffers after the call, by role

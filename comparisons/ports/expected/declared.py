@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from comparisons.ports.expected.call import options_of, same_name
+from comparisons.ports.expected.call import REDUCTIONS, options_of, same_name
 from comparisons.ports.expected.optimisers import OPTIMISERS, plain_settings, usual_settings
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
@@ -69,7 +69,10 @@ def _options(stage: ProgramStage, function: Callable[..., Any] | None) -> dict[s
     """A stage's options by the names of the table."""
     if function is None:
         return dict(stage.options)
-    return {same_name(function, name): value for name, value in stage.options.items()}
+    named = {same_name(function, name): value for name, value in stage.options.items()}
+    if isinstance(named.get("reduction"), int | float):
+        named["reduction"] = REDUCTIONS.get(named["reduction"], named["reduction"])
+    return named
 
 
 def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
@@ -92,11 +95,6 @@ def _same(name: str, values: list[Any], index_bases: tuple[int, int]) -> bool:
         first, second = (
             one - base if one >= base else one
             for one, base in zip(values, index_bases, strict=True)
-        )
-    if name == "reduction":
-        names = ("none", "mean", "sum")
-        first, second = (
-            names[one] if isinstance(one, int) and 0 <= one < 3 else one for one in values
         )
     if isinstance(first, list | tuple) or isinstance(second, list | tuple):
         return _each(first, second) == _each(second, first)

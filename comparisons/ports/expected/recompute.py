@@ -21,8 +21,8 @@ __all__ = ["Recomputed", "as_tensor", "expected_buffers", "recompute"]
 Arrays = Mapping[str, NDArray]
 # What PyTorch raises for arguments that do not go together: the file may hold anything.
 REFUSED = (
-    ArithmeticError, AssertionError, IndexError, KeyError, NotImplementedError, RuntimeError,
-    TypeError, ValueError, NotRecomputableError,
+    ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
+    RuntimeError, TypeError, ValueError, NotRecomputableError,
 )  # fmt: skip
 LARGEST = 2**20  # elements that an output may have, if neither recorded nor made of many
 PART_OF_LOSS = 1e-4  # how near a scalar must be to the loss to be the one that `backward` saw

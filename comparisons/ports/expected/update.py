@@ -25,6 +25,8 @@ __all__ = ["Update", "expected_update", "state_before"]
 Arrays = Mapping[str, NDArray]
 # A gradient, its parameter's place in the group (from 1), and the group's settings
 Changed = Callable[[Tensor, int, Mapping[str, Any]], Tensor]
+# Optimisers that count their steps, but compute nothing from the number
+COUNTS_ONLY = ("rmsprop", "adadelta", "rprop")
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def _update(
     with torch.inference_mode(False):
         one = kind([parameter], **settings, **({"foreach": False} if "foreach" in known else {}))
         names = {state_name(key): key for key in state}
+        if state and "step" not in state and optimiser.kind.endswith(COUNTS_ONLY):
+            one.state[parameter]["step"] = torch.tensor(0.0)
         for key, value in state.items():
             one.state[parameter][state_name(key)] = _state(key, value, start)
         one.step()
@@ -143,7 +147,7 @@ def _update(
         {
             names.get(key, key): torch.as_tensor(value).detach().to(torch.float64)
             for key, value in after.items()
-            if value is not None
+            if value is not None and (key != "step" or not state or "step" in state)
         },
     )
 

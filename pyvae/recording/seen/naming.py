@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pyvae.recording.seen.values import Call, Source
+from pyvae.recording.seen.values import Call, Source, Value
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["Names", "name_stages", "used_calls"]
@@ -26,23 +26,27 @@ class Names:
                 return named
 
 
-def used_calls(calls: Sequence[Call]) -> list[Call]:
-    """The calls that belong to a step, in their order: those of the model and of what was computed
-    from it, and, of what was drawn or computed before, what went into them."""
-    wanted: set[int] = set()
-    earlier: dict[int, Call] = {}
-    own = {id(call) for call in calls}
-    waiting = [call for call in calls if call.inside]
+def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
+    """The calls that belong to a step, in their order: those of the model, what leads to the loss,
+    and, of what was drawn or computed before, what went into them. What is computed besides, such
+    as an accuracy, is left out.
+
+    Arguments:
+        calls: All that were seen.
+        losses: What `backward` was called on; if that is not known, all that was computed from the
+            model counts.
+    """
+    waiting = [call for call in calls if call.made_by == "model"]
+    waiting += [value.call for value in losses]
+    if not losses:
+        waiting += [call for call in calls if call.made_by == "loss"]
+    wanted: dict[int, Call] = {}
     while waiting:
         call = waiting.pop()
-        if id(call) in wanted:
-            continue
-        wanted.add(id(call))
-        if id(call) not in own:
-            earlier[id(call)] = call
-        waiting += [one.call for one in call.sources() if not isinstance(one, str)]
-    before = sorted(earlier.values(), key=lambda call: call.order)
-    return [*before, *(call for call in calls if id(call) in wanted)]
+        if call.order not in wanted:
+            wanted[call.order] = call
+            waiting += [one.call for one in call.sources() if not isinstance(one, str)]
+    return [wanted[order] for order in sorted(wanted)]
 
 
 def name_stages(calls: Sequence[Call], taken: Iterable[str]) -> tuple[ProgramStage, ...]:

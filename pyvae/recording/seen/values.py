@@ -120,8 +120,7 @@ class Call:
         roles: Parameters, by role.
         options: Settings.
         training: Whether it was in training mode.
-        inside: Whether a module of the recorded model made the call, or what it takes comes from
-            one; other calls are recorded if those use what they return.
+        made_by: Who made the call: `model`; `loss`, if what it takes comes from the model; `other`.
         outputs: What it returned, each with its place within tuples and dicts.
         mask: Which elements a dropout layer kept.
         order: How many calls were made before.
@@ -134,7 +133,7 @@ class Call:
     roles: dict[str, Source] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     training: bool = True
-    inside: bool = True
+    made_by: str = "model"
     outputs: list[tuple[str, Value]] = field(default_factory=list)
     mask: NDArray | None = None
     order: int = 0

@@ -69,7 +69,9 @@ def _places(said: Sequence[Any], tensors: Sequence[Tensor], index_base: int) -> 
     places: list[Any] = []
     for one in said:
         if one == "tensor":
-            mask_or_indices = next(waiting)
+            mask_or_indices = next(waiting, None)
+            if mask_or_indices is None:
+                raise NotRecomputableError("more places than indices")
             if mask_or_indices.dtype == torch.uint8:  # PyTorch's masks before it had bool
                 mask_or_indices = mask_or_indices.to(torch.bool)
             places.append(from_zero(mask_or_indices, index_base))

@@ -20,6 +20,11 @@ def _classes(input: Tensor, target: Tensor, index_base: int) -> Tensor:
     return from_zero(target, index_base)
 
 
+def _constant(weight: Tensor | None) -> Tensor | None:
+    """Weights of classes and elements, with respect to which PyTorch has no gradients."""
+    return None if weight is None else weight.detach()
+
+
 def _cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -33,7 +38,7 @@ def _cross_entropy(
     return F.cross_entropy(
         input,
         _classes(input, target, index_base),
-        weight,
+        _constant(weight),
         ignore_index=_ignored(ignore_index, index_base),
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -52,7 +57,7 @@ def _nll_loss(
     return F.nll_loss(
         input,
         from_zero(target, index_base),
-        weight,
+        _constant(weight),
         ignore_index=_ignored(ignore_index, index_base),
         reduction=reduction,
     )
@@ -74,7 +79,7 @@ def _multi_margin_loss(
     index_base: int = 0,
 ) -> Tensor:
     classes = from_zero(target, index_base)
-    return F.multi_margin_loss(input, classes, p, margin, weight, reduction=reduction)
+    return F.multi_margin_loss(input, classes, p, margin, _constant(weight), reduction=reduction)
 
 
 def _distance(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -82,6 +87,10 @@ def _distance(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return loss(input, target.to(input.dtype), reduction=reduction)
 
     return distance
+
+
+def _soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    return F.soft_margin_loss(input, target.detach().to(input.dtype), reduction=reduction)
 
 
 def _smooth_l1_loss(
@@ -99,7 +108,9 @@ def _huber_loss(
 def _binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
-    return F.binary_cross_entropy(input, target.to(input.dtype), weight, reduction=reduction)
+    return F.binary_cross_entropy(
+        input, target.to(input.dtype), _constant(weight), reduction=reduction
+    )
 
 
 def _binary_cross_entropy_with_logits(
@@ -111,7 +122,11 @@ def _binary_cross_entropy_with_logits(
     reduction: str = "mean",
 ) -> Tensor:
     return F.binary_cross_entropy_with_logits(
-        input, target.to(input.dtype), weight, reduction=reduction, pos_weight=pos_weight
+        input,
+        target.to(input.dtype),
+        _constant(weight),
+        reduction=reduction,
+        pos_weight=_constant(pos_weight),
     )
 
 
@@ -207,7 +222,7 @@ LOSSES: Mapping[str, Callable[..., Any]] = {
     "multi_margin_loss": _multi_margin_loss,
     "mse_loss": _distance(F.mse_loss),
     "l1_loss": _distance(F.l1_loss),
-    "soft_margin_loss": _distance(F.soft_margin_loss),
+    "soft_margin_loss": _soft_margin_loss,
     "smooth_l1_loss": _smooth_l1_loss,
     "huber_loss": _huber_loss,
     **dict.fromkeys(("binary_cross_entropy", "bce_loss"), _binary_cross_entropy),

@@ -54,7 +54,19 @@ def _named_inputs(
     return input, h0, c0
 
 
-def _rnn(run: Callable[..., Any], is_lstm: bool) -> Callable[..., Any]:
+def _by_activation(
+    runs: Mapping[str, Callable[..., Any]], nonlinearity: str | None, mode: str | None
+) -> Callable[..., Any]:
+    kind = nonlinearity or str(mode).removeprefix("RNN_").lower()  # PyTorch's `mode`: RNN_TANH
+    if kind not in runs:
+        raise NotRecomputableError("an activation that is not declared")
+    return runs[kind]
+
+
+def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """A recurrent layer; a plain one has a function for each activation."""
+    is_lstm = runs is torch.lstm
+
     def recurrent(
         *inputs: Tensor,
         num_layers: int = 1,
@@ -63,11 +75,13 @@ def _rnn(run: Callable[..., Any], is_lstm: bool) -> Callable[..., Any]:
         batch_first: bool = False,
         bias: bool = True,
         proj_size: int = 0,
-        mode: str = "",
+        nonlinearity: str | None = None,
+        mode: str | None = None,
         training: bool = True,
         **weights: Tensor,
     ) -> tuple[Any, ...]:
         input, h0, c0 = _named_inputs(inputs, 3 if is_lstm else 2)
+        run = runs if callable(runs) else _by_activation(runs, nonlinearity, mode)
         if dropout and training and num_layers > 1:
             raise NotRecomputableError("masks that were not recorded")
         if h0 is not None and not h0.is_floating_point():
@@ -88,33 +102,6 @@ def _rnn(run: Callable[..., Any], is_lstm: bool) -> Callable[..., Any]:
         return output, tuple(last) if is_lstm else last[0]
 
     return recurrent
-
-
-_rnn_tanh, _rnn_relu = _rnn(torch.rnn_tanh, False), _rnn(torch.rnn_relu, False)
-
-
-def _plain_rnn(
-    *inputs: Tensor,
-    nonlinearity: str,
-    num_layers: int = 1,
-    dropout: float = 0.0,
-    bidirectional: bool = False,
-    batch_first: bool = False,
-    bias: bool = True,
-    training: bool = True,
-    **weights: Tensor,
-) -> tuple[Any, ...]:
-    run = {"tanh": _rnn_tanh, "relu": _rnn_relu}[nonlinearity]
-    return run(
-        *inputs,
-        num_layers=num_layers,
-        dropout=dropout,
-        bidirectional=bidirectional,
-        batch_first=batch_first,
-        bias=bias,
-        training=training,
-        **weights,
-    )
 
 
 def _cell_state(input: Tensor, weight_hh: Tensor) -> Tensor:
@@ -169,9 +156,9 @@ def _lstm_cell(
 
 
 RECURRENT: Mapping[str, Callable[..., Any]] = {
-    "lstm": _rnn(torch.lstm, True),
-    "gru": _rnn(torch.gru, False),
-    "rnn": _plain_rnn,
+    "lstm": _rnn(torch.lstm),
+    "gru": _rnn(torch.gru),
+    "rnn": _rnn({"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}),
     "lstm_cell": _lstm_cell,
     "gru_cell": _cell(torch.gru_cell),
     "rnn_cell": _rnn_cell,

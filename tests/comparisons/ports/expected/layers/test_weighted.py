@@ -36,9 +36,8 @@ def test_convolutions_return_what_pytorch_records(dtype, data):
     axes = data.draw(st.integers(1, 3))
     kernel = [data.draw(st.integers(1, 3)) for _ in range(axes)]
     dilation = [data.draw(st.integers(1, 2)) for _ in range(axes)]
-    padding = data.draw(
-        st.sampled_from(["same", "valid"]) | st.lists(st.integers(0, 2), min_size=axes, max_size=axes)
-    )  # fmt: skip
+    each = st.lists(st.integers(0, 2), min_size=axes, max_size=axes)
+    padding = data.draw(st.sampled_from(["same", "valid"]) | each)
     stride = 1 if padding == "same" else [data.draw(st.integers(1, 3)) for _ in range(axes)]
     module = CONVOLUTIONS[axes](
         4,
