@@ -28,7 +28,8 @@
 #' The trace needs room: for each step about the parameters four to six times, and each value and
 #' its gradient once. When the disk is full the recording ends, and the training goes on.
 #'
-#' @seealso [record_script()] for a script that is not to be changed, [luz_callback_record()].
+#' @seealso [record_script()] for a script that is not to be changed, [luz_callback_record()],
+#'   [stop_recording()].
 #' @export
 #' @examples
 #' \dontrun{
@@ -83,6 +84,7 @@ start_recording <- function(model, optimizer, folder, settings, program = script
   optimisers <- check_optimisers(models, optimizer, call)
   for (one in models) check_new(one, call)
   check_folder(folder, settings$overwrite, call)
+  for (other in session$recordings) leave_unfinished(other)
   r <- new_recording(folder, settings, optimisers)
   r$program <- program
   enter_torch()
@@ -106,6 +108,13 @@ start_recording <- function(model, optimizer, folder, settings, program = script
   r
 }
 
+# A recording of another model, of a loop that was broken off.
+leave_unfinished <- function(r) {
+  cli::cli_inform(c("The recording to {.file {r$folder}} was not finished: it ends here.",
+                    "i" = "{.code record(list(...), ...)} records several models at once."))
+  end_recording(r, if (length(r$steps)) "" else "not finished")
+}
+
 # Says how much will be written, as far as it is known before the first step.
 say_room <- function(r) {
   sizes <- vapply(r$tensors, function(x) as.numeric(x$numel()) * x$element_size(), 0)
@@ -119,9 +128,36 @@ say_room <- function(r) {
 }
 
 say_if_nothing <- function(r) {
-  if (!length(r$steps) && !nzchar(r$ended)) {
-    message("Nothing was recorded to '", r$folder, "': the optimizer's step() was not called.")
+  if (length(r$steps) || nzchar(r$ended)) return(invisible())
+  message("Nothing was recorded to '", r$folder, "': the optimizer's step() was not called.")
+  leave_nothing(r)
+}
+
+leave_nothing <- function(r) {
+  for (folder in c(file.path(r$folder, "steps"), r$folder)) {
+    if (!length(list.files(folder, all.files = TRUE, no.. = TRUE))) {
+      unlink(folder, recursive = TRUE, expand = FALSE)
+    }
   }
+}
+
+#' End a recording before its last step
+#'
+#' A recording ends by itself after its last step. Where a training loop was broken off, this ends
+#' it: what was recorded so far is the whole trace.
+#'
+#' @returns The folders of the recordings that were under way, invisibly.
+#' @seealso [record()]
+#' @export
+#' @examples
+#' stop_recording()
+stop_recording <- function() {
+  running <- session$recordings
+  for (r in running) {
+    r$limit <- Inf
+    end_recording(r, if (length(r$steps)) "" else "stopped")
+  }
+  invisible(vapply(running, function(r) r$folder, ""))
 }
 
 # The script that R runs, or "".

@@ -98,6 +98,11 @@ used_calls <- function(seen) {
       used[[seen$values[[as.integer(source)]]$call]] <- TRUE
     }
   }
+  # a copy that is only looked at, as luz does with the loss
+  taken <- unlist(lapply(seen$calls[used], function(call) c(call$inputs, call$roles)))
+  taken <- vapply(seen$values[as.integer(taken[!startsWith(taken, "=")])], function(v) v$call, 0L)
+  detached <- vapply(seen$calls, function(call) call$layer == "detach", NA)
+  used[detached & !seq_along(used) %in% taken] <- FALSE
   earlier <- vapply(seen$calls, function(call) as.numeric(call$earlier %||% Inf), 0)
   used <- which(used)
   used[order(earlier[used], used)]

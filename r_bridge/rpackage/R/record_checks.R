@@ -59,7 +59,8 @@ check_new <- function(model, call) {
   if (!length(recorded)) return(invisible())
   folder <- session$modules[[recorded[[1L]]]]$recording$folder
   abort(c("{.arg model} is being recorded already, to {.file {folder}}.",
-          "i" = "A recording ends by itself after its last step."), call)
+          "i" = paste("A recording ends by itself after its last step, or with",
+                      "{.code stop_recording()}.")), call)
 }
 
 check_folder <- function(folder, overwrite, call) {

@@ -12,7 +12,8 @@ index_places <- function(e) {
     if (is_tensor(value)) tensors[[length(tensors) + 1L]] <<- value
     place_name(value)
   })
-  while (length(said) > 1L && identical(said[[length(said)]], ":")) said <- said[-length(said)]
+  rest <- list(":", "...")                       # x[1, ..] and x[1, , ] are PyTorch's x[0]
+  while (length(said) > 1L && said[length(said)] %in% rest) said <- said[-length(said)]
   list(said = said, tensors = stats::setNames(tensors, rep("indices", length(tensors))))
 }
 

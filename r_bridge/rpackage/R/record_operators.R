@@ -1,5 +1,5 @@
 # Operators. `0.5 * x` makes a tensor of the number, of shape (1). In a trace it is a number all the
-# same, as it is in PyTorch: `mul` of x with the option other = 0.5. So the operators, which stand in
+# same, as it is in PyTorch: `mul` of x with the option other = 0.5. So the operators, which are in
 # base R's table of methods, make the tensor as torch does and note what it was made of.
 
 number_operators <- c("+", "-", "*", "/", "^", "%%", "%/%", ">=", ">", "<=", "<", "==", "!=")
@@ -10,13 +10,15 @@ wrap_operators <- function() {
   names <- intersect(paste0(number_operators, ".torch_tensor"), ls(table))
   old <- mget(names, envir = table)
   for (name in names) {
-    assign(name, operator_wrapper(old[[name]], name == "-.torch_tensor"), envir = table)
+    assign(name, operator_wrapper(old[[name]], sub("[.].*", "", name)), envir = table)
   }
   function() list2env(old, envir = table)
 }
 
-operator_wrapper <- function(old, is_minus) {
+operator_wrapper <- function(old, operator) {
   force(old)
+  is_minus <- operator == "-"
+  compares <- operator %in% c(">=", ">", "<=", "<", "==", "!=")
   function(e1, e2) {
     if (missing(e2)) {
       if (!session$open || !is_minus) return(old(e1))
@@ -25,6 +27,7 @@ operator_wrapper <- function(old, is_minus) {
       return(old(zero, e1))
     }
     if (session$open && is_number(e1)) e1 <- number_tensor(e1, e2)
+    if (session$open && compares && is_number(e2)) e2 <- number_tensor(e2, e1)
     old(e1, e2)
   }
 }

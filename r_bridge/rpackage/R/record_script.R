@@ -32,14 +32,16 @@ record_script <- function(script, folder, ..., args = character()) {
     if (is.null(root)) return(invisible())
     found$recording <- start_recording(root, optimizer, folder, settings, basename(script), call)
   }))
+  ended <- "the script ended with an error"
   on.exit({
     for (put_back in undo) put_back()
-    if (is_running(found$recording)) end_recording(found$recording)
+    if (is_running(found$recording)) end_recording(found$recording, ended)
   })
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
+  ended <- if (length(found$recording$steps)) "" else "no step"
   if (!length(found$recording$steps)) {
     why <- if (is.null(found$recording)) "No optimizer was made of a model's parameters." else
-      if (nzchar(found$recording$ended)) "{found$recording$ended}" else
+      if (nzchar(found$recording$ended)) "It ended {found$recording$ended}." else
         "The optimizer's {.fn step} was not called."
     abort(c("No step of {.file {script}} was recorded.", "x" = why), call)
   }

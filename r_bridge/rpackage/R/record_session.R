@@ -45,7 +45,7 @@ guarded <- function(r, code) {
     why <- gsub("[[:space:]]+", " ", conditionMessage(e))
     said <- paste0("Recording to '", r$folder, "' ended at step ", r$step, ": ", why)
     cli::cli_warn(c("{said}", "i" = "The training goes on."))
-    end_recording(r, why)
+    end_recording(r, paste0("in step ", r$step, ": ", why))
   })
   invisible()
 }
@@ -59,6 +59,6 @@ end_recording <- function(r, why = "") {
   for (key in ls(session$modules)) {
     if (identical(session$modules[[key]]$recording, r)) rm(list = key, envir = session$modules)
   }
-  if (length(r$steps)) tryCatch(write_header(r), error = function(e) NULL)
+  if (length(r$steps)) tryCatch(write_header(r), error = function(e) NULL) else leave_nothing(r)
   if (!length(session$recordings)) leave_torch()
 }

@@ -41,7 +41,10 @@ cnn <- function() {
         state = cli::hash_raw_sha256(buffer_from_torch_tensor(torch_get_rng_state())))
       }
       plain <- run(FALSE)
-      said <- cli::cli_fmt(recorded <- run(TRUE))
+      said <- character()
+      recorded <- withCallingHandlers(run(TRUE), message = function(m) {
+        said <<- c(said, gsub("[[:space:]]+", " ", conditionMessage(m)))
+      })
       list(plain = plain, recorded = recorded, said = paste(said, collapse = " "))
     })
     made$cnn$trace <- read_program(folder)
