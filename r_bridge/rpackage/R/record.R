@@ -83,7 +83,7 @@ start_recording <- function(model, optimizer, folder, settings, program = script
   models <- check_models(model, call)
   optimisers <- check_optimisers(models, optimizer, call)
   for (one in models) check_new(one, call)
-  check_folder(folder, settings$overwrite, call)
+  check_new_folder(folder, settings$overwrite, call)
   for (other in session$recordings) leave_unfinished(other)
   r <- new_recording(folder, settings, optimisers)
   r$program <- program
