@@ -77,7 +77,7 @@ recording_settings <- function(steps = 3, every = 1, start = NULL, names = NULL,
 }
 
 # Checks the rest, then begins. Returns the recording.
-start_recording <- function(model, optimizer, folder, settings, program = script_name(),
+start_recording <- function(model, optimizer, folder, settings, program = script_file(),
                             call = rlang::caller_env()) {
   force(call)
   models <- check_models(model, call)
@@ -158,10 +158,4 @@ stop_recording <- function() {
     end_recording(r, if (length(r$steps)) "" else "stopped")
   }
   invisible(vapply(running, function(r) r$folder, ""))
-}
-
-# The script that R runs, or "".
-script_name <- function() {
-  file <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
-  if (length(file)) basename(file[[1L]]) else ""
 }
