@@ -166,5 +166,5 @@ parameter_names <- function(modules) {
 module_roles <- function(instance, path) {
   roles <- names(named_tensors(instance))
   names <- if (nzchar(path)) paste0(path, ".", roles) else roles
-  stats::setNames(as.list(paste0("=", names, recycle0 = TRUE)), roles)
+  stats::setNames(as.list(sprintf("=%s", names)), roles)
 }
