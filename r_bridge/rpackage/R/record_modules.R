@@ -91,6 +91,7 @@ see_module <- function(instance, ...) {
   session$open <- FALSE
   on.exit(reopen())
   drawn <- draw_before(place$layer, instance$p, instance$training, arguments)
+  if (isTRUE(instance$inplace)) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
   out <- forward(...)
   name <- if (nzchar(place$path)) place$path else place$layer
   if (!is.null(r$replay) && !is.null(drawn)) {
