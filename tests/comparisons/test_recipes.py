@@ -51,7 +51,7 @@ def run_of(name, steps=3, **changes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"clustering", "mlp-wide"}))
-def test_a_comparison_agrees_and_all_of_it_is_written(name, digits, tmp_path):
+def test_a_comparison_agrees_and_all_of_it_is_written(name, digits, tmp_path, undrawn):
     """But for two recipes whose layers and terms others have."""
     recipe, settings = run_of(name, steps=2)
     data = load_toy() if recipe.features == 2 else digits

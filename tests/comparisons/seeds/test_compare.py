@@ -24,7 +24,7 @@ from comparisons.seeds.many_seeds import SeedOptions
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 TINY = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
 NATIVE = ("compare", "--rng", "native", *TINY)
