@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from narrow_conv import NARROW_CONV
 from patched_r import PatchedBaseR
 from reused_r import ReusedR
 
@@ -14,6 +15,12 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.figures import style
 from pyvae.model.run import Run
 from r_bridge.engines import base as engines
+
+
+@pytest.fixture(scope="session")
+def conv():
+    """Where the published widths do not matter, a comparison takes a quarter of the time."""
+    return NARROW_CONV
 
 
 @pytest.fixture(autouse=True)
