@@ -184,7 +184,8 @@ def main(descriptor: int, modules: list[str]) -> None:
     importlib.import_module("pyvae.cli.main")._own_matplotlib()
     for name in modules:
         importlib.import_module(name)
-    gc.freeze()  # else whoever collects garbage copies all pages
+    if tuple(modules) == MODULES:  # of others some tell at the end what was not collected
+        gc.freeze()  # else whoever collects garbage copies all pages
     _fork(socket.socket(fileno=descriptor))
     kind, *words = sys.argv
     if kind == "-c":
