@@ -28,6 +28,14 @@ def warm():
     warm.close()
 
 
+def test_what_one_is_given_is_not_there_in_the_next(warm, tmp_path):
+    """Also where the first one was the reason to start what forks."""
+    tells = "import os, sys; print('/mine' in sys.path, os.environ.get('PYTHONPATH'))"
+    for given, told in (("/mine", "True /mine\n"), ("", "False \n")):
+        environment = os.environ | {"PYTHONPATH": given, "OMP_NUM_THREADS": "3"}
+        assert warm.run("-c", tells, folder=tmp_path, environment=environment).stdout == told
+
+
 def test_it_is_as_in_a_process_that_was_started_for_it(warm, tmp_path):
     # PyTorch reads the number of threads when it is imported
     environment = os.environ | {"MINE": "é", "OMP_NUM_THREADS": "3"}

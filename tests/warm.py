@@ -114,7 +114,8 @@ class Warm:
         environment = dict(os.environ if environment is None else environment)
         fixed = frozenset(item for item in environment.items() if FIXED.match(item[0]))
         if (fixed, modules) not in self._forking:
-            self._forking[fixed, modules] = _Forking(environment, modules)
+            others = {name: text for name, text in os.environ.items() if not FIXED.match(name)}
+            self._forking[fixed, modules] = _Forking(others | dict(fixed), modules)
         files = [
             tempfile.TemporaryFile() if descriptor is None else None  # noqa: SIM115
             for descriptor in (stdout, stderr)
@@ -251,6 +252,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     for standard, given in enumerate(streams):
         os.dup2(given, standard)
         os.close(given)
+    before = _search_path()
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
@@ -258,8 +260,12 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     sys.stdin = sys.__stdin__ = _stream(0, "r")
     sys.stdout = sys.__stdout__ = _stream(1, "w", write_through=at_once)
     sys.stderr = sys.__stderr__ = _stream(2, "w", line_buffering=True, errors="backslashreplace")
-    sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [*_search_path(), *(path for path in sys.path if path not in before)]
     sys.argv = request["words"]
+
+
+def _search_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def _stream(descriptor: int, mode: str, **options: Any) -> Any:
