@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyvae.model.run import Run
     from pyvae.model.settings import Settings
     from pyvae.recipes import RECIPES, get_recipe
+    from pyvae.recording.record import record
+    from pyvae.recording.recording import Recording
     from pyvae.reproduction.plan import Plan
     from pyvae.reproduction.reproduce import reproduce
     from pyvae.runs.record import record_traces
@@ -30,6 +32,7 @@ __all__ = [
     "Plan",
     "Progress",
     "PyTorchEngine",
+    "Recording",
     "Run",
     "Settings",
     "StopTraining",
@@ -37,6 +40,7 @@ __all__ = [
     "UserError",
     "get_recipe",
     "load_data",
+    "record",
     "record_traces",
     "reproduce",
     "train",
@@ -51,6 +55,7 @@ _HOMES = {
     "Plan": "pyvae.reproduction.plan",
     "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
+    "Recording": "pyvae.recording.recording",
     "Run": "pyvae.model.run",
     "StopTraining": "pyvae.training.callbacks",
     "Settings": "pyvae.model.settings",
@@ -58,6 +63,7 @@ _HOMES = {
     "UserError": "pyvae.errors",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
+    "record": "pyvae.recording.record",
     "record_traces": "pyvae.runs.record",
     "reproduce": "pyvae.reproduction.reproduce",
     "train": "pyvae.training.loop",

@@ -21,12 +21,12 @@ MAY_IMPORT = {
 ROOMS = {
     "pyvae": (
         "__main__", "cli", "reproduction", "figures", "runs", "terminal", "training", "metrics",
-        "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
+        "recording", "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
         ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
-        "cli", "seeds", "report", "saved", "runs", "beyond_steps", "steps", "diagnosis", "stages",
-        ("expected", "agreement"),
+        "cli", "seeds", "report", "saved", "runs", "beyond_steps", ("steps", "ports"), "diagnosis",
+        "stages", ("expected", "agreement"),
     ),
     "r_bridge": (
         ("doctor", "from_r"), "engines", "process", "installed",

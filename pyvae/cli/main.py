@@ -22,6 +22,7 @@ from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
 from typer.models import CommandInfo
 
+from pyvae.cli.record import record_command
 from pyvae.cli.reproduce import reproduce_command
 from pyvae.cli.show import doctor_command, figures_command, recipes_command, sample_command
 from pyvae.cli.trace import trace_command
@@ -46,6 +47,7 @@ PANELS = {  # of the help, with the commands in order
     "compare": "Train and compare",
     "train": "Train and compare",
     "reproduce": "Train and compare",
+    "record": "Your own programs",
     "trace": "Work with runs",
     "verify": "Work with runs",
     "sample": "Work with runs",
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 done (compare: agree), 1 disagree, 2 unusable input or environment, 70
         unexpected error, 130 interrupted, 141 nobody reads the output any more.
     """
-    if arguments is None:
+    if arguments is None and sys.argv[1:2] != ["record"]:  # whose script is as it is alone
         _own_matplotlib()
         keep_freed_memory()
     _never_unwritable()
@@ -165,10 +167,12 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_about)
     for command in (
-        train_command, reproduce_command, trace_command, verify_command, sample_command,
-        figures_command, recipes_command, doctor_command,
+        train_command, reproduce_command, record_command, trace_command, verify_command,
+        sample_command, figures_command, recipes_command, doctor_command,
     ):  # fmt: skip
-        app.command(command.__name__.removesuffix("_command"))(command)
+        # options after the script's name are the script's
+        words = {"allow_interspersed_args": command is not record_command}
+        app.command(command.__name__.removesuffix("_command"), context_settings=words)(command)
     for _ in open_plugins(COMMANDS, lambda add: add(app)):
         pass
     app.registered_commands.sort(key=_place)

@@ -32,6 +32,7 @@ __all__ = [
     "ProgramStep",
     "ProgramTrace",
     "is_program_trace",
+    "step_path",
 ]
 
 PROGRAM_FORMAT = 5

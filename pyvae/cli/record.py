@@ -1,0 +1,63 @@
+"""pyvae record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyvae.cli.options.shared import OUTPUT, RECORDED, in_panel
+
+__all__ = ["record_command"]
+
+SAME = "Same start, same chance"
+
+recorded, same = in_panel(RECORDED), in_panel(SAME)
+
+
+def record_command(
+    *,
+    script: Annotated[
+        Path, typer.Argument(metavar="SCRIPT", help="A Python script that trains a model.")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own arguments.")
+    ] = None,
+    steps: Annotated[
+        int, recorded(metavar="N", help="Training steps to record (of each optimizer).")
+    ] = 3,
+    every: Annotated[int, recorded(metavar="N", help="Record every N-th step.")] = 1,
+    start: Annotated[
+        Path | None,
+        same(metavar="TRACE", help="Start from the parameters and buffers recorded in TRACE."),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        same(
+            metavar="FILE",
+            help="CSV file with columns a and b: what parameters are called on either side.",
+        ),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        same(metavar="TRACE", help="Feed the dropout masks and random numbers recorded in TRACE."),
+    ] = None,
+    overwrite: Annotated[
+        bool, in_panel(OUTPUT)("--overwrite", help="Replace a trace that DIR holds already.")
+    ] = False,
+    out: Annotated[Path, in_panel(OUTPUT)(metavar="DIR", help="Output folder.")],
+) -> None:
+    """Run a PyTorch script of your own and record its first training steps, for pyvae compare.
+
+    The script is not changed, and it computes the same bits: pyvae record --out python -- train.py
+    --epochs 1. Its output, errors and exit code are its own.
+    """
+    from pyvae.recording.script import run_recorded
+
+    code = run_recorded(
+        script, arguments or [], out, steps=steps, every=every, start=start, names=names,
+        replay=replay, overwrite=overwrite,
+    )  # fmt: skip
+    if code:
+        raise SystemExit(code)

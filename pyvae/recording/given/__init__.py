@@ -1,0 +1,1 @@
+"""What a recorded program is given of another trace: its start and its chance."""

@@ -1,0 +1,123 @@
+"""Feeds the masks and draws of another trace to a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyvae.errors import UserError
+from pyvae.trace.program import ProgramStage, ProgramTrace
+
+__all__ = ["Replay"]
+
+
+class Replay:
+    """Masks and draws of another trace, in the order in which it drew them.
+
+    Arguments:
+        trace: The other trace.
+
+    Attributes:
+        number: The step that the program makes.
+        last_mask: The mask that was fed last.
+    """
+
+    def __init__(self, trace: ProgramTrace) -> None:
+        self.trace = trace
+        self.number = 1
+        self.last_mask: NDArray | None = None
+        self._calls: Counter[str] = Counter()
+        self._draws: list[ProgramStage] = []
+        self._arrays: dict[str, NDArray] = {}
+
+    def begin_step(self) -> None:
+        """Reads what the other program drew in this step.
+
+        Raises:
+            UserError: If it was not recorded, or cannot be read.
+        """
+        self._arrays = self.trace.arrays(self.number)
+        network = self.trace.network_of(self.number)
+        self._draws = [stage for stage in network if stage.layer == "draw"]
+        self._calls.clear()
+
+    def drop(self, name: str, given: Tensor | None, output: Tensor, p: float) -> Tensor:
+        """Computes a dropout layer with the other's mask.
+
+        Arguments:
+            name: The layer's, without the number of the call.
+            given: What went in.
+            output: What it computed with a mask of its own.
+            p: The probability to drop.
+
+        Raises:
+            UserError: If the other has no mask of this layer, or one of another shape; or if the
+                layer has overwritten what went in.
+        """
+        name = self._called(name)
+        array = self._arrays.get(f"draw/{name}")
+        if array is None:
+            raise UserError(
+                f"'{self.trace.folder}' has no mask of '{name}' in step {self.number}",
+                "record it with the same dropout layers, or leave out replay",
+            )
+        if given is None or given is output:
+            raise UserError(
+                f"replay cannot reach '{name}', which works in place", "set inplace=False"
+            )
+        held = torch.from_numpy(array.copy())
+        try:
+            held = held.expand(output.shape)
+        except RuntimeError:
+            raise self._shape(f"the mask of '{name}'", array, output) from None
+        self.last_mask = held.numpy().copy()
+        noise = held.to(output.device, output.dtype).div_(1 - p)
+        return given * noise  # as PyTorch does
+
+    def put_draw(self, name: str, distribution: str, drawn: Tensor, used: bool) -> None:
+        """Replaces random numbers by the other's.
+
+        Arguments:
+            name: The draw's, without the number of the call.
+            distribution: Of the numbers.
+            drawn: The program's own numbers, which are overwritten.
+            used: Whether the model drew them; others may be for the order of the data.
+
+        Raises:
+            UserError: If the other did not draw them, or drew another shape.
+        """
+        name = self._called(name)
+        alike = [one for one in self._draws if one.options.get("distribution") == distribution]
+        stage = next((one for one in alike if one.name == name), alike[0] if alike else None)
+        if stage is None:
+            if not used:
+                return
+            raise UserError(
+                f"'{self.trace.folder}' has no more draws of {distribution} in step "
+                f"{self.number}, where '{name}' is drawn",
+                "let both programs draw in the same order, or leave out replay",
+            )
+        array = self._arrays.get(f"forward/{stage.outputs[0]}")
+        if array is None or array.shape != tuple(drawn.shape):
+            if not used and array is not None:
+                return
+            raise self._shape(f"the draw '{stage.name}'", array, drawn)
+        self._draws.remove(stage)
+        with torch.no_grad():
+            drawn.copy_(torch.from_numpy(array.copy()))
+
+    def _called(self, name: str) -> str:
+        self._calls[name] += 1
+        count = self._calls[name]
+        return name if count == 1 else f"{name}#{count}"
+
+    def _shape(self, what: str, array: NDArray | None, own: Tensor) -> UserError:
+        theirs = "no values" if array is None else f"shape {array.shape}"
+        return UserError(
+            f"{what} has {theirs} in step {self.number} of '{self.trace.folder}', where the "
+            f"program draws {tuple(own.shape)}",
+            "let both programs draw the same shapes in the same order, or leave out replay",
+        )

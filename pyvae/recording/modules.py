@@ -1,0 +1,79 @@
+"""Sees which modules of a model are called, with what, and what they return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from pyvae.recording.seen.generators import DROPOUT
+from pyvae.recording.seen.layers import is_layer, layer_name, module_options, module_roles
+from pyvae.recording.seen.values import Call, tensors_in
+from pyvae.recording.watch import Entered, Watch, survived
+
+__all__ = ["ModuleCalls"]
+
+MASKS = {"attn_mask", "key_padding_mask"}  # of attention, which are told apart by their names
+
+
+@dataclass
+class _EnteredModule(Entered):
+    module: nn.Module | None = field(default=None)
+
+
+class ModuleCalls:
+    """Records the calls of a model's layers; other modules are looked into."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    @survived
+    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Notes what goes into a module."""
+        path = self.watch.path_of(module) if self.watch.listens() else None
+        if path is None:
+            return
+        entered = _EnteredModule(path, module=module, layer=is_layer(module))
+        if entered.layer:
+            entered.sources = self.watch.sources(args)
+            if layer_name(module) in DROPOUT and module.training:
+                entered.state = self.watch.state_for(args)
+        self.watch.entered.append(entered)
+
+    @survived
+    def leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> Any:
+        """Records the call of a layer.
+
+        Arguments:
+            module: The layer.
+            args: Its arguments.
+            *rest: Its named arguments and what it returned; None alone if it raised an error.
+
+        Returns:
+            What the layer is to return instead; None if it stays as it is.
+        """
+        entered = self.watch.entered[-1] if self.watch.entered else None
+        if not isinstance(entered, _EnteredModule) or entered.module is not module:
+            return None
+        self.watch.entered.pop()
+        if not entered.layer or len(rest) < 2:
+            return None
+        kwargs, output = rest
+        layer = layer_name(module)
+        call = Call(
+            entered.name or layer, layer, options=module_options(module),
+            roles=dict(module_roles(module, entered.name)), training=module.training,
+        )  # fmt: skip
+        for _, tensor in tensors_in(args):
+            call.inputs.append(self.watch.source(entered, tensor))
+        for key, value in kwargs.items():
+            for _, tensor in tensors_in(value):
+                source = self.watch.source(entered, tensor)
+                if key in MASKS:
+                    call.roles[key] = source
+                else:
+                    call.inputs.append(source)
+            if isinstance(value, bool):
+                call.options[key] = value
+        return self.watch.add(call, entered, args, output)

@@ -1,0 +1,70 @@
+"""What a trace has of an optimiser: its settings, its groups and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pyvae.recording.parameters import Parameters
+from pyvae.recording.seen.arguments import json_value
+from pyvae.recording.seen.values import tensors_in, to_array
+from pyvae.trace.program import Optimiser, OptimiserGroup
+
+__all__ = ["describe_optimiser", "optimised", "state_arrays"]
+
+# How PyTorch computes the update, which is not what it computes; what schedules keep for
+# themselves.
+LEFT_OUT = {"params", "param_names", "foreach", "fused", "capturable", "differentiable",
+            "initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}  # fmt: skip
+
+
+def describe_optimiser(optimiser: Optimizer, name: str, parameters: Parameters) -> Optimiser:
+    """An optimiser with its settings as they are now."""
+    return Optimiser(
+        name,
+        type(optimiser).__name__.lower(),
+        tuple(
+            OptimiserGroup(
+                tuple(parameters.name_of(one) or "" for one in group["params"]), _settings(group)
+            )
+            for group in optimiser.param_groups
+        ),
+    )
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in group.items():
+        if isinstance(value, Tensor):
+            value = value.tolist()
+        kept, said = json_value(value)
+        if kept and key not in LEFT_OUT:
+            found[key] = said
+    return found
+
+
+def optimised(optimiser: Optimizer, parameters: Parameters) -> Iterator[tuple[str, Tensor]]:
+    """Yields the parameters that an optimiser updates, by name."""
+    for group in optimiser.param_groups:
+        for one in group["params"]:
+            yield parameters.name_of(one) or "", one
+
+
+def state_arrays(optimiser: Optimizer, parameters: Parameters, kind: str) -> dict[str, NDArray]:
+    """Copies an optimiser's state, as `KIND/PARAMETER.KEY`."""
+    found: dict[str, NDArray] = {}
+    for name, tensor in optimised(optimiser, parameters):
+        for key, value in optimiser.state.get(tensor, {}).items():
+            at = f"{kind}/{name}.{key}"
+            if isinstance(value, int | float):  # bool too
+                found[at] = np.array(value, np.float64)
+            for place, one in tensors_in(value):
+                array = to_array(one)
+                if array is not None:
+                    found[f"{at}{place}"] = array
+    return found

@@ -1,0 +1,70 @@
+"""The parameters and buffers of a recorded model, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from pyvae.trace.program import ProgramParameter
+
+__all__ = ["Parameters"]
+
+
+class Parameters:
+    """Names of parameters and buffers, as `state_dict` has them.
+
+    Parameters of an optimiser that are not the model's come after them, as `parameter`,
+    `parameter#2`, ...
+
+    Arguments:
+        model: The recorded model.
+        optimisers: Its optimisers.
+    """
+
+    def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
+        self.listed: list[ProgramParameter] = []
+        self._names: dict[int, str] = {}
+        self._tensors: dict[str, Tensor] = {}
+        for name, one in model.named_parameters(remove_duplicate=False):
+            self._add(name, one, "parameter")
+        for name, buffer in model.named_buffers(remove_duplicate=False):
+            self._add(name, buffer, "buffer")
+        others = 0
+        for one in (p for o in optimisers for group in o.param_groups for p in group["params"]):
+            if id(one) not in self._names:
+                others += 1
+                self._add("parameter" if others == 1 else f"parameter#{others}", one, "parameter")
+
+    def _add(self, name: str, tensor: Tensor, kind: str) -> None:
+        if is_lazy(tensor):  # has no shape before the first batch
+            return
+        self.listed.append(
+            ProgramParameter(
+                name, tuple(tensor.shape), kind, tensor.requires_grad,
+                self._names.get(id(tensor), ""),
+            )
+        )  # fmt: skip
+        self._names.setdefault(id(tensor), name)
+        self._tensors[name] = tensor
+
+    def name_of(self, tensor: Tensor) -> str | None:
+        """The first name of a parameter or buffer; None if the tensor is neither."""
+        return self._names.get(id(tensor))
+
+    def tensors(self, kind: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Yields names and tensors, each tensor once; of one kind, or all."""
+        for one in self.listed:
+            if not one.same_as and kind in ("", one.kind):
+                yield one.name, self._tensors[one.name]
+
+    def names(self) -> Iterator[str]:
+        yield from self._tensors
+
+    def count(self) -> int:
+        """How many numbers the parameters have together."""
+        with torch.no_grad():
+            return sum(tensor.numel() for _, tensor in self.tensors("parameter"))

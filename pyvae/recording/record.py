@@ -1,0 +1,99 @@
+"""`record`: writes down what a program does in its first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pyvae.errors import UserError
+from pyvae.files.writing import output_folder
+from pyvae.recording.checks import check_folder, check_model, check_optimisers
+from pyvae.recording.given.replay import Replay
+from pyvae.recording.given.start import load_start, read_map
+from pyvae.recording.parameters import Parameters
+from pyvae.recording.recording import Recording, running
+from pyvae.trace.program import ProgramTrace
+
+__all__ = ["record"]
+
+
+def record(
+    model: nn.Module | Mapping[str, nn.Module],
+    optimizer: Optimizer | Sequence[Optimizer],
+    folder: Path | str,
+    *,
+    steps: int | None = 3,
+    every: int = 1,
+    start: Path | str | None = None,
+    replay: Path | str | None = None,
+    names: Path | str | None = None,
+    overwrite: bool = False,
+) -> Recording:
+    """Records the next training steps of a program, for `pyvae compare`.
+
+    It begins at once, and ends by itself after the last step; nothing else in the program changes.
+    It can be used in a `with` block as well. No bit of the training changes, unless `start` or
+    `replay` is given. If the disk is full, the recording ends, and the training goes on.
+
+    Arguments:
+        model: The network; or several, by name: `{"generator": g, "discriminator": d}`.
+        optimizer: Its optimiser, or a list of several.
+        folder: A new folder for the trace.
+        steps: How many steps to record (of each optimiser); None: all, until `stop()`.
+        every: Record every so many steps: 10 for steps 1, 11, 21, ...
+        start: A trace from whose initial parameters and buffers the model starts.
+        replay: A trace whose dropout masks and draws replace the program's own in the recorded
+            steps.
+        names: For `start`: a CSV file with the columns a and b, which says what a parameter is
+            called on the other side.
+        overwrite: Whether a trace that the folder holds already may be replaced.
+
+    Raises:
+        UserError: If the arguments do not fit together; the message says what to do.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with record(model, optimizer, "python", steps=1):
+        ...     model(torch.ones(3, 2)).sum().backward()
+        ...     optimizer.step()
+    """
+    _check_counts(steps, every)
+    network = check_model(model)
+    optimisers = check_optimisers(network, optimizer)
+    _check_running(network)
+    parameters = Parameters(network, optimisers)
+    mapped = {} if names is None else read_map(Path(names), parameters)
+    began = None if start is None else ProgramTrace.load(start)
+    fed = None if replay is None else Replay(ProgramTrace.load(replay))
+    check_folder(Path(folder), overwrite)
+    if began is not None:
+        load_start(parameters, began, mapped)
+    output_folder(Path(folder))
+    recording = Recording(network, optimisers, Path(folder), steps, every, fed)
+    recording.begin()
+    return recording
+
+
+def _check_counts(steps: int | None, every: int) -> None:
+    for name, value in (("steps", steps), ("every", every)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f"{name}={value}", expected="1 or more")
+
+
+def _check_running(model: nn.Module) -> None:
+    one = running()
+    if one is not None and one.shares(model):
+        raise UserError(
+            f"the model is being recorded already, to '{one.folder}'",
+            "call record once, or stop() that recording first",
+        )
+    if one is not None:
+        raise UserError(
+            f"another model is being recorded, to '{one.folder}'",
+            "record both at once: record({'a': model, 'b': other}, [optimizer, other_optimizer], "
+            "...)",
+        )

@@ -1,0 +1,175 @@
+"""Records a script as it is: finds its model and its optimisers while it runs."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pyvae.errors import UserError, print_error
+from pyvae.recording.checks import check_folder
+from pyvae.recording.record import record
+from pyvae.recording.recording import Recording
+from pyvae.recording.seen.layers import snake_case
+
+__all__ = ["find_model", "run_recorded"]
+
+FAILED = 1  # Python's exit code of a script that raised an error
+
+
+def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options: Any) -> int:
+    """Runs a script as `python SCRIPT ARGUMENTS` does, and records its training.
+
+    Arguments:
+        script: The script.
+        arguments: Its arguments.
+        folder: A new folder for the trace.
+        **options: As `record` takes them.
+
+    Returns:
+        The script's exit code.
+
+    Raises:
+        UserError: If it cannot be read, made no optimiser, or cannot be recorded.
+    """
+    if not script.is_file():
+        raise UserError(f"script '{script}' is not there", "give the path of a Python script")
+    check_folder(folder, bool(options.get("overwrite")))
+    found = _Found(folder, options)
+    with _as_main(script, arguments), found.watching():
+        code = _run(script)
+    if found.recording is None and code == 0:
+        raise UserError(
+            f"'{script}' made no optimizer of torch.optim, and nothing was recorded",
+            "record a script that trains a model with PyTorch",
+        )
+    if found.recording is not None:
+        found.recording.end_of_program()
+        if code == 0 and not found.recording.trace.steps:
+            return 2  # which it has said
+    return code
+
+
+@contextmanager
+def _as_main(script: Path, arguments: Sequence[str]) -> Iterator[None]:
+    before = sys.argv, sys.path
+    sys.argv = [str(script), *arguments]
+    sys.path = [str(script.resolve().parent), *sys.path]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path = before
+
+
+def _run(script: Path) -> int:
+    """Runs a script; its errors are printed as Python prints them."""
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+        return FAILED
+    except UserError:  # bad input of the recording
+        raise
+    except Exception as error:
+        traceback.print_exception(error.with_traceback(_own_frames(error.__traceback__)))
+        return FAILED
+    return 0
+
+
+def _own_frames(frames: TracebackType | None) -> TracebackType | None:
+    """The frames of a traceback from the script on."""
+    ours = (__file__, runpy.__file__, "<frozen runpy>")
+    while frames is not None and frames.tb_frame.f_code.co_filename in ours:
+        frames = frames.tb_next
+    return frames
+
+
+@dataclass
+class _Found:
+    """The optimisers that a script has made, and their recording."""
+
+    folder: Path
+    options: dict[str, Any]
+    optimisers: list[Optimizer] = field(default_factory=list)
+    recording: Recording | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Sees every optimiser that is made."""
+        old = Optimizer.__init__
+
+        @functools.wraps(old)
+        def made(optimiser: Optimizer, *args: Any, **kwargs: Any) -> None:
+            old(optimiser, *args, **kwargs)
+            self.add(optimiser)
+
+        Optimizer.__init__ = made  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            Optimizer.__init__ = old  # type: ignore[method-assign]
+
+    def add(self, optimiser: Optimizer) -> None:
+        """Records a further optimiser as well; one that is made after the first step is late."""
+        if self.recording is not None:
+            if self.recording.trace.steps or not self.recording.goes_on():
+                print_error(
+                    "an optimizer that the script made after its first step is not recorded"
+                )
+                return
+            self.recording.cancel()
+        self.optimisers.append(optimiser)
+        models = _named(find_model(one) for one in self.optimisers)
+        model = next(iter(models.values())) if len(models) == 1 else models
+        self.recording = record(model, self.optimisers, self.folder, **self.options)
+
+
+def _named(models: Iterator[nn.Module]) -> dict[str, nn.Module]:
+    """Models by their class, each once."""
+    found: dict[str, nn.Module] = {}
+    for model in models:
+        if any(model is one for one in found.values()):
+            continue
+        name = kind = snake_case(type(model).__name__)
+        while name in found:
+            name = f"{kind}{len(found) + 1}"
+        found[name] = model
+    return found
+
+
+def find_model(optimiser: Optimizer) -> nn.Module:
+    """The outermost module that has all parameters of an optimiser, or most of them.
+
+    Raises:
+        UserError: If no module has any.
+    """
+    wanted = {id(one) for group in optimiser.param_groups for one in group["params"]}
+    best: nn.Module | None = None
+    most = (0, 0)
+    # not isinstance: what stands in for another object may run code of its own
+    for one in gc.get_objects():
+        if not issubclass(type(one), nn.Module):
+            continue
+        mine = {id(p) for p in one.parameters()}
+        held = (len(wanted & mine), sum(1 for _ in one.modules()))
+        if held[0] and held > most:
+            best, most = one, held
+    if best is None:
+        raise UserError(
+            "the optimizer's parameters belong to no torch.nn.Module",
+            "use record(model, optimizer, folder) in the script",
+        )
+    return best

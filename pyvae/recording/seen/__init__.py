@@ -1,0 +1,1 @@
+"""What is seen of a step: values, calls of layers and functions, and their names."""

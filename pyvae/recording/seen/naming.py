@@ -1,0 +1,80 @@
+"""Names the calls of a step, and makes stages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pyvae.recording.seen.values import Call, Source, Value
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["Names", "name_stages", "used_calls"]
+
+
+class Names:
+    """Gives every call a name of its own: the second call of `fc` is `fc#2`."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._calls: dict[str, int] = {}
+
+    def next(self, name: str) -> str:
+        while True:
+            count = self._calls[name] = self._calls.get(name, 0) + 1
+            named = name if count == 1 else f"{name}#{count}"
+            if named not in self._taken:
+                self._taken.add(named)
+                return named
+
+
+def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
+    """The calls that belong to a step, in their order: those of the model, what leads to the loss,
+    and, of what was drawn or computed before, what went into them. What is computed besides, such
+    as an accuracy, is left out.
+
+    Arguments:
+        calls: All that were seen.
+        losses: What `backward` was called on; if that is not known, all that was computed from the
+            model counts.
+    """
+    waiting = [call for call in calls if call.made_by == "model"]
+    waiting += [value.call for value in losses]
+    if not losses:
+        waiting += [call for call in calls if call.made_by == "loss"]
+    wanted: dict[int, Call] = {}
+    while waiting:
+        call = waiting.pop()
+        if call.order not in wanted:
+            wanted[call.order] = call
+            waiting += [one.call for one in call.sources() if not isinstance(one, str)]
+    return [wanted[order] for order in sorted(wanted)]
+
+
+def name_stages(calls: Sequence[Call], taken: Iterable[str]) -> tuple[ProgramStage, ...]:
+    """Names calls and their values, and returns them as stages.
+
+    Arguments:
+        calls: In the order of execution.
+        taken: The names of parameters and buffers.
+    """
+    names = Names(taken)
+    stages = []
+    for call in calls:
+        call.named = names.next(call.name)
+        for place, value in call.outputs:
+            value.name = f"{call.named}{place}"
+        stages.append(
+            ProgramStage(
+                name=call.named,
+                layer=call.layer,
+                inputs=tuple(_name(one) for one in call.inputs),
+                options=call.options,
+                parameters={role: _name(one) for role, one in call.roles.items()},
+                outputs=tuple(value.name for _, value in call.outputs),
+                training=call.training,
+            )
+        )
+    return tuple(stages)
+
+
+def _name(source: Source) -> str:
+    return source if isinstance(source, str) else source.name

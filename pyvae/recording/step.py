@@ -1,0 +1,218 @@
+"""What is recorded of one step, until it is written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pyvae.recording.optimisers import describe_optimiser, optimised, state_arrays
+from pyvae.recording.parameters import Parameters
+from pyvae.recording.seen.generators import state_checksum
+from pyvae.recording.seen.naming import name_stages, used_calls
+from pyvae.recording.seen.values import Call, Source, Value, to_array
+from pyvae.trace.program import Optimiser, ProgramStage
+
+__all__ = ["Backward", "Step"]
+
+Arrays = dict[str, NDArray]
+_order = itertools.count(1)  # of calls, over all steps
+
+
+class Backward:
+    """Whether `backward` is running: gradients that other functions ask for are not the loss's."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+
+def _keep(gradients: list[NDArray], backward: Backward) -> Callable[[Tensor], None]:
+    """A hook that copies gradients; it holds no tensor, which would then never be freed."""
+
+    def keep(gradient: Tensor) -> None:
+        array = to_array(gradient) if backward.depth else None
+        if array is not None:
+            gradients.append(array)
+
+    return keep
+
+
+class Step:
+    """The calls of a step, with their values and gradients.
+
+    Arguments:
+        parameters: Returns the model's, as they are now.
+        backward: Knows whether `backward` is running.
+        before: The step before, whose values may be used once more: a GAN's generated images.
+
+    Attributes:
+        arrays: What is written of it.
+        calls: All calls that were seen.
+        generator: The checksum of the generator's state when the model was first called.
+        is_open: Whether the model was called.
+        optimiser: Who made the update.
+        parameters: Their names.
+    """
+
+    def __init__(
+        self,
+        parameters: Callable[[], Parameters],
+        backward: Backward,
+        before: Step | None = None,
+    ) -> None:
+        self.arrays: Arrays = {}
+        self.calls: list[Call] = []
+        self.generator = ""
+        self.is_open = False
+        self.optimiser: Optimiser | None = None
+        self.parameters = parameters()
+        self._parameters = parameters
+        self._backward = backward
+        self._values: dict[int, Value] = {}
+        self._before = {} if before is None else before._values
+        self._losses: list[float] = []
+        self._roots: list[Value] = []
+
+    def open(self) -> None:
+        """Copies what the model starts from."""
+        self.is_open = True
+        self.parameters = self._parameters()
+        self.generator = state_checksum()
+        for name, tensor in self.parameters.tensors():
+            self._put(f"start/{name}", to_array(tensor))
+
+    def _put(self, key: str, array: NDArray | None) -> None:
+        if array is not None:
+            self.arrays[key] = array
+
+    def find(self, tensor: Tensor, as_it_was: bool = False) -> Source | None:
+        """Where a tensor comes from; None if it is not known, or was changed since and is not to be
+        taken as it was."""
+        for values in (self._values, self._before):
+            value = values.get(id(tensor))
+            if value is not None and (as_it_was or value.is_now(tensor)):
+                return value
+        return self.parameters.name_of(tensor)
+
+    def add(self, call: Call) -> Call:
+        call.order = next(_order)
+        self.calls.append(call)
+        return call
+
+    def put_value(self, call: Call, place: str, tensor: Tensor) -> Value:
+        """Copies a tensor that a call returned, and waits for its gradient."""
+        value = Value(tensor, to_array(tensor), call)
+        if tensor.requires_grad:
+            value.hook = tensor.register_hook(_keep(value.gradients, self._backward))
+        call.outputs.append((place, value))
+        self._values[id(tensor)] = value
+        return value
+
+    def source(self, tensor: Tensor, as_it_was: bool = False) -> Source:
+        """Where a tensor comes from: from outside, if it is not known."""
+        known = self.find(tensor, as_it_was)
+        return self.put_input(tensor) if known is None else known
+
+    def put_input(self, tensor: Tensor) -> Value:
+        """Copies a tensor that comes from outside, or was computed by something that is not seen:
+        then option `grad_fn` says by what."""
+        call = Call("input", "input", made_by="other")
+        if tensor.grad_fn is not None:
+            call.options["grad_fn"] = type(tensor.grad_fn).__name__
+        return self.put_value(self.add(call), "", tensor)
+
+    def add_loss(self, tensors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
+        """Notes what `backward` is called on."""
+        total = 0.0
+        for tensor, weight in zip(tensors, weights, strict=True):
+            values = tensor.detach().double()
+            total += float((values if weight is None else values * weight.double()).sum())
+            source = self.find(tensor)
+            if isinstance(source, Value):
+                self._roots.append(source)
+        self._losses.append(total)
+
+    def copy_gradients(self) -> None:
+        """Copies the gradients that `backward` has left."""
+        for name, tensor in self.parameters.tensors("parameter"):
+            if tensor.grad is not None:
+                self._put(f"gradient/{name}", to_array(tensor.grad))
+
+    def before_update(self, optimiser: Optimizer, name: str, first: bool, closure: bool) -> None:
+        """Notes what an optimiser is given.
+
+        Arguments:
+            optimiser: The optimiser, before its update.
+            name: Its name in the trace.
+            first: Whether its state before the update is to be copied.
+            closure: Whether it calls `backward` itself, once or more often.
+        """
+        self.parameters = self._parameters()  # lazy ones have a shape by now
+        self.optimiser = describe_optimiser(optimiser, name, self.parameters)
+        if first:
+            self.arrays |= state_arrays(optimiser, self.parameters, "before")
+        for key, tensor in () if closure else optimised(optimiser, self.parameters):
+            if tensor.grad is not None:
+                self._give(key, to_array(tensor.grad))
+
+    def _give(self, name: str, array: NDArray | None) -> None:
+        left = self.arrays.get(f"gradient/{name}")
+        if array is None:
+            return
+        if left is None:  # `backward` was not seen
+            self.arrays[f"gradient/{name}"] = array
+        elif left.tobytes() != array.tobytes():
+            self.arrays[f"given/{name}"] = array
+
+    def after_update(self, optimiser: Optimizer) -> None:
+        """Copies what an optimiser has left."""
+        mine = set()
+        for name, tensor in optimised(optimiser, self.parameters):
+            mine.add(name)
+            self._put(f"parameter/{name}", to_array(tensor))
+        for name, tensor in self.parameters.tensors("buffer"):
+            self._put(f"buffer/{name}", to_array(tensor))
+        for name, _ in self.parameters.tensors("parameter"):
+            if name not in mine:  # another optimiser's, or left from its step
+                self.arrays.pop(f"gradient/{name}", None)
+        self.arrays |= state_arrays(optimiser, self.parameters, "state")
+
+    def put_terms(self, terms: dict[str, Any]) -> None:
+        """Notes loss terms that the program names."""
+        with torch.no_grad():
+            for name, term in terms.items():
+                self.arrays[f"loss/{name}"] = np.array(float(term), np.float64)
+
+    def finish(self) -> tuple[ProgramStage, ...]:
+        """Names the stages, and puts their values into `arrays`."""
+        calls = used_calls(self.calls, self._roots)
+        stages = name_stages(calls, self.parameters.names())
+        for call in calls:
+            if call.mask is not None:
+                self.arrays[f"draw/{call.named}"] = call.mask
+            for _, value in call.outputs:
+                self._put(f"forward/{value.name}", value.array)
+                self._put(f"gradient/{value.name}", value.gradient())
+                value.gradients.clear()  # the next step may use it once more
+        if self._losses:
+            self.arrays["loss/total"] = np.array(sum(self._losses), np.float64)
+        if len(self._losses) > 1:
+            for at, one in enumerate(self._losses, 1):
+                self.arrays[f"loss/backward.{at}"] = np.array(one, np.float64)
+        return stages
+
+    def size(self) -> int:
+        """Bytes that it takes on disk."""
+        return sum(array.nbytes + len(key) + 60 for key, array in self.arrays.items())
+
+    def release(self) -> None:
+        """Lets go of the tensors."""
+        for value in self._values.values():
+            value.release()
+        self._before = {}

@@ -1,0 +1,234 @@
+"""What is known of a program while it is recorded: the step, the modules that are being called, and
+whether `backward` is running."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pyvae.errors import UserError
+from pyvae.recording.given.replay import Replay
+from pyvae.recording.parameters import Parameters
+from pyvae.recording.seen.generators import draw_mask, generator_state
+from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
+from pyvae.recording.step import Backward, Step
+
+__all__ = ["Entered", "Watch", "first_tensor", "survived"]
+
+Done = TypeVar("Done")
+Given = ParamSpec("Given")
+
+
+def survived(
+    method: Callable[Concatenate[Any, Given], Done],
+) -> Callable[Concatenate[Any, Given], Done | None]:
+    """Makes an error of the recorder end the recording, and not the program. For methods of a
+    `Watch`, or of what has one as `watch`."""
+
+    @functools.wraps(method)
+    def attempt(self: Any, /, *args: Given.args, **kwargs: Given.kwargs) -> Done | None:
+        try:
+            return method(self, *args, **kwargs)
+        except UserError:  # of a replay, which the program must not go on without
+            raise
+        except Exception as error:
+            (self if isinstance(self, Watch) else self.watch).failed(error)
+            return None
+
+    return attempt
+
+
+@dataclass
+class Entered:
+    """A call that has begun.
+
+    Attributes:
+        name: Its name, without the number of the call.
+        sources: Where its tensors come from, by identity: calls in place change them.
+        state: The generator's, if it is a dropout layer.
+        layer: Whether nothing within it is recorded.
+    """
+
+    name: str
+    sources: dict[int, Source] = field(default_factory=dict)
+    state: Tensor | None = None
+    layer: bool = False
+
+
+class Watch:
+    """What is known of a program while it is recorded.
+
+    Arguments:
+        model: The recorded model.
+        parameters: Names its parameters, as they are now.
+        failed: Called with an error of the recorder.
+        replay: Masks and draws that replace the program's own.
+
+    Attributes:
+        on: Whether calls are recorded now.
+        step: The step that is being recorded; None before its first call.
+        before: The step before, where its values may be used once more.
+        entered: The modules that are being called, the innermost last.
+        paths: Where each module stands in the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parameters: Callable[[], Parameters],
+        failed: Callable[[Exception], None],
+        replay: Replay | None = None,
+    ) -> None:
+        self.on = False
+        self.failed = failed
+        self.step: Step | None = None
+        self.before: Step | None = None
+        self.entered: list[Entered] = []
+        self.paths: dict[nn.Module, str] = {}
+        self._model = model
+        self._parameters = parameters
+        self._replay = replay
+        self._backward = Backward()
+        self._own = (os.getpid(), threading.get_ident())
+
+    def listens(self) -> bool:
+        """Whether calls are recorded now: not without gradients, within `backward` or a layer, or
+        in a worker of a DataLoader."""
+        return (
+            self.on
+            and torch.is_grad_enabled()
+            and not self._backward.depth
+            and not (self.entered and self.entered[-1].layer)
+            and self._own == (os.getpid(), threading.get_ident())
+        )
+
+    def begin(self) -> Step:
+        """The step that is being recorded; a new one after an update."""
+        if self.step is None:
+            self.step = Step(self._parameters, self._backward, self.before)
+            if self._replay is not None:
+                self._replay.begin_step()
+        return self.step
+
+    def open(self) -> Step:
+        """The step that is being recorded, with what the model starts from."""
+        step = self.begin()
+        if not step.is_open:
+            with unseen():
+                step.open()
+            self.paths = {one: path for path, one in self._model.named_modules()}
+        return step
+
+    def path_of(self, module: nn.Module) -> str | None:
+        """Where a module stands in the model, which is being called; None if it does not."""
+        if self.step is None or not self.step.is_open:
+            if not any(module is one for one in self._model.modules()):
+                return None
+            self.open()
+        return self.paths.get(module)
+
+    def forget(self) -> None:
+        """Ends a step."""
+        self.step = None
+        self.entered.clear()
+
+    def enter_backward(
+        self, losses: Sequence[Tensor], weights: Sequence[Tensor | None] | None
+    ) -> None:
+        """`backward` begins; one within another is a part of it."""
+        if self.on and not self._backward.depth:
+            self._add_loss(losses, weights)
+        self._backward.depth += 1
+
+    @survived
+    def _add_loss(self, losses: Sequence[Tensor], weights: Sequence[Tensor | None] | None) -> None:
+        step = self.open()
+        with unseen():
+            step.add_loss(losses, [None] * len(losses) if weights is None else weights)
+
+    def leave_backward(self) -> None:
+        """`backward` has ended."""
+        self._backward.depth -= 1
+        if self.on and not self._backward.depth:
+            self._copy_gradients()
+
+    @survived
+    def _copy_gradients(self) -> None:
+        self.open().copy_gradients()
+
+    def sources(self, given: object, as_it_was: bool = False) -> dict[int, Source]:
+        """Where all tensors within arguments come from, by identity.
+
+        Arguments:
+            given: The arguments.
+            as_it_was: Whether a tensor of which a part was changed in place since is the earlier
+                one: `x[0] += 1` changes `x[0]`, and then sets it in `x`.
+        """
+        step = self.begin()
+        return {id(one): step.source(one, as_it_was) for _, one in tensors_in(given)}
+
+    def source(self, entered: Entered, tensor: Tensor) -> Source:
+        """Where a tensor came from when a call began."""
+        known = entered.sources.get(id(tensor))
+        return self.begin().source(tensor) if known is None else known
+
+    def add(self, call: Call, entered: Entered, given: object, output: Any) -> Any:
+        """Adds a call with what it returned.
+
+        Arguments:
+            call: The call.
+            entered: What was noted when it began.
+            given: Its arguments.
+            output: What it returned.
+
+        Returns:
+            What it is to return instead, of a replay; None if it stays as it is.
+        """
+        replaced = self._replay_mask(call, entered, given, output)
+        if replaced is not None:
+            output = replaced
+        step = self.begin()
+        step.add(call)
+        for place, tensor in tensors_in(output):
+            step.put_value(call, place, tensor)
+        first = call.inputs[0] if call.inputs else None
+        if entered.state is not None and isinstance(first, Value) and isinstance(output, Tensor):
+            p = float(call.options.get("p", 0.5))
+            call.mask = draw_mask(call.layer, entered.state, first.array, output, p)
+            if replaced is not None and self._replay is not None:
+                call.mask = self._replay.last_mask
+        return replaced
+
+    def replay_draw(self, call: Call, drawn: Tensor) -> None:
+        """Replaces random numbers by those of a replay, if there is one."""
+        if self._replay is not None:
+            used = bool(self.entered)
+            self._replay.put_draw(call.name, call.options["distribution"], drawn, used)
+
+    def _replay_mask(
+        self, call: Call, entered: Entered, given: object, output: object
+    ) -> Tensor | None:
+        if self._replay is None or entered.state is None or not isinstance(output, Tensor):
+            return None
+        with torch._C.DisableTorchFunction(), torch.enable_grad():
+            return self._replay.drop(
+                call.name, first_tensor(given), output, float(call.options.get("p", 0.5))
+            )
+
+    @staticmethod
+    def state_for(given: object) -> Tensor | None:
+        """The state of the generator that a dropout layer draws from."""
+        tensor = first_tensor(given)
+        return None if tensor is None else generator_state(tensor.device)
+
+
+def first_tensor(given: object) -> Tensor | None:
+    """The first tensor within arguments."""
+    return next((tensor for _, tensor in tensors_in(given)), None)
