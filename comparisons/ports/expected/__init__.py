@@ -1,0 +1,1 @@
+"""What a recorded stage or update should have returned, in float64, from its own declaration."""

@@ -1,0 +1,130 @@
+"""What two stages, or two optimisers, declare differently, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from comparisons.ports.expected.call import REDUCTIONS, options_of, same_name
+from comparisons.ports.expected.optimisers import OPTIMISERS, plain_settings, usual_settings
+from comparisons.ports.expected.table import LAYERS
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["declared_differences", "declared_settings"]
+
+NOTHING = object()  # an option of which nothing is known
+INDEX_OPTIONS = {"padding_idx", "ignore_index"}
+# As the language says it: nothing that is computed depends on them
+SAID_ONLY = {"dtype", "device", "memory_format", "inplace", "sparse", "sparse_grad", "mode"}
+
+
+def declared_differences(
+    a: ProgramStage, b: ProgramStage, index_bases: tuple[int, int] = (0, 0)
+) -> list[str]:
+    """Returns what b declares otherwise than a: `eps = 0.001 where it is 1e-05`.
+
+    An option that one of them leaves out has PyTorch's default; where there is none, nothing is
+    said of it. A number for all axes is the same as that number for each.
+
+    Arguments:
+        a, b: Stages that ought to compute the same.
+        index_bases: From which number each side counts, for options that are an index.
+    """
+    functions = LAYERS.get(a.layer), LAYERS.get(b.layer)
+    if a.layer != b.layer and (functions[0] is None or functions[0] is not functions[1]):
+        return [f"{b.layer} where it is {a.layer}"]
+    first, second = _options(a, functions[0]), _options(b, functions[0])
+    usual = options_of(functions[0]) if functions[0] is not None else {}
+    words = []
+    for name in {**first, **second}:
+        if name in SAID_ONLY and name not in usual:
+            continue
+        values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
+        if NOTHING in values or _same(name, values, index_bases):
+            continue
+        words.append(f"{name} = {_shown(values[1])} where it is {_shown(values[0])}")
+    return [*words, *_roles(a, b, words)]
+
+
+def declared_settings(
+    kind_a: str, settings_a: Mapping[str, Any], kind_b: str, settings_b: Mapping[str, Any]
+) -> list[str]:
+    """Returns what the second optimiser declares otherwise than the first, as
+    `declared_differences` does for stages."""
+    kinds = OPTIMISERS.get(kind_a), OPTIMISERS.get(kind_b)
+    if kind_a != kind_b and (kinds[0] is None or kinds[0] is not kinds[1]):
+        return [f"optimiser {kind_b} where it is {kind_a}"]
+    first, second = plain_settings(settings_a), plain_settings(settings_b)
+    usual = usual_settings(kind_a)
+    words = []
+    for name in {**first, **second}:
+        values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
+        if NOTHING in values or _same(name, values, (0, 0)):
+            continue
+        words.append(f"{name} = {_shown(values[1])} where it is {_shown(values[0])}")
+    return words
+
+
+def _options(stage: ProgramStage, function: Callable[..., Any] | None) -> dict[str, Any]:
+    """A stage's options by the names of the table."""
+    if function is None:
+        return dict(stage.options)
+    named = {same_name(function, name): value for name, value in stage.options.items()}
+    if isinstance(named.get("reduction"), int | float):
+        named["reduction"] = REDUCTIONS.get(named["reduction"], named["reduction"])
+    return named
+
+
+def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
+    """Weights that one of them lacks, unless an option says so."""
+    words = []
+    for role in {**a.parameters, **b.parameters}:
+        if any(one.startswith(f"{role} = ") for one in said):
+            continue
+        if role not in b.parameters:
+            words.append(f"no {role} where there is one")
+        elif role not in a.parameters:
+            words.append(f"{role} where there is none")
+    return words
+
+
+def _same(name: str, values: list[Any], index_bases: tuple[int, int]) -> bool:
+    first, second = values
+    if name in INDEX_OPTIONS and all(isinstance(one, int | float) for one in values):
+        # what is negative stands for no index
+        first, second = (
+            one - base if one >= base else one
+            for one, base in zip(values, index_bases, strict=True)
+        )
+    if isinstance(first, list | tuple) or isinstance(second, list | tuple):
+        return _each(first, second) == _each(second, first)
+    return _plain(first) == _plain(second)
+
+
+def _each(value: Any, other: Any) -> Any:
+    """A number for every axis that the other value has."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return [_plain(value)] * len(other)
+
+
+def _plain(value: Any) -> Any:
+    """1 and true are not the same; nor are nan and nan, which ought to be."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and value != value:
+        return "nan"
+    return (value,) if isinstance(value, bool) else value
+
+
+def _shown(value: Any) -> str:
+    """A value as a reader of either language knows it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"({', '.join(_shown(one) for one in value)})"
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""Functions between layers by name: operators, reductions, views and indices."""

@@ -1,0 +1,123 @@
+"""Functions that take pieces of a tensor by their places.
+
+Tensors that hold indices count as the language does; numbers within options count from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from comparisons.ports.expected.call import NotRecomputableError
+from comparisons.ports.expected.indices import from_zero
+
+__all__ = ["INDEXING"]
+
+
+def _select(input: Tensor, *, dim: int, index: int) -> Tensor:
+    return input.select(dim, index)
+
+
+def _slice(
+    input: Tensor, *, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    places: list[slice] = [slice(None)] * input.dim()
+    places[dim] = slice(start, end, step)
+    return input[tuple(places)]
+
+
+def _narrow(input: Tensor, *, dim: int, start: int, length: int) -> Tensor:
+    return input.narrow(dim, start, length)
+
+
+def _index_select(input: Tensor, index: Tensor, *, dim: int, index_base: int = 0) -> Tensor:
+    return input.index_select(dim, from_zero(index, index_base))
+
+
+def _gather(input: Tensor, index: Tensor, *, dim: int, index_base: int = 0) -> Tensor:
+    return input.gather(dim, from_zero(index, index_base))
+
+
+def _take_along_dim(
+    input: Tensor, indices: Tensor, *, dim: int | None = None, index_base: int = 0
+) -> Tensor:
+    return torch.take_along_dim(input, from_zero(indices, index_base), dim)
+
+
+def _masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    return input.masked_select(mask.to(torch.bool))
+
+
+def _one_hot(input: Tensor, *, num_classes: int = -1, index_base: int = 0) -> Tensor:
+    return F.one_hot(from_zero(input, index_base), num_classes)
+
+
+def _places(said: Sequence[Any], tensors: Sequence[Tensor], index_base: int) -> tuple[Any, ...]:
+    """What stands in the brackets of `x[...]`.
+
+    Arguments:
+        said: For each place a number, numbers, None (a new axis), "...", "start:stop:step", or
+            "tensor", which stands for the next of `tensors`.
+        tensors: Indices as the language counts them, or masks.
+        index_base: From which number it counts.
+    """
+    waiting = iter(tensors)
+    places: list[Any] = []
+    for one in said:
+        if one == "tensor":
+            mask_or_indices = next(waiting, None)
+            if mask_or_indices is None:
+                raise NotRecomputableError("more places than indices")
+            if mask_or_indices.dtype == torch.uint8:  # PyTorch's masks before it had bool
+                mask_or_indices = mask_or_indices.to(torch.bool)
+            places.append(from_zero(mask_or_indices, index_base))
+        elif one == "...":
+            places.append(Ellipsis)
+        elif isinstance(one, str):
+            places.append(slice(*(int(part) if part else None for part in one.split(":"))))
+        elif isinstance(one, list | tuple):
+            places.append(torch.tensor(one))
+        else:
+            places.append(one)
+    if next(waiting, None) is not None:
+        raise NotRecomputableError("more indices than places")
+    return tuple(places)
+
+
+def _index(input: Tensor, *tensors: Tensor, index: Sequence[Any], index_base: int = 0) -> Tensor:
+    return input[_places(index, tensors, index_base)]
+
+
+def _index_put(
+    input: Tensor,
+    *tensors: Tensor,
+    index: Sequence[Any],
+    value: float | None = None,
+    index_base: int = 0,
+) -> Tensor:
+    """The value comes last, if it is a tensor."""
+    changed = input.clone()
+    if value is None:
+        *tensors, put = tensors  # type: ignore[assignment]
+        changed[_places(index, tensors, index_base)] = put
+    else:
+        changed[_places(index, tensors, index_base)] = value
+    return changed
+
+
+INDEXING: Mapping[str, Callable[..., Any]] = {
+    "select": _select,
+    "slice": _slice,
+    "narrow": _narrow,
+    "index_select": _index_select,
+    "gather": _gather,
+    "take_along_dim": _take_along_dim,
+    "masked_select": _masked_select,
+    "one_hot": _one_hot,
+    "index": _index,
+    "index_put": _index_put,
+}

@@ -1,0 +1,1 @@
+"""Layers by name, as functions of their inputs, weights and options."""

@@ -1,0 +1,217 @@
+"""What a recorded stage should have returned, in float64, from its own declaration and inputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from comparisons.ports.expected.call import NotRecomputableError, call
+from comparisons.ports.expected.table import LAYERS
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["Recomputed", "as_tensor", "expected_buffers", "recompute"]
+
+Arrays = Mapping[str, NDArray]
+# What PyTorch raises for arguments that do not go together: the file may hold anything.
+REFUSED = (
+    ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
+    RuntimeError, TypeError, ValueError, NotRecomputableError,
+)  # fmt: skip
+LARGEST = 2**20  # elements that an output may have, if neither recorded nor made of many
+PART_OF_LOSS = 1e-4  # how near a scalar must be to the loss to be the one that `backward` saw
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What a stage makes of the values that were recorded for it, in float64.
+
+    Attributes:
+        outputs: By the name of the value.
+        gradients: What the stage adds to the gradient of each of its inputs and parameters, by
+            name: of the recorded gradients of its outputs, or of 1 for the loss. Empty if none of
+            them was recorded.
+        buffers: Buffers after the call, by name.
+    """
+
+    outputs: dict[str, Tensor]
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+
+
+def recompute(stage: ProgramStage, arrays: Arrays, index_base: int) -> Recomputed | None:
+    """Computes what a stage should have returned, and its backward pass.
+
+    Arguments:
+        stage: As it was recorded.
+        arrays: Of its step, as `ProgramTrace.arrays` returns them.
+        index_base: From which number the program counts.
+
+    Returns:
+        None if the layer is not known, or a value that it needs was not recorded.
+    """
+    function = LAYERS.get(stage.layer)
+    if function is None:
+        return None
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _recompute(function, stage, arrays, index_base)
+    except REFUSED:
+        return None
+
+
+def expected_buffers(
+    stages: Sequence[ProgramStage], arrays: Arrays, index_base: int = 0
+) -> dict[str, Tensor]:
+    """Computes the network's buffers (running statistics) after a step, in float64.
+
+    A layer that is called several times moves them each time. Left out is what cannot be known.
+    """
+    now: dict[str, NDArray] = dict(arrays)
+    after: dict[str, Tensor] = {}
+    for stage in stages:
+        found = recompute(stage, now, index_base)
+        for name, value in (found.buffers if found else {}).items():
+            after[name] = value
+            now[f"start/{name}"] = value.numpy()
+    return after
+
+
+def as_tensor(value: NDArray) -> Tensor:
+    """An array as a tensor of its own: real numbers as float64, others as they are."""
+    value = np.asarray(value)
+    kind = np.dtype(np.float64) if value.dtype.kind == "f" else value.dtype
+    return torch.from_numpy(np.array(value, dtype=kind))
+
+
+def _recompute(
+    function: Callable[..., Any], stage: ProgramStage, arrays: Arrays, index_base: int
+) -> Recomputed:
+    names = dict.fromkeys([*stage.inputs, *stage.parameters.values()])
+    tensors = {name: as_tensor(_recorded(name, arrays)) for name in names}
+    leaves = {
+        name: one.requires_grad_() for name, one in tensors.items() if one.dtype.is_floating_point
+    }
+    updated: dict[str, Tensor] = {}
+    recorded = arrays.get(f"forward/{stage.outputs[0]}")
+    context = {
+        "index_base": index_base,
+        "draw": _draw(stage, arrays),
+        "updated": updated,
+        "machine_eps": _machine_eps(stage, arrays),
+        "recorded": recorded,
+    }
+    _check_size(function, stage, tensors, context, 0 if recorded is None else recorded.size)
+    updated.clear()
+    results = list(_leaves(call(function, stage, tensors, **context)))
+    if len(results) < len(stage.outputs):
+        raise NotRecomputableError(f"{len(results)} results for {len(stage.outputs)} names")
+    outputs = dict(zip(stage.outputs, results, strict=False))
+    return Recomputed(
+        {name: one.detach().to(torch.float64) for name, one in outputs.items()},
+        _gradients(outputs, leaves, arrays),
+        {
+            stage.parameters[role]: one.detach()
+            for role, one in updated.items()
+            if role in stage.parameters
+        },
+    )
+
+
+def _recorded(name: str, arrays: Arrays) -> NDArray:
+    """A value that a stage returned, or a parameter or buffer as the step began.
+
+    Raises:
+        KeyError: If it was not recorded.
+    """
+    forward = arrays.get(f"forward/{name}")
+    return arrays[f"start/{name}"] if forward is None else forward
+
+
+def _draw(stage: ProgramStage, arrays: Arrays) -> Tensor | None:
+    mask = arrays.get(f"draw/{stage.name}")
+    return None if mask is None else as_tensor(mask)
+
+
+def _machine_eps(stage: ProgramStage, arrays: Arrays) -> float:
+    """Of the type in which the program computed: that of the stage's first real input."""
+    for name in stage.inputs:
+        kind = _recorded(name, arrays).dtype
+        if kind.kind == "f":
+            return float(np.finfo(kind).eps)
+    return float(np.finfo(np.float32).eps)
+
+
+def _check_size(
+    function: Callable[..., Any],
+    stage: ProgramStage,
+    tensors: Mapping[str, Tensor],
+    context: Mapping[str, Any],
+    recorded: int,
+) -> None:
+    """Raises NotRecomputableError if a stage would return far more than was recorded or went in:
+    its options may come from anyone. Shapes alone are computed here, without memory."""
+    shapes = {name: one.detach().to("meta") for name, one in tensors.items()}
+    draw = context["draw"]
+    context = {**context, "draw": None if draw is None else draw.to("meta"), "updated": {}}
+    try:
+        results = list(_leaves(call(function, stage, shapes, **context)))
+    except (NotImplementedError, RuntimeError):  # its shape depends on values
+        return
+    allowed = max(recorded, 16 * sum(one.numel() for one in tensors.values()), LARGEST)
+    if any(one.numel() > allowed for one in results):
+        raise NotRecomputableError("an output that is too large")
+
+
+def _leaves(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a function returned, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for one in value:
+            yield from _leaves(one)
+
+
+def _gradients(
+    outputs: Mapping[str, Tensor], leaves: Mapping[str, Tensor], arrays: Arrays
+) -> dict[str, Tensor]:
+    known = {name: arrays.get(f"gradient/{name}") for name in outputs}
+    given = {
+        name: as_tensor(value).reshape(outputs[name].shape)
+        for name, value in known.items()
+        if value is not None and outputs[name].requires_grad
+    }
+    if not given:
+        given = _gradient_of_loss(outputs, arrays)
+    if not given or not leaves:
+        return {}
+    found = torch.autograd.grad(
+        [outputs[name] for name in given],
+        list(leaves.values()),
+        [value.to(torch.float64) for value in given.values()],
+        allow_unused=True,
+    )
+    return {
+        name: gradient for name, gradient in zip(leaves, found, strict=True) if gradient is not None
+    }
+
+
+def _gradient_of_loss(outputs: Mapping[str, Tensor], arrays: Arrays) -> dict[str, Tensor]:
+    """1 for the value that `backward` was called on, if it is the only one here."""
+    total = arrays.get("loss/total")
+    if total is None or len(outputs) > 1 or np.size(total) != 1:
+        return {}
+    ((name, value),) = outputs.items()
+    if value.numel() != 1 or not value.requires_grad:
+        return {}
+    loss = float(np.reshape(total, ()))
+    if not abs(value.item() - loss) <= PART_OF_LOSS * abs(loss):
+        return {}
+    return {name: torch.ones_like(value)}

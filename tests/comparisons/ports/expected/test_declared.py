@@ -1,0 +1,99 @@
+import math
+
+import pytest
+
+from comparisons.ports.expected.declared import declared_differences, declared_settings
+from pyvae.trace.program import ProgramStage
+
+
+def words(layer, a, b, bases=(0, 0), roles=({}, {})):
+    first, second = (
+        ProgramStage("s", layer, ("x",), options, {role: role for role in held})
+        for options, held in zip((a, b), roles, strict=True)
+    )
+    return declared_differences(first, second, bases)
+
+
+@pytest.mark.parametrize(
+    ("layer", "a", "b", "said"),
+    [
+        ("batch_norm2d", {"eps": 1e-5}, {"eps": 1e-3}, ["eps = 0.001 where it is 1e-05"]),
+        ("batch_norm2d", {}, {"eps": 1e-3}, ["eps = 0.001 where it is 1e-05"]),
+        ("batch_norm2d", {"momentum": None}, {}, ["momentum = 0.1 where it is none"]),
+        ("conv2d", {"stride": 2}, {"stride": [2, 2]}, []),
+        ("conv2d", {"stride": 2}, {"stride": [2, 1]}, ["stride = (2, 1) where it is 2"]),
+        ("conv2d", {"padding": "same"}, {"padding": 1}, ["padding = 1 where it is same"]),
+        ("max_pool2d", {"kernel_size": 2}, {"kernel_size": 2.0, "ceil_mode": False}, []),
+        ("linear", {"in_features": 3}, {"in_features": 4}, ["in_features = 4 where it is 3"]),
+        ("linear", {"in_features": 3}, {}, []),  # nothing is known of it
+        ("leaky_relu", {"negative_slope": 0.3}, {}, ["negative_slope = 0.01 where it is 0.3"]),
+        ("gelu", {"approximate": "tanh"}, {}, ["approximate = none where it is tanh"]),
+        ("cross_entropy_loss", {"reduction": 1}, {"reduction": "mean"}, []),
+        ("cross_entropy_loss", {"reduction": 2}, {}, ["reduction = mean where it is sum"]),
+        ("sum", {"dim": [1], "keepdim": True}, {"axis": [1]}, ["keepdim = false where it is true"]),
+        ("masked_fill", {"value": -math.inf}, {"value": -1e9},
+         ["value = -1000000000 where it is -inf"]),
+        ("layer_of_mine", {"depth": 3, "wide": True}, {"depth": 4},
+         ["depth = 4 where it is 3"]),
+        ("to", {"dtype": "float32"}, {"dtype": "float64"}, ["dtype = float64 where it is float32"]),
+        ("softmax", {"dim": 1, "dtype": "x"}, {"dim": 1, "dtype": "y"}, []),
+    ],
+)  # fmt: skip
+def test_options_that_differ_are_said(layer, a, b, said):
+    assert words(layer, a, b) == said
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "bases", "said"),
+    [
+        ("padding_idx", (0, 1), (0, 1), []),
+        ("padding_idx", (1, 1), (0, 1), ["padding_idx = 1 where it is 1"]),
+        ("padding_idx", (1, 2), (0, 0), ["padding_idx = 2 where it is 1"]),
+        ("ignore_index", (-100, -100), (0, 1), []),
+        ("ignore_index", (3, 4), (0, 1), []),
+    ],
+)
+def test_indices_are_held_together_in_each_language_s_base(option, values, bases, said):
+    layer = "embedding" if option == "padding_idx" else "nll_loss"
+    assert words(layer, {option: values[0]}, {option: values[1]}, bases) == said
+
+
+def test_weights_that_one_side_lacks_are_said_once():
+    both, one = ("weight", "bias"), ("weight",)
+    assert words("linear", {}, {}, roles=(both, one)) == ["no bias where there is one"]
+    assert words("linear", {}, {}, roles=(one, both)) == ["bias where there is none"]
+    assert words("linear", {"bias": True}, {"bias": False}, roles=(both, one)) == [
+        "bias = false where it is true"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("relu", "leaky_relu", ["leaky_relu where it is relu"]),
+        ("mine", "yours", ["yours where it is mine"]),
+        ("bce_loss", "binary_cross_entropy", []),  # two names of the same
+        ("batch_norm", "batch_norm2d", []),
+    ],
+)
+def test_layers_that_differ_are_said(a, b, said):
+    assert declared_differences(ProgramStage("s", a), ProgramStage("s", b)) == said
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (("sgd", {"lr": 0.1}), ("sgd", {"lr": 0.01}), ["lr = 0.01 where it is 0.1"]),
+        (("sgd", {"lr": 0.1}), ("sgd", {"lr": 0.1, "momentum": 0.9}),
+         ["momentum = 0.9 where it is 0"]),
+        (("adam", {"betas": [0.9, 0.999]}), ("ignite_adam", {}), []),
+        (("adam", {"foreach": None, "fused": True}), ("adam", {"initial_lr": 1}), []),
+        (("adam", {}), ("adamw", {}), ["optimiser adamw where it is adam"]),
+        (("mine", {"rate": 1}), ("mine", {"rate": 2}), ["rate = 2 where it is 1"]),
+        (("asgd", {"lambda": 0.5}), ("asgd", {"lambd": 0.5}), []),
+        (("sgd", {"maximize": False, "lr": 1}), ("sgd", {"lr": 1.0, "maximize": True}),
+         ["maximize = true where it is false"]),
+    ],
+)  # fmt: skip
+def test_settings_that_differ_are_said(a, b, said):
+    assert declared_settings(*a, *b) == said
