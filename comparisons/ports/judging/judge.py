@@ -45,7 +45,8 @@ class Inspected:
         network, parameters: What belongs together.
         precision: The coarsest type of number of either side.
         rtol: The largest needed tolerance that agrees.
-        before: The same two of the step before, if it was compared.
+        before: The same two of the step before, if it was compared; of what it did not record, such
+            as parameters of another optimiser, the values of the steps before that.
         drift: In a step whose predecessor was not compared, what it may have drifted by till then.
         judged: The verdicts, in the order of computation.
     """
@@ -73,7 +74,7 @@ class Inspected:
     @cached_property
     def bugs(self) -> list[str]:
         """Mistakes of R torch itself that one side met in this step, in words."""
-        found = []
+        found: list[list[str]] = []
         for one in (self.a, self.b):
             trace = one.side.trace
             if trace.engine != "r-torch":
