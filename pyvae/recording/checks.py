@@ -11,7 +11,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
-from pyvae.files.writing import output_folder
 from pyvae.trace.program import is_program_trace
 
 __all__ = ["check_folder", "check_model", "check_optimisers", "empty_folder"]
@@ -77,10 +76,10 @@ def check_optimisers(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Makes sure that a trace can be written, and that nothing of the user's is overwritten.
+    """Makes sure that a trace overwrites nothing of the user's.
 
     Raises:
-        UserError: If it cannot be.
+        UserError: If it would.
     """
     if folder.is_dir() and any(folder.iterdir()):
         if not is_program_trace(folder):
@@ -95,7 +94,6 @@ def check_folder(folder: Path, overwrite: bool) -> None:
             )
     elif folder.exists() and not folder.is_dir():
         raise UserError(f"'{folder}' is a file", "choose a new folder")
-    output_folder(folder)
 
 
 def empty_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pyvae.recording.seen.arguments import Arguments, split_arguments
@@ -73,7 +74,7 @@ class FunctionCalls:
         tensors = [tensor for _, tensor in tensors_in([*args, *kwargs.values()])]
         found = {id(one): step.find(one) for one in tensors}
         made_by = "model" if watch.entered else "other"
-        if not watch.entered and any(map(_is_of_model, found.values())):
+        if not watch.entered and any(_is_of_model(found[id(one)], one) for one in tensors):
             made_by = "loss"
         if made_by == "other" and not known.draw:
             return None
@@ -88,7 +89,7 @@ class FunctionCalls:
             version=version_of(tensors[0]) if tensors else 0,
         )
         if known.in_place and not known.draw:
-            entered.sources = watch.sources(tensors)
+            entered.sources = watch.sources(tensors, known.layer == "index_put")
         if known.layer in DROPOUT and entered.arguments.training:
             entered.state = watch.state_for(args)
         return entered
@@ -120,6 +121,9 @@ class FunctionCalls:
         return watch.add(call, entered, args, returned)
 
 
-def _is_of_model(source: Source | None) -> bool:
-    """Whether a tensor is a parameter, or was computed by the model or from what it returned."""
-    return isinstance(source, str) or (source is not None and source.call.made_by != "other")
+def _is_of_model(source: Source | None, tensor: Tensor) -> bool:
+    """Whether a tensor is a parameter, or was computed by the model or from what it returned; by
+    something that was not seen as well, such as a torch.autograd.Function."""
+    if source is None or isinstance(source, str):
+        return source is not None or tensor.grad_fn is not None
+    return source.call.made_by != "other"

@@ -42,10 +42,13 @@ class ModuleCalls:
         self.watch.entered.append(entered)
 
     @survived
-    def leave(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> Any:
+    def leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> Any:
         """Records the call of a layer.
+
+        Arguments:
+            module: The layer.
+            args: Its arguments.
+            *rest: Its named arguments and what it returned; None alone if it raised an error.
 
         Returns:
             What the layer is to return instead; None if it stays as it is.
@@ -54,8 +57,9 @@ class ModuleCalls:
         if not isinstance(entered, _EnteredModule) or entered.module is not module:
             return None
         self.watch.entered.pop()
-        if not entered.layer or output is None:  # None: it has raised an error
+        if not entered.layer or len(rest) < 2:
             return None
+        kwargs, output = rest
         layer = layer_name(module)
         call = Call(
             entered.name or layer, layer, options=module_options(module),

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
+from pyvae.files.writing import output_folder
 from pyvae.recording.checks import check_folder, check_model, check_optimisers
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.given.start import load_start, read_map
@@ -71,6 +72,7 @@ def record(
     check_folder(Path(folder), overwrite)
     if began is not None:
         load_start(parameters, began, mapped)
+    output_folder(Path(folder))
     recording = Recording(network, optimisers, Path(folder), steps, every, fed)
     recording.begin()
     return recording

@@ -165,7 +165,7 @@ class Recording:
         for optimiser, before, after in self._handles:
             before.remove()
             # the hooks may be running right now; one that is not the last stays, and does nothing
-            if next(reversed(optimiser._optimizer_step_post_hooks)) == after.id:
+            if next(reversed(optimiser._optimizer_step_post_hooks), None) == after.id:
                 after.remove()
         self._handles = []
         for step in (self._watch.step, self._watch.before):

@@ -91,11 +91,12 @@ class Step:
         if array is not None:
             self.arrays[key] = array
 
-    def find(self, tensor: Tensor) -> Source | None:
-        """Where a tensor comes from; None if it is not known."""
+    def find(self, tensor: Tensor, as_it_was: bool = False) -> Source | None:
+        """Where a tensor comes from; None if it is not known, or was changed since and is not to be
+        taken as it was."""
         for values in (self._values, self._before):
             value = values.get(id(tensor))
-            if value is not None and value.is_now(tensor):
+            if value is not None and (as_it_was or value.is_now(tensor)):
                 return value
         return self.parameters.name_of(tensor)
 
@@ -113,14 +114,18 @@ class Step:
         self._values[id(tensor)] = value
         return value
 
-    def source(self, tensor: Tensor) -> Source:
+    def source(self, tensor: Tensor, as_it_was: bool = False) -> Source:
         """Where a tensor comes from: from outside, if it is not known."""
-        known = self.find(tensor)
+        known = self.find(tensor, as_it_was)
         return self.put_input(tensor) if known is None else known
 
     def put_input(self, tensor: Tensor) -> Value:
-        """Copies a tensor that comes from outside."""
-        return self.put_value(self.add(Call("input", "input", made_by="other")), "", tensor)
+        """Copies a tensor that comes from outside, or was computed by something that is not seen:
+        then option `grad_fn` says by what."""
+        call = Call("input", "input", made_by="other")
+        if tensor.grad_fn is not None:
+            call.options["grad_fn"] = type(tensor.grad_fn).__name__
+        return self.put_value(self.add(call), "", tensor)
 
     def add_loss(self, tensors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
         """Notes what `backward` is called on."""

@@ -163,10 +163,16 @@ class Watch:
     def _copy_gradients(self) -> None:
         self.open().copy_gradients()
 
-    def sources(self, given: object) -> dict[int, Source]:
-        """Where all tensors within arguments come from, by identity."""
+    def sources(self, given: object, as_it_was: bool = False) -> dict[int, Source]:
+        """Where all tensors within arguments come from, by identity.
+
+        Arguments:
+            given: The arguments.
+            as_it_was: Whether a tensor of which a part was changed in place since is the earlier
+                one: `x[0] += 1` changes `x[0]`, and then sets it in `x`.
+        """
         step = self.begin()
-        return {id(tensor): step.source(tensor) for _, tensor in tensors_in(given)}
+        return {id(one): step.source(one, as_it_was) for _, one in tensors_in(given)}
 
     def source(self, entered: Entered, tensor: Tensor) -> Source:
         """Where a tensor came from when a call began."""

@@ -21,6 +21,7 @@ LEFT_OUT = {
 ROLES = {"weight", "bias", "running_mean", "running_var", "pos_weight", "attn_mask",
          "key_padding_mask", "in_proj_weight", "in_proj_bias"}  # fmt: skip
 NO_ROLES = {"lerp", "where", "index_put"}  # functions whose `weight` is one argument of several
+MANY = {"view", "reshape", "permute", "expand", "repeat", "tile", "flip"}
 LONGEST = 256  # numbers of a list that is kept as a setting
 
 
@@ -88,6 +89,10 @@ def split_arguments(
         for one in args[1:]:
             found.add("operands", one)
         return found
+    if layer == "transpose" and len(args) == 1:  # x.mT
+        found.inputs.append(args[0])
+        found.options = {"dim0": -2, "dim1": -1}
+        return found
     reflected = getattr(function, "__name__", "") in ("__rsub__", "__rdiv__", "__rpow__")
     if reflected and len(args) == 2:  # other - self
         found.add("self", args[1])
@@ -106,7 +111,7 @@ def _named(function: Callable[..., Any], layer: str, args: Sequence[Any]) -> lis
         return list(zip(names, args, strict=False))
     drawn = layer == "draw"
     for arguments in _schemas(getattr(function, "__name__", "") if drawn else layer, drawn):
-        named = _fit(arguments, args)
+        named = _fit(arguments, args, drawn or layer in MANY)
         if named is not None:
             return named
     return [(f"argument{at}", value) for at, value in enumerate(args)]
@@ -138,15 +143,17 @@ def _schemas(layer: str, without_tensors: bool) -> tuple[tuple[tuple[str, str], 
     )
 
 
-def _fit(arguments: Sequence[tuple[str, str]], args: Sequence[Any]) -> list[tuple[str, Any]] | None:
-    """The arguments with their names, if they have these types; `x.view(2, 3)` as `x.view([2,
-    3])`."""
+def _fit(
+    arguments: Sequence[tuple[str, str]], args: Sequence[Any], many: bool
+) -> list[tuple[str, Any]] | None:
+    """The arguments with their names, if they have these types; `x.view(2, 3)`, where many are one,
+    as `x.view([2, 3])`."""
     named: list[tuple[str, Any]] = []
     rest = list(args)
     for name, kind in arguments:
         if not rest:
             return named
-        if "List[int]" in kind and all(isinstance(one, int) for one in rest):
+        if many and "List[int]" in kind and all(isinstance(one, int) for one in rest):
             return [*named, (name, rest)]
         if not _is_of(rest[0], kind):
             return None

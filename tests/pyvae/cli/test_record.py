@@ -1,0 +1,45 @@
+"""`pyvae record`, as it is typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyvae.trace.program import ProgramTrace
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import sys
+import torch
+from torch import nn
+
+model = nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=float(sys.argv[2]))
+for _ in range(6):
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+print("trained", sys.argv[1:])
+sys.exit(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+"""
+
+
+@pytest.mark.parametrize("dashes", [("--",), ()])
+def test_a_script_is_recorded(pyvae, tmp_path, dashes):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    words = ("record", "--out", "python", "--steps", "2", "--every", "3", *dashes)
+    done = pyvae(*words, "train.py", "--lr", "0.5")
+    assert (done.returncode, done.stdout) == (0, "trained ['--lr', '0.5']\n")
+    assert done.stderr.startswith("pyvae: recording 2 steps of 4 parameters to 'python': about")
+    trace = ProgramTrace.load(tmp_path / "python")
+    assert [one.step for one in trace.steps] == [1, 4]
+    assert trace.steps[0].optimiser.groups[0].settings["lr"] == 0.5
+    done = pyvae(*words, "train.py", "--lr", "0.5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "pyvae: folder 'python' holds a trace already. Choose a new folder, or overwrite it "
+        "(overwrite=True, --overwrite).\n"
+    )
+    done = pyvae("record", "--out", "other", "--start", "python", "train.py", "--lr", "0.5", "7")
+    assert done.returncode == 7
+    first, other = (ProgramTrace.load(tmp_path / name).arrays(1) for name in ("python", "other"))
+    assert (first["start/weight"] == other["start/weight"]).all()

@@ -1,0 +1,101 @@
+"""A model that starts from another trace's parameters and buffers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from programs import PROGRAMS, cnn, mlp
+from torch import nn
+
+from pyvae.errors import UserError
+from pyvae.recording.record import record
+from pyvae.trace.program import ProgramParameter, ProgramStep, ProgramTrace
+
+
+@pytest.mark.parametrize("name", ["cnn", "transformer", "gan"])
+def test_the_other_side_starts_alike_and_trains_alike(name, recorded, tmp_path):
+    first = PROGRAMS[name]()
+    torch.manual_seed(9)
+    recorded(first, 2, "first")
+    second = PROGRAMS[name]()
+    with torch.no_grad():
+        for value in second.network.state_dict().values():
+            value.copy_(value * 3 + 1)
+    torch.manual_seed(9)
+    recorded(second, 2, "second", start=tmp_path / "first")
+    assert second.losses == first.losses
+    assert second.bits() == first.bits()
+
+
+def write(folder, **arrays):
+    """A trace with these values to start from, as another language writes it."""
+    trace = ProgramTrace("base-r", networks=[()])
+    trace.parameters = [ProgramParameter(name, value.shape) for name, value in arrays.items()]
+    started = {f"start/{name}": value for name, value in arrays.items()}
+    trace.save_step(folder, ProgramStep(1), started)
+    trace.save(folder)
+    return folder
+
+
+def begin(model, folder, **options):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    record(model, optimizer, folder, **options).cancel()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_map_says_what_parameters_are_called(tmp_path, turned):
+    weight, bias = np.array([[1.5, 2.5]], np.float32), np.array([3.5], np.float64)
+    theirs = write(tmp_path / "r", W=weight, bias=bias)
+    rows = [("weight", "W"), ("something", "else")]
+    lines = ["b,a" if turned else "a,b", *(",".join(row) for row in rows)]
+    (tmp_path / "names.csv").write_text("\n".join(lines) + "\n")
+    model = nn.Linear(2, 1)
+    begin(model, tmp_path / "python", start=theirs, names=tmp_path / "names.csv")
+    assert model.weight.tolist() == weight.tolist()
+    assert model.bias.tolist() == bias.tolist()
+
+
+def test_one_number_may_have_another_shape(tmp_path):
+    """R's torch counts batches in a tensor of shape (1)."""
+    values = {name: value.numpy() for name, value in nn.BatchNorm1d(2).state_dict().items()}
+    theirs = write(tmp_path / "r", **values | {"num_batches_tracked": np.array([4])})
+    model = nn.BatchNorm1d(2)
+    begin(model, tmp_path / "python", start=theirs)
+    assert model.num_batches_tracked.item() == 4
+    assert model.num_batches_tracked.shape == ()
+
+
+def test_bad_starts_change_nothing(tmp_path):
+    good, bad = np.ones((1, 2), np.float32), np.ones((2, 1), np.float32)
+    cases = {
+        "lacks": ({"weight": good}, "", "has no 'bias' to start from"),
+        "shape": (
+            {"weight": bad, "bias": np.ones(1, np.float32)}, "",
+            r"'weight' has shape \(1, 2\), and \(2, 1\) in trace",
+        ),
+        "map": (
+            {"weight": good, "bias": np.ones(1, np.float32)}, "a,b\nbias,c\n",
+            "the map names 'c', which trace '.*' does not have",
+        ),
+        "columns": ({"weight": good}, "x,y\nbias,c\n", "map '.*' cannot be read"),
+    }  # fmt: skip
+    for name, (arrays, names, message) in cases.items():
+        theirs = write(tmp_path / name, **arrays)
+        options = {"start": theirs}
+        if names:
+            (tmp_path / "names.csv").write_text(names)
+            options["names"] = tmp_path / "names.csv"
+        model = nn.Linear(2, 1)
+        before = model.weight.tolist(), model.bias.tolist()
+        with pytest.raises(UserError, match=message):
+            begin(model, tmp_path / "python", **options)
+        assert (model.weight.tolist(), model.bias.tolist()) == before
+        assert not (tmp_path / "python").exists()
+
+
+def test_a_cut_trace_is_said(recorded, tmp_path):
+    recorded(mlp(), 2)
+    (tmp_path / "trace" / "steps" / "step-000002.safetensors").unlink()
+    with pytest.raises(UserError, match=r"is cut: step-000002.safetensors is missing"):
+        begin(cnn().model, tmp_path / "python", start=tmp_path / "trace")

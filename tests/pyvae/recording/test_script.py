@@ -1,0 +1,144 @@
+"""Scripts that are recorded as they are."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from pyvae.errors import UserError
+from pyvae.recording.recording import running
+from pyvae.recording.script import find_model, run_recorded
+from pyvae.trace.program import ProgramTrace
+
+TRAIN = """
+    import sys
+    import torch
+    from torch import nn
+    import beside
+
+    def main():
+        torch.manual_seed(beside.SEED)
+        model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+        optimizer = torch.optim.Adam(model.parameters())
+        for step in range(int(sys.argv[1])):
+            optimizer.zero_grad()
+            model(torch.randn(6, 3)).pow(2).mean().backward()
+            optimizer.step()
+        print(sum(p.double().sum().item() for p in model.parameters()), __name__, sys.argv)
+
+    if __name__ == "__main__":
+        main()
+"""
+GAN = """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, a, b):
+            super().__init__()
+            self.fc = nn.Linear(a, b)
+
+        def forward(self, x):
+            return self.fc(x)
+
+    generator, discriminator = Net(2, 3), Net(3, 1)
+    one = torch.optim.Adam(discriminator.parameters())
+    two = torch.optim.SGD(generator.parameters(), 0.1)
+    for _ in range(2):
+        fake = generator(torch.randn(4, 2))
+        discriminator(fake.detach()).sum().backward()
+        one.step()
+        discriminator(fake).mean().backward()
+        two.step()
+    three = torch.optim.SGD(generator.parameters(), 0.1)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(text=TRAIN, name="train.py"):
+        (tmp_path / "beside.py").write_text("SEED = 3\n")
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    yield write
+    sys.modules.pop("beside", None)
+
+
+def test_a_script_runs_as_alone_and_is_recorded(script, tmp_path, capsys, monkeypatch):
+    path = script()
+    before = sys.argv, list(sys.path), torch.optim.Optimizer.__init__
+    assert run_recorded(path, ["4", "--lr"], tmp_path / "out", steps=2) == 0
+    assert before == (sys.argv, sys.path, torch.optim.Optimizer.__init__)
+    said = capsys.readouterr().out
+    assert said.endswith(f"__main__ ['{path}', '4', '--lr']\n")
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(4):
+        optimizer.zero_grad()
+        model(torch.randn(6, 3)).pow(2).mean().backward()
+        optimizer.step()
+    assert float(said.split()[0]) == sum(p.double().sum().item() for p in model.parameters())
+    trace = ProgramTrace.load(tmp_path / "out")
+    assert (trace.program, trace.complete) == ("train.py", True)
+    assert [one.name for one in trace.networks[0] if one.layer == "linear"] == ["0", "2"]
+
+
+def test_several_models_are_recorded_together(script, tmp_path, capsys):
+    assert run_recorded(script(GAN), [], tmp_path / "out", steps=2) == 0
+    trace = ProgramTrace.load(tmp_path / "out")
+    assert trace.complete
+    assert [one.name for one in trace.parameters if one.name.endswith("weight")] == [
+        "net.fc.weight", "net2.fc.weight",
+    ]  # fmt: skip
+    assert [one.optimiser.name for one in trace.steps] == ["optimizer.0", "optimizer.1"] * 2
+    assert "made after its first step is not recorded" in capsys.readouterr().err
+
+
+def test_errors_and_exit_codes_are_the_scripts_own(script, tmp_path, capsys):
+    path = script("def broken():\n    raise ValueError('mine')\n\nbroken()\n")
+    assert run_recorded(path, [], tmp_path / "out") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1] == f'  File "{path}", line 4, in <module>'
+    assert lines[-1] == "ValueError: mine"
+    for given, code in (("3", 3), ("", 0), ("None", 0), ("'words'", 1)):
+        path = script(f"import sys\nprint('out')\nsys.exit({given})\n")
+        if code:
+            assert run_recorded(path, [], tmp_path / "out") == code
+        else:
+            with pytest.raises(UserError, match="made no optimizer"):
+                run_recorded(path, [], tmp_path / "out")
+    assert capsys.readouterr().err == "words\n"
+
+
+def test_a_script_that_makes_no_step(script, tmp_path, capsys):
+    assert run_recorded(script(), ["0"], tmp_path / "out") == 2
+    assert "no step was recorded" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert running() is None
+
+
+def test_bad_input_is_said_before_the_script_runs(script, tmp_path):
+    path = script("print('ran')\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    with pytest.raises(UserError, match=r"script '.*none.py' is not there"):
+        run_recorded(tmp_path / "none.py", [], tmp_path / "out")
+    with pytest.raises(UserError, match="is not empty"):
+        run_recorded(path, [], tmp_path / "full")
+
+
+def test_a_model_is_the_outermost_module_of_an_optimizer():
+    inner = nn.Linear(2, 2)
+    outer = nn.ModuleDict({"a": nn.Sequential(inner), "b": nn.Linear(3, 3)})
+    assert find_model(torch.optim.SGD(inner.parameters(), 0.1)) is outer
+    alone = nn.Parameter(torch.zeros(2))
+    with pytest.raises(UserError, match=r"belong to no torch.nn.Module"):
+        find_model(torch.optim.SGD([alone], 0.1))
