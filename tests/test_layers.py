@@ -25,9 +25,8 @@ ROOMS = {
         ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
-        "cli", "ports", "seeds", "report", "saved", "runs", "beyond_steps", "steps", "diagnosis",
-        "stages",
-        ("expected", "agreement"),
+        "cli", "seeds", "report", "saved", "runs", "beyond_steps", ("steps", "ports"), "diagnosis",
+        "stages", ("expected", "agreement"),
     ),
     "r_bridge": (
         ("doctor", "from_r"), "engines", "process", "installed",

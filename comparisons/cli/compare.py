@@ -16,6 +16,7 @@ from comparisons.cli.options import (
     Request,
     StageOptions,
 )
+from comparisons.cli.programs import compare_recorded_programs
 from comparisons.cli.saved import compare_saved_traces
 from comparisons.cli.seeds import compare_over_seeds
 from pyvae.cli.options.grouped import grouped
@@ -37,7 +38,7 @@ def compare_command(
         list[Path] | None,
         typer.Argument(
             metavar="[TRACE_A TRACE_B]",
-            help="Two saved traces to compare, instead of two engines.",
+            help="Two saved traces to compare, or two recorded programs, instead of two engines.",
         ),
     ] = None,
     engines: EngineOptions,
@@ -47,7 +48,7 @@ def compare_command(
     seeds: NativeOptions,
     output: OutputOptions,
 ) -> None:
-    """Compare Python and R step by step, or two saved traces.
+    """Compare Python and R step by step, two saved traces, or two recorded programs.
 
     Trains the recipe's network with both engines on the same draws. If they disagree, the first
     step, stage and element where they part is named. Without --epochs and --steps it runs 42 steps
@@ -61,12 +62,15 @@ def compare_command(
     """
     from pyvae.cli.again import repeat_command
     from pyvae.terminal.console import Terminal
+    from pyvae.trace.program import is_program_trace
 
     if output.resume is not None:
         repeat_command(context, output.resume)
         return
     request = Request(context, Terminal(), recipe, run, engines, stages, seeds, output)
-    if traces:
+    if traces and any(is_program_trace(path) for path in traces):
+        code = compare_recorded_programs(request, traces)
+    elif traces:
         code = compare_saved_traces(request, traces)
     elif run.rng == "native":
         code = compare_over_seeds(request)

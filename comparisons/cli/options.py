@@ -138,6 +138,17 @@ class StageOptions:
         ),
     ] = None
 
+    map_: Annotated[
+        Path | None,
+        stages(
+            "--map",
+            metavar="CSV",
+            help="Of two recorded programs: names that belong together, in columns a and b "
+            "(default: what is found; names.csv in the output folder has it).",
+            show_default=False,
+        ),
+    ] = None
+
 
 @dataclass(frozen=True)
 class NativeOptions:

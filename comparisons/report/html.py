@@ -31,7 +31,7 @@ from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.stages import PASSES
 from pyvae.trace.trace import Trace
 
-__all__ = ["strip", "write_report"]
+__all__ = ["Cell", "by_part", "picture", "shown", "strip", "write_report"]
 
 HEADINGS = {
     "start": "what the step starts from",
@@ -87,7 +87,7 @@ def write_report(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=shown,
     )
     environment.filters["number"] = _number
     environment.filters["ulps"] = ulp_text
@@ -127,11 +127,11 @@ def strip(comparison: Comparison) -> list[tuple[str, list[tuple[str, list[Cell]]
             if agreement.quantity.passing == passing
         ]
         if cells:
-            found.append((HEADINGS[passing], list(_by_part(cells))))
+            found.append((HEADINGS[passing], list(by_part(cells))))
     return found
 
 
-def _by_part(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+def by_part(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
     """Neighbours of the same part of the network together."""
     run: list[Cell] = []
     for cell in cells:
@@ -207,7 +207,7 @@ def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1e}"
 
 
-def _shown(value: object) -> object:
+def shown(value: object) -> object:
     """A value of the page: no name turns the text around it."""
     return printable(value) if type(value) is str else value
 
@@ -217,13 +217,13 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, str]:
     try:
         with own_style():
             panels = figures.report_panels(comparisons)
-            return {caption: _picture(figure) for caption, figure in panels.items()}
+            return {caption: picture(figure) for caption, figure in panels.items()}
     except Exception as error:  # the page says what was found without them, too
         print_error(f"the report is without pictures ({type(error).__name__}: {error})")
         return {}
 
 
-def _picture(figure: Figure) -> str:
+def picture(figure: Figure) -> str:
     """A figure as a data: address."""
     content = io.BytesIO()
     with glyphs_of_other_fonts(figure):

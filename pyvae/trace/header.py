@@ -53,6 +53,11 @@ def read_about(path: Path) -> dict[str, Any]:
     version = about["format"]
     if type(version) is not int or version < 1:
         raise ValueError(f"format is {shown(version)}, not a whole number from 1")
+    if version == 5:
+        raise UserError(
+            f"trace '{path.parent}' is that of a recorded program (format 5), not of a recipe",
+            "compare it with another one: pyvae compare TRACE_A TRACE_B",
+        )
     if version > FORMAT:
         raise UserError(
             f"trace '{path.parent}' has format {shown(version)}, but pyvae reads 1 to {FORMAT}",

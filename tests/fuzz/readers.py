@@ -21,6 +21,14 @@ from pyvae.model.settings import Settings
 from pyvae.reproduction.published import merge_published
 from pyvae.runs.callbacks.held_out_history import read_test_history
 from pyvae.runs.run_json import read_arguments
+from pyvae.trace.program import (
+    Optimiser,
+    OptimiserGroup,
+    ProgramParameter,
+    ProgramStage,
+    ProgramStep,
+    ProgramTrace,
+)
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
@@ -99,6 +107,31 @@ def read_trace(folder: Path) -> object:
 def read_probe(folder: Path) -> object:
     trace = Trace("mine", "conv", SETTINGS, {}, {}, probed=[2], folder=folder)
     return trace.state_after(2)
+
+
+def of_program(name: str) -> Callable[[Path], Path]:
+    """A trace of a program, of which one file is to be spoiled."""
+
+    def make(folder: Path) -> Path:
+        rng = np.random.default_rng(5)
+        stages = (
+            ProgramStage("input", "input"),
+            ProgramStage("fc", "linear", ("input",), {"eps": 1e-5, "k": [1, 2]}, {"weight": "w"}),
+        )
+        sgd = Optimiser("optimizer", "sgd", (OptimiserGroup(("w",), {"lr": 0.1}),))
+        trace = ProgramTrace("pytorch", networks=[stages], environment={"torch": "2.8"})
+        trace.parameters = [ProgramParameter("w", (2, 3))]
+        values = {"start/w": rng.normal(size=(2, 3)), "loss/total": np.array(0.1)}
+        trace.save_step(folder, ProgramStep(2, 0, sgd, "0" * 64), values)
+        trace.save(folder)
+        return folder / name
+
+    return make
+
+
+def read_program(folder: Path) -> object:
+    trace = ProgramTrace.load(folder)
+    return [(trace.network_of(one.step), trace.arrays(one.step)) for one in trace.steps]
 
 
 def make_idx(name: str, ending: str = "") -> Callable[[Path], Path]:
@@ -209,6 +242,10 @@ READERS = {
     "parameters": Reader(in_trace("parameters.safetensors"), Trace.load, "safetensors"),
     "latents": Reader(in_trace("latents.safetensors"), Trace.load, "safetensors"),
     "probe": Reader(in_trace("probes/step-000002.safetensors"), read_probe, "safetensors"),
+    "program-json": Reader(of_program("trace.json"), read_program, "json"),
+    "program-step": Reader(
+        of_program("steps/step-000002.safetensors"), read_program, "safetensors"
+    ),
     "test-history": Reader(make_test_history, read_test_history, "csv"),
     "published": Reader(
         make_published, lambda f: merge_published(f / "published.csv", NEW), "csv of text"

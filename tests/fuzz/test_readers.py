@@ -33,7 +33,7 @@ few = hypothesis.settings(
     ],
 )
 BINARY = ("idx-images", "idx-images-gz", "npz", "npz-packed", "npy")
-BINARY += ("parameters", "latents", "probe", "outcome")
+BINARY += ("parameters", "latents", "probe", "program-step", "outcome")
 
 
 @pytest.fixture(autouse=True)

@@ -425,7 +425,13 @@ def rewrite(folder, change):
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
-@pytest.mark.parametrize("version", [5, 6, 1000])
+def test_the_trace_of_a_program_is_told_from_that_of_a_recipe(saved):
+    rewrite(saved, lambda about: about | {"format": 5})
+    with pytest.raises(UserError, match=r"is that of a recorded program.*pyvae compare"):
+        Trace.load(saved)
+
+
+@pytest.mark.parametrize("version", [6, 1000])
 def test_a_newer_format_is_refused_by_name(saved, version):
     rewrite(saved, lambda about: about | {"format": version})
     with pytest.raises(

@@ -1,0 +1,187 @@
+"""Two recorded programs, held against each other step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from comparisons.agreement.tolerances import RULES
+from comparisons.ports.judging.declared import optimiser_differences, stages_declared
+from comparisons.ports.judging.judge import Inspected, judge_step
+from comparisons.ports.judging.judged import Judged, precision_of, tolerance
+from comparisons.ports.matching.names import check_names, read_names
+from comparisons.ports.matching.parameters import (
+    ParameterMatch,
+    in_one_order,
+    match_parameters,
+    settle_layouts,
+)
+from comparisons.ports.matching.stages import NetworkMatch, match_stages
+from comparisons.ports.place import find_first_part
+from comparisons.ports.result import FirstPart, PortComparison
+from comparisons.ports.side import Side, load_sides
+from pyvae.errors import UserError
+from pyvae.trace.program import ProgramTrace
+
+__all__ = ["compare_programs"]
+
+Given = ProgramTrace | Path | str
+
+
+def compare_programs(
+    a: Given,
+    b: Given,
+    names: Mapping[str, str] | Path | str | None = None,
+    exact: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> PortComparison:
+    """Compares two recorded programs, whoever wrote them, and finds where they first part.
+
+    Stages and parameters are matched by name, else by order, layer and shape, or by value. What
+    both have is compared in the order of computation: what a step starts from, its inputs and
+    draws, the forward pass, the loss, gradients, the optimiser's state, parameters and buffers.
+
+    Arguments:
+        a, b: Each a recorded program, or its folder.
+        names: A map of names that do not belong together by themselves (the first side's, each with
+            the second's), or a CSV file with columns a and b.
+        exact: Every bit has to be equal.
+        progress: Called with the number of steps done and their total.
+
+    Raises:
+        UserError: If one cannot be read, the map names what is not there, or the two have nothing
+            in common.
+
+    Example:
+        >>> found = compare_programs("python", "r")  # doctest: +SKIP
+        >>> found.verdict  # doctest: +SKIP
+        'part at step 1, features.1 (batch_norm2d), forward'
+    """
+    sides = load_sides(a, b)
+    given = read_names(Path(names)) if isinstance(names, (str, Path)) else dict(names or {})
+    check_names(given, *sides)
+    return _Comparer(sides, given, exact).compare(progress or (lambda done, total: None))
+
+
+class _Comparer:
+    def __init__(self, sides: tuple[Side, Side], names: Mapping[str, str], exact: bool) -> None:
+        self.sides, self.names, self.exact = sides, names, exact
+        self.networks: dict[tuple[int, int], NetworkMatch] = {}
+        self.parameters: list[ParameterMatch] | None = None
+        self.judged: list[Judged] = []
+        self.declared: list[str] = []
+        self.lacking = [0, 0]
+        self.first: FirstPart | None = None
+        self.precision = "float64"
+
+    def compare(self, progress: Callable[[int, int], object]) -> PortComparison:
+        numbers = [{one.step for one in side.trace.steps} for side in self.sides]
+        steps = sorted(numbers[0] & numbers[1])
+        if not steps:
+            raise UserError(
+                f"{self.sides[0].name} and {self.sides[1].name} have no recorded step in common",
+                "record the same steps of both",
+            )
+        before: Inspected | None = None
+        for done, number in enumerate(steps):
+            progress(done, len(steps))
+            before = self._step(number, before)
+        progress(len(steps), len(steps))
+        if not self.judged:
+            raise UserError(
+                f"{self.sides[0].name} and {self.sides[1].name} have nothing in common: no stage "
+                "and no parameter of one is found in the other",
+                "say with --map names.csv what belongs together",
+            )
+        return PortComparison(
+            self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
+            self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
+            list(dict.fromkeys(self.declared)), notes(self.sides, steps, self.exact),
+        )  # fmt: skip
+
+    def _step(self, number: int, before: Inspected | None) -> Inspected:
+        a, b = (side.step(number) for side in self.sides)
+        precision = precision_of((a, b))
+        if RANK.index(precision) < RANK.index(self.precision):
+            self.precision = precision
+        key = a.about.network, b.about.network
+        if key not in self.networks:
+            self.networks[key] = match_stages(a, b, self.names)
+            self.declared += stages_declared(self.networks[key].pairs, self.sides)
+        network = self.networks[key]
+        if self.parameters is None:
+            found = match_parameters(a, b, network, self.names)
+            self.parameters = settle_layouts(a, b, network, found, tolerance(precision, False))
+        a, b = in_one_order(a, b, self.parameters)
+        follows = before is not None and before.a.about.step == number - 1
+        step = Inspected(
+            a, b, network, self.parameters, precision, tolerance(precision, self.exact),
+            (before.a, before.b) if before is not None and follows else None,
+            0.0 if self.exact or before is None or follows else _drift(precision),
+        )  # fmt: skip
+        self.declared += settings_declared(step)
+        first = judge_step(step, parted=self.first is not None)
+        if first is not None and self.first is None:
+            self.first = find_first_part(step, first)
+        self.judged += step.judged
+        self._count_lacking(step)
+        return step
+
+    def _count_lacking(self, step: Inspected) -> None:
+        """Counts the recorded values that have no partner."""
+        for side, recorded in enumerate((step.a, step.b)):
+            used = set()
+            for one in step.judged:
+                key = (one.quantity.key, one.quantity.key_b)[side]
+                used.update(key.split(" + "))
+            kinds = ("forward/", "gradient/", "loss/", "parameter/", "buffer/", "state/", "draw/")
+            values = {key for key in recorded.arrays if key.startswith(kinds)}
+            self.lacking[side] += len(values - used)
+
+
+RANK = ("float16", "float32", "float64")
+
+
+def _drift(precision: str) -> float:
+    """What two runs that go their own ways may have drifted apart by."""
+    return RULES["float64" if precision == "float64" else "float32"]["parameter"].rtol
+
+
+def settings_declared(step: Inspected) -> Iterator[str]:
+    """What the optimisers of a step declare differently, of any parameter."""
+    optimiser = step.a.about.optimiser
+    for one in step.parameters:
+        for words in optimiser_differences(step.a.about, step.b.about, one):
+            yield f"{optimiser.name if optimiser else ''}: {words}"
+
+
+def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[str]:
+    """What is to be said of two traces besides what was compared."""
+    found = []
+    for side in sides:
+        if not side.trace.complete:
+            why = f" ({side.trace.ended})" if side.trace.ended else ""
+            found.append(f"{side.name} was not recorded to its end{why}")
+        if not any(side.trace.networks):
+            found.append(
+                f"{side.name} has names alone: the order of computation is not known, names are in "
+                "the order of the alphabet"
+            )
+        total = len(side.trace.steps)
+        more = total - len(steps)
+        if more:
+            found.append(f"{more} of {total} steps are recorded in {side.name} alone")
+    environments = [side.trace.environment for side in sides]
+    for name, words in DEPENDS_ON.items() if exact else ():
+        values = [one.get(name, "") for one in environments]
+        if all(values) and values[0] != values[1]:
+            found.append(f"{name}: {values[0]} against {values[1]}; {words}")
+    return found
+
+
+# what the last bits depend on
+DEPENDS_ON = {
+    "threads": "another number of threads changes the order of sums, and the last bits",
+    "libtorch": "another LibTorch may round otherwise: batch norm's gradients in training differ "
+    "by 1 ULP between 2.8 and 2.13, which is no mistake of yours",
+}

@@ -1,0 +1,1 @@
+"""How far two sides of a step agree, quantity by quantity, and what explains a difference."""

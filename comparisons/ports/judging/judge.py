@@ -1,0 +1,373 @@
+"""Judges the quantities of one step, one after the other, up to the first that parts.
+
+A difference beyond the rule is *explained* only if both sides declare the same, each side returned
+what its declaration gives for its own inputs (computed again in float64), and these inputs belong
+together and agree, or their difference was explained in turn. That is what rounding makes of two
+runs that go their own ways, of kinks and of sums that cancel: never of a mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.expected.r_torch_bugs import known_bugs
+from comparisons.ports.judging.declared import (
+    optimiser_differences,
+    settings_matter,
+    stage_differences,
+)
+from comparisons.ports.judging.given import change_of
+from comparisons.ports.judging.judged import RTOL, Difference, Judged, difference_of
+from comparisons.ports.judging.own import Own, Residual
+from comparisons.ports.judging.quantities import PortQuantity, quantities
+from comparisons.ports.judging.updates import update_difference
+from comparisons.ports.matching.parameters import ParameterMatch
+from comparisons.ports.matching.stages import NetworkMatch, StageMatch, family
+from comparisons.ports.side import RecordedStep
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["Inspected", "based", "bugs_of", "judge_step", "settings_differences"]
+
+COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
+
+
+@dataclass
+class Inspected:
+    """One step of both sides, and what was found in it so far.
+
+    Attributes:
+        a, b: The step of both sides.
+        network, parameters: What belongs together.
+        precision: The coarsest type of number of either side.
+        rtol: The largest needed tolerance that agrees.
+        before: The same two of the step before, if it was compared.
+        drift: In a step whose predecessor was not compared, what it may have drifted by till then.
+        judged: The verdicts, in the order of computation.
+    """
+
+    a: RecordedStep
+    b: RecordedStep
+    network: NetworkMatch
+    parameters: Sequence[ParameterMatch]
+    precision: str
+    rtol: float
+    before: tuple[RecordedStep, RecordedStep] | None = None
+    drift: float = 0.0
+    judged: list[Judged] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        before = self.before or (None, None)
+        rtol = RTOL[self.precision]
+        self.own = (
+            Own(self.a, rtol, self.precision, before[0]),
+            Own(self.b, rtol, self.precision, before[1]),
+        )
+        self.parameter_of = {name: one for one in self.parameters for name in one.a}
+        self.verdicts: dict[str, Judged] = {}
+
+    @cached_property
+    def bugs(self) -> list[str]:
+        """Mistakes of R torch itself that one side met in this step, in words."""
+        found = []
+        for one in (self.a, self.b):
+            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
+            trace = one.side.trace
+            words = known_bugs(
+                one.about, one.arrays, before, trace.engine, one.network, trace.index_base
+            )
+            found.append([f"{one.side.name}: {word}" for word in words])
+        return found[0] + found[1] if bool(found[0]) != bool(found[1]) else []
+
+    @property
+    def exact(self) -> bool:
+        return self.rtol == 0
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.a.side.name, self.b.side.name
+
+    def residuals(self, quantity: PortQuantity) -> tuple[Residual | None, Residual | None]:
+        """How far each side's quantity is from what it should be for its own inputs."""
+        first, second = (
+            _residual(own, quantity, name)
+            for own, name in zip(self.own, quantity.value, strict=True)
+        )
+        return first, second
+
+
+def judge_step(step: Inspected, parted: bool = False) -> Judged | None:
+    """Judges a step's quantities into `step.judged`.
+
+    Arguments:
+        step: The step.
+        parted: Whether the two parted in an earlier step: then nothing is explained any more.
+
+    Returns:
+        The first that parts.
+    """
+    first = None
+    for quantity in quantities(step.a, step.b, step.network, step.parameters):
+        a, b = quantity.arrays(step.a, step.b)
+        if a is None or b is None:
+            continue
+        a, b = based(step, quantity, a, b)
+        one = _judge(step, quantity, difference_of(a, b), parted or first is not None)
+        step.judged.append(one)
+        step.verdicts[quantity.key] = one
+        if one.verdict == "parted" and first is None:
+            first = one
+    return first
+
+
+def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, parted: bool) -> Judged:
+    number, rtol = step.a.about.step, step.rtol
+    if quantity.passing == "parameter":
+        difference = _of_update(step, quantity, difference)
+    if difference.equal:
+        return Judged(number, quantity, difference, rtol, "equal")
+    declared = [] if parted else _declared(step, quantity, difference)
+    if difference.needed <= rtol and not declared:
+        return Judged(number, quantity, difference, rtol, "within")
+    if parted or step.exact:
+        return Judged(number, quantity, difference, rtol, "parted")
+    if declared:
+        return Judged(number, quantity, difference, rtol, "parted", declared[0])
+    why = _unexplained(step, quantity, difference)
+    verdict = "parted" if why else "explained"
+    return Judged(number, quantity, difference, rtol, verdict, why or "follows from rounding")
+
+
+def based(
+    step: Inspected, quantity: PortQuantity, a: NDArray, b: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Indices counted from 0 on both sides; other arrays as they are."""
+    bases = [one.side.trace.index_base for one in (step.a, step.b)]
+    if bases[0] == bases[1] or quantity.passing not in ("input", "draw", "forward"):
+        return a, b
+    if not all(x.dtype.kind in "iu" for x in (a, b)):
+        return a, b
+    if not (_is_index(step.a, quantity.value[0]) or _is_index(step.b, quantity.value[1])):
+        return a, b
+    return a.astype("int64") - bases[0], b.astype("int64") - bases[1]
+
+
+INDEX_TAKERS = (
+    "cross_entropy_loss", "embedding", "embedding_bag", "gather", "index", "index_add",
+    "index_select", "multi_margin_loss", "nll_loss", "nll_loss2d", "one_hot", "scatter",
+    "scatter_add", "take_along_dim",
+)  # fmt: skip
+
+
+def _is_index(step: RecordedStep, name: str, depth: int = 20) -> bool:
+    """Whether a layer takes a whole number as the number of a class or row."""
+    for stage in step.takers.get(name, ()):
+        if stage.layer in INDEX_TAKERS:
+            return True
+        handed_on = [
+            output
+            for output in stage.outputs
+            if (value := step.arrays.get(f"forward/{output}")) is not None
+            and value.dtype.kind in "iu"
+        ]
+        if depth and any(_is_index(step, output, depth - 1) for output in handed_on):
+            return True
+    return False
+
+
+def _of_update(step: Inspected, quantity: PortQuantity, difference: Difference) -> Difference:
+    """A parameter's difference, held against the update where that is larger than rounding: a step
+    is small against the parameter, and so is a mistake in it."""
+    one = quantity.parameter
+    if one is None or difference.equal or difference.problem:
+        return difference
+    a, b = one.values(step.a.arrays, step.b.arrays, "start/{}")
+    after_a, after_b = one.values(step.a.arrays, step.b.arrays, "parameter/{}")
+    if a is None or b is None or after_a is None or after_b is None:
+        return difference
+    return update_difference((a, b), (after_a, after_b), difference, step.precision)
+
+
+def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -> list[str]:
+    """What the two sides declare differently that has an effect on a quantity, in words."""
+    if quantity.passing == "forward" and quantity.stage is not None:
+        observed = np.inf if difference.problem else difference.max_abs
+        return stage_differences(quantity.stage, *step.own, observed=observed)
+    if quantity.passing == "buffer" and quantity.parameter is not None:
+        users = step.a.takers.get(quantity.parameter.a[0], ())
+        pairs = [step.network.partner[s.name] for s in users if s.name in step.network.partner]
+        return [w for pair in pairs for w in stage_differences(pair, *step.own, what="buffers")]
+    if quantity.passing in ("state", "parameter") and quantity.parameter is not None:
+        return [*bugs_of(step, "optim_"), *settings_differences(step, quantity)]
+    if quantity.passing == "parameter gradient":
+        return bugs_of(step, "nn_embedding")
+    return []
+
+
+def settings_differences(step: Inspected, quantity: PortQuantity) -> list[str]:
+    """What the two optimisers declare differently that has an effect on a quantity."""
+    one = quantity.parameter
+    if one is None:
+        return []
+    words = optimiser_differences(step.a.about, step.b.about, one)
+    if not words or not settings_matter(step.own[0], step.b.about, one, quantity):
+        return []
+    return [f"{step.names[1]}: {word}" for word in words]
+
+
+def bugs_of(step: Inspected, what: str) -> list[str]:
+    """Those of R torch's own mistakes in a step that are of one kind."""
+    return [words for words in step.bugs if what in words]
+
+
+def _residual(own: Own, quantity: PortQuantity, name: str) -> Residual | None:
+    if quantity.passing == "forward":
+        return own.forward(name)
+    if quantity.passing == "backward":
+        return own.backward(name)
+    one = quantity.parameter
+    if one is None or max(len(one.a), len(one.b)) > 1:
+        return None
+    if quantity.passing == "parameter gradient":
+        return own.backward(name)
+    if quantity.passing in ("state", "parameter", "buffer"):
+        return own.after(quantity.passing, name)
+    return None
+
+
+def _unexplained(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:
+    """Why a difference is not explained; empty if it is."""
+    if difference.problem:
+        return difference.problem
+    if quantity.passing == "start":
+        return _start(step, quantity, difference)
+    if quantity.passing in ("input", "draw"):
+        return "it comes from outside"
+    if quantity.passing == "loss":
+        return _loss(step, quantity)
+    if quantity.passing == "given gradient":
+        return _given(step, quantity)
+    if quantity.passing == "forward" and quantity.stage is not None:
+        why = _other_inputs(step, quantity.stage)
+    elif quantity.passing in ("backward", "parameter gradient"):
+        why = _other_takers(step, quantity)
+    else:
+        why = ""
+    return why or _own_faults(step, quantity)
+
+
+def _given(step: Inspected, quantity: PortQuantity) -> str:
+    """Whether both sides do the same to the gradients that backward left."""
+    given = quantity.arrays(step.a, step.b)
+    left = replace(quantity, template="gradient/{}").arrays(step.a, step.b)
+    changes = [
+        change_of(old, new, step.rtol)
+        for old, new in zip(left, given, strict=True)
+        if old is not None and new is not None
+    ]
+    if len(changes) == 2 and changes[0].is_like(changes[1], step.rtol):
+        return ""
+    return "it is not what backward left, changed in one way on both sides"
+
+
+def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
+    for name, residual in zip(step.names, step.residuals(quantity), strict=True):
+        if residual is None:
+            return f"{name}'s cannot be computed again"
+        if not residual.is_right:
+            return f"{name}'s is not what it should be for its own inputs"
+    return ""
+
+
+def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:
+    one = quantity.parameter
+    if step.drift and difference.needed <= step.drift:
+        return ""
+    if step.before is None or one is None:
+        return "it comes from outside"
+    for before, now, names in zip(step.before, (step.a, step.b), (one.a, one.b), strict=True):
+        for name in names:
+            earlier = before.arrays.get(f"{one.kind}/{name}")
+            start = now.arrays.get(f"start/{name}")
+            if earlier is None or start is None or not difference_of(earlier, start).equal:
+                return f"{now.side.name}'s is not what the step before left"
+    return ""
+
+
+def _loss(step: Inspected, quantity: PortQuantity) -> str:
+    """The loss is what a stage returned on both sides, if these stages belong together."""
+    if quantity.key != "loss/total":
+        return "it is not known how it was computed"
+    losses = step.own[0].loss, step.own[1].loss
+    if not all(losses) or step.network.values.get(losses[0]) != losses[1]:
+        return "it is not returned by stages that belong together"
+    found = step.verdicts.get(f"forward/{losses[0]}")
+    return "" if found is not None and found.verdict != "parted" else "its stage has parted"
+
+
+def _other_inputs(step: Inspected, pair: StageMatch) -> str:
+    """Why the inputs of two stages do not agree; empty if they do."""
+    if family(pair.a.layer) != family(pair.b.layer):
+        return f"{pair.a.layer} against {pair.b.layer}"
+    first, second = list(pair.a.inputs), list(pair.b.inputs)
+    if len(first) != len(second):
+        return f"{len(first)} inputs against {len(second)}"
+    if pair.a.layer in COMMUTATIVE and len(first) == 2 and not _alike(step, first[0], second[0]):
+        second.reverse()
+    for one, two in zip(first, second, strict=True):
+        if not _alike(step, one, two):
+            return f"{step.names[0]}'s takes {one}, {step.names[1]}'s takes {two}"
+    for role in pair.a.parameters.keys() & pair.b.parameters.keys():
+        one, two = pair.a.parameters[role], pair.b.parameters[role]
+        if not _alike(step, one, two):
+            return f"{step.names[0]}'s {role} is {one}, {step.names[1]}'s is {two}"
+    return ""
+
+
+def _alike(step: Inspected, one: str, two: str) -> bool:
+    """Whether two values, or parameters, belong together and have not parted, or are equal."""
+    own = step.a.side.own(one), step.b.side.own(two)
+    match = step.parameter_of.get(own[0])
+    if match is not None and match.b == (own[1],):
+        return True  # a start that parted was found before
+    if step.network.values.get(one) == two:
+        return True
+    a, b = step.a.value(one), step.b.value(two)
+    return a is not None and b is not None and difference_of(a, b).needed <= step.rtol
+
+
+def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
+    """Why the stages that a gradient comes from do not agree; empty if they do."""
+    names = quantity.value
+    if quantity.parameter is not None:
+        if max(len(quantity.parameter.a), len(quantity.parameter.b)) > 1:
+            return "it is kept in several arrays on one side"
+        names = quantity.parameter.a[0], quantity.parameter.b[0]
+    takers = [
+        {stage.name: stage for stage in own.step.takers.get(name, ()) if own.has_gradient(stage)}
+        for own, name in zip(step.own, names, strict=True)
+    ]
+    partners = step.network.partner
+    for stage in takers[0].values():
+        pair = partners.get(stage.name)
+        if pair is None or pair.b.name not in takers[1]:
+            return _taken_by(step.names[0], stage)
+        why = _other_inputs(step, pair)
+        if why:
+            return why
+        declared = stage_differences(pair, *step.own, what="gradients")
+        if declared:
+            return declared[0]
+    known = {partners[name].b.name for name in takers[0]}
+    for stage in takers[1].values():
+        if stage.name not in known:
+            return _taken_by(step.names[1], stage)
+    return ""
+
+
+def _taken_by(side: str, stage: ProgramStage) -> str:
+    return f"only {side} takes it in {stage.name} ({stage.layer})"

@@ -1,0 +1,243 @@
+"""What one side should have returned for its own inputs, and how far off it is.
+
+Each quantity is computed again in float64 from that side's own recorded values
+(`comparisons.ports.expected`). What is off by more than the rule is a mistake of that side, or
+something that its declaration does not say. Where large numbers cancel, the difference is held
+against what relative errors of the size of the rule in the summands would make of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from comparisons.ports.expected.recompute import Recomputed, expected_buffers, recompute
+from comparisons.ports.expected.update import Update, expected_update
+from comparisons.ports.judging.updates import update_noise
+from comparisons.ports.side import RecordedStep
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["Own", "Residual", "distance"]
+
+DRAWS = 3  # of rounding errors; a single one may be small by chance
+
+
+@dataclass(frozen=True)
+class Residual:
+    """How far a recorded quantity is from what it should be.
+
+    Attributes:
+        expected: What it should be, float64.
+        size: The largest difference.
+        allowed: What rounding may make of it.
+    """
+
+    expected: NDArray
+    size: float
+    allowed: float
+
+    @property
+    def is_right(self) -> bool:
+        return self.size <= self.allowed
+
+
+class Own:
+    """What one side of a step should have returned.
+
+    Arguments:
+        step: The step.
+        rtol: What may be off, relative to the largest magnitude.
+        precision: The type of number that both sides computed with, or the coarser of two.
+        before: The step before, if it is known.
+    """
+
+    def __init__(
+        self, step: RecordedStep, rtol: float, precision: str, before: RecordedStep | None = None
+    ) -> None:
+        self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
+        self.known: dict[str, Recomputed | None] = {}
+        self.random = np.random.default_rng(1)
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray]:
+        """The step's values, shared parameters under each of their names, with the gradient of the
+        loss itself."""
+        found = dict(self.step.arrays)
+        for name, first in self.step.side.shared.items():
+            if f"start/{first}" in found:
+                found.setdefault(f"start/{name}", found[f"start/{first}"])
+        loss = self.loss
+        if loss:
+            found.setdefault(f"gradient/{loss}", np.ones_like(found[f"forward/{loss}"]))
+        return found
+
+    @cached_property
+    def loss(self) -> str:
+        """The value that `backward` was called on; empty if it cannot be told."""
+        total = self.step.arrays.get("loss/total")
+        if total is None:
+            return ""
+        for stage in reversed(self.step.network):
+            for name in stage.outputs:
+                value = self.step.arrays.get(f"forward/{name}")
+                if (
+                    value is not None
+                    and value.size == 1
+                    and float(value.item()) == float(total.item())
+                ):
+                    return name
+        return ""
+
+    def stage(self, stage: ProgramStage) -> Recomputed | None:
+        """Computes a stage again; None if its layer is not known or a value is missing."""
+        if stage.name not in self.known:
+            self.known[stage.name] = self.computed(stage, self.arrays)
+        return self.known[stage.name]
+
+    def computed(
+        self, stage: ProgramStage, arrays: Mapping[str, NDArray] | None = None
+    ) -> Recomputed | None:
+        """Computes any stage from these arrays, or from the step's own."""
+        arrays = self.arrays if arrays is None else arrays
+        return recompute(stage, arrays, self.step.side.trace.index_base)
+
+    def forward(self, value: str) -> Residual | None:
+        """The residual of what a stage returned; None if it cannot be computed again."""
+        stage = self.step.producer.get(value)
+        recorded = self.step.arrays.get(f"forward/{value}")
+        if stage is None or recorded is None:
+            return None
+
+        def compute(arrays: Mapping[str, NDArray]) -> NDArray | None:
+            found = self.stage(stage) if arrays is self.arrays else self.computed(stage, arrays)
+            if found is None or value not in found.outputs:
+                return None
+            return found.outputs[value].numpy()
+
+        keys = [f"{kind}/{name}" for name in (*stage.inputs, *stage.parameters.values())
+                for kind in ("forward", "start")]  # fmt: skip
+        return self._residual(recorded, compute, keys)
+
+    def backward(self, name: str) -> Residual | None:
+        """The residual of the gradient with respect to a value or parameter, which is the sum of
+        what all the stages that take it contribute."""
+        recorded = self.step.arrays.get(f"gradient/{name}")
+        takers = [stage for stage in self.step.takers.get(name, ()) if self.has_gradient(stage)]
+        if recorded is None or not takers:
+            return None
+        aliases = {name, *(n for n, first in self.step.side.shared.items() if first == name)}
+
+        def compute(arrays: Mapping[str, NDArray]) -> NDArray | None:
+            total = np.zeros(recorded.shape)
+            for stage in takers:
+                found = self.stage(stage) if arrays is self.arrays else self.computed(stage, arrays)
+                there = aliases & set(found.gradients) if found is not None else set()
+                if found is None or not there:
+                    return None
+                for one in there:
+                    total = total + found.gradients[one].numpy().reshape(recorded.shape)
+            return total
+
+        keys = [f"gradient/{output}" for stage in takers for output in stage.outputs]
+        return self._residual(recorded, compute, keys)
+
+    def has_gradient(self, stage: ProgramStage) -> bool:
+        """Whether backward reached what a stage returned."""
+        return any(f"gradient/{output}" in self.arrays for output in stage.outputs)
+
+    def after(self, kind: str, name: str) -> Residual | None:
+        """The residual of what the step left: `state` (NAME.KEY), `parameter` or `buffer`."""
+        recorded = self.step.arrays.get(f"{kind}/{name}")
+        if recorded is None:
+            return None
+        if kind == "buffer":
+            found = self.buffers.get(name)
+            return None if found is None else self._residual(recorded, lambda _: found.numpy(), [])
+        parameter, _, key = name.rpartition(".") if kind == "state" else (name, "", "")
+        update = self.updates.get(parameter)
+        if update is None:
+            return None
+        if kind == "state":
+            state = update.state.get(key)
+            if state is None:
+                return None
+            expected = state.numpy()
+            return self._residual(recorded, lambda _: expected, [])
+        expected = update.parameter.numpy().reshape(recorded.shape)
+        start = self.step.arrays[f"start/{name}"].astype(np.float64).reshape(recorded.shape)
+        step = max(_largest(expected - start), _largest(recorded - start))
+        noise = update_noise(_largest(recorded), self.precision)
+        size = distance(recorded.astype(np.float64), expected)
+        return Residual(expected, size, max(self.rtol * step, noise))
+
+    @cached_property
+    def buffers(self) -> dict[str, Tensor]:
+        """The buffers that the step should leave."""
+        return expected_buffers(self.step.network, self.arrays, self.step.side.trace.index_base)
+
+    @cached_property
+    def updates(self) -> dict[str, Update]:
+        """What the optimiser should leave of each parameter that it has."""
+        before = self.before.arrays if self.before is not None else {}
+        return expected_update(self.step.about, self.step.arrays, before)
+
+    def _residual(
+        self,
+        recorded: NDArray,
+        compute: Callable[[Mapping[str, NDArray]], NDArray | None],
+        summands: list[str],
+    ) -> Residual | None:
+        expected = compute(self.arrays)
+        if expected is None:
+            return None
+        if expected.shape != recorded.shape and expected.size != recorded.size:
+            return Residual(expected, np.inf, 0.0)
+        expected = expected.reshape(recorded.shape)
+        size = distance(recorded.astype(np.float64), expected)
+        allowed = self.rtol * max(_largest(recorded), _largest(expected))
+        if allowed < size < np.inf:
+            allowed = max(allowed, self._noise(expected, compute, summands))
+        return Residual(expected, size, allowed)
+
+    def _noise(
+        self,
+        expected: NDArray,
+        compute: Callable[[Mapping[str, NDArray]], NDArray | None],
+        summands: list[str],
+    ) -> float:
+        """What relative errors of the size of the rule in the summands make of a sum."""
+        most = 0.0
+        for _ in range(DRAWS):
+            arrays = dict(self.arrays)
+            for key in summands:
+                value = arrays.get(key)
+                if value is not None and value.dtype.kind == "f":
+                    signs = self.random.choice([-1.0, 1.0], value.shape)
+                    arrays[key] = value.astype(np.float64) * (1 + self.rtol * signs)
+            moved = compute(arrays)
+            if moved is not None and moved.size == expected.size:
+                most = max(most, distance(moved.reshape(expected.shape), expected))
+        return most
+
+
+def distance(a: NDArray, b: NDArray) -> float:
+    """The largest difference; infinite where NaN or an infinity is on one side alone."""
+    if a.size == 0 or np.array_equal(a, b, equal_nan=True):
+        return 0.0
+    bad = ~(np.isfinite(a) & np.isfinite(b))
+    if bad.any():
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        if not (same | ~bad).all():
+            return np.inf
+        a, b = np.where(bad, 0, a), np.where(bad, 0, b)
+    return float(np.abs(a - b).max())
+
+
+def _largest(x: NDArray) -> float:
+    finite = np.abs(x[np.isfinite(x)].astype(np.float64))
+    return float(finite.max(initial=0.0))

@@ -1,0 +1,1 @@
+"""Which stage, parameter and buffer of one program is which of the other."""

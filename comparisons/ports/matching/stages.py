@@ -1,0 +1,250 @@
+"""Which stage of one program is which of the other.
+
+Modules of one name and layer belong together, wherever they stand. All others, functions above all
+(`relu#2` is only the second call of a function), are aligned by order, layer and the shapes of what
+they return: the longest common subsequence, between the modules that belong together. A map that
+the user gives decides before all of this.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from comparisons.ports.side import RecordedStep
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["NetworkMatch", "StageMatch", "family", "match_stages", "matched_outputs"]
+
+FAMILIES = {  # layers that go by several names
+    "batch_norm1d": "batch_norm",
+    "batch_norm2d": "batch_norm",
+    "batch_norm3d": "batch_norm",
+    "bce_loss": "binary_cross_entropy",
+    "bce_with_logits_loss": "binary_cross_entropy_with_logits",
+    "dropout1d": "feature_dropout",
+    "dropout2d": "feature_dropout",
+    "dropout3d": "feature_dropout",
+    "flatten": "view",
+    "kl_div_loss": "kl_div",
+    "reshape": "view",
+    "squeeze": "view",
+    "unflatten": "view",
+    "unsqueeze": "view",
+}
+MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
+SAME_SHAPES, SAME_NAME, SAME_LAYER = 8, 2, 3
+
+
+@dataclass(frozen=True)
+class StageMatch:
+    """Two stages that belong together, and how they were found: `name`, `order` or `map`."""
+
+    a: ProgramStage
+    b: ProgramStage
+    how: str
+
+
+@dataclass(frozen=True)
+class NetworkMatch:
+    """Two networks held side by side.
+
+    Attributes:
+        pairs: The stages that belong together, in the order of the first side.
+        only: The stages that one side alone has, for each side.
+    """
+
+    pairs: tuple[StageMatch, ...]
+    only: tuple[tuple[ProgramStage, ...], tuple[ProgramStage, ...]]
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """The names of values that belong together, by the first side's."""
+        return dict(value for pair in self.pairs for value in matched_outputs(pair))
+
+    @cached_property
+    def partner(self) -> dict[str, StageMatch]:
+        """A pair by its first stage's name."""
+        return {pair.a.name: pair for pair in self.pairs}
+
+    @cached_property
+    def partner_of_b(self) -> dict[str, StageMatch]:
+        """A pair by its second stage's name."""
+        return {pair.b.name: pair for pair in self.pairs}
+
+
+def matched_outputs(pair: StageMatch) -> Iterator[tuple[str, str]]:
+    """The outputs of two stages that belong together: those of one key (`rnn.1.0`), or, if each
+    returns a single tensor, these."""
+    a, b = pair.a, pair.b
+    if len(a.outputs) == len(b.outputs) == 1:
+        yield a.outputs[0], b.outputs[0]
+        return
+    keys = {name.removeprefix(b.name): name for name in b.outputs}
+    for name in a.outputs:
+        key = name.removeprefix(a.name)
+        if key in keys:
+            yield name, keys[key]
+
+
+def family(layer: str) -> str:
+    """A layer's name, one for all that do the same."""
+    return FAMILIES.get(layer, layer)
+
+
+def match_stages(
+    a: RecordedStep, b: RecordedStep, names: Mapping[str, str] | None = None
+) -> NetworkMatch:
+    """Finds which stages belong together.
+
+    Arguments:
+        a, b: A step of both sides.
+        names: The map that the user gave: names of the first side's stages, each with the second's.
+    """
+    found = dict(_by_map(a.network, b.network, names or {}))
+    taken = {pair.b.name for pair in found.values()}
+    for stage, other in _by_name(a.network, b.network):
+        if stage.name not in found and other.name not in taken:
+            found[stage.name] = StageMatch(stage, other, "name")
+            taken.add(other.name)
+    for segment in _segments(a.network, b.network, found):
+        for stage, other in _aligned(a, b, *segment):
+            how = "name" if stage.name == other.name else "order"
+            found[stage.name] = StageMatch(stage, other, how)
+            taken.add(other.name)
+    _pair_what_is_left(a.network, b.network, found, taken)
+    return NetworkMatch(
+        tuple(found[stage.name] for stage in a.network if stage.name in found),
+        (
+            tuple(stage for stage in a.network if stage.name not in found),
+            tuple(stage for stage in b.network if stage.name not in taken),
+        ),
+    )
+
+
+Network = Sequence[ProgramStage]
+
+
+def _by_map(a: Network, b: Network, names: Mapping[str, str]) -> Iterator[tuple[str, StageMatch]]:
+    others = {stage.name: stage for stage in b}
+    for stage in a:
+        if names.get(stage.name) in others:
+            yield stage.name, StageMatch(stage, others[names[stage.name]], "map")
+
+
+def is_module(stage: ProgramStage) -> bool:
+    """Whether a stage has a name of its own: a function is called by what it does, and counted."""
+    last = stage.name.partition("#")[0].rpartition(".")[2]
+    return last != stage.layer
+
+
+def _by_name(a: Network, b: Network) -> Iterator[tuple[ProgramStage, ProgramStage]]:
+    others = {stage.name: stage for stage in b}
+    for stage in a:
+        other = others.get(stage.name)
+        if other is None or not (is_module(stage) and is_module(other)):
+            continue
+        if family(stage.layer) == family(other.layer):
+            yield stage, other
+
+
+def _segments(
+    a: Network, b: Network, found: Mapping[str, StageMatch]
+) -> Iterator[tuple[list[ProgramStage], list[ProgramStage]]]:
+    """The stages between those that are found already, where these stand in the same order."""
+    place = {stage.name: at for at, stage in enumerate(b)}
+    anchors = [(at, place[found[s.name].b.name]) for at, s in enumerate(a) if s.name in found]
+    kept = _longest_increasing(anchors)
+    known = {pair.b.name for pair in found.values()}
+    start_a = start_b = 0
+    for end_a, end_b in [*kept, (len(a), len(b))]:
+        yield (
+            [stage for stage in a[start_a:end_a] if stage.name not in found],
+            [stage for stage in b[start_b:end_b] if stage.name not in known],
+        )
+        start_a, start_b = end_a + 1, end_b + 1
+
+
+def _longest_increasing(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The most pairs whose second numbers increase as their first ones do (patience sorting)."""
+    import bisect
+
+    tops: list[int] = []
+    ends: list[int] = []  # the index of the pair on top of each pile
+    before: list[int] = []
+    for index, (_, second) in enumerate(pairs):
+        pile = bisect.bisect_left(tops, second)
+        before.append(ends[pile - 1] if pile else -1)
+        tops[pile : pile + 1] = [second]
+        ends[pile : pile + 1] = [index]
+    found = []
+    at = ends[-1] if ends else -1
+    while at >= 0:
+        found.append(pairs[at])
+        at = before[at]
+    return found[::-1]
+
+
+def _shapes(step: RecordedStep, stage: ProgramStage) -> tuple[tuple[int, ...], ...] | None:
+    values = [step.arrays.get(f"forward/{name}") for name in stage.outputs]
+    if any(value is None for value in values):
+        return None
+    return tuple(value.shape for value in values if value is not None)
+
+
+def _aligned(
+    a: RecordedStep, b: RecordedStep, first: Network, second: Network
+) -> Iterator[tuple[ProgramStage, ProgramStage]]:
+    """The alignment of two rows of stages that keeps their order and has the most in common."""
+    keys_a = [(family(s.layer), _shapes(a, s)) for s in first]
+    keys_b = [(family(s.layer), _shapes(b, s)) for s in second]
+    if len(first) * len(second) > MOST_PAIRS:
+        blocks = difflib.SequenceMatcher(None, keys_a, keys_b, autojunk=False)
+        for block in blocks.get_matching_blocks():
+            yield from zip(first[block.a :][: block.size], second[block.b :], strict=False)
+        return
+
+    def weight(i: int, j: int) -> int:
+        if keys_a[i][0] != keys_b[j][0]:
+            return 0
+        shapes = keys_a[i][1], keys_b[j][1]
+        like = SAME_SHAPES if shapes[0] == shapes[1] or None in shapes else SAME_LAYER
+        return like + SAME_NAME * (first[i].name == second[j].name)
+
+    # best[i][j]: the most that the stages from i and j on have in common
+    best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i in reversed(range(len(first))):
+        for j in reversed(range(len(second))):
+            both = weight(i, j)
+            best[i][j] = max(
+                best[i + 1][j], best[i][j + 1], both + best[i + 1][j + 1] if both else 0
+            )
+    i = j = 0
+    while i < len(first) and j < len(second):
+        both = weight(i, j)
+        if both and best[i][j] == both + best[i + 1][j + 1]:
+            yield first[i], second[j]
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+
+
+def _pair_what_is_left(
+    a: Network, b: Network, found: dict[str, StageMatch], taken: set[str]
+) -> None:
+    """Pairs modules of one name and different layers: one side has another layer there."""
+    others = {stage.name: stage for stage in b if stage.name not in taken}
+    for stage in a:
+        other = others.get(stage.name)
+        if stage.name in found or other is None or stage.layer in OUTSIDE or other.layer in OUTSIDE:
+            continue
+        if is_module(stage) and is_module(other):
+            found[stage.name] = StageMatch(stage, other, "name")
+            taken.add(other.name)
+
+
+OUTSIDE = ("input", "draw")

@@ -1,0 +1,103 @@
+"""The first place where two programs part, in words."""
+
+from __future__ import annotations
+
+from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.quantities import PASSES
+from comparisons.ports.looks_like import looks_like
+from comparisons.ports.result import FirstPart
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["find_first_part"]
+
+LANGUAGES = {"python": "Python", "r": "R"}
+
+
+def find_first_part(step: Inspected, judged: Judged) -> FirstPart:
+    """Says where and how two programs part.
+
+    Arguments:
+        step: The step, as far as it was judged.
+        judged: Its first quantity that parts.
+    """
+    return FirstPart(
+        judged,
+        f"step {judged.step}, {_place(step, judged)}",
+        _wrong(step, judged),
+        tuple(looks_like(step, judged)),
+        _element(step, judged),
+    )
+
+
+def _place(step: Inspected, judged: Judged) -> str:
+    quantity = judged.quantity
+    name = quantity.value[0]
+    words = PASSES[quantity.passing]
+    if quantity.passing == "loss":
+        return words if name == "total" else f"{words}, {name}"
+    if quantity.passing in ("input", "draw", "forward") and quantity.stage is not None:
+        return f"{_both(step, quantity.stage.a, quantity.stage.b)}, {words}"
+    if quantity.passing == "backward":
+        takers = [s for s in step.a.takers.get(name, ()) if step.own[0].has_gradient(s)]
+        if len(takers) == 1:
+            pair = step.network.partner.get(takers[0].name)
+            stage = _both(step, takers[0], pair.b if pair else None)
+            return f"{stage}, {words} (gradient of {name})"
+        return f"{words} (gradient of {name})"
+    one = quantity.parameter
+    if one is None:
+        return f"{name}, {words}"
+    if quantity.passing in ("parameter gradient", "buffer"):
+        takers = step.a.takers.get(one.a[0], [])
+        if takers:
+            pair = step.network.partner.get(takers[0].name)
+            stage = _both(step, takers[0], pair.b if pair else None)
+            what = "backward" if quantity.passing == "parameter gradient" else "buffer"
+            of = "gradient of " if what == "backward" else ""
+            return f"{stage}, {what} ({of}{one.name})"
+    if quantity.passing in ("state", "parameter") and step.a.about.optimiser is not None:
+        optimiser = step.a.about.optimiser
+        what = quantity.template.rpartition(".")[2] if quantity.passing == "state" else "parameter"
+        return f"{optimiser.name} ({optimiser.kind}), update of {one.name} ({what})"
+    return f"{one.name}, {words}"
+
+
+def _both(step: Inspected, a: ProgramStage, b: ProgramStage | None) -> str:
+    """A stage's name and layer, on both sides where they are different."""
+    if not a.layer:
+        return a.name
+    if b is None or (a.name == b.name and a.layer == b.layer):
+        return f"{a.name} ({a.layer})"
+    return f"{a.name} ({a.layer}; in {step.names[1]} {b.name}, {b.layer})"
+
+
+def _wrong(step: Inspected, judged: Judged) -> str:
+    """The one side that does not return what it should for its own inputs."""
+    if judged.difference.problem.startswith("shape"):
+        return ""
+    residuals = step.residuals(judged.quantity)
+    right = [one is not None and one.is_right for one in residuals]
+    known = [one is not None for one in residuals]
+    if all(known) and right[0] != right[1]:
+        return step.names[right.index(False)]
+    return ""
+
+
+def _element(step: Inspected, judged: Judged) -> str:
+    difference = judged.difference
+    if difference.problem.startswith("shape"):
+        return ""
+    words = f"{difference.values[0]:.9g} in {step.names[0]}, {difference.values[1]:.9g} in "
+    words += step.names[1]
+    if not difference.index:
+        return words
+    index = difference.index
+    counted = {}
+    for one in (step.a, step.b):
+        trace = one.side.trace
+        language = LANGUAGES.get(trace.language, trace.language or one.side.name)
+        counted[language] = [i + trace.index_base for i in index]
+    if len({tuple(place) for place in counted.values()}) == 1:
+        return f"{next(iter(counted.values()))}: {words}"
+    return ", ".join(f"{place} in {name}" for name, place in counted.items()) + f": {words}"

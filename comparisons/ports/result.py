@@ -1,0 +1,130 @@
+"""What a comparison of two recorded programs found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.matching.parameters import ParameterMatch
+from comparisons.ports.matching.stages import NetworkMatch
+from comparisons.ports.side import Side
+
+__all__ = ["FirstPart", "PortComparison"]
+
+
+@dataclass(frozen=True)
+class FirstPart:
+    """The first place where two programs part.
+
+    Attributes:
+        judged: The quantity, and how far it differs.
+        place: Where, in words: step, stage, layer and pass.
+        wrong: The side that does not return what it should for its own inputs, if it is one.
+        words: What it looks like, the most telling first.
+        element: The worst element, in each language's own counting, and both values.
+    """
+
+    judged: Judged
+    place: str
+    wrong: str = ""
+    words: tuple[str, ...] = ()
+    element: str = ""
+
+
+@dataclass(frozen=True)
+class PortComparison:
+    """Two recorded programs, held against each other.
+
+    Attributes:
+        sides: Both, with their names.
+        steps: The steps that both recorded, which were compared.
+        networks: Which stages belong together; one for each pair of networks.
+        parameters: Which parameters and buffers belong together.
+        judged: The verdict on every quantity that both have, in the order of computation.
+        lacking: For each side how many recorded values have no partner on the other side.
+        first: Where the two part; None if they agree.
+        exact: Whether every bit had to be equal.
+        precision: The coarsest type of number of either side.
+        declared: What the two declare differently, whether it has an effect or not.
+        notes: What else is to be said.
+    """
+
+    sides: tuple[Side, Side]
+    steps: tuple[int, ...]
+    networks: Sequence[NetworkMatch]
+    parameters: Sequence[ParameterMatch]
+    judged: Sequence[Judged]
+    lacking: tuple[int, int]
+    first: FirstPart | None
+    exact: bool
+    precision: str
+    declared: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.sides[0].name, self.sides[1].name
+
+    @property
+    def agrees(self) -> bool:
+        return self.first is None
+
+    @property
+    def worst(self) -> Judged | None:
+        """The quantity within the rule that came closest to it."""
+        within = [one for one in self.judged if one.verdict == "within"]
+        return max(within, key=lambda one: one.difference.needed, default=None)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one line."""
+        if self.first is not None:
+            return f"part at {self.first.place}"
+        quantities = _count(len(self.judged), "quantity", "quantities")
+        steps = _count(len(self.steps), "step", "steps")
+        counts = Counter(one.verdict for one in self.judged)
+        if counts["equal"] == len(self.judged):
+            return f"equal: every bit of {quantities} in {steps}"
+        worst, words = self.worst, f"agree: {quantities} in {steps}"
+        if worst is not None:
+            key, step = worst.quantity.key, worst.step
+            words += (
+                f", largest difference {worst.difference.max_abs:.1e} of {key} in step {step} "
+                f"(needed {worst.difference.needed:.1e}, allowed {worst.rtol:.0e})"
+            )
+        if counts["explained"]:
+            words += f"; {counts['explained']:,} differ by more and follow from rounding"
+        return words
+
+    def table(self) -> pd.DataFrame:
+        """Every quantity that was compared: a row for each, in the order of computation."""
+        rows = []
+        for one in self.judged:
+            quantity, difference = one.quantity, one.difference
+            stage = quantity.stage
+            rows.append(
+                {
+                    "step": one.step,
+                    "pass": quantity.passing,
+                    "a": quantity.key,
+                    "b": quantity.key_b,
+                    "layer": stage.a.layer if stage else "",
+                    "shape": "x".join(map(str, difference.shape)),
+                    "largest": difference.largest,
+                    "max_abs": difference.max_abs,
+                    "needed": difference.needed,
+                    "allowed": one.rtol,
+                    "ulp": difference.ulp,
+                    "verdict": one.verdict,
+                    "why": one.why or difference.problem,
+                }
+            )
+        return pd.DataFrame(rows)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

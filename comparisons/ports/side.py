@@ -1,0 +1,112 @@
+"""One side of a port: a recorded program, under the name by which it is spoken of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from numpy.typing import NDArray
+
+from pyvae.errors import UserError
+from pyvae.trace.program import ProgramStage, ProgramStep, ProgramTrace
+
+__all__ = ["RecordedStep", "Side", "load_sides"]
+
+Arrays = Mapping[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A recorded program and its name: the folder as it was typed."""
+
+    name: str
+    trace: ProgramTrace
+
+    def step(self, number: int) -> RecordedStep:
+        """Reads a recorded step.
+
+        Values that no stage of the trace returned are there as stages of their own, of which
+        nothing is known but the name.
+        """
+        network, arrays = self.trace.network_of(number), self.trace.arrays(number)
+        known = {output for stage in network for output in stage.outputs}
+        names = {key.removeprefix("forward/") for key in arrays if key.startswith("forward/")}
+        further = [ProgramStage(name, "") for name in sorted(names - known)]
+        return RecordedStep(self, self.trace.recorded(number), (*network, *further), arrays)
+
+    @cached_property
+    def shared(self) -> dict[str, str]:
+        """Further names of shared parameters, each with the first one."""
+        return {one.name: one.same_as for one in self.trace.parameters if one.same_as}
+
+    def own(self, name: str) -> str:
+        """The name under which a parameter is listed first."""
+        return self.shared.get(name, name)
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """One step of one side: what was executed, and the values.
+
+    Attributes:
+        side: Whose.
+        about: Its number, its optimiser and the state of its generator.
+        network: Its stages, in the order of execution.
+        arrays: Its values, by key (docs/trace-of-a-program.md).
+    """
+
+    side: Side
+    about: ProgramStep
+    network: tuple[ProgramStage, ...]
+    arrays: Arrays
+
+    @cached_property
+    def producer(self) -> dict[str, ProgramStage]:
+        """The stage that returned a value, by the value's name."""
+        return {output: stage for stage in self.network for output in stage.outputs}
+
+    @cached_property
+    def takers(self) -> dict[str, list[ProgramStage]]:
+        """The stages that take a value or parameter, by its name."""
+        found: dict[str, list[ProgramStage]] = {}
+        for stage in self.network:
+            for name in dict.fromkeys((*stage.inputs, *stage.parameters.values())):
+                found.setdefault(self.side.own(name), []).append(stage)
+        return found
+
+    def value(self, name: str) -> NDArray | None:
+        """What a name stood for in the forward pass: a stage's output, a parameter or buffer."""
+        for key in (f"forward/{name}", f"start/{name}", f"start/{self.side.own(name)}"):
+            if key in self.arrays:
+                return self.arrays[key]
+        return None
+
+
+def load_sides(a: ProgramTrace | Path | str, b: ProgramTrace | Path | str) -> tuple[Side, Side]:
+    """Two recorded programs, from memory or from their folders, with names that differ.
+
+    Raises:
+        UserError: If one cannot be read, or has no recorded step.
+    """
+    sides = [_load(one) for one in (a, b)]
+    for side in sides:
+        if not side.trace.steps:
+            raise UserError(
+                f"no step was recorded in '{side.trace.folder}'"
+                + (f": {side.trace.ended}" if side.trace.ended else ""),
+                "record a program that calls its optimiser's step()",
+            )
+    if sides[0].name == sides[1].name:
+        sides = [
+            Side(f"{side.name} ({mark})", side.trace)
+            for side, mark in zip(sides, "AB", strict=True)
+        ]
+    return sides[0], sides[1]
+
+
+def _load(given: ProgramTrace | Path | str) -> Side:
+    if isinstance(given, ProgramTrace):
+        return Side(given.folder.name if given.folder else given.engine, given)
+    return Side(str(given).rstrip("/") or str(given), ProgramTrace.load(given))

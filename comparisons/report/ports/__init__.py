@@ -1,0 +1,1 @@
+"""The results of a comparison of two recorded programs: lines, tables, a figure and a page."""

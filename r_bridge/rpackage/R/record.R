@@ -1,0 +1,167 @@
+#' Record a model of the package torch while it trains
+#'
+#' Writes down what the next steps compute: the network as it is executed, each value and gradient,
+#' the optimiser's settings and state. `pyvae compare` holds the trace against that of another
+#' program, in R or in Python, and says where they part first. The model and the loop stay as they
+#' are, and the numbers that they compute as well. The recording ends by itself.
+#'
+#' @param model A model: an `nn_module` of the package torch, by the name of the variable that the
+#'   training loop calls; or several, by name: `list(generator = g, discriminator = d)`.
+#'   (A model that is called otherwise is recorded as well, if what `record()` returns is used.)
+#' @param optimizer Its optimizer, or a list of several.
+#' @param folder Where to write the trace; a folder that is new or empty.
+#' @param steps How many steps to record, of each optimizer; `NULL` for all. A step is one call of
+#'   the optimizer's `step()`.
+#' @param every Record each step, or every second, ...: the first, and then each so many.
+#' @param start A trace whose initial parameters and buffers the model is to start from, such as one
+#'   that Python recorded.
+#' @param names For `start`: a CSV file with the columns a and b, which says what a parameter is
+#'   called on the other side.
+#' @param replay A trace whose dropout masks and random draws are to be used in the recorded steps.
+#' @param overwrite Whether a trace that the folder holds may be replaced.
+#' @returns The model, or the list of models, invisibly.
+#' @details
+#' Only calls with gradients enabled are recorded, not a validation within `with_no_grad()`. While a
+#' step is recorded, torch's functions are wrapped; they are put back afterwards. Not seen are a
+#' module that is neither registered in the model nor one of torch's, and arithmetic in C++.
+#'
+#' The trace needs room: for each step about the parameters four to six times, and each value and
+#' its gradient once. When the disk is full the recording ends, and the training goes on.
+#'
+#' @seealso [record_script()] for a script that is not to be changed, [luz_callback_record()],
+#'   [stop_recording()].
+#' @export
+#' @examples
+#' \dontrun{
+#' library(torch)
+#' model <- nn_sequential(nn_linear(4, 8), nn_relu(), nn_linear(8, 3))
+#' optimizer <- optim_sgd(model$parameters, lr = 0.1)
+#' record(model, optimizer, "r", steps = 3)
+#' for (step in 1:10) {
+#'   optimizer$zero_grad()
+#'   y <- torch_randint(1, 4, 16, dtype = torch_long())
+#'   loss <- nnf_cross_entropy(model(torch_randn(16, 4)), y)
+#'   loss$backward()
+#'   optimizer$step()
+#' }
+#' }
+record <- function(model, optimizer, folder, steps = 3, every = 1, start = NULL, names = NULL,
+                   replay = NULL, overwrite = FALSE) {
+  check_torch()
+  name <- substitute(model)
+  settings <- recording_settings(steps, every, start, names, replay, overwrite)
+  models <- start_recording(model, optimizer, folder, settings)$models
+  several <- is.list(model)
+  asked <- if (!several) list(name) else if (is.call(name)) as.list(name)[-1L]
+  for (i in seq_along(asked)) put_back(asked[[i]], models[[i]], parent.frame())
+  invisible(if (several) models else models[[1L]])
+}
+
+# The user's own variable is a function of its own: it is exchanged for the wrapped one.
+put_back <- function(name, model, where) {
+  if (!is.symbol(name)) return(invisible())
+  name <- as.character(name)
+  if (exists(name, envir = where, inherits = FALSE)) assign(name, model, envir = where)
+}
+
+# The settings of a recording, checked.
+recording_settings <- function(steps = 3, every = 1, start = NULL, names = NULL, replay = NULL,
+                               overwrite = FALSE, call = rlang::caller_env()) {
+  force(call)
+  list(steps = if (is.null(steps)) Inf else check_whole(steps, "steps", call = call),
+       every = check_whole(every, "every", call = call),
+       start = if (!is.null(start)) check_trace(start, "start", call),
+       names = if (!is.null(names)) check_map(names, call),
+       replay = if (!is.null(replay)) check_trace(replay, "replay", call),
+       overwrite = check_flag(overwrite, "overwrite", call))
+}
+
+# Checks the rest, then begins. Returns the recording.
+start_recording <- function(model, optimizer, folder, settings, program = script_name(),
+                            call = rlang::caller_env()) {
+  force(call)
+  models <- check_models(model, call)
+  optimisers <- check_optimisers(models, optimizer, call)
+  for (one in models) check_new(one, call)
+  check_folder(folder, settings$overwrite, call)
+  for (other in session$recordings) leave_unfinished(other)
+  r <- new_recording(folder, settings, optimisers)
+  r$program <- program
+  enter_torch()
+  session$recordings <- c(session$recordings, list(r))
+  tryCatch({
+    paths <- names(models) %||% rep("", length(models))
+    r$models <- Map(function(one, path) take_module(r, one, path), models, paths)
+    names(r$models) <- names(models)
+    r$tensors <- named_tensors(r$models)
+    r$parameters <- parameter_names(r$models)
+    if (!is.null(settings$start)) load_start(r, settings$start, settings$names, call)
+    r$about_parameters <- describe_parameters(r)
+    r$undo <- lapply(optimisers, function(optimiser) wrap_optimiser(r, optimiser))
+    say_room(r)
+    begin_step(r)
+  }, error = function(e) {
+    end_recording(r)
+    rlang::cnd_signal(e)
+  })
+  reg.finalizer(r, say_if_nothing, onexit = TRUE)
+  r
+}
+
+# A recording of another model, of a loop that was broken off.
+leave_unfinished <- function(r) {
+  cli::cli_inform(c("The recording to {.file {r$folder}} was not finished: it ends here.",
+                    "i" = "{.code record(list(...), ...)} records several models at once."))
+  end_recording(r, if (length(r$steps)) "" else "not finished")
+}
+
+# Says how much will be written, as far as it is known before the first step.
+say_room <- function(r) {
+  sizes <- vapply(r$tensors, function(x) as.numeric(x$numel()) * x$element_size(), 0)
+  many <- if (is.finite(r$limit)) counted(all_wanted(r), "step") else "all steps"
+  room <- 5 * sum(sizes) * (if (is.finite(r$limit)) all_wanted(r) else 1) / 1e6
+  megabytes <- paste(format(max(signif(room, 2), 0.1), big.mark = ","), "MB",
+                     if (!is.finite(r$limit)) "a step")
+  cli::cli_inform(paste(
+    "Recording {many} to {.file {r$folder}}: about {trimws(megabytes)} for parameters, gradients",
+    "and the optimizer's state, and each layer's values besides."))
+}
+
+say_if_nothing <- function(r) {
+  if (length(r$steps) || nzchar(r$ended)) return(invisible())
+  message("Nothing was recorded to '", r$folder, "': the optimizer's step() was not called.")
+  leave_nothing(r)
+}
+
+leave_nothing <- function(r) {
+  for (folder in c(file.path(r$folder, "steps"), r$folder)) {
+    if (!length(list.files(folder, all.files = TRUE, no.. = TRUE))) {
+      unlink(folder, recursive = TRUE, expand = FALSE)
+    }
+  }
+}
+
+#' End a recording before its last step
+#'
+#' A recording ends by itself after its last step. Where a training loop was broken off, this ends
+#' it: what was recorded so far is the whole trace.
+#'
+#' @returns The folders of the recordings that were under way, invisibly.
+#' @seealso [record()]
+#' @export
+#' @examples
+#' stop_recording()
+stop_recording <- function() {
+  running <- session$recordings
+  for (r in running) {
+    r$limit <- Inf
+    end_recording(r, if (length(r$steps)) "" else "stopped")
+  }
+  invisible(vapply(running, function(r) r$folder, ""))
+}
+
+# The script that R runs, or "".
+script_name <- function() {
+  file <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
+  if (length(file)) basename(file[[1L]]) else ""
+}

@@ -1,0 +1,160 @@
+# The calls of one step, as they are seen before they have names. A source is where a tensor comes
+# from: "=fc.weight" for a parameter or buffer, else the number of a value. Values are known by the
+# address of their tensor, which is kept alive until the step ends: else another tensor could get
+# the same address.
+
+new_calls <- function(before = NULL) {
+  seen <- new.env(parent = emptyenv())
+  seen$sources <- new.env(parent = emptyenv())   # address -> source
+  seen$calls <- list()
+  seen$values <- list()       # number -> list(call, place, tensor, forward)
+  seen$before <- before       # the calls of the step before, if they may be used
+  seen$returned <- list()     # number -> tensor whose gradient is asked for
+  seen
+}
+
+# A shared tensor is known by its first name.
+know_parameters <- function(seen, tensors) {
+  for (name in rev(names(tensors))) {
+    assign(address_of(tensors[[name]]), paste0("=", name), envir = seen$sources)
+  }
+}
+
+is_tensor <- function(x) inherits(x, "torch_tensor") && !session$undefined(x)
+
+# Every tensor in an object, by its place: ".0", ".1.0", counted from 0 as Python does.
+tensors_in <- function(x, place = "") {
+  if (inherits(x, "torch_tensor")) {
+    return(if (session$undefined(x)) list() else stats::setNames(list(x), place))
+  }
+  if (!is.list(x) || is.object(x) || !length(x)) return(list())
+  keys <- names(x) %||% rep("", length(x))
+  keys <- ifelse(nzchar(keys), keys, seq_along(x) - 1L)
+  do.call(c, lapply(seq_along(x), function(i) tensors_in(x[[i]], paste0(place, ".", keys[[i]]))))
+}
+
+known_source <- function(seen, tensor) {
+  address <- address_of(tensor)
+  seen$sources[[address]] %||% imported(seen, address)
+}
+
+# Whether a source is a parameter, or was computed by the model.
+of_the_model <- function(seen, source) {
+  !is.null(source) && (startsWith(source, "=") ||
+    seen$calls[[seen$values[[as.integer(source)]]$call]]$inside)
+}
+
+# Where a tensor comes from: from outside, if it is not known.
+source_of <- function(seen, tensor) {
+  source <- known_source(seen, tensor)
+  if (!is.null(source)) return(source)
+  number <- add_call(seen, list(name = "input", layer = "input", inside = FALSE))
+  as.character(add_value(seen, number, "", tensor))
+}
+
+# Returns the number of the call.
+add_call <- function(seen, call) {
+  seen$calls[[length(seen$calls) + 1L]] <- call
+  length(seen$calls)
+}
+
+# Copies what a call has returned, for it may change before the step is written. `changed`: the call
+# changed it in place, and the gradient of what it was before is not to be had.
+add_value <- function(seen, call, place, tensor, changed = FALSE) {
+  number <- length(seen$values) + 1L
+  address <- address_of(tensor)
+  before <- seen$sources[[address]]
+  if (changed && !is.null(before)) seen$returned[[before]] <- NULL
+  assign(address, as.character(number), envir = seen$sources)
+  seen$values[[number]] <- list(call = call, place = place, tensor = tensor,
+                                forward = copied(tensor))
+  if (tensor$requires_grad && !is.null(tensor$grad_fn)) {
+    tensor$retain_grad()
+    seen$returned[[as.character(number)]] <- tensor
+  }
+  number
+}
+
+copied <- function(tensor) tensor$detach()$clone()
+
+# Adds a call with the tensors that it returned.
+add_stage <- function(seen, call, returned, changed = FALSE) {
+  number <- add_call(seen, call)
+  for (i in seq_along(returned)) {
+    add_value(seen, number, names(returned)[[i]], returned[[i]], changed)
+  }
+  number
+}
+
+# The calls that belong to the step: those of the model and of what was computed from it, and, of
+# what was drawn before, what went into them.
+used_calls <- function(seen) {
+  used <- vapply(seen$calls, function(call) call$inside && is.null(call$earlier), NA)
+  for (number in rev(seq_along(used))) {
+    if (!used[[number]]) next
+    call <- seen$calls[[number]]
+    sources <- as.character(c(call$inputs, unlist(call$roles)))
+    for (source in sources[!startsWith(sources, "=")]) {
+      used[[seen$values[[as.integer(source)]]$call]] <- TRUE
+    }
+  }
+  # a copy that is only looked at, as luz does with the loss
+  taken <- unlist(lapply(seen$calls[used], function(call) c(call$inputs, call$roles)))
+  taken <- vapply(seen$values[as.integer(taken[!startsWith(taken, "=")])], function(v) v$call, 0L)
+  detached <- vapply(seen$calls, function(call) call$layer == "detach", NA)
+  used[detached & !seq_along(used) %in% taken] <- FALSE
+  earlier <- vapply(seen$calls, function(call) as.numeric(call$earlier %||% Inf), 0)
+  used <- which(used)
+  used[order(earlier[used], used)]
+}
+
+# Names for the calls that are used: the second `relu` is `relu#2`. Names of parameters are taken.
+call_names <- function(seen, used, taken) {
+  count <- new.env(parent = emptyenv())
+  for (name in taken) assign(name, 0L, envir = count)
+  occupied <- taken
+  names <- rep(NA_character_, length(seen$calls))
+  for (number in used) {
+    base <- seen$calls[[number]]$name
+    repeat {
+      n <- (count[[base]] %||% 0L) + 1L
+      assign(base, n, envir = count)
+      name <- if (n == 1L) base else paste0(base, "#", n)
+      if (!name %in% occupied) break
+    }
+    occupied <- c(occupied, name)
+    names[[number]] <- name
+  }
+  names
+}
+
+# The stages of the step as docs/trace-of-a-program.md has them, and the arrays of their values.
+finish_calls <- function(seen, taken) {
+  used <- used_calls(seen)
+  names <- call_names(seen, used, taken)
+  value_names <- vapply(seen$values, function(v) paste0(names[[v$call]], v$place), "")
+  called <- function(sources) {
+    own <- startsWith(sources, "=")
+    sources[own] <- substring(sources[own], 2L)
+    sources[!own] <- value_names[as.integer(sources[!own])]
+    sources
+  }
+  of_call <- split(seq_along(seen$values), vapply(seen$values, function(v) v$call, 0L))
+  arrays <- list()
+  stages <- lapply(used, function(number) {
+    call <- seen$calls[[number]]
+    name <- names[[number]]
+    values <- of_call[[as.character(number)]]
+    for (value in values) {
+      key <- value_names[[value]]
+      arrays[[paste0("forward/", key)]] <<- seen$values[[value]]$forward
+      gradient <- seen$returned[[as.character(value)]]$grad
+      if (is_tensor(gradient)) arrays[[paste0("gradient/", key)]] <<- gradient
+    }
+    if (!is.null(call$mask)) arrays[[paste0("draw/", name)]] <<- call$mask
+    list(name = name, layer = call$layer, inputs = I(called(unname(call$inputs %||% character()))),
+         options = call$options %||% list(), parameters = lapply(call$roles, called),
+         outputs = I(value_names[values]), training = call$training %||% TRUE)
+  })
+  list(stages = stages, arrays = arrays)
+}

@@ -1,0 +1,140 @@
+# Writes a trace of format 5 (docs/trace-of-a-program.md).
+
+program_format <- 5L
+
+write_step <- function(r, arrays, stages) {
+  folder <- file.path(r$folder, "steps")
+  dir.create(folder, showWarnings = FALSE, recursive = TRUE)
+  write_tensors(file.path(folder, sprintf("step-%06d.safetensors", r$step)), arrays)
+  network <- network_json(stages)
+  if (!network %in% r$networks) r$networks <- c(r$networks, network)
+  r$steps[[length(r$steps) + 1L]] <- list(
+    step = r$step, network = match(network, r$networks) - 1L, generator = r$generator,
+    optimiser = r$settings)
+  write_header(r)
+}
+
+network_json <- function(stages) {
+  paste0("[", paste(vapply(stages, program_json, ""), collapse = ",\n"), "]")
+}
+
+# Written after every step, so that what is there can be read even if the program is killed.
+write_header <- function(r) {
+  missing <- is.finite(r$limit) && length(r$steps) < all_wanted(r)
+  ended <- r$ended
+  if (missing && !nzchar(ended)) {
+    ended <- sprintf("the program made %d of %.0f steps to record", length(r$steps), all_wanted(r))
+  }
+  fields <- list(
+    format = program_format, engine = "r-torch", language = "r", index_base = 1L,
+    program = r$program, environment = recorded_environment(), parameters = r$about_parameters)
+  text <- vapply(fields, program_json, "")
+  text <- c(text, networks = paste0("[", paste(r$networks, collapse = ",\n"), "]"),
+            steps = program_json(I(r$steps)), complete = program_json(!nzchar(ended)),
+            ended = program_json(ended))
+  write_lines(file.path(r$folder, "trace.json"), c("{", paste0(
+    "\"", names(text), "\": ", text, c(rep(",", length(text) - 1L), "")), "}"))
+}
+
+# As to_json(), and lists within I() are arrays.
+program_json <- function(x) {
+  if (is.list(x) && (inherits(x, "AsIs"))) {
+    return(paste0("[", paste(vapply(x, program_json, ""), collapse = ", "), "]"))
+  }
+  if (is.list(x)) {
+    fields <- sprintf("%s: %s", vapply(names(x), json_text, ""), vapply(x, program_json, ""))
+    return(paste0("{", paste(fields, collapse = ", "), "}"))
+  }
+  to_json(x)
+}
+
+recorded_environment <- function() {
+  list(R = paste0(R.version$major, ".", R.version$minor),
+       torch = as.character(utils::packageVersion("torch")), libtorch = libtorch_version(),
+       threads = as.character(torch::torch_get_num_threads()), platform = R.version$platform)
+}
+
+libtorch_version <- function() {
+  said <- file.path(torch::torch_install_path(), "build-version")
+  if (file.exists(said)) return(sub("[+].*", "", readLines(said, n = 1L, warn = FALSE)))
+  made_for <- get0("torch_version", asNamespace("torch"), inherits = FALSE)
+  if (is.character(made_for)) made_for else "unknown"
+}
+
+# The parameters and buffers of a model, in the order of state_dict().
+describe_parameters <- function(r) {
+  tensors <- r$tensors
+  first <- list()
+  I(lapply(names(tensors), function(name) {
+    x <- tensors[[name]]
+    address <- address_of(x)
+    same_as <- first[[address]] %||% ""
+    if (!nzchar(same_as)) first[[address]] <<- name
+    is_parameter <- name %in% r$parameters
+    list(name = name, shape = I(as.numeric(x$shape)),
+         kind = if (is_parameter) "parameter" else "buffer",
+         trainable = is_parameter && x$requires_grad, same_as = same_as)
+  }))
+}
+
+safetensors_types <- c(Float = "F32", Double = "F64", Half = "F16", Long = "I64", Int = "I32",
+                       Byte = "U8", Bool = "BOOL")
+
+# Tensors, and single numbers, which are written as F64. R torch hands over the memory as it lies,
+# whatever the strides: so contiguous() first.
+write_tensors <- function(path, arrays) {
+  widths <- c(F64 = 8, F32 = 4, F16 = 2, I64 = 8, I32 = 4, U8 = 1, BOOL = 1)
+  arrays <- lapply(arrays, as_written)
+  types <- vapply(arrays, written_type, "")
+  if (anyNA(types)) arrays <- arrays[!is.na(types)]
+  types <- types[!is.na(types)]
+  sizes <- vapply(arrays, function(x) if (is.numeric(x)) 1 else as.numeric(x$numel()), 0)
+  ends <- cumsum(sizes * widths[types])
+  header <- lapply(seq_along(arrays), function(i) {
+    x <- arrays[[i]]
+    list(dtype = types[[i]], shape = I(if (is.numeric(x)) numeric() else as.numeric(x$shape)),
+         data_offsets = I(c(if (i > 1L) ends[[i - 1L]] else 0, ends[[i]])))
+  })
+  text <- program_json(stats::setNames(header, names(arrays)))
+  text <- paste0(text, strrep(" ", -nchar(text, "bytes") %% 8L))
+  total <- 8 + nchar(text, "bytes") + sum(sizes * widths[types])
+  write_file(path, total, function(connection) {
+    writeBin(c(nchar(text, "bytes"), 0L), connection, size = 4L, endian = "little")
+    writeBin(charToRaw(text), connection)
+    for (x in arrays) {
+      if (is.numeric(x)) writeBin(as.double(x), connection, endian = "little")
+      else write_raw(torch::buffer_from_torch_tensor(x), connection)
+    }
+  })
+}
+
+as_written <- function(x) {
+  if (is.numeric(x)) return(x)
+  x <- x$detach()$cpu()$contiguous()
+  type <- torch_type(x)
+  if (type == "BFloat16") x$to(dtype = torch::torch_float()) else
+    if (type %in% c("Short", "Char")) x$to(dtype = torch::torch_int()) else x
+}
+
+torch_type <- function(x) x$dtype$.type()
+
+written_type <- function(x) {
+  if (is.numeric(x)) "F64" else unname(safetensors_types[torch_type(x)])
+}
+
+write_raw <- function(bytes, connection) {
+  starts <- if (length(bytes)) seq(1, length(bytes), by = most_bytes) else numeric()
+  if (length(starts) == 1L) return(writeBin(bytes, connection))
+  for (start in starts) {
+    writeBin(bytes[start:min(start + most_bytes - 1, length(bytes))], connection)
+  }
+}
+
+# An earlier trace of a program; nothing else that is in the folder.
+remove_program <- function(folder) {
+  steps <- list.files(file.path(folder, "steps"), "^step-[0-9]+[.]safetensors$", full.names = TRUE)
+  unlink(c(steps, file.path(folder, "trace.json")), expand = FALSE)
+  if (!length(list.files(file.path(folder, "steps")))) {
+    unlink(file.path(folder, "steps"), recursive = TRUE, expand = FALSE)
+  }
+}

@@ -1,0 +1,81 @@
+# The same chance as another program: `replay` of record(). The program draws as ever, so its
+# generator goes on as it would; what it drew is replaced by what the other one drew. The second
+# call of a layer gets what the other program's second call drew.
+
+replaying <- function() Filter(function(r) !is.null(r$replay), active())
+
+# Reads what the other program drew in this step.
+begin_replay <- function(r) {
+  if (is.null(r$replay) || !r$active) return(invisible())
+  at <- match(r$step, r$replay$steps)
+  if (is.na(at)) {
+    abort(c("Step {r$step} is not in the trace {.file {r$replay$folder}}.",
+            "i" = "Record the two programs with the same {.arg steps} and {.arg every}."))
+  }
+  network <- r$replay$about$networks[[r$replay$about$steps[[at]]$network + 1L]]
+  names <- vapply(network, function(stage) stage$name, "")
+  arrays <- read_tensors(step_path(r$replay$folder, r$step), function(keys) {
+    startsWith(keys, "draw/") | startsWith(keys, "forward/")
+  }, NULL)
+  masks <- paste0("draw/", names)
+  masks <- masks[masks %in% names(arrays)]
+  r$replay$masks <- split(unname(arrays[masks]), plain_name(substring(masks, 6L)))
+  draws <- Filter(function(stage) identical(stage$layer, "draw"), network)
+  r$replay$draws <- lapply(draws, function(stage) {
+    list(name = plain_name(stage$name), distribution = stage$options$distribution,
+         values = arrays[[paste0("forward/", stage$name)]])
+  })
+}
+
+# Without the number of the call.
+plain_name <- function(name) sub("#[0-9]+$", "", name)
+
+replay_mask <- function(r, name, drawn) {
+  waiting <- r$replay$masks[[name]]
+  if (!length(waiting)) {
+    abort(c("The trace {.file {r$replay$folder}} has no mask of {.val {name}} in step {r$step}.",
+            "i" = "Record both programs with the same dropout layers, or leave out {.arg replay}."))
+  }
+  r$replay$masks[[name]] <- waiting[-1L]
+  check_shape(r, name, waiting[[1L]], drawn$input)
+}
+
+check_shape <- function(r, name, given, own) {
+  if (same_shape(given, own)) return(given)
+  sizes <- vapply(list(own, given), function(x) paste(x$shape, collapse = " x "), "")
+  abort(c("{.val {name}} draws {sizes[[1L]]} numbers in step {r$step}.",
+          "x" = "The trace {.file {r$replay$folder}} has {sizes[[2L]]}."))
+}
+
+same_shape <- function(a, b) identical(as.integer(a$shape), as.integer(b$shape))
+
+# What dropout returns with a given mask: the operations and their order are LibTorch's.
+masked <- function(input, drawn) {
+  noise <- torch::with_no_grad(drawn$mask$to(dtype = input$dtype)$div(1 - drawn$p))
+  input$mul(noise)
+}
+
+# Overwrites what a function has drawn. Draws outside of the model that the other program lacks,
+# such as the order of the images, stay as they are. R torch's multinomial() counts from 1.
+replay_draw <- function(r, name, distribution, out) {
+  within <- length(r$path) > 0L
+  alike <- Filter(function(at) {
+    draw <- r$replay$draws[[at]]
+    draw$distribution == distribution && (within || same_shape(draw$values, out))
+  }, seq_along(r$replay$draws))
+  named <- Filter(function(at) r$replay$draws[[at]]$name == name, alike)
+  at <- c(named, alike)
+  if (!length(at) && !within) return(invisible())
+  if (!length(at)) {
+    abort(c("The trace {.file {r$replay$folder}} has no more draws of {.val {distribution}}.",
+            "x" = "The program draws {.val {name}} in step {r$step}.",
+            "i" = "Let both programs draw in the same order, or leave out {.arg replay}."))
+  }
+  given <- check_shape(r, name, r$replay$draws[[at[[1L]]]]$values, out)
+  r$replay$draws <- r$replay$draws[-at[[1L]]]
+  shift <- 1 - (r$replay$about$index_base %||% 0)
+  torch::with_no_grad({
+    out$copy_(given$to(dtype = out$dtype))
+    if (distribution == "multinomial" && shift != 0) out$add_(shift)
+  })
+}

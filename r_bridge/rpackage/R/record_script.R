@@ -1,0 +1,122 @@
+#' Record a script that knows nothing of it
+#'
+#' Runs a script that trains a model with the package torch, and records it as [record()] does:
+#' the model is the one whose parameters the script's optimizer has.
+#'
+#' @param script The script's file.
+#' @param folder Where to write the trace; a folder that is new or empty.
+#' @param ... Further arguments of [record()], such as `steps`.
+#' @param args What the script's `commandArgs(trailingOnly = TRUE)` returns.
+#' @returns `folder`, invisibly.
+#' @seealso [record()]
+#' @export
+#' @examples
+#' \dontrun{
+#' record_script("train.R", "r", steps = 3)
+#' }
+#' # from a shell: Rscript -e 'pyvae::record_script("train.R", "r")'
+record_script <- function(script, folder, ..., args = character()) {
+  call <- rlang::current_env()
+  check_torch(call)
+  if (!is.character(script) || length(script) != 1L || !file.exists(script)) {
+    abort(c("{.arg script} must be a file.", "x" = "There is no {.file {script}}."), call)
+  }
+  settings <- recording_settings(..., call = call)
+  check_folder(folder, settings$overwrite, call)
+  found <- new.env(parent = emptyenv())
+  found$instances <- list()
+  undo <- c(watch_modules(found), watch_optimisers(function(optimizer) {
+    r <- found$recording
+    if (!is.null(r)) return(add_optimiser(r, optimizer))
+    root <- owner_of(found$instances, optimizer)
+    if (is.null(root)) return(invisible())
+    found$recording <- start_recording(root, optimizer, folder, settings, basename(script), call)
+  }))
+  ended <- "the script ended with an error"
+  on.exit({
+    for (put_back in undo) put_back()
+    if (is_running(found$recording)) end_recording(found$recording, ended)
+  })
+  with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
+  ended <- if (length(found$recording$steps)) "" else "no step"
+  if (!length(found$recording$steps)) {
+    why <- if (is.null(found$recording)) "No optimizer was made of a model's parameters." else
+      if (nzchar(found$recording$ended)) "It ended {found$recording$ended}." else
+        "The optimizer's {.fn step} was not called."
+    abort(c("No step of {.file {script}} was recorded.", "x" = why), call)
+  }
+  invisible(folder)
+}
+
+# A further optimiser of the model that is recorded.
+add_optimiser <- function(r, optimizer) {
+  groups <- lapply(optimizer$param_groups, function(group) as_tensors(group$params))
+  mine <- vapply(unlist(groups), address_of, "") %in% vapply(r$tensors, address_of, "")
+  if (!is_running(r) || !any(mine)) {
+    cli::cli_inform(c("An optimizer of another model is not recorded.",
+                      "i" = "{.fn record} takes several models and optimizers."))
+    return(invisible())
+  }
+  more <- new_optimiser("", optimizer)
+  r$optimisers <- c(unname(r$optimisers), list(more))
+  for (i in seq_along(r$optimisers)) r$optimisers[[i]]$name <- paste0("optimizer.", i - 1L)
+  r$undo <- c(r$undo, wrap_optimiser(r, more))
+}
+
+# Notes every module that is made, and wraps it at once: so the script's own variables have the
+# wrapped ones.
+watch_modules <- function(found) {
+  namespace <- asNamespace("torch")
+  original <- torch_internal("create_nn_module_callable")
+  exchange(namespace, "create_nn_module_callable", function(instance) {
+    wrap_forward(instance)
+    found$instances[[rlang::obj_address(instance)]] <- instance
+    original(instance)
+  })
+  list(function() exchange(namespace, "create_nn_module_callable", original))
+}
+
+# Calls `see` with each optimiser that is made: R6 runs the initialize() of the class above, at the
+# end of which it stands.
+watch_optimisers <- function(see) {
+  options(pyvae.optimiser = see)
+  undo <- lapply(c("Optimizer", "OptimizerIgnite"), function(class) {
+    generator <- torch_internal(class)
+    old <- generator$public_methods$initialize
+    body(generator$public_methods$initialize) <- bquote({
+      .(body(old))
+      getOption("pyvae.optimiser")(self)
+    })
+    function() generator$public_methods$initialize <- old
+  })
+  c(undo, function() options(pyvae.optimiser = NULL))
+}
+
+# The outermost module that has all parameters of an optimiser; the last one that was made.
+owner_of <- function(instances, optimizer) {
+  address <- torch_internal("xptr_address")
+  groups <- lapply(optimizer$param_groups, function(group) as_tensors(group$params))
+  wanted <- vapply(unlist(groups), address, "")
+  owners <- Filter(function(m) all(wanted %in% vapply(m$parameters, address, "")), instances)
+  children <- unlist(lapply(owners, function(m) {
+    vapply(private_of(m)$modules_, function(child) rlang::obj_address(instance_of(child)), "")
+  }))
+  owners <- owners[setdiff(names(owners), children)]
+  if (!length(owners)) return(NULL)
+  root <- owners[[length(owners)]]
+  callable <- get("forward", envir = root)
+  attr(callable, "class") <- root$.classes
+  attr(callable, "module") <- root
+  callable
+}
+
+# With commandArgs(trailingOnly = TRUE) as the script expects it.
+with_arguments <- function(args, code) {
+  base <- baseenv()
+  original <- base$commandArgs
+  exchange(base, "commandArgs", function(trailingOnly = FALSE) {
+    if (trailingOnly) args else c(original(), "--args", args)
+  })
+  on.exit(exchange(base, "commandArgs", original))
+  code
+}

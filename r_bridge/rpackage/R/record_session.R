@@ -1,0 +1,64 @@
+# Which recordings are under way in this session. What record() puts into torch and into modules
+# looks here first, and does nothing else while no step is recorded.
+
+session <- new.env(parent = emptyenv())
+session$recordings <- list()
+session$modules <- list2env(list(), parent = emptyenv())   # address of an instance -> its place
+session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
+session$undo <- list()     # what takes the recorder out of torch again
+
+torch_internal <- function(name) get(name, envir = asNamespace("torch"), inherits = FALSE)
+
+address_of <- function(tensor) session$address(tensor)
+
+# Puts the recorder into torch, unless it is there.
+enter_torch <- function() {
+  if (length(session$undo)) return(invisible())
+  session$address <- torch_internal("xptr_address")
+  session$grad_enabled <- torch_internal("cpp_autograd_is_enabled")
+  session$undefined <- torch_internal("is_undefined_tensor")
+  options(pyvae.recording = see_module)
+  session$undo <- c(wrap_functions(), wrap_backward(),
+                    function() options(pyvae.recording = NULL))
+}
+
+leave_torch <- function() {
+  session$open <- FALSE
+  for (undo in session$undo) undo()
+  session$undo <- list()
+}
+
+# The recordings that record the step that is being computed.
+active <- function() Filter(function(r) r$active, session$recordings)
+
+is_running <- function(r) any(vapply(session$recordings, identical, NA, r))
+
+reopen <- function() session$open <- length(active()) > 0L
+
+# Runs the recorder's own code. Whatever goes wrong in it, a full disk included, ends the recording
+# and not the training.
+guarded <- function(r, code) {
+  open <- session$open
+  session$open <- FALSE
+  on.exit(session$open <- open && length(active()) > 0L)
+  tryCatch(torch::with_no_grad(code), error = function(e) {
+    why <- gsub("[[:space:]]+", " ", conditionMessage(e))
+    said <- paste0("Recording to '", r$folder, "' ended at step ", r$step, ": ", why)
+    cli::cli_warn(c("{said}", "i" = "The training goes on."))
+    end_recording(r, paste0("in step ", r$step, ": ", why))
+  })
+  invisible()
+}
+
+end_recording <- function(r, why = "") {
+  r$active <- FALSE
+  r$seen <- NULL
+  r$ended <- why
+  session$recordings <- Filter(function(other) !identical(other, r), session$recordings)
+  for (undo in r$undo) undo()
+  for (key in ls(session$modules)) {
+    if (identical(session$modules[[key]]$recording, r)) rm(list = key, envir = session$modules)
+  }
+  if (length(r$steps)) tryCatch(write_header(r), error = function(e) NULL) else leave_nothing(r)
+  if (!length(session$recordings)) leave_torch()
+}

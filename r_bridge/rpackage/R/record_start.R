@@ -1,0 +1,105 @@
+# The same start as another program: `start` of record().
+
+# The first step of a trace, or an error.
+check_trace <- function(folder, name, call) {
+  if (!is.character(folder) || length(folder) != 1L || is.na(folder)) {
+    abort(c("{.arg {name}} must be the folder of a trace.", "x" = "It is {in_words(folder)}."),
+          call)
+  }
+  path <- file.path(folder, "trace.json")
+  if (!file.exists(path)) {
+    abort(c("{.file {folder}} holds no trace: there is no trace.json in it.",
+            "i" = "{.arg {name}} takes the folder that another program was recorded to."), call)
+  }
+  about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE), error = function(e) NULL)
+  if (!identical(as.integer(about$format %||% 0L), program_format) || !length(about$steps)) {
+    abort(c("{.file {folder}} is no trace that {.arg {name}} can take.",
+            "i" = "It has to be one of format 5, with a step in it."), call)
+  }
+  list(folder = folder, name = name, about = about,
+       steps = vapply(about$steps, function(step) as.integer(step$step), 0L))
+}
+
+step_path <- function(folder, step) {
+  file.path(folder, "steps", sprintf("step-%06d.safetensors", step))
+}
+
+# A map of names, as `pyvae compare` writes it.
+check_map <- function(path, call) {
+  rows <- tryCatch(utils::read.csv(path, colClasses = "character", check.names = FALSE),
+                   error = function(e) NULL, warning = function(w) NULL)
+  if (is.null(rows) || !all(c("a", "b") %in% names(rows))) {
+    abort(c("{.arg names} must be a CSV file with the columns a and b.",
+            "x" = "It is {in_words(path)}."), call)
+  }
+  rows[c("a", "b")]
+}
+
+# The other program's name of each of ours.
+mapped_names <- function(own, map, call) {
+  theirs <- stats::setNames(own, own)
+  for (i in seq_len(NROW(map))) {
+    pair <- c(map$a[[i]], map$b[[i]])
+    ours <- match(TRUE, pair %in% own)
+    if (is.na(ours)) {
+      abort(c("{.arg names} has a row for {.val {pair[[1L]]}} and {.val {pair[[2L]]}}.",
+              "x" = "The model has neither."), call)
+    }
+    theirs[[pair[[ours]]]] <- pair[[3L - ours]]
+  }
+  theirs
+}
+
+# Copies the other program's initial values into the model, all or none.
+load_start <- function(r, start, map, call) {
+  given <- read_tensors(step_path(start$folder, start$steps[[1L]]),
+                        function(keys) startsWith(keys, "start/"), call)
+  own <- distinct_names(r$tensors)
+  theirs <- mapped_names(own, map, call)
+  values <- lapply(own, function(name) {
+    value <- given[[paste0("start/", theirs[[name]])]]
+    if (is.null(value)) {
+      abort(c("The trace {.file {start$folder}} has no start of {.val {theirs[[name]]}}.",
+              "i" = "Say what it is called there with {.arg names}."), call)
+    }
+    ours <- r$tensors[[name]]
+    if (ours$numel() == 1 && value$numel() == 1) return(value$reshape(ours$shape))
+    if (!identical(as.integer(ours$shape), as.integer(value$shape))) {
+      sizes <- vapply(list(ours, value), function(x) paste(x$shape, collapse = " x "), "")
+      abort("{.val {name}} is {sizes[[1L]]} here and {sizes[[2L]]} in {.file {start$folder}}.",
+            call)
+    }
+    value
+  })
+  torch::with_no_grad(Map(function(name, value) r$tensors[[name]]$copy_(value), own, values))
+  invisible()
+}
+
+torch_dtypes <- c(F64 = "double", F32 = "float", F16 = "float16", I64 = "long", I32 = "int",
+                  U8 = "uint8", BOOL = "bool")
+
+# The tensors of a safetensors file whose keys are wanted.
+read_tensors <- function(path, wanted, call) {
+  damaged <- function(why) abort(c("File {.file {path}} cannot be read.", "x" = "{why}"), call)
+  if (!file.exists(path)) damaged("It is not there.")
+  connection <- file(path, "rb")
+  on.exit(close(connection))
+  size <- sum(as.integer(readBin(connection, "raw", 8L)) * 256^(0:7))
+  if (!isTRUE(size <= file.size(path) - 8)) damaged("It ends within its header.")
+  header <- tryCatch(
+    jsonlite::fromJSON(rawToChar(readBin(connection, "raw", size)), simplifyVector = FALSE),
+    error = function(e) damaged("Its header is not JSON."))
+  header[["__metadata__"]] <- NULL
+  header <- header[wanted(names(header))]
+  lapply(header, function(about) {
+    offsets <- as.numeric(unlist(about$data_offsets))
+    seek(connection, 8 + size + offsets[[1L]])
+    bytes <- readBin(connection, "raw", offsets[[2L]] - offsets[[1L]])
+    if (length(bytes) != offsets[[2L]] - offsets[[1L]]) damaged("It ends before its last number.")
+    if (!about$dtype %in% names(torch_dtypes)) damaged("It has a type that torch lacks.")
+    shape <- as.integer(unlist(about$shape))
+    # the tensor does not own the memory of `bytes`: so a copy
+    torch::torch_tensor_from_buffer(bytes, shape, torch_dtypes[[about$dtype]])$clone()
+  })
+}
+
