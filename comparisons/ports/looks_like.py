@@ -188,7 +188,7 @@ def _row_order(a: NDArray, b: NDArray) -> NDArray | None:
     if not a.ndim or len(a) < 2:
         return None
     places: dict[bytes, list[int]] = {}
-    kind = np.result_type(a, b)
+    kind = min(a.dtype, b.dtype, key=lambda one: one.itemsize)  # to which both are rounded
     for at, row in enumerate(np.ascontiguousarray(b.astype(kind))):
         places.setdefault(row.tobytes(), []).append(at)
     found = []

@@ -407,3 +407,43 @@ def test_what_is_not_declared_is_found_by_computing_again(pair, name):
         assert re.fullmatch(place, found.first.place)
         assert found.first.wrong == "r"
         assert found.first.words == (words,)
+
+
+class InOtherStages(Classifier):
+    """The same network, written in other functions."""
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x)))
+        x = torch.maximum(torch.add(self.second(x), x), torch.zeros_like(x))
+        x = self.drop(self.pool(x))
+        x = x.permute(1, 2, 3, 0).permute(3, 0, 1, 2).flatten(1)
+        hidden = F.linear(x, self.hidden.weight) + self.hidden.bias
+        return self.out(hidden.clamp(min=0))
+
+
+def in_other_stages(x, y):
+    return -F.log_softmax(x, 1)[torch.arange(len(y)), y].sum() / len(y)
+
+
+@pytest.mark.parametrize("optimiser", [sgd, adam])
+def test_the_same_in_other_stages(pair, optimiser):
+    """Also where the two have drifted apart: one side's stages are computed for the other's
+    values."""
+    other = Program(
+        network=InOtherStages, loss=in_other_stages, optimiser=optimiser, steps=8, **FLOAT64
+    )
+    pair(Program(optimiser=optimiser, steps=8), other)
+    for sides in (("python", "r"), ("r", "python")):
+        found = compare_programs(*sides)
+        assert found.agrees, found.verdict
+        assert found.networks[0].only[0]
+        assert found.networks[0].only[1]
+
+
+def test_a_mistake_in_other_stages(pair):
+    def batch_mean(x, y):
+        return in_other_stages(x, y) * len(y) / (len(y) - 1)
+
+    found = compare_programs(*pair(Program(), Program(network=InOtherStages, loss=batch_mean)))
+    assert found.first.place == "step 1, loss"
+    assert re.match("only python has cross_entropy_loss", found.first.words[0])
