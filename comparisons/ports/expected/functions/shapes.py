@@ -132,6 +132,35 @@ def _roll(
     return torch.roll(input, shifts, dim)  # type: ignore[arg-type]
 
 
+def _diagonal(input: Tensor, *, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    return input.diagonal(offset, dim1, dim2)
+
+
+def _diag_embed(input: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    return torch.diag_embed(input, offset, dim1, dim2)
+
+
+def _rot90(input: Tensor, *, k: int = 1, dim: Sequence[int] = (0, 1)) -> Tensor:
+    return torch.rot90(input, k, list(dim))
+
+
+def _tensor_split(
+    input: Tensor, *, split_size: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
+    return torch.tensor_split(input, split_size, dim)
+
+
+def _broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return torch.broadcast_tensors(*tensors)
+
+
+def _together(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def together(*tensors: Tensor) -> Tensor:
+        return function(tensors)
+
+    return together
+
+
 def _triangle(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def triangle(input: Tensor, *, diagonal: int = 0) -> Tensor:
         return function(input, diagonal)
@@ -196,8 +225,18 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "repeat_interleave": _repeat_interleave,
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
+    "hstack": _together(torch.hstack),
+    "column_stack": _together(torch.column_stack),
+    **dict.fromkeys(("vstack", "row_stack"), _together(torch.vstack)),
+    "dstack": _together(torch.dstack),
+    "broadcast_tensors": _broadcast_tensors,
     "chunk": _chunk,
-    "split": _split,
+    **dict.fromkeys(("split", "split_with_sizes"), _split),
+    "tensor_split": _tensor_split,
+    "diagonal": _diagonal,
+    "diag": _triangle(torch.diag),
+    "diag_embed": _diag_embed,
+    "rot90": _rot90,
     "unbind": _unbind,
     "flip": _flip,
     "roll": _roll,
@@ -208,4 +247,5 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys(("to", "type_as"), _to),
     "zeros_like": _filled(torch.zeros_like),
     "ones_like": _filled(torch.ones_like),
+    "zero": _filled(torch.zeros_like),
 }
