@@ -148,8 +148,8 @@ slice_wrapper <- function(old) {
     if (!session$open || !session$grad_enabled()) return(old(self, e, drop, mask))
     session$open <- FALSE
     on.exit(reopen())
-    places <- index_places(e)
     out <- old(self, e, drop, mask)
+    places <- index_places(e)                              # now: what they need is evaluated
     about$options <- list(index = I(places$said))
     arguments <- c(list(self = self), places$tensors)
     for (r in active()) guarded(r, see_stage(r, about, arguments, out))
