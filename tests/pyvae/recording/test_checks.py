@@ -27,6 +27,13 @@ def test_several_devices_are_refused():
         check_model(model)
 
 
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(UserError, match="trains in 2 processes"):
+        check_model(nn.Linear(1, 1))
+
+
 def test_compiled_parts_are_refused():
     within = nn.Linear(1, 1)
     within.compile(backend="eager")

@@ -111,6 +111,22 @@ def test_gradients_that_are_asked_for_are_not_the_losses(recorded):
     assert stages["norm"].inputs == ("grad.0",)
 
 
+def test_compiled_functions_run_as_they_are_written(recorded):
+    """While they are recorded; the recorder is not compiled into them."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    double = torch.compile(lambda w: w.sin() * 2, backend=backend)
+    stages, _ = run(double, recorded)
+    assert list(stages) == ["sin", "mul", "sum"]
+    assert compiled == []
+    double(torch.ones(2))
+    assert len(compiled) == 1
+
+
 class Data(torch.utils.data.Dataset):
     def __len__(self):
         return 4

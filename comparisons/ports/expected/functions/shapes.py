@@ -50,7 +50,8 @@ def _permute(input: Tensor, *, dim: Sequence[int]) -> Tensor:
     return input.permute(list(dim))
 
 
-def _transpose(input: Tensor, *, dim0: int, dim1: int) -> Tensor:
+def _transpose(input: Tensor, *, dim0: int = -2, dim1: int = -1) -> Tensor:
+    """Without axes it is `x.mT`."""
     return input.transpose(dim0, dim1)
 
 
@@ -213,8 +214,8 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "transpose": _transpose,
     **dict.fromkeys(("swapaxes", "swapdims"), _swapaxes),
     **dict.fromkeys(("movedim", "moveaxis"), _movedim),
-    **dict.fromkeys(("t", "numpy_t"), _turned),
-    **dict.fromkeys(("mt", "adjoint"), _last_two),
+    "t": _turned,
+    "adjoint": _last_two,
     "squeeze": _squeeze,
     "unsqueeze": _unsqueeze,
     "expand": _expand,
@@ -242,7 +243,7 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "roll": _roll,
     "tril": _triangle(torch.tril),
     "triu": _triangle(torch.triu),
-    **dict.fromkeys(("clone", "contiguous", "alias"), _same),
+    **dict.fromkeys(("clone", "contiguous"), _same),
     "detach": _detached,
     **dict.fromkeys(("to", "type_as"), _to),
     "zeros_like": _filled(torch.zeros_like),

@@ -58,7 +58,7 @@ def test_axes_of_one_element():
 def test_transposed_matrices():
     x = randn(3, 4)
     assert record_function(torch.t, "t", x).residual() == 0
-    assert record_function(lambda x: x.mT, "mt", x[None]).residual() == 0
+    assert record_function(lambda x: x.mT, "transpose", x[None]).residual() == 0
 
 
 @PRECISIONS
