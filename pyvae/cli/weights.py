@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pyvae.cli.options.shared import OUTPUT, in_panel
+
+if TYPE_CHECKING:
+    from pyvae.weights.convert import Conversion
 
 __all__ = ["weights_command"]
 
@@ -57,17 +60,23 @@ def weights_command(
     Every number keeps its bits, and nothing that a file holds is executed. Printed is each weight's
     name, shape and type, and what was done to it: pyvae weights from_r.pt --to model.safetensors.
     """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from pyvae.terminal.console import Terminal
     from pyvae.weights.convert import convert_weights
 
     done = convert_weights(
         file, to, language=language, names=names, part=part, keras=from_keras, overwrite=overwrite
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    _show(done, to)
+
+
+def _show(done: Conversion, to: Path) -> None:
+    """Prints what was converted."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from pyvae.terminal.console import Terminal
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("weight", "shape", "type", "what was done"):
         table.add_column(head, overflow="fold")
     for one in done.weights:

@@ -150,7 +150,8 @@ def _layer_name(place: list[str], called: str) -> tuple[str, bool]:
         parts = parts[parts.index(parts[0], 1) :]
     if len(parts) > 1 and parts[-1].endswith("cell"):
         parts = parts[:-1]
-    direction = parts[-1].partition("_")[0] if len(parts) > 1 else ""
+    recurrent = any(word in part for word in ("lstm", "gru", "rnn", "cell") for part in place)
+    direction = parts[-1].partition("_")[0] if len(parts) > 1 and recurrent else ""
     if direction in ("forward", "backward"):
         parts = parts[:-1]
     return ".".join(parts), direction == "backward"
