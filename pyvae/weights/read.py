@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
 
 from pyvae.data.npz import read_npz
 from pyvae.errors import UserError
-from pyvae.files.reading import UNREADABLE, open_file
+from pyvae.files.reading import open_file
 from pyvae.weights.read_keras import INSIDE, from_keras_names, read_keras
 from pyvae.weights.read_pytorch import read_pytorch
 from pyvae.weights.read_safetensors import read_safetensors
@@ -43,14 +44,10 @@ def read_weights(path: Path, part: str | None = None, *, keras: bool = False) ->
         raise
     except FileNotFoundError:
         raise UserError(f"'{path}' does not exist", "check the path") from None
-    except Exception as error:
-        # zipfile, pickletools, HDF5 and NumPy raise a dozen kinds of their own
-        if isinstance(error, UNREADABLE) or type(error).__module__ != "builtins":
-            raise UserError(
-                f"'{path}' cannot be read ({error or type(error).__name__})",
-                f"give {READABLE}",
-            ) from error
-        raise
+    except Exception as error:  # zipfile, pickletools and HDF5 raise a dozen kinds of their own
+        raise UserError(
+            f"'{path}' cannot be read ({error or type(error).__name__})", f"give {READABLE}"
+        ) from error
     if not state.tensors:
         raise UserError(f"'{path}' holds no weights", f"give {READABLE}")
     return state
@@ -84,8 +81,6 @@ def _read(path: Path, head: bytes, part: str | None, keras: bool) -> SavedState:
 
 def _read_zip(path: Path, part: str | None, keras: bool) -> SavedState:
     """Reads one of the three kinds of zip archive: Keras', NumPy's and PyTorch's."""
-    import zipfile
-
     with open_file(path) as file, zipfile.ZipFile(file) as archive:
         members = archive.namelist()
     if INSIDE in members:

@@ -56,7 +56,7 @@ def read_keras(path: Path) -> SavedState:
             info = archive.getinfo(INSIDE)
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{INSIDE} is compressed by a method that Keras does not use")
-            if info.file_size > most_unpacked(size):
+            if info.file_size > most_unpacked(size) or info.compress_size > size:
                 raise ValueError(f"{INSIDE} would unpack to {info.file_size} bytes")
             return _state(_variables(io.BytesIO(archive.read(info)), info.file_size), path)
 

@@ -57,7 +57,10 @@ def _check_archive(file: BinaryIO, size: int, path: Path) -> None:
         names = [PurePosixPath(one.filename) for one in members]
         if any(one.name == "constants.pkl" for one in names):
             raise UserError(f"'{path}' is a TorchScript archive, which holds code", STATE_ONLY)
-        if any(one.compress_type != zipfile.ZIP_STORED for one in members):
+        if any(
+            one.compress_type != zipfile.ZIP_STORED or one.compress_size != one.file_size
+            for one in members
+        ):
             raise ValueError("it is compressed, which torch.save never does")
         if sum(one.file_size for one in members) > size:
             raise ValueError("its table of contents promises more than there is")

@@ -88,9 +88,19 @@ def test_torchscript_is_refused(tmp_path):
         read_pytorch(path)
 
 
+def with_compressed_size(path, size):
+    """An archive whose table of contents says that its pickle takes so many bytes."""
+    content = bytearray(save(path, {"a": torch.ones(2)}).read_bytes())
+    at = content.index(b"PK\x01\x02") + 20
+    content[at : at + 4] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (lambda path: with_compressed_size(path, 2**30), "compressed"),
         (lambda path: with_pickle(path, None, compression=zipfile.ZIP_DEFLATED), "compressed"),
         (lambda path: with_pickle(path, b"\x80\x02}"), "pickle exhausted"),
         (lambda path: save(path, {"a": torch.ones(1).expand(2**20, 2**20)}), "claim"),
