@@ -78,6 +78,7 @@ def other_names(found: PortComparison) -> Iterator[str]:
     table = names_table(found.networks, found.parameters)
     table = table[(table["a"] != "") & (table["b"] != "")]
     other = table[(table["a"] != table["b"]) | (table["layout"] != "")]
+    other = other[~other["layer"].isin(["input", "draw"])]  # counted by use
     rows = [(str(row.a), str(row.b), str(row.layout)) for row in other.itertuples()]
     if not rows:
         return
