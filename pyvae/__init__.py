@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyvae.trace.write_program import write_program_trace
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
+    from pyvae.weights.convert import convert_weights
 
 __all__ = [
     "RECIPES",
@@ -44,6 +45,7 @@ __all__ = [
     "StopTraining",
     "Trace",
     "UserError",
+    "convert_weights",
     "get_recipe",
     "load_data",
     "record",
@@ -72,6 +74,7 @@ _HOMES = {
     "Settings": "pyvae.model.settings",
     "Trace": "pyvae.trace.trace",
     "UserError": "pyvae.errors",
+    "convert_weights": "pyvae.weights.convert",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
     "record": "pyvae.recording.record",
