@@ -47,7 +47,8 @@ def train_command(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help=f"{', '.join(choices.RECIPES)} (described by pyvae recipes).",
+            help=f"{', '.join(choices.RECIPES)} (described by pyvae recipes), or one of your own, "
+            "FILE.py:NAME (docs/own-recipe.md).",
             autocompletion=choices.complete(choices.RECIPES),
         ),
     ] = None,

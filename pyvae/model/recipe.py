@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError, choose
 from pyvae.model.derive.stages import derive_stages
 from pyvae.model.draws import Draw
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["VAE", "GaussianVAE", "Given", "Recipe", "RecipeFile", "VAEOutput"]
 
-DIGITS = (1, 28, 28)
 SIZES = (5, 7)  # of the batches that stages are derived from
 
 

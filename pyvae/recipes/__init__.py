@@ -73,7 +73,10 @@ def get_recipe(name: str, variant: str | None = None) -> Recipe:
     """
     if name in _opened:
         return _opened[name]
-    recipe = RECIPES.get(name) or _from_package(choose("recipe", name, _known_names()))
+    known = _known_names()
+    if name not in known:
+        choose("recipe", name, (*known, "FILE.py:NAME"))
+    recipe = RECIPES[name] if name in RECIPES else _from_package(name)
     if variant is None:
         return recipe
     if not variants(name):

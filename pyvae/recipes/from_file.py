@@ -18,7 +18,7 @@ from typing import Any
 from pyvae.errors import UserError
 from pyvae.model.recipe import Recipe, RecipeFile
 
-__all__ = ["load_recipe_file", "names_recipe_file"]
+__all__ = ["absolute_recipe_file", "load_recipe_file", "names_recipe_file", "recipe_error"]
 
 HOW = "name it as FILE.py:NAME, such as my_vae.py:RECIPE"
 _loaded: dict[Path, tuple[str, ModuleType]] = {}  # by path: checksum and module
@@ -32,6 +32,24 @@ def names_recipe_file(text: str) -> bool:
         (True, False)
     """
     return text.endswith(".py") or ".py:" in text
+
+
+def absolute_recipe_file(text: str) -> str:
+    """The same with the file's absolute path, for a command that is repeated elsewhere."""
+    place, _, name = text.rpartition(":")
+    return f"{Path(place).expanduser().resolve()}:{name}" if place else text
+
+
+def recipe_error(error: BaseException) -> UserError | None:
+    """An error that arose in a recipe's file, or in what it called, as a line with its place; None
+    if no recipe's file has to do with it."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename) in _loaded:
+            return UserError(
+                f"recipe file '{frame.filename}', line {frame.lineno}: {_what(error)}",
+                "correct the file",
+            )
+    return None
 
 
 def load_recipe_file(text: str) -> Recipe:
@@ -48,7 +66,7 @@ def load_recipe_file(text: str) -> Recipe:
             file raises an error.
     """
     place, _, name = text.rpartition(":")
-    if not place or not name:
+    if not place or not name or text.endswith(".py"):
         raise UserError(f"recipe '{text}' names no object in the file", HOW)
     path = Path(place).expanduser().resolve()
     try:
