@@ -44,7 +44,8 @@ def load_arrays(path: Path, shape: tuple[int, ...] = DIGITS) -> tuple[Tensor, Te
         shape: What an image is to be: (channels, height, width).
 
     Returns:
-        Pixels (N, 784), or as many numbers as the shape has, uint8 or floats in [0, 1], and labels, int64, or None.
+        Pixels (N, 784), or as many numbers as the shape has, uint8 or floats in [0, 1], and labels,
+        int64, or None.
 
     Raises:
         UserError: If the file is absent, damaged, or holds anything else.

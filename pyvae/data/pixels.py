@@ -75,7 +75,7 @@ def as_pixels(
     """
     try:
         _check_shape(images.shape, images.dtype, shape)
-        if _without_ones(images.shape[1:]) == _without_ones((*shape[1:], shape[0])):
+        if _without_ones(images.shape[1:]) in _sizes(shape)[1:-1]:  # channels last
             images = np.moveaxis(images.reshape(-1, *shape[1:], shape[0]), -1, 1)
         values = _as_greys(images, expected_images(shape))
     except _RefusedError as error:

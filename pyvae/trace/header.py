@@ -66,16 +66,7 @@ def read_about(path: Path) -> dict[str, Any]:
             f"trace '{path.parent}' has format {shown(version)}, but pyvae reads 1 to {FORMAT}",
             "update pyvae",
         )
-    data = json_object(about["data"], "data")
-    data = data | {"name": json_name(data["name"], "data's name")}
-    if "images" in data:
-        json_whole(data["images"], "data's images")
-    if "shape" in data:
-        data["shape"] = [
-            json_whole(n, "data's shape", 1) for n in json_list(data["shape"], "shape")
-        ]
-        if len(data["shape"]) != 3:
-            raise ValueError(f"data's shape is {shown(data['shape'])}, not three numbers")
+    data = _data(about["data"])
     complete = about["complete"]
     if not isinstance(complete, bool):
         raise ValueError(f"complete is {shown(complete)}, not true or false")
@@ -100,6 +91,19 @@ def read_about(path: Path) -> dict[str, Any]:
         "complete": complete,
         "sha256": _checksums(about.get("sha256", {})),
     }
+
+
+def _data(given: object) -> dict[str, Any]:
+    data = dict(json_object(given, "data"))
+    data["name"] = json_name(data["name"], "data's name")
+    if "images" in data:
+        json_whole(data["images"], "data's images")
+    if "shape" in data:
+        lengths = json_list(data["shape"], "data's shape")
+        data["shape"] = [json_whole(length, "data's shape", 1) for length in lengths]
+        if len(lengths) != 3:
+            raise ValueError(f"data's shape is {shown(lengths)}, not three numbers")
+    return data
 
 
 def _check_known(folder: Path, recipe: str, environment: dict[str, str], settings: object) -> None:
