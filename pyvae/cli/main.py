@@ -153,6 +153,11 @@ def _complain(error: object) -> int:
 
 
 def _exit_unexpected(error: Exception) -> int:
+    # a recipe of the user's own is run by commands that have loaded this
+    from_file = sys.modules.get("pyvae.recipes.from_file")
+    blamed = None if from_file is None else from_file.recipe_error(error)
+    if blamed is not None:
+        return _complain(blamed)
     print_error(report_unexpected(error))
     return UNEXPECTED
 
