@@ -30,6 +30,13 @@ not_stages <- paste0(
   "coalesce|values|indices|crow_indices|col_indices|.*_out|promote_types|can_cast|",
   "get_device|q_.*|int_repr|sparse_.*|tril_indices|triu_indices|.*_window)_*$")
 
+# Functions of which PyTorch, being told in C++, knows only the arguments that were given.
+as_given <- c("gelu", "linear", "bilinear", "softplus", "softshrink", "log_sigmoid", "prelu",
+              "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+              "conv_transpose3d", "conv_tbc", "avg_pool1d", "avg_pool2d", "avg_pool3d", "one_hot",
+              "pixel_shuffle", "pdist", "cosine_similarity", "adaptive_avg_pool1d", "hardshrink",
+              "celu_", "hardtanh_", "elu_", "leaky_relu_", "selu_", "threshold_")
+
 draws <- c("randn", "rand", "randint", "randperm", "bernoulli", "normal", "multinomial", "uniform",
            "exponential", "log_normal", "poisson", "cauchy", "geometric", "random")
 
@@ -72,7 +79,7 @@ about_cpp <- function(name, f) {
 
 about_composed <- function(name, f) {
   about <- about_function(name)
-  about$defaults <- constant_defaults(f)
+  if (!about$layer %in% as_given) about$defaults <- constant_defaults(f)
   about
 }
 
