@@ -75,8 +75,12 @@ class Inspected:
         """Mistakes of R torch itself that one side met in this step, in words."""
         found = []
         for one in (self.a, self.b):
-            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
             trace = one.side.trace
+            if trace.engine != "r-torch":
+                found.append([])
+                continue
+            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
+            before = {key: before[key] for key in before if key.startswith("state/")}
             words = known_bugs(
                 one.about, one.arrays, before, trace.engine, one.network, trace.index_base
             )
