@@ -111,8 +111,8 @@ def state_before(
             start = f"{prefix}{name}."
             for entry, value in source.items():
                 key = entry.removeprefix(start)
-                if entry.startswith(start) and "." not in key:
-                    found[key] = value
+                if entry.startswith(start) and "." not in key and np.size(value):
+                    found[key] = value  # LibTorch's optimisers have an empty one for none
     if found or step.step == 1:
         return found
     after = {entry for entry in arrays if entry.startswith(f"state/{name}.")}

@@ -129,6 +129,8 @@ REDUCTIONS: Mapping[str, Callable[..., Any]] = {
     "amax": _reduced(lambda x, dim, keepdim: torch.amax(x, dim, keepdim)),
     "amin": _reduced(lambda x, dim, keepdim: torch.amin(x, dim, keepdim)),
     "logsumexp": _reduced(lambda x, dim, keepdim: torch.logsumexp(x, dim, keepdim)),
+    "all": _reduced(lambda x, dim, keepdim: torch.all(x, dim, keepdim)),
+    "any": _reduced(lambda x, dim, keepdim: torch.any(x, dim, keepdim)),
     "prod": _prod,
     "var": _spread(torch.var),
     "std": _spread(torch.std),

@@ -74,5 +74,10 @@ def test_other_reductions():
     found = record_function(lambda x: x.norm(1, 1), "norm", x, p=1, dim=1)
     assert found.residual() <= 1e-12
     np.testing.assert_allclose(found.output(), np.abs(x.numpy()).sum(1), rtol=1e-14)
+    for layer in ("all", "any"):
+        function = getattr(torch, layer)
+        assert record_function(function, layer, x > 0).residual() == 0
+        found = record_function(lambda x, f=function: f(x, 1), layer, x > 0, dim=1)
+        assert found.residual() == 0
     y = randn(3, 4, seed=2)
     assert record_function(torch.max, "max", x, y).residual() == 0
