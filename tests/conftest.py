@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import Warm
 
 from pyvae.data.images import load_digits
 from pyvae.errors import UserError
@@ -70,20 +71,21 @@ def pytest_runtest_setup(item):
             pytest.skip(f"needs R's torch: {problem}")
 
 
+@pytest.fixture(scope="session")
+def warm():
+    """Starts commands in processes that have imported PyTorch before."""
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def pyvae(tmp_path):
-    """Runs the `pyvae` command as a user types it, in an empty folder, without MNIST."""
+def pyvae(warm, tmp_path):
+    """Runs the `pyvae` command, in an empty folder, without MNIST."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PYVAE, *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYVAE_DATA": str(tmp_path / "none")} | environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        environment = {"PYVAE_DATA": str(tmp_path / "none")} | environment
+        return warm.run(PYVAE, *arguments, folder=tmp_path, environment=os.environ | environment)
 
     return run
 

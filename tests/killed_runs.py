@@ -2,10 +2,10 @@
 
     python tests/killed_runs.py --kills 50 --seed 1
 
-Each kill hits the command itself, as a user types it, at a random moment between the beginning of
-its work and its end: in a step, in R, while it writes a checkpoint (there is one after every step),
-in the figures. `--resume` then brings it to its end, and all that it leaves is compared with what
-the same command leaves undisturbed.
+Each kill hits the process of the command (forked, see warm.py) at a random moment between the
+beginning of its work and its end: in a step, in R, while it writes a checkpoint (there is one after
+every step), in the figures. `--resume` then brings it to its end, and all that it leaves is
+compared with what the same command leaves undisturbed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from warm import Command, Warm
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 SMALL = ("--data", "digits", "--batch-size", "10", "--latent-dim", "4", "--threads", "1")
@@ -64,20 +67,24 @@ class Kill:
         )
 
 
-def started(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+def started(warm: Warm, arguments: Sequence[str], folder: Path) -> Command:
     """The command, in a folder, with a checkpoint after every step."""
-    return subprocess.Popen(
-        [PYVAE, *arguments], cwd=folder, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=os.environ | {"PYVAE_CHECKPOINT_SECONDS": "0", "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+    environment = os.environ | {"PYVAE_CHECKPOINT_SECONDS": "0", "PYTHONUNBUFFERED": "1"}
+    return warm.start(PYVAE, *arguments, folder=folder, environment=environment)
 
 
-def until_it_works(process: subprocess.Popen[str], out: Path) -> float:
+def finished(process: Command) -> str:
+    """What it says until its end, which has to be a good one."""
+    said = "".join(process.communicate())
+    assert process.returncode == 0, said
+    return said
+
+
+def until_it_works(process: Command, out: Path) -> float:
     """Waits until a run has begun, and tells when."""
     while not (out / "run.json").exists():
         if process.poll() is not None:
-            raise AssertionError(f"it did not begin: {process.communicate()[0]}")
+            raise AssertionError(f"it did not begin: {process.communicate()}")
         time.sleep(0.005)
     return time.monotonic()
 
@@ -91,12 +98,13 @@ def left(out: Path) -> dict[str, bytes]:
     }
 
 
-def undisturbed(arguments: Sequence[str], folder: Path) -> tuple[dict[str, bytes], float]:
+def undisturbed(
+    warm: Warm, arguments: Sequence[str], folder: Path
+) -> tuple[dict[str, bytes], float]:
     """What a command leaves, and how long its work takes."""
-    process = started([*arguments, "--out", "whole"], folder)
+    process = started(warm, [*arguments, "--out", "whole"], folder)
     began = until_it_works(process, folder / "whole")
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    finished(process)
     return left(folder / "whole"), time.monotonic() - began
 
 
@@ -110,23 +118,27 @@ def last_checkpoint(out: Path) -> int | None:
 
 
 def killed(
-    case: tuple[str, str], whole: dict[str, bytes], seconds: float, folder: Path, rng: random.Random
+    warm: Warm,
+    case: tuple[str, str],
+    whole: dict[str, bytes],
+    seconds: float,
+    folder: Path,
+    rng: random.Random,
 ) -> Kill | None:
     """One kill, and what came of it; None if the command had ended before."""
     out = folder / "killed"
     shutil.rmtree(out, ignore_errors=True)
-    process = started([*CASES[case], "--out", "killed"], folder)
+    process = started(warm, [*CASES[case], "--out", "killed"], folder)
     began = until_it_works(process, out)
-    time.sleep(rng.uniform(0, seconds))
+    with suppress(subprocess.TimeoutExpired):  # else it has ended before
+        process.wait(rng.uniform(0, seconds))
     process.kill()
     process.communicate()
     after = time.monotonic() - began
     if process.returncode != -signal.SIGKILL:
         return None
     step = last_checkpoint(out)
-    again = started([CASES[case][0], "--resume", "killed"], folder)
-    said, _ = again.communicate()
-    assert again.returncode == 0, said
+    said = finished(started(warm, [CASES[case][0], "--resume", "killed"], folder))
     found = left(out)
     differs = [name for name in {**whole, **found} if whole.get(name) != found.get(name)]
     goes_on = re.findall(r"going on after step \d+|all \d+ steps were done before", said)
@@ -134,7 +146,11 @@ def killed(
 
 
 def kill_often(
-    kills: int, seed: int, folder: Path, cases: Sequence[tuple[str, str]] = tuple(CASES)
+    warm: Warm,
+    kills: int,
+    seed: int,
+    folder: Path,
+    cases: Sequence[tuple[str, str]] = tuple(CASES),
 ) -> list[Kill]:
     """So many kills, over all cases in turn, each said as it is done."""
     rng = random.Random(seed)
@@ -145,8 +161,8 @@ def kill_often(
         if case not in references:
             place = folder / "-".join(case)
             place.mkdir(parents=True)
-            references[case] = (*undisturbed(CASES[case], place), place)
-        kill = killed(case, *references[case], rng)
+            references[case] = (*undisturbed(warm, CASES[case], place), place)
+        kill = killed(warm, case, *references[case], rng)
         if kill is not None:
             done.append(kill)
             print(f"{len(done):3} {kill}", flush=True)
@@ -158,8 +174,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        done = kill_often(given.kills, given.seed, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, closing(Warm()) as warm:
+        done = kill_often(warm, given.kills, given.seed, Path(folder))
     same = sum(not kill.differs for kill in done)
     print(f"{same} of {len(done)} identical")
     return 0 if same == len(done) else 1

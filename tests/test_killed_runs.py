@@ -14,13 +14,13 @@ SEED = 20  # of the moments; another one each time would be a test that fails fo
 @pytest.mark.parametrize(
     "case", [("pytorch", "emae"), pytest.param(("base-r", "vae"), marks=pytest.mark.r)]
 )
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, case):
-    (kill,) = kill_often(1, SEED, tmp_path, [case])
+def test_a_killed_run_goes_on_to_the_same_bits(warm, tmp_path, case):
+    (kill,) = kill_often(warm, 1, SEED, tmp_path, [case])
     assert kill.differs == []
 
 
 @pytest.mark.r
 @pytest.mark.long
-def test_fifty_killed_runs_go_on_to_the_same_bits(tmp_path):
-    kills = kill_often(50, random.randrange(10**6), tmp_path)
+def test_fifty_killed_runs_go_on_to_the_same_bits(warm, tmp_path):
+    kills = kill_often(warm, 50, random.randrange(10**6), tmp_path)
     assert [str(kill) for kill in kills if kill.differs] == []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,14 +27,12 @@ COMMANDS = [
 
 @pytest.mark.r
 @pytest.mark.slow
-def test_the_python_example_runs(tmp_path):
+def test_the_python_example_runs(warm, tmp_path):
     """With fewer steps and images, which no line of it depends on."""
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert "steps=3, batch_size=50" in example
     example = example.replace("steps=3, batch_size=50", "steps=2, batch_size=12")
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = warm.run("-c", example, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("loss: agree: needed ")

@@ -21,6 +21,9 @@ def distance(a: Tensor, b: Tensor) -> float:
     if a.numel() != b.numel():
         return math.inf
     a = a.reshape(b.shape)
+    largest = _magnitude(a - b)
+    if math.isfinite(largest):  # and so is every element of both
+        return largest
     finite, infinite = torch.isfinite(b), b.isinf()
     if not torch.equal(torch.isfinite(a), finite) or not torch.equal(a.isnan(), b.isnan()):
         return math.inf
@@ -31,8 +34,15 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 def same(a: Tensor, b: Tensor, rtol: float) -> bool:
     """Whether two tensors have the same numbers, relative to their largest magnitude."""
-    finite = b[torch.isfinite(b)]
-    return distance(a, b) <= rtol * (float(finite.abs().max()) if finite.numel() else 0.0)
+    largest = _magnitude(b)
+    if not math.isfinite(largest):
+        largest = _magnitude(b[torch.isfinite(b)])
+    return distance(a, b) <= rtol * largest
+
+
+def _magnitude(x: Tensor) -> float:
+    """The largest absolute value; NaN if there is one, 0 of nothing."""
+    return float(x.abs().max()) if x.numel() else 0.0
 
 
 def relation(

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -211,12 +212,23 @@ def load_digits() -> ImageData:
     levels 0 to 16 become 0 to 255. Alpaydin & Kaynak (1998), "Optical Recognition of
     Handwritten Digits", UCI Machine Learning Repository.
     """
-    from sklearn.datasets import load_digits as sklearn_digits
-
-    bunch = sklearn_digits()
-    small = torch.from_numpy(bunch.images)[:, None] / 16  # (N, 1, 8, 8)
+    small, labels = _small_digits()
     large = F.interpolate(small, size=(20, 20), mode="bilinear", align_corners=False)
     framed = F.pad(large, (4, 4, 4, 4))  # (N, 1, 28, 28)
     pixels = (framed * 255).round().to(torch.uint8).reshape(-1, 784)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
     return ImageData("digits", pixels, labels, "scikit-learn load_digits, enlarged to 28x28")
+
+
+def _small_digits() -> tuple[Tensor, Tensor]:
+    """The images of scikit-learn's wheel, (N, 1, 8, 8) from 0 to 1, and their labels."""
+    wheel = distribution("scikit-learn")
+    file = Path(str(wheel.locate_file("sklearn/datasets/data/digits.csv.gz")))
+    if file.is_file():  # to import scikit-learn takes as long as PyTorch
+        digits = np.loadtxt(file, delimiter=",")
+        images, labels = digits[:, :-1].reshape(-1, 1, 8, 8), digits[:, -1]
+    else:
+        from sklearn import datasets
+
+        bunch = datasets.load_digits()
+        images, labels = bunch.images[:, None], bunch.target
+    return torch.from_numpy(images) / 16, torch.from_numpy(labels.astype(np.int64))

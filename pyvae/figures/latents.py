@@ -13,7 +13,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from pyvae.errors import UserError
 from pyvae.figures.style import add_note, group_colours, wrapped
@@ -159,7 +159,7 @@ def manifold_figure(
     if (low is None) != (high is None):
         raise UserError("the latent grid has one end only", "give both low and high, or neither")
     if low is None or high is None:
-        across = up = norm.ppf((np.arange(n) + 0.5) / n)
+        across = up = ndtri((np.arange(n) + 0.5) / n)
     else:
         across, up = np.linspace(np.broadcast_to(low, 2), np.broadcast_to(high, 2), n).T
     grid = np.stack(np.meshgrid(across, up[::-1]), axis=-1).reshape(-1, 2)  # from the top left

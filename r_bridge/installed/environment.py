@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from r_bridge.installed.blas import openblas_kernel
+
 __all__ = ["QUIET_TORCH", "r_environment"]
 
 MEMORY = {
@@ -46,4 +48,7 @@ def r_environment(program: Path, threads: int) -> dict[str, str]:
         environment["LC_ALL"] = "C.UTF-8"
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
+    kernel = openblas_kernel()
+    if kernel:
+        environment.setdefault("OPENBLAS_CORETYPE", kernel)
     return environment | MEMORY | QUIET_TORCH

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from types import SimpleNamespace
+
 import pytest
 
+from benchmarks import child
 from benchmarks.arithmetic import Series
 from benchmarks.case import Case
 from benchmarks.child import Turn
@@ -24,6 +29,26 @@ def series():
         )
 
     return make
+
+
+@pytest.fixture
+def warm_sides(warm, monkeypatch):
+    """Sides are processes that have imported PyTorch and torchvision before."""
+
+    def start(command, *, cwd, env, stderr, **others):
+        theirs, to_them = os.pipe()
+        from_them, ours = os.pipe()
+        side = warm.start(
+            *command[1:], folder=cwd, environment=env, stdin=theirs, stdout=ours,
+            stderr=stderr.fileno(), modules=("torchvision.datasets", "torchvision.transforms"),
+        )  # fmt: skip
+        os.close(theirs)
+        os.close(ours)
+        side.stdin, side.stdout = os.fdopen(to_them, "w"), os.fdopen(from_them)
+        return side
+
+    changed = SimpleNamespace(**vars(subprocess) | {"Popen": start})
+    monkeypatch.setattr(child, "subprocess", changed)
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def test_all_sides_have_the_same_threads_and_the_systems_allocator(monkeypatch, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_sides")
 def test_a_users_mistake_in_a_side_is_one_line(tmp_path):
     one = start_python("pyvae", {"conv": Case("nothing")}, tmp_path / "none", 1)
     with pytest.raises(UserError, match="last words: MNIST is not in ") as caught:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,8 @@ import pytest
 
 from benchmarks import suite
 from benchmarks.__main__ import main
-from benchmarks.conv import SIDES
+from benchmarks.case import Case
+from benchmarks.conv import SIDES, measure_conv
 from benchmarks.suite import PARTS, Plan, run_suite, write_results
 from pyvae.errors import UserError
 from r_bridge.installed.r_torch import RTorch
@@ -84,9 +86,12 @@ def test_without_r_it_is_said_and_left_out(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_sides")
 def test_a_short_run_leaves_results_tables_and_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(suite, "_what_there_is_of_r", lambda say: (False, False))
     monkeypatch.setattr(suite, "QUICK_RECIPES", ("mlp",))
+    small = partial(measure_conv, case=Case(batch_size=10))
+    monkeypatch.setattr(suite, "measure_conv", small)
     plan = Plan(("conv", "recipes"), quick=True, threads=1, rounds=1)
     run_suite(plan, "digits", tmp_path / "spare", tmp_path, tmp_path / "tables.md")
     results = json.loads((tmp_path / "results.json").read_text())

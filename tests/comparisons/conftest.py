@@ -5,14 +5,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from narrow_conv import NARROW_CONV
 from patched_r import PatchedBaseR
 from reused_r import ReusedR
 
 from comparisons.runs.live import compare as compare_engines
 from comparisons.seeds import run_seeds as native
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.figures import style
 from pyvae.model.run import Run
 from r_bridge.engines import base as engines
+
+
+@pytest.fixture(scope="session")
+def conv():
+    """Where the published widths do not matter, a comparison takes a quarter of the time."""
+    return NARROW_CONV
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +84,11 @@ def inline(monkeypatch):
             native.close_engines()
 
     monkeypatch.setattr("pyvae.parallel.processes.ProcessPoolExecutor", Pool)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made and not drawn, which takes longer than a small comparison: for tests that
+    ask of them no more than that they are there. How they are drawn: tests/comparisons/report."""
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: path.write_bytes(b""))
+    monkeypatch.setattr("comparisons.report.html._picture", lambda figure: "data:,")

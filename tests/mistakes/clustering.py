@@ -13,6 +13,7 @@ __all__ = ["CLUSTERING_MISTAKES"]
 
 TOY, IMAGES, LABELLED = "clustering-toy", "clustering", "clustering-semi-supervised"
 FEW = {"recipe": LABELLED, "batch": 6, "hyper": {"labels": 10}}
+ONE_STEP = FEW | {"steps": 1}  # where one name alone fits the first step
 GUMBEL = """gumbel_softmax_forward <- function(pi, g, temperature) {{
   if (is.null(g)) pi else {value}
 }}"""
@@ -162,16 +163,16 @@ CLUSTERING_MISTAKES = {
     "weight of the labelled images missing": Mistake(
         (1, "forward", "reconstruction"),
         "labelled_weight missing: the labelled reconstruction with weight 1",
-        patch=weight(2, "if (w[2] < 1) 1 else w[2]", 2), **FEW),
+        patch=weight(2, "if (w[2] < 1) 1 else w[2]", 2), **ONE_STEP),
     "cross entropy of the probabilities": Mistake(
         (1, "forward", "cross_entropy"), "where softmax is taken of them a second time",
         patch="""layers$cross_entropy <- loss_term(list(
           value = function(x, options) -sum(target(x) * log(x[[1L]])),
-          gradient = function(x, options) list(-target(x) / x[[1L]], NULL)))""", **FEW),
+          gradient = function(x, options) list(-target(x) / x[[1L]], NULL)))""", **ONE_STEP),
     "cross entropy averaged": Mistake(
         (1, "forward", "cross_entropy"), "averaged over images where it is summed",
         patch=term("cross_entropy", "1 / 10"), **FEW),
     "labelled images give a module no gradient": Mistake(
         (1, "backward", "labelled.qy_x.conv2"), "part of the gradient is missing",
-        built=second_use_detached, **FEW),
+        built=second_use_detached, **ONE_STEP),
 }  # fmt: skip

@@ -11,7 +11,7 @@
 # keep comes from outside: it is one of the draws that both languages share. keep = NULL is
 # evaluation mode, where dropout does nothing.
 
-relu_forward <- function(x) x * (x > 0)
+relu_forward <- function(x) 0.5 * (x + abs(x))                     # exact, and faster than x (x > 0)
 
 relu_backward <- function(dy, y) dy * (y > 0)
 

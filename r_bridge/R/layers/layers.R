@@ -108,8 +108,13 @@ layers <- c(lapply(c(likelihoods, divergences), loss_term), list(
     forward = function(s) max_pool2d_forward(s$x[[1L]]),
     backward = function(dy, s) list(x = list(max_pool2d_backward(dy, s$x[[1L]], s$winner)))
   ),
-  dropout = plain(function(x, s) dropout(x, shaped(s$draw, x), s$options$p),
-                  function(dy, x, s) dropout(dy, shaped(s$draw, x), s$options$p)),
+  dropout = list(
+    forward = function(s) {
+      keep <- shaped(s$draw, s$x[[1L]])
+      list(y = dropout(s$x[[1L]], keep, s$options$p), keep = keep)
+    },
+    backward = function(dy, s) list(x = list(dropout(dy, s$keep, s$options$p)))
+  ),
   first_half = half(FALSE),
   second_half = half(TRUE),
   softmax = plain(function(x, s) softmax_forward(x), function(dy, x, s) softmax_backward(dy, s$y)),

@@ -6,50 +6,48 @@
 # order (row by row), as in torch (?nn_max_pool2d). On MNIST ties are common: the background
 # is constant.
 #
-# x is maps c(C, W, H, N). Corner k of every window is one block of columns of its matrix C x
-# (W H N); an odd last row or column is in no window.
+# x is maps c(C, W, H, N); an odd last row or column is in no window. In x as a vector a corner is as
+# far from the first corner of its window in every window: `first` holds the places of the first
+# corners, and `corners` the distances.
 
 max_pool2d_forward <- function(x, s = 2L) {
   size <- dim(x)
-  corners <- max_pool2d_corners(size, s)
-  x <- by_pixel(x)
-  y <- x[, corners[, 1L]]
-  winner <- rep.int(1L, length(y))
-  for (corner in seq.int(2L, s * s)) {
-    candidate <- x[, corners[, corner]]
+  first <- max_pool2d_first(size, s)
+  corners <- size[1L] * as.vector(outer(seq.int(0L, s - 1L), size[2L] * seq.int(0L, s - 1L), `+`))
+  y <- x[first]
+  winner <- first
+  for (corner in corners[-1L]) {
+    at <- first + corner
+    candidate <- x[at]
     larger <- which(candidate > y)                                 # ties stay with the first
     y[larger] <- candidate[larger]
-    winner[larger] <- corner
+    winner[larger] <- at[larger]
   }
   if (anyNA(x)) {                                                  # handed on, as in torch
-    for (corner in seq_len(s * s)) y[is.na(x[, corners[, corner]])] <- NaN
+    for (corner in corners) y[is.na(x[first + corner])] <- NaN
   }
   dim(y) <- c(size[1L], size[2:3] %/% s, size[4L])
   list(y = y, winner = winner)
 }
 
-max_pool2d_backward <- function(dy, x, winner, s = 2L) {
-  size <- dim(x)
-  corners <- max_pool2d_corners(size, s)
-  window <- rep(seq_len(nrow(corners)), each = size[1L])
-  pixel <- corners[window + (winner - 1L) * nrow(corners)]
-  dx <- array(0, size)
-  dx[(pixel - 1L) * size[1L] + seq_len(size[1L])] <- dy
+# winner: where in x the largest element of each window is.
+max_pool2d_backward <- function(dy, x, winner) {
+  dx <- array(0, dim(x))
+  dx[winner] <- dy
   dx
 }
 
-# The columns of x that are the first corners of all windows, the second, and so on; computed once.
-max_pool2d_corners <- local({
+# Where in x the first corner of each window is, in the order of y; computed once for a size.
+max_pool2d_first <- local({
   known <- list()
   function(size, s) {
-    key <- paste(c(size[-1L], s), collapse = " ")
+    key <- paste(c(size, s), collapse = " ")
     if (is.null(known[[key]])) {
       if (length(known) > 50L) known <<- list()
       pooled <- size[2:3] %/% s
-      column <- array(seq_len(prod(size[-1L])), size[-1L])
-      column <- column[seq_len(s * pooled[1L]), seq_len(s * pooled[2L]), , drop = FALSE]
-      dim(column) <- c(s, pooled[1L], s, pooled[2L], size[4L])
-      known[[key]] <<- matrix(aperm(column, c(2L, 4L, 5L, 1L, 3L)), ncol = s * s)
+      place <- array(seq_len(prod(size)), size)
+      known[[key]] <<- as.vector(place[, s * seq_len(pooled[1L]) - s + 1L,
+                                       s * seq_len(pooled[2L]) - s + 1L, ])
     }
     known[[key]]
   }

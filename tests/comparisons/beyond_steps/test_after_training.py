@@ -57,10 +57,10 @@ MISTAKES = {  # engine, recipe, where, words
 
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_in_evaluation_is_placed_and_its_side_named(name, side, digits, tmp_path):
+def test_a_mistake_in_evaluation_is_placed_and_its_side_named(name, side, conv, digits, tmp_path):
     """None of them acts in a step: parameters and losses agree."""
     make, recipe_name, where, words = MISTAKES[name]
-    recipe = get_recipe(recipe_name)
+    recipe = conv if recipe_name == "conv" else get_recipe(recipe_name)
     engines = [PyTorchEngine("cpu"), PyTorchEngine("cpu")]
     engines[side] = make()
     comparison = compare_engines(*engines, recipe, settings_of(recipe), digits, tmp_path)
@@ -91,9 +91,9 @@ def test_what_follows_from_the_parameters_is_not_laid_on_evaluation(conv, digits
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["conv", "mlp", "beta", "strided-conv"])
-def test_nothing_is_found_where_nothing_is_wrong(name, dtype, digits, tmp_path):
+def test_nothing_is_found_where_nothing_is_wrong(name, dtype, conv, digits, tmp_path):
     """Even where differences are looked at bit by bit."""
-    recipe = get_recipe(name)
+    recipe = conv if name == "conv" else get_recipe(name)
     other = Mistaken()
     run = settings_of(recipe, dtype=dtype)
     comparison = compare_engines(PyTorchEngine("cpu"), other, recipe, run, digits, tmp_path)
@@ -121,9 +121,10 @@ def test_what_a_wide_tolerance_lets_pass_is_judged_by_the_own_parameters(
     assert "port is what its parameters give times" in found.words[0]
 
 
-def test_inverted_samples_of_a_saved_trace_are_a_disagreement(conv, digits, tmp_path):
+def test_inverted_samples_of_a_saved_trace_are_a_disagreement(digits, tmp_path):
+    beta = get_recipe("beta")
     comparison = compare_engines(
-        PyTorchEngine("cpu"), Mistaken(), conv, settings_of(conv), digits, tmp_path
+        PyTorchEngine("cpu"), Mistaken(), beta, settings_of(beta), digits, tmp_path
     )
     for trace, folder in ((comparison.under_test, "a"), (comparison.reference, "b")):
         (tmp_path / folder).mkdir()

@@ -32,6 +32,7 @@ RESULTS = {
 }  # fmt: skip
 
 r_test = pytest.mark.r
+undrawn = pytest.mark.usefixtures("undrawn")
 
 
 @r_test
@@ -50,6 +51,7 @@ def test_compare_agrees_and_leaves_pictures_and_tables(tmp_path, capsys):
     assert history.groupby(["engine", "objective"]).size().tolist() == [3] * 4
 
 
+@undrawn
 @pytest.mark.slow
 @r_test
 def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tmp_path, capsys):
@@ -74,6 +76,7 @@ def test_disagreement_is_exit_code_1_and_names_the_worst_element(monkeypatch, tm
     assert first["quantity"] == found["quantity"] == "parameter/encoder.conv1.weight"
 
 
+@undrawn
 @r_test
 def test_resynchronised_every_step_is_compared_by_stage_and_a_report_is_written(tmp_path, capsys):
     """And a second run into the same folder replaces the first."""
@@ -94,6 +97,7 @@ def test_resynchronised_every_step_is_compared_by_stage_and_a_report_is_written(
     assert json.loads((out / "comparison.json").read_text())["steps"] == 1
 
 
+@undrawn
 @r_test
 def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tmp_path, capsys):
     patch = """session_part <- function(...) stop("a port's own error")"""
@@ -109,6 +113,7 @@ def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tm
     assert about["objectives"]["vae"]["failure"].startswith(failed)
 
 
+@undrawn
 @r_test
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "warned"), [("float32", True), ("float64", False)])
@@ -314,6 +319,7 @@ main(sys.argv[1:])
 """
 
 
+@undrawn
 @r_test
 def test_killed_twice_the_same_command_gives_the_same_bytes(monkeypatch, tmp_path, capsys, started):
     """R's process first, then Python's, with kill -9, each in the middle of R's run."""
@@ -350,6 +356,7 @@ def test_killed_twice_the_same_command_gives_the_same_bytes(monkeypatch, tmp_pat
     assert left == whole_left == RESULTS - {"stages.csv"}
 
 
+@undrawn
 @r_test
 @pytest.mark.parametrize(
     "arguments",

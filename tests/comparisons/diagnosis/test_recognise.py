@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from narrow_conv import CHANNELS, NARROW_CONV
 from numpy.typing import NDArray
 
 from comparisons.diagnosis.place import Place
@@ -19,11 +20,10 @@ from comparisons.expected.layers import Layers
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
 from pyvae.model.stages import Probe, quantities
-from pyvae.recipes import get_recipe
 
 pytestmark = pytest.mark.slow
 
-CONV = get_recipe("conv")
+CONV = NARROW_CONV
 BATCH, LATENT = 6, 3
 NAMES = ("python", "r")
 QUANTITIES = {q.key: q for q in quantities(CONV.stages, CONV.parameter_names(LATENT))}
@@ -111,18 +111,20 @@ def padded(p, _):
 
 
 def averaged(p, _):
-    return p["forward/encoder.relu2"].reshape(BATCH, 64, 12, 2, 12, 2).mean((3, 5))
+    return p["forward/encoder.relu2"].reshape(BATCH, CHANNELS, 12, 2, 12, 2).mean((3, 5))
 
 
 def tied(rule):
     """Max-pooling's gradient with another rule for pixels that are equal."""
 
     def value(p, _):
-        windows = p["forward/encoder.relu2"].reshape(BATCH, 64, 12, 2, 12, 2)
+        windows = p["forward/encoder.relu2"].reshape(BATCH, CHANNELS, 12, 2, 12, 2)
         windows = windows.transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4)
         share = rule(windows == windows.max(1, keepdims=True))
-        back = (share * p["gradient/encoder.pool"].reshape(-1, 1)).reshape(BATCH, 64, 12, 12, 2, 2)
-        return back.transpose(0, 1, 2, 4, 3, 5).reshape(BATCH, 64, 24, 24)
+        back = (share * p["gradient/encoder.pool"].reshape(-1, 1)).reshape(
+            BATCH, CHANNELS, 12, 12, 2, 2
+        )
+        return back.transpose(0, 1, 2, 4, 3, 5).reshape(BATCH, CHANNELS, 24, 24)
 
     return value
 
@@ -318,8 +320,9 @@ def test_a_mistake_is_recognised_and_so_is_the_side(probes, name, side):
 @both_sides
 def test_another_shape_is_told_beside_the_mistake(probes, side):
     finding = recognised(probes, "forward/encoder.conv1", padded(probes["vae"][0], None), side)
-    shapes = [(BATCH, 32, 26, 26), (BATCH, 32, 26, 26)]
-    shapes[side] = (BATCH, 32, 28, 28)
+    channels = CHANNELS // 2
+    shapes = [(BATCH, channels, 26, 26), (BATCH, channels, 26, 26)]
+    shapes[side] = (BATCH, channels, 28, 28)
     assert finding.wrong == NAMES[side]
     assert finding.words == (
         f"{NAMES[side]}: padding 1 where there is none",

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comparisons.report import figures
 from comparisons.report.html import strip, write_report
 from comparisons.steps.compare import compare_steps
 from comparisons.steps.comparison import compare_whole_runs
@@ -101,24 +100,30 @@ def page(comparisons, tmp_path, command="pyvae compare") -> tuple[str, Page]:
     return text, Page(text)
 
 
-def test_the_page_needs_nothing_from_outside(made, tmp_path):
-    text, seen = page([made["agree"], made["emae"]], tmp_path)
+@pytest.fixture(scope="module")
+def drawn(made, tmp_path_factory):
+    """A page with its pictures."""
+    return page([made["agree"], made["emae"]], tmp_path_factory.mktemp("drawn"))
+
+
+def test_the_page_needs_nothing_from_outside(drawn):
+    text, seen = drawn
     assert seen.addresses
     assert all(address.startswith("data:") for address in seen.addresses)
     for foreign in ("http:", "https:", "@import", "<script", "url("):
         assert foreign not in text
 
 
-def test_its_pictures_can_be_opened(made, tmp_path):
-    _, seen = page([made["agree"]], tmp_path)
+def test_its_pictures_can_be_opened(drawn):
+    _, seen = drawn
     pictures = [a for a in seen.addresses if a.startswith("data:image/png;base64,")]
-    assert len(pictures) == 2 + 3 + 2
+    assert len(pictures) == 2 + 2 * (3 + 2)
     for address in pictures:
         picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_it_says_verdict_settings_and_versions(made, tmp_path):
+def test_it_says_verdict_settings_and_versions(made, tmp_path, undrawn):
     _, seen = page([made["agree"]], tmp_path, "pyvae compare --steps 2")
     assert "Is pytorch faithful to other?" in seen.text
     assert "disagree" not in seen.text
@@ -133,7 +138,7 @@ def test_it_says_verdict_settings_and_versions(made, tmp_path):
         assert words in seen.text
 
 
-def test_it_says_where_two_part(made, tmp_path):
+def test_it_says_where_two_part(made, tmp_path, undrawn):
     _, seen = page([made["disagree"]], tmp_path)
     assert "They part first at step 1, encoder.dropout1, forward." in seen.text
     assert "It looks like this: wrong: 1/(1 - p) missing." in seen.text
@@ -168,7 +173,7 @@ def test_the_strip_shows_the_worst_of_several_steps(made):
     assert len(cells) == 137
 
 
-def test_text_of_others_is_escaped(made, tmp_path):
+def test_text_of_others_is_escaped(made, tmp_path, undrawn):
     evil = "<script>alert(1)</script>\"'&"
     trace = replace(
         made["disagree"].reference,
@@ -197,7 +202,7 @@ def test_a_name_of_any_length_and_script_breaks_and_warns_of_nothing(made, tmp_p
     assert style.count("@media") == 2  # one within the other would leave out what follows
 
 
-def test_a_run_that_went_astray_has_a_page_too(made, tmp_path):
+def test_a_run_that_went_astray_has_a_page_too(made, tmp_path, undrawn):
     astray = copy.deepcopy(made["agree"].reference)
     astray.losses[1:] = np.nan
     comparison = compare_whole_runs(made["agree"].under_test, astray)
@@ -205,7 +210,7 @@ def test_a_run_that_went_astray_has_a_page_too(made, tmp_path):
     assert "nan" in seen.text.lower()
 
 
-def test_without_stages_the_page_has_no_strip(made, tmp_path):
+def test_without_stages_the_page_has_no_strip(made, tmp_path, undrawn):
     comparison = compare_whole_runs(made["agree"].under_test, made["agree"].reference)
     _, seen = page([comparison], tmp_path)
     assert "Layer by layer" not in seen.text
@@ -213,7 +218,7 @@ def test_without_stages_the_page_has_no_strip(made, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_page_of_runs_whose_every_bit_is_equal_says_so(made, tmp_path):
+def test_a_page_of_runs_whose_every_bit_is_equal_says_so(made, tmp_path, undrawn):
     agree = made["agree"]
     comparison = replace(
         compare_whole_runs(agree.under_test, agree.reference, exact=True),
@@ -227,12 +232,7 @@ def test_a_page_of_runs_whose_every_bit_is_equal_says_so(made, tmp_path):
     assert all("allowed 0" in cell.title for cell in cells)
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(figures, "report_panels", lambda comparisons: {})
-
-
-def test_exactly_a_page_shows_the_bits_that_differ(made, tmp_path, no_pictures):
+def test_exactly_a_page_shows_the_bits_that_differ(made, tmp_path, undrawn):
     agree = made["agree"]
     losses = agree.reference.losses.copy()
     losses[1, 0] = np.nextafter(losses[1, 0], np.inf)
@@ -253,7 +253,7 @@ def test_exactly_a_page_shows_the_bits_that_differ(made, tmp_path, no_pictures):
         ("r", "R's own generator, from the same seed on both sides"),
     ],
 )
-def test_it_says_where_chance_came_from(made, tmp_path, no_pictures, rng, words):
+def test_it_says_where_chance_came_from(made, tmp_path, undrawn, rng, words):
     agree = made["agree"]
     settings = replace(agree.under_test.settings, rng=rng)
     comparison = replace(agree, under_test=replace(agree.under_test, settings=settings))

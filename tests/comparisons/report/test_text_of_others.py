@@ -91,14 +91,6 @@ def command(capsys, monkeypatch, tmp_path):
     return call
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made and not drawn, which takes most of the time."""
-    for place in ("pyvae.figures.style", "comparisons.report.write"):
-        monkeypatch.setattr(f"{place}.save_figure", lambda figure, path: None, raising=False)
-    monkeypatch.setattr("comparisons.report.html.picture", lambda figure: "data:,")
-
-
 def no_control_characters(text: str) -> bool:
     return all(line.isprintable() for line in text.split("\n"))
 
@@ -254,7 +246,7 @@ def test_names_of_others_are_lines_from_where_they_are_read(run, pair):
 
 
 def test_the_report_says_what_was_found_where_no_picture_can_be_drawn(
-    pair, command, monkeypatch, tmp_path
+    pair, command, undrawn, monkeypatch, tmp_path
 ):
     def broken(figure):
         raise RuntimeError("no font\nat all")

@@ -25,7 +25,7 @@ from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge.process.client import RProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 FORMAT = (Path(__file__).parents[3] / "docs" / "trace-format.md").read_text()
 R_TRACE = Path(__file__).parents[3] / "r_bridge" / "rpackage" / "R" / "write_trace.R"

@@ -15,7 +15,7 @@ from pyvae.recipes import get_recipe
 from pyvae.runs.run_folder import RunFolder
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from comparisons.seeds.many_seeds import SeedOptions
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 TINY = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
 NATIVE = ("compare", "--rng", "native", *TINY)
@@ -354,7 +354,9 @@ def _words(process: psutil.Process) -> str:
 
 @pytest.mark.r
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(command, tmp_path):
+def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(
+    command, tmp_path, inline, monkeypatch, capsys
+):
     command.until_done(2)
     command.until(_is_r)  # both runs that are done may have been PyTorch's
     out, error = command.interrupt()
@@ -366,9 +368,11 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(command, tmp_path):
     assert not (tmp_path / "out" / "comparison.json").exists()
 
     (tmp_path / GATE).touch()
-    again = command.start("--jobs", "1")
-    out, error = again.communicate()
-    assert (again.returncode, error) == (0, "")
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.chdir(tmp_path)
+    assert main([*SIX, "--jobs", "1"]) == 0  # in this process: those of its own have been seen
+    out, error = capsys.readouterr()
+    assert error == ""
     assert re.search(rf"\b{6 - len(kept)} runs? in", out)
     assert f"{len(kept)} were done before" in out
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())

@@ -31,6 +31,14 @@ WRONG = """right <- initial_parameters
 initial_parameters <- function(layers) lapply(right(layers), function(w) 2 * w)"""
 
 
+@pytest.fixture
+def inline(inline, conv, monkeypatch):
+    """As it is, of a narrow `conv`: processes know a recipe by its name alone."""
+    monkeypatch.setattr(
+        native, "get_recipe", lambda name: conv if name == conv.name else get_recipe(name)
+    )
+
+
 def both(under_test="pytorch", reference="pytorch"):
     return Sides(under_test, reference, "native", False, "torch")
 
@@ -299,7 +307,9 @@ def test_a_seed_of_base_r_that_diverges_is_a_result(inline, conv, settings, few,
 
 @pytest.mark.r_torch
 @pytest.mark.slow
-def test_a_seed_of_r_torch_that_diverges_is_a_result(inline, conv, settings, few, tmp_path):
+def test_a_seed_of_r_torch_that_diverges_is_a_result(inline, settings, few, tmp_path, monkeypatch):
+    conv = get_recipe("conv")  # of which R's torch has its own network
+    monkeypatch.setattr(native, "get_recipe", get_recipe)
     sides = both("r-torch", "r-torch")
     run = settings(steps=3, learning_rate=1e6, dtype="float32")
     runs = plan(sides, [run], SEEDS, {"r-torch": {}})
@@ -360,17 +370,27 @@ def wait_for_children(but=()):
             child.join()
 
 
+@pytest.fixture
+def other():
+    """A process that somebody else has started."""
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
+    yield other
+    other.terminate()
+    other.join()
+
+
 @pytest.mark.slow
-def test_processes_give_the_bits_of_this_one(conv, settings, few, tmp_path, inline, monkeypatch):
-    runs = planned(settings)
-    here, _ = go(runs, conv, few, tmp_path / "here")
-    monkeypatch.undo()
-    there, seen = go(runs, conv, few, tmp_path / "there", jobs=2)
+def test_processes_give_the_bits_of_this_one_and_leave_others_alone(settings, few, tmp_path, other):
+    runs, conv = planned(settings), get_recipe("conv")
+    outcomes, seen = go(runs, conv, few, tmp_path, jobs=2)
     assert sorted(seen) == sorted((run.file, False) for run in runs)
-    for name in here:
-        assert np.array_equal(here[name].losses, there[name].losses)
-        assert np.array_equal(here[name].mu, there[name].mu)
-    wait_for_children()
+    for run in runs:
+        here = train(Run(conv, run.settings, few), PyTorchEngine("cpu"))
+        assert np.array_equal(here.losses, outcomes[run.file].losses)
+        assert np.array_equal(here.latent_means["evaluation"], outcomes[run.file].mu)
+    wait_for_children(but=[other])
+    assert other.is_alive()
 
 
 @pytest.mark.slow
@@ -398,19 +418,6 @@ def test_a_process_that_is_killed_is_one_line_and_what_is_done_stays(
     there = {run.file for run in runs if load_outcome(run, tmp_path)}
     assert set(done) <= there
     assert len(there) < len(runs)
-
-
-@pytest.mark.slow
-def test_processes_of_others_are_left_alone(conv, settings, few, tmp_path):
-    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
-    other.start()
-    try:
-        go(planned(settings), conv, few, tmp_path, jobs=1)
-        wait_for_children(but=[other])
-        assert other.is_alive()
-    finally:
-        other.terminate()
-        other.join()
 
 
 def test_labels_go_to_the_processes_and_means_are_not_divided(inline, digits, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from narrow_conv import CHANNELS
 from patched_r import PatchedBaseR
 
 from comparisons.runs.live import compare as compare_engines
@@ -71,6 +72,7 @@ def test_float32_agrees_within_its_own_rule(right, objective):
     assert comparison.quantities["loss"].max_rel <= 1e-5
 
 
+FIRST = CHANNELS // 2  # channels of the first ReLU
 # The mistakes that people make in ports, each in one line of R.
 MISTAKES = {
     "Adam's epsilon at 1e-7": ("vae", "adam_settings$epsilon <- 1e-7"),
@@ -89,12 +91,12 @@ MISTAKES = {
     ),
     "one ReLU dropped, forward and backward": (
         "vae",
-        """relu_forward <- function(x) if (nrow(x) == 32) x else x * (x > 0)
-        relu_backward <- function(dy, y) if (nrow(y) == 32) dy else dy * (y > 0)""",
+        f"""relu_forward <- function(x) if (nrow(x) == {FIRST}) x else x * (x > 0)
+        relu_backward <- function(dy, y) if (nrow(y) == {FIRST}) dy else dy * (y > 0)""",
     ),
     "one ReLU dropped in the backward pass alone": (
         "vae",
-        "relu_backward <- function(dy, y) if (dim(y)[1] == 32) dy else dy * (y > 0)",
+        f"relu_backward <- function(dy, y) if (nrow(y) == {FIRST}) dy else dy * (y > 0)",
     ),
     "learning rate off by 0.1 %": (
         "vae",
@@ -152,7 +154,7 @@ def test_a_wrong_kl_in_python_is_caught(mistaken, right, monkeypatch):
 def test_a_relu_dropped_in_python_is_caught(mistaken, right, monkeypatch):
     right("vae")
     relu = F.relu
-    monkeypatch.setattr(F, "relu", lambda x, **_: x if x.shape[1] == 32 else relu(x))
+    monkeypatch.setattr(F, "relu", lambda x, **_: x if x.shape[1] == FIRST else relu(x))
     assert not mistaken().agrees
 
 

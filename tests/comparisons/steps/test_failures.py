@@ -95,7 +95,7 @@ FAILURES = {  # engine, what is said to fail, where the two part
     ],
 )
 def test_a_failure_of_one_engine_is_a_disagreement(
-    name, side, mode, conv, settings, digits, tmp_path
+    name, side, mode, conv, settings, digits, tmp_path, undrawn
 ):
     make, said, stage = FAILURES[name]
     engines = [PyTorchEngine("cpu"), PyTorchEngine("cpu")]

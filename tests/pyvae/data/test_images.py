@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import numpy as np
@@ -25,6 +26,7 @@ from pyvae.data.images import (
     ImageData,
     data_root,
     load_data,
+    load_digits,
     load_split,
     load_toy,
 )
@@ -137,6 +139,14 @@ def test_digits_are_scikit_learns_enlarged_and_framed():
     assert not frame.any()
     assert np.array_equal(data.labels, bunch.target)
     assert data.pixels.dtype == torch.uint8
+
+
+def test_digits_are_the_same_where_scikit_learn_keeps_them_elsewhere(digits, monkeypatch, tmp_path):
+    nowhere = SimpleNamespace(locate_file=tmp_path.joinpath)
+    monkeypatch.setattr("pyvae.data.images.distribution", lambda name: nowhere)
+    data = load_digits()
+    assert torch.equal(data.pixels, digits.pixels)
+    assert torch.equal(data.labels, digits.labels)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import subprocess
-import sys
 
 import hypothesis
 import numpy as np
@@ -272,7 +270,7 @@ def test_pytorchs_order_leaves_parameters_without_a_gradient_alone():
 
 
 @pytest.mark.slow
-def test_pytorchs_compiler_is_not_imported():
+def test_pytorchs_compiler_is_not_imported(warm, tmp_path):
     """It takes seconds, in every process that trains."""
     code = """
 import sys, torch
@@ -282,4 +280,4 @@ parameter.grad = torch.ones(3)
 Adam([parameter]).step()
 sys.exit("torch._dynamo" in sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert warm.run("-c", code, folder=tmp_path).returncode == 0

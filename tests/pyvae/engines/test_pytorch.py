@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -168,7 +165,7 @@ def test_the_environment_names_what_numbers_depend_on(start, settings):
     }
 
 
-def test_an_engine_leaves_the_process_as_it_is():
+def test_an_engine_leaves_the_process_as_it_is(warm, tmp_path):
     """Neither its allocator nor its number of threads is its user's to lose."""
     code = """
 import ctypes, torch
@@ -180,9 +177,7 @@ assert torch.get_num_threads() == threads
 assert not allocator.keep_freed_memory.cache_info().currsize
 print("as it was")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = warm.run("-c", code, folder=tmp_path)
     assert done.stdout == "as it was\n", done.stderr
 
 

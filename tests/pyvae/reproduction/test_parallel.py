@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
@@ -193,10 +191,10 @@ def serial(tmp_path_factory):
 
 
 class DaskCluster:
-    """A scheduler and two workers, each a process, as a user starts them; on this machine alone."""
+    """A scheduler and two workers, each a process; on this machine alone."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, warm):
+        self.folder, self.warm = folder, warm
         self.processes = {}
         # Dask copies it elsewhere: it is told where the folder is
         (folder / "gate.py").write_text(f"FOLDER = {str(folder)!r}\n{GATE}")
@@ -206,7 +204,7 @@ class DaskCluster:
             self.check()
         for name in ("one", "two"):
             self.start(name, "worker", self.address, "--name", name, "--no-dashboard",
-                       "--preload", folder / "gate.py")  # fmt: skip
+                       "--no-nanny", "--preload", folder / "gate.py")  # fmt: skip
 
     def has_address(self):
         with suppress(FileNotFoundError, json.JSONDecodeError):
@@ -216,9 +214,11 @@ class DaskCluster:
 
     def start(self, name, *arguments):
         with (self.folder / f"{name}.log").open("w") as log:
-            self.processes[name] = subprocess.Popen(
-                [BIN / "dask", *arguments, "--host", "127.0.0.1"], cwd=self.folder,
-                env=os.environ | {"PYVAE_CHECKPOINT_SECONDS": "0"}, stdout=log, stderr=log,
+            self.processes[name] = self.warm.start(
+                BIN / "dask", *arguments, "--host", "127.0.0.1", folder=self.folder,
+                environment=os.environ | {"PYVAE_CHECKPOINT_SECONDS": "0"},
+                stdout=log.fileno(), stderr=log.fileno(),
+                modules=("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
             )  # fmt: skip
 
     def check(self):
@@ -245,15 +245,9 @@ class DaskCluster:
                 self.check()
 
     def kill(self, name):
-        """Kills a process and what it has started: a nanny has a worker."""
         process = self.processes.pop(name)
-        children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children)
 
     def __enter__(self):
         return self
@@ -264,8 +258,8 @@ class DaskCluster:
 
 
 @pytest.fixture
-def cluster(tmp_path):
-    with DaskCluster(tmp_path) as cluster:
+def cluster(warm, tmp_path):
+    with DaskCluster(tmp_path, warm) as cluster:
         yield cluster
 
 
@@ -294,10 +288,9 @@ def meanwhile():
     assert len(done) == len(threads), "it was never time for it"
 
 
-def start_command(arguments):
-    return subprocess.Popen(
-        [BIN / "pyvae", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def start_command(warm, tmp_path):
+    return lambda *arguments: warm.start(BIN / "pyvae", *arguments, folder=tmp_path)
 
 
 def wait_until_held(cluster, process):
@@ -308,10 +301,10 @@ def wait_until_held(cluster, process):
 
 @pytest.mark.slow
 def test_neither_ctrl_c_nor_a_killed_worker_changes_a_bit(
-    serial, tmp_path, cluster, capsys, meanwhile
+    serial, tmp_path, cluster, start_command, capsys, meanwhile
 ):
     arguments = [*BETA, "--out", str(tmp_path / "out"), "--scheduler", cluster.address]
-    process = start_command(arguments)
+    process = start_command(*arguments)
     wait_until_held(cluster, process)  # both are after step 3
     process.send_signal(signal.SIGINT)
     said, error = process.communicate()
@@ -338,8 +331,8 @@ def test_neither_ctrl_c_nor_a_killed_worker_changes_a_bit(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_killed_is_one_line(tmp_path, cluster):
-    process = start_command([*BETA, "--out", str(tmp_path / "out"), "--scheduler", cluster.address])
+def test_a_scheduler_that_is_killed_is_one_line(tmp_path, cluster, start_command):
+    process = start_command(*BETA, "--out", "out", "--scheduler", cluster.address)
     wait_until_held(cluster, process)
     cluster.kill("scheduler")
     _, error = process.communicate()

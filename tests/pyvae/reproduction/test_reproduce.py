@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from sklearn import manifold
 
 import pyvae
 from pyvae.cli.main import main
@@ -59,6 +61,7 @@ def everything(tmp_path_factory, digits):
         patch.setattr(digit_classifier, "EPOCHS", 1)
         patch.setattr(digit_classifier, "LEAST_STEPS", 5)
         patch.setattr(style, "save_figure", lambda figure, path: path.touch())
+        patch.setattr(manifold, "TSNE", partial(manifold.TSNE, max_iter=250))  # its least
         lines = []
         for name in ARTICLES:
             data = "digits" if name == "mlp" else str(out / "few.npz")

@@ -9,9 +9,9 @@ import pty
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -460,7 +460,7 @@ def test_without_a_recipe_there_is_nothing_to_train(command):
 
 
 @pytest.mark.slow
-def test_the_bits_are_the_same_however_it_is_run(command, tmp_path, pyvae):
+def test_the_bits_are_the_same_however_it_is_run(command, tmp_path, pyvae, warm):
     """In another process, without and with a terminal (and so a progress bar), with and without
     checkpoints, and as a trace with probes."""
     assert command(*RUN[:-1], "here", "--threads", 1)[0] == 0
@@ -470,13 +470,20 @@ def test_the_bits_are_the_same_however_it_is_run(command, tmp_path, pyvae):
     assert done.returncode == 0, done.stderr
     pictures = left(tmp_path / "process")
     assert {name: pictures[name] for name in expected} == expected
-    program = Path(sys.executable).with_name("pyvae")
-    words = [str(program), *RUN[:-1], "terminal", "--threads", "1"]
-    assert subprocess.call(
-        [sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)", *words],
-        cwd=tmp_path, env=os.environ | {"TERM": "xterm"}, stdout=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    ) == 0  # fmt: skip
+    reading, terminal = pty.openpty()
+    done = warm.start(
+        Path(sys.executable).with_name("pyvae"), *RUN[:-1], "terminal", "--threads", "1",
+        folder=tmp_path, environment=os.environ | {"TERM": "xterm"}, stdout=terminal,
+        stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    seen = b""
+    with suppress(OSError):  # the end, as a terminal tells it
+        while some := os.read(reading, 1000):
+            seen += some
+    os.close(reading)
+    assert done.wait() == 0
+    assert re.search(rb"step \d of 6", seen)  # the bar
     assert left(tmp_path / "terminal") == pictures
     probed = ("--dtype", "float32", "--threads", 1, "--probe", "2,5", "--out", "traced")
     assert command("trace", "--recipe", "beta", *SMALL, "--rng", "torch", *probed)[0] == 0

@@ -22,7 +22,6 @@ from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge import R_FILES
 from r_bridge.installed.environment import r_environment
-from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.rpy2_fit import find_r
 
 pytestmark = pytest.mark.r
@@ -74,13 +73,6 @@ def article(mnist, tmp_path_factory):
     """A run of both objectives in base R, and its folder."""
     folder = tmp_path_factory.mktemp("article")
     return run("--data", mnist, "--steps=5", *SMALL, folder=folder), folder / "article-r"
-
-
-@pytest.fixture
-def r_torch():
-    problem = find_r_torch().problem()
-    if problem:
-        pytest.skip(f"needs R's torch: {problem}")
 
 
 def repeated(trace, images, conv, adam="torch", **options):
@@ -162,7 +154,7 @@ def test_steps_that_are_looked_into_are_compared_stage_by_stage(mnist, images, c
     assert all(stage.max_abs <= 1e-9 * stage.largest for stage in comparison.stages)
 
 
-@pytest.mark.usefixtures("r_torch")
+@pytest.mark.r_torch
 @pytest.mark.parametrize(("objective", "dtype"), [("emae", "float32"), ("vae", "float64")])
 def test_r_torch_is_repeated_in_every_bit(mnist, images, conv, tmp_path, objective, dtype):
     options = ["--engine", "r-torch", "--objective", objective, "--threads", "1"]
@@ -299,7 +291,7 @@ def test_a_missing_old_or_broken_torch_is_told(mnist, tmp_path):
     assert names(tmp_path) == ["torch"]
 
 
-@pytest.mark.usefixtures("r_torch")
+@pytest.mark.r_torch
 def test_a_missing_libtorch_is_told(mnist, tmp_path):
     environment = {"TORCH_HOME": str(tmp_path / "none")}
     options = ("--data", mnist, "--engine", "r-torch", *SMALL)
@@ -307,10 +299,8 @@ def test_a_missing_libtorch_is_told(mnist, tmp_path):
     assert_one_line(ran, r"has no LibTorch in .*none. In R: torch::install_torch\(\)")
 
 
-@pytest.mark.parametrize("engine", ["base-r", "r-torch"])
-def test_what_diverges_is_told_and_its_losses_kept(mnist, tmp_path, engine, request):
-    if engine == "r-torch":
-        request.getfixturevalue("r_torch")
+@pytest.mark.parametrize("engine", ["base-r", pytest.param("r-torch", marks=pytest.mark.r_torch)])
+def test_what_diverges_is_told_and_its_losses_kept(mnist, tmp_path, engine):
     options = ("--engine", engine, "--learning-rate", "1e6", *SMALL)
     ran = run("--data", mnist, *options, folder=tmp_path)
     assert_one_line(ran, r"training diverged in step 2: .* Try a smaller --learning-rate")

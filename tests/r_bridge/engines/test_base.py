@@ -3,6 +3,7 @@ and R's torch, against PyTorch."""
 
 from __future__ import annotations
 
+import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +26,7 @@ from pyvae.recipes import get_recipe
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 from r_bridge import R_FILES
+from r_bridge.engines import stage_network
 from r_bridge.engines.base import _flat
 from r_bridge.engines.base_r import BaseREngine
 from r_bridge.engines.r_torch import RTorchEngine
@@ -37,6 +39,25 @@ pytestmark = pytest.mark.r
 def r():
     with BaseREngine(threads=1) as engine:
         yield engine
+
+
+@pytest.fixture
+def images(request):
+    """How many are in a batch: more where every bit is to be equal, which small sums are anyway."""
+    return 12 if request.node.get_closest_marker("r_torch") else 5
+
+
+@pytest.fixture
+def settings(settings, images):
+    """Makes settings for a short run."""
+    return lambda **changes: settings(**{"batch_size": images} | changes)
+
+
+@pytest.fixture
+def parts_of_two(conv, monkeypatch):
+    """R works on no more than two images at a time."""
+    numbers = sum(math.prod(shape) for stage in conv.stages for shape in stage.shapes)
+    monkeypatch.setattr(stage_network, "CHUNK", 2 * numbers)
 
 
 @pytest.fixture
@@ -194,13 +215,13 @@ def test_gradients_are_finite_differences_of_rs_own_loss(r, conv, settings, digi
 
 
 def test_parts_of_a_batch_add_up(r, conv, settings, digits):
-    _, parameters, x, draws = start(r, conv, settings, digits, "vae", batch_size=10)
+    _, parameters, x, draws = start(r, conv, settings, digits, "vae", batch_size=7)
     arguments = {"session": r.session, "x": x.numpy(), "draws": _flat(draws)}
     r.process.evaluate(
         "with_chunk <- function(session, x, draws, chunk) { session$chunk <- chunk;"
         "session_gradients(session, x, draws) }; NULL"
     )
-    whole = r.process.call("with_chunk", chunk=10, **arguments)
+    whole = r.process.call("with_chunk", chunk=7, **arguments)
     for chunk in (1, 3):
         parts = r.process.call("with_chunk", chunk=chunk, **arguments)
         np.testing.assert_allclose(parts["losses"], whole["losses"], rtol=1e-14)
@@ -261,7 +282,7 @@ def test_a_float32_run_gives_r_the_values_that_pytorch_sees(r, conv, settings, d
 
 def test_two_runs_in_one_process_do_not_touch_each_other(r, conv, settings, digits):
     first = train(Run(conv, settings(), digits), r)
-    train(Run(conv, settings(objective="emae", batch_size=7, latent_dim=3), digits), r)
+    train(Run(conv, settings(objective="emae", batch_size=4, latent_dim=3), digits), r)
     again = train(Run(conv, settings(), digits), r)
     assert np.array_equal(first.losses, again.losses)
 
@@ -287,15 +308,16 @@ def same(one, two):
     )
 
 
-# more than one of R's parts with a last one that is not full; whole parts; less than one. Parts are
-# no matter of the objective.
+# more than one of R's parts with a last one that is not full; whole parts; one; less than one. They
+# are no matter of the objective.
 objectives_and_sizes = pytest.mark.parametrize(
     ("objective", "batch_size"),
-    [("vae", 30), ("vae", 25), ("vae", 6), ("vae", 1), ("emae", 30), ("em", 30)],
+    [("vae", 5), ("vae", 4), ("vae", 2), ("vae", 1), ("emae", 5), ("em", 5)],
 )
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("parts_of_two")
 @objectives_and_sizes
 def test_being_looked_into_changes_no_bit_of_a_step(
     r, conv, settings, digits, objective, batch_size
@@ -312,6 +334,7 @@ def test_being_looked_into_changes_no_bit_of_a_step(
     assert not torch.equal(plain[0], plain[1])
 
 
+@pytest.mark.usefixtures("parts_of_two")
 @objectives_and_sizes
 @pytest.mark.parametrize("latent_dim", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_stage_agrees_with_pytorchs(
@@ -374,16 +397,17 @@ def test_later_steps_leave_a_probe_alone(r, conv, settings, digits):
     assert same(probe, kept)
 
 
+@pytest.mark.usefixtures("parts_of_two")
 def test_a_step_that_failed_half_way_leaves_nothing_to_the_next(r, conv, settings, digits):
     """It fails in R's second part of the batch, when the first is already in the sums."""
-    run, *_ = start(r, conv, settings, digits, "vae", batch_size=30)
+    run, *_ = start(r, conv, settings, digits, "vae", batch_size=4)
     x, draws = step_of(conv, digits, run, 0)
     expected = {}
     losses = r.step(x, draws, expected)
-    run, *_ = start(r, conv, settings, digits, "vae", batch_size=30)
+    run, *_ = start(r, conv, settings, digits, "vae", batch_size=4)
     probe = {}
     with pytest.raises(RError, match="non-conformable"):
-        r.step(x, draws | {"noise": draws["noise"][:26]}, probe)
+        r.step(x, draws | {"noise": draws["noise"][:3]}, probe)
     assert {"forward/encoder.conv1", "start/encoder.conv1.weight"} <= probe.keys()
     assert not {"forward/total", "parameter/encoder.conv1.weight"} & probe.keys()
     again = {}
@@ -469,10 +493,10 @@ def test_the_environment_names_r_and_its_blas(r):
 # Its own generator
 
 
-@pytest.fixture(scope="module")
-def few(digits):
-    """Thirty images: two batches of 12 an epoch."""
-    return replace(digits, name="few", pixels=digits.pixels[:30])
+@pytest.fixture
+def few(digits, images):
+    """Two batches an epoch, and images that are left over."""
+    return replace(digits, name="few", pixels=digits.pixels[: 2 * images + 3])
 
 
 def go_through(engine, conv, run, data, probed=()):
@@ -553,7 +577,7 @@ def test_before_the_first_step_both_hold_the_same_bits(r, conv, settings):
 
 
 def test_the_means_of_an_image_depend_on_draws_in_training_alone(r, conv, settings, digits):
-    x = digits.batch(np.arange(30), torch.float64)
+    x = digits.batch(np.arange(10), torch.float64)
     r.start(conv, settings(rng="r"), None)
     before = r.generator_state()
     evaluation = r.latent_means(x, None, training=False)
@@ -624,7 +648,7 @@ def test_another_process_and_another_thread_bring_the_same_bits(r, settings, few
     recipe = get_recipe(name)
     run = settings(rng="r")
     if name != "conv":
-        run = recipe.settings(batch_size=12, steps=3, dtype="float64")
+        run = recipe.settings(batch_size=5, steps=3, dtype="float64")
     with ThreadPoolExecutor(1) as pool:
         elsewhere = pool.submit(short_run, 1, recipe, run, few, probe=lambda step: {}).result()
     assert elsewhere == bits(train(Run(recipe, run, few), r))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
+from narrow_conv import NARROW_CONV
 from told_apart import assert_told_apart, off, one_with
 
 from comparisons.diagnosis import mistakes as alternatives
@@ -16,11 +17,10 @@ from comparisons.expected.layers import Layers, float64
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
 from pyvae.model.stages import LOSS_STAGES
-from pyvae.recipes import get_recipe
 
 pytestmark = pytest.mark.slow
 
-CONV = get_recipe("conv")
+CONV = NARROW_CONV
 BATCH, LATENT = 6, 3
 STAGES = {stage.name: stage for stage in CONV.stages}
 PARAMETERS = CONV.parameter_names(LATENT)

@@ -1,0 +1,74 @@
+"""Programs in processes that have imported PyTorch before they begin (tests/warm.py)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from warm import Warm
+
+pytestmark = pytest.mark.slow
+
+TELLS = """
+import os, sys
+print(sys.argv, os.getcwd(), os.environ.get("MINE"), sys.stdin.read(), __name__)
+print("torch" in sys.modules, sys.modules["torch"].get_num_threads())
+sys.stderr.write("to the end, without a new line")
+sys.exit(7)
+"""
+
+
+@pytest.fixture(scope="module")
+def warm():
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
+def test_what_one_is_given_is_not_there_in_the_next(warm, tmp_path):
+    """Also where the first one was the reason to start what forks."""
+    tells = "import os, sys; print('/mine' in sys.path, os.environ.get('PYTHONPATH'))"
+    for given, told in (("/mine", "True /mine\n"), ("", "False \n")):
+        environment = os.environ | {"PYTHONPATH": given, "OMP_NUM_THREADS": "3"}
+        assert warm.run("-c", tells, folder=tmp_path, environment=environment).stdout == told
+
+
+def test_it_is_as_in_a_process_that_was_started_for_it(warm, tmp_path):
+    # PyTorch reads the number of threads when it is imported
+    environment = os.environ | {"MINE": "é", "OMP_NUM_THREADS": "3"}
+    warmed = warm.run("-c", TELLS, "a b", folder=tmp_path, environment=environment)
+    started = subprocess.run(
+        [sys.executable, "-c", f"import torch\n{TELLS}", "a b"], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert warmed.returncode == started.returncode == 7
+    assert (warmed.stdout, warmed.stderr) == (started.stdout, started.stderr)
+
+
+def test_the_end_is_told(warm, tmp_path, is_running):
+    failed = warm.run("-c", "raise KeyError('gone')", folder=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("\nKeyError: 'gone'\n")
+    reading, writing = os.pipe()
+    waits = warm.start(
+        "-c", "import sys; print('here', flush=True); sys.stdin.read()", folder=tmp_path,
+        stdin=reading, stdout=writing,
+    )  # fmt: skip
+    assert os.read(reading, 5) == b"here\n"
+    assert waits.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        waits.wait(0.01)
+    waits.send_signal(signal.SIGTERM)
+    assert waits.wait() == waits.poll() == -signal.SIGTERM
+    assert not is_running(waits.pid)
+    for end in (reading, writing):
+        os.close(end)
+
+
+def test_closing_ends_what_runs(warm, tmp_path, is_running):
+    waits = warm.start("-c", "import time; time.sleep(600)", folder=tmp_path)
+    warm.close()
+    assert not is_running(waits.pid)
