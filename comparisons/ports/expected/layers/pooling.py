@@ -111,6 +111,8 @@ def _upsample(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
+    if mode in ("nearest", "nearest-exact", "area"):
+        align_corners = None  # which R torch sets nevertheless
     return F.interpolate(
         input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )

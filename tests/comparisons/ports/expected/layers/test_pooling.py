@@ -122,3 +122,13 @@ def test_the_pad_function():
 def test_ties_are_broken_as_pytorch_does():
     x = torch.ones(1, 1, 4, 4, dtype=torch.float64)
     assert record_module(nn.MaxPool2d(2), "max_pool2d", x).residual() == 0
+
+
+@pytest.mark.parametrize("mode", ["nearest", "area"])
+def test_corners_are_no_matter_where_nothing_is_interpolated(mode):
+    x = randn(1, 2, 3, 3)
+    found = record_function(
+        lambda x: F.interpolate(x, scale_factor=2, mode=mode), "interpolate", x,
+        scale_factor=2, mode=mode, align_corners=False,
+    )  # fmt: skip
+    assert found.residual() <= 1e-12
