@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
@@ -29,6 +30,9 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
             f"the model is spread over {len(model.device_ids)} devices by DataParallel",
             "record it on one device",
         )
+    together = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if together > 1:
+        raise UserError(f"the program trains in {together} processes", "record it in one")
     if isinstance(model, DataParallel | DistributedDataParallel):
         model = model.module
     if not isinstance(model, nn.Module):

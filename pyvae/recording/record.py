@@ -19,6 +19,8 @@ from pyvae.trace.program import ProgramTrace
 
 __all__ = ["record"]
 
+STOP = "pyvae.recording.recording.running().stop()"
+
 
 def record(
     model: nn.Module | Mapping[str, nn.Module],
@@ -36,7 +38,8 @@ def record(
 
     It begins at once, and ends by itself after the last step; nothing else in the program changes.
     It can be used in a `with` block as well. No bit of the training changes, unless `start` or
-    `replay` is given. If the disk is full, the recording ends, and the training goes on.
+    `replay` is given. If the disk is full, the recording ends, and the training goes on. A function
+    (not a model) that torch.compile has compiled runs uncompiled in the recorded steps.
 
     Arguments:
         model: The network; or several, by name: `{"generator": g, "discriminator": d}`.
@@ -89,11 +92,11 @@ def _check_running(model: nn.Module) -> None:
     if one is not None and one.shares(model):
         raise UserError(
             f"the model is being recorded already, to '{one.folder}'",
-            "call record once, or stop() that recording first",
+            f"call record once, or end that recording first ({STOP})",
         )
     if one is not None:
         raise UserError(
             f"another model is being recorded, to '{one.folder}'",
             "record both at once: record({'a': model, 'b': other}, [optimizer, other_optimizer], "
-            "...)",
+            f"...), or end that recording first ({STOP})",
         )

@@ -223,7 +223,7 @@ class Recording:
             if not self.goes_on() or not self._watch.on or not self._is_wanted(at):
                 return
             closure = any(callable(one) for one in (*args, *kwargs.values()))
-            first = self._calls[at] > 0 and self._last[at] != self._calls[at]
+            first = self._calls[at] == 0 or self._last[at] != self._calls[at]
             name = "optimizer" if len(self._optimisers) == 1 else f"optimizer.{at}"
             try:
                 step = self._watch.open()
@@ -276,6 +276,8 @@ class Recording:
         if stages not in self.trace.networks:
             self.trace.networks.append(stages)
         self.trace.parameters = step.parameters.listed
+        if step.rounded:
+            self.trace.environment["computed_in"] = step.rounded
         self.trace.save_step(
             self.folder,
             ProgramStep(

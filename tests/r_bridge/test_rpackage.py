@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -121,6 +122,32 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == ["vae", "emae"]
     assert "verdict: agree" in done.stdout
+
+
+@pytest.mark.r_torch
+def test_programs_of_r_torch_are_recorded(tmp_path):
+    """The tests that the check skips where there is no torch."""
+    skip_without([*NEEDED, "torch"], tmp_path)
+    installed = r(
+        "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={tmp_path}", PACKAGE,
+        folder=tmp_path,
+    )  # fmt: skip
+    assert installed.returncode == 0, installed.stderr
+    code = (
+        "testthat::test_dir('.', filter = '^record', package = 'pyvae', reporter = 'check', "
+        "load_package = 'installed')"
+    )
+    libraries = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("R_LIBS")]))
+    done = r(
+        "--no-echo", "-e", code, folder=PACKAGE / "tests" / "testthat", R_LIBS=libraries
+    )  # fmt: skip
+    (counts,) = re.findall(
+        r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", done.stdout
+    )
+    failed, warned, skipped, passed = map(int, counts)
+    without_luz = tests_that_need(absent_packages(sorted(TORCH), tmp_path))
+    assert (failed, warned, skipped) == (0, 0, without_luz), done.stdout + done.stderr
+    assert passed > 100
 
 
 def test_the_help_pages_are_those_of_the_sources(tmp_path):

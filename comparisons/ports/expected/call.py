@@ -39,6 +39,7 @@ OTHER_NAMES = {
     "split_sizes": "split_size",
     "indices_or_sections": "split_size",
     "exponent": "other",
+    "value": "src",
 }
 # They follow from the shapes, say whether a parameter is there, or how memory is used.
 WITHOUT_EFFECT = {

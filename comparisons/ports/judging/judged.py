@@ -134,11 +134,13 @@ def difference_of(a: NDArray, b: NDArray) -> Difference:
 
 
 def _not_finite(x: NDArray, y: NDArray, bad: NDArray) -> Difference:
-    """NaN and infinities agree where both sides have the same ones."""
-    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    """Infinities agree where both sides have the same ones, as masks of attention do; NaN never."""
+    same = x == y
     if (same | ~bad).all():
         return difference_of(np.where(bad, 0.0, x), np.where(bad, 0.0, y))
     index = tuple(int(i) for i in np.argwhere(bad & ~same)[0])
     values = (float(x[index]), float(y[index]))
     words = f"{values[0]:g} against {values[1]:g}"
+    if np.isnan(values).all():
+        words = "NaN on both sides"
     return Difference(x.shape, False, math.inf, math.inf, 0, index, values, words)

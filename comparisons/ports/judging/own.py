@@ -61,6 +61,7 @@ class Own:
     ) -> None:
         self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
         self.known: dict[str, Recomputed | None] = {}
+        self.newest: tuple[str, Update | None] = ("", None)
         self.random = np.random.default_rng(1)
 
     @cached_property
@@ -194,7 +195,13 @@ class Own:
             name: The parameter.
             optimiser: Another one than the step's own.
         """
-        optimiser = optimiser or self.step.about.optimiser
+        if optimiser is None:  # kept for a parameter's states, which come one after the other
+            if self.newest[0] != name:
+                self.newest = name, self._update(name, self.step.about.optimiser)
+            return self.newest[1]
+        return self._update(name, optimiser)
+
+    def _update(self, name: str, optimiser: Optimiser | None) -> Update | None:
         groups = optimiser.groups if optimiser is not None else ()
         group = next((one for one in groups if name in one.parameters), None)
         if optimiser is None or group is None:

@@ -97,6 +97,7 @@ start_recording <- function(model, optimizer, folder, settings, program = script
     r$parameters <- parameter_names(r$models)
     if (!is.null(settings$start)) load_start(r, settings$start, settings$names, call)
     r$about_parameters <- describe_parameters(r)
+    r$environment <- recorded_environment()
     r$undo <- lapply(optimisers, function(optimiser) wrap_optimiser(r, optimiser))
     say_room(r)
     begin_step(r)

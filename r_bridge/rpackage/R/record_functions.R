@@ -73,7 +73,8 @@ about_cpp <- function(name, f) {
   about <- about_function(plain)
   if (grepl(not_stages, about$layer)) return(FALSE)
   about$arguments <- arguments
-  about$left_out <- constant_defaults(get0(paste0("torch_", plain), asNamespace("torch")))
+  same <- paste0("torch_", sub("_+$", "", plain))
+  about$left_out <- constant_defaults(get0(same, asNamespace("torch")))
   about
 }
 
@@ -147,8 +148,8 @@ slice_wrapper <- function(old) {
     if (!session$open || !session$grad_enabled()) return(old(self, e, drop, mask))
     session$open <- FALSE
     on.exit(reopen())
-    places <- index_places(e)
     out <- old(self, e, drop, mask)
+    places <- index_places(e)                              # now: what they need is evaluated
     about$options <- list(index = I(places$said))
     arguments <- c(list(self = self), places$tensors)
     for (r in active()) guarded(r, see_stage(r, about, arguments, out))
@@ -166,6 +167,8 @@ see_function <- function(f, about, ...) {
   arguments <- matched(f, about, given)
   drawn <- draw_before(about$layer, arguments[["p"]],
                        arguments[["training"]] %||% arguments[["train"]], arguments)
+  changes <- about$changes || isTRUE(arguments[["inplace"]])
+  if (changes) for (r in active()) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
   out <- f(...)
   for (r in replaying()) {
     name <- function_name(r, about)

@@ -357,3 +357,93 @@ def test_what_cannot_be_compared_is_said_in_a_line(pair, name):
     spoil()
     with pytest.raises(UserError, match=words):
         compare_programs("python", "r")
+
+
+# Mistakes that the trace does not declare: the program says one thing and does another
+UNDECLARED = {
+    "epsilon": (
+        Program(network=lambda: Classifier(eps=1e-3)),
+        r"step 1, norm \(batch_norm2d\), forward",
+        "r: as if eps were 0.001",
+    ),
+    "momentum": (
+        Program(network=lambda: Classifier(momentum=0.01)),
+        r"step 1, norm \(batch_norm2d\), buffer \(norm.running_mean\)",
+        "r: as if momentum were 0.01",
+    ),
+    "activation": (
+        Program(network=with_layer(nn.LeakyReLU())),
+        r"step 1, act \(relu\), forward",
+        "r: as if it were leaky_relu",
+    ),
+    "learning rate": (
+        Program(optimiser=lambda parameters: sgd(parameters, lr=0.01)),
+        r"step 1, optimizer \(sgd\), update of out.weight \(parameter\)",
+        "r: as if lr were 0.01",
+    ),
+    "weight decay": (
+        Program(optimiser=lambda parameters: sgd(parameters, weight_decay=0.01)),
+        r"step 1, optimizer \(sgd\), update of out.weight \(momentum_buffer\)",
+        "r: as if weight_decay were 0.01",
+    ),
+    "reduction": (
+        Program(loss=lambda x, y: F.cross_entropy(x, y, reduction="sum")),
+        r"step 1, cross_entropy_loss \(cross_entropy_loss\), forward",
+        "r: as if reduction were sum",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNDECLARED)
+def test_what_is_not_declared_is_found_by_computing_again(pair, name):
+    program, place, words = UNDECLARED[name]
+    pair(Program(), program)
+    right, wrong = ProgramTrace.load("python"), ProgramTrace.load("r")
+    wrong.networks = right.networks
+    wrong.steps = [replace(step, optimiser=right.steps[0].optimiser) for step in wrong.steps]
+    wrong.save(Path("r"))
+    for sides in (("python", "r"), ("r", "python")):
+        found = compare_programs(*sides)
+        assert re.fullmatch(place, found.first.place)
+        assert found.first.wrong == "r"
+        assert found.first.words == (words,)
+
+
+class InOtherStages(Classifier):
+    """The same network, written in other functions."""
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x)))
+        x = torch.maximum(torch.add(self.second(x), x), torch.zeros_like(x))
+        x = self.drop(self.pool(x))
+        x = x.permute(1, 2, 3, 0).permute(3, 0, 1, 2).flatten(1)
+        hidden = F.linear(x, self.hidden.weight) + self.hidden.bias
+        return self.out(hidden.clamp(min=0))
+
+
+def in_other_stages(x, y):
+    return -F.log_softmax(x, 1)[torch.arange(len(y)), y].sum() / len(y)
+
+
+@pytest.mark.parametrize("optimiser", [sgd, adam])
+def test_the_same_in_other_stages(pair, optimiser):
+    """Also where the two have drifted apart: one side's stages are computed for the other's
+    values."""
+    other = Program(
+        network=InOtherStages, loss=in_other_stages, optimiser=optimiser, steps=8, **FLOAT64
+    )
+    pair(Program(optimiser=optimiser, steps=8), other)
+    for sides in (("python", "r"), ("r", "python")):
+        found = compare_programs(*sides)
+        assert found.agrees, found.verdict
+        assert found.networks[0].only[0]
+        assert found.networks[0].only[1]
+
+
+def test_a_mistake_in_other_stages(pair):
+    def batch_mean(x, y):
+        return in_other_stages(x, y) * len(y) / (len(y) - 1)
+
+    found = compare_programs(*pair(Program(), Program(network=InOtherStages, loss=batch_mean)))
+    assert found.first.place == "step 1, loss"
+    assert re.match("only python has cross_entropy_loss", found.first.words[0])

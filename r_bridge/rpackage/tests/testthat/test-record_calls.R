@@ -46,6 +46,12 @@ recorded_programs <- function() {
         subclass = one_step(subclass(3, 2), sum_of),
         inplace = one_step(nn_sequential(nn_linear(3, 3), nn_relu(inplace = TRUE), nn_linear(3, 1)),
                            sum_of),
+        residual = one_step(nn_sequential(nn_linear(3, 3), nn_linear(3, 3)), function(model, x) {
+          before <- model[[1]](x)
+          after <- model[[2]](before)
+          after$add_(before)$mul_(3)
+          nnf_relu(after, inplace = TRUE)$sum()$backward()
+        }),
         numbers = one_step(nn_linear(3, 2), function(model, x) {
           y <- model(x)
           y <- torch_where(y > 0, 1 - y, -y) / 2 + 0.5 * y^2
@@ -116,8 +122,21 @@ test_that("what an in-place layer changes keeps the value that it had", {
   at <- found$arrays[[1L]]
   expect_true(any(at[["forward/0"]] < 0))
   expect_identical(at[["forward/1"]], pmax(at[["forward/0"]], 0))
-  expect_false("gradient/0" %in% names(at))
-  expect_true("gradient/1" %in% names(at))
+  expect_identical(at[["gradient/0"]], at[["gradient/1"]] * (at[["forward/0"]] > 0))
+})
+
+test_that("each of several changes in place has the gradient of what it changed", {
+  found <- recorded_programs()$residual
+  expect_identical(stage_texts(found)[-1L], c(
+    "0: linear(input)", "1: linear(0)", "add: add(1, 0)", "mul: mul(add)", "relu: relu(mul)",
+    "sum: sum(relu)"))
+  at <- found$arrays[[1L]]
+  positive <- (at[["forward/mul"]] > 0) + 0
+  expect_identical(at[["gradient/mul"]], positive)
+  expect_identical(at[["gradient/add"]], 3 * positive)
+  expect_identical(at[["gradient/1"]], 3 * positive)
+  expect_equal(at[["gradient/0"]], 3 * positive + 3 * positive %*% at[["start/1.weight"]],
+               tolerance = 1e-6)
 })
 
 test_that("numbers in operators are options, as PyTorch has them", {
