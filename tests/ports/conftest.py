@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from r_package import r_with_the_package
 
 
