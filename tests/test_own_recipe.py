@@ -153,7 +153,7 @@ def test_the_optimiser_and_the_clipping_are_those_of_the_recipe(files, typed):
             assert np.allclose(step[f"parameter/{name}"], after, rtol=1e-9, atol=1e-12), name
         parameters = [key.removeprefix("start/") for key in step if key.startswith("start/")]
         norm = sum(float((step[f"gradient/{name}"] ** 2).sum()) for name in parameters) ** 0.5
-        assert (norm <= 200 * (1 + 1e-6)) == (objective == "annealed")
+        assert (norm <= 20 * (1 + 1e-6)) == (objective == "annealed")
 
 
 def test_a_recorded_run_of_it_is_compared_and_verified(files, typed):

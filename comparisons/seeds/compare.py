@@ -76,9 +76,8 @@ def equivalence(
     with FolderLock(Path(out)) if lock is None else nullcontext(lock()):
         folder = output_folder(Path(out))
         if arguments:
+            recipe, data = runs[0].recipe, runs[0].data.describe()
             settings = [run.settings for run in runs]
-            data = runs[0].data.describe()
-            recipe = runs[0].recipe
             write_run(folder, arguments, recipe.name, settings, data, environment, recipe.file)
         shown.print(_introduction(runs[0], sides, options), soft_wrap=True)
         workers = workers or Processes(os.cpu_count() or 1, options.threads)
