@@ -21,6 +21,7 @@ from comparisons.cli.saved import compare_saved_traces
 from comparisons.cli.seeds import compare_over_seeds
 from pyvae.cli.options.grouped import grouped
 from pyvae.cli.options.shared import RecipeName
+from pyvae.errors import UserError
 
 __all__ = ["add_commands"]
 
@@ -72,6 +73,10 @@ def compare_command(
         code = compare_recorded_programs(request, traces)
     elif traces:
         code = compare_saved_traces(request, traces)
+    elif stages.map_ is not None:
+        raise UserError(
+            "--map is for two recorded programs", "name both: pyvae compare TRACE_A TRACE_B --map"
+        )
     elif run.rng == "native":
         code = compare_over_seeds(request)
     else:

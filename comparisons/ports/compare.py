@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
@@ -19,7 +20,7 @@ from comparisons.ports.matching.parameters import (
 from comparisons.ports.matching.stages import NetworkMatch, match_stages
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
-from comparisons.ports.side import Side, load_sides
+from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramTrace
 
@@ -70,6 +71,7 @@ class _Comparer:
         self.parameters: list[ParameterMatch] | None = None
         self.judged: list[Judged] = []
         self.declared: list[str] = []
+        self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
         self.precision = "float64"
@@ -93,10 +95,11 @@ class _Comparer:
                 "and no parameter of one is found in the other",
                 "say with --map names.csv what belongs together",
             )
+        bits = self.exact and self.first is not None
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            list(dict.fromkeys(self.declared)), notes(self.sides, steps, self.exact),
+            list(dict.fromkeys(self.declared)), notes(self.sides, steps, bits),
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None) -> Inspected:
@@ -116,7 +119,7 @@ class _Comparer:
         follows = before is not None and before.a.about.step == number - 1
         step = Inspected(
             a, b, network, self.parameters, precision, tolerance(precision, self.exact),
-            (before.a, before.b) if before is not None and follows else None,
+            self._earlier(before) if before is not None and follows else None,
             0.0 if self.exact or before is None or follows else _drift(precision),
         )  # fmt: skip
         self.declared += settings_declared(step)
@@ -126,6 +129,19 @@ class _Comparer:
         self.judged += step.judged
         self._count_lacking(step)
         return step
+
+    def _earlier(self, before: Inspected) -> tuple[RecordedStep, RecordedStep]:
+        """The step before, with what only earlier ones recorded: several optimisers take turns."""
+        self.earlier = [*self.earlier, (before.a, before.b)][-MOST_OPTIMISERS:]
+        if self.earlier[0][0].about.step != before.a.about.step - len(self.earlier) + 1:
+            self.earlier = [(before.a, before.b)]  # steps between were not recorded
+        sides = []
+        for side, newest in enumerate((before.a, before.b)):
+            arrays = self.earlier[0][side].arrays
+            for pair in self.earlier[1:]:
+                arrays = Overlaid(arrays, pair[side].arrays)
+            sides.append(replace(newest, arrays=arrays))
+        return sides[0], sides[1]
 
     def _count_lacking(self, step: Inspected) -> None:
         """Counts the recorded values that have no partner."""
@@ -139,6 +155,7 @@ class _Comparer:
             self.lacking[side] += len(values - used)
 
 
+MOST_OPTIMISERS = 8  # whose steps take turns
 RANK = ("float16", "float32", "float64")
 
 
@@ -155,8 +172,14 @@ def settings_declared(step: Inspected) -> Iterator[str]:
             yield f"{optimiser.name if optimiser else ''}: {words}"
 
 
-def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[str]:
-    """What is to be said of two traces besides what was compared."""
+def notes(sides: tuple[Side, Side], steps: Sequence[int], bits: bool) -> list[str]:
+    """What is to be said of two traces besides what was compared.
+
+    Arguments:
+        sides: Both.
+        steps: Those that were compared.
+        bits: Whether bits differ that had to be equal.
+    """
     found = []
     for side in sides:
         if not side.trace.complete:
@@ -172,7 +195,7 @@ def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[s
         if more:
             found.append(f"{more} of {total} steps are recorded in {side.name} alone")
     environments = [side.trace.environment for side in sides]
-    for name, words in DEPENDS_ON.items() if exact else ():
+    for name, words in DEPENDS_ON.items() if bits else ():
         values = [one.get(name, "") for one in environments]
         if all(values) and values[0] != values[1]:
             found.append(f"{name}: {values[0]} against {values[1]}; {words}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.diagnosis.relations import relation, shape_relation
+from comparisons.ports.as_if import as_if_settings, as_if_stage
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
@@ -40,6 +41,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         words += _draws(step, judged)
     if not words and judged.quantity.passing == "given gradient":
         words += _clipped(step, judged)
+    if not words:
+        words += _as_if(step, judged)
     if not words:
         words += _related(step, judged)
     if not words and judged.why:
@@ -185,7 +188,7 @@ def _row_order(a: NDArray, b: NDArray) -> NDArray | None:
     if not a.ndim or len(a) < 2:
         return None
     places: dict[bytes, list[int]] = {}
-    kind = np.result_type(a, b)
+    kind = min(a.dtype, b.dtype, key=lambda one: one.itemsize)  # to which both are rounded
     for at, row in enumerate(np.ascontiguousarray(b.astype(kind))):
         places.setdefault(row.tobytes(), []).append(at)
     found = []
@@ -247,10 +250,34 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
         yield f"{said[1]}, {said[0]} (clipping?)"
 
 
+def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
+    """What the side that is wrong computes, if a usual other option gives it."""
+    quantity = judged.quantity
+    residuals = step.residuals(quantity)
+    for side, residual in enumerate(residuals):
+        if residual is None or residual.is_right:
+            continue
+        own, name = step.own[side], quantity.value[side]
+        found: Iterator[str] = iter(())
+        if quantity.passing in ("state", "parameter"):
+            found = as_if_settings(own, quantity.passing, name, residual)
+        elif quantity.passing == "forward":
+            found = as_if_stage(own, own.step.producer[name], "forward", name)
+        elif quantity.passing == "buffer":
+            takers = own.step.takers.get(name, [])
+            found = (w for stage in takers for w in as_if_stage(own, stage, "buffer", name))
+        several = list(found)
+        if several:
+            yield f"{step.names[side]}: {', or '.join(several[:3])}"
+
+
 def _related(step: Inspected, judged: Judged) -> Iterator[str]:
     a, b = _values(step, judged)
     rtol = RTOL[step.precision]
     x, y = (torch.from_numpy(np.array(value, dtype=np.float64)) for value in (a, b))
+    if judged.quantity.passing == "start" and step.drift:
+        yield judged.why
+        return
     if judged.quantity.passing == "start" and judged.quantity.parameter is not None:
         layout = find_layout(a, b)
         if layout is not None and layout != SAME_LAYOUT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramStage, ProgramStep, ProgramTrace
 
-__all__ = ["RecordedStep", "Side", "load_sides"]
+__all__ = ["Overlaid", "RecordedStep", "Side", "load_sides"]
 
 Arrays = Mapping[str, NDArray]
 
@@ -30,7 +30,7 @@ class Side:
         Values that no stage of the trace returned are there as stages of their own, of which
         nothing is known but the name.
         """
-        network, arrays = self.trace.network_of(number), self.trace.arrays(number)
+        network, arrays = self.trace.network_of(number), self.trace.stored(number)
         known = {output for stage in network for output in stage.outputs}
         names = {key.removeprefix("forward/") for key in arrays if key.startswith("forward/")}
         further = [ProgramStage(name, "") for name in sorted(names - known)]
@@ -82,6 +82,25 @@ class RecordedStep:
             if key in self.arrays:
                 return self.arrays[key]
         return None
+
+
+class Overlaid(Mapping[str, NDArray]):
+    """Arrays of which some are others than were recorded."""
+
+    def __init__(self, arrays: Arrays, changed: Arrays) -> None:
+        self.arrays, self.changed = arrays, changed
+
+    def __getitem__(self, key: str) -> NDArray:
+        return self.changed[key] if key in self.changed else self.arrays[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self.arrays), **dict.fromkeys(self.changed)})
+
+    def __len__(self) -> int:
+        return len({*self.arrays, *self.changed})
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.changed or key in self.arrays
 
 
 def load_sides(a: ProgramTrace | Path | str, b: ProgramTrace | Path | str) -> tuple[Side, Side]:

@@ -18,7 +18,7 @@ from pyvae.data.pixels import DIGITS, as_labels, as_pixels, expected_images
 from pyvae.errors import UserError
 from pyvae.files.reading import CHUNK, MOST_UNPACKED, fill, most_unpacked, open_file
 
-__all__ = ["load_arrays", "load_test_arrays"]
+__all__ = ["load_arrays", "load_test_arrays", "read_npz"]
 
 # names of images and their labels: pyvae's, those of keras' mnist.npz, of MedMNIST
 TRAINING = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
@@ -65,6 +65,18 @@ def load_test_arrays(path: Path) -> tuple[Tensor, Tensor | None] | None:
     """Loads `x_test` and `y_test`, or `test_images` and `test_labels`; None if there are none."""
     loaded = _load(path, TEST, DIGITS, alone=False)
     return None if isinstance(loaded, list) else loaded
+
+
+def read_npz(path: Path) -> dict[str, NDArray]:
+    """Reads all arrays of a .npz file, by name.
+
+    Raises:
+        UserError: If it holds Python objects.
+        Exception: Of any kind, if it is damaged.
+    """
+    with open_file(path) as file, zipfile.ZipFile(file) as archive:
+        members = {_stem(info): info for info in archive.infolist()}
+        return _read_members(archive, members, members, most_unpacked(file.seek(0, 2)))
 
 
 def _load(
@@ -122,7 +134,10 @@ def _choose(members: Iterable[str], wanted: Iterable[tuple[str, str]], alone: bo
 
 
 def _read_members(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], names: Names, room: int
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    names: Iterable[str | None],
+    room: int,
 ) -> dict[str, NDArray]:
     """Reads arrays of an archive; together they may take `room` bytes."""
     found: dict[str, NDArray] = {}

@@ -6,18 +6,22 @@ A safetensors file is a length, a header in JSON, and the numbers. Nothing in it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
 from pyvae.files.reading import open_file
 from pyvae.files.writing import write_file
 
-__all__ = ["array_bytes", "checksum", "parse_arrays", "read_arrays", "write_arrays"]
+__all__ = ["StoredArrays", "array_bytes", "checksum", "parse_arrays", "read_arrays", "write_arrays"]
+
+
+TYPES = {"F64": "float64", "F32": "float32", "F16": "float16"}
 
 
 def array_bytes(arrays: Mapping[str, NDArray], metadata: dict[str, str] | None = None) -> bytes:
@@ -52,7 +56,48 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     return _numbers(safetensors.numpy.load_file, path)
 
 
-def _numbers(load: Callable[[Any], dict[str, NDArray]], source: bytes | Path) -> dict[str, NDArray]:
+class StoredArrays(Mapping[str, NDArray]):
+    """The arrays of a safetensors file, each read when it is asked for, and not kept.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        OSError, ValueError, SafetensorError: As `read_arrays`; of an array that NumPy lacks when it
+            is asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        open_file(path).close()
+        self.path = path
+        with safetensors.safe_open(path, "numpy") as file:
+            self._types = {name: file.get_slice(name).get_dtype() for name in sorted(file.keys())}
+
+    def __getitem__(self, name: str) -> NDArray:
+        if name not in self._types:
+            raise KeyError(name)
+        with safetensors.safe_open(self.path, "numpy") as file:
+            return _numbers(lambda key: {key: file.get_tensor(key)}, name)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def type_of(self, name: str) -> str:
+        """The type of an array's numbers, such as `float32`, without reading them; the format's
+        name of one that NumPy lacks."""
+        stored = self._types[name]
+        return TYPES.get(stored, stored)
+
+
+def _numbers(
+    load: Callable[[Any], dict[str, NDArray]], source: bytes | Path | str
+) -> dict[str, NDArray]:
     try:
         arrays = load(source)
     except KeyError as error:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
-from pyvae.trace.program import is_program_trace
 
-__all__ = ["check_folder", "check_model", "check_optimisers", "empty_folder"]
+__all__ = ["check_model", "check_optimisers"]
 
 
 def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
@@ -29,6 +27,9 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
             f"the model is spread over {len(model.device_ids)} devices by DataParallel",
             "record it on one device",
         )
+    together = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if together > 1:
+        raise UserError(f"the program trains in {together} processes", "record it in one")
     if isinstance(model, DataParallel | DistributedDataParallel):
         model = model.module
     if not isinstance(model, nn.Module):
@@ -73,30 +74,3 @@ def check_optimisers(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -
                 "make the optimizer after the model, from model.parameters()",
             )
     return found
-
-
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Makes sure that a trace overwrites nothing of the user's.
-
-    Raises:
-        UserError: If it would.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        if not is_program_trace(folder):
-            raise UserError(
-                f"folder '{folder}' is not empty, and holds no trace of a program",
-                "choose a new folder",
-            )
-        if not overwrite:
-            raise UserError(
-                f"folder '{folder}' holds a trace already",
-                "choose a new folder, or overwrite it (overwrite=True, --overwrite)",
-            )
-    elif folder.exists() and not folder.is_dir():
-        raise UserError(f"'{folder}' is a file", "choose a new folder")
-
-
-def empty_folder(folder: Path) -> None:
-    """Removes a trace, and nothing else."""
-    (folder / "trace.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "steps", ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ class Hooks:
         self._patched: list[tuple[Any, str, Any, Any]] = []
         self._modules = ModuleCalls(watch)
         self._mode = FunctionMode(watch)
+        self._stance: Any = None
 
     def install(self) -> None:
         """Puts them in; does nothing if they are there."""
@@ -59,6 +61,8 @@ class Hooks:
             ),
         ]
         put_under(self._mode)
+        if "torch._dynamo" in sys.modules:  # else nothing was compiled
+            self._run_uncompiled()
         self._patch(torch.autograd, "backward", self._backward)
         self._patch(torch.amp.GradScaler, "scale", self._scale)
         self._patch(torch, "compile", self._compile)
@@ -70,6 +74,9 @@ class Hooks:
             handle.remove()
         if self._handles:
             take_out(self._mode)
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
         for owner, name, old, new in reversed(self._patched):
             if getattr(owner, name) is new:  # another may have patched it since
                 setattr(owner, name, old)
@@ -111,9 +118,17 @@ class Hooks:
 
         def compile_(*args: Any, **kwargs: Any) -> Any:
             compiled(args[0] if args else kwargs.get("model"))
-            return old(*args, **kwargs)
+            made = old(*args, **kwargs)
+            self._run_uncompiled()
+            return made
 
         return compile_
+
+    def _run_uncompiled(self) -> None:
+        """Has compiled functions run as they are written: else the recorder would be compiled
+        into them."""
+        if self._handles and self._stance is None:
+            self._stance = torch.compiler.set_stance("force_eager")
 
 
 def put_under(mode: TorchFunctionMode) -> None:

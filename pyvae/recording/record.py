@@ -10,14 +10,17 @@ from torch.optim import Optimizer
 
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
-from pyvae.recording.checks import check_folder, check_model, check_optimisers
+from pyvae.recording.checks import check_model, check_optimisers
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.given.start import load_start, read_map
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.recording import Recording, running
 from pyvae.trace.program import ProgramTrace
+from pyvae.trace.program_folder import check_new_folder
 
 __all__ = ["record"]
+
+STOP = "pyvae.recording.recording.running().stop()"
 
 
 def record(
@@ -36,7 +39,8 @@ def record(
 
     It begins at once, and ends by itself after the last step; nothing else in the program changes.
     It can be used in a `with` block as well. No bit of the training changes, unless `start` or
-    `replay` is given. If the disk is full, the recording ends, and the training goes on.
+    `replay` is given. If the disk is full, the recording ends, and the training goes on. A function
+    (not a model) that torch.compile has compiled runs uncompiled in the recorded steps.
 
     Arguments:
         model: The network; or several, by name: `{"generator": g, "discriminator": d}`.
@@ -69,7 +73,7 @@ def record(
     mapped = {} if names is None else read_map(Path(names), parameters)
     began = None if start is None else ProgramTrace.load(start)
     fed = None if replay is None else Replay(ProgramTrace.load(replay))
-    check_folder(Path(folder), overwrite)
+    check_new_folder(Path(folder), overwrite)
     if began is not None:
         load_start(parameters, began, mapped)
     output_folder(Path(folder))
@@ -89,11 +93,11 @@ def _check_running(model: nn.Module) -> None:
     if one is not None and one.shares(model):
         raise UserError(
             f"the model is being recorded already, to '{one.folder}'",
-            "call record once, or stop() that recording first",
+            f"call record once, or end that recording first ({STOP})",
         )
     if one is not None:
         raise UserError(
             f"another model is being recorded, to '{one.folder}'",
             "record both at once: record({'a': model, 'b': other}, [optimizer, other_optimizer], "
-            "...)",
+            f"...), or end that recording first ({STOP})",
         )

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from pyvae.recording.optimisers import describe_optimiser, optimised, state_arrays
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
-from pyvae.recording.seen.naming import name_stages, used_calls
+from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
 from pyvae.recording.seen.values import Call, Source, Value, to_array
 from pyvae.trace.program import Optimiser, ProgramStage
 
@@ -26,17 +26,28 @@ _order = itertools.count(1)  # of calls, over all steps
 
 
 class Backward:
-    """Whether `backward` is running: gradients that other functions ask for are not the loss's."""
+    """Whether `backward` is running: gradients that other functions ask for are not the loss's.
 
-    def __init__(self) -> None:
+    Arguments:
+        failed: Called with an error of the recorder.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.depth = 0
+        self.failed = failed
 
 
 def _keep(gradients: list[NDArray], backward: Backward) -> Callable[[Tensor], None]:
     """A hook that copies gradients; it holds no tensor, which would then never be freed."""
 
-    def keep(gradient: Tensor) -> None:
-        array = to_array(gradient) if backward.depth else None
+    def keep(gradient: Tensor | None) -> None:
+        if gradient is None or not backward.depth:  # None: of an output that nothing uses
+            return
+        try:
+            array = to_array(gradient)
+        except Exception as error:
+            backward.failed(error)
+            return
         if array is not None:
             gradients.append(array)
 
@@ -58,6 +69,7 @@ class Step:
         is_open: Whether the model was called.
         optimiser: Who made the update.
         parameters: Their names.
+        rounded: The type of values that are written as float32, which has more digits.
     """
 
     def __init__(
@@ -76,8 +88,8 @@ class Step:
         self._backward = backward
         self._values: dict[int, Value] = {}
         self._before = {} if before is None else before._values
-        self._losses: list[float] = []
-        self._roots: list[Value] = []
+        self.rounded = ""
+        self._losses: list[tuple[float, Source | None]] = []
 
     def open(self) -> None:
         """Copies what the model starts from."""
@@ -108,6 +120,8 @@ class Step:
     def put_value(self, call: Call, place: str, tensor: Tensor) -> Value:
         """Copies a tensor that a call returned, and waits for its gradient."""
         value = Value(tensor, to_array(tensor), call)
+        if tensor.dtype is torch.bfloat16:
+            self.rounded = "bfloat16"
         if tensor.requires_grad:
             value.hook = tensor.register_hook(_keep(value.gradients, self._backward))
         call.outputs.append((place, value))
@@ -129,14 +143,10 @@ class Step:
 
     def add_loss(self, tensors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
         """Notes what `backward` is called on."""
-        total = 0.0
         for tensor, weight in zip(tensors, weights, strict=True):
             values = tensor.detach().double()
-            total += float((values if weight is None else values * weight.double()).sum())
-            source = self.find(tensor)
-            if isinstance(source, Value):
-                self._roots.append(source)
-        self._losses.append(total)
+            total = float((values if weight is None else values * weight.double()).sum())
+            self._losses.append((total, self.find(tensor)))
 
     def copy_gradients(self) -> None:
         """Copies the gradients that `backward` has left."""
@@ -191,7 +201,8 @@ class Step:
 
     def finish(self) -> tuple[ProgramStage, ...]:
         """Names the stages, and puts their values into `arrays`."""
-        calls = used_calls(self.calls, self._roots)
+        losses = [one for one in self._losses if comes_from_model(one[1])] or self._losses
+        calls = used_calls(self.calls, [one for _, one in losses if isinstance(one, Value)])
         stages = name_stages(calls, self.parameters.names())
         for call in calls:
             if call.mask is not None:
@@ -200,11 +211,11 @@ class Step:
                 self._put(f"forward/{value.name}", value.array)
                 self._put(f"gradient/{value.name}", value.gradient())
                 value.gradients.clear()  # the next step may use it once more
-        if self._losses:
-            self.arrays["loss/total"] = np.array(sum(self._losses), np.float64)
-        if len(self._losses) > 1:
-            for at, one in enumerate(self._losses, 1):
-                self.arrays[f"loss/backward.{at}"] = np.array(one, np.float64)
+        if losses:
+            self.arrays["loss/total"] = np.array(sum(loss for loss, _ in losses), np.float64)
+        if len(losses) > 1:
+            for at, (loss, _) in enumerate(losses, 1):
+                self.arrays[f"loss/backward.{at}"] = np.array(loss, np.float64)
         return stages
 
     def size(self) -> int:

@@ -95,7 +95,7 @@ class Watch:
         self._model = model
         self._parameters = parameters
         self._replay = replay
-        self._backward = Backward()
+        self._backward = Backward(failed)
         self._own = (os.getpid(), threading.get_ident())
 
     def listens(self) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
-from pyvae.files.arrays import read_arrays, write_arrays
+from pyvae.files.arrays import StoredArrays, read_arrays, write_arrays
 from pyvae.files.reading import UNREADABLE
 from pyvae.files.writing import output_folder, write_file
 from pyvae.trace.program_header import json_option, read_program_header
@@ -194,10 +194,26 @@ class ProgramTrace:
         except UNREADABLE as error:
             raise unreadable(path, error) from error
 
+    def stored(self, step: int) -> Mapping[str, NDArray]:
+        """Opens the values of a recorded step: as `arrays`, but each is read when it is asked for,
+        and not kept.
+
+        Raises:
+            UserError: As `arrays`, if the file cannot be opened.
+        """
+        self.recorded(step)
+        if self.folder is None:
+            raise UserError("the trace is not saved yet", "save it to a folder first")
+        path = step_path(self.folder, step)
+        try:
+            return StoredArrays(path)
+        except UNREADABLE as error:
+            raise unreadable(path, error) from error
+
     def losses(self) -> Iterator[tuple[int, float]]:
         """Yields each recorded step and its loss, for the steps that have one."""
         for one in self.steps:
-            arrays = self.arrays(one.step)
+            arrays = self.stored(one.step)
             if "loss/total" in arrays:
                 yield one.step, float(arrays["loss/total"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,11 +15,13 @@ from r_bridge.installed.environment import MEMORY, r_environment
 from r_bridge.rpy2_fit import find_r
 
 PACKAGE = Path(__file__).parents[2] / "r_bridge" / "rpackage"
-NEEDED = re.findall(
+TORCH = {"torch", "luz"}  # whose programs the package records, where they are installed
+NAMED = re.findall(
     r"^    (\w+)(?: \(.*\))?,?$",
     (PACKAGE / "DESCRIPTION").read_text().partition("Imports:")[2].partition("VignetteBuilder")[0],
     re.MULTILINE,
 )
+NEEDED = [name for name in NAMED if name not in TORCH]
 CHECK_ALONE = {"ggplot2", "knitr", "rmarkdown", "testthat"}
 
 pytestmark = [pytest.mark.r, pytest.mark.slow]
@@ -35,6 +38,7 @@ def r(
         "OMP_NUM_THREADS": "1",
         "PYVAE_VIGNETTE_EPOCHS": "1",
         "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
+        "_R_CHECK_FORCE_SUGGESTS_": "false",  # torch and luz need not be there
         **changes,
     }
     return subprocess.run(
@@ -48,10 +52,22 @@ def r(
     )
 
 
-def skip_without(packages: list[str], folder: Path) -> None:
+def absent_packages(packages: list[str], folder: Path) -> list[str]:
     asked = f"cat(!vapply(c({','.join(map(repr, packages))}), requireNamespace, NA, quietly=TRUE))"
     said = r("--no-echo", "-e", asked, folder=folder).stdout.split()
-    absent = [name for name, is_absent in zip(packages, said, strict=True) if is_absent == "TRUE"]
+    return [name for name, is_absent in zip(packages, said, strict=True) if is_absent == "TRUE"]
+
+
+def skips_without(packages: list[str]) -> int:
+    """How many tests of the package skip without R's torch, or luz."""
+    texts = [file.read_text() for file in (PACKAGE / "tests" / "testthat").glob("test-*.R")]
+    if "torch" not in packages:
+        texts = [text for text in texts if packages and "luz::" in text]
+    return sum(text.count("test_that(") for text in texts if "with_torch(" in text)
+
+
+def skip_without(packages: list[str], folder: Path) -> None:
+    absent = absent_packages(packages, folder)
     if absent:
         pytest.skip(f"needs R's packages {', '.join(absent)} (make setup-r)")
 
@@ -70,11 +86,14 @@ def test_the_package_passes_its_check(tmp_path):
 
     tests = [file.read_text() for file in (folder / "tests").glob("testthat.Rout*")]
     (status,) = re.findall(r"^Status: (.*)$", (folder / "00check.log").read_text(), re.MULTILINE)
-    assert status in ("OK", "1 NOTE"), said + "".join(tests)
+    absent = absent_packages(sorted(TORCH), tmp_path)
+    notes = ("OK", "1 NOTE", "2 NOTEs") if absent else ("OK", "1 NOTE")  # one says what is absent
+    assert status in notes, said + "".join(tests)
 
     counts = re.findall(r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", tests[0])
     failed, warned, skipped, passed = map(int, counts[-1])
-    assert (failed, warned, skipped) == (0, 0, 0), tests[0]  # they ran, against this Python
+    assert (failed, warned) == (0, 0), tests[0]  # they ran, against this Python
+    assert skipped == skips_without(absent), tests[0]
     assert passed > 500
 
     page = (folder / "pyvae" / "doc" / "pyvae.html").read_text()
@@ -92,7 +111,8 @@ def test_the_example_of_the_readme_runs(tmp_path):
     )  # fmt: skip
     assert installed.returncode == 0, installed.stderr
     readme = (PACKAGE.parents[1] / "README.md").read_text()
-    (example,) = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
+    examples = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
+    (example,) = [one for one in examples if "vae_fit(" in one]
     assert example.count("epochs = 10, batch_size = 50") == 2
     assert "steps = 3, batch_size = 50" in example
     code = example.replace("epochs = 10, batch_size = 50", "epochs = 1, batch_size = 250")
@@ -103,6 +123,32 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == ["vae", "emae"]
     assert "verdict: agree" in done.stdout
+
+
+@pytest.mark.r_torch
+def test_programs_of_r_torch_are_recorded(tmp_path):
+    """The tests that the check skips where there is no torch."""
+    skip_without([*NEEDED, "torch"], tmp_path)
+    installed = r(
+        "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={tmp_path}", PACKAGE,
+        folder=tmp_path,
+    )  # fmt: skip
+    assert installed.returncode == 0, installed.stderr
+    code = (
+        "testthat::test_dir('.', filter = '^record', package = 'pyvae', reporter = 'check', "
+        "load_package = 'installed')"
+    )
+    libraries = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("R_LIBS")]))
+    done = r(
+        "--no-echo", "-e", code, folder=PACKAGE / "tests" / "testthat", R_LIBS=libraries
+    )  # fmt: skip
+    (counts,) = re.findall(
+        r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", done.stdout
+    )
+    failed, warned, skipped, passed = map(int, counts)
+    without_luz = skips_without(absent_packages(sorted(TORCH), tmp_path))
+    assert (failed, warned, skipped) == (0, 0, without_luz), done.stdout + done.stderr
+    assert passed > 100
 
 
 def test_the_help_pages_are_those_of_the_sources(tmp_path):

@@ -39,6 +39,7 @@ OTHER_NAMES = {
     "split_sizes": "split_size",
     "indices_or_sections": "split_size",
     "exponent": "other",
+    "value": "src",
 }
 # They follow from the shapes, say whether a parameter is there, or how memory is used.
 WITHOUT_EFFECT = {
@@ -47,7 +48,7 @@ WITHOUT_EFFECT = {
     "elementwise_affine", "bias", "kernel_size", "input_size", "hidden_size", "embed_dim", "kdim",
     "vdim", "add_bias_kv", "inplace", "device", "dtype", "memory_format", "_stacklevel",
     "size_average", "reduce", "cudnn_enabled", "non_blocking", "copy", "sparse", "sparse_grad",
-    "norm_type", "init", "track_running_stats", "implicit", "out_dtype", "half_to_float",
+    "norm_type", "init", "mode", "track_running_stats", "implicit", "out_dtype", "half_to_float",
 }  # fmt: skip
 REDUCTIONS = {0: "none", 1: "mean", 2: "sum"}
 
@@ -106,13 +107,14 @@ def call(
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Returns a function's options with their defaults, those without one left out."""
+    """Returns a function's options with their defaults, those without one left out ("" stands for
+    none)."""
     return {
         name: one.default
         for name, one in inspect.signature(function).parameters.items()
         if one.kind is inspect.Parameter.KEYWORD_ONLY
         and name not in CONTEXT
-        and one.default is not inspect.Parameter.empty
+        and one.default not in (inspect.Parameter.empty, "")
     }
 
 

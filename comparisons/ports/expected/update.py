@@ -83,7 +83,8 @@ def updates(
                 start = as_tensor(arrays[f"start/{name}"])
                 if change is not None:
                     gradient = change(gradient, place, settings)
-                found[name] = _update(step.optimiser, left, start, gradient, state)
+                update = _update(step.optimiser, left, start, gradient, state)
+                found[name] = _as_recorded(update, name, arrays, state)
             except REFUSED:
                 continue
     return found
@@ -111,8 +112,8 @@ def state_before(
             start = f"{prefix}{name}."
             for entry, value in source.items():
                 key = entry.removeprefix(start)
-                if entry.startswith(start) and "." not in key:
-                    found[key] = value
+                if entry.startswith(start) and "." not in key and np.size(value):
+                    found[key] = value  # LibTorch's optimisers have an empty one for none
     if found or step.step == 1:
         return found
     after = {entry for entry in arrays if entry.startswith(f"state/{name}.")}
@@ -135,7 +136,6 @@ def _update(
     parameter.grad = gradient.to(start.dtype).reshape(start.shape)
     with torch.inference_mode(False):
         one = kind([parameter], **settings, **({"foreach": False} if "foreach" in known else {}))
-        names = {state_name(key): key for key in state}
         if state and "step" not in state and optimiser.kind.endswith(COUNTS_ONLY):
             one.state[parameter]["step"] = torch.tensor(0.0)
         for key, value in state.items():
@@ -145,11 +145,21 @@ def _update(
     return Update(
         parameter.detach(),
         {
-            names.get(key, key): torch.as_tensor(value).detach().to(torch.float64)
+            key: torch.as_tensor(value).detach().to(torch.float64)
             for key, value in after.items()
             if value is not None and (key != "step" or not state or "step" in state)
         },
     )
+
+
+def _as_recorded(
+    update: Update, name: str, arrays: Arrays, before: Mapping[str, NDArray]
+) -> Update:
+    """An update whose state has the names that the trace has for it."""
+    start = f"state/{name}."
+    keys = [*before, *(entry.removeprefix(start) for entry in arrays if entry.startswith(start))]
+    names = {state_name(key): key for key in keys}
+    return Update(update.parameter, {names.get(key, key): v for key, v in update.state.items()})
 
 
 def _state(key: str, value: NDArray, start: Tensor) -> Tensor:

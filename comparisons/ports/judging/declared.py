@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
-from comparisons.ports.expected.update import expected_update
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
@@ -97,15 +96,13 @@ def settings_matter(
     parameter; true if it cannot be computed."""
     name = parameter.a[0]
     group, own = _group(b.optimiser, parameter.b[0]), a.step.about.optimiser
-    if group is None or b.optimiser is None or own is None or name not in a.updates:
+    if group is None or b.optimiser is None or own is None:
         return True
     group = OptimiserGroup((name,), group.settings)
-    other = replace(a.step.about, optimiser=Optimiser(own.name, b.optimiser.kind, (group,)))
-    before = a.before.arrays if a.before is not None else {}
-    changed = expected_update(other, a.step.arrays, before).get(name)
-    if changed is None:
+    known = a.update(name)
+    changed = a.update(name, Optimiser(own.name, b.optimiser.kind, (group,)))
+    if known is None or changed is None:
         return True
-    known = a.updates[name]
     if quantity.passing == "parameter":
         return not torch.equal(known.parameter, changed.parameter)
     key = quantity.template.rpartition(".")[2]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.r_torch_bugs import known_bugs
+from comparisons.ports.judging.chains import Chains
 from comparisons.ports.judging.declared import (
     optimiser_differences,
     settings_matter,
@@ -45,7 +46,8 @@ class Inspected:
         network, parameters: What belongs together.
         precision: The coarsest type of number of either side.
         rtol: The largest needed tolerance that agrees.
-        before: The same two of the step before, if it was compared.
+        before: The same two of the step before, if it was compared; of what it did not record, such
+            as parameters of another optimiser, the values of the steps before that.
         drift: In a step whose predecessor was not compared, what it may have drifted by till then.
         judged: The verdicts, in the order of computation.
     """
@@ -67,16 +69,21 @@ class Inspected:
             Own(self.a, rtol, self.precision, before[0]),
             Own(self.b, rtol, self.precision, before[1]),
         )
+        self.chains = Chains.of_both(self.a, self.b, self.network, list(self.parameters))
         self.parameter_of = {name: one for one in self.parameters for name in one.a}
         self.verdicts: dict[str, Judged] = {}
 
     @cached_property
     def bugs(self) -> list[str]:
         """Mistakes of R torch itself that one side met in this step, in words."""
-        found = []
+        found: list[list[str]] = []
         for one in (self.a, self.b):
-            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
             trace = one.side.trace
+            if trace.engine != "r-torch":
+                found.append([])
+                continue
+            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
+            before = {key: before[key] for key in before if key.startswith("state/")}
             words = known_bugs(
                 one.about, one.arrays, before, trace.engine, one.network, trace.index_base
             )
@@ -139,7 +146,9 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, "parted", declared[0])
     why = _unexplained(step, quantity, difference)
     verdict = "parted" if why else "explained"
-    return Judged(number, quantity, difference, rtol, verdict, why or "follows from rounding")
+    drifted = quantity.passing == "start" and step.drift > 0
+    follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
+    return Judged(number, quantity, difference, rtol, verdict, why or follows)
 
 
 def based(
@@ -287,6 +296,8 @@ def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> s
     one = quantity.parameter
     if step.drift and difference.needed <= step.drift:
         return ""
+    if step.drift:
+        return "the two have parted in steps that were not recorded"
     if step.before is None or one is None:
         return "it comes from outside"
     for before, now, names in zip(step.before, (step.a, step.b), (one.a, one.b), strict=True):
@@ -303,7 +314,11 @@ def _loss(step: Inspected, quantity: PortQuantity) -> str:
     if quantity.key != "loss/total":
         return "it is not known how it was computed"
     losses = step.own[0].loss, step.own[1].loss
-    if not all(losses) or step.network.values.get(losses[0]) != losses[1]:
+    if not all(losses):
+        return "it is not known which stage returned it"
+    if step.network.values.get(losses[0]) != losses[1]:
+        if _same_function(step, *losses):
+            return ""
         return "it is not returned by stages that belong together"
     found = step.verdicts.get(f"forward/{losses[0]}")
     return "" if found is not None and found.verdict != "parted" else "its stage has parted"
@@ -336,25 +351,36 @@ def _alike(step: Inspected, one: str, two: str) -> bool:
         return True  # a start that parted was found before
     if step.network.values.get(one) == two:
         return True
+    return _same_function(step, one, two)
+
+
+def _same_function(step: Inspected, one: str, two: str) -> bool:
+    """Whether two values are equal up to rounding, or one side's stages, which the other lacks,
+    return for the other side's values what the other side has."""
     a, b = step.a.value(one), step.b.value(two)
-    return a is not None and b is not None and difference_of(a, b).needed <= step.rtol
+    if a is None or b is None:
+        return False
+    if difference_of(a, b).needed <= step.rtol:
+        return True
+    for side, (name, there) in enumerate(((one, b), (two, a))):
+        if step.chains[side].is_alone(name):
+            computed = step.chains[side].value(name)
+            return computed is not None and difference_of(computed, there).needed <= step.rtol
+    return False
 
 
 def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
-    """Why the stages that a gradient comes from do not agree; empty if they do."""
+    """Why the stages that a gradient comes from do not agree; empty if they do. Those that one side
+    alone has have returned the same as the other side's: else the two had parted before."""
     names = quantity.value
     if quantity.parameter is not None:
         if max(len(quantity.parameter.a), len(quantity.parameter.b)) > 1:
             return "it is kept in several arrays on one side"
         names = quantity.parameter.a[0], quantity.parameter.b[0]
-    takers = [
-        {stage.name: stage for stage in own.step.takers.get(name, ()) if own.has_gradient(stage)}
-        for own, name in zip(step.own, names, strict=True)
-    ]
-    partners = step.network.partner
-    for stage in takers[0].values():
-        pair = partners.get(stage.name)
-        if pair is None or pair.b.name not in takers[1]:
+    first, second = (_reached(step, side, name) for side, name in enumerate(names))
+    for stage in first.values():
+        pair = step.network.partner[stage.name]
+        if pair.b.name not in second:
             return _taken_by(step.names[0], stage)
         why = _other_inputs(step, pair)
         if why:
@@ -362,11 +388,30 @@ def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
         declared = stage_differences(pair, *step.own, what="gradients")
         if declared:
             return declared[0]
-    known = {partners[name].b.name for name in takers[0]}
-    for stage in takers[1].values():
+    known = {step.network.partner[name].b.name for name in first}
+    for stage in second.values():
         if stage.name not in known:
             return _taken_by(step.names[1], stage)
     return ""
+
+
+def _reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
+    """The stages with a partner that take a value, directly or after stages that one side alone
+    has, and that backward has passed."""
+    own, only = step.own[side], step.network.only[side]
+    found: dict[str, ProgramStage] = {}
+    waiting, seen = [name], {name}
+    while waiting:
+        for stage in own.step.takers.get(waiting.pop(), ()):
+            if not own.has_gradient(stage):
+                continue
+            if stage not in only:
+                found[stage.name] = stage
+                continue
+            further = [output for output in stage.outputs if output not in seen]
+            waiting += further
+            seen.update(further)
+    return found
 
 
 def _taken_by(side: str, stage: ProgramStage) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from comparisons.agreement.arrays import ulp_difference
 from comparisons.agreement.tolerances import STAGE_RULES
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.side import RecordedStep
+from pyvae.files.arrays import StoredArrays
 
 __all__ = ["EPSILON", "Difference", "Judged", "difference_of", "precision_of", "tolerance"]
 
@@ -43,11 +44,15 @@ def precision_of(steps: Iterable[RecordedStep]) -> str:
             for name in stage.outputs
         }
         found |= {
-            value.dtype.name
-            for key, value in step.arrays.items()
+            _type_of(step.arrays, key)
+            for key in step.arrays
             if key.startswith(COMPUTED) and key not in outside
         }
     return next(name for name in ("float16", "float32", "float64") if name in found)
+
+
+def _type_of(arrays: Mapping[str, NDArray], key: str) -> str:
+    return arrays.type_of(key) if isinstance(arrays, StoredArrays) else arrays[key].dtype.name
 
 
 @dataclass(frozen=True)
@@ -129,11 +134,13 @@ def difference_of(a: NDArray, b: NDArray) -> Difference:
 
 
 def _not_finite(x: NDArray, y: NDArray, bad: NDArray) -> Difference:
-    """NaN and infinities agree where both sides have the same ones."""
-    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    """Infinities agree where both sides have the same ones, as masks of attention do; NaN never."""
+    same = x == y
     if (same | ~bad).all():
         return difference_of(np.where(bad, 0.0, x), np.where(bad, 0.0, y))
     index = tuple(int(i) for i in np.argwhere(bad & ~same)[0])
     values = (float(x[index]), float(y[index]))
     words = f"{values[0]:g} against {values[1]:g}"
+    if np.isnan(values).all():
+        words = "NaN on both sides"
     return Difference(x.shape, False, math.inf, math.inf, 0, index, values, words)

@@ -9,7 +9,7 @@ against what relative errors of the size of the rule in the summands would make 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,8 +19,8 @@ from torch import Tensor
 from comparisons.ports.expected.recompute import Recomputed, expected_buffers, recompute
 from comparisons.ports.expected.update import Update, expected_update
 from comparisons.ports.judging.updates import update_noise
-from comparisons.ports.side import RecordedStep
-from pyvae.trace.program import ProgramStage
+from comparisons.ports.side import Overlaid, RecordedStep
+from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage
 
 __all__ = ["Own", "Residual", "distance"]
 
@@ -61,20 +61,21 @@ class Own:
     ) -> None:
         self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
         self.known: dict[str, Recomputed | None] = {}
+        self.newest: tuple[str, Update | None] = ("", None)
         self.random = np.random.default_rng(1)
 
     @cached_property
-    def arrays(self) -> dict[str, NDArray]:
+    def arrays(self) -> Mapping[str, NDArray]:
         """The step's values, shared parameters under each of their names, with the gradient of the
         loss itself."""
-        found = dict(self.step.arrays)
+        recorded, further = self.step.arrays, {}
         for name, first in self.step.side.shared.items():
-            if f"start/{first}" in found:
-                found.setdefault(f"start/{name}", found[f"start/{first}"])
+            if f"start/{first}" in recorded and f"start/{name}" not in recorded:
+                further[f"start/{name}"] = recorded[f"start/{first}"]
         loss = self.loss
-        if loss:
-            found.setdefault(f"gradient/{loss}", np.ones_like(found[f"forward/{loss}"]))
-        return found
+        if loss and f"gradient/{loss}" not in recorded:
+            further[f"gradient/{loss}"] = np.ones_like(recorded[f"forward/{loss}"])
+        return Overlaid(recorded, further)
 
     @cached_property
     def loss(self) -> str:
@@ -159,7 +160,7 @@ class Own:
             found = self.buffers.get(name)
             return None if found is None else self._residual(recorded, lambda _: found.numpy(), [])
         parameter, _, key = name.rpartition(".") if kind == "state" else (name, "", "")
-        update = self.updates.get(parameter)
+        update = self.update(parameter)
         if update is None:
             return None
         if kind == "state":
@@ -178,13 +179,45 @@ class Own:
     @cached_property
     def buffers(self) -> dict[str, Tensor]:
         """The buffers that the step should leave."""
-        return expected_buffers(self.step.network, self.arrays, self.step.side.trace.index_base)
+        trace = self.step.side.trace
+        names = {one.name for one in trace.parameters if one.kind == "buffer"}
+        stages = [one for one in self.step.network if names & set(one.parameters.values())]
+        taken = {name for one in stages for name in (*one.inputs, *one.parameters.values())}
+        keys = {f"{kind}/{name}" for kind in ("forward", "start") for name in taken}
+        keys |= {f"forward/{name}" for one in stages for name in one.outputs}
+        arrays = {key: self.arrays[key] for key in sorted(keys) if key in self.arrays}
+        return expected_buffers(stages, arrays, trace.index_base)
 
-    @cached_property
-    def updates(self) -> dict[str, Update]:
-        """What the optimiser should leave of each parameter that it has."""
+    def update(self, name: str, optimiser: Optimiser | None = None) -> Update | None:
+        """What the optimiser should leave of a parameter; None if it cannot be told.
+
+        Arguments:
+            name: The parameter.
+            optimiser: Another one than the step's own.
+        """
+        if optimiser is None:  # kept for a parameter's states, which come one after the other
+            if self.newest[0] != name:
+                self.newest = name, self._update(name, self.step.about.optimiser)
+            return self.newest[1]
+        return self._update(name, optimiser)
+
+    def _update(self, name: str, optimiser: Optimiser | None) -> Update | None:
+        groups = optimiser.groups if optimiser is not None else ()
+        group = next((one for one in groups if name in one.parameters), None)
+        if optimiser is None or group is None:
+            return None
+        alone = replace(optimiser, groups=(OptimiserGroup((name,), group.settings),))
+        recorded = self.step.arrays
+        keys = [f"{kind}/{name}" for kind in ("start", "gradient", "given")]
+        keys += [key for key in recorded if key.startswith(f"before/{name}.")]
+        keys += [key for key in recorded if key.startswith(f"state/{name}.")]
         before = self.before.arrays if self.before is not None else {}
-        return expected_update(self.step.about, self.step.arrays, before)
+        found = expected_update(
+            replace(self.step.about, optimiser=alone),
+            {key: recorded[key] for key in keys if key in recorded},
+            {key: before[key] for key in before if key.startswith(f"state/{name}.")},
+        )
+        return found.get(name)
 
     def _residual(
         self,
@@ -213,13 +246,13 @@ class Own:
         """What relative errors of the size of the rule in the summands make of a sum."""
         most = 0.0
         for _ in range(DRAWS):
-            arrays = dict(self.arrays)
-            for key in summands:
-                value = arrays.get(key)
+            changed = {}
+            for key in dict.fromkeys(summands):
+                value = self.arrays.get(key)
                 if value is not None and value.dtype.kind == "f":
                     signs = self.random.choice([-1.0, 1.0], value.shape)
-                    arrays[key] = value.astype(np.float64) * (1 + self.rtol * signs)
-            moved = compute(arrays)
+                    changed[key] = value.astype(np.float64) * (1 + self.rtol * signs)
+            moved = compute(Overlaid(self.arrays, changed))
             if moved is not None and moved.size == expected.size:
                 most = max(most, distance(moved.reshape(expected.shape), expected))
         return most

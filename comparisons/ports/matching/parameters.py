@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,6 +220,28 @@ TORCH = ("pytorch", "r-torch")
 OF_PARAMETER = ("start", "gradient", "given", "before", "state", "parameter", "buffer")
 
 
+class Turned(Mapping[str, NDArray]):
+    """Arrays of which some are brought into another order when they are asked for."""
+
+    def __init__(
+        self, arrays: Mapping[str, NDArray], turns: Mapping[str, Callable[[NDArray], NDArray]]
+    ) -> None:
+        self.arrays, self.turns = arrays, turns
+
+    def __getitem__(self, key: str) -> NDArray:
+        value = self.arrays[key]
+        return self.turns[key](value) if key in self.turns else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.arrays
+
+
 def in_one_order(
     a: RecordedStep, b: RecordedStep, found: Sequence[ParameterMatch]
 ) -> tuple[RecordedStep, RecordedStep]:
@@ -231,19 +254,19 @@ def in_one_order(
     turn_a = engines == [False, True]
     turned = a if turn_a else b
     shapes = {one.name: one.shape for one in (b if turn_a else a).side.trace.parameters}
-    arrays = dict(turned.arrays)
+    turns: dict[str, Callable[[NDArray], NDArray]] = {}
     for one in odd:
         name = one.a[0] if turn_a else one.b[0]
         shape = shapes[one.b[0] if turn_a else one.a[0]]
-        turn = one.layout.undo if turn_a else one.layout.apply
-        for key in arrays:
+        turn = partial(one.layout.undo if turn_a else one.layout.apply, shape=shape)
+        for key in turned.arrays:
             kind, _, rest = key.partition("/")
             of_it = rest == name or (
                 kind in ("before", "state") and rest.rpartition(".")[0] == name
             )
             if kind in OF_PARAMETER and of_it:
-                arrays[key] = turn(arrays[key], shape)
-    turned = replace(turned, arrays=arrays)
+                turns[key] = turn
+    turned = replace(turned, arrays=Turned(turned.arrays, turns))
     return (turned, b) if turn_a else (a, turned)
 
 

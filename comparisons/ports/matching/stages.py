@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
@@ -35,12 +37,14 @@ FAMILIES = {  # layers that go by several names
     "unsqueeze": "view",
 }
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
+GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
 SAME_SHAPES, SAME_NAME, SAME_LAYER = 8, 2, 3
 
 
 @dataclass(frozen=True)
 class StageMatch:
-    """Two stages that belong together, and how they were found: `name`, `order` or `map`."""
+    """Two stages that belong together, and how they were found: `name`, `order`, `value` (of
+    inputs) or `map`."""
 
     a: ProgramStage
     b: ProgramStage
@@ -109,6 +113,11 @@ def match_stages(
         if stage.name not in found and other.name not in taken:
             found[stage.name] = StageMatch(stage, other, "name")
             taken.add(other.name)
+    for stage, other in _equal_inputs(a, b):
+        if stage.name not in found and other.name not in taken:
+            how = "name" if stage.name == other.name else "value"
+            found[stage.name] = StageMatch(stage, other, how)
+            taken.add(other.name)
     for segment in _segments(a.network, b.network, found):
         for stage, other in _aligned(a, b, *segment):
             how = "name" if stage.name == other.name else "order"
@@ -148,6 +157,28 @@ def _by_name(a: Network, b: Network) -> Iterator[tuple[ProgramStage, ProgramStag
             continue
         if family(stage.layer) == family(other.layer):
             yield stage, other
+
+
+def _equal_inputs(a: RecordedStep, b: RecordedStep) -> Iterator[tuple[ProgramStage, ProgramStage]]:
+    """Inputs with the same numbers, in whatever order they were used, or what one side drew and the
+    other side was given; whole numbers may be counted from another one."""
+    gap = b.side.trace.index_base - a.side.trace.index_base
+    others = [stage for stage in b.network if stage.layer in OUTSIDE]
+    for stage in a.network:
+        value = a.arrays.get(f"forward/{stage.name}") if stage.layer in OUTSIDE else None
+        if value is None:
+            continue
+        for other in others:
+            if stage.layer == other.layer == "draw":  # the order of draws says something
+                continue
+            there = b.arrays.get(f"forward/{other.name}")
+            if there is None or there.shape != value.shape or there.dtype.kind != value.dtype.kind:
+                continue
+            whole = value.dtype.kind in "iu" and bool((there == value + gap).all())
+            if whole or np.allclose(value, there, rtol=GIVEN, atol=0, equal_nan=True):
+                others.remove(other)
+                yield stage, other
+                break
 
 
 def _segments(

@@ -94,6 +94,8 @@ def _arguments(kind: Any) -> tuple[str, ...]:
         names.update(dict.fromkeys(given))
         if not any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in given.values()):
             break  # else the class that it derives from says
+    if issubclass(kind, nn.RNN):
+        names["nonlinearity"] = None  # its signature does not say so
     left_out = LEFT_OUT - {"mode"} if issubclass(kind, BY_MODE) else LEFT_OUT
     return tuple(name for name in names if name not in left_out and not name.startswith("_"))
 

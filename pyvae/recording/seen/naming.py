@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pyvae.recording.seen.values import Call, Source, Value
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Names", "name_stages", "used_calls"]
+__all__ = ["Names", "comes_from_model", "name_stages", "used_calls"]
 
 
 class Names:
@@ -47,6 +47,20 @@ def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
             wanted[call.order] = call
             waiting += [one.call for one in call.sources() if not isinstance(one, str)]
     return [wanted[order] for order in sorted(wanted)]
+
+
+def comes_from_model(source: Source | None) -> bool:
+    """Whether a value was computed by the model, or from its parameters; False if that is not
+    known. Another model's loss may be in the same step."""
+    waiting, seen = [source], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) or (one is not None and one.call.made_by == "model"):
+            return True
+        if one is not None and one.call.order not in seen:
+            seen.add(one.call.order)
+            waiting += one.call.sources()
+    return False
 
 
 def name_stages(calls: Sequence[Call], taken: Iterable[str]) -> tuple[ProgramStage, ...]:

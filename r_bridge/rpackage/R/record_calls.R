@@ -59,7 +59,7 @@ add_call <- function(seen, call) {
 }
 
 # Copies what a call has returned, for it may change before the step is written. `changed`: the call
-# changed it in place, and the gradient of what it was before is not to be had.
+# changed it in place, and a hook catches the gradient of what it was before.
 add_value <- function(seen, call, place, tensor, changed = FALSE) {
   number <- length(seen$values) + 1L
   address <- address_of(tensor)
@@ -148,7 +148,7 @@ finish_calls <- function(seen, taken) {
     for (value in values) {
       key <- value_names[[value]]
       arrays[[paste0("forward/", key)]] <<- seen$values[[value]]$forward
-      gradient <- seen$returned[[as.character(value)]]$grad
+      gradient <- gradient_of(seen, as.character(value))
       if (is_tensor(gradient)) arrays[[paste0("gradient/", key)]] <<- gradient
     }
     if (!is.null(call$mask)) arrays[[paste0("draw/", name)]] <<- call$mask

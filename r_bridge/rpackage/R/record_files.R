@@ -1,6 +1,5 @@
-# Writes a trace of format 5 (docs/trace-of-a-program.md).
-
-program_format <- 5L
+# Writes the trace of a model of torch (docs/trace-of-a-program.md); write_program_trace.R has what
+# any trace of a program needs.
 
 write_step <- function(r, arrays, stages) {
   folder <- file.path(r$folder, "steps")
@@ -8,14 +7,10 @@ write_step <- function(r, arrays, stages) {
   write_tensors(file.path(folder, sprintf("step-%06d.safetensors", r$step)), arrays)
   network <- network_json(stages)
   if (!network %in% r$networks) r$networks <- c(r$networks, network)
-  r$steps[[length(r$steps) + 1L]] <- list(
+  r$steps <- c(r$steps, program_json(list(
     step = r$step, network = match(network, r$networks) - 1L, generator = r$generator,
-    optimiser = r$settings)
+    optimiser = r$settings)))
   write_header(r)
-}
-
-network_json <- function(stages) {
-  paste0("[", paste(vapply(stages, program_json, ""), collapse = ",\n"), "]")
 }
 
 # Written after every step, so that what is there can be read even if the program is killed.
@@ -27,25 +22,13 @@ write_header <- function(r) {
   }
   fields <- list(
     format = program_format, engine = "r-torch", language = "r", index_base = 1L,
-    program = r$program, environment = recorded_environment(), parameters = r$about_parameters)
+    program = r$program, environment = r$environment)
   text <- vapply(fields, program_json, "")
-  text <- c(text, networks = paste0("[", paste(r$networks, collapse = ",\n"), "]"),
-            steps = program_json(I(r$steps)), complete = program_json(!nzchar(ended)),
+  array <- function(parts) paste0("[", paste(parts, collapse = ",\n"), "]")
+  text <- c(text, parameters = r$about_parameters, networks = array(r$networks),
+            steps = array(r$steps), complete = program_json(!nzchar(ended)),
             ended = program_json(ended))
-  write_lines(file.path(r$folder, "trace.json"), c("{", paste0(
-    "\"", names(text), "\": ", text, c(rep(",", length(text) - 1L), "")), "}"))
-}
-
-# As to_json(), and lists within I() are arrays.
-program_json <- function(x) {
-  if (is.list(x) && (inherits(x, "AsIs"))) {
-    return(paste0("[", paste(vapply(x, program_json, ""), collapse = ", "), "]"))
-  }
-  if (is.list(x)) {
-    fields <- sprintf("%s: %s", vapply(names(x), json_text, ""), vapply(x, program_json, ""))
-    return(paste0("{", paste(fields, collapse = ", "), "}"))
-  }
-  to_json(x)
+  write_program_json(r$folder, text)
 }
 
 recorded_environment <- function() {
@@ -61,11 +44,11 @@ libtorch_version <- function() {
   if (is.character(made_for)) made_for else "unknown"
 }
 
-# The parameters and buffers of a model, in the order of state_dict().
+# The parameters and buffers of a model, in the order of state_dict(), as JSON.
 describe_parameters <- function(r) {
   tensors <- r$tensors
   first <- list()
-  I(lapply(names(tensors), function(name) {
+  about <- lapply(names(tensors), function(name) {
     x <- tensors[[name]]
     address <- address_of(x)
     same_as <- first[[address]] %||% ""
@@ -74,30 +57,30 @@ describe_parameters <- function(r) {
     list(name = name, shape = I(as.numeric(x$shape)),
          kind = if (is_parameter) "parameter" else "buffer",
          trainable = is_parameter && x$requires_grad, same_as = same_as)
-  }))
+  })
+  program_json(I(about))
 }
 
-safetensors_types <- c(Float = "F32", Double = "F64", Half = "F16", Long = "I64", Int = "I32",
-                       Byte = "U8", Bool = "BOOL")
+safetensors_types <- c(Float = "F32", Double = "F64", Half = "F16", BFloat16 = "F32", Long = "I64",
+                       Int = "I32", Short = "I32", Char = "I32", Byte = "U8", Bool = "BOOL")
 
 # Tensors, and single numbers, which are written as F64. R torch hands over the memory as it lies,
 # whatever the strides: so contiguous() first.
 write_tensors <- function(path, arrays) {
   widths <- c(F64 = 8, F32 = 4, F16 = 2, I64 = 8, I32 = 4, U8 = 1, BOOL = 1)
-  arrays <- lapply(arrays, as_written)
-  types <- vapply(arrays, written_type, "")
-  if (anyNA(types)) arrays <- arrays[!is.na(types)]
-  types <- types[!is.na(types)]
-  sizes <- vapply(arrays, function(x) if (is.numeric(x)) 1 else as.numeric(x$numel()), 0)
-  ends <- cumsum(sizes * widths[types])
-  header <- lapply(seq_along(arrays), function(i) {
-    x <- arrays[[i]]
-    list(dtype = types[[i]], shape = I(if (is.numeric(x)) numeric() else as.numeric(x$shape)),
-         data_offsets = I(c(if (i > 1L) ends[[i - 1L]] else 0, ends[[i]])))
-  })
-  text <- program_json(stats::setNames(header, names(arrays)))
+  given <- vapply(arrays, torch_type, "")
+  arrays <- arrays[given %in% names(safetensors_types)]    # a trace has no complex numbers
+  given <- given[given %in% names(safetensors_types)]
+  arrays <- Map(as_written, arrays, given)
+  types <- safetensors_types[given]
+  shapes <- lapply(arrays, function(x) if (is.numeric(x)) numeric() else dim(x))
+  ends <- cumsum(vapply(shapes, prod, 0) * widths[types])
+  shapes <- vapply(shapes, function(shape) paste(sprintf("%.0f", shape), collapse = ", "), "")
+  entries <- sprintf("%s: {\"dtype\": \"%s\", \"shape\": [%s], \"data_offsets\": [%.0f, %.0f]}",
+                     json_text(names(arrays)), types, shapes, c(0, ends)[seq_along(ends)], ends)
+  text <- paste0("{", paste(entries, collapse = ", "), "}")
   text <- paste0(text, strrep(" ", -nchar(text, "bytes") %% 8L))
-  total <- 8 + nchar(text, "bytes") + sum(sizes * widths[types])
+  total <- 8 + nchar(text, "bytes") + sum(utils::tail(ends, 1L))
   write_file(path, total, function(connection) {
     writeBin(c(nchar(text, "bytes"), 0L), connection, size = 4L, endian = "little")
     writeBin(charToRaw(text), connection)
@@ -108,33 +91,20 @@ write_tensors <- function(path, arrays) {
   })
 }
 
-as_written <- function(x) {
+as_written <- function(x, given) {
   if (is.numeric(x)) return(x)
-  x <- x$detach()$cpu()$contiguous()
-  type <- torch_type(x)
-  if (type == "BFloat16") x$to(dtype = torch::torch_float()) else
-    if (type %in% c("Short", "Char")) x$to(dtype = torch::torch_int()) else x
+  if (given == "BFloat16") x <- x$to(dtype = torch::torch_float())
+  if (given %in% c("Short", "Char")) x <- x$to(dtype = torch::torch_int())
+  if (session$elsewhere) x <- x$cpu()
+  x$detach()$contiguous()
 }
 
-torch_type <- function(x) x$dtype$.type()
-
-written_type <- function(x) {
-  if (is.numeric(x)) "F64" else unname(safetensors_types[torch_type(x)])
-}
+torch_type <- function(x) if (is.numeric(x)) "Double" else x$dtype$.type()
 
 write_raw <- function(bytes, connection) {
   starts <- if (length(bytes)) seq(1, length(bytes), by = most_bytes) else numeric()
   if (length(starts) == 1L) return(writeBin(bytes, connection))
   for (start in starts) {
     writeBin(bytes[start:min(start + most_bytes - 1, length(bytes))], connection)
-  }
-}
-
-# An earlier trace of a program; nothing else that is in the folder.
-remove_program <- function(folder) {
-  steps <- list.files(file.path(folder, "steps"), "^step-[0-9]+[.]safetensors$", full.names = TRUE)
-  unlink(c(steps, file.path(folder, "trace.json")), expand = FALSE)
-  if (!length(list.files(file.path(folder, "steps")))) {
-    unlink(file.path(folder, "steps"), recursive = TRUE, expand = FALSE)
   }
 }

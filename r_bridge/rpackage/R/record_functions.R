@@ -30,6 +30,13 @@ not_stages <- paste0(
   "coalesce|values|indices|crow_indices|col_indices|.*_out|promote_types|can_cast|",
   "get_device|q_.*|int_repr|sparse_.*|tril_indices|triu_indices|.*_window)_*$")
 
+# Functions of which PyTorch, being told in C++, knows only the arguments that were given.
+as_given <- c("gelu", "linear", "bilinear", "softplus", "softshrink", "log_sigmoid", "prelu",
+              "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+              "conv_transpose3d", "conv_tbc", "avg_pool1d", "avg_pool2d", "avg_pool3d", "one_hot",
+              "pixel_shuffle", "pdist", "cosine_similarity", "adaptive_avg_pool1d", "hardshrink",
+              "celu_", "hardtanh_", "elu_", "leaky_relu_", "selu_", "threshold_")
+
 draws <- c("randn", "rand", "randint", "randperm", "bernoulli", "normal", "multinomial", "uniform",
            "exponential", "log_normal", "poisson", "cauchy", "geometric", "random")
 
@@ -66,13 +73,14 @@ about_cpp <- function(name, f) {
   about <- about_function(plain)
   if (grepl(not_stages, about$layer)) return(FALSE)
   about$arguments <- arguments
-  about$left_out <- constant_defaults(get0(paste0("torch_", plain), asNamespace("torch")))
+  same <- paste0("torch_", sub("_+$", "", plain))
+  about$left_out <- constant_defaults(get0(same, asNamespace("torch")))
   about
 }
 
 about_composed <- function(name, f) {
   about <- about_function(name)
-  about$defaults <- constant_defaults(f)
+  if (!about$layer %in% as_given) about$defaults <- constant_defaults(f)
   about
 }
 
@@ -140,8 +148,8 @@ slice_wrapper <- function(old) {
     if (!session$open || !session$grad_enabled()) return(old(self, e, drop, mask))
     session$open <- FALSE
     on.exit(reopen())
-    places <- index_places(e)
     out <- old(self, e, drop, mask)
+    places <- index_places(e)                              # now: what they need is evaluated
     about$options <- list(index = I(places$said))
     arguments <- c(list(self = self), places$tensors)
     for (r in active()) guarded(r, see_stage(r, about, arguments, out))
@@ -159,6 +167,8 @@ see_function <- function(f, about, ...) {
   arguments <- matched(f, about, given)
   drawn <- draw_before(about$layer, arguments[["p"]],
                        arguments[["training"]] %||% arguments[["train"]], arguments)
+  changes <- about$changes || isTRUE(arguments[["inplace"]])
+  if (changes) for (r in active()) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
   out <- f(...)
   for (r in replaying()) {
     name <- function_name(r, about)

@@ -91,6 +91,7 @@ see_module <- function(instance, ...) {
   session$open <- FALSE
   on.exit(reopen())
   drawn <- draw_before(place$layer, instance$p, instance$training, arguments)
+  if (isTRUE(instance$inplace)) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
   out <- forward(...)
   name <- if (nzchar(place$path)) place$path else place$layer
   if (!is.null(r$replay) && !is.null(drawn)) {
@@ -166,5 +167,5 @@ parameter_names <- function(modules) {
 module_roles <- function(instance, path) {
   roles <- names(named_tensors(instance))
   names <- if (nzchar(path)) paste0(path, ".", roles) else roles
-  stats::setNames(as.list(paste0("=", names, recycle0 = TRUE)), roles)
+  stats::setNames(as.list(sprintf("=%s", names)), roles)
 }

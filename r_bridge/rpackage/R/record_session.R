@@ -16,6 +16,7 @@ enter_torch <- function() {
   if (length(session$undo)) return(invisible())
   session$address <- torch_internal("xptr_address")
   session$grad_enabled <- torch_internal("cpp_autograd_is_enabled")
+  session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")
   options(pyvae.recording = see_module)
   session$undo <- c(wrap_functions(), wrap_backward(),

@@ -10,7 +10,7 @@ new_recording <- function(folder, settings, optimisers) {
   r$step <- 1L              # the number of the step that is being computed
   r$active <- FALSE         # whether it is recorded
   r$networks <- character() # the JSON of each network that was executed
-  r$steps <- list()
+  r$steps <- character()    # their JSON
   r$ended <- ""
   r$undo <- list()
   r

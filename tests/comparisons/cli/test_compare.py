@@ -114,6 +114,26 @@ def test_an_error_in_r_is_told_with_the_place_where_the_two_part(monkeypatch, tm
 
 
 @undrawn
+@pytest.mark.slow
+@pytest.mark.r_torch
+@pytest.mark.parametrize("adam", ["r-torch", "torch"])
+def test_from_one_seed_r_torch_has_every_bit_or_adams_order_is_named(tmp_path, capsys, adam):
+    """R torch is what `auto` takes where it is; its order of operations in Adam is the default."""
+    run = ["compare", "--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "3"]
+    chosen = ["--rng", "seeded", "--threads", "1", "--objective", "vae", "--out", str(tmp_path)]
+    exact = adam == "r-torch"
+    own = [] if exact else ["--adam", adam]
+    assert main([*run, *chosen, *own]) == (0 if exact else 1)
+    said = capsys.readouterr().out
+    assert "PyTorch against r-torch, both from seed 2, every bit has to be equal" in said
+    assert ("(--adam r-torch has R torch's)" in said) != exact
+    stages = pd.read_csv(tmp_path / "stages.csv")
+    apart = stages[stages["verdict"] != "agree"]["quantity"].str.split("/").str[0]
+    assert set(apart) <= (set() if exact else {"moment1", "moment2", "parameter"})
+    assert (stages["max_abs"].max() == 0) == exact
+
+
+@undrawn
 @r_test
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "warned"), [("float32", True), ("float64", False)])

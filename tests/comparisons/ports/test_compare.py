@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -226,15 +226,18 @@ def test_a_mistake_is_seen_through_the_rounding(pair):
     assert found.first.words == ("r: lr = 0.09 where it is 0.1",)
 
 
+@dataclass
 class Late(Program):
-    """Changes the learning rate before the fourth step."""
+    """Changes the learning rate before a step."""
 
-    count = 0
+    change: int = 4
+    rate: float = 0.09
+    count: int = 0
 
     def _step(self, network, optimiser, x, y):
         self.count += 1
-        if self.count == 4:
-            optimiser.param_groups[0]["lr"] = 0.09
+        if self.count == self.change:
+            optimiser.param_groups[0]["lr"] = self.rate
         super()._step(network, optimiser, x, y)
 
 
@@ -257,6 +260,20 @@ def test_one_side_may_have_more_steps(pair):
     assert found.agrees
     assert found.steps == (1, 2, 3)
     assert found.notes == ["2 of 5 steps are recorded in r alone"]
+
+
+def test_steps_between_that_were_not_recorded(pair):
+    """Where two may have drifted apart is said so; where they are too far apart, they part."""
+    about = {"steps": 7, "every": 3, "optimiser": adam}
+    found = compare_programs(*pair(Program(**about), Program(**about, **FLOAT64)))
+    assert found.steps == (1, 4, 7)
+    assert found.agrees, found.verdict
+    drifted = [one for one in found.judged if one.why == "within what unrecorded steps may drift"]
+    assert {one.quantity.passing for one in drifted} == {"start"}
+    late = Late(steps=4, every=3, change=2, rate=1.0, **FLOAT64)
+    found = compare_programs(*pair(Program(steps=4, every=3), late))
+    assert re.match(r"step 4, .* what the step starts from", found.first.place)
+    assert found.first.words == ("the two have parted in steps that were not recorded",)
 
 
 def test_a_language_that_counts_from_1(pair):
@@ -357,3 +374,93 @@ def test_what_cannot_be_compared_is_said_in_a_line(pair, name):
     spoil()
     with pytest.raises(UserError, match=words):
         compare_programs("python", "r")
+
+
+# Mistakes that the trace does not declare: the program says one thing and does another
+UNDECLARED = {
+    "epsilon": (
+        Program(network=lambda: Classifier(eps=1e-3)),
+        r"step 1, norm \(batch_norm2d\), forward",
+        "r: as if eps were 0.001",
+    ),
+    "momentum": (
+        Program(network=lambda: Classifier(momentum=0.01)),
+        r"step 1, norm \(batch_norm2d\), buffer \(norm.running_mean\)",
+        "r: as if momentum were 0.01",
+    ),
+    "activation": (
+        Program(network=with_layer(nn.LeakyReLU())),
+        r"step 1, act \(relu\), forward",
+        "r: as if it were leaky_relu",
+    ),
+    "learning rate": (
+        Program(optimiser=lambda parameters: sgd(parameters, lr=0.01)),
+        r"step 1, optimizer \(sgd\), update of out.weight \(parameter\)",
+        "r: as if lr were 0.01",
+    ),
+    "weight decay": (
+        Program(optimiser=lambda parameters: sgd(parameters, weight_decay=0.01)),
+        r"step 1, optimizer \(sgd\), update of out.weight \(momentum_buffer\)",
+        "r: as if weight_decay were 0.01",
+    ),
+    "reduction": (
+        Program(loss=lambda x, y: F.cross_entropy(x, y, reduction="sum")),
+        r"step 1, cross_entropy_loss \(cross_entropy_loss\), forward",
+        "r: as if reduction were sum",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNDECLARED)
+def test_what_is_not_declared_is_found_by_computing_again(pair, name):
+    program, place, words = UNDECLARED[name]
+    pair(Program(), program)
+    right, wrong = ProgramTrace.load("python"), ProgramTrace.load("r")
+    wrong.networks = right.networks
+    wrong.steps = [replace(step, optimiser=right.steps[0].optimiser) for step in wrong.steps]
+    wrong.save(Path("r"))
+    for sides in (("python", "r"), ("r", "python")):
+        found = compare_programs(*sides)
+        assert re.fullmatch(place, found.first.place)
+        assert found.first.wrong == "r"
+        assert found.first.words == (words,)
+
+
+class InOtherStages(Classifier):
+    """The same network, written in other functions."""
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x)))
+        x = torch.maximum(torch.add(self.second(x), x), torch.zeros_like(x))
+        x = self.drop(self.pool(x))
+        x = x.permute(1, 2, 3, 0).permute(3, 0, 1, 2).flatten(1)
+        hidden = F.linear(x, self.hidden.weight) + self.hidden.bias
+        return self.out(hidden.clamp(min=0))
+
+
+def in_other_stages(x, y):
+    return -F.log_softmax(x, 1)[torch.arange(len(y)), y].sum() / len(y)
+
+
+@pytest.mark.parametrize("optimiser", [sgd, adam])
+def test_the_same_in_other_stages(pair, optimiser):
+    """Also where the two have drifted apart: one side's stages are computed for the other's
+    values."""
+    other = Program(
+        network=InOtherStages, loss=in_other_stages, optimiser=optimiser, steps=8, **FLOAT64
+    )
+    pair(Program(optimiser=optimiser, steps=8), other)
+    for sides in (("python", "r"), ("r", "python")):
+        found = compare_programs(*sides)
+        assert found.agrees, found.verdict
+        assert found.networks[0].only[0]
+        assert found.networks[0].only[1]
+
+
+def test_a_mistake_in_other_stages(pair):
+    def batch_mean(x, y):
+        return in_other_stages(x, y) * len(y) / (len(y) - 1)
+
+    found = compare_programs(*pair(Program(), Program(network=InOtherStages, loss=batch_mean)))
+    assert found.first.place == "step 1, loss"
+    assert re.match("only python has cross_entropy_loss", found.first.words[0])

@@ -110,6 +110,16 @@ def test_an_update_follows_from_what_is_written(recorded):
     assert not any(key.startswith("before/") for key in trace.arrays(1))
 
 
+def test_a_state_that_was_there_before_is_written(recorded):
+    """Of a training that goes on from a checkpoint, and of Adagrad."""
+    program = cnn()
+    program.train(2)
+    arrays = recorded(program, 1).arrays(1)
+    assert "before/5.weight.momentum_buffer" in arrays
+    arrays = recorded(PROGRAMS["accumulation"](), 1, "other").arrays(1)
+    assert not arrays["before/second.weight.sum"].any()
+
+
 def test_batch_norm_buffers_are_those_before_and_after(recorded):
     trace = recorded(cnn(), 2)
     one, two = trace.arrays(1), trace.arrays(2)

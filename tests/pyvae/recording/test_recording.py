@@ -97,7 +97,7 @@ def test_a_disk_that_is_nearly_full_is_left_alone(tmp_path, monkeypatch, said):
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("place", ["enter", "leave", "backward", "update"])
+@pytest.mark.parametrize("place", ["enter", "leave", "gradient", "backward", "update"])
 def test_an_error_of_the_recorder_ends_the_recording_and_not_the_training(
     tmp_path, monkeypatch, said, place
 ):
@@ -113,6 +113,7 @@ def test_an_error_of_the_recorder_ends_the_recording_and_not_the_training(
     name = {
         "enter": "pyvae.recording.modules.is_layer",
         "leave": "pyvae.recording.modules.module_options",
+        "gradient": "pyvae.recording.step.to_array",
         "backward": "pyvae.recording.step.Step.copy_gradients",
         "update": "pyvae.recording.step.state_arrays",
     }[place]
@@ -223,6 +224,7 @@ def test_models_can_be_copied_and_pickled_while_they_are_recorded(tmp_path):
         program.train(1)
     trace = ProgramTrace.load(tmp_path / "trace")
     assert len(trace.networks) == 1
+    assert "loss/backward.1" not in trace.arrays(2)
 
 
 def test_hooks_of_others_on_the_optimizer_go_on(tmp_path):
@@ -273,6 +275,22 @@ def test_a_scaled_loss_is_said(tmp_path, said):
     assert arrays["loss/total"] == 8 * loss.double()
     assert (arrays["gradient/0.weight"] == 8 * arrays["given/0.weight"]).all()
     assert sum("multiplies the loss by 8" in line for line in said()) == 1
+
+
+def test_values_of_fewer_digits_are_said(tmp_path):
+    program = mlp()
+    step = program.step
+
+    def half():
+        with torch.autocast("cpu", torch.bfloat16):
+            return step()
+
+    program.step = half
+    with record(program.model, program.optimizer, tmp_path / "trace", steps=1):
+        program.train(1)
+    trace = ProgramTrace.load(tmp_path / "trace")
+    assert trace.environment["computed_in"] == "bfloat16"
+    assert trace.arrays(1)["forward/0"].dtype.name == "float32"
 
 
 def test_a_model_that_is_compiled_later_ends_the_recording(tmp_path, said):

@@ -132,6 +132,18 @@ def _lerp(input: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
     return torch.lerp(input, end, weight)
 
 
+def _cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    return torch.linalg.cross(input, other, dim=dim)
+
+
+def _tensordot(input: Tensor, other: Tensor, *, dim: Any = 2) -> Tensor:
+    return torch.tensordot(input, other, dim)
+
+
+def _cdist(input: Tensor, other: Tensor, *, p: float = 2.0) -> Tensor:
+    return torch.cdist(input, other, p)
+
+
 def _einsum(*operands: Tensor, equation: str) -> Tensor:
     return torch.einsum(equation, *operands)
 
@@ -149,19 +161,21 @@ UNARY: Mapping[str, Callable[[Tensor], Tensor]] = {
     "tan": torch.tan, "asin": torch.asin, "acos": torch.acos, "atan": torch.atan,
     "sinh": torch.sinh, "cosh": torch.cosh, "asinh": torch.asinh, "acosh": torch.acosh,
     "atanh": torch.atanh, "erf": torch.erf, "erfc": torch.erfc, "erfinv": torch.erfinv,
-    "lgamma": torch.lgamma, "digamma": torch.digamma, "logit": torch.logit,
+    "sinc": torch.sinc, "special_entr": torch.special.entr, "special_ndtr": torch.special.ndtr,
+    "special_log_ndtr": torch.special.log_ndtr, "lgamma": torch.lgamma,
+    "digamma": torch.digamma, "logit": torch.logit,
 }  # fmt: skip
 UNARY_WHOLE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "neg": torch.neg, "negative": torch.neg, "abs": torch.abs, "sign": torch.sign,
     "square": torch.square, "floor": torch.floor, "ceil": torch.ceil, "round": torch.round,
-    "trunc": torch.trunc, "logical_not": torch.logical_not, "bitwise_not": torch.bitwise_not,
+    "trunc": torch.trunc, "frac": torch.frac, "positive": torch.positive,
+    "logical_not": torch.logical_not, "bitwise_not": torch.bitwise_not,
     "isnan": torch.isnan, "isfinite": torch.isfinite, "isinf": torch.isinf,
 }  # fmt: skip
 BINARY: Mapping[str, Callable[..., Tensor]] = {
     "mul": operator.mul,
     "multiply": operator.mul,
     "pow": operator.pow,
-    "rpow": lambda a, b: operator.pow(b, a),
     "remainder": operator.mod,
     "floor_divide": operator.floordiv,
     "eq": operator.eq,
@@ -188,11 +202,22 @@ ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "div": _div,
     "divide": _div,
     "true_divide": _div,
-    "rdiv": lambda input, other: _div(other, input),
     "maximum": _tensors(torch.maximum),
     "minimum": _tensors(torch.minimum),
     "atan2": _tensors(torch.atan2),
+    "fmax": _tensors(torch.fmax),
+    "fmin": _tensors(torch.fmin),
+    "hypot": _tensors(torch.hypot),
+    "logaddexp": _tensors(torch.logaddexp),
+    "fmod": _tensors(torch.fmod),
     "matmul": _products(torch.matmul),
+    "linalg_matmul": _products(torch.matmul),
+    "inner": _products(torch.inner),
+    "ger": _products(torch.outer),
+    "cross": _cross,
+    "linalg_cross": _cross,
+    "tensordot": _tensordot,
+    "cdist": _cdist,
     "mm": _products(torch.mm),
     "bmm": _products(torch.bmm),
     "mv": _products(torch.mv),

@@ -48,6 +48,30 @@ def _take_along_dim(
     return torch.take_along_dim(input, from_zero(indices, index_base), dim)
 
 
+def _scatter(
+    input: Tensor, index: Tensor, src: Tensor | float, *, dim: int, index_base: int = 0
+) -> Tensor:
+    return torch.scatter(input, dim, from_zero(index, index_base), src)
+
+
+def _scatter_add(
+    input: Tensor, index: Tensor, src: Tensor, *, dim: int, index_base: int = 0
+) -> Tensor:
+    return torch.scatter_add(input, dim, from_zero(index, index_base), src)
+
+
+def _index_add(
+    input: Tensor,
+    index: Tensor,
+    source: Tensor,
+    *,
+    dim: int,
+    alpha: float = 1,
+    index_base: int = 0,
+) -> Tensor:
+    return torch.index_add(input, dim, from_zero(index, index_base), source, alpha=alpha)
+
+
 def _masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return input.masked_select(mask.to(torch.bool))
 
@@ -118,6 +142,9 @@ INDEXING: Mapping[str, Callable[..., Any]] = {
     "take_along_dim": _take_along_dim,
     "masked_select": _masked_select,
     "one_hot": _one_hot,
+    "scatter": _scatter,
+    "scatter_add": _scatter_add,
+    "index_add": _index_add,
     "index": _index,
     "index_put": _index_put,
 }

@@ -31,7 +31,7 @@ def _prod(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Te
     return input.prod() if dim is None else input.prod(dim, keepdim)
 
 
-def _spread(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
     def spread(
         input: Tensor,
         *,
@@ -39,7 +39,7 @@ def _spread(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         unbiased: bool = True,
         correction: float | None = None,
         keepdim: bool = False,
-    ) -> Tensor:
+    ) -> Any:
         less = int(unbiased) if correction is None else correction
         return function(input, dim or None if isinstance(dim, list) else dim, correction=less,
                         keepdim=keepdim)  # fmt: skip
@@ -68,6 +68,15 @@ def _extreme(
     return extreme
 
 
+def _median(
+    input: Tensor, *, dim: int | None = None, keepdim: bool = False, index_base: int = 0
+) -> Any:
+    if dim is None:
+        return input.median()
+    values, indices = torch.median(input, dim, keepdim)
+    return values, in_base(indices, index_base)
+
+
 def _place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def place(
         input: Tensor, *, dim: int | None = None, keepdim: bool = False, index_base: int = 0
@@ -87,6 +96,23 @@ def _sort(
 ) -> Any:
     values, indices = torch.sort(input, dim=dim, descending=descending, stable=stable)
     return values, in_base(indices, index_base)
+
+
+def _argsort(
+    input: Tensor,
+    *,
+    dim: int = -1,
+    descending: bool = False,
+    stable: bool = False,
+    index_base: int = 0,
+) -> Tensor:
+    return _sort(
+        input, dim=dim, descending=descending, stable=stable, index_base=index_base
+    )[1]  # fmt: skip
+
+
+def _trace(input: Tensor) -> Tensor:
+    return input.trace()
 
 
 def _topk(
@@ -129,11 +155,18 @@ REDUCTIONS: Mapping[str, Callable[..., Any]] = {
     "amax": _reduced(lambda x, dim, keepdim: torch.amax(x, dim, keepdim)),
     "amin": _reduced(lambda x, dim, keepdim: torch.amin(x, dim, keepdim)),
     "logsumexp": _reduced(lambda x, dim, keepdim: torch.logsumexp(x, dim, keepdim)),
+    "all": _reduced(lambda x, dim, keepdim: torch.all(x, dim, keepdim)),
+    "any": _reduced(lambda x, dim, keepdim: torch.any(x, dim, keepdim)),
     "prod": _prod,
     "var": _spread(torch.var),
     "std": _spread(torch.std),
     "max": _extreme(torch.max, torch.max, torch.maximum),
     "min": _extreme(torch.min, torch.min, torch.minimum),
+    "var_mean": _spread(torch.var_mean),
+    "std_mean": _spread(torch.std_mean),
+    "median": _median,
+    "trace": _trace,
+    "argsort": _argsort,
     "argmax": _place(torch.argmax),
     "argmin": _place(torch.argmin),
     "sort": _sort,

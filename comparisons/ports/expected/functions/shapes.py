@@ -50,7 +50,8 @@ def _permute(input: Tensor, *, dim: Sequence[int]) -> Tensor:
     return input.permute(list(dim))
 
 
-def _transpose(input: Tensor, *, dim0: int, dim1: int) -> Tensor:
+def _transpose(input: Tensor, *, dim0: int = -2, dim1: int = -1) -> Tensor:
+    """Without axes it is `x.mT`."""
     return input.transpose(dim0, dim1)
 
 
@@ -132,6 +133,35 @@ def _roll(
     return torch.roll(input, shifts, dim)  # type: ignore[arg-type]
 
 
+def _diagonal(input: Tensor, *, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    return input.diagonal(offset, dim1, dim2)
+
+
+def _diag_embed(input: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    return torch.diag_embed(input, offset, dim1, dim2)
+
+
+def _rot90(input: Tensor, *, k: int = 1, dim: Sequence[int] = (0, 1)) -> Tensor:
+    return torch.rot90(input, k, list(dim))
+
+
+def _tensor_split(
+    input: Tensor, *, split_size: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
+    return torch.tensor_split(input, split_size, dim)
+
+
+def _broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return torch.broadcast_tensors(*tensors)
+
+
+def _together(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def together(*tensors: Tensor) -> Tensor:
+        return function(tensors)
+
+    return together
+
+
 def _triangle(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def triangle(input: Tensor, *, diagonal: int = 0) -> Tensor:
         return function(input, diagonal)
@@ -184,8 +214,8 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "transpose": _transpose,
     **dict.fromkeys(("swapaxes", "swapdims"), _swapaxes),
     **dict.fromkeys(("movedim", "moveaxis"), _movedim),
-    **dict.fromkeys(("t", "numpy_t"), _turned),
-    **dict.fromkeys(("mt", "adjoint"), _last_two),
+    "t": _turned,
+    "adjoint": _last_two,
     "squeeze": _squeeze,
     "unsqueeze": _unsqueeze,
     "expand": _expand,
@@ -196,16 +226,27 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "repeat_interleave": _repeat_interleave,
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
+    "hstack": _together(torch.hstack),
+    "column_stack": _together(torch.column_stack),
+    **dict.fromkeys(("vstack", "row_stack"), _together(torch.vstack)),
+    "dstack": _together(torch.dstack),
+    "broadcast_tensors": _broadcast_tensors,
     "chunk": _chunk,
-    "split": _split,
+    **dict.fromkeys(("split", "split_with_sizes"), _split),
+    "tensor_split": _tensor_split,
+    "diagonal": _diagonal,
+    "diag": _triangle(torch.diag),
+    "diag_embed": _diag_embed,
+    "rot90": _rot90,
     "unbind": _unbind,
     "flip": _flip,
     "roll": _roll,
     "tril": _triangle(torch.tril),
     "triu": _triangle(torch.triu),
-    **dict.fromkeys(("clone", "contiguous", "alias"), _same),
+    **dict.fromkeys(("clone", "contiguous"), _same),
     "detach": _detached,
     **dict.fromkeys(("to", "type_as"), _to),
     "zeros_like": _filled(torch.zeros_like),
     "ones_like": _filled(torch.ones_like),
+    "zero": _filled(torch.zeros_like),
 }

@@ -188,6 +188,14 @@ def _hinge_embedding_loss(
     return F.hinge_embedding_loss(input, target, margin, reduction=reduction)
 
 
+def _multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    return F.multilabel_soft_margin_loss(
+        input, target.to(input.dtype), _constant(weight), reduction=reduction
+    )
+
+
 def _triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -236,6 +244,10 @@ LOSSES: Mapping[str, Callable[..., Any]] = {
     "cosine_embedding_loss": _cosine_embedding_loss,
     "margin_ranking_loss": _margin_ranking_loss,
     "hinge_embedding_loss": _hinge_embedding_loss,
+    **dict.fromkeys(
+        ("multi_label_soft_margin_loss", "multilabel_soft_margin_loss"),
+        _multilabel_soft_margin_loss,
+    ),
     "triplet_margin_loss": _triplet_margin_loss,
     "cosine_similarity": _cosine_similarity,
     "pairwise_distance": _pairwise_distance,

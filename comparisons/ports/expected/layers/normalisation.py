@@ -122,7 +122,10 @@ def _normalize(input: Tensor, *, p: float = 2.0, dim: int = 1, eps: float = 1e-1
 
 
 NORMALISATION: Mapping[str, Callable[..., Any]] = {
-    **dict.fromkeys(("batch_norm", "batch_norm1d", "batch_norm2d", "batch_norm3d"), _batch_norm),
+    **dict.fromkeys(
+        ("batch_norm", "batch_norm1d", "batch_norm2d", "batch_norm3d", "sync_batch_norm"),
+        _batch_norm,
+    ),
     **dict.fromkeys(
         ("instance_norm", "instance_norm1d", "instance_norm2d", "instance_norm3d"), _instance_norm
     ),

@@ -111,6 +111,8 @@ def _upsample(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
+    if mode in ("nearest", "nearest-exact", "area"):
+        align_corners = None  # which R torch sets nevertheless
     return F.interpolate(
         input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
     )
@@ -148,6 +150,51 @@ def _pixel_unshuffle(input: Tensor, *, downscale_factor: int) -> Tensor:
     return F.pixel_unshuffle(input, downscale_factor)
 
 
+def _upsampling(mode: str) -> Callable[..., Tensor]:
+    def upsampling(
+        input: Tensor, *, size: Sizes = None, scale_factor: float | Sequence[float] | None = None
+    ) -> Tensor:
+        corners = True if mode == "bilinear" else None
+        return _upsample(
+            input, size=size, scale_factor=scale_factor, mode=mode, align_corners=corners
+        )
+
+    return upsampling
+
+
+def _channel_shuffle(input: Tensor, *, groups: int) -> Tensor:
+    return F.channel_shuffle(input, groups)
+
+
+def _fold(
+    input: Tensor,
+    *,
+    output_size: Sizes,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
+) -> Tensor:
+    return F.fold(input, output_size, kernel_size, dilation, padding, stride)
+
+
+def _grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    *,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    return F.grid_sample(input, grid, mode, padding_mode, align_corners)
+
+
+def _affine_grid(
+    theta: Tensor, *, size: Sequence[int], align_corners: bool | None = None
+) -> Tensor:
+    return F.affine_grid(theta, list(size), align_corners)
+
+
 def _unfold(
     input: Tensor, *, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
 ) -> Tensor:
@@ -176,4 +223,10 @@ POOLING: Mapping[str, Callable[..., Any]] = {
     "pixel_shuffle": _pixel_shuffle,
     "pixel_unshuffle": _pixel_unshuffle,
     "unfold": _unfold,
+    "fold": _fold,
+    "upsampling_nearest2d": _upsampling("nearest"),
+    "upsampling_bilinear2d": _upsampling("bilinear"),
+    "channel_shuffle": _channel_shuffle,
+    "grid_sample": _grid_sample,
+    "affine_grid": _affine_grid,
 }

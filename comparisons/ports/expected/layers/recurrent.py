@@ -54,15 +54,6 @@ def _named_inputs(
     return input, h0, c0
 
 
-def _by_activation(
-    runs: Mapping[str, Callable[..., Any]], nonlinearity: str | None, mode: str | None
-) -> Callable[..., Any]:
-    kind = nonlinearity or str(mode).removeprefix("RNN_").lower()  # PyTorch's `mode`: RNN_TANH
-    if kind not in runs:
-        raise NotRecomputableError("an activation that is not declared")
-    return runs[kind]
-
-
 def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     """A recurrent layer; a plain one has a function for each activation."""
     is_lstm = runs is torch.lstm
@@ -75,13 +66,14 @@ def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callabl
         batch_first: bool = False,
         bias: bool = True,
         proj_size: int = 0,
-        nonlinearity: str | None = None,
-        mode: str | None = None,
+        nonlinearity: str = "",
         training: bool = True,
         **weights: Tensor,
     ) -> tuple[Any, ...]:
         input, h0, c0 = _named_inputs(inputs, 3 if is_lstm else 2)
-        run = runs if callable(runs) else _by_activation(runs, nonlinearity, mode)
+        run = runs if callable(runs) else runs.get(nonlinearity)
+        if run is None:
+            raise NotRecomputableError("an activation that is not declared")
         if dropout and training and num_layers > 1:
             raise NotRecomputableError("masks that were not recorded")
         if h0 is not None and not h0.is_floating_point():

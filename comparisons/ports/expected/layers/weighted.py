@@ -108,6 +108,31 @@ def _embedding(
     )
 
 
+def _embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    per_sample_weights: Tensor | None = None,
+    *,
+    mode: str = "mean",
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    scale_grad_by_freq: bool = False,
+    index_base: int = 0,
+) -> Tensor:
+    if max_norm is not None:
+        raise NotRecomputableError("max_norm changes the weight in the forward pass")
+    return F.embedding_bag(
+        from_zero(input, index_base),
+        weight,
+        None if offsets is None else from_zero(offsets, index_base),
+        scale_grad_by_freq=scale_grad_by_freq,
+        mode=mode,
+        per_sample_weights=per_sample_weights,
+        padding_idx=setting_from_zero(padding_idx, index_base),
+    )
+
+
 WEIGHTED: Mapping[str, Callable[..., Any]] = {
     "linear": _linear,
     "bilinear": _bilinear,
@@ -118,4 +143,5 @@ WEIGHTED: Mapping[str, Callable[..., Any]] = {
     "conv_transpose2d": _transposed(F.conv_transpose2d),
     "conv_transpose3d": _transposed(F.conv_transpose3d),
     "embedding": _embedding,
+    "embedding_bag": _embedding_bag,
 }

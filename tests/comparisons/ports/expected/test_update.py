@@ -189,3 +189,17 @@ def test_a_number_of_steps_that_changes_nothing_may_be_missing(kind):
             np.testing.assert_allclose(update.parameter, arrays[f"parameter/{name}"], rtol=1e-12)
         assert len(found) == 2
         before = kept
+
+
+@pytest.mark.parametrize("kind", ["ignite_adamw", "ignite_rmsprop"])
+def test_the_empty_states_of_r_torch_s_ignite_optimisers_are_none(kind):
+    before: dict[str, np.ndarray] = {}
+    for step, arrays in recorded_updates(kind, {"lr": 0.05}):
+        for name in ("fc.weight", "fc.bias"):
+            arrays[f"state/{name}.grad_avg"] = arrays[f"state/{name}.max_exp_avg_sq"] = np.zeros(0)
+            arrays[f"state/{name}.step"] = np.array([step.step])  # an I64 of shape (1)
+        found = expected_update(step, arrays, before)
+        assert len(found) == 2
+        for name, update in found.items():
+            np.testing.assert_allclose(update.parameter, arrays[f"parameter/{name}"], rtol=1e-12)
+        before = arrays

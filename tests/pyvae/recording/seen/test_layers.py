@@ -96,3 +96,9 @@ def test_weights_stand_by_their_roles():
     normed = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
     assert not is_layer(normed)  # its weight is computed: that is recorded
     assert torch.is_tensor(normed.weight)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_a_plain_rnn_says_its_activation(nonlinearity):
+    assert module_options(nn.RNN(2, 3, nonlinearity=nonlinearity))["nonlinearity"] == nonlinearity
+    assert "nonlinearity" not in module_options(nn.LSTM(2, 3))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvae.recording.seen.naming import Names, name_stages, used_calls
+from pyvae.recording.seen.naming import Names, comes_from_model, name_stages, used_calls
 from pyvae.recording.seen.values import Call, Value
 
 
@@ -53,6 +53,16 @@ def test_calls_that_lead_to_the_loss_belong_to_a_step():
     assert stages[1].inputs == ("randn", "weight")
     assert stages[1].outputs == ("fc.0", "fc.1")
     assert stages[2].inputs == ("fc.1",)
+
+
+def test_another_models_loss_does_not_come_from_the_model():
+    layer = call("fc", 1)
+    loss = call("sum", 2, "loss", [value(layer)])
+    unseen = call("input", 3, "other")
+    other = call("sum", 4, "loss", [value(unseen)])
+    decay = call("norm", 5, "loss", ["weight"])
+    assert [comes_from_model(value(one)) for one in (loss, other, decay)] == [True, False, True]
+    assert not comes_from_model(None)
 
 
 def test_a_stage_is_not_called_as_a_parameter():

@@ -180,3 +180,23 @@ def test_chosen_by_a_mask(dtype):
         lambda x, m: x.masked_fill(m, float("-inf")), "masked_fill", x, mask, value=float("-inf")
     )
     assert found.residual() == 0
+
+
+@PRECISIONS
+@pytest.mark.parametrize(
+    ("layer", "function", "options"),
+    [
+        ("logaddexp", torch.logaddexp, {}),
+        ("hypot", torch.hypot, {}),
+        ("fmod", torch.fmod, {}),
+        ("fmax", torch.fmax, {}),
+        ("inner", torch.inner, {}),
+        ("cross", lambda a, b: torch.linalg.cross(a, b, dim=0), {"dim": 0}),
+        ("cdist", lambda a, b: torch.cdist(a, b, 1.0), {"p": 1.0}),
+        ("tensordot", lambda a, b: torch.tensordot(a, b, 1), {"dims": 1}),
+        ("tensordot", lambda a, b: torch.tensordot(a, b, [[0], [1]]), {"dims": [[0], [1]]}),
+    ],
+)
+def test_other_functions_of_two_tensors(layer, function, options, dtype):
+    a, b = randn(3, 3, dtype=dtype), randn(3, 3, dtype=dtype, seed=2).exp()
+    assert record_function(function, layer, a, b, **options).residual() <= BOUNDS[dtype]

@@ -90,3 +90,25 @@ def test_places_that_say_nothing_are_not_guessed(index, tensors):
     stage = ProgramStage("m", "index", ("x", *["i"] * tensors), {"index": index})
     found = recompute(stage, arrays, 0)
     assert found is None or index == [True]  # which PyTorch takes: it adds an axis
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_values_that_are_put_by_indices(base):
+    index, source = torch.tensor([[0, 2], [1, 0]]), randn(2, 2, seed=2)
+    x = randn(3, 4)
+    calls = {
+        "scatter": lambda x, i, s: x.scatter(0, i - base, s),
+        "scatter_add": lambda x, i, s: x.scatter_add(0, i - base, s),
+    }
+    for layer, function in calls.items():
+        assert record_function(function, layer, x, index + base, source, dim=0).residual(base) == 0
+    found = record_function(
+        lambda x, i: x.scatter(0, i - base, 0.5), "scatter", x, index + base, dim=0, value=0.5
+    )
+    assert found.residual(base) == 0
+    rows = torch.tensor([2, 2])
+    found = record_function(
+        lambda x, i, s: x.index_add(0, i - base, s, alpha=2), "index_add", x, rows + base,
+        randn(2, 4), dim=0, alpha=2,
+    )  # fmt: skip
+    assert found.residual(base) <= 1e-12

@@ -74,5 +74,28 @@ def test_other_reductions():
     found = record_function(lambda x: x.norm(1, 1), "norm", x, p=1, dim=1)
     assert found.residual() <= 1e-12
     np.testing.assert_allclose(found.output(), np.abs(x.numpy()).sum(1), rtol=1e-14)
+    for layer in ("all", "any"):
+        function = getattr(torch, layer)
+        assert record_function(function, layer, x > 0).residual() == 0
+        found = record_function(lambda x, f=function: f(x, 1), layer, x > 0, dim=1)
+        assert found.residual() == 0
     y = randn(3, 4, seed=2)
     assert record_function(torch.max, "max", x, y).residual() == 0
+
+
+@pytest.mark.parametrize("layer", ["var_mean", "std_mean"])
+def test_moments_together(layer):
+    x = randn(3, 4)
+    found = record_function(lambda x: getattr(torch, layer)(x, dim=1), layer, x, dim=1)
+    assert found.residual() <= 1e-12
+    np.testing.assert_allclose(found.recomputed().outputs["m.1"], x.numpy().mean(1), atol=1e-15)
+
+
+def test_medians_and_orders():
+    x = randn(3, 5)
+    assert record_function(torch.median, "median", x).residual() == 0
+    assert record_function(lambda x: x.median(1), "median", x, dim=1).residual() == 0
+    found = record_function(lambda x: x.argsort(1, True), "argsort", x, dim=1, descending=True)
+    assert found.residual() == 0
+    np.testing.assert_array_equal(found.output(1), found.output() + 1)
+    assert record_function(torch.trace, "trace", x).residual() <= 1e-12

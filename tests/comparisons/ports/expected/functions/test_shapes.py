@@ -58,7 +58,7 @@ def test_axes_of_one_element():
 def test_transposed_matrices():
     x = randn(3, 4)
     assert record_function(torch.t, "t", x).residual() == 0
-    assert record_function(lambda x: x.mT, "mt", x[None]).residual() == 0
+    assert record_function(lambda x: x.mT, "transpose", x[None]).residual() == 0
 
 
 @PRECISIONS
@@ -105,3 +105,34 @@ def test_nothing_flows_back_through_detach():
     found = recompute(ProgramStage("m", "detach", ("x",)), arrays, 0)
     assert not found.gradients
     np.testing.assert_array_equal(found.outputs["m"], x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "function", "options"),
+    [
+        ("diagonal", lambda x: x.diagonal(1), {"offset": 1}),
+        ("diag", lambda x: torch.diag(x[0]), None),
+        ("diag_embed", torch.diag_embed, {}),
+        ("rot90", lambda x: x.rot90(3, (0, 1)), {"k": 3, "dims": [0, 1]}),
+        ("tensor_split", lambda x: x.tensor_split(2, 1), {"indices_or_sections": 2, "dim": 1}),
+        ("tensor_split", lambda x: x.tensor_split([1], 0), {"indices_or_sections": [1]}),
+    ],
+)
+def test_diagonals_turns_and_uneven_pieces(layer, function, options):
+    x = randn(3, 5)
+    if options is None:
+        x, function, options = x[0], torch.diag, {}
+    assert record_function(function, layer, x, **options).residual() == 0
+
+
+@pytest.mark.parametrize("layer", ["hstack", "vstack", "dstack", "column_stack"])
+def test_stacks(layer):
+    function = getattr(torch, layer)
+    tensors = [randn(2, 3, seed=n) for n in range(3)]
+    assert record_function(lambda *x: function(x), layer, *tensors).residual() == 0
+
+
+def test_tensors_of_one_shape():
+    a, b = randn(3, 1), randn(4, seed=2)
+    found = record_function(torch.broadcast_tensors, "broadcast_tensors", a, b)
+    assert found.residual() <= 1e-15

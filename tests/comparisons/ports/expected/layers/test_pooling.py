@@ -122,3 +122,48 @@ def test_the_pad_function():
 def test_ties_are_broken_as_pytorch_does():
     x = torch.ones(1, 1, 4, 4, dtype=torch.float64)
     assert record_module(nn.MaxPool2d(2), "max_pool2d", x).residual() == 0
+
+
+@pytest.mark.parametrize("mode", ["nearest", "area"])
+def test_corners_are_no_matter_where_nothing_is_interpolated(mode):
+    x = randn(1, 2, 3, 3)
+    found = record_function(
+        lambda x: F.interpolate(x, scale_factor=2, mode=mode), "interpolate", x,
+        scale_factor=2, mode=mode, align_corners=False,
+    )  # fmt: skip
+    assert found.residual() <= 1e-12
+
+
+@PRECISIONS
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        (nn.UpsamplingNearest2d(scale_factor=2), "upsampling_nearest2d"),
+        (nn.UpsamplingBilinear2d((5, 7)), "upsampling_bilinear2d"),
+        (nn.ChannelShuffle(2), "channel_shuffle"),
+    ],
+    ids=str,
+)
+def test_other_layers_of_pixels(module, layer, dtype):
+    x = randn(2, 4, 3, 3, dtype=dtype)
+    assert record_module(module, layer, x).residual() <= BOUNDS[dtype]
+
+
+def test_patches_are_folded():
+    x = randn(2, 8, 9)
+    assert record_module(nn.Fold((4, 4), 2), "fold", x).residual() <= 1e-12
+
+
+def test_sampled_grids():
+    theta, x = randn(2, 2, 3), randn(2, 3, 5, 5, seed=2)
+    found = record_function(
+        lambda t: F.affine_grid(t, (2, 3, 4, 4), align_corners=True), "affine_grid", theta,
+        size=[2, 3, 4, 4], align_corners=True,
+    )  # fmt: skip
+    assert found.residual() <= 1e-12
+    grid = torch.tensor(found.output())
+    found = record_function(
+        lambda x, g: F.grid_sample(x, g, padding_mode="border", align_corners=False),
+        "grid_sample", x, grid, padding_mode="border", align_corners=False,
+    )  # fmt: skip
+    assert found.residual() <= 1e-12

@@ -104,8 +104,11 @@ def test_a_layer_without_its_weights_is_not_recomputed(missing):
     assert recompute(replace(recorded.stage, parameters=kept), recorded.arrays, 0) is None
 
 
-def test_an_rnn_is_not_recomputed_where_its_activation_is_not_declared():
-    recorded = record_module(nn.RNN(3, 4, nonlinearity="relu").double(), "rnn", randn(5, 2, 3))
-    assert recorded.residual() <= 1e-12  # `mode` says it
-    unsaid = {name: one for name, one in recorded.stage.options.items() if name != "mode"}
-    assert recompute(replace(recorded.stage, options=unsaid), recorded.arrays, 0) is None
+@pytest.mark.parametrize("kind", [nn.RNN, nn.RNNCell])
+def test_a_plain_rnn_is_not_recomputed_where_its_activation_is_not_declared(kind):
+    module = kind(3, 4, nonlinearity="relu", dtype=torch.float64)
+    layer, x = ("rnn", randn(5, 2, 3)) if kind is nn.RNN else ("rnn_cell", randn(2, 3))
+    recorded = record_module(module, layer, x, options={"nonlinearity": "relu"})
+    assert recorded.residual() <= 1e-12
+    said = {k: one for k, one in recorded.stage.options.items() if k != "nonlinearity"}
+    assert recompute(replace(recorded.stage, options=said), recorded.arrays, 0) is None

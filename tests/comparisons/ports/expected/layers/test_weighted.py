@@ -133,3 +133,13 @@ def test_indices_that_are_no_whole_numbers_are_not_recomputed():
     stage = ProgramStage("e", "embedding", ("x",), {}, {"weight": "w"})
     arrays = {"forward/x": np.array([0.5]), "start/w": np.ones((3, 2))}
     assert recompute(stage, arrays, 0) is None
+
+
+@PRECISIONS
+@pytest.mark.parametrize("mode", ["mean", "sum", "max"])
+def test_bags_of_embeddings(mode, dtype):
+    module = nn.EmbeddingBag(6, 3, mode=mode, padding_idx=2, dtype=dtype)
+    x = torch.tensor([[0, 2, 3], [5, 1, 0]])
+    assert record_module(module, "embedding_bag", x).residual() <= BOUNDS[dtype]
+    flat, offsets = x.flatten(), torch.tensor([0, 1, 4])
+    assert record_module(module, "embedding_bag", flat, offsets).residual() <= BOUNDS[dtype]

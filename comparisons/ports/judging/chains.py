@@ -1,0 +1,83 @@
+"""Stages that one side alone has, computed for the other side's values.
+
+Two programs may write the same in different stages: `cross_entropy_loss`, or `log_softmax` and
+`nll_loss`. If one side's stages return for the other side's values what the other side has there,
+they are the same function.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.expected.recompute import recompute
+from comparisons.ports.matching.parameters import ParameterMatch
+from comparisons.ports.matching.stages import NetworkMatch
+from comparisons.ports.side import RecordedStep
+
+__all__ = ["Chains"]
+
+
+class Chains:
+    """The stages that one side alone has, for the values of the other side.
+
+    Arguments:
+        own, other: A step of the side that has them, and of the other one.
+        partners: The other side's names of values and parameters, by this side's.
+    """
+
+    def __init__(self, own: RecordedStep, other: RecordedStep, partners: dict[str, str]) -> None:
+        self.own, self.other, self.partners = own, other, partners
+        self.known: dict[str, NDArray | None] = {}
+
+    @classmethod
+    def of_both(
+        cls,
+        a: RecordedStep,
+        b: RecordedStep,
+        network: NetworkMatch,
+        parameters: list[ParameterMatch],
+    ) -> tuple[Chains, Chains]:
+        """For the stages of either side."""
+        single = {one.a[0]: one.b[0] for one in parameters if len(one.a) == len(one.b) == 1}
+        there = network.values | single
+        back = {two: one for one, two in there.items()}
+        return cls(a, b, there), cls(b, a, back)
+
+    def is_alone(self, name: str) -> bool:
+        """Whether a value was returned by a stage that the other side lacks."""
+        return name in self.own.producer and name not in self.partners
+
+    def value(self, name: str) -> NDArray | None:
+        """What a value would be if the stages before it had the other side's values; None if it
+        cannot be computed."""
+        if name not in self.known:
+            self.known[name] = None  # a trace that goes round in circles is not followed
+            self.known[name] = self._value(name)
+        return self.known[name]
+
+    def _value(self, name: str) -> NDArray | None:
+        stage = self.own.producer.get(name)
+        partner = self.partners.get(self.own.side.own(name))
+        if partner is not None:
+            found = self.other.value(partner)
+            if found is None or found.dtype.kind == "f":
+                return found
+        if partner is not None or stage is None or stage.layer in ("input", "draw"):
+            return self.own.value(name)  # indices are counted as this side does
+        arrays = {}
+        for one in (*stage.inputs, *stage.parameters.values()):
+            value = self.value(one)
+            if value is None:
+                return None
+            arrays[f"forward/{one}"] = value
+        mask = self.own.arrays.get(f"draw/{stage.name}")
+        if mask is not None:
+            arrays[f"draw/{stage.name}"] = mask
+        recorded = self.own.arrays.get(f"forward/{stage.outputs[0]}")
+        if recorded is not None:  # its shape
+            arrays[f"forward/{stage.outputs[0]}"] = recorded
+        found_again = recompute(stage, arrays, self.own.side.trace.index_base)
+        if found_again is None or name not in found_again.outputs:
+            return None
+        return np.asarray(found_again.outputs[name].numpy())

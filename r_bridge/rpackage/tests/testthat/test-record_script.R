@@ -1,0 +1,39 @@
+test_that("a script is recorded as it is, with its arguments", {
+  script <- tempfile(fileext = ".R")
+  writeLines(c(
+    "library(torch)", "torch_manual_seed(1)",
+    "net <- nn_module(initialize = function() self$fc <- nn_linear(3, 2),",
+    "                 forward = function(x) self$fc(x)$relu())",
+    "model <- net()", "optimizer <- optim_ignite_adam(model$parameters)",
+    "for (step in seq_len(as.integer(commandArgs(TRUE)[[1]]))) {",
+    "  optimizer$zero_grad()", "  model(torch_randn(4, 3))$sum()$backward()",
+    "  optimizer$step()", "}"), script)
+  idle <- tempfile(fileext = ".R")
+  writeLines("x <- 1", idle)
+  failing <- tempfile(fileext = ".R")
+  writeLines(c(readLines(script), "stop('mine')"), failing)
+  folder <- tempfile()
+  broken <- tempfile()
+  found <- with_torch(arguments = list(script = script, idle = idle, failing = failing,
+                                       folder = folder, broken = broken), {
+    said <- function(code) tryCatch(code, error = function(e) plain_message(e))
+    make <- pyvae:::torch_internal("create_nn_module_callable")
+    suppressMessages(record_script(script, folder, steps = 2, args = "3"))
+    list(idle = said(record_script(idle, tempfile())), none = said(record_script("nix.R", "x")),
+         failing = said(suppressMessages(record_script(failing, broken, steps = 5, args = "3"))),
+         args = commandArgs(TRUE), options = is.null(getOption("pyvae.optimiser")),
+         restored = identical(make, pyvae:::torch_internal("create_nn_module_callable")))
+  })
+  trace <- read_program(folder)
+  expect_identical(stage_texts(trace), c("randn: draw()", "fc: linear(randn)", "relu: relu(fc)",
+                                         "sum: sum(relu)"))
+  expect_identical(trace$program, basename(script))
+  expect_identical(trace$steps[[1L]]$optimiser$kind, "ignite_adam")
+  expect_true(trace$complete)
+  expect_match(found$idle, "No step of .* was recorded. . No optimizer was made")
+  expect_match(found$none, "There is no 'nix.R'")
+  expect_identical(found$failing, "mine")
+  expect_identical(read_program(broken)$ended, "the script ended with an error")
+  expect_identical(found$args, character())
+  expect_true(found$options && found$restored)
+})

@@ -1,0 +1,87 @@
+# A program, and the same one with another seed that starts as it did and draws as it did.
+started_alike <- function() {
+  if (is.null(made$started)) {
+    made$started <- with_torch({
+      net <- nn_module(
+        initialize = function() {
+          self$fc <- nn_linear(3, 8)
+          self$norm <- nn_batch_norm1d(8)
+          self$drop <- nn_dropout(0.4)
+          self$out <- nn_linear(8, 2)
+        },
+        forward = function(x) {
+          h <- self$drop(torch_relu(self$norm(self$fc(x))))
+          self$out(nnf_dropout(h + 0.1 * torch_randn_like(h), 0.2))
+        })
+      torch_manual_seed(7)
+      batches <- lapply(1:3, function(i) torch_randn(16, 3))
+      run <- function(seed, folder, ...) {
+        torch_manual_seed(seed)
+        model <- net()
+        optimizer <- optim_adam(model$parameters)
+        suppressMessages(record(model, optimizer, folder, ...))
+        for (x in batches) {
+          optimizer$zero_grad()
+          model(x)$pow(2)$mean()$backward()
+          optimizer$step()
+        }
+        lapply(model$state_dict(), as_array)
+      }
+      said <- function(code) tryCatch(code, pyvae_error = function(e) plain_message(e))
+      folder <- tempfile()
+      map <- tempfile(fileext = ".csv")
+      writeLines(c("a,b", "0.weight,fc.weight", "0.bias,fc.bias"), map)
+      wrong <- tempfile(fileext = ".csv")
+      writeLines(c("a,b", "nothing,fc.bias"), wrong)
+      first <- run(1, folder)
+      other <- nn_sequential(nn_linear(3, 8))
+      begin <- function(model, ...) {
+        optimizer <- optim_sgd(model$parameters, lr = 0.1)
+        suppressMessages(record(model, optimizer, tempfile(), ...))
+        stop_recording()
+      }
+      begin(other, start = folder, names = map)
+      result <- list(
+        first = first, alike = run(2, tempfile(), start = folder, replay = folder),
+        started = run(2, tempfile(), start = folder), mapped = as_array(other$parameters[[1]]),
+        lacking = said(begin(nn_sequential(nn_linear(3, 8)), start = folder)),
+        shape = said(begin(nn_sequential(nn_linear(4, 8)), start = folder, names = map)),
+        unknown = said(begin(nn_sequential(nn_linear(3, 8)), start = folder, names = wrong)),
+        mask = said({
+          model <- nn_sequential(nn_linear(3, 3), nn_dropout(0.5))
+          optimizer <- optim_sgd(model$parameters, lr = 0.1)
+          suppressMessages(record(model, optimizer, tempfile(), replay = folder))
+          model(torch_randn(2, 3))
+        }))
+      stop_recording()
+      result$start <- as_array(pyvae:::read_tensors(
+        file.path(folder, "steps", "step-000001.safetensors"),
+        function(keys) keys == "start/fc.weight", NULL)[[1L]])
+      result
+    })
+  }
+  made$started
+}
+
+test_that("with the other's start and draws every bit of the training is the same", {
+  found <- started_alike()
+  expect_identical(found$alike, found$first)
+})
+
+test_that("with its start alone the masks are others", {
+  found <- started_alike()
+  expect_false(identical(found$started$fc.weight, found$first$fc.weight))
+})
+
+test_that("names of the other program are mapped", {
+  found <- started_alike()
+  expect_identical(found$mapped, found$start)
+})
+
+test_that("what does not fit is named", {
+  found <- started_alike()
+  expect_match(found$lacking, "has no start of \"0.weight\". . Say what it is called there")
+  expect_match(found$shape, "\"0.weight\" is 8 x 4 here and 8 x 3 in")
+  expect_match(found$unknown, "a row for \"nothing\" and \"fc.bias\". . The model has neither")
+  expect_match(found$mask, "has no mask of \"1\" in step 1")
+})

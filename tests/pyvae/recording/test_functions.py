@@ -1,0 +1,161 @@
+"""Calls of functions: what is seen of them, and what is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from programs import simple
+from torch import Tensor, nn
+
+from pyvae.recording.record import record
+from pyvae.trace.program import ProgramTrace
+
+
+class Net(nn.Module):
+    """Calls a function of the test with a parameter."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.w = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+        self.function = function
+
+    def forward(self):
+        return self.function(self.w)
+
+
+def run(function, recorded):
+    model = Net(function)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    trace = recorded(simple(model, optimizer, lambda: model().sum()), 1)
+    return {one.name: one for one in trace.networks[0]}, trace.arrays(1)
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(context, gradient):
+        return 2 * context.saved_tensors[0] * gradient
+
+
+def test_what_is_not_seen_is_said_to_come_from_it(recorded):
+    stages, arrays = run(lambda w: Square.apply(w).sin(), recorded)
+    assert list(stages) == ["input", "sin", "sum"]
+    assert stages["input"].options == {"grad_fn": "SquareBackward"}
+    assert np.allclose(arrays["gradient/input"], np.cos(arrays["forward/input"]), atol=1e-6)
+
+
+def test_weights_stand_by_their_roles(recorded):
+    bias = torch.ones(2)
+    stages, _ = run(lambda w: F.linear(torch.ones(4, 3), w * 2, bias), recorded)
+    linear = stages["linear"]
+    assert linear.inputs == ("input",)
+    assert linear.parameters == {"weight": "mul", "bias": "input#2"}
+
+
+def test_a_part_that_is_set_in_place(recorded):
+    def part(w):
+        x = w * 2
+        x[0] += 1
+        x[:, 1] = 7
+        return x.relu_()
+
+    stages, arrays = run(part, recorded)
+    assert list(stages) == ["mul", "index", "add", "index_put", "index_put#2", "relu", "sum"]
+    assert stages["index_put"].inputs == ("mul", "add")
+    assert stages["index_put#2"].options == {"index": [":", 1], "value": 7}
+    assert arrays["forward/mul"].tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert arrays["forward/relu"].tolist() == [[1, 7, 5], [6, 7, 10]]
+
+
+def test_what_changes_nothing_is_no_stage(recorded):
+    stages, _ = run(lambda w: w.to("cpu").float().contiguous() + w.size(0), recorded)
+    assert list(stages) == ["add", "sum"]
+
+
+def test_outputs_of_tuples_have_places(recorded):
+    stages, arrays = run(lambda w: w.chunk(3, dim=1)[1] + w.max(dim=1, keepdim=True)[0], recorded)
+    assert stages["chunk"].outputs == ("chunk.0", "chunk.1", "chunk.2")
+    assert stages["add"].inputs == ("chunk.1", "max.0")
+    assert arrays["forward/max.1"].tolist() == [[2], [2]]
+
+
+def test_dropout_that_is_called_as_a_function(recorded):
+    stages, arrays = run(lambda w: F.dropout(w + 1, 0.5) + F.dropout(w, 0.5, False), recorded)
+    kept = arrays["forward/add"] * arrays["draw/dropout"] * 2
+    assert np.array_equal(arrays["forward/dropout"], kept)
+    assert "draw/dropout#2" not in arrays
+    assert stages["add#2"].inputs == ("dropout", "w")  # the other returns what it is given
+
+
+def test_draws_in_place_are_draws(recorded):
+    stages, arrays = run(lambda w: w * torch.empty(3).uniform_(1, 2), recorded)
+    assert stages["uniform"].layer == "draw"
+    assert stages["uniform"].options == {"distribution": "uniform", "from": 1, "to": 2}
+    assert stages["mul"].inputs == ("w", "uniform")
+    assert ((arrays["forward/uniform"] >= 1) & (arrays["forward/uniform"] < 2)).all()
+
+
+def test_gradients_that_are_asked_for_are_not_the_losses(recorded):
+    def penalty(w):
+        y = (w**2).sum()
+        (slope,) = torch.autograd.grad(y, w, create_graph=True)
+        return y + slope.norm()
+
+    stages, arrays = run(penalty, recorded)
+    assert arrays["gradient/sum"] == 1
+    assert stages["norm"].inputs == ("grad.0",)
+
+
+def test_compiled_functions_run_as_they_are_written(recorded):
+    """While they are recorded; the recorder is not compiled into them."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    double = torch.compile(lambda w: w.sin() * 2, backend=backend)
+    stages, _ = run(double, recorded)
+    assert list(stages) == ["sin", "mul", "sum"]
+    assert compiled == []
+    double(torch.ones(2))
+    assert len(compiled) == 1
+
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, at):
+        return (torch.arange(3.0) + at) * torch.ones(3)
+
+
+def test_what_prepares_the_data_is_no_stage(tmp_path):
+    """In this process and in workers, which inherit what is put into PyTorch."""
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for workers in (0, 1):
+        loader = torch.utils.data.DataLoader(Data(), 2, shuffle=True, num_workers=workers)
+        folder = tmp_path / str(workers)
+        with record(model, optimizer, folder, steps=2):
+            for x in loader:
+                x = (x - x.mean()) / 2
+                optimizer.zero_grad()
+                model(x).sum().backward()
+                optimizer.step()
+        (network,) = ProgramTrace.load(folder).networks
+        assert [one.name for one in network] == ["input", "linear", "sum"]
+
+
+def test_numbers_that_are_read_out_are_no_stage(recorded):
+    def read(w: Tensor):
+        assert w.sum().item() == 15
+        return w / len(w)
+
+    stages, _ = run(read, recorded)
+    assert [one for one in stages if one not in ("sum", "sum#2")] == ["div"]
