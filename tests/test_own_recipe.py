@@ -8,13 +8,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
-
-from pyvae.trace.trace import Trace
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES, RGB = "pytorch_examples_vae.py:RECIPE", "rgb_vae.py:RECIPE"
@@ -57,6 +56,17 @@ def typed(pyvae):
     return run
 
 
+def losses(trace):
+    """Total, reconstruction and regulariser of every step: the trace's recipe is not known here."""
+    table = pd.read_csv(trace / "history.csv")
+    return table[["total", "reconstruction", "regulariser"]].to_numpy()
+
+
+def first_step(trace):
+    """What a trace recorded of its first step."""
+    return load_file(next((trace / "probes").glob("step-*1.safetensors")))
+
+
 SMALL = ("--data", "rgb.npz", "--batch-size", "8", "--set", "warm_up=3")
 
 
@@ -77,7 +87,7 @@ def test_the_network_of_pytorch_examples_starts_from_the_original_s_parameters(f
     sizes = {
         "fc1": (784, 400), "fc21": (400, 20), "fc22": (400, 20), "fc3": (20, 400), "fc4": (400, 784)
     }  # fmt: skip
-    start = Trace.load(files / "t" / "vae").probe(1)
+    start = first_step(files / "t")
     for name, size in sizes.items():
         layer = nn.Linear(*size)
         for kind in ("weight", "bias"):
@@ -98,9 +108,7 @@ def test_base_r_computes_a_recipe_from_a_file(files, typed, recipe, more):
     code, out, err = typed(*words, "--out", "c", "--report")
     assert (code, err) == (0, "")
     assert "verdict: agree" in out
-    (under_test, reference) = (
-        Trace.load(path.parent).losses for path in sorted((files / "c").glob("**/trace.json"))
-    )
+    under_test, reference = map(losses, (files / "c" / "traces").iterdir())
     assert np.abs(under_test / reference - 1).max() <= 1e-13
     assert (files / "c" / "samples.png").is_file()
 
@@ -115,11 +123,10 @@ def test_colour_images_are_trained_drawn_and_gone_on_with_to_the_bit(files, type
         code, out, err = typed("train", RGB, *what, *words)
         assert (code, err) == (0, "")
     assert "going on after step 4" in out
-    whole, parts = (Trace.load(files / run / "annealed") for run in ("whole", "parts"))
-    assert np.array_equal(whole.losses, parts.losses)
-    for name, value in whole.parameters.items():
-        assert np.array_equal(value, parts.parameters[name]), name
-    total, reconstruction, regulariser = whole.losses.T  # beta is 0, 1/3, 2/3, 1, 1, 1
+    whole, parts = (files / run / "annealed" for run in ("whole", "parts"))
+    for name in ("history.csv", "parameters.safetensors", "latents.safetensors"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes()
+    total, reconstruction, regulariser = losses(whole).T  # beta is 0, 1/3, 2/3, 1, 1, 1
     weights = np.minimum(1, np.arange(6) / 3)
     assert np.allclose(total, reconstruction + weights * regulariser, rtol=1e-6)
     with Image.open(files / "whole" / "samples_annealed.png") as picture:
@@ -134,7 +141,7 @@ def test_the_optimiser_and_the_clipping_are_those_of_the_recipe(files, typed):
     for recipe, objective in ((RGB, "annealed"), ("plain.py:SGD", "plain")):
         words = (*SMALL, "--steps", "1", "--out", objective)
         assert typed("trace", "--recipe", recipe, *words)[0] == 0
-        step = Trace.load(files / objective / objective).probe(1)
+        step = first_step(files / objective)
         for key in [key for key in step if key.startswith("start/")]:
             name = key.removeprefix("start/")
             before, g = step[key], step[f"gradient/{name}"]
@@ -146,20 +153,19 @@ def test_the_optimiser_and_the_clipping_are_those_of_the_recipe(files, typed):
             assert np.allclose(step[f"parameter/{name}"], after, rtol=1e-9, atol=1e-12), name
         parameters = [key.removeprefix("start/") for key in step if key.startswith("start/")]
         norm = sum(float((step[f"gradient/{name}"] ** 2).sum()) for name in parameters) ** 0.5
-        assert (norm <= 200 * (1 + 1e-6)) == (objective == "annealed")
+        assert (norm <= 20 * (1 + 1e-6)) == (objective == "annealed")
 
 
 def test_a_recorded_run_of_it_is_compared_and_verified(files, typed):
     for out in ("a", "b"):
         words = (*SMALL, "--steps", "3", "--probe", "all", "--out", out)
         assert typed("trace", "--recipe", RGB, *words)[0] == 0
-    traces = ("a/annealed", "b/annealed")
-    code, out, err = typed("compare", *traces, "--recipe", RGB, "--out", "c")
+    code, out, err = typed("compare", "a", "b", "--recipe", RGB, "--out", "c")
     assert (code, err) == (0, "")
     assert "verdict: agree" in out
     code, out, _ = typed("verify", "a", "--recipe", RGB)
     assert (code, "verdict: the same bits" in out) == (0, True)
-    code, _, err = typed("compare", *traces, "--out", "d")
+    code, _, err = typed("compare", "a", "b", "--out", "d")
     assert code == 2
     assert "is of the recipe 'rgb' of your own. Add --recipe FILE.py:NAME" in err
 
@@ -193,7 +199,7 @@ def test_only_a_file_that_the_user_names_is_run(files, typed):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("8 * 8, latent", "8 * 9, latent"), r"line 3\d: RuntimeError: mat1 and mat2 shapes"),
+        (("8 * 8, latent", "8 * 9, latent"), r"line 3\d: RuntimeError: .*mat1 and mat2 shapes"),
         (("min(1,", "undefined(1,"), r"line 6\d: NameError: name 'undefined' is not defined"),
     ],
 )

@@ -91,7 +91,7 @@ RECIPE = Recipe(
         Hyper("warm_up", 100, "steps until then", whole=True, least=1),
     ),
     optimizer=lambda parameters, rate: torch.optim.AdamW(parameters, rate, weight_decay=0.01),
-    clip=200.0,
+    clip=20.0,
     epochs=10,
     batch_size=64,
     latent_dim=8,

@@ -256,10 +256,12 @@ class Recipe:
             return [name for name, _ in self.network(latent_dim, **hyper).named_buffers()]
 
     def quantities(self, settings: Settings) -> list[Quantity]:
-        """All that a probe of a run holds, in the order of computation."""
+        """All that a probe of a run holds, in the order of computation; of an optimiser other than
+        Adam without its state, which has names of its own."""
         size, hyper = settings.latent_dim, settings.hyper
         parameters = self.parameter_names(size, **hyper)
-        return quantities(self.stages_for(settings), parameters, self.buffer_names(size, **hyper))
+        found = quantities(self.stages_for(settings), parameters, self.buffer_names(size, **hyper))
+        return [q for q in found if self.optimizer is None or not q.passing.endswith("moment")]
 
 
 @lru_cache(maxsize=64)
