@@ -84,7 +84,7 @@ MISTAKES = {
     "norm after": (
         "transformer", ("self.attention(h, h, h)", "self.attention(x, x, x)"),
         "part at step 1, block1.attention (multihead_attention), forward",
-        "takes embedding.",
+        "takes block1.norm1",
     ),
 }  # fmt: skip
 
