@@ -58,6 +58,7 @@ class Program:
         optimiser: Makes its optimiser.
         dtype: The type of number.
         steps: How many.
+        every: Of how many steps one is recorded.
         start: Called with the network before the first step.
         batch: Called with each step's number and batch; returns what is trained on.
         loss: Of what the network returned and the targets.
@@ -73,6 +74,7 @@ class Program:
     optimiser: Callable = sgd
     dtype: torch.dtype = torch.float32
     steps: int = 3
+    every: int = 1
     start: Callable[[nn.Module], object] = lambda network: None
     batch: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda step, x, y: (x, y)
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
@@ -91,7 +93,7 @@ class Program:
         optimiser = self.optimiser(network.parameters())
         batches = [self.batch(step, *self.data(step)) for step in range(1, self.steps + 1)]
         torch.manual_seed(self.seed)
-        with record(network, optimiser, folder, steps=self.steps, overwrite=True):
+        with record(network, optimiser, folder, steps=None, every=self.every, overwrite=True):
             for x, y in batches:
                 self._step(network, optimiser, x, y)
         trace = ProgramTrace.load(folder)

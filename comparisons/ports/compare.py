@@ -95,10 +95,11 @@ class _Comparer:
                 "and no parameter of one is found in the other",
                 "say with --map names.csv what belongs together",
             )
+        bits = self.exact and self.first is not None
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            list(dict.fromkeys(self.declared)), notes(self.sides, steps, self.exact),
+            list(dict.fromkeys(self.declared)), notes(self.sides, steps, bits),
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None) -> Inspected:
@@ -171,8 +172,14 @@ def settings_declared(step: Inspected) -> Iterator[str]:
             yield f"{optimiser.name if optimiser else ''}: {words}"
 
 
-def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[str]:
-    """What is to be said of two traces besides what was compared."""
+def notes(sides: tuple[Side, Side], steps: Sequence[int], bits: bool) -> list[str]:
+    """What is to be said of two traces besides what was compared.
+
+    Arguments:
+        sides: Both.
+        steps: Those that were compared.
+        bits: Whether bits differ that had to be equal.
+    """
     found = []
     for side in sides:
         if not side.trace.complete:
@@ -188,7 +195,7 @@ def notes(sides: tuple[Side, Side], steps: Sequence[int], exact: bool) -> list[s
         if more:
             found.append(f"{more} of {total} steps are recorded in {side.name} alone")
     environments = [side.trace.environment for side in sides]
-    for name, words in DEPENDS_ON.items() if exact else ():
+    for name, words in DEPENDS_ON.items() if bits else ():
         values = [one.get(name, "") for one in environments]
         if all(values) and values[0] != values[1]:
             found.append(f"{name}: {values[0]} against {values[1]}; {words}")

@@ -78,7 +78,8 @@ def equivalence(
         if arguments:
             settings = [run.settings for run in runs]
             data = runs[0].data.describe()
-            write_run(folder, arguments, runs[0].recipe.name, settings, data, environment)
+            recipe = runs[0].recipe
+            write_run(folder, arguments, recipe.name, settings, data, environment, recipe.file)
         shown.print(_introduction(runs[0], sides, options), soft_wrap=True)
         workers = workers or Processes(os.cpu_count() or 1, options.threads)
         with _Progress(shown, sum(map(len, planned))) as progress:

@@ -146,7 +146,9 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, "parted", declared[0])
     why = _unexplained(step, quantity, difference)
     verdict = "parted" if why else "explained"
-    return Judged(number, quantity, difference, rtol, verdict, why or "follows from rounding")
+    drifted = quantity.passing == "start" and step.drift > 0
+    follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
+    return Judged(number, quantity, difference, rtol, verdict, why or follows)
 
 
 def based(
@@ -294,6 +296,8 @@ def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> s
     one = quantity.parameter
     if step.drift and difference.needed <= step.drift:
         return ""
+    if step.drift:
+        return "the two have parted in steps that were not recorded"
     if step.before is None or one is None:
         return "it comes from outside"
     for before, now, names in zip(step.before, (step.a, step.b), (one.a, one.b), strict=True):

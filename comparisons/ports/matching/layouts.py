@@ -91,12 +91,14 @@ def find_layout(a: NDArray, b: NDArray) -> Layout | None:
     if a.size != b.size or a.dtype.kind != b.dtype.kind:
         return None
     x, y = (value.astype(np.float64) for value in (a, b))
+    if a.size == 1:  # some languages have no numbers without a dimension
+        y = y.reshape(x.shape)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return SAME_LAYOUT if a.shape == b.shape and np.array_equal(x, y, True) else None
     near = GIVEN * max(float(np.abs(x).max(initial=0)), float(np.abs(y).max(initial=0)))
     if abs(float(x.sum() - y.sum())) > near * (x.size + 1):
         return None
-    for layout in _layouts(a.shape, b.shape):
+    for layout in _layouts(a.shape, y.shape):
         if float(np.abs(layout.apply(y, a.shape) - x).max(initial=0)) <= near:
             return layout
     return None

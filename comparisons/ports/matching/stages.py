@@ -160,15 +160,17 @@ def _by_name(a: Network, b: Network) -> Iterator[tuple[ProgramStage, ProgramStag
 
 
 def _equal_inputs(a: RecordedStep, b: RecordedStep) -> Iterator[tuple[ProgramStage, ProgramStage]]:
-    """Inputs with the same numbers, in whatever order they were used; whole numbers may be counted
-    from another one."""
+    """Inputs with the same numbers, in whatever order they were used, or what one side drew and the
+    other side was given; whole numbers may be counted from another one."""
     gap = b.side.trace.index_base - a.side.trace.index_base
-    others = [stage for stage in b.network if stage.layer == "input"]
+    others = [stage for stage in b.network if stage.layer in OUTSIDE]
     for stage in a.network:
-        value = a.arrays.get(f"forward/{stage.name}") if stage.layer == "input" else None
+        value = a.arrays.get(f"forward/{stage.name}") if stage.layer in OUTSIDE else None
         if value is None:
             continue
         for other in others:
+            if stage.layer == other.layer == "draw":  # the order of draws says something
+                continue
             there = b.arrays.get(f"forward/{other.name}")
             if there is None or there.shape != value.shape or there.dtype.kind != value.dtype.kind:
                 continue

@@ -81,6 +81,7 @@ def other_names(found: PortComparison) -> Iterator[str]:
     scalars = [one.name for one in found.sides[0].trace.parameters if math.prod(one.shape) == 1]
     stored = (table["layout"] != "") & ~table["a"].isin(scalars)  # () or (1) is no other order
     other = table[(table["a"] != table["b"]) | stored]
+    other = other[~other["layer"].isin(["input", "draw"])]  # counted by use
     rows = [(str(row.a), str(row.b), str(row.layout)) for row in other.itertuples()]
     if not rows:
         return

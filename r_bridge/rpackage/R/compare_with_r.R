@@ -86,60 +86,6 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
   run_comparison(found$python, arguments, folder, report, verbose, here)
 }
 
-#' Compare two traces
-#'
-#' Compares two recorded runs, made on any machine by engines in any language, as
-#' `pyvae compare A B` does. Needs Python (see [pyvae_sitrep()]).
-#'
-#' @param a,b Each the folder of a trace, a trace from [read_trace()], or a fit from [vae_fit()].
-#'   Only the probes that a trace was read with are compared.
-#' @param exact Whether every bit has to be equal.
-#' @param folder The folder for tables and figures, and for `report.html` with `report = TRUE`.
-#' @param report Whether to write `report.html`.
-#' @param verbose Whether to show the progress of the comparison.
-#' @returns A list of class `pyvae_comparison`: see [compare_with_r()].
-#' @seealso [read_trace()], [write_trace()], [read_draws()]
-#' @export
-#' @examples
-#' \dontrun{
-#' check <- compare_traces("trace-of-python", "trace-of-mine")
-#' check
-#' }
-compare_traces <- function(a, b, exact = FALSE, folder = tempfile("comparison"), report = FALSE,
-                           verbose = interactive()) {
-  here <- environment()
-  check_flag(exact, "exact")
-  check_flag(report, "report")
-  check_flag(verbose, "verbose")
-  written <- c(a = tempfile("a"), b = tempfile("b"))
-  on.exit(unlink(written, recursive = TRUE))
-  traces <- c(trace_folder(a, "a", written[["a"]], here),
-              trace_folder(b, "b", written[["b"]], here))
-  folder <- check_folder(folder, here, traces)
-  found <- check_python(here)
-  arguments <- c(traces, if (exact) "--exact")
-  run_comparison(found$python, arguments, folder, report, verbose, here)
-}
-
-# The folder of a trace; one in memory is written into `written`.
-trace_folder <- function(x, name, written, call) {
-  if (inherits(x, c("pyvae_trace", "vae_fit"))) {
-    write_trace(written, x)
-    return(written)
-  }
-  if (!is.character(x) || length(x) != 1L || is.na(x)) {
-    abort(c("{.arg {name}} must be the folder of a trace, a trace or a fit.",
-            "x" = "It is {in_words(x)}."), call)
-  }
-  inside <- list.dirs(x, recursive = FALSE)                         # one for each objective
-  if (!any(file.exists(file.path(c(x, inside), "trace.json")))) {
-    abort(c("{.arg {name}} must be the folder of a trace.",
-            "x" = if (dir.exists(x)) "{.file {x}} has no {.file trace.json}."
-              else "There is no folder {.file {x}}."), call)
-  }
-  normalizePath(x)
-}
-
 run_comparison <- function(python, arguments, folder, report, verbose, call) {
   show <- function(line, process) cli::cli_verbatim(line)
   done <- processx::run(python, c("-m", "pyvae", "compare", arguments, "--out", folder,
@@ -148,7 +94,8 @@ run_comparison <- function(python, arguments, folder, report, verbose, call) {
                         env = c("current", callr::rcmd_safe_env(), PYTHONUNBUFFERED = "1"),
                         stdout_line_callback = if (verbose) show)
   if (!done$status %in% 0:1) refuse_comparison(done, call)
-  read_comparison(folder)
+  about <- jsonlite::fromJSON(file.path(folder, "comparison.json"), simplifyVector = FALSE)
+  if (is.null(about$sides)) read_comparison(folder) else read_port_comparison(about, folder)
 }
 
 # Checked in R: to start Python takes seconds.
@@ -212,7 +159,7 @@ refuse_comparison <- function(done, call) {
   options <- gregexpr("--[a-z][a-z-]*", why)                       # are arguments in R
   regmatches(why, options) <- lapply(regmatches(why, options), function(option) {
     name <- gsub("-", "_", substring(option, 3L), fixed = TRUE)
-    other <- c(data = "x", out = "folder", set = "hyper")[name]
+    other <- c(data = "x", out = "folder", set = "hyper", map = "names")[name]
     ifelse(is.na(other), name, other)
   })
   # *what is wrong. What to do.*

@@ -61,6 +61,9 @@ read_trace_json <- function(folder, unreadable) {
   if (!file.exists(path)) unreadable("It has no trace.json.")
   about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE),
                     error = function(e) unreadable("Its trace.json is not JSON."))
+  if (is_number(about$format) && about$format == program_format) {
+    unreadable("It is the trace of a program: read_program_trace() reads it.")
+  }
   fields <- c("format", "engine", "recipe", "settings", "data", "steps", "complete")
   absent <- setdiff(fields, names(about))
   if (length(absent)) unreadable(paste0("Its trace.json has no ", absent[[1L]], "."))

@@ -77,13 +77,13 @@ recording_settings <- function(steps = 3, every = 1, start = NULL, names = NULL,
 }
 
 # Checks the rest, then begins. Returns the recording.
-start_recording <- function(model, optimizer, folder, settings, program = script_name(),
+start_recording <- function(model, optimizer, folder, settings, program = script_file(),
                             call = rlang::caller_env()) {
   force(call)
   models <- check_models(model, call)
   optimisers <- check_optimisers(models, optimizer, call)
   for (one in models) check_new(one, call)
-  check_folder(folder, settings$overwrite, call)
+  check_new_folder(folder, settings$overwrite, call)
   for (other in session$recordings) leave_unfinished(other)
   r <- new_recording(folder, settings, optimisers)
   r$program <- program
@@ -159,10 +159,4 @@ stop_recording <- function() {
     end_recording(r, if (length(r$steps)) "" else "stopped")
   }
   invisible(vapply(running, function(r) r$folder, ""))
-}
-
-# The script that R runs, or "".
-script_name <- function() {
-  file <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
-  if (length(file)) basename(file[[1L]]) else ""
 }

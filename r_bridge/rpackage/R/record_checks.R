@@ -63,7 +63,7 @@ check_new <- function(model, call) {
                       "{.code stop_recording()}.")), call)
 }
 
-check_folder <- function(folder, overwrite, call) {
+check_new_folder <- function(folder, overwrite, call) {
   if (!is.character(folder) || length(folder) != 1L || is.na(folder) || !nzchar(folder)) {
     abort(c("{.arg folder} must be the name of a folder.", "x" = "It is {in_words(folder)}."), call)
   }

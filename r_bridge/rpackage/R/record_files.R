@@ -1,6 +1,5 @@
-# Writes a trace of format 5 (docs/trace-of-a-program.md).
-
-program_format <- 5L
+# Writes the trace of a model of torch (docs/trace-of-a-program.md); write_program_trace.R has what
+# any trace of a program needs.
 
 write_step <- function(r, arrays, stages) {
   folder <- file.path(r$folder, "steps")
@@ -12,10 +11,6 @@ write_step <- function(r, arrays, stages) {
     step = r$step, network = match(network, r$networks) - 1L, generator = r$generator,
     optimiser = r$settings)))
   write_header(r)
-}
-
-network_json <- function(stages) {
-  paste0("[", paste(vapply(stages, program_json, ""), collapse = ",\n"), "]")
 }
 
 # Written after every step, so that what is there can be read even if the program is killed.
@@ -33,20 +28,7 @@ write_header <- function(r) {
   text <- c(text, parameters = r$about_parameters, networks = array(r$networks),
             steps = array(r$steps), complete = program_json(!nzchar(ended)),
             ended = program_json(ended))
-  write_lines(file.path(r$folder, "trace.json"), c("{", paste0(
-    "\"", names(text), "\": ", text, c(rep(",", length(text) - 1L), "")), "}"))
-}
-
-# As to_json(), and lists within I() are arrays.
-program_json <- function(x) {
-  if (is.list(x) && (inherits(x, "AsIs"))) {
-    return(paste0("[", paste(vapply(x, program_json, ""), collapse = ", "), "]"))
-  }
-  if (is.list(x)) {
-    fields <- sprintf("%s: %s", vapply(names(x), json_text, ""), vapply(x, program_json, ""))
-    return(paste0("{", paste(fields, collapse = ", "), "}"))
-  }
-  to_json(x)
+  write_program_json(r$folder, text)
 }
 
 recorded_environment <- function() {
@@ -124,14 +106,5 @@ write_raw <- function(bytes, connection) {
   if (length(starts) == 1L) return(writeBin(bytes, connection))
   for (start in starts) {
     writeBin(bytes[start:min(start + most_bytes - 1, length(bytes))], connection)
-  }
-}
-
-# An earlier trace of a program; nothing else that is in the folder.
-remove_program <- function(folder) {
-  steps <- list.files(file.path(folder, "steps"), "^step-[0-9]+[.]safetensors$", full.names = TRUE)
-  unlink(c(steps, file.path(folder, "trace.json")), expand = FALSE)
-  if (!length(list.files(file.path(folder, "steps")))) {
-    unlink(file.path(folder, "steps"), recursive = TRUE, expand = FALSE)
   }
 }

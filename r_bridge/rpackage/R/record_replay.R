@@ -37,10 +37,10 @@ replay_mask <- function(r, name, drawn) {
             "i" = "Record both programs with the same dropout layers, or leave out {.arg replay}."))
   }
   r$replay$masks[[name]] <- waiting[-1L]
-  check_shape(r, name, waiting[[1L]], drawn$input)
+  check_drawn_shape(r, name, waiting[[1L]], drawn$input)
 }
 
-check_shape <- function(r, name, given, own) {
+check_drawn_shape <- function(r, name, given, own) {
   if (same_shape(given, own)) return(given)
   sizes <- vapply(list(own, given), function(x) paste(x$shape, collapse = " x "), "")
   abort(c("{.val {name}} draws {sizes[[1L]]} numbers in step {r$step}.",
@@ -71,7 +71,7 @@ replay_draw <- function(r, name, distribution, out) {
             "x" = "The program draws {.val {name}} in step {r$step}.",
             "i" = "Let both programs draw in the same order, or leave out {.arg replay}."))
   }
-  given <- check_shape(r, name, r$replay$draws[[at[[1L]]]]$values, out)
+  given <- check_drawn_shape(r, name, r$replay$draws[[at[[1L]]]]$values, out)
   r$replay$draws <- r$replay$draws[-at[[1L]]]
   shift <- 1 - (r$replay$about$index_base %||% 0)
   torch::with_no_grad({

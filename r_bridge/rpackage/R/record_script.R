@@ -22,7 +22,7 @@ record_script <- function(script, folder, ..., args = character()) {
     abort(c("{.arg script} must be a file.", "x" = "There is no {.file {script}}."), call)
   }
   settings <- recording_settings(..., call = call)
-  check_folder(folder, settings$overwrite, call)
+  check_new_folder(folder, settings$overwrite, call)
   found <- new.env(parent = emptyenv())
   found$instances <- list()
   undo <- c(watch_modules(found), watch_optimisers(function(optimizer) {

@@ -40,6 +40,14 @@ safetensors_numbers <- function(bytes, dtype) {
   switch(dtype,
     F64 = read("double", 8L),
     F32 = read("double", 4L),
+    F16 = {
+      bits <- read("integer", 2L, signed = FALSE)
+      exponent <- bits %/% 1024L %% 32L
+      part <- bits %% 1024L
+      size <- ifelse(exponent == 0L, part * 2^-24, (1 + part / 1024) * 2^(exponent - 15))
+      size[exponent == 31L] <- ifelse(part[exponent == 31L] == 0L, Inf, NaN)
+      ifelse(bits >= 32768L, -size, size)
+    },
     I64 = {                                                        # exact up to 2^53
       halves <- matrix(read("integer", 4L), 2L)
       low <- ifelse(halves[1L, ] < 0, halves[1L, ] + 2^32, halves[1L, ])

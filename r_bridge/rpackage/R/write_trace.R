@@ -152,26 +152,41 @@ trace_remove <- function(folder) {
 
 # safetensors: the header's length (8 bytes, little-endian), the header (JSON), the numbers.
 # https://github.com/huggingface/safetensors, "Format". Numbers are written as doubles in
-# row-major order.
-write_safetensors <- function(path, arrays) {
-  shapes <- lapply(arrays, function(x) if (is.null(dim(x))) length(x) else dim(x))
-  ends <- cumsum(8 * vapply(arrays, length, 0L))
+# row-major order, or as what `types` says.
+write_safetensors <- function(path, arrays, shapes = lapply(arrays, shape_of), types = "F64") {
+  types <- rep_len(types, length(arrays))
+  ends <- cumsum(type_bytes[types] * lengths(arrays))
   header <- list()
   for (i in seq_along(arrays)) {
     header[[names(arrays)[i]]] <- list(
-      dtype = "F64", shape = I(shapes[[i]]),
+      dtype = types[[i]], shape = I(shapes[[i]]),
       data_offsets = I(c(if (i > 1L) ends[[i - 1L]] else 0, ends[[i]])))
   }
   text <- if (length(header)) to_json(header) else "{}"
   text <- paste0(text, strrep(" ", -nchar(text, "bytes") %% 8L))
-  write_file(path, 8 + nchar(text, "bytes") + 8 * sum(lengths(arrays)), function(connection) {
+  total <- 8 + nchar(text, "bytes") + sum(type_bytes[types] * lengths(arrays))
+  write_file(path, total, function(connection) {
     writeBin(c(nchar(text, "bytes"), 0L), connection, size = 4L, endian = "little")
     writeBin(charToRaw(text), connection)
-    for (x in arrays) {
-      if (length(dim(x)) > 1L) x <- aperm(x)                       # row-major
-      writeBin(as.double(x), connection, endian = "little")
-    }
+    for (i in seq_along(arrays)) write_numbers(arrays[[i]], types[[i]], connection)
   })
+}
+
+type_bytes <- c(F64 = 8, I32 = 4, U8 = 1, BOOL = 1)
+
+shape_of <- function(x) if (is.null(dim(x))) length(x) else dim(x)
+
+# In parts, as writeBin() takes no more than 2 GB.
+write_numbers <- function(x, type, connection) {
+  if (length(dim(x)) > 1L) x <- aperm(x)                           # row-major
+  dim(x) <- NULL
+  for (start in if (length(x)) seq(1, length(x), by = 2^24)) {
+    part <- x[start:min(start + 2^24 - 1, length(x))]
+    switch(type,
+      F64 = writeBin(as.double(part), connection, endian = "little"),
+      I32 = writeBin(as.integer(part), connection, size = 4L, endian = "little"),
+      writeBin(as.raw(part), connection))
+  }
 }
 
 write_lines <- function(path, lines) {

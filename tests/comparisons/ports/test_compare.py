@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -226,15 +226,18 @@ def test_a_mistake_is_seen_through_the_rounding(pair):
     assert found.first.words == ("r: lr = 0.09 where it is 0.1",)
 
 
+@dataclass
 class Late(Program):
-    """Changes the learning rate before the fourth step."""
+    """Changes the learning rate before a step."""
 
-    count = 0
+    change: int = 4
+    rate: float = 0.09
+    count: int = 0
 
     def _step(self, network, optimiser, x, y):
         self.count += 1
-        if self.count == 4:
-            optimiser.param_groups[0]["lr"] = 0.09
+        if self.count == self.change:
+            optimiser.param_groups[0]["lr"] = self.rate
         super()._step(network, optimiser, x, y)
 
 
@@ -257,6 +260,20 @@ def test_one_side_may_have_more_steps(pair):
     assert found.agrees
     assert found.steps == (1, 2, 3)
     assert found.notes == ["2 of 5 steps are recorded in r alone"]
+
+
+def test_steps_between_that_were_not_recorded(pair):
+    """Where two may have drifted apart is said so; where they are too far apart, they part."""
+    about = {"steps": 7, "every": 3, "optimiser": adam}
+    found = compare_programs(*pair(Program(**about), Program(**about, **FLOAT64)))
+    assert found.steps == (1, 4, 7)
+    assert found.agrees, found.verdict
+    drifted = [one for one in found.judged if one.why == "within what unrecorded steps may drift"]
+    assert {one.quantity.passing for one in drifted} == {"start"}
+    late = Late(steps=4, every=3, change=2, rate=1.0, **FLOAT64)
+    found = compare_programs(*pair(Program(steps=4, every=3), late))
+    assert re.match(r"step 4, .* what the step starts from", found.first.place)
+    assert found.first.words == ("the two have parted in steps that were not recorded",)
 
 
 def test_a_language_that_counts_from_1(pair):

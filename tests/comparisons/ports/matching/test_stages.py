@@ -122,3 +122,13 @@ def test_outputs_of_a_module_are_matched_by_their_place(layer):
     )
     pair = match_stages(one, two).pairs[0]
     assert list(matched_outputs(pair)) == [("rnn.0", "layer.0"), ("rnn.1.0", "layer.1.0")]
+
+
+def test_inputs_are_known_by_their_numbers():
+    """In whatever order they are used, and if one side draws what the other is given."""
+    a = network(("input", "input", 4), ("input#2", "input", 4), ("randint", "draw", 4))
+    b = network(("input", "input", 4), ("input#2", "input", 4), ("input#3", "input", 4))
+    for step, names in ((a, ("input", "input#2", "randint")), (b, ("input#3", "input", "input#2"))):
+        for number, name in enumerate(names):
+            step.arrays[f"forward/{name}"][:] = number
+    assert found(a, b) == {("input", "input#3"), ("input#2", "input"), ("randint", "input#2")}
