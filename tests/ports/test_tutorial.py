@@ -104,5 +104,5 @@ def test_the_page_is_right_without_r(tmp_path):
 @pytest.mark.slow
 def test_the_page_is_right_in_both_languages(tmp_path, r_environment):
     ran = list(read_all(Reader(tmp_path, r_environment)))
-    assert sum(command.startswith("Rscript") for command in ran) == 4
+    assert sum(command.startswith("Rscript") for command in ran) == 3
     assert (tmp_path / "own-r" / "trace.json").is_file()
