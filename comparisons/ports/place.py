@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
@@ -86,7 +88,7 @@ def _wrong(step: Inspected, judged: Judged) -> str:
 
 def _element(step: Inspected, judged: Judged) -> str:
     difference = judged.difference
-    if difference.problem.startswith("shape"):
+    if difference.problem.startswith("shape") or np.isnan(difference.values).all():
         return ""
     words = f"{difference.values[0]:.9g} in {step.names[0]}, {difference.values[1]:.9g} in "
     words += step.names[1]
