@@ -48,7 +48,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         words += _inputs(step, judged)
     pair = judged.quantity.stage
     if pair is not None and pair.a.layer != pair.b.layer and judged.quantity.passing == "draw":
-        words = words or list(_related(step, judged))
+        words = words or [word for word in _related(step, judged) if word != judged.why]
     if not words and judged.quantity.passing == "draw":
         words += _draws(step, judged)
     if not words and judged.quantity.passing == "given gradient":
@@ -270,13 +270,14 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     after = _values(step, judged)
     before = one.values(step.a.arrays, step.b.arrays, "gradient/{}")
-    changes = []
+    changes, same = [], []
     for old, new in zip(before, after, strict=True):
         if old is None:
             return
         changes.append(change_of(old, new, GIVEN_RTOL[step.precision]))
-    same = [np.array_equal(old, new) for old, new in zip(before, after, strict=True)]
-    if same[0] != same[1] and "other" in (changes[0].kind, changes[1].kind):
+        same.append(np.array_equal(old, new))
+    alike = changes[0].is_like(changes[1], GIVEN_RTOL[step.precision])
+    if same[0] != same[1] and (alike or "other" in (changes[0].kind, changes[1].kind)):
         side = same.index(False)
         old = np.asarray(before[side], dtype=np.float64)
         by = float(np.abs(after[side].astype(np.float64) - old).max(initial=0))
@@ -284,7 +285,7 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
             f"{step.names[side]} changes the gradient of {one.name} between backward and the "
             f"optimiser (by up to {by:.3g}); {step.names[1 - side]} does not"
         )
-    elif not changes[0].is_like(changes[1], GIVEN_RTOL[step.precision]):
+    elif not alike:
         said = [f"{name} {change}" for name, change in zip(step.names, changes, strict=True)]
         clipped = any(c.kind == "clamped" or 0 < c.number < 1 for c in changes)
         yield f"{said[1]}, {said[0]}" + (" (clipping?)" if clipped else "")
@@ -328,7 +329,14 @@ def _related(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     words = relation(step.names, x, y, _factors(step), rtol)
     yield from words
-    if not words and judged.quantity.passing == "start" and x.numel() > 1:
+    few = int((x != y).sum())
+    if (
+        not words
+        and judged.quantity.passing in ("start", "input", "draw")
+        and 5 * few <= 2 * x.numel()
+    ):
+        yield f"{few:,} of {x.numel():,} numbers {'differs' if few == 1 else 'differ'}"
+    elif not words and judged.quantity.passing == "start" and x.numel() > 1:
         yield (
             f"other numbers: standard deviation {float(x.std()):.3g} in {step.names[0]}, "
             f"{float(y.std()):.3g} in {step.names[1]}"
