@@ -85,8 +85,8 @@ def _stays(step: RecordedStep, names: Iterable[str]) -> bool:
 def given_on_one_side(both: Both, one: ParameterMatch, precision: str) -> bool:
     """Whether one side alone changes a gradient between backward and the optimiser.
 
-    Two runs that clip may be on either side of the bound by rounding: a change of that size that only
-    makes numbers smaller is none.
+    Two runs that clip may be on either side of the bound by rounding: one of that size that
+    makes numbers smaller alone is none.
 
     Arguments:
         both: The step of both sides.

@@ -81,9 +81,8 @@ class Variational(nn.Module):
 
     def forward(self, x):
         m = self.m
-        mean, spread = self.encoder(torch.tanh(x.float()) if m == "squashed" else x.float()).chunk(
-            2, 1
-        )
+        x = x.to(self.encoder.weight.dtype)
+        mean, spread = self.encoder(torch.tanh(x) if m == "squashed" else x).chunk(2, 1)
         if m == "halves":
             mean, spread = spread, mean
         noise = torch.randn(mean.shape).to(x.dtype)
