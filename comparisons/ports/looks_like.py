@@ -47,7 +47,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if not words and judged.quantity.passing in ("input", "draw"):
         words += _inputs(step, judged)
     pair = judged.quantity.stage
-    if pair is not None and pair.a.layer != pair.b.layer and judged.quantity.passing == "draw":
+    if pair is not None and {pair.a.layer, pair.b.layer} == {"draw", "input"}:
         words = words or [word for word in _related(step, judged) if word != judged.why]
     if not words and judged.quantity.passing == "draw":
         words += _draws(step, judged)

@@ -71,6 +71,9 @@ def _both(step: Inspected, a: ProgramStage, b: ProgramStage | None) -> str:
         return a.name
     if b is None or (a.name == b.name and a.layer == b.layer):
         return f"{a.name} ({a.layer})"
+    if not b.layer:  # names alone
+        other = "" if a.name == b.name else f"; in {step.names[1]} {b.name}"
+        return f"{a.name} ({a.layer}{other})"
     return f"{a.name} ({a.layer}; in {step.names[1]} {b.name}, {b.layer})"
 
 
