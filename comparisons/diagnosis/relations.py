@@ -1,5 +1,6 @@
 """How two tensors of the same quantity are related, where they are not equal: by a sign, a
-constant factor, a permutation or reversal of axes, or the order of the same numbers."""
+constant factor, a constant that is added, a permutation or reversal of axes, or the order of the
+same numbers."""
 
 from __future__ import annotations
 
@@ -69,7 +70,7 @@ def relation(
         return []
     if same(a, -b, rtol):
         return [f"{names[1]} has the opposite sign of {names[0]}"]
-    words = _factor(names, a, b, factors, rtol)
+    words = _factor(names, a, b, factors, rtol) or _affine(names, a, b, rtol)
     if not words and a.numel() > 1:
         words = _axes(a, b, rtol, input_shape)
     return words
@@ -96,6 +97,30 @@ def _factor(
     if a.numel() == 1:
         return []  # one number is always a multiple of another
     return [f"{names[1]} is {names[0]} times {_number(factor)}"]
+
+
+FEWEST = 5  # of numbers: a straight line runs through any two
+
+
+def _affine(names: tuple[str, str], a: Tensor, b: Tensor, rtol: float) -> list[str]:
+    """Whether a constant was added, to the one or to a multiple of it."""
+    if a.numel() < FEWEST or same(a, a.mean(), rtol) or same(b, b.mean(), rtol):
+        return []
+    shift = float((b - a).median())
+    if same(a + shift, b, rtol):
+        return [f"{names[1]} is {names[0]} {_added(shift)}"]
+    u, v = a - a.mean(), b - b.mean()
+    largest = _magnitude(u), _magnitude(v)
+    u, v = u / largest[0], v / largest[1]  # squares neither vanish nor overflow
+    factor = float((u * v).sum()) / float((u * u).sum()) * (largest[1] / largest[0])
+    shift = float(b.mean()) - factor * float(a.mean())
+    if not same(factor * a + shift, b, rtol):
+        return []
+    return [f"{names[1]} is {names[0]} times {_number(factor)} {_added(shift)}"]
+
+
+def _added(shift: float) -> str:
+    return f"{'plus' if shift > 0 else 'minus'} {abs(shift):.4g}"
 
 
 def _number(factor: float) -> str:

@@ -14,7 +14,13 @@ from comparisons.ports.as_if import as_if_settings, as_if_stage
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
-from comparisons.ports.judging.judge import Inspected, based, bugs_of, settings_differences
+from comparisons.ports.judging.judge import (
+    GIVEN_RTOL,
+    Inspected,
+    based,
+    bugs_of,
+    settings_differences,
+)
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
@@ -30,6 +36,9 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         step: The step, as far as it was judged.
         judged: Its first quantity that parts.
     """
+    if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
+        yield judged.why  # one side alone has it
+        return
     words = list(_declared(step, judged))
     words += _one_sided(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
@@ -37,6 +46,9 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     if not words and judged.quantity.passing in ("input", "draw"):
         words += _inputs(step, judged)
+    pair = judged.quantity.stage
+    if pair is not None and {pair.a.layer, pair.b.layer} == {"draw", "input"}:
+        words = words or [word for word in _related(step, judged) if word != judged.why]
     if not words and judged.quantity.passing == "draw":
         words += _draws(step, judged)
     if not words and judged.quantity.passing == "given gradient":
@@ -66,6 +78,8 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
             return
         yield from stage_differences(pair, *step.own)
     elif quantity.passing == "draw" and quantity.stage is not None:
+        if quantity.stage.a.layer != quantity.stage.b.layer:
+            return  # one side draws what the other is given
         for words in declared_differences(quantity.stage.a, quantity.stage.b):
             yield f"{step.names[1]}: {words}"
     elif quantity.passing in ("backward", "parameter gradient"):
@@ -173,14 +187,30 @@ def _inputs(step: Inspected, judged: Judged) -> Iterator[str]:
             ]
             yield f"indices are off by {abs(int(gap[0]))}: {how} ({', '.join(counted)})"
             return
+        other = _renumbered(a, b)
+        if other:
+            shown = ", ".join(f"{y} where it is {x}" for x, y in other[:3])
+            yield f"the same classes under other numbers: {step.names[1]} has {shown}" + (
+                ", ..." if len(other) > 3 else ""
+            )
+            return
     rows = _row_order(a, b)
-    if rows is not None:
+    if rows is not None and (rows != np.arange(len(rows))).any():
         first = int(np.flatnonzero(rows != np.arange(len(rows)))[0])
         yield (
             "the same rows in another order: "
             f"row {first + bases[0]} of {step.names[0]} is row {int(rows[first]) + bases[1]} of "
             f"{step.names[1]}"
         )
+
+
+def _renumbered(a: NDArray, b: NDArray) -> list[tuple[int, int]]:
+    """Which number of a is which of b, if each is always the same one, and several are others."""
+    pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1).T
+    there = [len(np.unique(pairs[:, column])) for column in (0, 1)]
+    if len(pairs) < 2 or 2 * len(pairs) > a.size + 4 or there != [len(pairs), len(pairs)]:
+        return []
+    return [(int(x), int(y)) for x, y in pairs if x != y]
 
 
 def _row_order(a: NDArray, b: NDArray) -> NDArray | None:
@@ -240,14 +270,25 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     after = _values(step, judged)
     before = one.values(step.a.arrays, step.b.arrays, "gradient/{}")
-    changes = []
+    changes, same = [], []
     for old, new in zip(before, after, strict=True):
         if old is None:
             return
-        changes.append(change_of(old, new, RTOL[step.precision]))
-    if not changes[0].is_like(changes[1], RTOL[step.precision]):
+        changes.append(change_of(old, new, GIVEN_RTOL[step.precision]))
+        same.append(np.array_equal(old, new))
+    alike = changes[0].is_like(changes[1], GIVEN_RTOL[step.precision])
+    if same[0] != same[1] and (alike or "other" in (changes[0].kind, changes[1].kind)):
+        side = same.index(False)
+        old = np.asarray(before[side], dtype=np.float64)
+        by = float(np.abs(after[side].astype(np.float64) - old).max(initial=0))
+        yield (
+            f"{step.names[side]} changes the gradient of {one.name} between backward and the "
+            f"optimiser (by up to {by:.3g}); {step.names[1 - side]} does not"
+        )
+    elif not alike:
         said = [f"{name} {change}" for name, change in zip(step.names, changes, strict=True)]
-        yield f"{said[1]}, {said[0]} (clipping?)"
+        clipped = any(c.kind == "clamped" or 0 < c.number < 1 for c in changes)
+        yield f"{said[1]}, {said[0]}" + (" (clipping?)" if clipped else "")
 
 
 def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -273,9 +314,9 @@ def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
 
 def _related(step: Inspected, judged: Judged) -> Iterator[str]:
     a, b = _values(step, judged)
-    rtol = RTOL[step.precision]
+    rtol = judged.rtol or GIVEN_RTOL[step.precision]
     x, y = (torch.from_numpy(np.array(value, dtype=np.float64)) for value in (a, b))
-    if judged.quantity.passing == "start" and step.drift:
+    if judged.quantity.passing == "start" and (step.drift or judged.why.endswith("does not")):
         yield judged.why
         return
     if judged.quantity.passing == "start" and judged.quantity.parameter is not None:
@@ -288,7 +329,14 @@ def _related(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     words = relation(step.names, x, y, _factors(step), rtol)
     yield from words
-    if not words and judged.quantity.passing == "start" and x.numel() > 1:
+    few = int((x != y).sum())
+    if (
+        not words
+        and judged.quantity.passing in ("start", "input", "draw")
+        and 5 * few <= 2 * x.numel()
+    ):
+        yield f"{few:,} of {x.numel():,} numbers {'differs' if few == 1 else 'differ'}"
+    elif not words and judged.quantity.passing == "start" and x.numel() > 1:
         yield (
             f"other numbers: standard deviation {float(x.std()):.3g} in {step.names[0]}, "
             f"{float(y.std()):.3g} in {step.names[1]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
@@ -69,6 +71,9 @@ def _both(step: Inspected, a: ProgramStage, b: ProgramStage | None) -> str:
         return a.name
     if b is None or (a.name == b.name and a.layer == b.layer):
         return f"{a.name} ({a.layer})"
+    if not b.layer:  # names alone
+        other = "" if a.name == b.name else f"; in {step.names[1]} {b.name}"
+        return f"{a.name} ({a.layer}{other})"
     return f"{a.name} ({a.layer}; in {step.names[1]} {b.name}, {b.layer})"
 
 
@@ -86,7 +91,7 @@ def _wrong(step: Inspected, judged: Judged) -> str:
 
 def _element(step: Inspected, judged: Judged) -> str:
     difference = judged.difference
-    if difference.problem.startswith("shape"):
+    if difference.problem.startswith("shape") or np.isnan(difference.values).all():
         return ""
     words = f"{difference.values[0]:.9g} in {step.names[0]}, {difference.values[1]:.9g} in "
     words += step.names[1]

@@ -35,7 +35,7 @@ class FirstPart:
     element: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PortComparison:
     """Two recorded programs, held against each other.
 
@@ -64,6 +64,19 @@ class PortComparison:
     precision: str
     declared: Sequence[str] = ()
     notes: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> list[str]:
+        """What is to be said of it, in a few lines."""
+        if self.first is None:
+            return [self.verdict, *self.notes]
+        found = [f"first part at {self.first.place}"]
+        found += [f"  looks like: {words}" for words in self.first.words]
+        found += [f"  {self.first.element}"] if self.first.element else []
+        return [*found, *self.notes]
 
     @property
     def names(self) -> tuple[str, str]:

@@ -15,7 +15,7 @@ class Change:
     """What was done to a gradient.
 
     Attributes:
-        kind: `none`, `scaled`, `clamped`, or `other`, which is not known.
+        kind: `none`, `zero`, `scaled`, `clamped`, or `other`, which is not known.
         number: The factor of a scaled one, the bound of a clamped one.
     """
 
@@ -25,6 +25,7 @@ class Change:
     def __str__(self) -> str:
         return {
             "none": "does not change it",
+            "zero": "sets it to zero before the update",
             "scaled": f"multiplies it by {self.number:.6g} before the update",
             "clamped": f"clamps it to {self.number:.6g} before the update",
             "other": "changes it before the update",
@@ -51,6 +52,8 @@ def change_of(before: NDArray, after: NDArray, rtol: float) -> Change:
     largest = np.abs(v).max(initial=0)
     if np.abs(u - v).max(initial=0) <= rtol * largest:
         return Change("none")
+    if not v.any():
+        return Change("zero", 0.0)
     if not (np.isfinite(u).all() and np.isfinite(v).all() and u.any()):
         return Change("other")
     scale = np.abs(u).max()

@@ -24,6 +24,11 @@ from comparisons.ports.judging.declared import (
 )
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.judged import RTOL, Difference, Judged, difference_of
+from comparisons.ports.judging.one_sided import (
+    changed_between_steps,
+    given_on_one_side,
+    trained_on_one_side,
+)
 from comparisons.ports.judging.own import Own, Residual
 from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
@@ -32,7 +37,7 @@ from comparisons.ports.matching.stages import NetworkMatch, StageMatch, family
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Inspected", "based", "bugs_of", "judge_step", "settings_differences"]
+__all__ = ["GIVEN_RTOL", "Inspected", "based", "bugs_of", "judge_step", "settings_differences"]
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
@@ -121,9 +126,13 @@ def judge_step(step: Inspected, parted: bool = False) -> Judged | None:
     for quantity in quantities(step.a, step.b, step.network, step.parameters):
         a, b = quantity.arrays(step.a, step.b)
         if a is None or b is None:
-            continue
-        a, b = based(step, quantity, a, b)
-        one = _judge(step, quantity, difference_of(a, b), parted or first is not None)
+            known = None if parted or first is not None else _one_sided(step, quantity)
+            if known is None:
+                continue
+            one = known
+        else:
+            a, b = based(step, quantity, a, b)
+            one = _judge(step, quantity, difference_of(a, b), parted or first is not None)
         step.judged.append(one)
         step.verdicts[quantity.key] = one
         if one.verdict == "parted" and first is None:
@@ -131,13 +140,69 @@ def judge_step(step: Inspected, parted: bool = False) -> Judged | None:
     return first
 
 
+def _one_sided(step: Inspected, quantity: PortQuantity) -> Judged | None:
+    """A gradient that one side alone has, because it alone trains the parameter."""
+    why = trained_on_one_side((step.a, step.b), quantity)
+    if not why:
+        return None
+    values = quantity.arrays(step.a, step.b)
+    shape = next((value.shape for value in values if value is not None), ())
+    difference = Difference(shape, False, problem=why)
+    return Judged(step.a.about.step, quantity, difference, step.rtol, "parted", why)
+
+
+# Inputs, draws and start values are not computed by what is compared: a few units in the last place
+GIVEN_RTOL = {"float64": 1e-14, "float32": 1e-6, "float16": 2e-3}
+
+
+def _rtol_of(step: Inspected, quantity: PortQuantity) -> float:
+    """What a quantity is held to, relative to its largest magnitude."""
+    given = quantity.passing in ("input", "draw")
+    if quantity.passing == "start":
+        given = step.before is None and not step.drift
+    stage = quantity.stage
+    if stage is not None and any(one.options.get("grad_fn") for one in (stage.a, stage.b)):
+        given = False  # it was computed by something that was not seen
+    if not given or step.exact:
+        return step.rtol
+    values = [x for x in quantity.arrays(step.a, step.b) if x is not None]
+    if any(x.dtype.kind != "f" for x in values):
+        return 0.0
+    name = min(values, key=lambda x: x.dtype.itemsize).dtype.name
+    if step.precision == "float16":
+        name = "float16"  # bfloat16 is written as float32
+    return min(step.rtol, GIVEN_RTOL[name])
+
+
+def _done_by_one(step: Inspected, quantity: PortQuantity) -> str:
+    """What one side alone did to a parameter or its gradient, which is no rounding."""
+    one = quantity.parameter
+    if one is None:
+        return ""
+    both = step.a, step.b
+    if quantity.passing == "given gradient" and given_on_one_side(both, one, step.precision):
+        return "one side alone changes it between backward and the optimiser"
+    if quantity.passing == "start" and step.before is not None:
+        changed = changed_between_steps(step.before, both, one)
+        if changed[0] != changed[1]:
+            side, last = step.names[changed.index(True)], step.a.about.step - 1
+            other = step.names[changed.index(False)]
+            between = f"between step {last} and step {last + 1}"
+            return f"{side} changes {one.name} {between}, {other} does not"
+    return ""
+
+
 def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, parted: bool) -> Judged:
-    number, rtol = step.a.about.step, step.rtol
+    number, rtol = step.a.about.step, _rtol_of(step, quantity)
     if quantity.passing == "parameter":
         difference = _of_update(step, quantity, difference)
     if difference.equal:
         return Judged(number, quantity, difference, rtol, "equal")
     declared = [] if parted else _declared(step, quantity, difference)
+    if not parted and not step.exact and not declared:
+        declared = [word for word in [_done_by_one(step, quantity)] if word]
+    if not parted and not declared:
+        declared = _stages_of_one(step, quantity)
     if difference.needed <= rtol and not declared:
         return Judged(number, quantity, difference, rtol, "within")
     if parted or step.exact:
@@ -214,6 +279,35 @@ def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -
         return [*bugs_of(step, "optim_"), *settings_differences(step, quantity)]
     if quantity.passing == "parameter gradient":
         return bugs_of(step, "nn_embedding")
+    return []
+
+
+# Stages that one side alone has are computed in float64 from the other side's recorded values: only
+# the other side's rounding is left
+ALONE = 0.02  # of the rule
+
+
+def _stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
+    """Stages that one side alone has, and that change what they hand on by less than the rule, but
+    more than rounding does."""
+    pair = quantity.stage
+    if quantity.passing != "forward" or pair is None or step.exact:
+        return []
+    for one, two in zip(pair.a.inputs, pair.b.inputs, strict=False):
+        for side, (name, other) in enumerate(((one, two), (two, one))):
+            chains = step.chains[side]
+            if not chains.is_alone(name):
+                continue
+            own, there = (step.a, step.b)[side].value(name), (step.b, step.a)[side].value(other)
+            computed = chains.value(name)
+            if own is None or there is None or computed is None:
+                continue
+            found = difference_of(computed, there)
+            if found.problem or found.needed <= ALONE * step.rtol:
+                continue
+            # of the two, it is the stages that make the difference, and not what they are given
+            if 2 * difference_of(computed, own).max_abs < difference_of(own, there).max_abs:
+                return [f"only {step.names[side]} has what returns {name}"]
     return []
 
 

@@ -124,6 +124,16 @@ def match_stages(
             found[stage.name] = StageMatch(stage, other, how)
             taken.add(other.name)
     _pair_what_is_left(a.network, b.network, found, taken)
+    doubtful = [n for n, pair in found.items() if _is_doubtful_source(a, b, pair)]
+    there = {name: found.pop(name) for name in doubtful}
+    for stage, other in _sources_of_pairs(a, b, found):
+        how = "name" if stage.name == other.name else "order"
+        found[stage.name] = StageMatch(stage, other, how)
+    taken = {pair.b.name for pair in found.values()}
+    for name, pair in there.items():  # no stage tells more
+        if name not in found and pair.b.name not in taken:
+            found[name] = pair
+    taken = {pair.b.name for pair in found.values()}
     return NetworkMatch(
         tuple(found[stage.name] for stage in a.network if stage.name in found),
         (
@@ -276,6 +286,42 @@ def _pair_what_is_left(
         if is_module(stage) and is_module(other):
             found[stage.name] = StageMatch(stage, other, "name")
             taken.add(other.name)
+
+
+def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
+    """Whether an input or draw may belong to another one: the two are different numbers."""
+    if pair.a.layer not in OUTSIDE or pair.how == "map":
+        return False
+    one, two = a.arrays.get(f"forward/{pair.a.name}"), b.arrays.get(f"forward/{pair.b.name}")
+    if one is None or two is None or one.shape != two.shape:
+        return True
+    gap = b.side.trace.index_base - a.side.trace.index_base
+    shifted = one.dtype.kind in "iu" and two.dtype.kind in "iu" and np.array_equal(one + gap, two)
+    return not shifted and not np.allclose(one, two, rtol=GIVEN, atol=0, equal_nan=True)
+
+
+def _sources_of_pairs(
+    a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]
+) -> list[tuple[ProgramStage, ProgramStage]]:
+    """Inputs and draws that have no partner of their kind, by the place in which stages that belong
+    together take them: what one side draws, the other may be given."""
+    known = {pair.b.name for pair in found.values()}
+    pairs: dict[str, tuple[ProgramStage, ProgramStage]] = {}
+    for pair in list(found.values()):
+        roles = pair.a.parameters.keys() & pair.b.parameters.keys()
+        places = [*zip(pair.a.inputs, pair.b.inputs, strict=False)]
+        places += [(pair.a.parameters[role], pair.b.parameters[role]) for role in sorted(roles)]
+        for one, two in places:
+            source, other = a.producer.get(one), b.producer.get(two)
+            if source is None or other is None:
+                continue
+            if source.layer not in OUTSIDE or other.layer not in OUTSIDE:
+                continue
+            if source.name in found or source.name in pairs or other.name in known:
+                continue
+            pairs[source.name] = source, other
+            known.add(other.name)
+    return list(pairs.values())
 
 
 OUTSIDE = ("input", "draw")

@@ -1,0 +1,148 @@
+"""What one program alone does to a parameter: whatever its size, that is no rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.judging.judged import EPSILON
+from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.parameters import ParameterMatch
+from comparisons.ports.side import RecordedStep
+
+__all__ = ["changed_between_steps", "given_on_one_side", "trained_on_one_side"]
+
+Both = tuple[RecordedStep, RecordedStep]
+ROUNDINGS = 4  # as far as a norm may be from the bound at which it is clipped
+
+
+def trained_on_one_side(both: Both, quantity: PortQuantity) -> str:
+    """Why one side alone has a parameter's gradient: it is frozen, or not the optimiser's, on the
+    other side; empty if that is not known.
+
+    Arguments:
+        both: The step of both sides.
+        quantity: The gradient.
+    """
+    one = quantity.parameter
+    values = quantity.arrays(*both)
+    if one is None or quantity.passing != "parameter gradient":
+        return ""
+    lacking = 0 if values[0] is None else 1
+    step, other = both[lacking], both[1 - lacking]
+    names, others = (one.a, one.b) if lacking == 0 else (one.b, one.a)
+    name, side = names[0], step.side.name
+    if not _trainable(step, names) and _trainable(other, others):
+        return f"{name} is frozen in {side}"
+    listed = [_listed(each, of) for each, of in ((step, names), (other, others))]
+    if listed == [False, True]:
+        turned = not _trained(step) & _trained(other)
+        if turned and _trained_elsewhere(step, names):
+            return f"in this step {side}'s optimiser has other parameters (another order?)"
+        return f"{name} is not among the parameters of {side}'s optimiser"
+    stays = [_stays(step, names), _stays(other, others)]
+    if stays == [True, False] and any(f"gradient/{n}" in step.arrays for n in _trained(step)):
+        return f"{name} gets no gradient in {side}"
+    return ""
+
+
+def _trainable(step: RecordedStep, names: Iterable[str]) -> bool:
+    found = {one.name: one.trainable for one in step.side.trace.parameters}
+    return all(found.get(name, True) for name in names)
+
+
+def _trained(step: RecordedStep) -> set[str]:
+    groups = step.about.optimiser.groups if step.about.optimiser is not None else ()
+    return {name for group in groups for name in group.parameters}
+
+
+def _trained_elsewhere(step: RecordedStep, names: Iterable[str]) -> bool:
+    """Whether an optimiser of another step has a parameter."""
+    return all(
+        any(
+            name in group.parameters
+            for one in step.side.trace.steps
+            for group in (one.optimiser.groups if one.optimiser is not None else ())
+        )
+        for name in names
+    )
+
+
+def _listed(step: RecordedStep, names: Iterable[str]) -> bool | None:
+    """Whether the optimiser has a parameter; None if it is not known what it has."""
+    trained = _trained(step)
+    return all(name in trained for name in names) if trained else None
+
+
+def _stays(step: RecordedStep, names: Iterable[str]) -> bool:
+    """Whether the step leaves a parameter as it was; false if that is not recorded."""
+    pairs = [(step.arrays.get(f"start/{n}"), step.arrays.get(f"parameter/{n}")) for n in names]
+    return all(x is not None and y is not None and np.array_equal(x, y) for x, y in pairs)
+
+
+def given_on_one_side(both: Both, one: ParameterMatch, precision: str) -> bool:
+    """Whether one side alone changes a gradient between backward and the optimiser.
+
+    Two runs that clip may be on either side of the bound by rounding: one of that size that
+    makes numbers smaller alone is none.
+
+    Arguments:
+        both: The step of both sides.
+        one: The parameter.
+        precision: The coarser type of number.
+    """
+    changes = []
+    for step, names in zip(both, (one.a, one.b), strict=True):
+        left = [step.arrays.get(f"gradient/{name}") for name in names]
+        given = [step.arrays.get(f"given/{name}") for name in names]
+        if any(old is None for old in left):
+            return False  # it is not known what backward left
+        changes.append(
+            [(old, new) for old, new in zip(left, given, strict=True)
+             if old is not None and new is not None and not _equal(old, new)]
+        )  # fmt: skip
+    if bool(changes[0]) == bool(changes[1]):
+        return False
+    return any(not _at_the_bound(old, new, precision) for old, new in changes[0] or changes[1])
+
+
+def _equal(a: NDArray, b: NDArray) -> bool:
+    return a.shape == b.shape and np.array_equal(a, b, equal_nan=True)
+
+
+def _at_the_bound(before: NDArray, after: NDArray, precision: str) -> bool:
+    if before.shape != after.shape:
+        return False
+    x, y = before.astype(np.float64), after.astype(np.float64)
+    allowed = ROUNDINGS * EPSILON[precision] * float(np.abs(x).max(initial=0))
+    if not float(np.abs(x - y).max(initial=0)) <= allowed:
+        return False
+    return bool((np.abs(y) <= np.abs(x)).all()) and bool((x * y >= 0).all())
+
+
+def changed_between_steps(before: Both, now: Both, one: ParameterMatch) -> list[bool]:
+    """Which side changes a parameter or buffer after the optimiser's step and before the next.
+
+    Arguments:
+        before, now: Two steps that follow each other.
+        one: The parameter.
+    """
+    changed = []
+    for earlier, step, names in zip(before, now, (one.a, one.b), strict=True):
+        pairs = [
+            (earlier.arrays.get(f"{one.kind}/{name}"), step.arrays.get(f"start/{name}"))
+            for name in names
+        ]
+        changed.append(any(_differ(old, new) for old, new in pairs))
+    return changed
+
+
+def _differ(old: NDArray | None, new: NDArray | None) -> bool:
+    if old is None or new is None or old.size != new.size:
+        return False
+    if old.dtype != new.dtype and {old.dtype.kind, new.dtype.kind} == {"f"}:
+        kind = min(old.dtype, new.dtype, key=lambda one: one.itemsize)
+        old, new = old.astype(kind), new.astype(kind)  # written in two types of number
+    return not np.array_equal(old.ravel(), new.ravel(), equal_nan=True)
