@@ -20,7 +20,7 @@ X = randn(3, 4, 5)
         (lambda x: x[None, :, 0], [None, ":", 0]),
         (lambda x: x[:, [0, 3]], [":", [0, 3]]),
     ],
-    ids=str,
+    ids=["a row", "the last row", "every second", "the end", "a new axis", "places of a list"],
 )
 def test_pieces_by_places(function, index):
     assert record_function(function, "index", X, index=index).residual() == 0
