@@ -21,15 +21,22 @@ if TYPE_CHECKING:
     from pyvae.runs.record import record_traces
     from pyvae.runs.train import train_into
     from pyvae.runs.verify import verify
+    from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage, ProgramTrace
     from pyvae.trace.trace import Trace
+    from pyvae.trace.write_program import write_program_trace
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
+    from pyvae.weights.convert import convert_weights
 
 __all__ = [
     "RECIPES",
     "Callback",
     "Draws",
+    "Optimiser",
+    "OptimiserGroup",
     "Plan",
+    "ProgramStage",
+    "ProgramTrace",
     "Progress",
     "PyTorchEngine",
     "Recording",
@@ -38,6 +45,7 @@ __all__ = [
     "StopTraining",
     "Trace",
     "UserError",
+    "convert_weights",
     "get_recipe",
     "load_data",
     "record",
@@ -46,13 +54,18 @@ __all__ = [
     "train",
     "train_into",
     "verify",
+    "write_program_trace",
 ]
 
 _HOMES = {
     "RECIPES": "pyvae.recipes",
     "Callback": "pyvae.training.callbacks",
     "Draws": "pyvae.model.draws",
+    "Optimiser": "pyvae.trace.program",
+    "OptimiserGroup": "pyvae.trace.program",
     "Plan": "pyvae.reproduction.plan",
+    "ProgramStage": "pyvae.trace.program",
+    "ProgramTrace": "pyvae.trace.program",
     "Progress": "pyvae.training.callbacks",
     "PyTorchEngine": "pyvae.engines.pytorch",
     "Recording": "pyvae.recording.recording",
@@ -61,6 +74,7 @@ _HOMES = {
     "Settings": "pyvae.model.settings",
     "Trace": "pyvae.trace.trace",
     "UserError": "pyvae.errors",
+    "convert_weights": "pyvae.weights.convert",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",
     "record": "pyvae.recording.record",
@@ -69,6 +83,7 @@ _HOMES = {
     "train": "pyvae.training.loop",
     "train_into": "pyvae.runs.train",
     "verify": "pyvae.runs.verify",
+    "write_program_trace": "pyvae.trace.write_program",
 }
 
 __getattr__ = lazy_exports(__name__, _HOMES)

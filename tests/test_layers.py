@@ -21,8 +21,8 @@ MAY_IMPORT = {
 ROOMS = {
     "pyvae": (
         "__main__", "cli", "reproduction", "figures", "runs", "terminal", "training", "metrics",
-        "recording", "trace", ("recipes", "engines"), ("model", "parallel"), "data", "files",
-        ("environment", "plugins", "checks"), ("errors", "exports"),
+        ("recording", "weights"), "trace", ("recipes", "engines"), ("model", "parallel"), "data",
+        "files", ("environment", "plugins", "checks"), ("errors", "exports"),
     ),
     "comparisons": (
         "cli", "seeds", "report", "saved", "runs", "beyond_steps", ("steps", "ports"), "diagnosis",

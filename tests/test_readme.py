@@ -46,7 +46,7 @@ def test_the_python_example_runs(warm, tmp_path):
 def test_there_are_commands():
     assert {command.split()[1] for command in COMMANDS} == {
         "doctor", "compare", "trace", "train", "sample", "figures", "recipes", "reproduce",
-        "verify", "record",
+        "verify", "record", "weights",
     }  # fmt: skip
 
 

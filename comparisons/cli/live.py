@@ -38,7 +38,7 @@ def compare_engines(request: Request) -> int:
     from comparisons.runs.sides import open_sides
     from pyvae.errors import choose
     from pyvae.model.run import Run
-    from pyvae.recipes import get_recipe
+    from pyvae.recipes import open_recipe
     from pyvae.training.inputs import load_for
     from pyvae.training.loop import start
 
@@ -48,7 +48,7 @@ def compare_engines(request: Request) -> int:
                 f"{option(name)} applies to --rng native only",
                 f"leave out {option(name)}, or use --rng native",
             )
-    recipe = get_recipe(request.recipe, request.run.variant)
+    recipe = open_recipe(request.recipe, request.run.variant)
     sides = choose_engines(request, recipe)
     mode = choose("mode", request.stages.mode, ("free", "resync"))
     faithful = steps_until_drift(recipe.name, "float64", False) if mode == "free" else None

@@ -35,7 +35,12 @@ def compare_saved_traces(request: Request, traces: Sequence[Path]) -> int:
     from pyvae.cli.again import command_words
 
     console, out = request.console, request.output.out
+    from pyvae.recipes import open_recipe
+    from pyvae.recipes.from_file import names_recipe_file
+
     exact = request.stages.exact is True
+    if names_recipe_file(request.recipe):  # theirs: nothing else runs a file
+        open_recipe(request.recipe)
     _check_options(request, traces)
     check_output(out, traces)
     pairs = load_pairs(*traces)
@@ -52,8 +57,11 @@ def _check_options(request: Request, traces: Sequence[Path]) -> None:
     if len(traces) != 2:
         count = f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
         raise UserError(count, "see pyvae compare --help", expected="two traces, or none")
+    from pyvae.recipes.from_file import names_recipe_file
+
+    allowed = (*ALLOWED, *(["recipe"] if names_recipe_file(request.recipe) else []))
     for name in request.context.params:
-        if name not in ALLOWED and was_given(request.context, name):
+        if name not in allowed and was_given(request.context, name):
             raise UserError(
                 f"{option(name)} cannot be used with two traces, which say what was run",
                 f"leave out {option(name)}; only --out, --report and --exact apply",

@@ -34,7 +34,7 @@ def compare_over_seeds(request: Request) -> int:
     from pyvae.model.objectives import OBJECTIVES
     from pyvae.model.run import Run
     from pyvae.parallel.workers import check_workers, open_workers
-    from pyvae.recipes import get_recipe
+    from pyvae.recipes import open_recipe
     from pyvae.training.inputs import load_for
 
     for name in STEP_OPTIONS:
@@ -43,7 +43,7 @@ def compare_over_seeds(request: Request) -> int:
                 f"{option(name)} cannot be used with --rng native",
                 f"leave out {option(name)}, or use --rng injected or seeded",
             )
-    recipe = get_recipe(request.recipe, request.run.variant)
+    recipe = open_recipe(request.recipe, request.run.variant)
     sides = choose_engines(request, recipe)
     runs = request.run.runs(
         recipe,

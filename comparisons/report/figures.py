@@ -237,7 +237,7 @@ def _draw_samples(axes: Axes, trace: Trace) -> None:
     """Images side by side; points in the plane, numbered."""
     assert trace.samples is not None  # noqa: S101 (asked by the caller)
     if trace.samples.shape[1] != 2:
-        draw_digits(axes, trace.samples, columns=4)
+        draw_digits(axes, trace.samples, 4, trace.image_shape)
         return
     axes.plot(*trace.samples.T, "o", color=COLOURS[trace.settings.objective], fillstyle="none")
     for number, point in enumerate(trace.samples, start=1):

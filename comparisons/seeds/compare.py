@@ -76,9 +76,9 @@ def equivalence(
     with FolderLock(Path(out)) if lock is None else nullcontext(lock()):
         folder = output_folder(Path(out))
         if arguments:
-            settings = [run.settings for run in runs]
-            data = runs[0].data.describe()
-            write_run(folder, arguments, runs[0].recipe.name, settings, data, environment)
+            settings, data = [run.settings for run in runs], runs[0].data.describe()
+            name, file = runs[0].recipe.name, runs[0].recipe.file
+            write_run(folder, arguments, name, settings, data, environment, file)
         shown.print(_introduction(runs[0], sides, options), soft_wrap=True)
         workers = workers or Processes(os.cpu_count() or 1, options.threads)
         with _Progress(shown, sum(map(len, planned))) as progress:

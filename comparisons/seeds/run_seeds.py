@@ -25,7 +25,7 @@ from pyvae.files.writing import output_folder, remove_remains
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Job, Workers, read_back
-from pyvae.recipes import Recipe, get_recipe
+from pyvae.recipes import Recipe, open_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
@@ -133,7 +133,7 @@ def run_seeds(
     if not missing:
         return outcomes
     output_folder(folder)
-    given = (folder.resolve(), recipe.name, sides.adam, threads, workers.lasting)
+    given = (folder.resolve(), recipe.reference, sides.adam, threads, workers.lasting)
     jobs = [
         Job(file, f"{run.engine}, seed {run.settings.seed}", _run_seed, (run, *given), ("all",))
         for file, run in missing.items()
@@ -168,7 +168,7 @@ def _run_seed(
     try:
         engine = _engine(run, adam, threads)
         _check_environment(run, engine)
-        chosen = get_recipe(recipe)
+        chosen = open_recipe(recipe)
         trace = Trace.of_run(Run(chosen, run.settings, data), engine)
         try:
             train(

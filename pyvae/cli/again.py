@@ -12,6 +12,7 @@ import typer
 from pyvae.cli.options.given import option, was_given
 from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
+from pyvae.recipes.from_file import absolute_recipe_file, names_recipe_file
 from pyvae.runs.run_json import RUN_FILE, read_arguments
 
 __all__ = ["command_words", "is_resumed", "repeat_command"]
@@ -40,6 +41,8 @@ def command_words(context: typer.Context, **settled: Any) -> list[str]:
             continue
         if parameter.name == "data" and is_array_file(str(value)):
             value = Path(value).resolve()
+        if parameter.name == "recipe" and names_recipe_file(str(value)):
+            value = absolute_recipe_file(str(value))
         several = value if isinstance(value, list | tuple) else [value]
         if parameter.param_type_name == "argument":
             arguments += map(str, several)
@@ -71,13 +74,16 @@ def repeat_command(context: typer.Context, folder: Path) -> Any:
     """
     command = str(context.info_name)
     beside = (SCHEDULER, *(LENGTH if command == "train" else ()))
-    given = _given_beside(context, folder, beside)
+    own_recipe = names_recipe_file(str(context.params.get("recipe") or ""))
+    given = _given_beside(context, folder, (*beside, *(["recipe"] if own_recipe else [])))
+    file = given.pop("recipe", None)
     arguments = read_arguments(folder, command)
     words = [f"{option(name)}={value}" for name, value in given.items()]
     again = context.command.make_context(
         command, [*arguments, *words, f"--out={folder}"], parent=context.parent, obj=RESUMED
     )
     _refuse_what_a_folder_may_not_say(again.params, given, folder, command)
+    _check_recipe_file(again.params.get("recipe"), file, folder)
     if any(name in given for name in LENGTH):
         again.params |= {name: given.get(name) for name in LENGTH}
     if SCHEDULER in given and "jobs" in again.params:
@@ -107,6 +113,21 @@ def _refuse_what_a_folder_may_not_say(
             "scheduler that is given on the command line",
             f"run pyvae {command} --resume {shlex.quote(str(folder))} --scheduler ADDRESS",
         )
+
+
+def _check_recipe_file(said: object, given: object, folder: Path) -> None:
+    """Raises UserError where a `run.json` names a recipe's file, and the command line not the
+    same: a stranger's folder could have any file run."""
+    if given is not None:
+        given = absolute_recipe_file(str(given))
+    if given == said or not (given or names_recipe_file(str(said))):
+        return
+    if given is None:
+        raise UserError(
+            f"'{folder}' is of a recipe of your own, and pyvae runs no file that a folder names",
+            f"if you trust it, name it beside --resume: {said}",
+        )
+    raise UserError(f"'{folder}' is of recipe '{said}', not of '{given}'", "name that one")
 
 
 def _given_beside(

@@ -29,6 +29,7 @@ from pyvae.cli.trace import trace_command
 from pyvae.cli.train import train_command
 from pyvae.cli.unexpected import report_unexpected
 from pyvae.cli.verify import verify_command
+from pyvae.cli.weights import weights_command
 from pyvae.engines.allocator import keep_freed_memory
 from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
@@ -48,6 +49,7 @@ PANELS = {  # of the help, with the commands in order
     "train": "Train and compare",
     "reproduce": "Train and compare",
     "record": "Your own programs",
+    "weights": "Your own programs",
     "trace": "Work with runs",
     "verify": "Work with runs",
     "sample": "Work with runs",
@@ -151,6 +153,11 @@ def _complain(error: object) -> int:
 
 
 def _exit_unexpected(error: Exception) -> int:
+    # a recipe of the user's own is run by commands that have loaded this
+    from_file = sys.modules.get("pyvae.recipes.from_file")
+    blamed = None if from_file is None else from_file.recipe_error(error)
+    if blamed is not None:
+        return _complain(blamed)
     print_error(report_unexpected(error))
     return UNEXPECTED
 
@@ -167,8 +174,8 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_about)
     for command in (
-        train_command, reproduce_command, record_command, trace_command, verify_command,
-        sample_command, figures_command, recipes_command, doctor_command,
+        train_command, reproduce_command, record_command, weights_command, trace_command,
+        verify_command, sample_command, figures_command, recipes_command, doctor_command,
     ):  # fmt: skip
         # options after the script's name are the script's
         words = {"allow_interspersed_args": command is not record_command}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pyvae.cli.options.shared import RecipeFile
 from pyvae.errors import UserError, printable
 
 __all__ = ["doctor_command", "figures_command", "recipes_command", "sample_command"]
@@ -21,11 +22,13 @@ def sample_command(
     ],
     n: Annotated[int, typer.Option("-n", metavar="N", help="Number of images.")] = 16,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the latent variables.")] = 1,
+    recipe: RecipeFile = None,
 ) -> None:
     """Draw new images (or points) from a trained run: the prior, decoded."""
     from pyvae.figures.draw_run import trace_samples_figure
     from pyvae.figures.style import check_figure_path, draw_figure
     from pyvae.files.writing import output_folder
+    from pyvae.recipes import open_recipe
     from pyvae.runs.trained import load_traces, sample
 
     if not 1 <= n <= 10_000:
@@ -33,6 +36,8 @@ def sample_command(
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed {seed}", expected="0 to 2^63 - 1")
     check_figure_path(out)
+    if recipe is not None:
+        open_recipe(recipe)
     traces = load_traces(run)
     if len(traces) > 1:
         names = " or ".join(str(run / trace.settings.objective) for trace in traces)
@@ -46,10 +51,15 @@ def sample_command(
 
 def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
+    recipe: RecipeFile = None,
 ) -> None:
     """Draw the figures of a trained run again, into its folder."""
     from pyvae.figures.draw_run import draw_run
 
+    if recipe is not None:
+        from pyvae.recipes import open_recipe
+
+        open_recipe(recipe)
     draw_run(run, required=True)
     print(f"written: {printable(str(run))}")
 

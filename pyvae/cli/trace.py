@@ -111,7 +111,7 @@ def trace_command(
     from pyvae.cli.options.step_set import StepSet
     from pyvae.engines.registry import get_abilities, open_engine, resolve_rng
     from pyvae.model.run import Run
-    from pyvae.recipes import get_recipe
+    from pyvae.recipes import open_recipe
     from pyvae.runs.record import record_traces
     from pyvae.runs.repeat import read_repeat
     from pyvae.runs.run_folder import RunFolder
@@ -121,7 +121,7 @@ def trace_command(
 
     data, threads, adam = what.data, compute.threads, compute.adam
     if what.like is None:
-        chosen = get_recipe(recipe, what.variant)
+        chosen = open_recipe(recipe, what.variant)
         settings = what.runs(
             chosen, steps=what.steps_or(STEPS), rng=resolve_rng(what.rng, compute.engine)
         )

@@ -47,7 +47,8 @@ def train_command(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help=f"{', '.join(choices.RECIPES)} (described by pyvae recipes).",
+            help=f"{', '.join(choices.RECIPES)} (described by pyvae recipes), or one of your own, "
+            "FILE.py:NAME (docs/own-recipe.md).",
             autocompletion=choices.complete(choices.RECIPES),
         ),
     ] = None,
@@ -90,14 +91,14 @@ def _train(
     from pyvae.engines.registry import resolve_rng
     from pyvae.figures.draw_run import draw_run
     from pyvae.model.run import Run
-    from pyvae.recipes import get_recipe
+    from pyvae.recipes import open_recipe
     from pyvae.runs.run_folder import RunFolder
     from pyvae.runs.train import train_into
     from pyvae.terminal.console import Terminal
     from pyvae.terminal.step_progress import ShowProgress
     from pyvae.training.inputs import load_for
 
-    chosen = get_recipe(recipe, what.variant)
+    chosen = open_recipe(recipe, what.variant)
     settings = what.runs(chosen, rng=resolve_rng(what.rng, PyTorchEngine.name))
     out = where.out or Path("runs") / chosen.name
     with threads_set(compute.threads), torchrun_shares(compute.device) as shares:

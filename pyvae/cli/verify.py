@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pyvae.cli.options.choices import DATA, complete
+from pyvae.cli.options.shared import RecipeFile
 
 __all__ = ["verify_command"]
 
@@ -31,6 +32,7 @@ def verify_command(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads (default: as in the run).")
     ] = None,
+    recipe: RecipeFile = None,
 ) -> None:
     """Repeat the first steps of a run and check that every bit is the same.
 
@@ -38,10 +40,13 @@ def verify_command(
     Versions that have changed since are named. Exit code 0: the same bits; 1: other bits; 2: the
     run cannot be repeated.
     """
+    from pyvae.recipes import open_recipe
     from pyvae.runs.verify import verify
     from pyvae.terminal.console import Terminal
     from pyvae.terminal.step_progress import ShowProgress
 
+    if recipe is not None:
+        open_recipe(recipe)
     console = Terminal()
     done = verify(
         run, steps, data=data, threads=threads, callbacks=[ShowProgress(console=console)],

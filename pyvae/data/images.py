@@ -24,6 +24,7 @@ from torch import Tensor
 
 from pyvae.data.mnist import DownloadError, load_mnist_family
 from pyvae.data.npz import load_arrays, load_test_arrays
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError, choose, printable
 from pyvae.files.reading import is_array_file
 
@@ -43,21 +44,27 @@ DATA_NAMES = ("auto", *TORCHVISION, "digits", "toy")
 
 @dataclass(frozen=True)
 class ImageData:
-    """Images of 28x28 pixels, or points.
+    """Images, or points.
 
     Attributes:
         name: `mnist`, ..., or the file's name, printable.
-        pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1]; of points (N, 2), floats.
+        pixels: (N, 784), uint8 (0 to 255) or floats in [0, 1]; of points (N, 2), floats; of images
+            of another shape as many numbers as it has.
         labels: (N,), int64, or None.
         source: Where they came from.
+        shape: The shape of an image, (channels, height, width); of points (2,).
     """
 
     name: str
     pixels: Tensor
     labels: Tensor | None
     source: str
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.shape:
+            features = tuple(self.pixels.shape[1:])
+            object.__setattr__(self, "shape", DIGITS if features == (784,) else features)
         # a file may have any name, and names are printed in lines, titles and tables
         object.__setattr__(self, "name", printable(self.name))
 
@@ -84,8 +91,11 @@ class ImageData:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Returns the name, the number of images, the source and a checksum of the pixels."""
-        about = {"name": self.name, "images": len(self), "source": self.source}
+        """Returns the name, the number of images, the source and a checksum of the pixels, and the
+        shape of images that are not 28x28."""
+        about: dict[str, Any] = {"name": self.name, "images": len(self), "source": self.source}
+        if len(self.shape) == 3 and self.shape != DIGITS:
+            about["shape"] = list(self.shape)
         return about | {"sha256": self.checksum}
 
     @cached_property
@@ -107,7 +117,9 @@ def data_root() -> Path:
         ) from error
 
 
-def load_data(name: str, log: Callable[[str], object] = print) -> ImageData:
+def load_data(
+    name: str, log: Callable[[str], object] = print, shape: tuple[int, ...] = DIGITS
+) -> ImageData:
     """Loads images by name.
 
     Arguments:
@@ -115,13 +127,14 @@ def load_data(name: str, log: Callable[[str], object] = print) -> ImageData:
             .npy file (see `pyvae.data.npz.load_arrays` and `pyvae.data.pixels`). `auto` is MNIST
             if it is there or can be downloaded, else the digits.
         log: Called with one line if `auto` falls back to the digits.
+        shape: What an image of a file is to be: (channels, height, width).
 
     Raises:
         UserError: If the name is unknown, or the data cannot be read or downloaded.
     """
     if is_array_file(name):
-        pixels, labels = load_arrays(Path(name))
-        return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}")
+        pixels, labels = load_arrays(Path(name), shape)
+        return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}", shape)
     if name not in DATA_NAMES:
         if os.path.exists(name):  # noqa: PTH110 (Path.exists raises if a name is too long)
             kind = "a folder" if Path(name).is_dir() else "a file of an unknown type"

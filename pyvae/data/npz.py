@@ -14,11 +14,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyvae.data.pixels import EXPECTED, as_labels, as_pixels
+from pyvae.data.pixels import DIGITS, as_labels, as_pixels, expected_images
 from pyvae.errors import UserError
 from pyvae.files.reading import CHUNK, MOST_UNPACKED, fill, most_unpacked, open_file
 
-__all__ = ["load_arrays", "load_test_arrays"]
+__all__ = ["load_arrays", "load_test_arrays", "read_npz"]
 
 # names of images and their labels: pyvae's, those of keras' mnist.npz, of MedMNIST
 TRAINING = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
@@ -32,36 +32,55 @@ class Names(NamedTuple):
     labels: str | None
 
 
-def load_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
+def load_arrays(path: Path, shape: tuple[int, ...] = DIGITS) -> tuple[Tensor, Tensor | None]:
     """Loads images and, if there are any, their labels.
 
     Their names are `images` and `labels`, `x_train` and `y_train`, or `train_images` and
     `train_labels`, in any case; a single array of any name is taken for images. The size that an
     array's header promises is checked before the array is read.
 
+    Arguments:
+        path: The file.
+        shape: What an image is to be: (channels, height, width).
+
     Returns:
-        Pixels (N, 784), uint8 or floats in [0, 1], and labels, int64, or None.
+        Pixels (N, 784), or as many numbers as the shape has, uint8 or floats in [0, 1], and labels,
+        int64, or None.
 
     Raises:
         UserError: If the file is absent, damaged, or holds anything else.
     """
-    loaded = _load(path, TRAINING)
+    loaded = _load(path, TRAINING, shape)
     if isinstance(loaded, list):
         found = f"the arrays {', '.join(loaded[:20])}" if loaded else "no arrays"
         code = f"a = np.load({str(path)!r}); np.savez('images.npz', images=a[NAME])"
         remedy = f"to convert it, run `{code}` in Python" if loaded else ""
-        raise UserError(f"data file '{path}' holds {found}", remedy, expected=EXPECTED)
+        raise UserError(
+            f"data file '{path}' holds {found}", remedy, expected=expected_images(shape)
+        )
     return loaded
 
 
 def load_test_arrays(path: Path) -> tuple[Tensor, Tensor | None] | None:
     """Loads `x_test` and `y_test`, or `test_images` and `test_labels`; None if there are none."""
-    loaded = _load(path, TEST, alone=False)
+    loaded = _load(path, TEST, DIGITS, alone=False)
     return None if isinstance(loaded, list) else loaded
 
 
+def read_npz(path: Path) -> dict[str, NDArray]:
+    """Reads all arrays of a .npz file, by name.
+
+    Raises:
+        UserError: If it holds Python objects.
+        Exception: Of any kind, if it is damaged.
+    """
+    with open_file(path) as file, zipfile.ZipFile(file) as archive:
+        members = {_stem(info): info for info in archive.infolist()}
+        return _read_members(archive, members, members, most_unpacked(file.seek(0, 2)))
+
+
 def _load(
-    path: Path, wanted: Iterable[tuple[str, str]], alone: bool = True
+    path: Path, wanted: Iterable[tuple[str, str]], shape: tuple[int, ...], alone: bool = True
 ) -> tuple[Tensor, Tensor | None] | list[str]:
     """Loads images and labels; returns the names of all arrays if the wanted ones are not there."""
     if not path.is_file():
@@ -91,10 +110,10 @@ def _load(
     except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds
         raise UserError(
             f"data file '{path}' cannot be read ({error or type(error).__name__})",
-            f"save it again with np.savez: {EXPECTED}",
+            f"save it again with np.savez: {expected_images(shape)}",
         ) from error
     images = arrays[names.images]
-    pixels = as_pixels(images, path, names.images, names.labels)
+    pixels = as_pixels(images, path, names.images, names.labels, shape)
     if names.labels is None:
         return pixels, None
     return pixels, as_labels(arrays[names.labels], len(images), path, names.images, names.labels)
@@ -115,7 +134,10 @@ def _choose(members: Iterable[str], wanted: Iterable[tuple[str, str]], alone: bo
 
 
 def _read_members(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], names: Names, room: int
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    names: Iterable[str | None],
+    room: int,
 ) -> dict[str, NDArray]:
     """Reads arrays of an archive; together they may take `room` bytes."""
     found: dict[str, NDArray] = {}

@@ -7,6 +7,7 @@ how to convert the array.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from torch import Tensor
 
 from pyvae.errors import UserError
 
-__all__ = ["EXPECTED", "as_labels", "as_pixels"]
+__all__ = ["DIGITS", "EXPECTED", "as_labels", "as_pixels", "expected_images"]
 
-EXPECTED = "`images` (N, 28, 28) or (N, 784), integers from 0 to 255, booleans or floats in [0, 1]"
+DIGITS = (1, 28, 28)
+VALUES = "integers from 0 to 255, booleans or floats in [0, 1]"
+EXPECTED = f"`images` (N, 28, 28) or (N, 784), {VALUES}"
 MOST_CLASSES = 10_000
-SIZES = {(28, 28), (784,)}
 
 
 class _RefusedError(Exception):
@@ -31,27 +33,56 @@ class _RefusedError(Exception):
         self.given, self.expected, self.code, self.hint = given, expected, code, hint
 
 
-def as_pixels(images: NDArray, path: Path, name: str, labels: str | None = None) -> Tensor:
-    """Converts images to pixels (N, 784), uint8 (0 to 255) or floats in [0, 1].
+def expected_images(shape: tuple[int, ...]) -> str:
+    """The arrays that are images of a shape (channels, height, width), in words.
+
+    Example:
+        >>> expected_images((3, 32, 32)).partition(", integers")[0]
+        '`images` (N, 3, 32, 32), (N, 32, 32, 3) or (N, 3072)'
+    """
+    *most, last = [str((0, *size)).replace("(0,", "(N,") for size in _sizes(shape)]
+    return f"`images` {', '.join(most)} or {last}, {VALUES}"
+
+
+def _sizes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """What one image may look like, without axes of length 1; channels first, before channels
+    last, before all numbers in a row."""
+    channels, *plane = shape
+    orders = [_without_ones(shape), _without_ones((*plane, channels)), (math.prod(shape),)]
+    return list(dict.fromkeys(orders))
+
+
+def as_pixels(
+    images: NDArray,
+    path: Path,
+    name: str,
+    labels: str | None = None,
+    shape: tuple[int, ...] = DIGITS,
+) -> Tensor:
+    """Converts images to pixels (N, P), uint8 (0 to 255) or floats in [0, 1]: P is 784 for images
+    of 28x28; channel, row and column of an image vary in this order.
 
     Arguments:
-        images: (N, 28, 28) or (N, 784); further axes of length 1, such as that of channels, are
-            dropped.
+        images: (N, 28, 28) or (N, 784), or what `expected_images` says of another shape; further
+            axes of length 1, such as that of channels, are dropped.
         path: The file, for errors.
         name: The array's name in the file; empty if the file is a single array.
         labels: The name of its labels, if it has any.
+        shape: What an image is to be: (channels, height, width).
 
     Raises:
         UserError: If they are not such images.
     """
     try:
-        _check_shape(images.shape, images.dtype)
-        values = _as_greys(images)
+        _check_shape(images.shape, images.dtype, shape)
+        if _without_ones(images.shape[1:]) in _sizes(shape)[1:-1]:  # channels last
+            images = np.moveaxis(images.reshape(-1, *shape[1:], shape[0]), -1, 1)
+        values = _as_greys(images, expected_images(shape))
     except _RefusedError as error:
         other = f", labels={_code(labels)}" if labels is not None else ""
         code = error.code and f"images={error.code.format(_code(name))}{other}"
         raise _user_error(path, error, code) from None
-    return torch.from_numpy(values.reshape(len(values), 784))
+    return torch.from_numpy(values.reshape(len(values), math.prod(shape)))
 
 
 def as_labels(labels: NDArray, images: int, path: Path, name: str, own: str) -> Tensor:
@@ -85,14 +116,16 @@ def _user_error(path: Path, error: _RefusedError, code: str) -> UserError:
     return UserError(f"data file '{path}': {error.given}", remedy, expected=error.expected)
 
 
-def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
-    size = _without_ones(shape[1:])
-    if size in SIZES:
+def _check_shape(shape: tuple[int, ...], dtype: np.dtype, wanted: tuple[int, ...]) -> None:
+    size, sizes, expected = _without_ones(shape[1:]), _sizes(wanted), expected_images(wanted)
+    if size in sizes:
         if not shape[0]:
-            raise _RefusedError("the array of images is empty", EXPECTED)
+            raise _RefusedError("the array of images is empty", expected)
         return
     code = ""
-    if _without_ones(shape) in SIZES:  # one image
+    if wanted != DIGITS:
+        raise _RefusedError(f"images of shape {shape}", expected)
+    if _without_ones(shape) in sizes:  # one image
         code = "{}.reshape(1, 28, 28)"
     elif shape[:2] == (28, 28):
         code = "np.moveaxis({}, -1, 0)" if len(shape) == 3 else ""
@@ -102,14 +135,14 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
         code = "{}[..., :3].mean(axis=-1)" + (".astype('uint8')" if dtype.kind in "iu" else "")
     elif len(shape) == 4 and shape[2:] == (28, 28) and shape[1] in (3, 4):
         code = "{}[:, :3].mean(axis=1)" + (".astype('uint8')" if dtype.kind in "iu" else "")
-    raise _RefusedError(f"images of shape {shape}", EXPECTED, code)
+    raise _RefusedError(f"images of shape {shape}", expected, code)
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(length for length in shape if length != 1)
 
 
-def _as_greys(images: NDArray) -> NDArray:
+def _as_greys(images: NDArray, expected: str) -> NDArray:
     """Converts to uint8 or to floats in [0, 1], in row-major order and native byte order."""
     kind = images.dtype.kind
     if kind == "b":
@@ -129,7 +162,7 @@ def _as_greys(images: NDArray) -> NDArray:
         return np.ascontiguousarray(images, np.uint8)
     if kind != "f":
         code = "{}.real" if kind == "c" else "{}.astype(float)" if kind in "US" else ""
-        raise _RefusedError(f"images of type {images.dtype}", EXPECTED, code)
+        raise _RefusedError(f"images of type {images.dtype}", expected, code)
     ends = float(images.min()), float(images.max())
     if not (ends[0] >= 0 and ends[1] <= 1):
         raise _out_of_range(images, 0, 1, "floats in [0, 1]", *_rescaled(*ends))

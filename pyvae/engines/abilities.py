@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyvae.errors import UserError
+from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.recipe import Recipe
+from pyvae.model.settings import Settings
 
 __all__ = ["Abilities"]
 
@@ -19,6 +22,9 @@ class Abilities:
         title: What it is called in a sentence; empty: its name.
         language: What its panel in a figure is called; empty: its name.
         recipes: The recipes that it runs; None: any.
+        layers: The layers that it runs, as stages name them; None: any.
+        any_recipe: Whether it runs recipes with an optimiser of their own, clipped gradients or an
+            objective that changes with the step, too.
         rng: Its own generator, as `Settings.rng` calls it; empty: it has none, and runs on
             injected draws alone.
         any_rng: Whether it can draw with every generator of `pyvae.engines.generators`, too.
@@ -36,6 +42,8 @@ class Abilities:
     title: str = ""
     language: str = ""
     recipes: tuple[str, ...] | None = None
+    layers: tuple[str, ...] | None = None
+    any_recipe: bool = False
     rng: str = ""
     any_rng: bool = False
     largest_seed: int = 2**63 - 1
@@ -75,3 +83,30 @@ class Abilities:
                 f"use --engine {' or '.join(others)}" if others else "",
                 expected=" or ".join(self.recipes or ()),
             )
+
+    def check_run(self, engine: str, recipe: Recipe, settings: Settings) -> None:
+        """Raises UserError if the engine of that name cannot compute what a recipe's steps are
+        made of."""
+        if not self.any_recipe:
+            for has, what in (
+                (recipe.optimizer is not None, "has an optimiser of its own, not Adam"),
+                (recipe.clip is not None, "clips gradients"),
+                (
+                    OBJECTIVES[settings.objective].schedule is not None,
+                    f"has the objective {settings.objective}, which changes with the step",
+                ),
+            ):
+                if has:
+                    raise UserError(
+                        f"engine {engine} cannot run recipe '{recipe.name}', which {what}",
+                        "train it with --engine pytorch",
+                    )
+        if self.layers is None:
+            return
+        for stage in recipe.stages_for(settings):
+            if stage.layer not in self.layers:
+                raise UserError(
+                    f"engine {engine} cannot run recipe '{recipe.name}': it has no layer "
+                    f"'{stage.layer}' ({stage.name})",
+                    expected=f"layers among {', '.join(self.layers)}",
+                )

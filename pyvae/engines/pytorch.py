@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.adam import ADAMS, Adam
@@ -20,7 +21,7 @@ from pyvae.engines.devices import choose_device
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.generators import Generator, TorchGenerator, make_generator
 from pyvae.engines.precision import Precision
-from pyvae.errors import choose
+from pyvae.errors import UserError, choose
 from pyvae.model.draws import Draw, Normal
 from pyvae.model.objectives import OBJECTIVES, Losses
 from pyvae.model.recipe import Recipe
@@ -56,6 +57,7 @@ class PyTorchEngine:
         any_rng=True,
         arithmetic="LibTorch",
         adams=tuple(ADAMS),
+        any_recipe=True,
         options=("device", "adam", "precision"),
     )
 
@@ -103,11 +105,25 @@ class PyTorchEngine:
         precision.prepare(self.network)
         self._buffers = list(self.network.buffers())
         self._parallel = self.shares.parallel(self.network)
-        self.optimizer = ADAMS[self.adam](self.network.parameters(), lr=settings.learning_rate)
+        self.optimizer = self._make_optimizer()
+        self._steps = 0
         self._graph = self._make_graph()
 
+    def _make_optimizer(self) -> Any:
+        parameters, rate = list(self.network.parameters()), self.settings.learning_rate
+        if self.recipe.optimizer is None:
+            return ADAMS[self.adam](parameters, lr=rate)
+        if self.adam != "torch":
+            raise UserError(
+                f"--adam {self.adam}: recipe {self.recipe.name} has an optimiser of its own",
+                "leave out --adam",
+            )
+        return self.recipe.optimizer(parameters, rate)
+
     def _make_graph(self) -> StepGraph | None:
-        """Of steps on a GPU that do not wait for the host."""
+        """Of steps on a GPU that do not wait for the host, and are the same every time."""
+        if self.recipe.optimizer is not None or self.objective.schedule is not None:
+            return None
         if self.device.type != "cuda" or self.adam != "torch" or self.shares.several:
             return None
         if self.generator is None:
@@ -161,7 +177,10 @@ class PyTorchEngine:
             if self.device.type == "cpu" and not math.isfinite(losses["total"].item()):
                 raise DivergedError
             (losses["total"] * weight if weight != 1 else losses["total"]).backward()
+            if self.recipe.clip is not None:
+                clip_grad_norm_(self.network.parameters(), self.recipe.clip)
             self.optimizer.step()
+            self._steps += 1
         terms = torch.stack([losses[name] for name in self.objective.terms]).detach()
         return self.shares.total(terms * weight if weight != 1 else terms)
 
@@ -170,7 +189,8 @@ class PyTorchEngine:
         with self.precision.computing():
             output = self._parallel(images, given)
         try:
-            return self.objective(x, self.precision.finish(output), self.hyper)
+            hyper = self.objective.hyper_at(self._steps + 1, self.hyper)
+            return self.objective(x, self.precision.finish(output), hyper)
         except RuntimeError as error:
             if "between 0 and 1" not in str(error):
                 raise
@@ -228,15 +248,18 @@ class PyTorchEngine:
                     probe[f"gradient/{name}"] = _array(parameter.grad).copy()
 
     def state(self) -> Probe:
-        state = {"step": np.array(0)}
+        state = {"step": np.array(self._steps)}
         for name, parameter in self.network.named_parameters():
-            kept = self.optimizer.state.get(parameter)
-            zeros = torch.zeros_like(parameter)
             state[f"parameter/{name}"] = _array(parameter).copy()
-            state[f"moment1/{name}"] = _array(kept["exp_avg"] if kept else zeros).copy()
-            state[f"moment2/{name}"] = _array(kept["exp_avg_sq"] if kept else zeros).copy()
-            if kept:
-                state["step"] = np.array(int(kept["step"]))
+            kept = self.optimizer.state.get(parameter) or {}
+            if self.recipe.optimizer is None:
+                zeros = torch.zeros_like(parameter)
+                state[f"moment1/{name}"] = _array(kept.get("exp_avg", zeros)).copy()
+                state[f"moment2/{name}"] = _array(kept.get("exp_avg_sq", zeros)).copy()
+                continue
+            for key, value in kept.items():
+                if value is not None:  # a buffer that this optimiser does not use
+                    state[f"optimizer.{key}/{name}"] = np.array(_array(value))
         for name, buffer in self.network.named_buffers():
             state[f"buffer/{name}"] = _array(buffer).copy()
         return state
@@ -247,12 +270,22 @@ class PyTorchEngine:
             return torch.from_numpy(np.array(state[key])).to(self.device, self.dtype)
 
         # in place where it can be: a CUDA graph knows where things are
-        counting = self.device if isinstance(self.optimizer, Adam) else torch.device("cpu")
+        self._steps = int(state["step"])
         for name, parameter in self.network.named_parameters():
             parameter.copy_(tensor(f"parameter/{name}"))
+        if self.recipe.optimizer is None:
+            self._restore_adam(tensor)
+        else:
+            self._restore_optimizer(state)
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(tensor(f"buffer/{name}"))
+
+    def _restore_adam(self, tensor: Callable[[str], Tensor]) -> None:
+        counting = self.device if isinstance(self.optimizer, Adam) else torch.device("cpu")
+        for name, parameter in self.network.named_parameters():
             kept = self.optimizer.state.get(parameter)
             new = {
-                "step": torch.tensor(float(state["step"]), device=counting),
+                "step": torch.tensor(float(self._steps), device=counting),
                 "exp_avg": tensor(f"moment1/{name}"),
                 "exp_avg_sq": tensor(f"moment2/{name}"),
             }
@@ -261,8 +294,23 @@ class PyTorchEngine:
                     kept[key].copy_(value)
             else:
                 self.optimizer.state[parameter] = new
-        for name, buffer in self.network.named_buffers():
-            buffer.copy_(tensor(f"buffer/{name}"))
+
+    def _restore_optimizer(self, state: Mapping[str, NDArray]) -> None:
+        """Of a recipe's own optimiser. Its counts of steps stay on the host, where PyTorch's
+        optimisers have them."""
+        for name, parameter in self.network.named_parameters():
+            kept = {}
+            for key, value in state.items():
+                kind, _, of = key.partition("/")
+                if of == name and kind.startswith("optimizer."):
+                    tensor = torch.from_numpy(np.array(value))
+                    kept[kind.removeprefix("optimizer.")] = (
+                        tensor.to(self.device) if tensor.ndim else tensor
+                    )
+            if kept:
+                self.optimizer.state[parameter] = kept
+            else:
+                self.optimizer.state.pop(parameter, None)
 
     def generator_state(self) -> NDArray | None:
         return None if self.generator is None else self.generator.state()

@@ -65,4 +65,6 @@ def trace_samples_figure(samples: NDArray, trace: Trace, prior: str) -> Figure:
     title = OBJECTIVES[trace.settings.objective].title
     if samples.shape[1] == 2:
         return points_figure(samples, None, f"{title}: {len(samples)} points from {prior}")
-    return samples_figure(samples, f"{title}: {len(samples)} images from {prior}")
+    return samples_figure(
+        samples, f"{title}: {len(samples)} images from {prior}", shape=trace.image_shape
+    )

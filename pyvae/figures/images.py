@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError
 from pyvae.figures.style import add_note, digit_sheet, draw_digits, wrapped
 
@@ -78,7 +79,11 @@ def cluster_samples_figure(
 
 
 def generated_figure(
-    images: ArrayLike, title: str, note: str = "", columns: int | None = None
+    images: ArrayLike,
+    title: str,
+    note: str = "",
+    columns: int | None = None,
+    shape: tuple[int, ...] = DIGITS,
 ) -> Figure:
     """Draws generated images in a grid.
 
@@ -87,6 +92,7 @@ def generated_figure(
         title: The title.
         note: Small text at the bottom.
         columns: The number of images in a row; by default the grid is nearly square.
+        shape: Of an image: (channels, height, width).
     """
     images = np.asarray(images)
     columns = columns or _side(len(images))
@@ -94,7 +100,7 @@ def generated_figure(
     cell = max(0.5, 3.5 / columns)  # inches
     figure = Figure(figsize=(cell * columns + 0.2, cell * rows + 0.8), layout="constrained")
     axes = figure.subplots()
-    draw_digits(axes, images, columns)
+    draw_digits(axes, images, columns, shape)
     axes.set_title(wrapped(figure, title), fontsize=10)
     add_note(figure, note)
     return figure

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
+from pyvae.data.pixels import DIGITS
 from pyvae.figures.images import generated_figure
 from pyvae.figures.style import (
     COLOURS,
@@ -116,15 +117,19 @@ def draw_latent_means(axes: Axes, mu: NDArray) -> None:
     axes.margins(x=0.01)
 
 
-def samples_figure(images: NDArray, title: str, note: str = "") -> Figure:
+def samples_figure(
+    images: NDArray, title: str, note: str = "", shape: tuple[int, ...] = DIGITS
+) -> Figure:
     """Draws generated images as `generated_figure`, with a note if they hardly differ.
 
     Arguments:
-        images: (N, 784), pixels in [0, 1].
+        images: (N, 784), or as many numbers as the shape has, in [0, 1].
         title: The title.
         note: Small text at the bottom.
+        shape: Of an image: (channels, height, width).
     """
-    return generated_figure(images, title, f"{samples_note([images])}\n{note}")
+    note = f"{samples_note([images])}\n{note}"
+    return generated_figure(images, title, note, shape=shape)
 
 
 def _scale(factor: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError, printable
 from pyvae.figures.glyphs import drawable, glyphs_of_other_fonts, width
 from pyvae.files.writing import replacing
@@ -42,6 +43,7 @@ __all__ = [
     "draw_figure",
     "draw_or_log",
     "group_colours",
+    "image_sheet",
     "loss_label",
     "own_style",
     "run_title",
@@ -117,9 +119,10 @@ def samples_note(samples: Iterable[NDArray]) -> str:
     )
 
 
-def draw_digits(axes: Axes, images: NDArray, columns: int) -> None:
-    """Draws images in rows of `columns`, with thin lines between them."""
-    sheet = digit_sheet(images, columns)
+def draw_digits(axes: Axes, images: NDArray, columns: int, shape: tuple[int, ...] = DIGITS) -> None:
+    """Draws images in rows of `columns`, with thin lines between them; those of three channels in
+    colour."""
+    sheet = image_sheet(images, columns, shape)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
@@ -132,15 +135,42 @@ def digit_sheet(images: NDArray, columns: int) -> NDArray[np.float64]:
     """
     if images.ndim != 2 or images.shape[1] != 784:
         raise UserError(f"images of shape {images.shape}", expected="(N, 784): 28x28 pixels each")
+    return image_sheet(images, columns)
+
+
+def image_sheet(
+    images: NDArray, columns: int, shape: tuple[int, ...] = DIGITS
+) -> NDArray[np.float64]:
+    """Joins images of a shape (channels, height, width) into one, with grey lines between.
+
+    Arguments:
+        images: (N, channels * height * width).
+        columns: The number of images in a row.
+        shape: Of one image. Three channels are red, green and blue; of any other number the mean is
+            drawn.
+
+    Returns:
+        (rows * (height + 1) - 1, columns * (width + 1) - 1), of three channels with a last axis of
+        length 3.
+
+    Raises:
+        UserError: If they are not images of this shape.
+    """
+    if len(shape) != 3 or images.ndim != 2 or images.shape[1] != math.prod(shape):
+        numbers = f"{math.prod(shape)}: {'x'.join(map(str, shape))} numbers each"
+        raise UserError(f"images of shape {images.shape}", expected=f"(N, {numbers})")
+    channels, height, width = shape
+    pictures = np.moveaxis(images.reshape(-1, *shape), 1, -1)
+    if channels != 3:
+        pictures = pictures.mean(axis=-1, keepdims=True)
     rows = math.ceil(len(images) / columns)
-    sheet = np.full((rows * 29 - 1, columns * 29 - 1), 0.5)
-    for index, image in enumerate(images):
-        top, left = 29 * (index // columns), 29 * (index % columns)
-        sheet[top : top + 28, left : left + 28] = image.reshape(28, 28)
-    for index in range(len(images), rows * columns):
-        top, left = 29 * (index // columns), 29 * (index % columns)
-        sheet[top : top + 28, left : left + 28] = 0
-    return sheet
+    down, right = height + 1, width + 1
+    sheet = np.full((rows * down - 1, columns * right - 1, pictures.shape[-1]), 0.5)
+    for index in range(rows * columns):
+        top, left = down * (index // columns), right * (index % columns)
+        picture = pictures[index] if index < len(images) else 0
+        sheet[top : top + height, left : left + width] = picture
+    return sheet if channels == 3 else sheet[:, :, 0]
 
 
 def add_note(figure: Figure, note: str) -> None:

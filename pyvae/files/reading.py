@@ -54,6 +54,7 @@ MEMORY_TIMES = {  # memory that reading takes at most, as a multiple of the file
     "csv": 40,  # numbers
     "csv of text": 64,
     "safetensors": 40,
+    "state dict": 40,  # of R or of PyTorch
     "idx": 9,  # labels of one byte become int64
     "npz": 3,
 }

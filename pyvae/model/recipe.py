@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,19 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError, choose
 from pyvae.model.derive.stages import derive_stages
 from pyvae.model.draws import Draw
 from pyvae.model.hyperparameters import Hyper, settle_hyper
 from pyvae.model.modules import Reparameterise
-from pyvae.model.objectives import OBJECTIVES, Objective
+from pyvae.model.objectives import OBJECTIVES, Objective, add_objective
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity, Stage, quantities
 
 if TYPE_CHECKING:
     from pyvae.data.images import ImageData
 
-__all__ = ["VAE", "GaussianVAE", "Given", "Recipe", "VAEOutput"]
+__all__ = ["VAE", "GaussianVAE", "Given", "Recipe", "RecipeFile", "VAEOutput"]
 
 SIZES = (5, 7)  # of the batches that stages are derived from
 
@@ -99,9 +101,26 @@ class Given:
         return self.read(data, settings)
 
 
+class RecipeFile(NamedTuple):
+    """Where a recipe of the user's own comes from.
+
+    Attributes:
+        path: The file's absolute path.
+        name: The recipe's name in it.
+        sha256: The checksum of the file.
+    """
+
+    path: str
+    name: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}"
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """One published write-up.
+    """One published write-up, or a network of the user's own.
 
     Attributes:
         name: The name on the command line.
@@ -117,6 +136,12 @@ class Recipe:
         hyper: Settings that it alone has.
         features: Numbers in one input: 784 pixels, or 2 coordinates of a point.
         given: What every step is given besides its batch.
+        shape: The shape of an image, (channels, height, width), if it is not (1, 28, 28): the
+            network takes and returns its numbers in this order, in one row.
+        own_objectives: Those of its objectives that pyvae does not have.
+        optimizer: Makes the optimiser of the parameters with a learning rate; by default Adam.
+        clip: The largest norm of all gradients together: where it is above, they are made smaller.
+        file: Where it comes from, if it is the user's own.
     """
 
     name: str
@@ -133,6 +158,28 @@ class Recipe:
     hyper: tuple[Hyper, ...] = ()
     features: int = 784
     given: Given | None = None
+    shape: tuple[int, ...] = ()
+    own_objectives: tuple[Objective, ...] = ()
+    optimizer: Callable[[list[nn.Parameter], float], torch.optim.Optimizer] | None = None
+    clip: float | None = None
+    file: RecipeFile | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape:
+            object.__setattr__(self, "features", math.prod(self.shape))
+        elif self.features == math.prod(DIGITS):
+            object.__setattr__(self, "shape", DIGITS)
+        for objective in self.own_objectives:
+            add_objective(objective)
+        for name in (*self.objectives, *self.further):
+            choose(f"objective of recipe {self.name}", name, OBJECTIVES)
+        if self.clip is not None and not self.clip > 0:
+            raise UserError(f"recipe {self.name} has clip={self.clip}", expected="a number above 0")
+
+    @property
+    def reference(self) -> str:
+        """What `pyvae.recipes.open_recipe` finds it by, in another process, too."""
+        return self.name if self.file is None else str(self.file)
 
     def settings(self, **changes: Any) -> Settings:
         """The published settings, with the `changes` that are not None; `hyper` may hold some of
@@ -209,10 +256,12 @@ class Recipe:
             return [name for name, _ in self.network(latent_dim, **hyper).named_buffers()]
 
     def quantities(self, settings: Settings) -> list[Quantity]:
-        """All that a probe of a run holds, in the order of computation."""
+        """All that a probe of a run holds, in the order of computation; of an optimiser other than
+        Adam without its state, which has names of its own."""
         size, hyper = settings.latent_dim, settings.hyper
         parameters = self.parameter_names(size, **hyper)
-        return quantities(self.stages_for(settings), parameters, self.buffer_names(size, **hyper))
+        found = quantities(self.stages_for(settings), parameters, self.buffer_names(size, **hyper))
+        return [q for q in found if self.optimizer is None or not q.passing.endswith("moment")]
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,8 @@ import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -89,16 +91,24 @@ def _pool_processes(pool: ProcessPoolExecutor) -> list[multiprocessing.process.B
     return list((getattr(pool, "_processes", None) or {}).values())
 
 
+@contextmanager
+def _later(*signals: signal.Signals) -> Iterator[None]:
+    """Holds Ctrl-C and a closed terminal back while processes are started, which inherit that: both
+    reach this process alone, which ends the others. What came meanwhile is there at the end."""
+    resource_tracker.ensure_running()  # it lets both through again when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
     """The jobs, as they finish."""
-    # Ctrl-C and a closed terminal reach this process, which ends the others: they ignore both
-    ignored = (signal.SIGINT, signal.SIGHUP)
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
-    try:
-        pending: dict[Future[Any], Job] = {pool.submit(do, job, shared): job for job in jobs}
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    pending: dict[Future[Any], Job] = {}
+    with _later(signal.SIGINT, signal.SIGHUP):
+        for job in jobs:
+            pending[pool.submit(do, job, shared)] = job
     while pending:
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in [future for future in pending if future in finished]:  # in order

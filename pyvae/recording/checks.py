@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from torch import distributed as dist
 from torch import nn
@@ -12,9 +10,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
-from pyvae.trace.program import is_program_trace
 
-__all__ = ["check_folder", "check_model", "check_optimisers", "empty_folder"]
+__all__ = ["check_model", "check_optimisers"]
 
 
 def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
@@ -77,30 +74,3 @@ def check_optimisers(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -
                 "make the optimizer after the model, from model.parameters()",
             )
     return found
-
-
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Makes sure that a trace overwrites nothing of the user's.
-
-    Raises:
-        UserError: If it would.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        if not is_program_trace(folder):
-            raise UserError(
-                f"folder '{folder}' is not empty, and holds no trace of a program",
-                "choose a new folder",
-            )
-        if not overwrite:
-            raise UserError(
-                f"folder '{folder}' holds a trace already",
-                "choose a new folder, or overwrite it (overwrite=True, --overwrite)",
-            )
-    elif folder.exists() and not folder.is_dir():
-        raise UserError(f"'{folder}' is a file", "choose a new folder")
-
-
-def empty_folder(folder: Path) -> None:
-    """Removes a trace, and nothing else."""
-    (folder / "trace.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "steps", ignore_errors=True)

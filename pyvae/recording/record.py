@@ -10,12 +10,13 @@ from torch.optim import Optimizer
 
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
-from pyvae.recording.checks import check_folder, check_model, check_optimisers
+from pyvae.recording.checks import check_model, check_optimisers
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.given.start import load_start, read_map
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.recording import Recording, running
 from pyvae.trace.program import ProgramTrace
+from pyvae.trace.program_folder import check_new_folder
 
 __all__ = ["record"]
 
@@ -72,7 +73,7 @@ def record(
     mapped = {} if names is None else read_map(Path(names), parameters)
     began = None if start is None else ProgramTrace.load(start)
     fed = None if replay is None else Replay(ProgramTrace.load(replay))
-    check_folder(Path(folder), overwrite)
+    check_new_folder(Path(folder), overwrite)
     if began is not None:
         load_start(parameters, began, mapped)
     output_folder(Path(folder))

@@ -18,13 +18,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError, print_error
-from pyvae.recording.checks import empty_folder
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.step import Step
 from pyvae.recording.watch import Watch
 from pyvae.trace.program import ProgramStep, ProgramTrace, step_path
+from pyvae.trace.program_folder import remove_program
 
 __all__ = ["Recording", "running"]
 
@@ -272,7 +272,7 @@ class Recording:
         stages = step.finish()
         self._check_room(step)
         if not self.trace.steps:
-            empty_folder(self.folder)  # an earlier trace, which may be overwritten
+            remove_program(self.folder)  # an earlier trace, which may be overwritten
         if stages not in self.trace.networks:
             self.trace.networks.append(stages)
         self.trace.parameters = step.parameters.listed

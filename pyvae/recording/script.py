@@ -18,10 +18,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError, print_error
-from pyvae.recording.checks import check_folder
 from pyvae.recording.record import record
 from pyvae.recording.recording import Recording
 from pyvae.recording.seen.layers import snake_case
+from pyvae.trace.program_folder import check_new_folder
 
 __all__ = ["find_model", "run_recorded"]
 
@@ -45,7 +45,7 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     """
     if not script.is_file():
         raise UserError(f"script '{script}' is not there", "give the path of a Python script")
-    check_folder(folder, bool(options.get("overwrite")))
+    check_new_folder(folder, bool(options.get("overwrite")))
     found = _Found(folder, options)
     with _as_main(script, arguments), found.watching():
         code = _run(script)

@@ -16,6 +16,7 @@ from typing import Any
 from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
+from pyvae.trace.header import RECIPE_FILE
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
 from pyvae.training.checkpoint import Checkpoint, run_identity
@@ -166,6 +167,8 @@ class KeptRun:
                     return f"{name} {old}, now {new}"
                 continue
             for key in {**old, **new}:
+                if key == RECIPE_FILE and old.get(key) != new.get(key):
+                    return "the recipe's file has changed since"
                 if old.get(key) != new.get(key) and (name, key) not in allowed:
                     return f"{key} {old.get(key)}, now {new.get(key)}"
         return ""

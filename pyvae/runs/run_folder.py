@@ -81,6 +81,7 @@ class RunFolder:
         self._write_about = partial(
             write_run, self.path, self.arguments, recipes, [run.settings for run in runs],
             runs[0].data.describe(), {engine.name: engine.environment() for engine in engines},
+            runs[0].recipe.file,
         )  # fmt: skip
         self._write_about()
 

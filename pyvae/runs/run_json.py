@@ -3,6 +3,7 @@
 command     the command, with all its options, to copy into a shell
 arguments   the same, word by word, for `--resume`
 recipe      the recipe's name
+recipe_file of a recipe of the user's own: the file's absolute path, the name in it, its SHA-256
 runs        the settings of each objective's run
 data        name, number of images, SHA-256 of the pixels, source
 engines     for each engine: the versions and threads that its results depend on
@@ -27,6 +28,7 @@ from pyvae.files.reading import UNREADABLE, read_json
 from pyvae.files.writing import write_file
 
 if TYPE_CHECKING:
+    from pyvae.model.recipe import RecipeFile
     from pyvae.model.settings import Settings
 
 __all__ = ["RUN_FILE", "machine", "read_arguments", "write_run"]
@@ -43,6 +45,7 @@ def write_run(
     runs: Sequence[Settings],
     data: Mapping[str, Any],
     engines: Mapping[str, Mapping[str, str]],
+    file: RecipeFile | None = None,
 ) -> None:
     """Writes `run.json` into an existing folder.
 
@@ -52,6 +55,7 @@ def write_run(
         recipe, runs: What is run.
         data: The training data: `ImageData.describe()`.
         engines: `Engine.environment` of each engine, by name.
+        file: Where the recipe comes from, if it is the user's own.
     """
     # what `auto` stood for: another day it may stand for something else
     arguments = [f"--data={data['name']}" if word == "--data=auto" else word for word in arguments]
@@ -60,6 +64,7 @@ def write_run(
         "command": shlex.join(["pyvae", *arguments]),
         "arguments": arguments,
         "recipe": recipe,
+        **({} if file is None else {"recipe_file": file._asdict()}),
         "runs": [settings.as_dict() for settings in runs],
         "data": data,
         "engines": engines,

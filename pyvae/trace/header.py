@@ -13,6 +13,7 @@ from typing import Any
 
 from pyvae.errors import UserError, choose
 from pyvae.files.reading import read_json
+from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.settings import Settings
 from pyvae.trace.json_values import (
     json_list,
@@ -25,7 +26,9 @@ from pyvae.trace.json_values import (
     shown,
 )
 
-__all__ = ["FORMAT", "read_about"]
+__all__ = ["FORMAT", "RECIPE_FILE", "read_about"]
+
+RECIPE_FILE = "recipe file"  # in the environment: the SHA-256 of a user's own recipe's file
 
 FORMAT = 4  # 1 had neither `mode` nor `probes`, 2 no `rng`, 3 no `hyper` among the settings
 WHOLE = ("epochs", "steps", "batch_size", "latent_dim", "seed")
@@ -63,14 +66,14 @@ def read_about(path: Path) -> dict[str, Any]:
             f"trace '{path.parent}' has format {shown(version)}, but pyvae reads 1 to {FORMAT}",
             "update pyvae",
         )
-    data = json_object(about["data"], "data")
-    data = data | {"name": json_name(data["name"], "data's name")}
-    if "images" in data:
-        json_whole(data["images"], "data's images")
+    data = _data(about["data"])
     complete = about["complete"]
     if not isinstance(complete, bool):
         raise ValueError(f"complete is {shown(complete)}, not true or false")
     probes = json_list(about.get("probes", []), "probes")
+    recipe = json_name(about["recipe"], "recipe")
+    environment = json_texts(about["environment"], "environment")
+    _check_known(path.parent, recipe, environment, about["settings"])
     try:
         settings = _settings(about["settings"])
         mode = choose("mode", json_text(about.get("mode", "free"), "mode"), ("free", "resync"))
@@ -78,16 +81,40 @@ def read_about(path: Path) -> dict[str, Any]:
         raise ValueError(str(error)) from error
     return {
         "engine": json_name(about["engine"], "engine"),
-        "recipe": json_name(about["recipe"], "recipe"),
+        "recipe": recipe,
         "settings": settings,
         "data": data,
-        "environment": json_texts(about["environment"], "environment"),
+        "environment": environment,
         "mode": mode,
         "probes": [json_whole(step, "a step among probes", 1) for step in probes],
         "steps": json_whole(about["steps"], "steps"),
         "complete": complete,
         "sha256": _checksums(about.get("sha256", {})),
     }
+
+
+def _data(given: object) -> dict[str, Any]:
+    data = dict(json_object(given, "data"))
+    data["name"] = json_name(data["name"], "data's name")
+    if "images" in data:
+        json_whole(data["images"], "data's images")
+    if "shape" in data:
+        lengths = json_list(data["shape"], "data's shape")
+        data["shape"] = [json_whole(length, "data's shape", 1) for length in lengths]
+        if len(lengths) != 3:
+            raise ValueError(f"data's shape is {shown(lengths)}, not three numbers")
+    return data
+
+
+def _check_known(folder: Path, recipe: str, environment: dict[str, str], settings: object) -> None:
+    """Raises UserError for a recipe of the user's own whose file was not opened: pyvae runs no file
+    that a trace names."""
+    objective = settings.get("objective") if isinstance(settings, dict) else None
+    if RECIPE_FILE in environment and isinstance(objective, str) and objective not in OBJECTIVES:
+        raise UserError(
+            f"'{folder}' is of the recipe '{recipe}' of your own",
+            "add --recipe FILE.py:NAME, the file that defines it",
+        )
 
 
 def _settings(given: object) -> Settings:

@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError
 from pyvae.files.arrays import array_bytes, parse_arrays, read_arrays, write_arrays
 from pyvae.files.csv import csv_text
@@ -30,7 +31,7 @@ from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
-from pyvae.trace.header import FORMAT, read_about
+from pyvae.trace.header import FORMAT, RECIPE_FILE, read_about
 
 if TYPE_CHECKING:
     from pyvae.engines.engine import Engine
@@ -81,6 +82,10 @@ class Trace:
     def of_run(cls, run: Run, engine: Engine) -> Trace:
         """Makes an empty trace for a run that is about to start."""
         environment = {"python": platform.python_version(), **engine.environment()}
+        if run.recipe.optimizer is not None:
+            environment.pop("adam", None)
+        if run.recipe.file is not None:
+            environment[RECIPE_FILE] = run.recipe.file.sha256
         data = run.data.describe()
         trace = cls(engine.name, run.recipe.name, run.settings, data, environment)
         trace.losses = np.empty((0, len(trace.terms)))
@@ -90,6 +95,11 @@ class Trace:
     def terms(self) -> tuple[str, ...]:
         """The names of the losses' columns."""
         return OBJECTIVES[self.settings.objective].terms
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of an image: (channels, height, width)."""
+        return tuple(self.data.get("shape", DIGITS))
 
     def extend(self, epoch: int, losses: Sequence[torch.Tensor]) -> None:
         """Adds the losses of steps of an epoch (counted from 0), each (terms,)."""
@@ -203,7 +213,7 @@ class Trace:
         Raises:
             UserError: If the step was not probed, or the file cannot be read.
         """
-        kinds = ("parameter/", "moment1/", "moment2/", "buffer/")
+        kinds = ("parameter/", "moment1/", "moment2/", "optimizer.", "buffer/")
         state = {key: v for key, v in self.probe(step).items() if key.startswith(kinds)}
         return state | {"step": np.array(step)}
 

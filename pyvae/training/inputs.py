@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyvae.data.images import ImageData, load_data
+from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError
 from pyvae.model.recipe import Recipe
 from pyvae.model.run import Run
@@ -24,10 +25,12 @@ def check_data(recipe: Recipe, data: ImageData) -> None:
     if data.pixels.shape[1] != recipe.features:
         kinds = {784: "images of 28x28 pixels", 2: "points in the plane (--data toy)"}
         takes = kinds.get(recipe.features, f"inputs of {recipe.features} numbers")
+        if recipe.shape not in ((), DIGITS):
+            takes = f"images of shape {recipe.shape} (channels, height, width)"
         raise UserError(
             f"recipe {recipe.name} takes {takes}, and {data.name} has inputs of "
             f"{data.pixels.shape[1]} numbers",
-            "choose other --data",
+            "give --data FILE.npz" if recipe.features not in kinds else "choose other --data",
         )
 
 
@@ -48,7 +51,8 @@ def load_for(
     Raises:
         UserError: If the data are not there, or the recipe cannot take them.
     """
-    data = load_data("toy" if name == "auto" and recipe.features == 2 else name, log)
+    name = "toy" if name == "auto" and recipe.features == 2 else name
+    data = load_data(name, log, recipe.shape or DIGITS)
     check_data(recipe, data)
     if settings is not None and recipe.given is not None:
         recipe.given(data, settings)  # checked before anything is written

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 import torch
 from numpy.typing import NDArray
 
+from pyvae.engines.abilities import Abilities
 from pyvae.engines.allocator import give_freed_memory_back
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.recipe import Recipe
@@ -230,6 +231,8 @@ def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
     Raises:
         UserError: If the engine cannot run the recipe with these settings.
     """
+    abilities = getattr(engine, "abilities", Abilities())
+    abilities.check_run(engine.name, recipe, settings)
     injected = settings.rng == "injected"
     engine.start(
         recipe,

@@ -15,7 +15,7 @@ from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from r_bridge.engines.base import REngine
-from r_bridge.engines.stage_network import SOURCES, network_arguments, own_draws
+from r_bridge.engines.stage_network import LAYERS, SOURCES, network_arguments, own_draws
 from r_bridge.errors import RError
 from r_bridge.process.wire import Kept
 
@@ -29,6 +29,7 @@ class BaseREngine(REngine):
     name = "base-r"
     abilities: ClassVar[Abilities] = Abilities(
         language="R",
+        layers=LAYERS,
         rng="r",
         largest_seed=2**31 - 1,
         options=("threads",),

@@ -13,7 +13,7 @@ from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Stage
 
-__all__ = ["SOURCES", "network_arguments", "own_draws"]
+__all__ = ["LAYERS", "SOURCES", "network_arguments", "own_draws"]
 
 SOURCES = (
     "layers/maps",
@@ -32,19 +32,64 @@ SOURCES = (
     "base_r/adam",
     "base_r/session",
 )
+LAYERS = (  # of R/layers/layers.R
+    "batch_norm",
+    "bce",
+    "concat",
+    "conv2d",
+    "conv_transpose2d",
+    "cross_entropy",
+    "dropout",
+    "expected_prior",
+    "first_half",
+    "flatten",
+    "gaussian",
+    "gumbel_softmax",
+    "half_mu_squared",
+    "input",
+    "kl_categorical",
+    "kl_gaussians",
+    "kl_normal",
+    "leaky_relu",
+    "linear",
+    "log",
+    "max_pool2d",
+    "mse",
+    "multiply",
+    "relu",
+    "reparameterise",
+    "second_half",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "sum",
+    "unflatten",
+)
 LIKELIHOODS = ("bce", "mse", "gaussian")
 CHUNK = 2**22  # numbers that the stages of one part of a batch take
 WHOLE = 2**31  # images: a batch is not cut
 
 
 def network_arguments(recipe: Recipe, settings: Settings) -> dict[str, Any]:
-    """What R's `session_start` takes of a network."""
+    """What R's `session_start` takes of a network.
+
+    Raises:
+        UserError: If it samples no latents, or its loss has no likelihood of pixels.
+    """
     stages = recipe.stages_for(settings)
+    sample = next((s for s in stages if s.layer == "reparameterise"), None)
+    likelihood = next((s for s in stages if s.layer in LIKELIHOODS), None)
+    if sample is None or likelihood is None:
+        wanted = "Reparameterise" if sample is None else f"term among {', '.join(LIKELIHOODS)}"
+        raise UserError(
+            f"engine base-r cannot run recipe '{recipe.name}': it has no {wanted}",
+            "train it with --engine pytorch",
+        )
     return {
         "stages": [_as_data(stage) for stage in stages],
         "terms": list(OBJECTIVES[settings.objective].terms),
-        "sample": next(s for s in stages if s.layer == "reparameterise").name,
-        "pixels": next(s for s in stages if s.layer in LIKELIHOODS).inputs[0],
+        "sample": sample.name,
+        "pixels": likelihood.inputs[0],
         "chunk": float(_chunk(stages, settings.batch_size)),
     }
 

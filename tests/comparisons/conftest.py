@@ -91,4 +91,4 @@ def undrawn(monkeypatch):
     """Figures are made and not drawn, which takes longer than a small comparison: for tests that
     ask of them no more than that they are there. How they are drawn: tests/comparisons/report."""
     monkeypatch.setattr(style, "save_figure", lambda figure, path: path.write_bytes(b""))
-    monkeypatch.setattr("comparisons.report.html._picture", lambda figure: "data:,")
+    monkeypatch.setattr("comparisons.report.html.picture", lambda figure: "data:,")

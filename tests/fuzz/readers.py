@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from r_lists import HEAD, r_list, save_r_list
 
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
 from pyvae.data.mnist import FILES, load_mnist_family
 from pyvae.data.npz import load_arrays
-from pyvae.files.reading import MEMORY_BASE, MEMORY_TIMES, most_unpacked
+from pyvae.errors import UserError
+from pyvae.files.reading import MEMORY_BASE, MEMORY_TIMES, most_unpacked, read_bytes
 from pyvae.model.settings import Settings
 from pyvae.reproduction.published import merge_published
 from pyvae.runs.callbacks.held_out_history import read_test_history
@@ -31,6 +34,7 @@ from pyvae.trace.program import (
 )
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
+from pyvae.weights.read import read_weights
 
 __all__ = ["READERS", "Reader"]
 
@@ -224,6 +228,38 @@ def make_run(folder: Path) -> Path:
     return path
 
 
+STATE = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2)}
+NESTED = {"model": STATE, "epoch": 3.0, "optimizer": {"param_groups": {"lr": 0.5}}}
+
+
+def make_r_weights(folder: Path) -> Path:
+    return save_r_list(folder / "weights.pt", NESTED)
+
+
+def make_r_list(folder: Path) -> Path:
+    """R's serialisation alone, to be put into a whole file."""
+    path = folder / "list"
+    path.write_bytes(HEAD + r_list(NESTED))
+    return path
+
+
+def read_r_list(folder: Path) -> object:
+    try:
+        content = read_bytes(folder / "list")
+    except (OSError, ValueError) as error:
+        raise UserError("no list") from error
+    return read_weights(save_r_list(folder / "weights.pt", NESTED, content)).tensors
+
+
+def make_pytorch_weights(folder: Path) -> Path:
+    torch.save(STATE, folder / "weights.pt")
+    return folder / "weights.pt"
+
+
+def read_saved_weights(folder: Path) -> object:
+    return read_weights(folder / "weights.pt").tensors
+
+
 def read_published(folder: Path) -> object:
     return merge_published(folder / "published.csv", NEW)
 
@@ -255,5 +291,8 @@ READERS = {
         make_checkpoint(".safetensors"), load_signed_checkpoint, "safetensors", silent=True
     ),
     "checkpoint-json": Reader(make_checkpoint(".json"), find_checkpoint, "json", silent=True),
+    "r-weights": Reader(make_r_weights, read_saved_weights, "state dict"),
+    "r-list": Reader(make_r_list, read_r_list, "state dict"),
+    "pytorch-weights": Reader(make_pytorch_weights, read_saved_weights, "state dict"),
     "run-json": Reader(make_run, lambda f: read_arguments(f, "train"), "json"),
 }

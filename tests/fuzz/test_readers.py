@@ -34,6 +34,7 @@ few = hypothesis.settings(
 )
 BINARY = ("idx-images", "idx-images-gz", "npz", "npz-packed", "npy")
 BINARY += ("parameters", "latents", "probe", "program-step", "outcome")
+BINARY += ("r-weights", "r-list", "pytorch-weights")
 
 
 @pytest.fixture(autouse=True)

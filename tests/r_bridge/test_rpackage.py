@@ -58,7 +58,7 @@ def absent_packages(packages: list[str], folder: Path) -> list[str]:
     return [name for name, is_absent in zip(packages, said, strict=True) if is_absent == "TRUE"]
 
 
-def tests_that_need(packages: list[str]) -> int:
+def skips_without(packages: list[str]) -> int:
     """How many tests of the package skip without R's torch, or luz."""
     texts = [file.read_text() for file in (PACKAGE / "tests" / "testthat").glob("test-*.R")]
     if "torch" not in packages:
@@ -93,7 +93,7 @@ def test_the_package_passes_its_check(tmp_path):
     counts = re.findall(r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", tests[0])
     failed, warned, skipped, passed = map(int, counts[-1])
     assert (failed, warned) == (0, 0), tests[0]  # they ran, against this Python
-    assert skipped == tests_that_need(absent), tests[0]
+    assert skipped == skips_without(absent), tests[0]
     assert passed > 500
 
     page = (folder / "pyvae" / "doc" / "pyvae.html").read_text()
@@ -111,7 +111,8 @@ def test_the_example_of_the_readme_runs(tmp_path):
     )  # fmt: skip
     assert installed.returncode == 0, installed.stderr
     readme = (PACKAGE.parents[1] / "README.md").read_text()
-    (example,) = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
+    examples = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
+    (example,) = [one for one in examples if "vae_fit(" in one]
     assert example.count("epochs = 10, batch_size = 50") == 2
     assert "steps = 3, batch_size = 50" in example
     code = example.replace("epochs = 10, batch_size = 50", "epochs = 1, batch_size = 250")
@@ -145,7 +146,7 @@ def test_programs_of_r_torch_are_recorded(tmp_path):
         r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", done.stdout
     )
     failed, warned, skipped, passed = map(int, counts)
-    without_luz = tests_that_need(absent_packages(sorted(TORCH), tmp_path))
+    without_luz = skips_without(absent_packages(sorted(TORCH), tmp_path))
     assert (failed, warned, skipped) == (0, 0, without_luz), done.stdout + done.stderr
     assert passed > 100
 

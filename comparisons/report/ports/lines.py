@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -77,7 +78,9 @@ def other_names(found: PortComparison) -> Iterator[str]:
     """The map, where it does not follow from the names."""
     table = names_table(found.networks, found.parameters)
     table = table[(table["a"] != "") & (table["b"] != "")]
-    other = table[(table["a"] != table["b"]) | (table["layout"] != "")]
+    scalars = [one.name for one in found.sides[0].trace.parameters if math.prod(one.shape) == 1]
+    stored = (table["layout"] != "") & ~table["a"].isin(scalars)  # () or (1) is no other order
+    other = table[(table["a"] != table["b"]) | stored]
     other = other[~other["layer"].isin(["input", "draw"])]  # counted by use
     rows = [(str(row.a), str(row.b), str(row.layout)) for row in other.itertuples()]
     if not rows:

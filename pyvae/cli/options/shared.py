@@ -30,6 +30,7 @@ __all__ = [
     "Jobs",
     "LatentDim",
     "Probe",
+    "RecipeFile",
     "RecipeName",
     "RunOptions",
     "Scheduler",
@@ -66,8 +67,18 @@ RecipeName = Annotated[
     str,
     what(
         metavar="RECIPE",
-        help=f"Recipe: {', '.join(choices.RECIPES)} (described by pyvae recipes).",
+        help=f"Recipe: {', '.join(choices.RECIPES)} (described by pyvae recipes), or one of your "
+        "own, FILE.py:NAME (docs/own-recipe.md).",
         autocompletion=complete(choices.RECIPES),
+    ),
+]
+RecipeFile = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE.py:NAME",
+        help="The recipe of your own that the run is of: pyvae runs no file that a run's folder "
+        "names.",
     ),
 ]
 Data = Annotated[

@@ -176,12 +176,17 @@ type_bytes <- c(F64 = 8, I32 = 4, U8 = 1, BOOL = 1)
 
 shape_of <- function(x) if (is.null(dim(x))) length(x) else dim(x)
 
+# In parts, as writeBin() takes no more than 2 GB.
 write_numbers <- function(x, type, connection) {
   if (length(dim(x)) > 1L) x <- aperm(x)                           # row-major
-  switch(type,
-    F64 = writeBin(as.double(x), connection, endian = "little"),
-    I32 = writeBin(as.integer(x), connection, size = 4L, endian = "little"),
-    writeBin(as.raw(x), connection))
+  dim(x) <- NULL
+  for (start in if (length(x)) seq(1, length(x), by = 2^24)) {
+    part <- x[start:min(start + 2^24 - 1, length(x))]
+    switch(type,
+      F64 = writeBin(as.double(part), connection, endian = "little"),
+      I32 = writeBin(as.integer(part), connection, size = 4L, endian = "little"),
+      writeBin(as.raw(part), connection))
+  }
 }
 
 write_lines <- function(path, lines) {

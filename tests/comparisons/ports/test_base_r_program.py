@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from comparisons.ports import compare_programs
+from comparisons.ports.judging.own import Own
 from comparisons.ports.result import PortComparison
 from pyvae import record
 from pyvae.cli.main import main
@@ -23,7 +25,9 @@ from r_bridge.rpy2_fit import find_r
 pytestmark = pytest.mark.r
 
 PROGRAM = Path(__file__).with_name("classifier.R")
-PACKAGE = Path(__file__).parents[3] / "r_bridge" / "rpackage"
+ROOT = Path(__file__).parents[3]
+PACKAGE = ROOT / "r_bridge" / "rpackage"
+DOCUMENT = ROOT / "docs" / "trace-of-a-program.md"
 STEPS = 4
 
 
@@ -177,3 +181,27 @@ def test_the_command_says_who_is_right(both, capsys):
     said = capsys.readouterr().out
     assert "r does not return what it should for its own inputs" in said
     assert "verdict: part at step 1, tanh (tanh), backward (gradient of hidden)" in said
+
+
+@pytest.mark.slow
+def test_the_documents_examples_agree(tmp_path, monkeypatch):
+    """Those of docs/trace-of-a-program.md."""
+    monkeypatch.chdir(tmp_path)
+    page = DOCUMENT.read_text()
+    for language in ("python", "r"):
+        (example,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+        if language == "python":
+            exec(compile(example, DOCUMENT, "exec"), {})  # noqa: S102 (our own page)
+        else:
+            program = find_r()
+            assert program is not None
+            code = example.replace("r_bridge/rpackage", str(PACKAGE))
+            subprocess.run([program, "--vanilla", "--no-echo", "-e", code], check=True)
+    found = compare_programs("python", "r")
+    assert found.agrees, found.verdict
+    assert found.lacking == (0, 0)
+    assert [pair.how for pair in found.networks[0].pairs] == ["name"] * 4
+    assert found.steps == (1, 2, 3)
+    for one in found.sides:  # each computes what its stages say
+        step = one.step(2)
+        assert Own(step, 1e-12, "float64").forward("fc").is_right

@@ -121,8 +121,8 @@ def test_the_commands_are_listed_in_groups_with_compare_first(command):
     assert (code, err) == (0, "")
     listed = [line.split()[1] for line in out.splitlines() if line[:1] == "│" and line[2] != " "]
     assert [name for name in listed if name[0] != "-"] == [
-        "compare", "train", "reproduce", "record", "trace", "verify", "sample", "figures",
-        "recipes", "doctor",
+        "compare", "train", "reproduce", "record", "weights", "trace", "verify", "sample",
+        "figures", "recipes", "doctor",
     ]  # fmt: skip
     groups = [line.split("─ ")[1].split(" ─")[0] for line in out.splitlines() if "╭" in line]
     assert groups == [

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyvae.data.npz import load_arrays
+from pyvae.data.pixels import EXPECTED, as_pixels, expected_images
 from pyvae.errors import UserError
 
 N = 6
@@ -168,3 +172,34 @@ def test_anything_else_is_refused_saying_what_it_is(path, arrays, said):
     with pytest.raises(UserError, match=re.escape(f"'{path}'")) as error:
         load_arrays(path)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@given(
+    shape=st.tuples(st.sampled_from([1, 2, 3, 4]), st.integers(2, 7), st.integers(2, 7)),
+    images=st.integers(1, 3),
+)
+def test_images_of_any_shape_are_read_with_channels_first_or_last(kind, shape, images):
+    numbers = np.random.default_rng(0).integers(0, 256, (images, *shape)).astype(np.uint8)
+    numbers.flat[0] = 200  # not black and white
+    expected = numbers if kind is np.uint8 else (numbers / 255).astype(kind)
+    last = np.ascontiguousarray(np.moveaxis(expected, 1, -1))
+    for form in (expected, last, expected.reshape(images, -1)):
+        if form is last and without_ones(last.shape[1:]) == without_ones(shape):
+            continue  # it could be either, and is taken for channels first
+        read = as_pixels(form, Path("x.npz"), "images", shape=shape)
+        assert np.array_equal(read.numpy(), expected.reshape(images, -1))
+
+
+def without_ones(shape):
+    return tuple(length for length in shape if length > 1)
+
+
+def test_images_of_another_shape_are_refused_saying_which_are_wanted(path):
+    with pytest.raises(UserError) as caught:
+        as_pixels(np.zeros((4, 28, 28)), path, "images", shape=(3, 32, 32))
+    assert str(caught.value) == (
+        f"data file '{path}': images of shape (4, 28, 28): expected `images` (N, 3, 32, 32), "
+        "(N, 32, 32, 3) or (N, 3072), integers from 0 to 255, booleans or floats in [0, 1]"
+    )
+    assert expected_images((1, 28, 28)) == EXPECTED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 
 import psutil
@@ -98,3 +100,23 @@ def _gone(process):
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_process_is_started_is_not_lost(tmp_path, monkeypatch):
+    """It stops this process when all are started, and none of them sees it."""
+    submit = ProcessPoolExecutor.submit
+    seen = []
+
+    def interrupted(pool, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        future = submit(pool, *arguments)
+        seen.extend(psutil.Process().children())
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(Processes(1, 1).run(jobs_of(1), {"toy": load_toy(30)}, tmp_path))
+    monkeypatch.undo()
+    assert seen
+    assert len(list(Processes(1, 1).run(jobs_of(1), {"toy": load_toy(30)}, tmp_path))) == 1

@@ -27,19 +27,6 @@ test_that("what is written is read again, to the last bit", {
   expect_length(values, 14L)
 })
 
-test_that("the file can be sourced without the package", {
-  skip_if(!file.exists("../../R/write_program_trace.R"), "needs the package's sources")
-  alone <- new.env(parent = baseenv())
-  assign("stats", NULL, alone)
-  for (file in c("write_trace.R", "write_program_trace.R")) {
-    sys.source(file.path("../../R", file), alone)
-  }
-  folder <- tempfile()
-  do.call(alone$write_program_trace, c(list(folder), program_example()))
-  expect_identical(read_program_trace(folder)$arrays(1),
-                   read_program_trace(write_program_example())$arrays(1))
-})
-
 test_that("names alone are a trace as well", {
   folder <- tempfile()
   x <- array(rnorm(24), 2:4)
