@@ -114,6 +114,16 @@ MISTAKES = {
         r"step 1, input \(input\), input",
         r"r is python times 255/256 \(divided by 256 where it is 255\)",
     ),
+    "pixels within rounding's rule": (
+        Program(batch=lambda step, x, y: (x * 1.0001, y)),
+        r"step 1, input \(input\), input",
+        r"r is python times \(1 \+0\.0001\d*\)",
+    ),
+    "a constant added to a start value": (
+        Program(start=lambda network: network.out.bias.data.add_(1e-4)),
+        r"step 1, out.bias, what the step starts from",
+        "r is python plus 0.0001",
+    ),
     "seed": (
         Program(seed=6),
         r"step 1, drop \(dropout\), random draw",

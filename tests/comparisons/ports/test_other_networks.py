@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from ported import Classifier, Program, rewrite
 from torch import nn
 
 from comparisons.ports import compare_programs
@@ -297,3 +298,21 @@ def test_rounding_is_no_mistake(trained, kind):
     assert repr(found) == "\n".join([found.verdict, *found.notes])
     found = trained(kind, "", torch.float64)
     assert found.agrees, found.verdict
+
+
+def test_a_mistake_before_kernels_that_are_stored_transposed(tmp_path):
+    """In the names of another framework: a square kernel is not what is wrong."""
+
+    def turn(name, x):
+        return x.T.copy() if x.ndim == 2 and name.endswith(("hidden.weight", "out.weight")) else x
+
+    Program().record(tmp_path / "python")
+    for network, place in ((Classifier, None), (lambda: Classifier(eps=1e-3), "step 1, norm ")):
+        Program(network=network).record(tmp_path / "keras")
+        rewrite(tmp_path / "keras", lambda name: f"model_{name}", turn)
+        found = compare_programs(tmp_path / "python", tmp_path / "keras")
+        if place is None:
+            assert found.agrees, found.verdict
+        else:
+            assert found.first.place.startswith(place)
+            assert found.first.words[0].endswith("eps = 0.001 where it is 1e-05")
