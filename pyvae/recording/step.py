@@ -88,6 +88,8 @@ class Step:
         self._backward = backward
         self._values: dict[int, Value] = {}
         self._before = {} if before is None else before._values
+        self._left = {} if before is None else before._later
+        self._later: Arrays = {}  # gradients that `backward` left for other optimisers
         self.rounded = ""
         self._losses: list[tuple[float, Source | None]] = []
 
@@ -172,9 +174,11 @@ class Step:
                 self._give(key, to_array(tensor.grad))
 
     def _give(self, name: str, array: NDArray | None) -> None:
-        left = self.arrays.get(f"gradient/{name}")
+        left = self.arrays.get(f"gradient/{name}", self._left.get(name))
         if array is None:
             return
+        if left is not None:
+            self.arrays[f"gradient/{name}"] = left
         if left is None:  # `backward` was not seen
             self.arrays[f"gradient/{name}"] = array
         elif left.tobytes() != array.tobytes():
@@ -190,7 +194,9 @@ class Step:
             self._put(f"buffer/{name}", to_array(tensor))
         for name, _ in self.parameters.tensors("parameter"):
             if name not in mine:  # another optimiser's, or left from its step
-                self.arrays.pop(f"gradient/{name}", None)
+                left = self.arrays.pop(f"gradient/{name}", self._left.get(name))
+                if left is not None:
+                    self._later[name] = left
         self.arrays |= state_arrays(optimiser, self.parameters, "state")
 
     def put_terms(self, terms: dict[str, Any]) -> None:

@@ -99,7 +99,7 @@ used_calls <- function(seen) {
     }
   }
   # a copy that is only looked at, as luz does with the loss
-  taken <- unlist(lapply(seen$calls[used], function(call) c(call$inputs, call$roles)))
+  taken <- as.character(unlist(lapply(seen$calls[used], function(call) c(call$inputs, call$roles))))
   taken <- vapply(seen$values[as.integer(taken[!startsWith(taken, "=")])], function(v) v$call, 0L)
   detached <- vapply(seen$calls, function(call) call$layer == "detach", NA)
   used[detached & !seq_along(used) %in% taken] <- FALSE

@@ -32,6 +32,8 @@ begin_step <- function(r) {
   r$seen <- r$losses <- NULL
   r$opened <- FALSE
   r$arrays <- r$gradients <- list()   # gradients of the parameters, as backward() left them
+  r$left <- r$passed_on               # those that it left for this step in the one before
+  r$passed_on <- NULL
   r$path <- character()               # the modules whose forward() is running, outermost first
   if (r$active) {
     session$numbers <- new.env(parent = emptyenv())
@@ -86,9 +88,9 @@ note_given <- function(r, name) {
   gradient <- r$tensors[[name]]$grad
   if (!is_tensor(gradient)) return(invisible())
   left <- r$gradients[[name]]
-  if (is.null(left)) {
-    r$gradients[[name]] <- copied(gradient)
-  } else if (!same_values(left, gradient)) {
+  if (is.null(left)) left <- r$left[[name]]
+  r$gradients[[name]] <- if (is.null(left)) copied(gradient) else left
+  if (!is.null(left) && !same_values(left, gradient)) {
     r$arrays[[paste0("given/", name)]] <- copied(gradient)
   }
 }
@@ -99,6 +101,8 @@ after_update <- function(r, optimiser) {
   mine <- optimised_names(r, optimiser$object)
   finished <- finish_calls(r$seen, names(tensors))
   arrays <- c(r$arrays, finished$arrays)
+  left <- c(r$gradients, r$left[setdiff(names(r$left), names(r$gradients))])
+  r$passed_on <- left[setdiff(names(left), mine)]   # to the optimisers that are called later
   for (name in intersect(mine, names(r$gradients))) {
     arrays[[paste0("gradient/", name)]] <- r$gradients[[name]]
   }

@@ -347,3 +347,25 @@ def test_an_earlier_trace_is_replaced_when_asked(recorded, tmp_path):
     assert len(ProgramTrace.load(tmp_path / "trace").steps) == 3
     assert len(recorded(program, 1, overwrite=True).steps) == 1
     assert len(list((tmp_path / "trace" / "steps").iterdir())) == 1
+
+
+def test_a_gradient_that_is_changed_before_the_second_of_two_optimisers_is_told(tmp_path):
+    """One `backward` for both; the second one's gradient is its own step's."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    both = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in model]
+    with record(model, both, tmp_path / "a", steps=2):
+        for _ in range(2):
+            for one in both:
+                one.zero_grad()
+            model(torch.randn(5, 3)).pow(2).sum().backward()
+            left = model[1].weight.grad.clone()
+            both[0].step()
+            model[1].weight.grad.add_(1e-6)
+            both[1].step()
+    trace = ProgramTrace.load(tmp_path / "a")
+    first, second = trace.arrays(3), trace.arrays(4)
+    assert "gradient/1.weight" not in first
+    assert np.array_equal(second["gradient/1.weight"], left.numpy())
+    assert np.array_equal(second["given/1.weight"], (left + 1e-6).numpy())
+    assert not any(key.startswith("given/") for key in second if key != "given/1.weight")

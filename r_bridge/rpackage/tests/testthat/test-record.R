@@ -120,3 +120,24 @@ test_that("the optimiser's settings, state, clipped gradient and update are ther
   expect_identical(at[["buffer/features.1.num_batches_tracked"]],
                    at[["start/features.1.num_batches_tracked"]] + 1)
 })
+
+test_that("a gradient that is changed before the second of two optimisers is told", {
+  folder <- tempfile("two")
+  with_torch(arguments = list(folder = folder), {
+    torch_manual_seed(1)
+    model <- nn_sequential(nn_linear(3, 4), nn_linear(4, 2))
+    both <- list(optim_sgd(model[[1]]$parameters, lr = 0.1),
+                 optim_sgd(model[[2]]$parameters, lr = 0.1))
+    record(model, both, folder, steps = 1)
+    model(torch_randn(5, 3))$pow(2)$sum()$backward()
+    both[[1]]$step()
+    with_no_grad(model[[2]]$weight$grad$add_(1e-3))
+    both[[2]]$step()
+  })
+  found <- read_program(folder)
+  expect_true(found$complete)
+  one <- found$arrays[[1L]]
+  two <- found$arrays[[2L]]
+  expect_false("gradient/1.weight" %in% names(one))
+  expect_equal(two[["given/1.weight"]], two[["gradient/1.weight"]] + 1e-3, tolerance = 1e-6)
+})
