@@ -26,6 +26,8 @@ from pyvae.trace.program import ProgramTrace
 
 __all__ = ["compare_programs"]
 
+GIVEN = ("input", "draw", "loss")  # any two programs have them
+
 Given = ProgramTrace | Path | str
 
 
@@ -89,7 +91,8 @@ class _Comparer:
             progress(done, len(steps))
             before = self._step(number, before)
         progress(len(steps), len(steps))
-        if not self.judged:
+        computed = any(one.quantity.passing not in GIVEN for one in self.judged)
+        if not computed and (any(self.lacking) or not self.judged):
             raise UserError(
                 f"{self.sides[0].name} and {self.sides[1].name} have nothing in common: no stage "
                 "and no parameter of one is found in the other",

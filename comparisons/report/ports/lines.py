@@ -26,7 +26,8 @@ def lines(found: PortComparison) -> Iterator[str]:
     for side in found.sides:
         trace = side.trace
         about = ", ".join(filter(None, (trace.engine, trace.program)))
-        yield f"{side.name}: {about}, {len(trace.steps)} steps recorded"
+        steps = len(trace.steps)
+        yield f"{side.name}: {about}, {steps} step{'s' if steps > 1 else ''} recorded"
     yield coverage(found)
     yield from one_sided(found)
     yield from other_names(found)

@@ -17,7 +17,7 @@ from torch import nn
 from comparisons.ports import compare_programs
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
-from pyvae.trace.program import ProgramTrace
+from pyvae.trace.program import ProgramParameter, ProgramStage, ProgramTrace
 
 FLOAT64 = {"dtype": torch.float64}
 
@@ -334,6 +334,10 @@ BAD = {
         lambda: rename_all(Path("r")),
         "python and r have nothing in common: .*--map",
     ),
+    "the loss alone": (
+        lambda: other_network(Path("r")),
+        "python and r have nothing in common: .*--map",
+    ),
     "no step": (
         lambda: no_steps(Path("r")),
         "no step was recorded in 'r': the disk is full",
@@ -357,6 +361,23 @@ def rename_all(folder):
     trace = ProgramTrace.load(folder)
     trace.networks, trace.parameters = [()], []
     arrays = {"forward/elsewhere": np.ones(3)}
+    for step in trace.steps:
+        write_arrays(folder / "steps" / f"step-{step.step:06d}.safetensors", arrays)
+    trace.save(folder)
+
+
+def other_network(folder):
+    """An embedding of indices: any two programs have an input and a loss."""
+    stages = (
+        ProgramStage("input", "input"),
+        ProgramStage("words", "embedding", ("input",), {}, {"weight": "words.weight"}),
+    )
+    trace = ProgramTrace.load(folder)
+    trace.networks, trace.parameters = [stages], [ProgramParameter("words.weight", (2, 7))]
+    arrays = {
+        "start/words.weight": np.ones((2, 7)), "forward/input": np.array([0, 1]),
+        "forward/words": np.ones((2, 7)), "loss/total": np.array(1.0),
+    }  # fmt: skip
     for step in trace.steps:
         write_arrays(folder / "steps" / f"step-{step.step:06d}.safetensors", arrays)
     trace.save(folder)
