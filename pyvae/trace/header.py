@@ -31,6 +31,7 @@ __all__ = ["FORMAT", "RECIPE_FILE", "read_about"]
 RECIPE_FILE = "recipe file"  # in the environment: the SHA-256 of a user's own recipe's file
 
 FORMAT = 4  # 1 had neither `mode` nor `probes`, 2 no `rng`, 3 no `hyper` among the settings
+PROGRAMS = 5  # the format of traces of programs (pyvae.trace.program)
 WHOLE = ("epochs", "steps", "batch_size", "latent_dim", "seed")
 REQUIRED = [
     field.name
@@ -56,14 +57,15 @@ def read_about(path: Path) -> dict[str, Any]:
     version = about["format"]
     if type(version) is not int or version < 1:
         raise ValueError(f"format is {shown(version)}, not a whole number from 1")
-    if version == 5:
+    if version == PROGRAMS:
         raise UserError(
-            f"trace '{path.parent}' is that of a recorded program (format 5), not of a recipe",
+            f"trace '{path.parent}' is that of a recorded program (format {version}), not of a "
+            "recipe",
             "compare it with another one: pyvae compare TRACE_A TRACE_B",
         )
     if version > FORMAT:
         raise UserError(
-            f"trace '{path.parent}' has format {shown(version)}, but pyvae reads 1 to {FORMAT}",
+            f"trace '{path.parent}' has format {shown(version)}, but pyvae reads 1 to {PROGRAMS}",
             "update pyvae",
         )
     data = _data(about["data"])

@@ -472,7 +472,7 @@ def spoil_checkpoints(folder):
         (lambda folder: cut(folder / "trace.json"), "trace '.*' cannot be read"),
         (
             lambda folder: rewrite(folder / "trace.json", format=99),
-            "has format 99, but pyvae reads 1 to 4",
+            "has format 99, but pyvae reads 1 to 5",
         ),
         (lambda folder: cut(folder / "history.csv"), "trace '.*' cannot be read"),
         (lambda folder: drop_lines(folder / "history.csv"), "history.csv has 5 of 6 steps"),

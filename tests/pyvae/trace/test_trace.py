@@ -435,7 +435,7 @@ def test_the_trace_of_a_program_is_told_from_that_of_a_recipe(saved):
 def test_a_newer_format_is_refused_by_name(saved, version):
     rewrite(saved, lambda about: about | {"format": version})
     with pytest.raises(
-        UserError, match=rf"has format {version}, but pyvae reads 1 to 4. Update pyvae"
+        UserError, match=rf"has format {version}, but pyvae reads 1 to 5. Update pyvae"
     ):
         Trace.load(saved)
 
