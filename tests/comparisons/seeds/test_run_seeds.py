@@ -21,7 +21,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
 from pyvae.parallel.processes import Processes
-from pyvae.recipes import get_recipe
+from pyvae.recipes import get_recipe, open_recipe
 from pyvae.training.loop import train
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ initial_parameters <- function(layers) lapply(right(layers), function(w) 2 * w)"
 def inline(inline, conv, monkeypatch):
     """As it is, of a narrow `conv`: processes know a recipe by its name alone."""
     monkeypatch.setattr(
-        native, "get_recipe", lambda name: conv if name == conv.name else get_recipe(name)
+        native, "open_recipe", lambda name: conv if name == conv.name else open_recipe(name)
     )
 
 
@@ -309,7 +309,7 @@ def test_a_seed_of_base_r_that_diverges_is_a_result(inline, conv, settings, few,
 @pytest.mark.slow
 def test_a_seed_of_r_torch_that_diverges_is_a_result(inline, settings, few, tmp_path, monkeypatch):
     conv = get_recipe("conv")  # of which R's torch has its own network
-    monkeypatch.setattr(native, "get_recipe", get_recipe)
+    monkeypatch.setattr(native, "open_recipe", open_recipe)
     sides = both("r-torch", "r-torch")
     run = settings(steps=3, learning_rate=1e6, dtype="float32")
     runs = plan(sides, [run], SEEDS, {"r-torch": {}})
@@ -373,7 +373,7 @@ def wait_for_children(but=()):
 @pytest.fixture
 def other():
     """A process that somebody else has started."""
-    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(10**6,))
     other.start()
     yield other
     other.terminate()
