@@ -93,14 +93,21 @@ def _pool_processes(pool: ProcessPoolExecutor) -> list[multiprocessing.process.B
 
 @contextmanager
 def _later(*signals: signal.Signals) -> Iterator[None]:
-    """Holds Ctrl-C and a closed terminal back while processes are started, which inherit that: both
-    reach this process alone, which ends the others. What came meanwhile is there at the end."""
-    resource_tracker.ensure_running()  # it lets both through again when it is started
+    """Holds Ctrl-C and a closed terminal back while processes are started: both are for this one
+    alone, which ends the others. What came meanwhile is raised at the end."""
+    came: list[int] = []
+    # processes inherit what this thread blocks; other threads let signals through to the handlers
+    handlers = {one: signal.signal(one, lambda number, _: came.append(number)) for one in signals}
+    resource_tracker.ensure_running()  # it unblocks both when it is started
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
