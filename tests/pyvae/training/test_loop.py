@@ -673,7 +673,7 @@ def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, d
 
 
 def test_a_recipe_of_other_numbers_says_how_many(digits):
-    recipe = replace(get_recipe("mlp"), features=1024)
+    recipe = replace(get_recipe("mlp"), features=1024, shape=())
     with pytest.raises(
         UserError, match="takes inputs of 1024 numbers, and digits has inputs of 784"
     ):
