@@ -221,7 +221,7 @@ describe_program <- function(steps, numbers, stages, parameters, optimiser) {
   if (length(repeated)) refuse("two parameters are called '", repeated[[1L]], "'")
   shapes <- Map(function(x, name) {
     check_values(x, paste0("parameter '", name, "'"))
-    shape_of(x)
+    array_shape(x)
   }, parameters, names(parameters))
   names <- names(parameters)
   buffers <- unlist(lapply(steps, function(step) names(step$buffer)))
@@ -450,7 +450,7 @@ with_indices <- function(values, stages) {
 
 # A single number has no dimensions, unless it belongs to a parameter that is a vector of one.
 shape_in_trace <- function(x, key, parameters) {
-  if (!is.null(dim(x)) || length(x) != 1L) return(shape_of(x))
+  if (!is.null(dim(x)) || length(x) != 1L) return(array_shape(x))
   name <- sub("[^/]*/", "", key)
   if (grepl("^(state|before)/", key)) {
     if (endsWith(name, ".step")) return(numeric())

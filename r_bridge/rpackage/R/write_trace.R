@@ -153,7 +153,7 @@ trace_remove <- function(folder) {
 # safetensors: the header's length (8 bytes, little-endian), the header (JSON), the numbers.
 # https://github.com/huggingface/safetensors, "Format". Numbers are written as doubles in
 # row-major order, or as what `types` says.
-write_safetensors <- function(path, arrays, shapes = lapply(arrays, shape_of), types = "F64") {
+write_safetensors <- function(path, arrays, shapes = lapply(arrays, array_shape), types = "F64") {
   types <- rep_len(types, length(arrays))
   ends <- cumsum(type_bytes[types] * lengths(arrays))
   header <- list()
@@ -174,7 +174,7 @@ write_safetensors <- function(path, arrays, shapes = lapply(arrays, shape_of), t
 
 type_bytes <- c(F64 = 8, I32 = 4, U8 = 1, BOOL = 1)
 
-shape_of <- function(x) if (is.null(dim(x))) length(x) else dim(x)
+array_shape <- function(x) if (is.null(dim(x))) length(x) else dim(x)
 
 # In parts, as writeBin() takes no more than 2 GB.
 write_numbers <- function(x, type, connection) {
