@@ -11,6 +11,8 @@ from ported import Classifier, Program, rewrite
 
 from pyvae.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):

@@ -19,6 +19,8 @@ from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
 from pyvae.trace.program import ProgramParameter, ProgramStage, ProgramTrace
 
+pytestmark = pytest.mark.slow
+
 FLOAT64 = {"dtype": torch.float64}
 
 

@@ -14,6 +14,8 @@ from torch import nn
 from comparisons.ports import compare_programs
 from pyvae.recording.record import record
 
+pytestmark = pytest.mark.slow
+
 ROWS, WORDS, LENGTH, WIDTH = 6, 11, 5, 8
 
 

@@ -14,6 +14,8 @@ from comparisons.ports import compare_programs
 from comparisons.ports.matching.layouts import SAME_LAYOUT, Layout
 from pyvae.trace.program import ProgramTrace
 
+pytestmark = pytest.mark.slow
+
 
 class Recurrent(nn.Module):
     """Reads rows of an image one after the other."""
