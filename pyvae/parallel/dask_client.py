@@ -62,6 +62,14 @@ class Cluster:
         self.patience = patience
         self.log = log
 
+    @property
+    def at_once(self) -> int:
+        return max(1, len(_workers(self.client)))
+
+    def share(self, jobs: int) -> float:
+        """All of it: nobody knows what else their machines do."""
+        return 1.0
+
     def run(
         self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
     ) -> Generator[Finished, None, None]:

@@ -68,6 +68,14 @@ class Workers(Protocol):
 
     lasting: bool  # whether their processes outlive the jobs, which must leave nothing in them
 
+    @property
+    def at_once(self) -> int:
+        """How many jobs are done at the same time."""
+
+    def share(self, jobs: int) -> float:
+        """The part of its threads' time that each of so many jobs gets that are done at the same
+        time, as far as it is known."""
+
     def run(
         self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
     ) -> Generator[Finished, None, None]:

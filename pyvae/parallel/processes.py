@@ -43,6 +43,14 @@ class Processes:
         self.jobs = jobs
         self.threads = threads
 
+    @property
+    def at_once(self) -> int:
+        return self.jobs
+
+    def share(self, jobs: int) -> float:
+        """Less than 1 if they have more threads than there are cores."""
+        return min(1.0, (os.cpu_count() or 1) / (jobs * self.threads))
+
     def run(
         self, jobs: Sequence[Job], images: Mapping[str, ImageData], folder: Path
     ) -> Generator[Finished, None, None]:

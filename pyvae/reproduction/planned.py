@@ -36,8 +36,12 @@ class PlannedRun:
     @property
     def title(self) -> str:
         """Recipe, objective and seed in words."""
-        recipe, settings = self.run.recipe, self.run.settings
-        return f"{recipe.name} ({self.run.objective.title}), seed {settings.seed}"
+        return f"{self.kind}, seed {self.run.settings.seed}"
+
+    @property
+    def kind(self) -> str:
+        """Recipe and objective in words."""
+        return f"{self.run.recipe.name} ({self.run.objective.title})"
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from rich.console import Console
 
+from pyvae.reproduction.all_runs import AllRuns
+from pyvae.reproduction.cost import Cost
 from pyvae.reproduction.planned import PlannedRun
 from pyvae.terminal.job_progress import JobProgress
 from pyvae.terminal.step_progress import ShowProgress
@@ -29,6 +31,12 @@ class Report:
     def log(self, line: str) -> None:
         """Called with a line for a reader."""
         print(line)
+
+    def cost(self, cost: Cost) -> None:
+        """Called before the first run is trained, with what all runs cost; nothing is left to train
+        if it has no lines."""
+        for line in cost.lines():
+            self.log(line)
 
     def callbacks(self, run: PlannedRun) -> Sequence[Callback]:
         """Called before a run is trained in this process; returns callbacks for its training."""
@@ -54,14 +62,28 @@ class ConsoleReport(Report):
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._all: AllRuns | None = None
 
     def log(self, line: str) -> None:
         self.console.print(line, soft_wrap=True)
 
+    def cost(self, cost: Cost) -> None:
+        super().cost(cost)
+        self._all = AllRuns(cost)
+
     def callbacks(self, run: PlannedRun) -> Sequence[Callback]:
-        return [ShowProgress(run.title, console=self.console)]
+        if self._all is None:
+            return [ShowProgress(run.title, console=self.console)]
+        show = ShowProgress(run.title, console=self.console, below=self._all.__str__)
+        return [self._all.counting(run.folder), show]
 
     @contextmanager
     def parallel(self, runs: int) -> Iterator[OnRun]:
-        with JobProgress(self.console, runs, lines=True) as progress:
+        with ExitStack() as stack:
+            progress = JobProgress(self.console, runs, lines=True)
+            if self._all is not None:
+                below, left = self._all.line_of_others, self._all.seconds_of_others
+                progress = JobProgress(self.console, runs, lines=True, below=below, left=left)
+                stack.enter_context(self._all.going())
+            stack.enter_context(progress)
             yield lambda line, worker: progress.add(line, where=worker)

@@ -21,6 +21,7 @@ from pyvae.metrics.digit_classifier import DigitClassifier
 from pyvae.parallel.jobs import Workers
 from pyvae.reproduction.article import Article, Drawing
 from pyvae.reproduction.articles import choose_articles
+from pyvae.reproduction.cost import measure_cost
 from pyvae.reproduction.measured import Measured
 from pyvae.reproduction.parallel import train_in_parallel
 from pyvae.reproduction.plan import Plan
@@ -81,7 +82,7 @@ def reproduce(
     planned = plan.article_runs(articles, split, out / "runs")
     runs = [run for keys in planned.values() for several in keys.values() for run in several]
     with RunFolder(out, arguments, report.log) as folder:
-        check_folders(runs, device)
+        report.cost(measure_cost(runs, check_folders(runs, device), device, workers))
         folder.write_about([run.run for run in runs], [PyTorchEngine(device)])
         finished: dict[Path, Trace] = {}
         if workers is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files.writing import remove_file
@@ -59,16 +60,21 @@ def read_finished(
     return kept.trace
 
 
-def check_folders(runs: Iterable[PlannedRun], device: str) -> None:
+def check_folders(runs: Iterable[PlannedRun], device: str) -> dict[Path, int]:
     """Checks that no folder holds another run.
+
+    Returns:
+        The steps that are done, by folder, of the runs that there are.
 
     Raises:
         UserError: If one does.
     """
     engine = PyTorchEngine(device)
-    for planned in runs:
-        if planned.folder.is_dir():
-            _checked(planned, engine)
+    return {
+        planned.folder: _checked(planned, engine).trace.steps
+        for planned in runs
+        if planned.folder.is_dir()
+    }
 
 
 def _checked(planned: PlannedRun, engine: PyTorchEngine) -> KeptRun:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.run import Run
+from pyvae.terminal.bar import Bar, nothing
 from pyvae.terminal.console import Terminal
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback
@@ -32,6 +34,7 @@ class ShowProgress(Callback):
         title: The name of the run; by default a training's objective, data and device.
         console: The console to print on; by default the terminal.
         epochs: Whether to print a line at the end of each epoch.
+        below: Gives a line on what the run is a part of, shown with its own; empty: none.
 
     Example:
         >>> train(run, engine, [ShowProgress()])  # doctest: +SKIP
@@ -42,10 +45,12 @@ class ShowProgress(Callback):
         title: str = "",
         console: Console | None = None,
         epochs: bool = False,
+        below: Callable[[], str] = nothing,
     ) -> None:
         self.title = title
         self.console = Terminal() if console is None else console
         self.epochs = epochs
+        self.below = below
         self._live = self.console.is_terminal and not self.console.is_dumb_terminal
 
     def on_start(self, run: Run, trace: Trace) -> None:
@@ -82,15 +87,18 @@ class ShowProgress(Callback):
         how = "" if error is None else ", then interrupted"
         steps = f"{done} step{'' if done == 1 else 's'}"
         self._print(f"{self._shown}: {steps} in {seconds:.0f} s, {speed:,.0f} images/s{how}")
+        if not self._live and error is None and (line := self.below()):
+            self._print(f"  {line}")
 
-    def _make_bar(self) -> Progress:
-        return Progress(
+    def _make_bar(self) -> Bar:
+        return Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
             _ImagesPerSecond(self._images),
             TimeRemainingColumn(compact=True),
             TextColumn("left  {task.fields[loss]}"),
+            below=self.below,
             console=self.console,
             transient=True,
             disable=not self._live,
@@ -114,7 +122,9 @@ class ShowProgress(Callback):
             return
         self._printed = seconds
         left = (seconds - self._started) / self._done() * (now.steps - now.step)
-        self._print(f"  step {now.step:,} of {now.steps:,}, {timedelta(seconds=round(left))} left")
+        line = f"  step {now.step:,} of {now.steps:,}, {timedelta(seconds=round(left))} left"
+        whole = self.below()
+        self._print(f"{line} ({whole})" if whole else line)
 
 
 def _title(trace: Trace) -> str:

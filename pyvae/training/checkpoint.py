@@ -104,6 +104,11 @@ class Checkpoint:
         return Found(None, damages)
 
     @staticmethod
+    def newest_step(folder: Path) -> int:
+        """The step of the newest one, by its name alone; 0 if there is none."""
+        return max((s for s in _steps(folder) if _path(folder, s, "json").exists()), default=0)
+
+    @staticmethod
     def remove(folder: Path, but: int | None = None) -> None:
         """Removes all checkpoints of a folder, except that of one step."""
         for step in _steps(folder) - {but}:

@@ -107,6 +107,7 @@ def test_something_that_listens_and_is_silent_is_no_scheduler():
 def test_it_says_how_many_workers_there_are(here):
     with open_cluster(here.scheduler_address, 2) as cluster:
         assert str(cluster) == f"1 worker of {here.scheduler_address}, 2 threads each"
+        assert (cluster.at_once, cluster.share(1)) == (1, 1)
 
 
 def test_a_job_that_fails_is_one_line_and_ends_the_others(here, tmp_path):

@@ -45,6 +45,13 @@ def test_it_says_how_many(jobs, threads, words):
 
 
 @pytest.mark.slow
+def test_more_threads_than_cores_share_them(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    processes = Processes(8, 2)
+    assert processes.at_once == 8
+    assert [processes.share(jobs) for jobs in (1, 2, 4, 8)] == [1, 1, 0.5, 0.25]
+
+
 def test_jobs_are_done_elsewhere_and_an_error_has_the_jobs_name(tmp_path):
     with closing(
         Processes(1, 3).run(jobs_of(1, 2, 13, 4), {"toy": load_toy(30)}, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from threading import Event
 
 import pytest
 from rich.console import Console
@@ -52,3 +53,39 @@ def test_an_interrupted_command_says_how_to_continue(monkeypatch):
         "0 runs in 0 s, then interrupted. Run the same command again to continue."
         in file.getvalue()
     )
+
+
+def test_the_time_left_may_come_from_elsewhere(monkeypatch):
+    file = io.StringIO()
+    with JobProgress(Console(file=file, width=120), 3, left=lambda: 3723.4) as progress:
+        progress.add("seed 1")
+    assert file.getvalue().splitlines()[0] == "  seed 1 (1 of 3, 1:02:03 left)"
+
+
+def test_a_line_every_minute_tells_of_runs_under_way(monkeypatch):
+    """Here the minutes pass at once, until the third line has been asked for."""
+    monkeypatch.setattr(runs_progress, "MINUTE", 0.0)
+    said = iter(["all: [1] of 3", "", "all: 2 of 3"])
+    enough = Event()
+
+    def below():
+        line = next(said, None)
+        if line is None:
+            enough.set()
+            raise BrokenPipeError  # ends the lines, and nothing else
+        return line
+
+    file = io.StringIO()
+    with JobProgress(Console(file=file, width=120), 3, below=below):
+        enough.wait()
+    assert file.getvalue().splitlines() == ["  all: [1] of 3", "  all: 2 of 3", "0 runs in 0 s"]
+
+
+def test_on_a_terminal_the_line_is_below_the_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    file = io.StringIO()
+    console = Console(file=file, width=120, force_terminal=True)
+    with JobProgress(console, 3, lines=True, below=lambda: "all: 1 of 3", left=lambda: 5.0):
+        pass
+    shown = file.getvalue()
+    assert shown.index("0/3") < shown.index("all: 1 of 3")

@@ -153,7 +153,7 @@ def timed(trained, monkeypatch):
     between the first and the last, and the last."""
     monkeypatch.setenv("TERM", "xterm")
 
-    def run(shown, steps, seconds, terminal=False):
+    def run(shown, steps, seconds, terminal=False, **options):
         now = [5000.0]
         monkeypatch.setattr(
             "pyvae.terminal.step_progress.time", SimpleNamespace(monotonic=lambda: now[0])
@@ -161,7 +161,7 @@ def timed(trained, monkeypatch):
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=120)
         trace = trained["vae"]
-        progress = ShowProgress("VAE", console)
+        progress = ShowProgress("VAE", console, **options)
         progress.on_start(run_of(trace), trace)
         for step in shown:
             now[0] += seconds
@@ -208,6 +208,24 @@ def test_a_run_that_goes_on_counts_its_own_steps_only(timed):
     lines, last = timed(range(101, 121), 200, 6)
     assert lines == ["  step 110 of 200, 0:09:00 left", "  step 120 of 200, 0:08:00 left"]
     assert last == "VAE: 20 steps in 120 s, 2 images/s"
+
+
+def test_what_a_run_is_a_part_of_is_told_with_it_and_at_its_end(timed):
+    whole = "all: run 2 of [3], 5 of 9 steps"
+    lines, last = timed(range(1, 20), 12_000, 3.75, below=lambda: whole)
+    assert lines == [
+        f"  step 16 of 12,000, 12:29:00 left ({whole})",
+        "VAE: 19 steps in 71 s, 3 images/s",
+    ]
+    assert last == f"  {whole}"
+    lines, last = timed(range(1, 20), 12_000, 3.75, below=lambda: "")  # of the last run
+    assert lines == ["  step 16 of 12,000, 12:29:00 left"]
+    assert last == "VAE: 19 steps in 71 s, 3 images/s"
+
+
+def test_on_a_terminal_it_is_below_the_bar(timed):
+    lines, _ = timed(range(1, 3), 12_000, 3.75, terminal=True, below=lambda: "all: run 2 of 3")
+    assert any(line.strip().endswith("all: run 2 of 3") for line in lines)
 
 
 def test_one_step_is_a_step(timed):

@@ -292,3 +292,12 @@ def test_a_full_disk_is_one_line_and_leaves_the_one_before(tmp_path, monkeypatch
         with pytest.raises(UserError, match=r"^disk full while writing '.*'\. Free some space"):
             made(8).save(tmp_path)
     assert names(tmp_path) == files(7)
+
+
+def test_the_newest_step_is_that_of_the_newest_that_is_whole(tmp_path):
+    assert Checkpoint.newest_step(tmp_path / "nowhere") == Checkpoint.newest_step(tmp_path) == 0
+    for step in (9, 10):
+        made(step).save(tmp_path)
+    assert Checkpoint.newest_step(tmp_path) == 10
+    (tmp_path / "checkpoint-00000010.json").unlink()  # killed before this was written
+    assert Checkpoint.newest_step(tmp_path) == 9
