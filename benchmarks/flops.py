@@ -10,12 +10,13 @@ times what the layers take forward:
 where positions are the output's pixels for a convolution, the input's for a transposed one, and
 1 for a fully connected layer. Element-wise operations, pooling, dropout and Adam (some 20
 operations for each of 1.5 million parameters, 0.03 GFLOP) are left out: they are walks through
-memory. The gradient with respect to the images themselves, which nobody asks for, is counted as
-the other layers' is (0.1 of 18.4 GFLOP).
+memory. The gradient with respect to what is given (the images themselves, and labels), which nobody
+asks for, is counted as the other layers' is (0.1 of 18.4 GFLOP).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -38,9 +39,11 @@ def forward_flop(
     recipe: Recipe, batch_size: int, latent_dim: int, **hyper: float
 ) -> dict[str, int]:
     """What each layer takes forward, by its name; the shapes come from a pass without numbers."""
+    settings = recipe.settings(latent_dim=latent_dim, hyper=hyper)
     with torch.device("meta"):
-        network = recipe.network(latent_dim, **hyper)
+        network = recipe.network(latent_dim, **settings.hyper)
         x = torch.empty(batch_size, recipe.features)
+        given = _given(recipe, settings.hyper)
         found: dict[str, int] = {}
 
         def count(name: str) -> Any:
@@ -52,8 +55,14 @@ def forward_flop(
         for name, layer in network.named_modules():
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 layer.register_forward_hook(count(name))
-        network(x)
+        network(x, given)
     return found
+
+
+def _given(recipe: Recipe, hyper: Mapping[str, float]) -> dict[str, Tensor]:
+    """What a step is given besides its batch: as many rows as images have labels."""
+    shapes = {} if recipe.given is None else recipe.given.shapes(**hyper)
+    return {name: torch.empty(int(hyper["labels"]), *shape) for name, shape in shapes.items()}
 
 
 def _flop(layer: nn.Module, x: Tensor, y: Tensor) -> int:

@@ -1,21 +1,23 @@
-"""The other recipes at their published settings: pyvae beside a plain loop around the same
-network."""
+"""The other recipes at their published settings: pyvae beside a plain loop around the same network,
+and the floor that its matrix products are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arithmetic import ratio, rounded
+from benchmarks.arithmetic import Series, median_quotient, ratio, rounded
 from benchmarks.case import Case
 from benchmarks.child import start_python
+from benchmarks.flops import step_flop
+from benchmarks.limits import gflop_per_second
 from benchmarks.rounds import Pace, in_rounds, running
 
-__all__ = ["OTHERS", "measure_recipes"]
+__all__ = ["OTHERS", "measure_recipes", "summary"]
 
-OTHERS = ("mlp", "strided-conv", "beta", "clustering")
+OTHERS = ("mlp", "strided-conv", "beta", "clustering", "clustering-semi-supervised")
 
 
 def measure_recipes(
@@ -39,25 +41,40 @@ def measure_recipes(
         say: Told what is done.
 
     Returns:
-        By recipe its batch size, milliseconds a step, images a second, and the ratio.
+        What `summary` says of each recipe.
 
     Raises:
         UserError: If a side cannot be started, or ends.
     """
     cases = {name: Case(name) for name in names}
     children = [start_python(side, cases, folder, threads) for side in ("pyvae", "plain")]
-    paces = [Pace(name, steps) for name in names]
+    children.append(start_python("limits", {}, folder, threads))
+    trained = [Pace(name, steps) for name in names]
+    paces = {"pyvae": trained, "plain": trained, "limits": [Pace("product", 2 * steps)]}
     with running(children) as ready:
-        found = in_rounds(ready, {"pyvae": paces, "plain": paces}, rounds, say, seconds)
+        return summary(in_rounds(ready, paces, rounds, say, seconds), cases)
+
+
+def summary(
+    found: Mapping[tuple[str, str], Series], cases: Mapping[str, Case]
+) -> dict[str, dict[str, Any]]:
+    """By recipe its batch size, milliseconds a step of both sides and of the matrix products alone,
+    images a second, and the ratios of pyvae's time to the others."""
+    product = found["limits", "product"]
     measured = {}
     for name, case in cases.items():
         mine, plain = found["pyvae", name], found["plain", name]
-        batch = case.chosen()[1].batch_size
+        recipe, settings = case.chosen()
+        flop = step_flop(recipe, settings.batch_size, settings.latent_dim, **settings.hyper)
+        floors = [flop / gflop_per_second(ms) / 1e6 for ms in product.by_round]
         measured[name] = {
-            "batch_size": batch,
+            "batch_size": settings.batch_size,
             "pyvae_ms": rounded(mine.ms),
             "plain_ms": rounded(plain.ms),
+            "floor_ms": rounded(flop / gflop_per_second(product.ms) / 1e6),
             "ratio_plain": rounded(ratio(mine, plain)),
-            "images_per_second": rounded(batch / mine.ms * 1000),
+            "ratio_floor": rounded(median_quotient(mine.by_round, floors)),
+            "images_per_second": rounded(settings.batch_size / mine.ms * 1000),
+            "gflop_per_step": rounded(flop / 1e9),
         }
     return measured

@@ -72,14 +72,15 @@ def results(conv_results):
     versions = ("python", "torch", "torch_blas", "r", "r_blas", "r_torch", "libtorch_of_r")
     about = {"date": "2026-01-01T00:00:00+00:00", "machine": machine, "system": "Linux",
              "threads": 2, "data": "mnist"} | dict.fromkeys(versions, "1.0")  # fmt: skip
-    recipe = {"batch_size": 10, "pyvae_ms": 1.0, "plain_ms": 2.0, "ratio_plain": 0.5,
-              "images_per_second": 10000.0}  # fmt: skip
+    recipe = {"batch_size": 1000, "pyvae_ms": 10.0, "plain_ms": 20.0, "ratio_plain": 0.5,
+              "floor_ms": 8.0, "ratio_floor": 1.25, "images_per_second": 10000.0,
+              "gflop_per_step": 1.5}  # fmt: skip
     point = {"pyvae_ms": 100.0, "images_per_second": 2500.0}
     plain = {"peak_mb": 1.0, "plain_ms": 200.0, "plain_peak_mb": 2.0, "ratio_plain": 0.5}
     return {
         "about": about,
         "conv": conv_results("pyvae", "plain", "rtorch", "base_r"),
-        "recipes": {"mlp": recipe, "beta": recipe},
+        "recipes": {"mlp": recipe, "clustering-semi-supervised": recipe},
         "startup": {"runs": 1, "help_s": 0.2, "import_torch_s": 1.0, "first_step_s": 3.0},
         "draws": {"steps": 20, "writing_ms": 30.0, "mb_per_step": 3.1, "trace_s": 5.0,
                   "trace_with_draws_s": 6.0, "more_ms_per_step": 250.0},

@@ -25,6 +25,16 @@ def test_bars_are_as_long_as_the_numbers(results):
     assert lengths == [results["conv"]["images_per_second"][side] for side in SIDES]
 
 
+def test_each_recipes_floor_is_a_line_on_its_bar(results):
+    axes = performance_figure(results).axes[2]
+    assert [patch.get_width() for patch in axes.patches] == [0.5, 0.5]
+    dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert [(line.get_xdata()[0], sum(line.get_ydata()) / 2) for line in dashed] == [
+        (0.4, 0.0),
+        (0.4, 1.0),
+    ]
+
+
 def test_what_was_not_measured_is_not_drawn(results):
     none = results | dict.fromkeys(("conv", "recipes", "growth"))
     assert performance_figure(none) is None

@@ -105,6 +105,7 @@ def test_a_short_run_leaves_results_tables_and_a_picture(tmp_path, monkeypatch, 
     assert conv["ratio_rtorch"] is None
     assert all(set(conv[name]) == set(SIDES) for name in ("images_per_second", "peak_mb"))
     assert results["recipes"]["mlp"]["ratio_plain"] > 0
+    assert results["recipes"]["mlp"]["ratio_floor"] > 0
     assert results["growth"] is None
     assert all(math.isfinite(number) for number in numbers(results))
     assert (tmp_path / "performance.png").read_bytes().startswith(b"\x89PNG")

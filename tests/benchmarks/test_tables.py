@@ -35,3 +35,10 @@ def test_a_side_that_is_not_there_has_no_row(results, conv_results):
     assert "R torch loop" not in text
     assert "base R, float64" not in text
     assert "plain PyTorch loop" in text
+
+
+def test_every_recipe_has_its_floor(results):
+    (table,) = [one for one in tables(results) if one.title.startswith("The other recipes")]
+    assert table.headers[-2:] == ("floor ms", "pyvae/it")
+    assert [row[-2:] for row in table.rows] == [("8.0", "1.25")] * 2
+    assert "in GFLOP mlp 1.5, clustering-semi-supervised 1.5" in table.caption
