@@ -240,7 +240,8 @@ class ComputeOptions:
         str,
         choice(
             "Precision of matrix products and convolutions: the dtype's own, tf32 (10-bit "
-            "mantissa, NVIDIA GPUs) or bf16 (7-bit mantissa).",
+            "mantissa, NVIDIA GPUs) or bf16 (7-bit mantissa, GPUs, and CPUs with AMX or "
+            "AVX512-BF16).",
             choices.PRECISIONS,
             COMPUTE,
         ),

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+import re
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from pyvae.engines.precision import Precision
+from pyvae.cli.main import main
+from pyvae.engines.precision import Precision, multiplies_bf16
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
@@ -14,6 +17,17 @@ from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch):
+    """Says what the processor can; at first it has AMX. PyTorch computes in bfloat16 on any."""
+
+    def say(**abilities):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
+
+    say(avx2=True, amx_bf16=True)
+    return say
 
 
 class Pair(NamedTuple):
@@ -28,6 +42,86 @@ def test_what_a_device_or_a_dtype_does_not_have_is_told():
         Precision("bf16", CPU, torch.float64)
     with pytest.raises(UserError, match=r"unknown precision 'bf61'.*Did you mean 'bf16'"):
         Precision("bf61", CPU)
+
+
+@pytest.mark.parametrize(
+    ("abilities", "has"),
+    [
+        ({"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "amx_tile": True, "amx_bf16": True}, True),
+        ({"architecture": "x86_64", "amx_tile": True, "amx_int8": True}, False),
+        ({"architecture": "aarch64", "neon": True, "bf16": True}, True),
+        ({"architecture": "aarch64", "neon": True}, False),
+    ],
+)
+def test_bfloat16_is_asked_of_the_processor(abilities, has, processor):
+    processor(**abilities)
+    assert multiplies_bf16() is has
+    if has:
+        assert PyTorchEngine("cpu", precision="bf16").environment()["precision"] == "bf16"
+        return
+    words = (
+        "--precision bf16 needs a processor with AMX or AVX512-BF16, and this one has neither. Use "
+        "--precision full."
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(words)}$"):
+        PyTorchEngine("cpu", precision="bf16")
+    PyTorchEngine("cpu")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_an_older_pytorch_is_asked_otherwise(has, monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    assert multiplies_bf16() is has
+
+
+def test_without_the_instructions_the_command_is_refused_before_it_writes(
+    processor, tmp_path, capsys
+):
+    processor(avx2=True)
+    arguments = ["conv", "--data", "digits", "--device", "cpu", "--precision", "bf16"]
+    assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pyvae: --precision bf16 needs a processor with AMX or AVX512-BF16, ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_gradient_of_a_max_pool_is_brought_into_its_inputs_order():
+    """And it is the same gradient."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.MaxPool2d(2))
+    x = torch.rand(2, 1, 8, 8)
+    plain = torch.autograd.grad(network(x).square().sum(), network[0].weight)[0]
+    Precision("bf16", CPU).prepare(network)
+    y = network(x)
+    seen = []
+    y.register_hook(lambda g: seen.append(g.is_contiguous(memory_format=torch.channels_last)))
+    ordered = torch.autograd.grad(y.contiguous().square().sum(), network[0].weight)[0]
+    assert seen == [True]
+    assert not plain.isnan().any()
+    torch.testing.assert_close(ordered, plain)
+    with torch.no_grad():
+        network(x)  # as a figure asks
+
+
+@pytest.mark.slow
+def test_a_run_in_bfloat16_says_so_and_is_verified_in_it(tmp_path, capsys, processor):
+    out = tmp_path / "run"
+    arguments = ["conv", "--data", "digits", "--batch-size", "50", "--steps", "3", "--objective",
+                 "vae", "--device", "cpu", "--threads", "1", "--precision", "bf16"]  # fmt: skip
+    assert main(["train", *arguments, "--out", str(out)]) == 0
+    about = json.loads((out / "run.json").read_text())
+    assert about["engines"]["pytorch"]["precision"] == "bf16"
+    assert "--precision=bf16" in about["arguments"]
+    capsys.readouterr()
+    assert main(["verify", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 3 steps run again: every bit of the losses, parameters," in said
+    processor(avx2=True)
+    assert main(["verify", str(out)]) == 2
+    assert "--precision bf16 needs a processor with" in capsys.readouterr().err
 
 
 def test_what_a_network_returns_is_brought_to_single_precision_at_any_depth():

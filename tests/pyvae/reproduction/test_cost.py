@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,22 @@ def test_after_an_interruption_only_what_is_left_counts(planned):
     assert found.lines()[1] == (
         "  clustering-toy (clustering), 2 runs: 53 steps of 1 s, 0:00:53; 7 were done before"
     )
+
+
+def test_after_a_kill_what_the_last_checkpoint_holds_is_done(planned, monkeypatch):
+    """A copy of the folder in the middle of a run is what SIGKILL leaves."""
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
+    run, killed = planned(1, 2)
+
+    def copy(now):
+        if now.step == 12:  # which is kept after this
+            shutil.copytree(run.folder, killed.folder)
+
+    train_planned(run, "cpu", [copy])
+    killed = replace(run, folder=killed.folder)
+    assert check_folders([killed], "cpu") == {killed.folder: 11}
+    (left,) = measure_cost([killed], {killed.folder: 11}, "cpu", pace=lambda run, device: 2.0).runs
+    assert (left.left, left.seconds(left.done)) == (19, 38)
 
 
 class Clock:
