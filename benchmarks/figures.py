@@ -23,6 +23,7 @@ COLOURS = {
     "base_r": "darkgray",
 }
 LIMIT = "black"
+FLOOR = "white"  # on pyvae's bar: nothing is faster
 THOUSANDS = FuncFormatter(lambda value, place: f"{value:,.0f}")
 
 
@@ -94,13 +95,14 @@ def _draw_recipes(axes: Axes, recipes: Mapping[str, Any]) -> None:
         one = recipes[name]
         text = f"{one['pyvae_ms']:,.1f} ms, plain loop {one['plain_ms']:,.1f} ms"
         floor = one["floor_ms"] / one["plain_ms"]
-        axes.plot([floor, floor], [place - 0.4, place + 0.4], "--", color=LIMIT, linewidth=1)
+        axes.plot([floor, floor], [place - 0.3, place + 0.3], color=FLOOR, linewidth=1.5)
         _label(axes, max(1, ratios[place]), place, text)
     axes.axvline(1, color=COLOURS["plain"], linewidth=2)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.6 * max(1, *ratios))
     axes.set_xlabel(
-        "pyvae's time a step, the plain PyTorch loop's being 1 (dashed: matrix products alone)"
+        "pyvae's time a step, the plain PyTorch loop's being 1\n"
+        "(white line: that of the matrix products alone)"
     )
     axes.set_title("The other recipes at their published settings", fontsize=10)
     _bare(axes)

@@ -143,7 +143,7 @@ def _conv(conv: Mapping[str, Any]) -> Table:
 
 def _recipes(recipes: Mapping[str, Any]) -> Table:
     each = [f"{name} {one['gflop_per_step']:.2g}" for name, one in recipes.items()]
-    gflop = f"in GFLOP {', '.join(each)}"
+    gflop = ", ".join(each)
     return Table(
         "The other recipes at their published settings",
         ("recipe", "batch", "pyvae ms", "plain ms", "pyvae/it", "floor ms", "pyvae/it"),
@@ -154,8 +154,8 @@ def _recipes(recipes: Mapping[str, Any]) -> Table:
             for name, one in recipes.items()
         ],
         "ms: a step. plain: a plain loop around the same network, with torchvision's images one by "
-        "one and PyTorch's own draws. floor: the step's matrix products alone, "
-        f"{gflop}, at the speed of a 2048x2048 product in the same rounds.",
+        f"one and PyTorch's own draws. floor: the step's matrix products alone (GFLOP: {gflop}) at "
+        "the speed of a 2048x2048 product in the same rounds.",
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.conv import SIDES
-from benchmarks.figures import COLOURS, growth_figure, performance_figure
+from benchmarks.figures import COLOURS, FLOOR, growth_figure, performance_figure
 from pyvae.figures import style as figures
 
 
@@ -28,8 +28,8 @@ def test_bars_are_as_long_as_the_numbers(results):
 def test_each_recipes_floor_is_a_line_on_its_bar(results):
     axes = performance_figure(results).axes[2]
     assert [patch.get_width() for patch in axes.patches] == [0.5, 0.5]
-    dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
-    assert [(line.get_xdata()[0], sum(line.get_ydata()) / 2) for line in dashed] == [
+    floors = [line for line in axes.lines if line.get_color() == FLOOR]
+    assert [(line.get_xdata()[0], sum(line.get_ydata()) / 2) for line in floors] == [
         (0.4, 0.0),
         (0.4, 1.0),
     ]

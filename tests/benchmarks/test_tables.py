@@ -41,4 +41,4 @@ def test_every_recipe_has_its_floor(results):
     (table,) = [one for one in tables(results) if one.title.startswith("The other recipes")]
     assert table.headers[-2:] == ("floor ms", "pyvae/it")
     assert [row[-2:] for row in table.rows] == [("8.0", "1.25")] * 2
-    assert "in GFLOP mlp 1.5, clustering-semi-supervised 1.5" in table.caption
+    assert "(GFLOP: mlp 1.5, clustering-semi-supervised 1.5)" in table.caption
