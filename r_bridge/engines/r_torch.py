@@ -14,7 +14,7 @@ from pyvae.engines.engine import DivergedError
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
-from r_bridge.engines.base import REngine
+from r_bridge.engines.base import REngine, in_torchs_shape
 from r_bridge.engines.stage_network import LAYERS, TORCH_SOURCES, stage_arguments
 from r_bridge.engines.torch_start import torch_start
 from r_bridge.errors import RError
@@ -111,5 +111,5 @@ class RTorchEngine(REngine):
 
 def _fill(probe: Probe, seen: Mapping[str, Any]) -> None:
     for kind in ("start", "forward", "gradient", "buffer"):
-        if seen.get(kind):  # R has no empty named list
-            probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
+        values = in_torchs_shape(seen.get(kind))
+        probe.update({f"{kind}/{name}": value for name, value in values.items()})

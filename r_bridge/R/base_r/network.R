@@ -27,7 +27,8 @@ network_forward <- function(stages, to, parameters, buffers, given, draws, train
                 training = training, parts = parts, weight = parameters[[paste0(stage$module, ".weight")]],
                 bias = parameters[[paste0(stage$module, ".bias")]],
                 running_mean = buffers[[paste0(stage$module, ".running_mean")]],
-                running_var = buffers[[paste0(stage$module, ".running_var")]])
+                running_var = buffers[[paste0(stage$module, ".running_var")]],
+                num_batches_tracked = buffers[[paste0(stage$module, ".num_batches_tracked")]])
       result <- layers[[stage$layer]]$forward(s)
       for (name in names(result$buffers)) {
         buffers[[paste(stage$module, name, sep = ".")]] <- result$buffers[[name]]

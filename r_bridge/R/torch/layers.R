@@ -5,7 +5,8 @@
 #              draw     the stage's draw, one row per image, or NULL (evaluation mode)
 #              options  list of numbers and strings
 #              training
-#              weight, bias, running_mean, running_var     of the stage's module, or NULL
+#              weight, bias, running_mean, running_var, num_batches_tracked     of the stage's
+#                       module, or NULL
 #
 # Each calls the operations of LibTorch that PyTorch's engine calls, in the same order
 # (pyvae/model/modules.py, loss_terms.py), so that where the LibTorchs agree every bit is equal. A

@@ -44,7 +44,7 @@ session_start <- function(stages, parameters, learning_rate, terms, sample, pixe
   } else {
     session$values <- lapply(parameters, function(value) session_tensor(session, value))
   }
-  session$buffers <- grep("[.](running_mean|running_var|num_batches_tracked)$",
+  session$buffers <- grep("[.](running_(mean|var)|num_batches_tracked)$",
                           names(session$values), value = TRUE)
   session$trained <- setdiff(names(session$values), session$buffers)
   for (name in session$trained) session$values[[name]]$requires_grad_(TRUE)
