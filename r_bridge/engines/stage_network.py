@@ -82,6 +82,7 @@ LAYERS = (  # of R/layers/layers.R and R/torch/layers.R alike
     "sum",
     "unflatten",
 )
+DRAWN = ("dropout", "gumbel_softmax", "reparameterise")
 LIKELIHOODS = ("bce", "mse", "gaussian")
 CHUNK = 2**22  # numbers that the stages of one part of a batch take
 WHOLE = 2**31  # images: a batch is not cut
@@ -101,9 +102,17 @@ def stage_arguments(engine: str, recipe: Recipe, settings: Settings) -> dict[str
     """What `session_start` takes of a network in either R.
 
     Raises:
-        UserError: If it samples no latents, or its loss has no likelihood of pixels.
+        UserError: If it samples no latents, its loss has no likelihood of pixels, or a mask is not
+            among its draws.
     """
     stages = recipe.stages_for(settings)
+    for stage in stages:
+        if stage.layer in DRAWN and not stage.draw:
+            raise UserError(
+                f"engine {engine} cannot run recipe '{recipe.name}': '{stage.name}' is given no "
+                "mask or noise of the recipe's draws",
+                "name it in the recipe's draws, and hand it to the module",
+            )
     sample = next((s for s in stages if s.layer == "reparameterise"), None)
     likelihood = next((s for s in stages if s.layer in LIKELIHOODS), None)
     if sample is None or likelihood is None:

@@ -46,10 +46,10 @@ network_shaped <- function(x, shape) {
   if (identical(as.numeric(x$shape), as.numeric(size))) x else torch_reshape(x, size)
 }
 
-# A training step without its mask or noise would be another network.
+# A training step without its mask or noise would be another network's.
 network_drawn <- function(stage, draws) {
   draw <- network_draw(stage, draws)
-  if (is.null(draw) && stage$layer %in% c("dropout", "gumbel_softmax", "reparameterise")) {
+  if (is.null(draw) && length(stage$draw) && nzchar(stage$draw)) {
     stop("stage '", stage$name, "' was not given its draw '", stage$draw, "'; draws are: ",
          paste(names(draws), collapse = ", "))
   }
