@@ -87,7 +87,7 @@ session_train <- function(session, x, draws, see = see_nothing) {
   before <- session_copies(session)
   taken <- FALSE
   on.exit({
-    session$moved <- session_arrays(session, session$buffers)
+    if (!is.null(session$seen)) session$moved <- session_arrays(session, session$buffers)
     if (!taken) session_set(session, before)
   })
   seen <- network_forward(session$stages, session$terms, session$values, list(input = x),

@@ -6,8 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from patched_r import PatchedRTorch
 from torch import nn
 
+from comparisons import compare
 from pyvae.data.images import load_digits, load_toy
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
@@ -264,3 +266,24 @@ def test_what_a_step_lacks_is_told(rt):
     given = {"labelled": np.zeros((11, 784)), "labels": np.zeros((11, 10)), "noise": noise}
     with pytest.raises(RError, match=r"'qy_x.dropout' was not given its draw 'dropout'"):
         rt.step(x, given)
+
+
+@pytest.mark.r_torch
+@pytest.mark.parametrize(
+    ("name", "layer", "option", "stage", "words"),
+    [
+        ("mlp", "batch_norm", "eps <- 1e-3", "encoder.bn1", "epsilon = 0.001 where it is 1e-05"),
+        ("clustering-toy", "leaky_relu", "slope <- 0.01", "qz_xy.lrelu3", "slope 0.01 where it is"),
+    ],
+)
+def test_a_mistake_in_a_layer_is_placed_and_named(name, layer, option, stage, words, tmp_path):
+    """Both sides are told apart by a third computation: R torch is the wrong one."""
+    patch = f"""right <- torch_layers${layer}
+    torch_layers${layer} <- function(s) {{ s$options${option}; right(s) }}"""
+    run = Run(*a_run(name, dtype="float64"))
+    with PatchedRTorch(patch) as wrong:
+        (found,) = compare(run, PyTorchEngine("cpu"), wrong, tmp_path)
+    assert not found.agrees
+    assert found.divergence.sentence() == f"step 1, {stage}, forward"
+    assert found.divergence.wrong == "r-torch"
+    assert words in " ".join(found.divergence.words)
