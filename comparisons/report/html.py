@@ -18,6 +18,7 @@ from comparisons.report import figures
 from comparisons.report.tables import (
     allowed_text,
     last_step_line,
+    libtorch_line,
     not_judged_line,
     stage_line,
     ulp_text,
@@ -103,6 +104,7 @@ def write_report(
         stage_line=stage_line,
         last_step_line=last_step_line,
         not_judged_line=not_judged_line,
+        libtorch_line=libtorch_line,
         panels=_pictures(comparisons),
         command=command,
         version=metadata.version("pyvae"),

@@ -13,10 +13,13 @@ from rich.text import Text
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.steps.comparison import Comparison
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.stages import is_buffer
+from pyvae.trace.trace import Trace
 
 __all__ = [
     "allowed_text",
     "last_step_line",
+    "libtorch_line",
     "not_judged_line",
     "plain_table",
     "print_comparison",
@@ -45,7 +48,11 @@ def _problems(comparison: Comparison) -> Iterator[str]:
             yield f"{name}: {agreement.problem}"
         elif not agreement.agrees:
             yield f"{name}: worst at {agreement.worst}"
-    for line in (stage_line(comparison), not_judged_line(comparison)):
+    for line in (
+        stage_line(comparison),
+        not_judged_line(comparison),
+        libtorch_line(comparison),
+    ):
         if line:
             yield line
 
@@ -95,6 +102,30 @@ def not_judged_line(comparison: Comparison) -> str:
         f"not judged: {len(biases)} biases in front of a batch norm, which takes them off again, "
         f"and {len(names) - len(biases)} running means that follow them ({', '.join(biases)})"
     )
+
+
+def libtorch_line(comparison: Comparison) -> str:
+    """Why the last bits may differ though neither side is wrong: two LibTorchs whose batch norm
+    rounds otherwise. Empty if that is not what the two part in."""
+    traces = comparison.under_test, comparison.reference
+    versions = [_libtorch(trace) for trace in traces]
+    normalised = any(is_buffer(name) for trace in traces for name in trace.parameters)
+    divergence = comparison.divergence
+    rounding = divergence is None or any(word.startswith("rounding") for word in divergence.words)
+    asked = comparison.exact and not comparison.agrees
+    if not (asked and normalised and rounding and all(versions)) or versions[0] == versions[1]:
+        return ""
+    return (
+        f"LibTorch: {versions[0]} against {versions[1]}; batch norm's gradients in training may "
+        "differ in their last bits from one to the other, which is no mistake of yours. --no-exact "
+        "compares up to rounding"
+    )
+
+
+def _libtorch(trace: Trace) -> str:
+    """The version of LibTorch, which PyTorch has as its own; empty if it computed without one."""
+    version = trace.environment.get("LibTorch") or trace.environment.get("torch", "")
+    return str(version).partition("+")[0]
 
 
 def ulp_text(count: int) -> str:

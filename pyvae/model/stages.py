@@ -50,7 +50,8 @@ TERMS = (  # layers that are terms of the loss, each one number
     "cross_entropy",
     "sum",
 )
-BUFFERS = ("running_mean", "running_var")  # of batch norm: not trained, but part of the state
+# of batch norm: not trained, but part of the state; the count is torch.nn's alone
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 PASSES = ("start", "forward", "backward", "first moment", "second moment", "parameter")
 
 
@@ -117,7 +118,7 @@ class Quantity:
 
 
 def is_buffer(name: str) -> bool:
-    """Whether a network's array of this name is a running statistic, not a parameter."""
+    """Whether a network's array of this name belongs to running statistics, not a parameter."""
     return name.rpartition(".")[2] in BUFFERS
 
 

@@ -192,9 +192,11 @@ open_base_r <- function(threads) {
              "reparameterise"), "layers")
   source_r("objectives", "base_r")
   source_r(c("likelihoods", "divergences", "layers"), "layers")
-  source_r(c("network", "random", "adam", "session", "conv"), "base_r")
+  source_r(c("stages", "conv"), "network")
+  source_r(c("network", "random", "adam", "session"), "base_r")
   start_session <<- function(settings) {
-    conv_session(settings$objective, settings$learning_rate, settings$latent_dim, settings$seed)
+    conv_session(settings$objective, settings$learning_rate, settings$latent_dim, settings$seed,
+                 chunk = 25L)
   }
   list(threads = used)
 }
@@ -225,10 +227,11 @@ open_r_torch <- function(threads) {
     user_error(paste0("R torch ", about$version, " has no LibTorch in ", about$folder), "",
                or_base_r("in R: torch::install_torch()"))
   }
-  source_r(c("conv_vae", "session"), "torch")
+  source_r(c("stages", "conv"), "network")
+  source_r(c("layers", "random", "network", "session"), "torch")
   start_session <<- function(settings) {
-    session_start(NULL, settings$objective, settings$learning_rate, settings$latent_dim,
-                  dtype = settings$dtype, seed = settings$seed)
+    conv_session(settings$objective, settings$learning_rate, settings$latent_dim, settings$seed,
+                 dtype = settings$dtype)
   }
   if (!is.null(threads)) torch_set_num_threads(as.integer(threads))
   list(threads = as.character(torch_get_num_threads()), `R torch` = about$version,

@@ -23,7 +23,9 @@ from r_bridge.installed.rpy2 import check_r
 from r_bridge.process.client import RProcess
 from r_bridge.process.wire import Kept
 
-__all__ = ["REngine"]
+__all__ = ["REngine", "in_torchs_shape"]
+
+COUNT = ".num_batches_tracked"  # of torch.nn's batch norm: one number, of shape ()
 
 
 class REngine(ABC):
@@ -112,7 +114,7 @@ class REngine(ABC):
         told = self._ask("session_state")
         state = {"step": np.asarray(told["step"]).astype(np.int64).reshape(())}
         for kind in ("parameter", "moment1", "moment2", "buffer"):
-            values = told.get(kind) or {}  # R has no empty named list
+            values = in_torchs_shape(told.get(kind))
             state |= {f"{kind}/{name}": value for name, value in values.items()}
         return state
 
@@ -147,7 +149,7 @@ class REngine(ABC):
         return self._ask("session_decode", z=z.astype(np.float64))
 
     def parameters(self) -> dict[str, NDArray]:
-        return self._ask("session_parameters")
+        return in_torchs_shape(self._ask("session_parameters"))
 
     def environment(self) -> dict[str, str]:
         about = self.process.call("bridge_about")
@@ -165,6 +167,15 @@ class REngine(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def in_torchs_shape(values: Mapping[str, NDArray] | None) -> dict[str, NDArray]:
+    """Parameters and buffers as R tells them: R has no empty named list, and no array without
+    axes."""
+    return {
+        name: value.reshape(()) if name.endswith(COUNT) else value
+        for name, value in (values or {}).items()
+    }
 
 
 def finite(losses: NDArray) -> Tensor:

@@ -14,7 +14,7 @@ from pyvae.engines.abilities import Abilities
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
-from r_bridge.engines.base import REngine
+from r_bridge.engines.base import REngine, in_torchs_shape
 from r_bridge.engines.stage_network import LAYERS, SOURCES, network_arguments, own_draws
 from r_bridge.errors import RError
 from r_bridge.process.wire import Kept
@@ -79,7 +79,8 @@ class BaseREngine(REngine):
             for kind in ("forward", "gradient"):
                 _fill(probe, kind, part[kind], None if whole else rows, len(images))
         end = self._ask("session_probe_end")
-        probe.update({f"buffer/{name}": v for name, v in dict(end["buffers"] or {}).items()})
+        buffers = in_torchs_shape(end["buffers"])
+        probe.update({f"buffer/{name}": value for name, value in buffers.items()})
         if np.isfinite(end["losses"][0]):
             probe.update({f"gradient/{name}": v for name, v in end["gradients"].items()})
         else:  # parts may lack them

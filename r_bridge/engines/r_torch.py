@@ -14,7 +14,9 @@ from pyvae.engines.engine import DivergedError
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
-from r_bridge.engines.base import REngine
+from r_bridge.engines.base import REngine, in_torchs_shape
+from r_bridge.engines.stage_network import LAYERS, TORCH_SOURCES, stage_arguments
+from r_bridge.engines.torch_start import torch_start
 from r_bridge.errors import RError
 from r_bridge.installed.r_torch import check_r_torch
 from r_bridge.process.wire import Kept
@@ -23,8 +25,9 @@ __all__ = ["RTorchEngine"]
 
 
 class RTorchEngine(REngine):
-    """R's torch: its own modules, losses and `optim_adam`, in the settings' dtype. Its own
-    generator is LibTorch's (`torch_manual_seed`).
+    """R's torch: any recipe whose layers are in R/torch/layers.R, run from its stages with autograd
+    and `optim_adam`, in the settings' dtype. Its own generator is LibTorch's
+    (`torch_manual_seed`).
 
     Arguments:
         threads: Threads of LibTorch; by default as many as PyTorch uses.
@@ -36,7 +39,7 @@ class RTorchEngine(REngine):
     name = "r-torch"
     abilities: ClassVar[Abilities] = Abilities(
         language="R torch",
-        recipes=("conv",),
+        layers=LAYERS,
         rng="torch",
         largest_seed=2**53,  # R has no larger whole numbers
         arithmetic="LibTorch",
@@ -44,7 +47,7 @@ class RTorchEngine(REngine):
         options=("threads",),
         rank=2,
     )
-    sources = ("torch/about", "torch/conv_vae", "torch/session")
+    sources = TORCH_SOURCES
 
     @classmethod
     def check_available(cls) -> None:
@@ -66,15 +69,15 @@ class RTorchEngine(REngine):
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
     ) -> Kept:
         given = {k: v.double().numpy() for k, v in (parameters or {}).items()}
+        own = {} if given else torch_start(recipe, settings)
         return self.process.call(
             "session_start",
             keep="session",
             parameters=given or None,
-            objective=settings.objective,
             learning_rate=settings.learning_rate,
-            latent_dim=settings.latent_dim,
             dtype=settings.dtype,
-            seed=None if given else float(settings.seed),
+            **stage_arguments(self.name, recipe, settings),
+            **own,
         )
 
     def step(
@@ -107,6 +110,6 @@ class RTorchEngine(REngine):
 
 
 def _fill(probe: Probe, seen: Mapping[str, Any]) -> None:
-    for kind in ("start", "forward", "gradient"):
-        if seen.get(kind):  # R has no empty named list
-            probe.update({f"{kind}/{name}": value for name, value in seen[kind].items()})
+    for kind in ("start", "forward", "gradient", "buffer"):
+        values = in_torchs_shape(seen.get(kind))
+        probe.update({f"{kind}/{name}": value for name, value in values.items()})

@@ -1,4 +1,4 @@
-"""A recipe's network as base R takes it: its stages, and what R's own generator draws."""
+"""A recipe's network as R takes it: its stages, and what a generator in R draws."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from typing import Any
 import torch
 
 from pyvae.errors import UserError
-from pyvae.model.draws import Draw, Keep, Normal
+from pyvae.model.draws import Draw, Gumbel, Keep, Normal
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Stage
 
-__all__ = ["LAYERS", "SOURCES", "network_arguments", "own_draws"]
+__all__ = [
+    "LAYERS",
+    "SOURCES",
+    "TORCH_SOURCES",
+    "as_drawn",
+    "network_arguments",
+    "own_draws",
+    "stage_arguments",
+]
 
 SOURCES = (
     "layers/maps",
@@ -27,12 +35,21 @@ SOURCES = (
     "layers/likelihoods",
     "layers/divergences",
     "layers/layers",
+    "network/stages",
     "base_r/network",
     "base_r/random",
     "base_r/adam",
     "base_r/session",
 )
-LAYERS = (  # of R/layers/layers.R
+TORCH_SOURCES = (
+    "torch/about",
+    "network/stages",
+    "torch/layers",
+    "torch/random",
+    "torch/network",
+    "torch/session",
+)
+LAYERS = (  # of R/layers/layers.R and R/torch/layers.R alike
     "batch_norm",
     "bce",
     "concat",
@@ -65,24 +82,43 @@ LAYERS = (  # of R/layers/layers.R
     "sum",
     "unflatten",
 )
+DRAWN = ("dropout", "gumbel_softmax", "reparameterise")
 LIKELIHOODS = ("bce", "mse", "gaussian")
 CHUNK = 2**22  # numbers that the stages of one part of a batch take
 WHOLE = 2**31  # images: a batch is not cut
 
 
 def network_arguments(recipe: Recipe, settings: Settings) -> dict[str, Any]:
-    """What R's `session_start` takes of a network.
+    """What base R's `session_start` takes of a network.
 
     Raises:
-        UserError: If it samples no latents, or its loss has no likelihood of pixels.
+        UserError: As `stage_arguments`.
+    """
+    chunk = _chunk(recipe.stages_for(settings), settings.batch_size)
+    return stage_arguments("base-r", recipe, settings) | {"chunk": float(chunk)}
+
+
+def stage_arguments(engine: str, recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    """What `session_start` takes of a network in either R.
+
+    Raises:
+        UserError: If it samples no latents, its loss has no likelihood of pixels, or a mask is not
+            among its draws.
     """
     stages = recipe.stages_for(settings)
+    for stage in stages:
+        if stage.layer in DRAWN and not stage.draw:
+            raise UserError(
+                f"engine {engine} cannot run recipe '{recipe.name}': '{stage.name}' is given no "
+                "mask or noise of the recipe's draws",
+                "name it in the recipe's draws, and hand it to the module",
+            )
     sample = next((s for s in stages if s.layer == "reparameterise"), None)
     likelihood = next((s for s in stages if s.layer in LIKELIHOODS), None)
     if sample is None or likelihood is None:
         wanted = "Reparameterise" if sample is None else f"term among {', '.join(LIKELIHOODS)}"
         raise UserError(
-            f"engine base-r cannot run recipe '{recipe.name}': it has no {wanted}",
+            f"engine {engine} cannot run recipe '{recipe.name}': it has no {wanted}",
             "train it with --engine pytorch",
         )
     return {
@@ -90,7 +126,6 @@ def network_arguments(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         "terms": list(OBJECTIVES[settings.objective].terms),
         "sample": sample.name,
         "pixels": likelihood.inputs[0],
-        "chunk": float(_chunk(stages, settings.batch_size)),
     }
 
 
@@ -101,12 +136,6 @@ def own_draws(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         UserError: If R's generator does not draw them all.
     """
     size, hyper = settings.latent_dim, settings.hyper
-    with torch.device("meta"):
-        network = recipe.network(size, **hyper)
-    layers: dict[str, dict[str, list[float]]] = {}
-    for name, parameter in network.named_parameters():
-        layer, _, kind = name.rpartition(".")
-        layers.setdefault(layer, {})[kind] = [float(n) for n in parameter.shape]
     draws = recipe.draws(size, **hyper)
     drawn = all(isinstance(draw, Keep | Normal) and draw.rows is None for draw in draws.values())
     if not drawn or recipe.given is not None or recipe.buffer_names(size, **hyper):
@@ -114,6 +143,20 @@ def own_draws(recipe: Recipe, settings: Settings) -> dict[str, Any]:
             f"R's generator cannot draw recipe {recipe.name}",
             "use --rng injected",
         )
+    return as_drawn(recipe, settings)
+
+
+def as_drawn(recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    """The shapes of a network's parameters and buffers, by their module, and its draws, each in
+    the order in which PyTorch draws them."""
+    size, hyper = settings.latent_dim, settings.hyper
+    with torch.device("meta"):
+        state = recipe.network(size, **hyper).state_dict()
+    layers: dict[str, dict[str, list[float]]] = {}
+    for name, value in state.items():
+        layer, _, kind = name.rpartition(".")
+        layers.setdefault(layer, {})[kind] = [float(n) for n in value.shape]
+    draws = recipe.draws(size, **hyper)
     return {"layers": layers, "draws": {name: _as_draw(draw) for name, draw in draws.items()}}
 
 
@@ -149,7 +192,9 @@ def _as_data(stage: Stage) -> dict[str, Any]:
 
 
 def _as_draw(draw: Draw) -> dict[str, Any]:
-    columns = float(_product(draw.shape))
+    data: dict[str, Any] = {"columns": float(_product(draw.shape))}
+    if draw.rows is not None:
+        data["rows"] = float(draw.rows)
     if isinstance(draw, Keep):
-        return {"kind": "keep", "columns": columns, "p": draw.p}
-    return {"kind": "normal", "columns": columns}
+        return {"kind": "keep", "p": draw.p, **data}
+    return {"kind": "gumbel" if isinstance(draw, Gumbel) else "normal", **data}

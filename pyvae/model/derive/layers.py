@@ -1,7 +1,8 @@
 """The layers and terms of the loss that stages name, by the module or function that computes them.
 
 To add one, put it into `LAYERS` or `TERMS`; what it computes stands in
-`comparisons.expected.functions` and, in R, in `r_bridge/R/layers/layers.R`.
+`comparisons.expected.functions` and, in R, in `layers.R` of `r_bridge/R/layers` (base R) and of
+`r_bridge/R/torch`.
 """
 
 from __future__ import annotations

@@ -3,47 +3,10 @@
 #
 #   dL/dx of a stage = sum over the stages that it feeds of their gradients with respect to it
 #
-# A stage is list(name, layer, inputs, draw, options, module, shapes): the function `layer` of layers.R of
-# the values of the stages `inputs`, which come before it. Its parameters are MODULE.weight and
-# MODULE.bias, its buffers MODULE.running_mean and MODULE.running_var. Stages that share a module
-# share these: gradients add up, and buffers change once for each stage, in their order. `shapes`
-# are those of one image of each input as the layer takes it, in torch's order, c(F) or c(C, H, W);
-# without them a layer takes what the input stage returned.
+# Stages are those of network/stages.R. Stages that share a module share its parameters and buffers:
+# gradients add up, and buffers change once for each stage, in their order.
 #
 # Values are (F, N) or c(C, W, H, N) (maps.R); one number for a term of the loss.
-
-network_stages <- function(stages) {
-  known <- character()
-  stages <- lapply(stages, function(stage) {
-    stage$inputs <- as.character(unlist(stage$inputs))
-    stage$options <- lapply(stage$options, unlist)                 # vectors may come as lists
-    stage$shapes <- lapply(stage$shapes, unlist)
-    if (!length(stage$module) || !nzchar(stage$module)) stage$module <- stage$name
-    wrong <- function(...) stop("stage '", stage$name, "' ", ..., call. = FALSE)
-    if (is.null(layers[[stage$layer]])) {
-      wrong("has layer '", stage$layer, "'; expected one of ",
-            paste(sort(names(layers)), collapse = ", "))
-    }
-    missing <- setdiff(stage$inputs, known)
-    if (length(missing)) wrong("reads '", missing[1L], "', which is no stage before it")
-    if (stage$name %in% known) wrong("is there twice")
-    known <<- c(known, stage$name)
-    stage
-  })
-  stats::setNames(stages, known)
-}
-
-# The stages that `to` are computed from, themselves included, in order; those with a value
-# `given` are computed from nothing.
-network_needed <- function(stages, to, given = character()) {
-  needed <- to
-  unknown <- setdiff(c(to, given), names(stages))
-  if (length(unknown)) stop("there is no stage '", unknown[1L], "'")
-  for (stage in rev(stages)) {
-    if (stage$name %in% needed && !stage$name %in% given) needed <- c(needed, stage$inputs)
-  }
-  stages[names(stages) %in% needed]
-}
 
 # given     values of stages by name: list(input = x) at least, where it is needed
 # draws     by name, as values or (F, N); in evaluation mode inputs alone take them
@@ -57,14 +20,15 @@ network_forward <- function(stages, to, parameters, buffers, given, draws, train
     if (!is.null(given[[stage$name]])) {
       seen[[stage$name]] <- list(y = given[[stage$name]])
     } else if (stage$layer == "input") {
-      seen[[stage$name]] <- list(y = network_input(stage, draws))
+      seen[[stage$name]] <- list(y = network_input(stage, draws) + 0)  # labels may be logical
     } else {
       s <- list(x = network_taken(stage, seen),
                 draw = if (training) network_draw(stage, draws), options = stage$options,
                 training = training, parts = parts, weight = parameters[[paste0(stage$module, ".weight")]],
                 bias = parameters[[paste0(stage$module, ".bias")]],
                 running_mean = buffers[[paste0(stage$module, ".running_mean")]],
-                running_var = buffers[[paste0(stage$module, ".running_var")]])
+                running_var = buffers[[paste0(stage$module, ".running_var")]],
+                num_batches_tracked = buffers[[paste0(stage$module, ".num_batches_tracked")]])
       result <- layers[[stage$layer]]$forward(s)
       for (name in names(result$buffers)) {
         buffers[[paste(stage$module, name, sep = ".")]] <- result$buffers[[name]]
@@ -80,19 +44,6 @@ network_forward <- function(stages, to, parameters, buffers, given, draws, train
 network_taken <- function(stage, seen) {
   x <- lapply(stage$inputs, function(input) seen[[input]]$y)
   if (length(stage$shapes)) Map(reshaped, x, stage$shapes) else x
-}
-
-network_draw <- function(stage, draws) {
-  if (length(stage$draw) && nzchar(stage$draw)) draws[[stage$draw]]
-}
-
-network_input <- function(stage, draws) {
-  value <- network_draw(stage, draws)
-  if (is.null(value)) {
-    stop("input '", stage$name, "' was not given; draws are: ",
-         paste(names(draws), collapse = ", "))
-  }
-  value + 0                                                        # labels may be logical
 }
 
 # Gradients of the number that stage `of` is. With `inputs` also those with respect to stages that

@@ -40,7 +40,7 @@ session_start <- function(stages, parameters, learning_rate, terms, sample, pixe
   session$pixels <- pixels
   session$draws <- draws
   session$chunk <- chunk
-  buffers <- grepl("[.]running_(mean|var)$", names(parameters))
+  buffers <- grepl("[.](running_(mean|var)|num_batches_tracked)$", names(parameters))
   session$names <- names(parameters)
   session$parameters <- parameters[!buffers]
   session$buffers <- parameters[buffers]

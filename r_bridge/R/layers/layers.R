@@ -5,8 +5,9 @@
 #              options  list of numbers and strings
 #              training
 #              parts    images of the whole batch for each one that is here
-#              weight, bias, running_mean, running_var     of the stage's module, or NULL
-#   forward    list(y = value), with buffers = list(running_mean, running_var) where they change
+#              weight, bias, running_mean, running_var, num_batches_tracked     of the stage's
+#                       module, or NULL
+#   forward    list(y = value), with buffers = list(running_mean, running_var, ...) where they change
 #   backward   gets dy = dL/dy, and in s also all that forward returned and `wanted`, for each
 #              input whether its gradient is; returns list(x = list of dL/d(input), NULL for none,
 #              weight = dL/dweight, bias = dL/dbias)
@@ -86,8 +87,12 @@ layers <- c(lapply(c(likelihoods, divergences), loss_term), list(
   ),
   batch_norm = list(
     forward = function(s) {
-      batch_norm_forward(s$x[[1L]], s$weight, s$bias, s$running_mean, s$running_var,
-                         s$options$momentum, s$options$eps, s$training)
+      y <- batch_norm_forward(s$x[[1L]], s$weight, s$bias, s$running_mean, s$running_var,
+                              s$options$momentum, s$options$eps, s$training)
+      if (s$training && !is.null(s$num_batches_tracked)) {         # torch.nn's counts its steps
+        y$buffers$num_batches_tracked <- s$num_batches_tracked + 1
+      }
+      y
     },
     backward = function(dy, s) {
       d <- batch_norm_backward(dy, s$x[[1L]], s$mean, s$var, s$weight, s$options$eps,

@@ -1,60 +1,77 @@
-# A training session of R torch: network, optimiser and what the session is asked to do; the
-# functions of session.R, with R torch in place of base R.
+# A training session of R torch: a network of stages (network.R), its optimiser and what the session
+# is asked to do; the functions of base_r/session.R, with R torch in place of base R.
 #
-#   session <- session_start(parameters, "vae", learning_rate = 1e-3, latent_dim = 30)
+#   session <- session_start(...)
 #   session_order(session, n)             an epoch's order of the images, from 1
-#   session_step(session, x, draws)       c(total, reconstruction, regulariser), sums over the batch; if
-#                                         the total is not finite, nothing has changed
+#   session_step(session, x, draws)       values of the loss terms that `terms` names, sums over the
+#                                         batch, the total first; if that is not finite, nothing has
+#                                         changed
 #   session_probe(session, x, draws)      the same step, with all that is seen on the way
 #   session_seen(session)                 what was seen of it, if it failed
-#   session_state(session)                parameters, Adam's moments and number of steps
+#   session_state(session)                parameters, Adam's moments, buffers, number of steps
 #   session_restore(session, ...)         goes on from such a state
 #   session_latent_means(session, x)      mu, one row per image
 #   session_latents(session, n)           draws from the prior N(0, I), one row per image
 #   session_decode(session, z)            pixels in [0, 1], one row per image
 #
-# Arrays come and go as R arrays of doubles, in torch's index order, whatever the precision of
-# the session. With parameters = NULL the session starts from torch_manual_seed(seed), and draws
-# that are NULL come from torch's global generator: initialisers, one torch_randperm for each
-# epoch as in dataloader(shuffle = TRUE), dropout, noise.
+# Arrays come and go as R arrays of doubles, in torch's index order, whatever the precision of the
+# session; draws with one row per image. With parameters = NULL the session starts from
+# torch_manual_seed(seed), and all else comes from torch's global generator, too: one torch_randperm
+# for each epoch, as in dataloader(shuffle = TRUE), masks and noise of every step (random.R). Draws
+# are then what every step is given besides, such as images with labels.
 
-session_start <- function(parameters, objective, learning_rate, latent_dim, dtype = "float32",
-                          seed = NULL) {
-  if (is.null(torch_regularisers[[objective]])) {
-    stop("objective '", objective, "' is unknown: expected one of ",
-         paste(names(torch_regularisers), collapse = ", "))
-  }
+# stages        see network/stages.R
+# parameters    with the buffers, MODULE.running_mean and MODULE.running_var, among them; or NULL
+# terms         names of stages of one number, "total" first: the gradient is its
+# sample        the stage that samples z of mu and log_var
+# pixels        the stage that returns the pixels
+# layers, draws what R torch's own generator draws, see random.R
+session_start <- function(stages, parameters, learning_rate, terms, sample, pixels,
+                          layers = list(), draws = list(), seed = NULL, dtype = "float32") {
   session <- new.env()
   session$dtype <- switch(dtype, float32 = torch_float(), float64 = torch_double(),
                           stop("dtype '", dtype, "' is unknown: expected float32 or float64"))
-  session$latent_dim <- latent_dim
-  session$regulariser <- torch_regularisers[[objective]]
-  if (!is.null(seed)) torch_manual_seed(seed)
-  session$network <- conv_vae(latent_dim)
-  session$network$to(dtype = session$dtype)
-  if (!is.null(parameters)) session_set_parameters(session, parameters)
-  session$optimizer <- optim_adam(session$network$parameters, lr = learning_rate)
+  session$stages <- network_stages(stages, names(torch_layers))
+  session$terms <- as.character(unlist(terms))
+  session$sample <- sample
+  session$pixels <- pixels
+  session$draws <- draws
+  session$own <- is.null(parameters)
+  if (session$own) {
+    torch_manual_seed(seed)
+    values <- torch_initial(session$stages, layers)
+    session$values <- lapply(values, function(value) value$to(dtype = session$dtype))
+  } else {
+    session$values <- lapply(parameters, function(value) session_tensor(session, value))
+  }
+  session$buffers <- grep("[.](running_(mean|var)|num_batches_tracked)$",
+                          names(session$values), value = TRUE)
+  session$trained <- setdiff(names(session$values), session$buffers)
+  for (name in session$trained) session$values[[name]]$requires_grad_(TRUE)
+  session$optimizer <- optim_adam(session$values[session$trained], lr = learning_rate)
+  session$step <- 0
   session
 }
 
-session_set_parameters <- function(session, parameters) {
-  own <- session$network$parameters
-  with_no_grad(for (name in names(own)) {
-    own[[name]]$copy_(session_tensor(session, parameters[[name]]))
+session_tensor <- function(session, x) torch_tensor(x, dtype = session$dtype)$contiguous()
+
+# Copies arrays, or tensors, into parameters or buffers.
+session_set <- function(session, values) {
+  with_no_grad(for (name in names(values)) {
+    value <- values[[name]]
+    if (!inherits(value, "torch_tensor")) value <- session_tensor(session, value)
+    session$values[[name]]$copy_(torch_like(value, session$values[[name]]))
   })
 }
 
-session_tensor <- function(session, x) torch_tensor(x, dtype = session$dtype)
+session_copies <- function(session) {
+  lapply(session$values[session$buffers], function(buffer) buffer$clone())
+}
 
-# Masks arrive flat, one row per image, as in base R.
-session_draws <- function(session, draws) {
-  if (is.null(draws)) return(list())
-  if (!is.null(draws$dropout1)) {
-    draws$dropout1 <- torch_reshape(torch_tensor(draws$dropout1), list(-1, 64, 12, 12))
-  }
-  if (!is.null(draws$dropout2)) draws$dropout2 <- torch_tensor(draws$dropout2)
-  if (!is.null(draws$noise)) draws$noise <- session_tensor(session, draws$noise)
-  draws
+# Masks and noise of a step, in a session of its own chance; and what the step is given.
+session_draws <- function(session, draws, images, drawn = session$draws) {
+  own <- if (session$own) torch_draws(images, drawn, session$dtype)
+  c(own, lapply(draws, function(draw) session_tensor(session, draw)))
 }
 
 session_order <- function(session, images) {
@@ -65,75 +82,84 @@ session_step <- function(session, x, draws = NULL) {
   session_train(session, session_tensor(session, x), draws)$losses
 }
 
-# One step, as the article takes it; `input` is x, or a copy of it whose gradient is wanted.
-session_train <- function(session, x, draws, input = x, see = see_nothing) {
-  session$network$train()
-  output <- session$network(input, session_draws(session, draws), see)
-  reconstruction <- binary_cross_entropy(output$pixels, x)
-  regulariser <- session$regulariser(output$mu, output$log_var)
-  total <- reconstruction + regulariser
-  losses <- c(total = total$item(), reconstruction = reconstruction$item(),
-              regulariser = regulariser$item())
-  diverged <- !is.finite(losses[["total"]])
-  if (!diverged) {
+# One step; running statistics that have moved in a step that was not taken go back.
+session_train <- function(session, x, draws, see = see_nothing) {
+  before <- session_copies(session)
+  taken <- FALSE
+  on.exit({
+    if (!is.null(session$seen)) session$moved <- session_arrays(session, session$buffers)
+    if (!taken) session_set(session, before)
+  })
+  seen <- network_forward(session$stages, session$terms, session$values, list(input = x),
+                          session_draws(session, draws, x$size(1L)), training = TRUE, see = see)
+  losses <- vapply(session$terms, function(term) seen[[term]]$item(), 0)
+  if (is.finite(losses[["total"]])) {
     session$optimizer$zero_grad()
-    total$backward()
+    seen$total$backward()
     session$optimizer$step()
+    session$step <- session$step + 1
+    taken <- TRUE
   }
-  list(losses = losses, diverged = diverged)
+  list(losses = losses, diverged = !taken)
 }
 
 session_probe <- function(session, x, draws = NULL) {
   session$start <- session_parameters(session)
   session$seen <- list()
   see <- function(x, name) {
-    x$retain_grad()
+    if (x$requires_grad) x$retain_grad()
     session$seen[[name]] <- x
     x
   }
-  x <- session_tensor(session, x)
-  input <- see(x$clone()$requires_grad_(TRUE), "input")
-  step <- session_train(session, x, draws, input, see)
-  own <- if (!step$diverged) session$network$parameters            # else those of the step before
-  gradients <- lapply(own, function(p) session_array(p$grad))
-  c(step["losses"], session_seen(session), list(gradients = gradients))
+  input <- session_tensor(session, x)$requires_grad_(TRUE)
+  step <- session_train(session, input, draws, see)
+  own <- if (!step$diverged) session$values[session$trained]       # else those of the step before
+  c(step["losses"], session_seen(session), list(gradients = session_gradients(own)))
 }
 
-# What was seen of a step, until its end or until it failed.
+# What was seen of a step, until its end or until it failed; buffers as the step has moved them.
 session_seen <- function(session) {
   seen <- session$seen
   session$seen <- NULL
-  graded <- Filter(function(x) !is_undefined_tensor(x$grad), seen)
   list(start = session$start, forward = lapply(seen, session_array),
-       gradient = lapply(graded, function(x) session_array(x$grad)))
+       gradient = session_gradients(seen), buffer = session$moved)
+}
+
+session_gradients <- function(tensors) {
+  graded <- Filter(function(x) !is_undefined_tensor(x$grad), tensors)
+  lapply(graded, function(x) session_array(x$grad))
 }
 
 session_array <- function(x) as_array(x$detach()$contiguous())
 
-session_parameters <- function(session) lapply(session$network$parameters, session_array)
+session_arrays <- function(session, names) lapply(session$values[names], session_array)
+
+# With the buffers, in state_dict's order.
+session_parameters <- function(session) session_arrays(session, names(session$values))
 
 session_state <- function(session) {
-  parameters <- session$network$parameters
-  kept <- session$optimizer$state_dict()$state[as.character(seq_along(parameters))]
+  kept <- session$optimizer$state_dict()$state
   moment <- function(name) {
-    found <- Map(function(own, state) {
+    found <- lapply(seq_along(session$trained), function(i) {
+      state <- kept[[as.character(i)]]
+      own <- session$values[[session$trained[[i]]]]
       session_array(if (is.null(state)) torch_zeros_like(own) else state[[name]])
-    }, parameters, kept)
-    stats::setNames(found, names(parameters))
+    })
+    stats::setNames(found, session$trained)
   }
-  step <- if (is.null(kept[[1L]])) 0 else kept[[1L]]$step
-  list(step = as.numeric(step), parameter = session_parameters(session),
-       moment1 = moment("exp_avg"), moment2 = moment("exp_avg_sq"))
+  list(step = session$step, parameter = session_arrays(session, session$trained),
+       moment1 = moment("exp_avg"), moment2 = moment("exp_avg_sq"),
+       buffer = session_arrays(session, session$buffers))
 }
 
-session_restore <- function(session, step, parameter, moment1, moment2) {
-  session_set_parameters(session, parameter)
-  order <- names(session$network$parameters)
-  state <- lapply(order, function(name) {
+session_restore <- function(session, step, parameter, moment1, moment2, buffer = list()) {
+  session_set(session, c(parameter, buffer))
+  session$step <- step
+  state <- lapply(session$trained, function(name) {
     list(step = step, exp_avg = session_tensor(session, moment1[[name]]),
          exp_avg_sq = session_tensor(session, moment2[[name]]))
   })
-  names(state) <- seq_along(order)
+  names(state) <- seq_along(session$trained)
   groups <- session$optimizer$state_dict()$param_groups
   session$optimizer$load_state_dict(list(param_groups = groups, state = state))
   invisible(NULL)
@@ -146,17 +172,32 @@ session_restore_generator <- function(session, state) {
   invisible(NULL)
 }
 
+# In training mode with masks, and with the batch's statistics; the running ones stay as they are: a
+# look must not change the model.
 session_latent_means <- function(session, x, draws = NULL, training = FALSE) {
-  if (training) session$network$train() else session$network$eval()
-  draws <- if (training) session_draws(session, draws) else list()
-  with_no_grad(session_array(session$network$encoder(session_tensor(session, x), draws)$mu))
+  mean <- session$stages[[session$sample]]$inputs[[1L]]
+  needed <- Filter(function(draw) draw$kind != "normal", session$draws)
+  draws <- if (training) session_draws(session, draws, nrow(x), needed) else list()
+  before <- session_copies(session)
+  on.exit(session_set(session, before))
+  with_no_grad({
+    seen <- network_forward(session$stages, mean, session$values,
+                            list(input = session_tensor(session, x)), draws, training)
+    session_array(seen[[mean]])
+  })
 }
 
 session_latents <- function(session, images) {
-  session_array(torch_randn(images, session$latent_dim, dtype = session$dtype))
+  columns <- session$draws[[session$stages[[session$sample]]$draw]]$columns
+  session_array(torch_randn(images, columns, dtype = session$dtype))
 }
 
+# In evaluation mode; one row per image.
 session_decode <- function(session, z) {
-  session$network$eval()
-  with_no_grad(session_array(session$network$decoder(session_tensor(session, z))))
+  given <- stats::setNames(list(session_tensor(session, z)), session$sample)
+  with_no_grad({
+    seen <- network_forward(session$stages, session$pixels, session$values, given, list(),
+                            training = FALSE)
+    session_array(torch_flatten(seen[[session$pixels]], start_dim = 2L))
+  })
 }

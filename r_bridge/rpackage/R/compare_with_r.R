@@ -12,7 +12,7 @@
 #' @param batch_size,latent_dim,learning_rate Settings; `NULL` takes the published value.
 #' @param seed The seed of initial weights, batches, masks and noise.
 #' @param engine The reference: `"base-r"` (no packages), `"r-torch"` (the R package torch), or
-#'   `"auto"`: torch if it is installed and the recipe is `"conv"`, else base R.
+#'   `"auto"`: torch if it is installed, else base R.
 #' @param rng `"injected"`: both get the same random draws. `"seeded"`: both draw their own, from
 #'   the same seed.
 #' @param mode `"free"`: the two runs are independent after the start. `"resync"`: every step starts
@@ -52,7 +52,7 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
   recipe <- check_choice(recipe, "recipe", recipe_names)
   objective <- check_objective(objective, recipe, c("both", "all"))
   engine <- check_choice(engine, "engine", c("auto", "base-r", "r-torch"), several = TRUE)
-  if (engine == "r-torch") check_r_torch(recipe, here)
+  if (engine == "r-torch") check_r_torch(here)
   check_flag(report, "report")
   check_flag(verbose, "verbose")
   options <- c(
@@ -99,12 +99,7 @@ run_comparison <- function(python, arguments, folder, report, verbose, call) {
 }
 
 # Checked in R: to start Python takes seconds.
-check_r_torch <- function(recipe, call) {
-  if (recipe != "conv") {
-    abort(c("{.code engine = \"r-torch\"} supports only recipe {.val conv}.",
-            "x" = "{.arg recipe} is {.val {recipe}}.", "i" = "Use {.code engine = \"base-r\"}."),
-          call)
-  }
+check_r_torch <- function(call) {
   if (!nzchar(system.file(package = "torch"))) {
     abort(c("{.code engine = \"r-torch\"} needs the R package torch, which is not installed.",
             "i" = "Install it: {.code install.packages(\"torch\"); torch::install_torch()}.",

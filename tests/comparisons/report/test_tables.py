@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from comparisons.report.tables import print_table
+from comparisons.report.tables import libtorch_line, print_comparison, print_table
+from comparisons.steps.comparison import compare_whole_runs
+from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
+from pyvae.recipes import get_recipe
+from pyvae.training.loop import train
 
 HEADS = ("", "max abs", "needed", "verdict")
 NAME = "> gradient/encoder.conv1.weight"
@@ -36,3 +43,51 @@ def test_the_verdict_is_read_at_any_width(width, shown):
     assert rest[0].split()[-1] == "disagree"
     names = "".join(line.replace("disagree", "").strip() for line in rest)
     assert "".join(names.split()).startswith("".join(NAME.split())) or width > 40
+
+
+def two_runs(name, versions, digits, difference=1e-15):
+    """Two traces that differ by rounding, each by another LibTorch."""
+    recipe = get_recipe(name)
+    settings = recipe.settings(batch_size=6, steps=1, dtype="float64")
+    one = train(Run(recipe, settings, digits), PyTorchEngine("cpu"))
+    other = copy.deepcopy(one)
+    other.losses = other.losses * (1 + difference)
+    one.environment = {"torch": versions[0]}
+    other.environment = {"R torch": "0.17", "LibTorch": versions[1]}
+    return one, other
+
+
+@pytest.mark.parametrize(
+    ("name", "versions", "exact", "said"),
+    [
+        ("mlp", ("2.15.0+cu132", "2.8.0"), True, True),
+        ("mlp", ("2.15.0+cu132", "2.8.0"), False, False),
+        ("mlp", ("2.8.0+cpu", "2.8.0"), True, False),
+        ("mlp", ("2.15.0", ""), True, False),  # base R has none
+        ("beta", ("2.15.0", "2.8.0"), True, False),  # no batch norm
+    ],
+)
+def test_another_libtorch_is_named_where_batch_norm_may_differ_by_it(
+    name, versions, exact, said, digits
+):
+    comparison = compare_whole_runs(*two_runs(name, versions, digits), exact=exact)
+    console = Console(file=io.StringIO(), width=100)
+    print_comparison(comparison, console)
+    line = "LibTorch: 2.15.0 against 2.8.0; batch norm's gradients in training may differ"
+    assert (line in console.file.getvalue()) is said
+    assert bool(libtorch_line(comparison)) is said
+
+
+def test_a_mistake_is_not_laid_at_libtorchs_door(digits):
+    pair = two_runs("mlp", ("2.15.0", "2.8.0"), digits)
+    comparison = compare_whole_runs(*pair, exact=True)
+
+    class Apart:
+        words = ("r-torch: eps = 0.001",)
+
+    class Rounded:
+        words = ("rounding: 1 of 2 elements differ, by at most 1 ULP",)
+
+    assert libtorch_line(replace(comparison, divergence=Apart())) == ""
+    assert libtorch_line(replace(comparison, divergence=Rounded()))
+    assert libtorch_line(compare_whole_runs(pair[0], pair[0], exact=True)) == ""

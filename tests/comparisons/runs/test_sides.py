@@ -137,8 +137,12 @@ def test_an_engine_that_cannot_be_used_is_said(monkeypatch, side):
         chosen(**{"under_test": "pytorch", "reference": "base-r"} | {side: "r-torch"})
 
 
-def test_auto_is_an_engine_that_runs_the_recipe():
-    assert choose_sides("pytorch", "auto", "injected", None, None, "mlp").reference == "base-r"
+def test_auto_is_an_engine_that_runs_the_recipe(monkeypatch):
+    one = type("One", (), {"abilities": Abilities(recipes=("conv",), rank=9)})
+    add_engine(monkeypatch, "one", one)
+    for recipe, reference in (("conv", "one"), ("mlp", "r-torch")):
+        sides = choose_sides("pytorch", "auto", "injected", None, None, recipe)
+        assert sides.reference == reference
 
 
 def test_sides_are_named():

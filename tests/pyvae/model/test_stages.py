@@ -130,7 +130,7 @@ def test_running_statistics_are_known_once_all_have_gone_through(recipe, small):
     keys = [quantity.key for quantity in recipe.quantities(small(recipe))]
     for stage in recipe.stages:
         if stage.layer == "batch_norm":
-            for name in BUFFERS:
+            for name in BUFFERS[:2]:  # the count is torch.nn's alone
                 at = keys.index(f"buffer/{stage.path}.{name}")
                 assert at > keys.index(f"forward/{stage.name}")
                 assert at < keys.index("forward/total")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pyvae.data.images import load_digits, load_toy
 from pyvae.engines.engine import DivergedError
@@ -115,6 +118,35 @@ def test_a_look_at_the_means_does_not_move_the_running_statistics(r):
     r.latent_means(x, draws, training=True)
     for name, value in r.parameters().items():
         assert np.array_equal(value, before[name]), name
+
+
+def test_torch_nns_batch_norm_counts_its_steps(r):
+    """In a recipe of the user's own: its count is a buffer, of shape ()."""
+    mlp = RECIPES["mlp"]
+
+    def network(latent_dim):
+        made = mlp.network(latent_dim)
+        made.encoder.bn1 = nn.BatchNorm1d(20)
+        return made
+
+    recipe = replace(mlp, name="counted", network=network)
+    settings = recipe.settings(batch_size=6, steps=3, dtype="float64")
+    python = PyTorchEngine("cpu")
+    a, b = (train(Run(recipe, settings, load_digits()), engine) for engine in (python, r))
+    assert list(a.parameters) == list(b.parameters)
+    count = "encoder.bn1.num_batches_tracked"
+    assert (b.parameters[count].shape, b.parameters[count]) == ((), 3)
+    np.testing.assert_allclose(b.losses, a.losses, rtol=1e-11)
+    x = load_digits().batch(np.arange(6), torch.float64)
+    draws = Draws(1).step(0, 6, recipe.draws(settings.latent_dim))
+    probe: dict = {}
+    r.step(x, draws, probe)
+    assert probe[f"start/{count}"] == 3
+    assert (probe[f"buffer/{count}"].shape, probe[f"buffer/{count}"]) == ((), 4)
+    r.restore(python.state())
+    assert r.state()[f"buffer/{count}"] == 3
+    r.latent_means(x, draws, training=True)
+    assert r.state()[f"buffer/{count}"] == 3
 
 
 def test_decoding_is_the_networks_in_evaluation_mode(r):

@@ -1,5 +1,5 @@
 # The network of the R article "VAE and EMAE" (recipe `conv`) for a run in R alone, where no Python
-# derives it from the recipe: the same stages (tests/r_bridge/R/base_r/test_conv.py).
+# derives it from the recipe: the same stages (tests/r_bridge/R/network/test_conv.py).
 #
 #   encoder  conv1 1 -> 32, 3x3 | relu | conv2 32 -> 64, 3x3 | relu | max-pool 2 | dropout .25
 #            | flatten 9216 | fc1 -> 128 | relu | dropout .5 | heads fc2 (mu), fc3 (log_var)
@@ -7,10 +7,11 @@
 #   decoder  fc1 -> 128 | relu | fc2 -> 128 | relu | 1x1 transposed convolutions conv1 -> 256
 #            | relu | conv2 -> 784 | sigmoid
 
-conv_session <- function(objective, learning_rate, latent_dim, seed, chunk = 25L) {
+# A session of its own chance, of whichever interpreter is there; `...`: what it alone is asked.
+conv_session <- function(objective, learning_rate, latent_dim, seed, ...) {
   session_start(conv_stages(objective), NULL, learning_rate,
                 c("total", "reconstruction", "regulariser"), "reparameterise", "decoder.sigmoid",
-                conv_layers(latent_dim), conv_draws(latent_dim), seed, chunk)
+                conv_layers(latent_dim), conv_draws(latent_dim), seed, ...)
 }
 
 conv_stages <- function(objective) {

@@ -16,7 +16,7 @@ CONV = get_recipe("conv")
 
 @pytest.fixture(scope="module")
 def r():
-    sources = (*SOURCES, "base_r/conv")
+    sources = (*SOURCES, "network/conv")
     with RProcess(tuple(R_FILES / f"{name}.R" for name in sources), threads=1) as process:
         process.evaluate(
             """same_stages <- function(objective, stages) {
