@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyvae.model.draws import Draw, Keep, Normal
+from pyvae.model.kernels.onednn_blocks import from_blocks, relu_then_pool, to_blocks
 from pyvae.model.modules import Drawn, Dropout
-from pyvae.model.onednn_blocks import from_blocks, relu_then_pool, to_blocks
 from pyvae.model.recipe import GaussianVAE, Recipe
 
 __all__ = ["CONV", "ConvVAE", "Decoder", "Encoder"]
