@@ -10,6 +10,7 @@ from pyvae.reproduction.planned import PlannedRun
 from pyvae.runs.callbacks.held_out_history import TEST_HISTORY, EvaluateEpochs
 from pyvae.runs.callbacks.keep import KeepParameters, train_kept
 from pyvae.runs.kept_run import KeptRun
+from pyvae.runs.kernels import kept_kernels
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
 
@@ -33,7 +34,7 @@ def train_planned(
     Raises:
         UserError: If the run cannot be trained, its folder cannot be written, or holds another run.
     """
-    engine = PyTorchEngine(device)
+    engine = _engine(planned, device)
     kept = _checked(planned, engine)
     if kept.found:
         log(f"{planned.folder.name}: {kept.found}")
@@ -52,7 +53,7 @@ def read_finished(
     planned: PlannedRun, device: str, log: Callable[[str], object] = lambda line: None
 ) -> Trace | None:
     """The trace of a run that was trained to its end; None of another."""
-    kept = KeptRun(planned.folder, Trace.of_run(planned.run, PyTorchEngine(device)))
+    kept = KeptRun(planned.folder, Trace.of_run(planned.run, _engine(planned, device)))
     if not kept.complete:
         return None
     log(f"{planned.folder.name}: {kept.found}")
@@ -65,10 +66,14 @@ def check_folders(runs: Iterable[PlannedRun], device: str) -> None:
     Raises:
         UserError: If one does.
     """
-    engine = PyTorchEngine(device)
     for planned in runs:
         if planned.folder.is_dir():
-            _checked(planned, engine)
+            _checked(planned, _engine(planned, device))
+
+
+def _engine(planned: PlannedRun, device: str) -> PyTorchEngine:
+    """With the kernels that the run began with."""
+    return PyTorchEngine(device, kernels=kept_kernels(planned.folder) or "fast")
 
 
 def _checked(planned: PlannedRun, engine: PyTorchEngine) -> KeptRun:

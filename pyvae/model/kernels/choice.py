@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["fast_kernels", "is_fast"]
+__all__ = ["KERNELS", "fast_kernels", "is_fast"]
+
+KERNELS = ("fast", "torch")  # what an engine can be asked for
 
 _FAST: ContextVar[bool] = ContextVar("fast kernels", default=False)
 

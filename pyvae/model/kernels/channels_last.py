@@ -1,0 +1,104 @@
+"""Convolutions whose feature maps have their channels side by side in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from pyvae.model.kernels.choice import is_fast
+from pyvae.model.kernels.onednn_blocks import uses_onednn
+
+__all__ = ["Conv2d", "ConvTranspose2d", "takes_channels_last", "to_channels_last"]
+
+
+class Conv2d(nn.Conv2d):
+    """`torch.nn.Conv2d`; where fast kernels are wanted, its maps have their channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(to_channels_last(x) if takes_channels_last(x) else x)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d`; where fast kernels are wanted, its maps have their channels last,
+    and its gradients are computed one by one."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size is not None or self.padding_mode != "zeros" or not takes_channels_last(x):
+            return super().forward(x, output_size)
+        return transposed_convolution(
+            to_channels_last(x), self.weight, self.bias, self.stride, self.padding,
+            self.output_padding, self.groups, self.dilation,
+        )  # fmt: skip
+
+
+def takes_channels_last(x: Tensor) -> bool:
+    """Returns whether a convolution of x is faster with the channels last, and may be computed
+    so: on an x86 CPU, in single precision, where fast kernels are wanted and PyTorch uses
+    oneDNN."""
+    return (
+        is_fast()
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.ndim == 4
+        and uses_onednn()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def to_channels_last(x: Tensor) -> Tensor:
+    """Returns x, (B, C, H, W), with its channels side by side in memory.
+
+    Of a single channel `contiguous` leaves the strides as they are, by which PyTorch does not see
+    the order.
+    """
+    if x.shape[1] == 1:
+        return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def transposed_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+    """Returns `torch.nn.functional.conv_transpose2d(x, weight, bias, *how)`.
+
+    With the channels last oneDNN computes the gradients of the weights and of the bias together by
+    a kernel that takes three times as long as both alone. Here each is computed alone.
+
+    Arguments:
+        x: (B, C, H, W).
+        weight: (C, D / groups, K, L).
+        bias: (D,), or None.
+        how: Stride, padding, output_padding, groups and dilation.
+    """
+    return _TransposedConvolution.apply(x, weight, bias, *how)
+
+
+class _TransposedConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.how = how
+        return F.conv_transpose2d(x, weight, bias, *how)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride, padding, output_padding, groups, dilation = ctx.how
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        gradient = to_channels_last(gradient)
+
+        def pull(*which: bool) -> tuple[Tensor | None, ...]:
+            return torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, stride, padding, dilation, True, output_padding, groups,
+                which,
+            )  # fmt: skip
+
+        of_x = pull(True, False, False)[0] if needs_x else None
+        of_weight = pull(False, True, False)[1] if needs_weight else None
+        of_bias = gradient.sum((0, 2, 3)) if needs_bias else None
+        return of_x, of_weight, of_bias, *[None] * len(ctx.how)
