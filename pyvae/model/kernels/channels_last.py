@@ -24,15 +24,25 @@ class Conv2d(nn.Conv2d):
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d`; where fast kernels are wanted, its maps have their channels last,
-    and its gradients are computed one by one."""
+    and its gradients are computed one by one; of single pixels it is a matrix product."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None or self.padding_mode != "zeros" or not takes_channels_last(x):
             return super().forward(x, output_size)
+        if self._is_product(x):
+            y = F.linear(x.flatten(1), self.weight.flatten(1).t(), self.bias)  # (B, D)
+            return y.view(*y.shape, 1, 1)
         return transposed_convolution(
             to_channels_last(x), self.weight, self.bias, self.stride, self.padding,
             self.output_padding, self.groups, self.dilation,
         )  # fmt: skip
+
+    def _is_product(self, x: Tensor) -> bool:
+        return (
+            x.shape[2:] == self.kernel_size == (1, 1)
+            and self.groups == 1
+            and not any((*self.padding, *self.output_padding))
+        )
 
 
 def takes_channels_last(x: Tensor) -> bool:

@@ -63,6 +63,17 @@ def test_layers_are_torchs(images, channels, out, side, kernel, stride, bias, ki
         assert not fast[0].is_contiguous()
 
 
+@onednn
+@given(st.integers(1, 3), st.booleans(), st.integers(1, 2), st.integers(0, 1))
+@modest
+def test_single_pixels_are_torchs(images, bias, groups, more):
+    layer = ConvTranspose2d(4, 6, 1, bias=bias, groups=groups, stride=1 + more)
+    x = torch.randn(images, 4, 1, 1)
+    assert_close(step(layer, x, True), step(layer, x, False))
+    larger = ConvTranspose2d(4, 6, 1, output_padding=more, stride=1 + more, bias=bias)
+    assert_close(step(larger, x, True), step(larger, x, False))
+
+
 @modest
 @given(
     stride=st.integers(1, 3),
