@@ -42,7 +42,8 @@ def image_block(
 
     Arguments:
         x: (B, C, H, W), of few channels.
-        convolution, norm, relu: The layers.
+        convolution, norm, relu: The layers; the convolution pads by numbers of zeros and has
+            neither groups nor dilation.
         pool: Of windows of 2x2, or none.
     """
     layers = [convolution, norm, relu, *([] if pool is None else [pool])]
@@ -70,8 +71,8 @@ def _patches(x: Tensor, convolution: nn.Conv2d, pool: int) -> tuple[Tensor, Tens
         other; and (1, K + 1, B, R, 1), the patches that are in no window.
     """
     (height, width), (down, right) = convolution.kernel_size, convolution.stride
-    above, left = convolution.padding
-    padded = F.pad(x, (int(left), int(left), int(above), int(above)))
+    above, left = (int(side) for side in convolution.padding)
+    padded = F.pad(x, (left, left, above, above))
     windows = padded.unfold(2, height, down).unfold(3, width, right)  # (B, C, H, W, kh, kw)
     windows = windows.permute(1, 4, 5, 0, 2, 3)  # (C, kh, kw, B, H, W)
     rows, columns = (side // pool * pool for side in windows.shape[4:])
@@ -148,7 +149,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
         patches, out, hits = ctx.saved_tensors
         total = gradient.new_zeros((patches.shape[1], gradient.shape[-1]))  # (K + 1, out)
         for first in range(0, len(out), IMAGES):

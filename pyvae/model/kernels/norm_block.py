@@ -95,7 +95,7 @@ class _NormBlock(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale, chosen, places, out = ctx.saved_tensors
         left = gradient.contiguous(memory_format=torch.channels_last)
         if ctx.slope:
