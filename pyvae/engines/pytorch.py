@@ -120,6 +120,8 @@ class PyTorchEngine:
     def _make_optimizer(self) -> Any:
         parameters, rate = list(self.network.parameters()), self.settings.learning_rate
         if self.recipe.optimizer is None:
+            if self.adam == "torch":
+                return Adam(parameters, lr=rate, fused=self._fast)
             return ADAMS[self.adam](parameters, lr=rate)
         if self.adam != "torch":
             raise UserError(

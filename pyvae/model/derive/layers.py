@@ -15,7 +15,7 @@ from torch import nn
 
 from pyvae.errors import UserError
 from pyvae.model import loss_terms, modules
-from pyvae.model.kernels import channels_last, to_one_channel
+from pyvae.model.kernels import channels_last, to_one_channel, transposed_to_one
 
 __all__ = ["LAYERS", "TERMS", "Layer", "layer_options", "term_options"]
 
@@ -62,6 +62,7 @@ LAYERS: dict[type[nn.Module], Layer] = {
     modules.SecondHalf: Layer("second_half"),
     modules.Unflatten: Layer("unflatten", {"channels": "channels"}),
     to_one_channel.Conv2dToOne: CONV,
+    transposed_to_one.ConvTranspose2dToOne: CONV_TRANSPOSE,
     nn.BatchNorm1d: Layer("batch_norm", NORM, TORCH_NORM),
     nn.BatchNorm2d: Layer("batch_norm", NORM, TORCH_NORM),
     nn.Conv2d: CONV,

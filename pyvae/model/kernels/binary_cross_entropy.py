@@ -44,7 +44,7 @@ class _SummedBCE(torch.autograd.Function):
         return logs.neg_()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         pixels, x = ctx.saved_tensors
         pull = torch.ops.aten.binary_cross_entropy_backward
         return pull(gradient, pixels, x, None, SUM), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -92,6 +93,8 @@ class _TransposedConvolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.how = how
+        if _has_no_kernel(weight, *how):
+            return _as_a_gradient(x, weight, bias, *how)
         return F.conv_transpose2d(x, weight, bias, *how)
 
     @staticmethod
@@ -112,3 +115,40 @@ class _TransposedConvolution(torch.autograd.Function):
         of_weight = pull(False, True, False)[1] if needs_weight else None
         of_bias = gradient.sum((0, 2, 3)) if needs_bias else None
         return of_x, of_weight, of_bias, *[None] * len(ctx.how)
+
+
+def _has_no_kernel(
+    weight: Tensor, stride: Sequence[int], padding: Sequence[int], *other: Any
+) -> bool:
+    """Whether a transposed convolution is one for which oneDNN has no good kernel: measured with
+    even windows and a padding, not with either alone."""
+    even = all(side % 2 == 0 for side in weight.shape[2:])
+    return even and min(stride) > 1 and min(padding) > 0
+
+
+def _as_a_gradient(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
+) -> Tensor:
+    """A transposed convolution as the gradient of a convolution with respect to its input: the same
+    numbers, for which oneDNN has another kernel."""
+    sides = [
+        (side - 1) * step - 2 * border + gap * (window - 1) + more + 1
+        for side, step, border, gap, window, more in zip(
+            x.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding, strict=True
+        )
+    ]
+    shape = (len(x), weight.shape[1] * groups, *sides)
+    # its numbers are not looked at
+    like = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    out = torch.ops.aten.convolution_backward(
+        x, like, weight, None, stride, padding, dilation, False, [0, 0], groups,
+        [True, False, False],
+    )[0]  # fmt: skip
+    return out if bias is None else out.add_(bias.view(1, -1, 1, 1))

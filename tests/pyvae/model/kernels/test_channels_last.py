@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from pyvae.model.kernels import channels_last
 from pyvae.model.kernels.channels_last import (
     Conv2d,
     ConvTranspose2d,
@@ -140,3 +141,26 @@ def test_what_is_not_finite_is_passed_on(kind, value):
         fast = layer(x)
     assert torch.equal(fast.isfinite(), layer(x).isfinite())
     assert not fast.isfinite().all()
+
+
+@modest
+@given(
+    side=st.integers(4, 6),
+    kernel=st.sampled_from([2, 4]),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 1),
+    output_padding=st.integers(0, 1),
+    groups=st.sampled_from([1, 2]),
+    bias=st.booleans(),
+)
+def test_a_transposed_convolution_is_the_gradient_of_another(
+    side, kernel, stride, padding, output_padding, groups, bias
+):
+    """The layer takes it for even windows with a padding, where oneDNN has no good kernel."""
+    more = min(output_padding, stride - 1)
+    x = torch.randn(2, 4, side, side + 1, dtype=torch.float64)
+    weight = torch.randn(4, 3, kernel, kernel + 1, dtype=torch.float64)
+    shift = torch.randn(3 * groups, dtype=torch.float64) if bias else None
+    how = ((stride,) * 2, (padding,) * 2, (more,) * 2, groups, (1, 1))
+    ours = channels_last._as_a_gradient(x, weight, shift, *how)
+    torch.testing.assert_close(ours, F.conv_transpose2d(x, weight, shift, *how))
