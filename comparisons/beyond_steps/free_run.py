@@ -98,7 +98,7 @@ def _measured(run: Run, adam: str) -> list[float]:
     """For each step what rounding alone may make of it, relative to a tensor's largest element."""
     found = [0.0] * FREE_STEPS
     for engine in neighbours(adam):
-        pair = Pair(run, PyTorchEngine("cpu", adam), engine)
+        pair = Pair(run, PyTorchEngine("cpu", adam, kernels="torch"), engine)
         for step, ends in enumerate(_ends(pair)):
             found[step] = max(found[step], *(end.required_rtol for end in ends))
     return [max(pair.rule.rtol, FACTOR * one) for one in np.maximum.accumulate(found)]

@@ -56,7 +56,7 @@ class Neighbour(PyTorchEngine):
     name = "neighbour"
 
     def __init__(self, number: int, adam: str = "torch") -> None:
-        super().__init__("cpu", adam)
+        super().__init__("cpu", adam, kernels="torch")
         self.number = number
 
     def start(
@@ -153,7 +153,7 @@ def measure_rounding(
         plain: PyTorch's own undisturbed run, if it has been made; else it is made as well.
     """
     if plain is None:
-        engine = PyTorchEngine("cpu", adam)
+        engine = PyTorchEngine("cpu", adam, kernels="torch")
         plain = train(run, engine, callbacks=[progress(engine.name, run)])
     needed: dict[str, float] = {}
     losses = np.zeros(plain.steps)

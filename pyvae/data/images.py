@@ -73,8 +73,11 @@ class ImageData:
 
     def batch(self, index: NDArray[np.int64] | Tensor, dtype: torch.dtype) -> Tensor:
         """Returns images by index, (B, 784), pixels in [0, 1] (uint8 divided by 255)."""
-        chosen = self.pixels[torch.as_tensor(index)]
-        return chosen.to(dtype) / 255 if chosen.dtype == torch.uint8 else chosen.to(dtype)
+        # whole rows: `self.pixels[index]` takes 6 times as long
+        chosen = self.pixels.index_select(0, torch.as_tensor(index).to(self.pixels.device))
+        if chosen.dtype == torch.uint8:
+            return chosen.to(dtype).div_(255)
+        return chosen.to(dtype)
 
     def to(self, device: torch.device) -> ImageData:
         """Returns the same images in a device's memory."""

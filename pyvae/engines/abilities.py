@@ -34,7 +34,7 @@ class Abilities:
         adams: The orders of operations that its Adam can have, as `pyvae.engines.adam.ADAMS`
             names them, the default first.
         options: What `open_engine` may hand to the constructor: some of `device`, `adam`,
-            `precision` and `threads`.
+            `precision`, `kernels` and `threads`.
         rank: How good a reference it is: `auto` takes the engine of the highest rank that can be
             used. 0: never.
     """

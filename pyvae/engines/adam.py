@@ -14,7 +14,7 @@ __all__ = ["ADAMS", "Adam", "RTorchAdam"]
 
 
 class Adam:
-    r"""Adam, as `torch.optim.Adam` computes it, to the bit on the CPU.
+    r"""Adam, as `torch.optim.Adam` computes it, on the CPU to the bit unless fused.
 
     .. math::
         m &\leftarrow m + (1 - \beta_1) (g - m) \\
@@ -33,6 +33,8 @@ class Adam:
         lr: Step size, :math:`\eta`.
         betas: Decay rates of the two moments.
         eps: :math:`\epsilon`.
+        fused: Whether a CPU goes through memory once, too, instead of once for every operation:
+            another three times faster, but one parameter in 200 gets another last bit.
 
     Attributes:
         param_groups, state: As of a `torch.optim.Optimizer`.
@@ -44,7 +46,9 @@ class Adam:
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        fused: bool = False,
     ) -> None:
+        self.fused = fused
         self.param_groups: list[dict[str, Any]] = [
             {"params": list(params), "lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0}
         ]
@@ -64,6 +68,7 @@ class Adam:
             if not parameters:
                 continue
             on_gpu = parameters[0].is_cuda
+            fused = on_gpu or self.fused
             states = [self._state(parameter) for parameter in parameters]
             adam(
                 parameters,
@@ -72,8 +77,8 @@ class Adam:
                 [state["exp_avg_sq"] for state in states],
                 [],
                 [state["step"] for state in states],
-                foreach=not on_gpu,
-                fused=on_gpu,
+                foreach=not fused,
+                fused=fused,
                 capturable=on_gpu,
                 amsgrad=False,
                 beta1=group["betas"][0],

@@ -23,6 +23,7 @@ from pyvae.engines.generators import Generator, TorchGenerator, make_generator
 from pyvae.engines.precision import Precision
 from pyvae.errors import UserError, choose
 from pyvae.model.draws import Draw, Normal
+from pyvae.model.kernels.choice import KERNELS, fast_kernels
 from pyvae.model.objectives import OBJECTIVES, Losses
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
@@ -44,9 +45,12 @@ class PyTorchEngine:
             (`pyvae.engines.adam.RTorchAdam`).
         precision: Of matrix products and convolutions, one of `pyvae.engines.precision.PRECISIONS`.
         shares: What this process computes of each batch; by default all of it.
+        kernels: `fast`, those of `pyvae.model.kernels` that round otherwise than PyTorch's among
+            them, or `torch`: every bit is PyTorch's, as a comparison bit by bit needs it. A recipe
+            that is `exact` has PyTorch's with either.
 
     Raises:
-        UserError: If CUDA is asked for and absent, or there is no such Adam or precision.
+        UserError: If CUDA is asked for and absent, or there is no such Adam, precision or kernels.
     """
 
     name = "pytorch"
@@ -58,7 +62,7 @@ class PyTorchEngine:
         arithmetic="LibTorch",
         adams=tuple(ADAMS),
         any_recipe=True,
-        options=("device", "adam", "precision"),
+        options=("device", "adam", "precision", "kernels"),
     )
 
     @classmethod
@@ -71,12 +75,15 @@ class PyTorchEngine:
         adam: str = "torch",
         precision: str = "full",
         shares: Shares = ALONE,
+        kernels: str = "fast",
     ) -> None:
         choose("adam", adam, ADAMS)
+        choose("kernels", kernels, KERNELS)
         self.device = choose_device(device)
         self.adam = adam
         self.precision = Precision(precision, self.device)
         self.shares = shares
+        self.kernels = kernels
 
     def start(
         self, recipe: Recipe, settings: Settings, parameters: Mapping[str, Tensor] | None
@@ -87,6 +94,7 @@ class PyTorchEngine:
         self.objective = OBJECTIVES[settings.objective]
         self.hyper = settings.hyper
         self.recipe = recipe
+        self._fast = self.kernels == "fast" and not recipe.exact
         self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
         self.generator: Generator | None = None
         if parameters is None:
@@ -112,6 +120,8 @@ class PyTorchEngine:
     def _make_optimizer(self) -> Any:
         parameters, rate = list(self.network.parameters()), self.settings.learning_rate
         if self.recipe.optimizer is None:
+            if self.adam == "torch":
+                return Adam(parameters, lr=rate, fused=self._fast)
             return ADAMS[self.adam](parameters, lr=rate)
         if self.adam != "torch":
             raise UserError(
@@ -186,16 +196,17 @@ class PyTorchEngine:
 
     def _losses(self, images: Tensor, x: Tensor, given: Mapping[str, Tensor]) -> Losses:
         """The objective's terms; `images` are x, or what a probe sees of them."""
-        with self.precision.computing():
-            output = self._parallel(images, given)
-        try:
-            hyper = self.objective.hyper_at(self._steps + 1, self.hyper)
-            return self.objective(x, self.precision.finish(output), hyper)
-        except RuntimeError as error:
-            if "between 0 and 1" not in str(error):
-                raise
-            # binary_cross_entropy refuses probabilities that are not a number.
-            raise DivergedError from error
+        with fast_kernels(self._fast):
+            with self.precision.computing():
+                output = self._parallel(images, given)
+            try:
+                hyper = self.objective.hyper_at(self._steps + 1, self.hyper)
+                return self.objective(x, self.precision.finish(output), hyper)
+            except RuntimeError as error:
+                if "between 0 and 1" not in str(error):
+                    raise
+                # binary_cross_entropy refuses probabilities that are not a number.
+                raise DivergedError from error
 
     @contextmanager
     def _undone_if_diverged(self) -> Iterator[None]:
@@ -360,6 +371,8 @@ class PyTorchEngine:
             about["gpu"] = torch.cuda.get_device_name(self.device)
         if self.precision.name != "full":
             about["precision"] = self.precision.name
+        if self.kernels != "torch":  # which is what runs had before there was a choice
+            about["kernels"] = self.kernels
         if self.shares.several:
             about["processes"] = str(self.shares.number)
         return about

@@ -136,6 +136,7 @@ def open_engine(
     precision: str = "full",
     recipe: str | None = None,
     threads: int | None = None,
+    kernels: str = "torch",
 ) -> Iterator[Engine]:
     """Opens an engine by name and closes it at the end.
 
@@ -145,13 +146,15 @@ def open_engine(
         recipe: What it is to run, if that is known: checked before the engine is started.
         threads: Threads of the engine, and of PyTorch until the engine is closed, where batches are
             made; None: as many as PyTorch uses.
+        kernels: As `device`. By default PyTorch's own, not the faster ones that `pyvae train`
+            takes: an engine is opened to be compared with another, which may have the same bits.
 
     Raises:
         UserError: If there is none of that name, or it has no such option.
         EngineError: If it cannot be used.
     """
     choose("engine", name, engine_names())
-    given = {"device": device, "precision": precision, "adam": adam}
+    given = {"device": device, "precision": precision, "adam": adam, "kernels": kernels}
 
     def make(kind: Any) -> Engine:
         abilities = _declared(kind)

@@ -142,6 +142,8 @@ class Recipe:
         optimizer: Makes the optimiser of the parameters with a learning rate; by default Adam.
         clip: The largest norm of all gradients together: where it is above, they are made smaller.
         file: Where it comes from, if it is the user's own.
+        exact: Whether every bit of a run stays that of PyTorch's own kernels, whatever an engine's
+            `kernels` are.
     """
 
     name: str
@@ -163,6 +165,7 @@ class Recipe:
     optimizer: Callable[[list[nn.Parameter], float], torch.optim.Optimizer] | None = None
     clip: float | None = None
     file: RecipeFile | None = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.shape:

@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from pyvae.errors import UserError
 from pyvae.model.draws import Draw, Draws, Gumbel, Keep, Normal
 from pyvae.model.hyperparameters import Hyper
+from pyvae.model.kernels.channels_last import Conv2d, ConvTranspose2d
+from pyvae.model.kernels.image_block import image_block
+from pyvae.model.kernels.norm_block import norm_block
+from pyvae.model.kernels.transposed_to_one import ConvTranspose2dToOne
 from pyvae.model.modules import (
     BatchNorm,
     Drawn,
@@ -47,15 +51,15 @@ class ImageQzXY(QzXY):
         self.conv1 = nn.Conv2d(1, 64, 4, stride=2, padding=1)
         self.bn1 = BatchNorm(64)
         self.lrelu1 = nn.LeakyReLU(0.2)
-        self.conv2 = nn.Conv2d(64, 128, 4, stride=2, padding=1)
+        self.conv2 = Conv2d(64, 128, 4, stride=2, padding=1)
         self.bn2 = BatchNorm(128)
         self.lrelu2 = nn.LeakyReLU(0.2)
         self.flatten = nn.Flatten()
 
     def features(self, x: Tensor) -> Tensor:
         x = x.reshape(-1, 1, 28, 28)  # (B, 1, 28, 28)
-        x = self.lrelu1(self.bn1(self.conv1(x)))  # (B, 64, 14, 14)
-        x = self.lrelu2(self.bn2(self.conv2(x)))  # (B, 128, 7, 7)
+        x = image_block(x, self.conv1, self.bn1, self.lrelu1)  # (B, 64, 14, 14)
+        x = norm_block(self.conv2(x), self.bn2, self.lrelu2)  # (B, 128, 7, 7)
         return self.flatten(x)  # (B, 6272)
 
 
@@ -68,7 +72,7 @@ class QyX(nn.Module):
         self.bn1 = BatchNorm(64)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(64, 128, 4, padding=2)
+        self.conv2 = Conv2d(64, 128, 4, padding=2)
         self.bn2 = BatchNorm(128)
         self.relu2 = nn.ReLU()
         self.pool2 = nn.MaxPool2d(2)
@@ -81,8 +85,10 @@ class QyX(nn.Module):
 
     def forward(self, x: Tensor, draws: Drawn | None = None) -> Tensor:
         x = x.reshape(-1, 1, 28, 28)  # (B, 1, 28, 28)
-        x = self.pool1(self.relu1(self.bn1(self.conv1(x))))  # (B, 64, 14, 14), from 29x29
-        x = self.pool2(self.relu2(self.bn2(self.conv2(x))))  # (B, 128, 7, 7), from 15x15
+        x = image_block(
+            x, self.conv1, self.bn1, self.relu1, self.pool1
+        )  # (B, 64, 14, 14), from 29x29
+        x = norm_block(self.conv2(x), self.bn2, self.relu2, self.pool2)  # (B, 128, 7, 7)
         x = self.fc1(self.flatten(x))  # (B, 256)
         x = self.relu3(self.dropout(x, (draws or {}).get("dropout")))
         return self.softmax(self.fc2(x))  # (B, K)
@@ -117,17 +123,17 @@ class PxZ(nn.Module):
         self.fc3 = nn.Linear(1024, 128 * 7 * 7)
         self.lrelu2 = nn.LeakyReLU(0.2)
         self.unflatten = Unflatten(128)
-        self.deconv1 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
+        self.deconv1 = ConvTranspose2d(128, 64, 4, stride=2, padding=1)
         self.bn2 = BatchNorm(64)
         self.lrelu3 = nn.LeakyReLU(0.2)
-        self.deconv2 = nn.ConvTranspose2d(64, 1, 4, stride=2, padding=1)
+        self.deconv2 = ConvTranspose2dToOne(64, 4, stride=2, padding=1)
         self.flatten = nn.Flatten()
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, z: Tensor, draws: Drawn | None = None) -> Tensor:
         x = self.lrelu1(self.bn1(self.fc2(self.fc1(z))))  # (B, 1024)
         x = self.unflatten(self.lrelu2(self.fc3(x)))  # (B, 128, 7, 7)
-        x = self.lrelu3(self.bn2(self.deconv1(x)))  # (B, 64, 14, 14)
+        x = norm_block(self.deconv1(x), self.bn2, self.lrelu3)  # (B, 64, 14, 14)
         x = self.deconv2(x)  # (B, 1, 28, 28)
         return self.sigmoid(self.flatten(x))  # (B, 784)
 

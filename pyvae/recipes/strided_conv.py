@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyvae.model.draws import Draw, Normal
+from pyvae.model.kernels.channels_last import Conv2d, ConvTranspose2d
+from pyvae.model.kernels.to_one_channel import Conv2dToOne
 from pyvae.model.modules import Drawn, FirstHalf, SecondHalf, Unflatten
 from pyvae.model.recipe import GaussianVAE, Recipe
 
@@ -20,9 +22,9 @@ class Encoder(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, stride=2, padding=1)
+        self.conv1 = Conv2d(1, 32, 3, stride=2, padding=1)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(32, 64, 3, stride=2, padding=1)
+        self.conv2 = Conv2d(32, 64, 3, stride=2, padding=1)
         self.relu2 = nn.ReLU()
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(7 * 7 * 64, 2 * latent_dim)
@@ -45,11 +47,11 @@ class Decoder(nn.Module):
         self.fc = nn.Linear(latent_dim, 7 * 7 * 64)
         self.relu1 = nn.ReLU()
         self.unflatten = Unflatten(64)
-        self.deconv1 = nn.ConvTranspose2d(64, 64, 3, stride=2)
+        self.deconv1 = ConvTranspose2d(64, 64, 3, stride=2)
         self.relu2 = nn.ReLU()
-        self.deconv2 = nn.ConvTranspose2d(64, 32, 3, stride=2)
+        self.deconv2 = ConvTranspose2d(64, 32, 3, stride=2)
         self.relu3 = nn.ReLU()
-        self.conv = nn.Conv2d(32, 1, 4)
+        self.conv = Conv2dToOne(32, 4)
         self.flatten = nn.Flatten()
         self.sigmoid = nn.Sigmoid()
 

@@ -20,6 +20,7 @@ from pyvae.metrics.held_out import evaluate
 from pyvae.model.settings import Settings
 from pyvae.parallel.jobs import Workers
 from pyvae.reproduction.planned import PlannedRun
+from pyvae.reproduction.training import engine_of
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import training_steps
 
@@ -181,7 +182,7 @@ def seconds_a_step(
     test images after every epoch, each step takes its share of that.
     """
     run = planned.run
-    engine = PyTorchEngine(device)
+    engine = engine_of(planned, device)
     warm = min(WARM, run.steps - 1)
     done, began = 0, clock()
     with closing(training_steps(run, engine, Trace.of_run(run, engine))) as steps:

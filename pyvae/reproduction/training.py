@@ -11,10 +11,11 @@ from pyvae.reproduction.planned import PlannedRun
 from pyvae.runs.callbacks.held_out_history import TEST_HISTORY, EvaluateEpochs
 from pyvae.runs.callbacks.keep import KeepParameters, train_kept
 from pyvae.runs.kept_run import KeptRun
+from pyvae.runs.kernels import kept_kernels
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
 
-__all__ = ["check_folders", "read_finished", "train_planned"]
+__all__ = ["check_folders", "engine_of", "read_finished", "train_planned"]
 
 
 def train_planned(
@@ -34,7 +35,7 @@ def train_planned(
     Raises:
         UserError: If the run cannot be trained, its folder cannot be written, or holds another run.
     """
-    engine = PyTorchEngine(device)
+    engine = engine_of(planned, device)
     kept = _checked(planned, engine)
     if kept.found:
         log(f"{planned.folder.name}: {kept.found}")
@@ -53,7 +54,7 @@ def read_finished(
     planned: PlannedRun, device: str, log: Callable[[str], object] = lambda line: None
 ) -> Trace | None:
     """The trace of a run that was trained to its end; None of another."""
-    kept = KeptRun(planned.folder, Trace.of_run(planned.run, PyTorchEngine(device)))
+    kept = KeptRun(planned.folder, Trace.of_run(planned.run, engine_of(planned, device)))
     if not kept.complete:
         return None
     log(f"{planned.folder.name}: {kept.found}")
@@ -69,12 +70,16 @@ def check_folders(runs: Iterable[PlannedRun], device: str) -> dict[Path, int]:
     Raises:
         UserError: If one does.
     """
-    engine = PyTorchEngine(device)
     return {
-        planned.folder: _checked(planned, engine).trace.steps
+        planned.folder: _checked(planned, engine_of(planned, device)).trace.steps
         for planned in runs
         if planned.folder.is_dir()
     }
+
+
+def engine_of(planned: PlannedRun, device: str) -> PyTorchEngine:
+    """With the kernels that the run began with."""
+    return PyTorchEngine(device, kernels=kept_kernels(planned.folder) or "fast")
 
 
 def _checked(planned: PlannedRun, engine: PyTorchEngine) -> KeptRun:

@@ -13,6 +13,7 @@ from pyvae.metrics.collapse import latents_in_words
 from pyvae.model.run import Run
 from pyvae.runs.callbacks.keep import train_kept
 from pyvae.runs.kept_run import KeptRun
+from pyvae.runs.kernels import as_begun
 from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
@@ -72,11 +73,12 @@ def train_into(
     with ExitStack() as stack:
         if shares.is_first:
             stack.enter_context(folder)
-        kept_runs = []
-        for run in runs:
-            place = folder.path / run.settings.objective
-            trace = Trace.of_run(run, engine)
-            kept_runs.append(KeptRun(place, trace, afresh=overwrite, longer=True))
+        places = [folder.path / run.settings.objective for run in runs]
+        stack.enter_context(as_begun(engine, [] if overwrite else places))
+        kept_runs = [
+            KeptRun(place, Trace.of_run(run, engine), afresh=overwrite, longer=True)
+            for run, place in zip(runs, places, strict=True)
+        ]
         _check(kept_runs, folder.path, resumed)
         if shares.is_first:
             folder.write_about(runs, [engine])

@@ -108,7 +108,10 @@ def _verify(
     log(f"{objective.title}: {objective.formula}")
     adam = about.get("adam") if "adam" in get_abilities(trace.engine).options else None
     device, precision = about.get("device", "cpu"), about.get("precision", "full")
-    with open_engine(trace.engine, device, adam, precision, threads=threads) as engine:
+    kernels = about.get("kernels", "torch")
+    with open_engine(
+        trace.engine, device, adam, precision, threads=threads, kernels=kernels
+    ) as engine:
         done = verify_trace(trace, engine, images, steps, callbacks)
     title = f"{objective.title} in {trace.engine}"
     if done.changed:

@@ -84,6 +84,8 @@ class Trace:
         environment = {"python": platform.python_version(), **engine.environment()}
         if run.recipe.optimizer is not None:
             environment.pop("adam", None)
+        if run.recipe.exact:
+            environment.pop("kernels", None)
         if run.recipe.file is not None:
             environment[RECIPE_FILE] = run.recipe.file.sha256
         data = run.data.describe()

@@ -58,7 +58,7 @@ outside comparisons/agreement/arrays.py tests/comparisons/agreement/test_arrays.
 outside comparisons/agreement/tolerances.py tests/comparisons/agreement/test_arrays.py
 outside comparisons/expected/functions.py tests/comparisons/expected/test_functions.py
 outside pyvae/model/draws.py tests/pyvae/model/test_draws.py
-outside pyvae/model/onednn_blocks.py tests/pyvae/model/test_onednn_blocks.py
+outside pyvae/model/kernels/onednn_blocks.py tests/pyvae/model/kernels/test_onednn_blocks.py
 outside pyvae/model/objectives.py tests/pyvae/model/test_objectives.py
 outside pyvae/recipes/clustering_modules.py tests/pyvae/recipes/test_clustering_modules.py
 outside pyvae/model/loss_terms.py tests/pyvae/model/test_loss_terms.py

@@ -16,6 +16,7 @@ from torch import nn
 
 from pyvae.errors import UserError
 from pyvae.model import loss_terms, modules
+from pyvae.model.kernels import channels_last, to_one_channel, transposed_to_one
 
 __all__ = ["LAYERS", "TERMS", "Layer", "layer_options", "term_options"]
 
@@ -44,9 +45,13 @@ STRIDES = {"stride": "stride", "padding": "padding"}
 PLAIN = {"groups": 1, "dilation": 1, "padding_mode": "zeros"}
 NORM = {"momentum": "momentum", "eps": "eps"}
 TORCH_NORM = {"affine": True, "track_running_stats": True}
+CONV = Layer("conv2d", STRIDES, PLAIN)
+CONV_TRANSPOSE = Layer("conv_transpose2d", STRIDES, PLAIN | {"output_padding": 0})
 POOL = {"kernel_size": 2, "stride": 2, "padding": 0, "dilation": 1, "ceil_mode": False}
 
 LAYERS: dict[type[nn.Module], Layer] = {
+    channels_last.Conv2d: CONV,
+    channels_last.ConvTranspose2d: CONV_TRANSPOSE,
     modules.BatchNorm: Layer("batch_norm", NORM),
     modules.Concat: Layer("concat"),
     modules.Dropout: Layer("dropout", {"p": "p"}, draws=1),
@@ -57,10 +62,12 @@ LAYERS: dict[type[nn.Module], Layer] = {
     modules.Reparameterise: Layer("reparameterise", draws=2),
     modules.SecondHalf: Layer("second_half"),
     modules.Unflatten: Layer("unflatten", {"channels": "channels"}),
+    to_one_channel.Conv2dToOne: CONV,
+    transposed_to_one.ConvTranspose2dToOne: CONV_TRANSPOSE,
     nn.BatchNorm1d: Layer("batch_norm", NORM, TORCH_NORM),
     nn.BatchNorm2d: Layer("batch_norm", NORM, TORCH_NORM),
-    nn.Conv2d: Layer("conv2d", STRIDES, PLAIN),
-    nn.ConvTranspose2d: Layer("conv_transpose2d", STRIDES, PLAIN | {"output_padding": 0}),
+    nn.Conv2d: CONV,
+    nn.ConvTranspose2d: CONV_TRANSPOSE,
     nn.Flatten: Layer("flatten", fixed={"start_dim": 1, "end_dim": -1}),
     nn.LeakyReLU: Layer("leaky_relu", {"slope": "negative_slope"}),
     nn.Linear: Layer("linear"),

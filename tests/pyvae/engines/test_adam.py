@@ -256,6 +256,34 @@ def test_pytorchs_order_is_torch_optims_to_the_bit(dtype):
             assert torch.equal(moments(ours, name), moments(theirs, name))
 
 
+@every_dtype
+def test_fused_it_is_torch_optims_up_to_rounding(dtype):
+    """After 20 steps, with the same moments; the first step already has other last bits."""
+    gradients = [gradients_of(step, dtype) for step in range(20)]
+    ours, mine = run(Adam, made(dtype), gradients, fused=True)
+    theirs, expected = run(torch.optim.Adam, made(dtype), gradients)
+    close = 40 * torch.finfo(dtype).eps
+    for one, other in zip(mine, expected, strict=True):
+        torch.testing.assert_close(flat(one), flat(other), rtol=close, atol=close)
+    for name in ("step", "exp_avg", "exp_avg_sq"):
+        one, other = moments(ours, name), moments(theirs, name)
+        torch.testing.assert_close(one, other, rtol=close, atol=close)
+
+
+@every_dtype
+def test_fused_it_passes_on_what_is_not_finite(dtype):
+    for value in (float("nan"), float("inf")):
+        ends = []
+        for kind, options in ((Adam, {"fused": True}), (torch.optim.Adam, {})):
+            parameter = torch.ones(37, dtype=dtype, requires_grad=True)
+            parameter.grad = torch.arange(37, dtype=dtype)
+            parameter.grad[[0, 36]] = value
+            kind([parameter], **options).step()
+            ends.append(parameter.detach().isfinite())
+        assert torch.equal(*ends)
+        assert int(ends[0].sum()) == 35
+
+
 def test_pytorchs_order_leaves_parameters_without_a_gradient_alone():
     parameters = [torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)]
     adam = Adam(parameters)

@@ -17,6 +17,7 @@ from pyvae.model.stages import is_buffer, quantities
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.training.feeds import batches
+from pyvae.training.loop import train
 
 every_objective = pytest.mark.parametrize("objective", [*CONV.objectives, *CONV.further])
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -162,7 +163,31 @@ def test_the_environment_names_what_numbers_depend_on(start, settings):
         "device": "cpu",
         "threads": str(torch.get_num_threads()),
         "adam": "torch",
+        "kernels": "fast",
     }
+    assert "kernels" not in PyTorchEngine("cpu", kernels="torch").environment()  # as before
+    with pytest.raises(UserError, match="unknown kernels 'slow'"):
+        PyTorchEngine("cpu", kernels="slow")
+
+
+@pytest.mark.parametrize(("name", "same"), [("strided-conv", False), ("conv", True)])
+def test_fast_kernels_round_otherwise_but_not_for_an_exact_recipe(digits, name, same):
+    """And a probe of a step changes none of its bits."""
+    recipe = get_recipe(name)
+    run = Run(recipe, recipe.settings(dtype="float32", batch_size=9, steps=3), digits)
+    fast, torchs = (train(run, PyTorchEngine("cpu", kernels=kind)) for kind in ("fast", "torch"))
+    np.testing.assert_allclose(fast.losses, torchs.losses, rtol=1e-4)
+    pairs = [(fast.parameters[key], value) for key, value in torchs.parameters.items()]
+    assert all(np.array_equal(*pair) for pair in pairs) == same
+    assert ("kernels" in fast.environment) == (not same)
+    assert "kernels" not in torchs.environment
+    probes = {2: {}}
+    probed = train(run, PyTorchEngine("cpu"), probe=probes.get)
+    assert "gradient/reconstruction" not in probes[2]
+    assert "gradient/input" in probes[2]
+    np.testing.assert_array_equal(probed.losses, fast.losses)
+    for key, value in fast.parameters.items():
+        np.testing.assert_array_equal(probed.parameters[key], value)
 
 
 def test_an_engine_leaves_the_process_as_it_is(warm, tmp_path):

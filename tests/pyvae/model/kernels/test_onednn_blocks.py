@@ -11,7 +11,7 @@ from torch import nn
 import pyvae.recipes.conv
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.onednn_blocks import from_blocks, relu_then_pool, to_blocks
+from pyvae.model.kernels.onednn_blocks import from_blocks, relu_then_pool, to_blocks
 from pyvae.model.run import Run
 from pyvae.training.loop import train
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["from_blocks", "relu_then_pool", "to_blocks"]
+__all__ = ["from_blocks", "relu_then_pool", "to_blocks", "uses_onednn"]
 
 X86 = ("x86_64", "AMD64")
 LARGE = 1e9
@@ -36,7 +36,7 @@ def to_blocks(x: Tensor, *convolutions: nn.Conv2d) -> Tensor:
         Otherwise, or if autocast, a compiler or the gradient of the images needs plain tensors, the
         images as they are.
     """
-    if _suits(x) and _uses_onednn() and all(_is_tame(c) for c in convolutions):
+    if _suits(x) and uses_onednn() and all(_is_tame(c) for c in convolutions):
         return x.to_mkldnn()
     return x
 
@@ -60,7 +60,8 @@ def _is_tame(convolution: nn.Conv2d) -> bool:
     return all(bool(p.detach().abs().amax() < LARGE) for p in convolution.parameters())
 
 
-def _uses_onednn() -> bool:
+def uses_onednn() -> bool:
+    """Returns whether PyTorch computes convolutions with oneDNN's kernels for x86 CPUs."""
     mkldnn: Any = torch.backends.mkldnn
     return platform.machine() in X86 and mkldnn.is_available() and mkldnn.enabled
 
