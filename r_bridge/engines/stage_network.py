@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from pyvae.errors import UserError
 from pyvae.model.draws import Draw, Gumbel, Keep, Normal
@@ -102,9 +103,10 @@ def stage_arguments(engine: str, recipe: Recipe, settings: Settings) -> dict[str
     """What `session_start` takes of a network in either R.
 
     Raises:
-        UserError: If it samples no latents, its loss has no likelihood of pixels, or a mask is not
-            among its draws.
+        UserError: If it samples no latents, its loss has no likelihood of pixels, a mask is not
+            among its draws, or a parameter is frozen or shared by two layers.
     """
+    _check_trained_one_by_one(engine, recipe, settings)
     stages = recipe.stages_for(settings)
     for stage in stages:
         if stage.layer in DRAWN and not stage.draw:
@@ -127,6 +129,25 @@ def stage_arguments(engine: str, recipe: Recipe, settings: Settings) -> dict[str
         "sample": sample.name,
         "pixels": likelihood.inputs[0],
     }
+
+
+def _check_trained_one_by_one(engine: str, recipe: Recipe, settings: Settings) -> None:
+    """R trains every parameter of every layer, each by itself."""
+    with torch.device("meta"):
+        network = recipe.network(settings.latent_dim, **settings.hyper)
+    first: dict[nn.Parameter, str] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        other = first.setdefault(parameter, name)
+        if other != name:
+            why = f"'{other}' and '{name}' are one parameter, and R has one for each layer"
+        elif not parameter.requires_grad:
+            why = f"'{name}' is frozen, and R trains all parameters"
+        else:
+            continue
+        raise UserError(
+            f"engine {engine} cannot run recipe '{recipe.name}': {why}",
+            "train it with --engine pytorch",
+        )
 
 
 def own_draws(recipe: Recipe, settings: Settings) -> dict[str, Any]:
