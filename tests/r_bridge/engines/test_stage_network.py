@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 
 from pyvae.data.images import load_digits, load_toy
 from pyvae.engines.engine import DivergedError
@@ -44,7 +45,7 @@ def r():
 
 
 def a_run(name, steps=2, **changes):
-    recipe = RECIPES[name]
+    recipe = NARROW[name]
     given = {"batch_size": 6, "steps": steps, "dtype": "float64", **SMALL[name], **changes}
     data = load_toy(60) if recipe.features == 2 else load_digits()
     return recipe, recipe.settings(**given), data
