@@ -73,10 +73,7 @@ def get_recipe(name: str, variant: str | None = None) -> Recipe:
     """
     if name in _opened:
         return _opened[name]
-    known = _known_names()
-    if name not in known:
-        choose("recipe", name, (*known, "FILE.py:NAME"))
-    recipe = RECIPES[name] if name in RECIPES else _from_package(name)
+    recipe = RECIPES.get(name) or _from_package(name)  # packages are asked last: it takes long
     if variant is None:
         return recipe
     if not variants(name):
@@ -91,6 +88,10 @@ def _known_names() -> list[str]:
 
 
 def _from_package(name: str) -> Recipe:
+    known = _known_names()
+    if name not in known:
+        choose("recipe", name, (*known, "FILE.py:NAME"))
+
     def checked(found: Any) -> Recipe:
         if not isinstance(found, Recipe) or found.name != name:
             raise TypeError(f"it is no Recipe of the name {name}")

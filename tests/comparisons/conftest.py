@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from narrow_conv import NARROW_CONV
+from narrow import NARROW_CONV
 from patched_r import PatchedBaseR
 from reused_r import ReusedR
 

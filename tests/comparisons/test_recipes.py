@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 from rich.console import Console
 from rounding import RoundedOtherwise
 
@@ -42,7 +43,7 @@ def _one_thread():
 
 
 def run_of(name, steps=3, **changes):
-    recipe = RECIPES[name]
+    recipe = NARROW[name]
     hyper = {"labels": 10} if name.endswith("supervised") else {}
     settings = recipe.settings(batch_size=SMALL.get(name, 20), latent_dim=3, steps=steps,
         **{"dtype": "float64", "hyper": hyper} | changes,

@@ -104,11 +104,11 @@ CONV_MISTAKES = {
         conv2d_forward <- function(x, weight, bias, ...) right(x, weight, 0 * bias, ...)"""),
     "ReLU missing": Mistake(
         (1, "forward", "encoder.relu1"), "no ReLU",
-        patch="""relu_forward <- function(x) if (dim(x)[1] == 32) x else x * (x > 0)
-        relu_backward <- function(dy, y) if (dim(y)[1] == 32) dy else dy * (y > 0)"""),
+        patch="""relu_forward <- function(x) if (dim(x)[1] == 4) x else x * (x > 0)
+        relu_backward <- function(dy, y) if (dim(y)[1] == 4) dy else dy * (y > 0)"""),
     "ReLU's backward pass missing": Mistake(
         (1, "backward", "encoder.relu1"), "mask not applied",
-        patch="relu_backward <- function(dy, y) if (dim(y)[1] == 32) dy else dy * (y > 0)"),
+        patch="relu_backward <- function(dy, y) if (dim(y)[1] == 4) dy else dy * (y > 0)"),
     "max-pool to average pool": Mistake(
         (1, "forward", "encoder.pool"), "average pooling",
         patch="""max_pool2d_forward <- function(x, s = 2L) {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from narrow import NARROW
 from patched_r import PatchedBaseR
 from torch import nn
 
@@ -15,7 +16,7 @@ from pyvae.data.images import ImageData, load_toy
 from pyvae.engines.engine import Engine
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.settings import Settings
-from pyvae.recipes import Recipe, get_recipe
+from pyvae.recipes import Recipe
 from r_bridge.engines.base_r import BaseREngine
 
 __all__ = [
@@ -144,13 +145,13 @@ class _Saturated(Recipe):
 
 
 def recipe_of(mistake: Mistake) -> Recipe:
-    recipe = get_recipe(mistake.recipe)
+    recipe = NARROW[mistake.recipe]
     return _Saturated(**vars(recipe)) if mistake.saturated else recipe
 
 
 def settings_of(mistake: Mistake) -> Settings:
     """A run of a few small steps."""
-    return get_recipe(mistake.recipe).settings(
+    return NARROW[mistake.recipe].settings(
         objective=mistake.objective,
         batch_size=mistake.batch,
         latent_dim=5,
@@ -161,7 +162,7 @@ def settings_of(mistake: Mistake) -> Settings:
 
 
 def small_data(mistake: Mistake, digits: ImageData) -> ImageData:
-    if get_recipe(mistake.recipe).features == 2:
+    if NARROW[mistake.recipe].features == 2:
         return load_toy()
     if mistake.images == "blank":
         return replace(digits, name="blank", pixels=torch.zeros(30, 784, dtype=torch.uint8))

@@ -42,7 +42,7 @@ STRIDED_CONV_MISTAKES = {
         (1, "backward", "encoder.conv2"), "kernel flipped", recipe=RECIPE,
         patch="""right <- conv2d_backward
         conv2d_backward <- function(dy, x, weight, stride, padding, ...) {
-          if (dim(weight)[2] == 32 && stride == 2) weight <- weight[, , 3:1, 3:1, drop = FALSE]
+          if (dim(weight)[2] == 4 && stride == 2) weight <- weight[, , 3:1, 3:1, drop = FALSE]
           right(dy, x, weight, stride, padding, ...)
         }"""),
     "transposed kernel flipped": Mistake(
@@ -72,5 +72,5 @@ STRIDED_CONV_MISTAKES = {
         (1, "forward", "decoder.unflatten"), r"channel last \(row, column, channel\)",
         recipe=RECIPE,
         built=changed("decoder.unflatten",
-                      lambda module, x: x.reshape(-1, 7, 7, 64).permute(0, 3, 1, 2))),
+                      lambda module, x: x.reshape(-1, 7, 7, 8).permute(0, 3, 1, 2))),
 }  # fmt: skip

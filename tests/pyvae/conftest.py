@@ -8,13 +8,14 @@ import urllib.request
 
 import numpy as np
 import pytest
+from narrow import NARROW
 
 from pyvae.cli.main import main
 from pyvae.data.images import data_root, load_toy
 from pyvae.data.mnist import is_present
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
-from pyvae.recipes import RECIPES
+from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 
 
@@ -90,8 +91,9 @@ def command(monkeypatch, tmp_path, capsys, empty_root):
 
 
 @pytest.fixture(scope="session")
-def trained(conv, digits):
-    """A short run of each objective, by name. Read only."""
+def trained(digits):
+    """A short run of each objective of `conv`, by name. Read only."""
+    conv = get_recipe("conv")
     small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64", "seed": 3}
     return {
         name: train(
@@ -129,7 +131,7 @@ LARGE = ("clustering", "clustering-semi-supervised")  # seconds for what takes t
     scope="session",
     params=[
         pytest.param(recipe, id=name, marks=pytest.mark.slow if name in LARGE else ())
-        for name, recipe in RECIPES.items()
+        for name, recipe in NARROW.items()
     ],
 )
 def any_trained(request, small, data_of):

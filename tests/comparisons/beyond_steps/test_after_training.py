@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from narrow import NARROW
 from verdicts import Averaged, InEvaluation, Mistaken, compare_engines
 
 from comparisons.beyond_steps.after_training import part_after_training
@@ -60,7 +61,7 @@ MISTAKES = {  # engine, recipe, where, words
 def test_a_mistake_in_evaluation_is_placed_and_its_side_named(name, side, conv, digits, tmp_path):
     """None of them acts in a step: parameters and losses agree."""
     make, recipe_name, where, words = MISTAKES[name]
-    recipe = conv if recipe_name == "conv" else get_recipe(recipe_name)
+    recipe = NARROW[recipe_name]
     engines = [PyTorchEngine("cpu"), PyTorchEngine("cpu")]
     engines[side] = make()
     comparison = compare_engines(*engines, recipe, settings_of(recipe), digits, tmp_path)
@@ -93,7 +94,7 @@ def test_what_follows_from_the_parameters_is_not_laid_on_evaluation(conv, digits
 @pytest.mark.parametrize("name", ["conv", "mlp", "beta", "strided-conv"])
 def test_nothing_is_found_where_nothing_is_wrong(name, dtype, conv, digits, tmp_path):
     """Even where differences are looked at bit by bit."""
-    recipe = conv if name == "conv" else get_recipe(name)
+    recipe = NARROW[name]
     other = Mistaken()
     run = settings_of(recipe, dtype=dtype)
     comparison = compare_engines(PyTorchEngine("cpu"), other, recipe, run, digits, tmp_path)

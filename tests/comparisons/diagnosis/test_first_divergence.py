@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
-from narrow_conv import CHANNELS
+from narrow import CHANNELS, NARROW
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, STAGE_RULES
@@ -23,7 +23,6 @@ from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
-from pyvae.recipes import get_recipe
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
 
@@ -35,10 +34,10 @@ TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
 HEAD = """# Planted mistakes
 
 Each of these mistakes of ports is planted into one side of a small run (12 images a batch or
-fewer, 5 latent dimensions, float64) by `tests/mistakes`, one at a time. The table is what
-`pyvae compare` says then, and `tests/comparisons/diagnosis/test_first_divergence.py` holds it to
-that: the step, the stage, the size of the difference relative to the tensor's largest magnitude (–
-where shapes differ or values are not finite), and what it looks like. Where an engine is named
+fewer, 5 latent dimensions, few channels, float64) by `tests/mistakes`, one at a time. The table is
+what `pyvae compare` says then, and `tests/comparisons/diagnosis/test_first_divergence.py` holds it
+to that: the step, the stage, the size of the difference relative to the tensor's largest magnitude
+(– where shapes differ or values are not finite), and what it looks like. Where an engine is named
 before a colon, that is the side with the mistake, found by computing what the layer should return.
 On ten clean runs of `conv` with different seeds nothing is reported, and no difference is above
 1e-13; nor on clean runs of the other recipes (2e-12 with four images a batch).
@@ -137,7 +136,7 @@ CLEAN = {  # recipe: batch, and hyperparameters that are not the published ones
 @pytest.mark.parametrize("name", some(CLEAN, ("mlp", "beta", "clustering-toy")))
 def test_nothing_is_found_in_any_recipe_where_nothing_is_planted(name, digits):
     batch, hyper = CLEAN[name]
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     run = recipe.settings(batch_size=batch, latent_dim=3, steps=2, dtype="float64", hyper=hyper)
     data = digits if recipe.features == 784 else load_toy()
     with BaseREngine(threads=1) as reference:
@@ -157,8 +156,8 @@ def test_mistakes_are_planted_in_every_recipe():
 @pytest.mark.slow
 @pytest.mark.r
 @pytest.mark.parametrize("seed", some(range(10), (0,)))
-def test_nothing_is_found_where_nothing_is_planted(seed, settings, digits):
-    conv, objective = get_recipe("conv"), ("vae", "emae")[seed % 2]
+def test_nothing_is_found_where_nothing_is_planted(seed, conv, settings, digits):
+    objective = ("vae", "emae")[seed % 2]
     run = Run(conv, settings(objective=objective, seed=seed, steps=2), digits)
     with BaseREngine(threads=1) as reference:
         pair = Pair(run, PyTorchEngine("cpu"), reference)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from narrow_conv import CHANNELS, NARROW_CONV
+from narrow import CHANNELS, NARROW_CONV
 from numpy.typing import NDArray
 
 from comparisons.diagnosis.place import Place

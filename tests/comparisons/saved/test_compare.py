@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from narrow import NARROW_CONV
 
 from comparisons.saved.compare import compare_traces
 from comparisons.saved.pairs import load_pairs
@@ -19,7 +20,7 @@ from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Stage
-from pyvae.recipes import get_recipe
+from pyvae.recipes import RECIPES, get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge.process.client import RProcess
@@ -45,6 +46,14 @@ def write(folder: Path, probed=(1,), change=None, **changes) -> Path:
         change(trace)
     trace.save(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _narrow_conv():
+    """The recipe `conv` has few channels here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "conv", NARROW_CONV)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 
 from comparisons.stages.no_effect import NoEffect
 from pyvae.data.images import load_toy
@@ -18,7 +19,7 @@ SLOW = ("clustering", "clustering-semi-supervised")
 def recipes():
     return [
         pytest.param(recipe, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name, recipe in RECIPES.items()
+        for name, recipe in NARROW.items()
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from narrow_conv import CHANNELS
+from narrow import CHANNELS
 from patched_r import PatchedBaseR
 
 from comparisons.runs.live import compare as compare_engines

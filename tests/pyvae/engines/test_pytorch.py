@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from narrow import NARROW
 from torch import nn
 
 from pyvae.engines.adam import ADAMS
@@ -14,7 +15,7 @@ from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.model.stages import is_buffer, quantities
-from pyvae.recipes import RECIPES, get_recipe
+from pyvae.recipes import RECIPES
 from pyvae.recipes.conv import CONV
 from pyvae.training.feeds import batches
 from pyvae.training.loop import train
@@ -173,7 +174,7 @@ def test_the_environment_names_what_numbers_depend_on(start, settings):
 @pytest.mark.parametrize(("name", "same"), [("strided-conv", False), ("conv", True)])
 def test_fast_kernels_round_otherwise_but_not_for_an_exact_recipe(digits, name, same):
     """And a probe of a step changes none of its bits."""
-    recipe = get_recipe(name)
+    recipe = RECIPES[name]
     run = Run(recipe, recipe.settings(dtype="float32", batch_size=9, steps=3), digits)
     fast, torchs = (train(run, PyTorchEngine("cpu", kernels=kind)) for kind in ("fast", "torch"))
     np.testing.assert_allclose(fast.losses, torchs.losses, rtol=1e-4)
@@ -651,7 +652,7 @@ def begin(small, data_of):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_probe_of_any_recipe_holds_what_its_quantities_promise(name, begin):
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     engine, settings, [(x, draws), *_] = begin(recipe)
     plain, *_ = begin(recipe)
     probe = {}
@@ -669,7 +670,7 @@ def test_a_probe_of_any_recipe_holds_what_its_quantities_promise(name, begin):
 
 @pytest.mark.parametrize("name", ["mlp", "beta", "clustering-toy", LARGE])
 def test_own_draws_of_any_recipe_are_in_the_probe(name, small, data_of):
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     settings = small(recipe, rng="torch")
     always = {} if recipe.given is None else recipe.given(data_of(recipe), settings)
     x = data_of(recipe).batch(np.arange(6), torch.float64)
@@ -798,7 +799,7 @@ def term(kind, taken, options, images):
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "conv"])
 def test_a_probe_of_any_recipe_is_what_its_stages_say(name, begin):
     """Forward by elementary operations, backward by autograd on these."""
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     engine, settings, given = begin(recipe, learning_rate=3e-3)
     engine.step(*given[0])
     before = {k: torch.from_numpy(v) for k, v in engine.parameters().items()}
@@ -829,7 +830,7 @@ def test_a_probe_of_any_recipe_is_what_its_stages_say(name, begin):
 
 @every_normed
 def test_a_run_with_batch_norm_goes_on_from_a_state_to_the_bit(name, begin):
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     whole, settings, given = begin(recipe)
     stopped, *_ = begin(recipe)
     for one in (whole, stopped):
@@ -853,7 +854,7 @@ def test_a_run_with_batch_norm_goes_on_from_a_state_to_the_bit(name, begin):
 @every_normed
 @pytest.mark.parametrize("rng", ["injected", "torch"])
 def test_looking_leaves_running_statistics_as_they_were(name, small, data_of, rng):
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     settings = small(recipe, rng=rng)
     engine = PyTorchEngine("cpu")
     if rng == "torch":
@@ -878,7 +879,7 @@ def test_looking_leaves_running_statistics_as_they_were(name, small, data_of, rn
 @pytest.mark.parametrize("name", ["beta", "clustering-toy", "mlp", "clustering"])
 def test_divergence_of_any_recipe_is_the_users_error(name, begin):
     """Also where there is no Bernoulli likelihood that would refuse what is no number."""
-    engine, _, given = begin(get_recipe(name), learning_rate=1e200, steps=5, latent_dim=2)
+    engine, _, given = begin(NARROW[name], learning_rate=1e200, steps=5, latent_dim=2)
 
     def run():
         for one in given:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from narrow import NARROW
 from sklearn import manifold
 
 import pyvae
@@ -16,6 +17,7 @@ from pyvae.cli.main import main
 from pyvae.errors import UserError
 from pyvae.figures import style
 from pyvae.metrics import digit_classifier
+from pyvae.recipes import RECIPES
 from pyvae.reproduction.articles import ARTICLES
 from pyvae.reproduction.plan import Plan
 from pyvae.reproduction.report import Report
@@ -51,9 +53,9 @@ def beta(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory, digits):
-    """All write-ups, one call after the other, on 260 digits to train on (mlp has batches of 1,000)
-    and 65 to test with, and a classifier that has hardly seen them. Figures are drawn, and empty
-    files written. The last table, and the lines of all calls."""
+    """All write-ups, one call after the other, their networks with few channels, on 260 digits to
+    train on (mlp has batches of 1,000) and 65 to test with, and a classifier that has hardly seen
+    them. Figures are drawn, and empty files written. The last table, and the lines of all calls."""
     out = tmp_path_factory.mktemp("all")
     pixels, labels = digits.pixels[:325].numpy(), digits.labels[:325].numpy()
     np.savez(out / "few.npz", images=pixels.reshape(-1, 28, 28), labels=labels)
@@ -62,6 +64,8 @@ def everything(tmp_path_factory, digits):
         patch.setattr(digit_classifier, "LEAST_STEPS", 5)
         patch.setattr(style, "save_figure", lambda figure, path: path.touch())
         patch.setattr(manifold, "TSNE", partial(manifold.TSNE, max_iter=250))  # its least
+        for name, recipe in NARROW.items():
+            patch.setitem(RECIPES, name, recipe)
         lines = []
         for name in ARTICLES:
             data = "digits" if name == "mlp" else str(out / "few.npz")

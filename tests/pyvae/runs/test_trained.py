@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 from scipy import special
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.draws import Draws
 from pyvae.model.run import Run
-from pyvae.recipes import get_recipe
+from pyvae.recipes import RECIPES, get_recipe
 from pyvae.recipes.conv import CONV
 from pyvae.runs.trained import load_network, load_traces, sample
 from pyvae.training.loop import train
@@ -85,6 +86,14 @@ def test_parameters_of_another_network_are_the_users_error(trained):
         sample(dataclasses.replace(trained["vae"], settings=settings), 2, 1)
 
 
+@pytest.fixture
+def narrow_recipes(monkeypatch):
+    """The recipes of `any_trained` by their names."""
+    for name, recipe in NARROW.items():
+        monkeypatch.setitem(RECIPES, name, recipe)
+
+
+@pytest.mark.usefixtures("narrow_recipes")
 def test_the_network_of_any_trace_is_the_trained_one_in_evaluation_mode(any_trained, data_of):
     recipe, trace = any_trained
     before = torch.get_rng_state()
@@ -106,6 +115,7 @@ def test_the_network_of_any_trace_is_the_trained_one_in_evaluation_mode(any_trai
     np.testing.assert_allclose(mu, trace.latent_means["evaluation"], atol=1e-12)
 
 
+@pytest.mark.usefixtures("narrow_recipes")
 def test_samples_of_any_recipe_are_decoded_from_its_prior(any_trained):
     recipe, trace = any_trained
     found = sample(trace, 7, 8)

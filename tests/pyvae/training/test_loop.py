@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
@@ -604,7 +605,7 @@ def test_the_same_seed_gives_the_same_bits_of_any_recipe(any_trained, data_of):
 
 @pytest.mark.parametrize("name", ["mlp", "mlp-wide", "beta", "strided-conv", "clustering-toy"])
 def test_another_seed_gives_another_run_of_any_recipe(name, small, data_of):
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     runs = [
         train(Run(recipe, small(recipe, seed=seed, steps=1), data_of(recipe)), PyTorchEngine("cpu"))
         for seed in (1, 2)
@@ -622,7 +623,7 @@ def test_another_seed_gives_another_run_of_any_recipe(name, small, data_of):
 )
 def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, data_of):
     """As one writes it in PyTorch without pyvae, to the bit: the network draws for itself."""
-    recipe = get_recipe(name)
+    recipe = NARROW[name]
     wanted = small(recipe, rng="torch", dtype="float32", batch_size=20, epochs=2, steps=None)
     data = data_of(recipe)
     labels = None if data.labels is None else data.labels[:50]

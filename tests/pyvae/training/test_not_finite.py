@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine
@@ -23,7 +24,7 @@ def begun(small, data_of):
     """An engine after a step, and what its next one is given."""
 
     def make(name, **changes):
-        recipe = get_recipe(name)
+        recipe = NARROW[name]
         settings = small(recipe, **changes)
         engine = PyTorchEngine("cpu")
         initial = recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 from torch import nn
 
 from pyvae.data.images import load_digits, load_toy
@@ -19,7 +20,7 @@ from pyvae.model.stages import is_buffer
 from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
-from r_bridge.engines.stage_network import network_arguments
+from r_bridge.engines.stage_network import network_arguments, stage_arguments
 
 pytestmark = pytest.mark.r
 
@@ -47,7 +48,7 @@ def r():
 
 
 def a_run(name, steps=2, **changes):
-    recipe = RECIPES[name]
+    recipe = NARROW[name]
     given = {"batch_size": 6, "steps": steps, "dtype": "float64", **SMALL[name], **changes}
     data = load_toy(60) if recipe.features == 2 else load_digits()
     return recipe, recipe.settings(**given), data
@@ -195,3 +196,32 @@ def test_conv_runs_again_after_another_recipe(r):
     settings = conv.settings(batch_size=4, steps=1, latent_dim=3, dtype="float64")
     trace = train(Run(conv, settings, load_digits()), r)
     assert np.isfinite(trace.losses).all()
+
+
+def _frozen(network):
+    network.decoder.fc1.bias.requires_grad_(False)
+
+
+def _shared(network):
+    network.decoder.fc1.bias = network.encoder.fc1.bias
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_frozen, r"'decoder\.fc1\.bias' is frozen, and R trains all parameters"),
+        (_shared, r"'encoder\.fc1\.bias' and 'decoder\.fc1\.bias' are one parameter"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["base-r", "r-torch"])
+def test_parameters_that_r_would_train_otherwise_are_refused(change, words, engine):
+    beta = RECIPES["beta"]
+
+    def network(latent_dim, **hyper):
+        made = beta.network(latent_dim, **hyper)
+        change(made)
+        return made
+
+    recipe = replace(beta, network=network)
+    with pytest.raises(UserError, match=f"engine {engine} cannot run recipe 'beta': {words}"):
+        stage_arguments(engine, recipe, recipe.settings())

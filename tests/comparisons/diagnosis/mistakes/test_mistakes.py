@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
-from narrow_conv import NARROW_CONV
+from narrow import NARROW_CONV
 from told_apart import assert_told_apart, off, one_with
 
 from comparisons.diagnosis import mistakes as alternatives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from narrow import NARROW
 from told_apart import assert_told_apart, off, one_with
 
 from comparisons.diagnosis import mistakes as alternatives
@@ -30,7 +31,7 @@ def seen(digits):
     runs: dict = {}
 
     def of_step(name, step):
-        recipe = RECIPES[name]
+        recipe = NARROW[name]
         if name not in runs:
             hyper = {"labels": 10} if name.endswith("supervised") else {}
             settings = recipe.settings(
