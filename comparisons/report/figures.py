@@ -44,7 +44,7 @@ EQUAL_TICKS = {"vae": TICKUP, "emae": TICKDOWN}
 LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
 LOOK_AT_DIFFERENCES = "Look for marks below the dotted line: what lies there is rounding."
 LOOK_AT_MEANS = (
-    "Look for the same lines in both languages, and for circles on the bars; a trained network has "
+    "Look for the same lines in both languages, and for circles on the bars; a trained VAE has "
     "a few active dimensions, whose lines swing, and silent ones."
 )
 LOOK_AT_SAMPLES = "Look for the same images in both languages: they decode the same draws."
@@ -287,7 +287,7 @@ def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
         start = group[0].start_words
         part.suptitle(f"{_after(group[0])} from {start}")
         if note:
-            notes.append(f"From {start}: {note}")
+            notes.append(f"From {start}: {note[0].lower()}{note[1:]}")
     figure.suptitle("Decoded draws from the prior, the same draws everywhere")
     add_note(figure, "\n".join(notes))
     return figure
