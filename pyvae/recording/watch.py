@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,6 +17,7 @@ from pyvae.errors import UserError
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import draw_mask, generator_state
+from pyvae.recording.seen.masks_within import DrawnWithin, drops_within, masks_as_one
 from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
 from pyvae.recording.step import Backward, Step
 
@@ -53,13 +54,20 @@ class Entered:
         name: Its name, without the number of the call.
         sources: Where its tensors come from, by identity: calls in place change them.
         state: The generator's, if it is a dropout layer.
+        within: Sees the masks that it draws within itself, if it does.
         layer: Whether nothing within it is recorded.
     """
 
     name: str
     sources: dict[int, Source] = field(default_factory=dict)
     state: Tensor | None = None
+    within: DrawnWithin | None = None
     layer: bool = False
+
+    def close(self) -> None:
+        """The call has ended: no further masks are its own."""
+        if self.within is not None:
+            self.within.close()
 
 
 class Watch:
@@ -137,7 +145,8 @@ class Watch:
     def forget(self) -> None:
         """Ends a step."""
         self.step = None
-        self.entered.clear()
+        while self.entered:  # an interrupted program has left them
+            self.entered.pop().close()
 
     def enter_backward(
         self, losses: Sequence[Tensor], weights: Sequence[Tensor | None] | None
@@ -204,7 +213,24 @@ class Watch:
             call.mask = draw_mask(call.layer, entered.state, first.array, output, p)
             if replaced is not None and self._replay is not None:
                 call.mask = self._replay.last_mask
+        if entered.within is not None:
+            returned = first_tensor([output])
+            dims = 0 if returned is None else returned.dim()
+            call.mask = masks_as_one(call.layer, call.options, entered.within.drawn, dims)
+            if call.mask is None and self._replay is not None:
+                raise self._replay.unreached(call.name)
         return replaced
+
+    def see_within(
+        self, entered: Entered, layer: str, options: Mapping[str, Any], training: bool
+    ) -> None:
+        """Sees the masks that a layer draws within itself from now on, if it draws any."""
+        p = drops_within(layer, options, training)
+        if p:
+            given = (
+                None if self._replay is None else self._replay.within(entered.name or layer, layer)
+            )
+            entered.within = DrawnWithin(p, given).open()
 
     def replay_draw(self, call: Call, drawn: Tensor) -> None:
         """Replaces random numbers by those of a replay, if there is one."""
