@@ -50,7 +50,10 @@ class FunctionMode(TorchFunctionMode):
         heard = self._watch.listens()
         entered = self._calls.enter(function, args, kwargs) if heard else None
         if entered is None:
-            return function(*args, **kwargs)
+            output = function(*args, **kwargs)
+            if not heard:
+                self._watch.follow((args, kwargs), output)
+            return output
         try:
             output = function(*args, **kwargs)
         finally:

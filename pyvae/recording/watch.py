@@ -19,6 +19,7 @@ from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import draw_mask, generator_state
 from pyvae.recording.seen.masks_within import DrawnWithin, drops_within, masks_as_one
 from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
+from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.recording.step import Backward, Step
 
 __all__ = ["Entered", "Watch", "first_tensor", "survived"]
@@ -104,6 +105,7 @@ class Watch:
         self._parameters = parameters
         self._replay = replay
         self._backward = Backward(failed)
+        self._without_gradients = WithoutGradients()
         self._own = (os.getpid(), threading.get_ident())
 
     def listens(self) -> bool:
@@ -117,10 +119,26 @@ class Watch:
             and self._own == (os.getpid(), threading.get_ident())
         )
 
+    @survived
+    def follow(self, given: object, returned: object) -> None:
+        """Notes what a function that is not recorded computes without gradients."""
+        if not self.on or torch.is_grad_enabled() or self._backward.depth:
+            return
+        if self._own != (os.getpid(), threading.get_ident()):
+            return
+        with torch._C.DisableTorchFunction():
+            self._without_gradients.follow(given, returned, self._is_of_model)
+
+    def _is_of_model(self, tensor: Tensor) -> bool:
+        found = None if self.step is None else self.step.find(tensor)
+        return isinstance(found, str) or (found is not None and found.call.made_by != "other")
+
     def begin(self) -> Step:
         """The step that is being recorded; a new one after an update."""
         if self.step is None:
-            self.step = Step(self._parameters, self._backward, self.before)
+            self.step = Step(self._parameters, self._backward, self.before, self._without_gradients)
+            tensors = self.step.parameters.tensors("parameter")
+            self._without_gradients.add(one for _, one in tensors)
             if self._replay is not None:
                 self._replay.begin_step()
         return self.step

@@ -1,0 +1,32 @@
+"""What docs/weights.md shows happens: its scripts run, its commands print what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from pyvae.cli.main import main
+
+PAGE = (Path(__file__).parents[3] / "docs" / "weights.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+def test_the_page_is_right(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    printed, done = "", {"python": 0, "": 0, "text": 0}
+    for language, block in BLOCKS:
+        if language == "python":
+            exec(compile(block, block.partition("\n")[0], "exec"), {})
+        elif language == "":
+            program, *arguments = shlex.split(block)
+            assert program == "pyvae"
+            assert main(arguments) == 0
+            printed = capsys.readouterr().out
+        elif language == "text":
+            for line in block.splitlines():
+                assert line in printed, printed
+        else:  # a foretaste
+            continue
+        done[language] += 1
+    assert done == {"python": 3, "": 3, "text": 2}
