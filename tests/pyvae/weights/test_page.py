@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -14,10 +15,13 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
 
 def test_the_page_is_right(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
     printed, done = "", {"python": 0, "": 0, "text": 0}
     for language, block in BLOCKS:
         if language == "python":
-            exec(compile(block, block.partition("\n")[0], "exec"), {})
+            script = tmp_path / block.partition("\n")[0].removeprefix("# ")
+            script.write_text(block)
+            runpy.run_path(str(script))
         elif language == "":
             program, *arguments = shlex.split(block)
             assert program == "pyvae"
