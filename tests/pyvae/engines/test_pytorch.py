@@ -195,7 +195,7 @@ def test_fast_kernels_round_otherwise_but_not_for_an_exact_recipe(digits, name, 
 def test_a_step_with_fast_kernels_is_the_same_step(digits, name):
     """In single precision up to rounding: the first step's losses, gradients and running
     statistics. In double precision every bit."""
-    recipe = get_recipe(name)
+    recipe = RECIPES[name]
     hyper = {"labels": 20} if name.endswith("supervised") else {}
     ends = {}
     for dtype in ("float32", "float64"):
