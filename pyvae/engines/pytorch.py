@@ -121,9 +121,10 @@ class PyTorchEngine:
     def _make_optimizer(self) -> Any:
         parameters, rate = list(self.network.parameters()), self.settings.learning_rate
         if self.recipe.optimizer is None:
-            if self.adam == "torch":
-                return Adam(parameters, lr=rate, fused=self._fast)
-            return ADAMS[self.adam](parameters, lr=rate)
+            optimizer = ADAMS[self.adam](parameters, lr=rate)
+            if isinstance(optimizer, Adam):
+                optimizer.fused = self._fast
+            return optimizer
         if self.adam != "torch":
             raise UserError(
                 f"--adam {self.adam}: recipe {self.recipe.name} has an optimiser of its own",

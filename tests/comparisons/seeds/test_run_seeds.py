@@ -212,7 +212,7 @@ def test_an_error_in_r_is_one_line_with_engine_and_seed(
 
 def test_an_engine_of_other_versions_is_one_line(inline, conv, settings, few, tmp_path):
     """A worker's may be others: its outcome would say what is not so."""
-    environment = PyTorchEngine("cpu").environment()
+    environment = PyTorchEngine("cpu", kernels="torch").environment()
     run = settings(steps=2, dtype="float32")
     right = plan(both(), [run], SEEDS, {"pytorch": {"environment": environment}})
     assert len(go(right[:1], conv, few, tmp_path / "right")[0]) == 1
