@@ -188,16 +188,16 @@ def test_losses_are_sums_of_their_two_parts(trained, objective):
 
 
 @every_objective
-def test_latent_means_are_the_encoders_on_the_last_batch(conv, digits, trained, objective):
+def test_latent_means_are_the_encoders_on_the_last_batch(digits, trained, objective):
     trace = trained[objective]
     wanted = trace.settings
-    network = conv.network(wanted.latent_dim).double()
+    network = CONV.network(wanted.latent_dim).double()
     network.load_state_dict({k: torch.from_numpy(v) for k, v in trace.parameters.items()})
     chosen = Draws(wanted.seed).batch_order(0, len(digits))[
         (trace.steps - 1) * wanted.batch_size : trace.steps * wanted.batch_size
     ]
     x = digits.pixels[chosen].double() / 255
-    masks = Draws(wanted.seed).step(trace.steps, len(x), conv.draws(wanted.latent_dim))
+    masks = Draws(wanted.seed).step(trace.steps, len(x), CONV.draws(wanted.latent_dim))
     with torch.no_grad():
         evaluation = network.eval().encoder(x)[0].numpy()
         training = network.encoder(x, {k: torch.from_numpy(v) for k, v in masks.items()})[0].numpy()
@@ -312,10 +312,10 @@ def test_closing_the_loop_early_keeps_what_was_computed(step_by_step, stop):
 
 
 @every_objective
-def test_a_run_that_is_looked_into_is_the_same_to_the_bit(conv, digits, trained, objective):
+def test_a_run_that_is_looked_into_is_the_same_to_the_bit(digits, trained, objective):
     plain = trained[objective]
     probes = {1: {}, 3: {}}
-    probed = train(Run(conv, plain.settings, digits), PyTorchEngine("cpu"), probe=probes.get)
+    probed = train(Run(CONV, plain.settings, digits), PyTorchEngine("cpu"), probe=probes.get)
     assert np.array_equal(probed.losses, plain.losses)
     assert same(probed.parameters, plain.parameters)
     assert same(probed.latent_means, plain.latent_means)
@@ -327,11 +327,11 @@ def test_a_run_that_is_looked_into_is_the_same_to_the_bit(conv, digits, trained,
         assert np.array_equal(probes[3][f"parameter/{name}"], value)
 
 
-def test_a_run_from_its_own_states_is_the_same_to_the_bit(conv, digits, trained):
+def test_a_run_from_its_own_states_is_the_same_to_the_bit(digits, trained):
     plain = trained["vae"]
     engine = PyTorchEngine("cpu")
     again = train(
-        Run(conv, plain.settings, digits), engine, state=lambda s: engine.state() if s > 1 else None
+        Run(CONV, plain.settings, digits), engine, state=lambda s: engine.state() if s > 1 else None
     )
     assert np.array_equal(again.losses, plain.losses)
     assert same(again.parameters, plain.parameters)
