@@ -622,13 +622,13 @@ def test_another_seed_gives_another_run_of_any_recipe(name, small, data_of):
     ],
 )
 def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, data_of):
-    """As one writes it in PyTorch without pyvae, to the bit: the network draws for itself."""
+    """With PyTorch's kernels as one writes it without pyvae, to the bit: the network draws for itself."""
     recipe = NARROW[name]
     wanted = small(recipe, rng="torch", dtype="float32", batch_size=20, epochs=2, steps=None)
     data = data_of(recipe)
     labels = None if data.labels is None else data.labels[:50]
     some = ImageData("some", data.pixels[:50], labels, "here")
-    trace = train(Run(recipe, wanted, some), PyTorchEngine("cpu"))
+    trace = train(Run(recipe, wanted, some), PyTorchEngine("cpu", kernels="torch"))
     given = {} if recipe.given is None else recipe.given(some, wanted)
     given = {name: torch.from_numpy(value) for name, value in given.items()}
     losses = []
