@@ -622,7 +622,7 @@ def test_another_seed_gives_another_run_of_any_recipe(name, small, data_of):
     ],
 )
 def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, data_of):
-    """With PyTorch's kernels as one writes it without pyvae, to the bit: the network draws for itself."""
+    """As one writes it without pyvae, to the bit with PyTorch's kernels; it draws for itself."""
     recipe = NARROW[name]
     wanted = small(recipe, rng="torch", dtype="float32", batch_size=20, epochs=2, steps=None)
     data = data_of(recipe)
