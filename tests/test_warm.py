@@ -52,19 +52,19 @@ def test_the_end_is_told(warm, tmp_path, is_running):
     failed = warm.run("-c", "raise KeyError('gone')", folder=tmp_path)
     assert failed.returncode == 1
     assert failed.stderr.endswith("\nKeyError: 'gone'\n")
-    reading, writing = os.pipe()
+    given, told = os.pipe(), os.pipe()  # with one for both it may read what it wrote itself
     waits = warm.start(
         "-c", "import sys; print('here', flush=True); sys.stdin.read()", folder=tmp_path,
-        stdin=reading, stdout=writing,
+        stdin=given[0], stdout=told[1],
     )  # fmt: skip
-    assert os.read(reading, 5) == b"here\n"
+    assert os.read(told[0], 5) == b"here\n"
     assert waits.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         waits.wait(0.01)
     waits.send_signal(signal.SIGTERM)
     assert waits.wait() == waits.poll() == -signal.SIGTERM
     assert not is_running(waits.pid)
-    for end in (reading, writing):
+    for end in (*given, *told):
         os.close(end)
 
 
