@@ -122,7 +122,7 @@ def trace_command(
     from pyvae.terminal.step_progress import ShowProgress
     from pyvae.training.inputs import load_for
 
-    data, threads, adam = what.data, compute.threads, compute.adam
+    data, threads, adam, kernels = what.data, compute.threads, compute.adam, "torch"
     if what.like is None:
         chosen = open_recipe(recipe, what.variant)
         settings = what.runs(
@@ -135,12 +135,15 @@ def trace_command(
         chosen, settings, starts = repeat.recipe, repeat.runs, repeat.starts
         data = repeat.data or data
         threads = threads or repeat.threads
+        kernels = repeat.kernels
         several = len(get_abilities(compute.engine).adams) > 1
         adam = adam or (repeat.adam if several else None)
     probed = StepSet.parse(record.probe)
     console = Terminal()
     log = partial(console.print, soft_wrap=True)
-    with open_engine(compute.engine, "cpu", adam, recipe=chosen.name, threads=threads) as engine:
+    with open_engine(
+        compute.engine, "cpu", adam, recipe=chosen.name, threads=threads, kernels=kernels
+    ) as engine:
         images = load_for(chosen, data, settings[0], log)
         probed.check(settings[0].total_steps(len(images)))
         decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)

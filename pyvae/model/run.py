@@ -60,6 +60,12 @@ class Run:
         return self.settings.total_steps(len(self.data))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether every bit is that of PyTorch's own kernels, whatever an engine's `kernels` are:
+        of exact recipes, and in double precision, which is there to be compared."""
+        return self.recipe.exact or self.settings.dtype == "float64"
+
+    @property
     def quantities(self) -> list[Quantity]:
         """Everything that a probe of a step holds, in the order of computation."""
         return self.recipe.quantities(self.settings)

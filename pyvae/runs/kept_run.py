@@ -25,6 +25,7 @@ from pyvae.training.checkpoint import Checkpoint, run_identity
 __all__ = ["KeptRun"]
 
 AGAIN = ": starting again"
+UNSAID = {"precision": "full", "kernels": "torch"}  # what an environment does not name
 EVERY = 20.0  # seconds between checkpoints, unless PYVAE_CHECKPOINT_SECONDS says otherwise
 
 
@@ -176,7 +177,8 @@ class KeptRun:
                 if key == RECIPE_FILE and old.get(key) != new.get(key):
                     return "the recipe's file has changed since"
                 if old.get(key) != new.get(key) and (name, key) not in allowed:
-                    return f"{key} {old.get(key)}, now {new.get(key)}"
+                    was, is_now = (one.get(key, UNSAID.get(key)) for one in (old, new))
+                    return f"{key} {was}, now {is_now}"
         return ""
 
     def _fill(self, earlier: Trace | Checkpoint, steps: int) -> None:

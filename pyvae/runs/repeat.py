@@ -28,6 +28,7 @@ class Repeat:
         adam: The order of operations in Adam, one of `pyvae.engines.adam.ADAMS`.
         threads: The number of threads, if the trace names it.
         starts: What each run started from.
+        kernels: Which PyTorch computed with, one of `pyvae.model.kernels.choice.KERNELS`.
     """
 
     recipe: Recipe
@@ -36,6 +37,7 @@ class Repeat:
     adam: str
     threads: int | None
     starts: list[Start | None]
+    kernels: str = "torch"
 
 
 def read_repeat(folder: Path) -> Repeat:
@@ -62,6 +64,7 @@ def read_repeat(folder: Path) -> Repeat:
         _adam_of(first),
         int(threads) if threads.isdecimal() and int(threads) > 0 else None,
         [start_of_trace(trace) for trace in traces],
+        first.environment.get("kernels", "torch"),
     )
 
 

@@ -78,9 +78,13 @@ class RunFolder:
         if not self.arguments:
             return
         recipes = ", ".join(dict.fromkeys(run.recipe.name for run in runs))
+        about = {engine.name: engine.environment() for engine in engines}
+        if all(run.is_exact for run in runs):
+            for environment in about.values():
+                environment.pop("kernels", None)
         self._write_about = partial(
             write_run, self.path, self.arguments, recipes, [run.settings for run in runs],
-            runs[0].data.describe(), {engine.name: engine.environment() for engine in engines},
+            runs[0].data.describe(), about,
             runs[0].recipe.file,
             [{} if run.start is None else run.start.describe() for run in runs],
         )  # fmt: skip

@@ -86,7 +86,7 @@ class Trace:
         environment = {"python": platform.python_version(), **engine.environment()}
         if run.recipe.optimizer is not None:
             environment.pop("adam", None)
-        if run.recipe.exact or run.settings.dtype == "float64":  # PyTorch's own in any case
+        if run.is_exact:
             environment.pop("kernels", None)
         if run.recipe.file is not None:
             environment[RECIPE_FILE] = run.recipe.file.sha256

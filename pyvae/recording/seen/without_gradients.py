@@ -12,18 +12,24 @@ from pyvae.recording.seen.values import tensors_in
 
 __all__ = ["WithoutGradients"]
 
+ENOUGH = 1000  # that are known before those are forgotten that are not in use any more
+
 
 class WithoutGradients:
     """Knows the memory that holds what was computed from parameters, as long as it is in use."""
 
     def __init__(self) -> None:
         self._held: dict[int, StorageWeakRef] = {}
+        self._enough = ENOUGH
 
     def add(self, tensors: Iterable[Tensor]) -> None:
         for one in tensors:
             storage = _storage(one)
             if storage is not None:
                 self._held[storage.cdata] = storage
+        if len(self._held) > self._enough:
+            self._held = {key: one for key, one in self._held.items() if not one.expired()}
+            self._enough = 2 * len(self._held) + ENOUGH
 
     def has(self, tensor: Tensor) -> bool:
         """Whether a tensor was computed without gradients from parameters, or is one of them."""

@@ -363,6 +363,8 @@ def test_a_run_with_another_adam_or_other_versions_is_another(runs, complete):
     assert f"(threads {torch.get_num_threads()}, now 64)" in kept.found
     _, kept = runs.kept(settings, more="1")
     assert "(more None, now 1)" in kept.found
+    _, kept = runs.kept(settings, precision="bf16")
+    assert "(precision full, now bf16)" in kept.found
     assert_starts_again(
         runs,
         settings,

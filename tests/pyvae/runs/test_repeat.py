@@ -9,6 +9,7 @@ from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
+from pyvae.recipes import get_recipe
 from pyvae.runs.repeat import read_repeat
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
@@ -47,6 +48,20 @@ def test_a_run_of_r_torch_is_repeated_with_its_adam_on_its_threads(run):
     (folder / "trace.json").write_text(json.dumps(about))
     repeat = read_repeat(folder)
     assert (repeat.adam, repeat.threads) == ("r-torch", 3)
+
+
+def test_a_run_in_single_precision_is_repeated_with_its_kernels(tmp_path, digits):
+    """To the bit, by the command: `pyvae trace` would else have PyTorch's own."""
+    beta = get_recipe("beta")
+    short = beta.settings(dtype="float32", steps=3, batch_size=20)
+    trace = train(Run(beta, short, digits), PyTorchEngine("cpu"))
+    assert trace.environment["kernels"] == "fast"
+    trace.save(tmp_path)
+    assert read_repeat(tmp_path).kernels == "fast"
+    assert main(["trace", "--like", str(tmp_path), "--out", str(tmp_path / "again")]) == 0
+    again = Trace.load(tmp_path / "again")
+    assert again.losses.tobytes() == trace.losses.tobytes()
+    assert all(np.array_equal(again.parameters[key], own) for key, own in trace.parameters.items())
 
 
 @pytest.mark.parametrize("threads", ["", "0", "many"])

@@ -43,7 +43,17 @@ def test_it_says_what_is_run_where_a_command_writes_into_it(tmp_path, runs):
     assert about["recipe"] == "clustering-toy"
     assert [settings["seed"] for settings in about["runs"]] == [3, 9]
     assert about["data"]["sha256"] == runs[0].data.describe()["sha256"]
-    assert about["engines"] == {"pytorch": engine.environment()}
+    told = engine.environment()
+    assert told.pop("kernels") == "fast"  # these runs are in double precision
+    assert about["engines"] == {"pytorch": told}
+
+
+def test_it_says_which_kernels_compute(tmp_path, runs):
+    single = [replace(run, settings=replace(run.settings, dtype="float32")) for run in runs]
+    with RunFolder(tmp_path, ["train", "clustering-toy"]) as folder:
+        folder.write_about(single, [PyTorchEngine("cpu")])
+    engines = json.loads((tmp_path / "run.json").read_text())["engines"]
+    assert engines["pytorch"]["kernels"] == "fast"
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path, runs):

@@ -32,6 +32,16 @@ def test_what_is_computed_from_a_parameter_is_known_as_long_as_it_is_there():
     assert len(known._held) <= held
 
 
+def test_what_is_not_in_use_any_more_is_forgotten():
+    known, parameter = WithoutGradients(), nn.Parameter(torch.ones(3))
+    mean = parameter.detach() * 2
+    known.follow(((parameter, 2), {}), mean, lambda one: False)
+    for _ in range(5000):
+        known.follow(((mean, 1), {}), mean + 1, lambda one: False)
+    assert len(known._held) < 1500
+    assert known.has(mean)
+
+
 def test_a_function_of_lists_changes_its_first_argument():
     known, parameter, mean = WithoutGradients(), nn.Parameter(torch.ones(3)), torch.zeros(3)
     torch._foreach_add_([mean], [parameter.detach()])
