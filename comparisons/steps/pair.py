@@ -63,5 +63,5 @@ class Pair:
         """A step whose stages both engines returned."""
         return InspectedStep(
             self.run.recipe, self.run.settings, step, self.names, probes, previous, resync,
-            following=following,
+            following=following, data=self.run.data,
         )  # fmt: skip

@@ -511,3 +511,19 @@ def test_a_probe_against_itself_is_no_mistake(probes):
     for key in ("forward/encoder.fc1", "gradient/encoder.fc3", "moment1/encoder.fc1.bias", WEIGHT):
         finding = recognise(Place(QUANTITIES[key], (right, dict(right)), NAMES, layers, previous))
         assert finding == Finding()
+
+
+NO_NAME = re.compile(r"[\d,]+ of [\d,]+ elements differ|rounding: .*")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_noise_gets_no_name(probes, seed):
+    """Of any size, on one quantity of one side: no mistake makes it, so none is named."""
+    rng = np.random.default_rng(seed)
+    objective, step, side = rng.choice(["vae", "emae"]), int(rng.integers(1, 4)), seed % 2
+    keys = [key for key in QUANTITIES if probes[objective][step - 1][key].any()]
+    key = str(rng.choice(keys))
+    right = probes[objective][step - 1][key]
+    noise = rng.normal(size=right.shape) * abs(right).max() * 10 ** rng.uniform(-9, -1)
+    finding = recognised(probes, key, right + noise, side, step, objective)
+    assert all(NO_NAME.fullmatch(words) for words in finding.words), (key, finding.words)
