@@ -111,6 +111,7 @@ def _with_parts(place: Place, values: Values, parts: dict[str, Tensor]) -> Candi
         return Candidates((values, values))
     (value,) = wrong
     difference = value - right
+    named = _is_named(values, value)
     values, at_fault = [*values], ""
     for stage, part in parts.items():
         off = mistakes.slope(difference.flatten(), part.flatten()) or 0.0
@@ -118,7 +119,8 @@ def _with_parts(place: Place, values: Values, parts: dict[str, Tensor]) -> Candi
         if off and same((factor - 1) * part, difference, REST):
             at_fault = stage
             how = f"{factor:.6g} times what it is" if abs(factor) >= REST else "missing"
-            values.append((f"{stage}'s part of the gradient is {how}", value))
+            if not named:
+                values.append((f"{stage}'s part of the gradient is {how}", value))
     return Candidates((values, values), at_fault)
 
 

@@ -131,7 +131,7 @@ def of_neighbours(names: tuple[str, str], a: Tensor, b: Tensor, data: ImageData)
 
 def _places(x: Tensor, data: ImageData) -> list[set[int]]:
     """Where each image stands in the data set; several places where it has it several times."""
-    pixels = data.pixels.reshape(len(data), -1)
+    pixels = data.pixels.reshape(len(data), -1).cpu()
     scale = 255 if pixels.dtype == torch.uint8 else 1
     found = []
     for row in x.reshape(len(x), -1):

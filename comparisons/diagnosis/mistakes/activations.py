@@ -33,7 +33,6 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "the sigmoid": torch.sigmoid,
     "a hard swish": F.hardswish,
-    "ReLU held at 6 or less (ReLU6)": F.relu6,
     "the absolute value": torch.abs,
     "exp": torch.exp,
 }
@@ -51,20 +50,26 @@ def after(y: Tensor) -> Suspects:
         yield f"{words} after it", function(y)
 
 
+def _others(x: Tensor) -> Suspects:
+    """Activations in place of a ReLU."""
+    for words, function in OTHERS.items():
+        yield words, function(x)
+    if (x > 6).any():
+        yield "ReLU held at 6 or less (ReLU6)", F.relu6(x)
+
+
 def relu(x: Tensor) -> Suspects:
     yield "no ReLU", x
     yield "leaky ReLU with slope 0.01", F.leaky_relu(x, 0.01)
     yield "leaky ReLU with slope 0.2", F.leaky_relu(x, 0.2)
-    for words, function in OTHERS.items():
-        yield words, function(x)
+    yield from _others(x)
 
 
 def leaky_relu(x: Tensor, slope: float) -> Suspects:
     yield "no leaky ReLU", x
     yield f"ReLU where it is leaky, with slope {slope:g}", F.relu(x)
     yield "its slope where x is positive", torch.where(x > 0, slope * x, x)
-    for words, function in OTHERS.items():
-        yield words, function(x)
+    yield from _others(x)
 
 
 def fitted_slope(found: Tensor, x: Tensor, **options: float) -> Suspects:

@@ -122,7 +122,8 @@ def _relatives(rate: float, t: int, g: Tensor, m: Tensor, v: Tensor) -> Suspects
     if length > 5:
         rectified = (length - 4) * (length - 2) * longest
         rectified /= (longest - 4) * (longest - 2) * length
-        yield "RAdam: the step rectified", rate * math.sqrt(rectified) * (m / c1) / size
+        scale = rate * math.sqrt(rectified * c2) / c1
+        yield "RAdam: the step rectified", scale * m / (v.sqrt() + EPSILON)
     else:
         words = "RAdam: in the first steps the first moment alone, not divided by the second"
         yield words, rate * m / c1

@@ -119,7 +119,8 @@ def running(layers: Layers, name: str, probe: Probe, found: Tensor) -> Suspects:
         value = (1 - momentum) * start + momentum * layers.statistic(name, stage, probe)
         yield f"moved by {stage.name} alone", value
     other = _fitted_momentum(start, [layers.statistic(name, s, probe) for s in users], found)
-    if other is not None and abs(other - momentum) > 1e-6:
+    known = (momentum, 1 - momentum, 0.0)  # which have names of their own
+    if other is not None and all(abs(other - one) > 1e-6 for one in known):
         words = f"momentum {two_numbers(other, momentum)}"
         yield words, layers.running(name, probe, other)
 
