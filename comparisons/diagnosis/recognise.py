@@ -119,6 +119,8 @@ def without_gradient(place: Place) -> Finding | None:
     if place.quantity.passing != "backward" or sum(there) != 1:
         return None
     side = there.index(False)
+    if any(f"parameter/{one}" not in place.probes[side] for one in place.parameters):
+        return None  # it did not get to the end of its step
     if not place.probes[1 - side][key].any() or not _hands_on_nothing(place, side):
         return None
     if name in place.layers.stages:
