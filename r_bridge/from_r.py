@@ -35,8 +35,10 @@ from pyvae.model.objectives import Objective
 from pyvae.model.recipe import VAE, Recipe
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
+from pyvae.model.start import INITIAL, Start
 from pyvae.recipes import get_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
+from pyvae.runs.starts import trained_start
 from pyvae.runs.trained import load_network
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress, StopTraining
@@ -154,6 +156,20 @@ def _settings(recipe: Recipe, given: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def _start(name: str, recipe: Recipe, settings: Settings) -> Start | None:
+    """What a run starts from: `initial` or `trained`."""
+    if name == INITIAL:
+        return None
+    start = trained_start(recipe, settings)
+    if start is None:
+        raise UserError(
+            f"--start {name}: pyvae ships no trained state of recipe {recipe.name} with "
+            f"{settings.latent_dim} latent dimensions",
+            "leave out --start",
+        )
+    return start
+
+
 class Training:
     """A run in a thread of its own: R shows its progress, and can interrupt it, in the meantime.
 
@@ -164,7 +180,7 @@ class Training:
         x: An array (N, 784) or (N, 2) with its name, or `{"data": NAME}` as
             `pyvae.data.images.load_data` takes it.
         labels: (N,), or None.
-        settings: `recipe`, `device`, and the arguments of `Settings` that were given.
+        settings: `recipe`, `device`, `start`, and the arguments of `Settings` that were given.
     """
 
     def __init__(
@@ -186,8 +202,10 @@ class Training:
         self._engine = PyTorchEngine(given.pop("device"))
         if self._engine.device.type == "cpu":
             keep_freed_memory()  # R's process; given back at the end of the run
+        begin = given.pop("start", INITIAL)
         settings = _settings(recipe, given)
-        self.run = Run(recipe, settings, self._load(recipe, settings, x, labels))
+        data = self._load(recipe, settings, x, labels)
+        self.run = Run(recipe, settings, data, _start(begin, recipe, settings))
         self.steps, objective = self.run.steps, self.run.objective
         self.trace = Trace.of_run(self.run, self._engine)
         self._reporter = _Reporter(objective)
@@ -272,6 +290,7 @@ class Training:
             "samples": pack(samples),
             "parameters": bytearray(safetensors.numpy.save(arrays)),
             "interrupted": trace.steps < self.steps,
+            "start": trace.start,
         }
 
 

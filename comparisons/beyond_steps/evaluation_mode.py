@@ -42,7 +42,7 @@ def compare_in_evaluation_mode(pair: Pair, trace: Trace) -> Agreement:
     z = Draws(settings.seed, settings.dtype).normal("samples", 0, (SAMPLES, settings.latent_dim))
     seen = []
     for engine in (Guarded(pair.under_test), Guarded(pair.reference)):
-        start(engine, pair.run.recipe, settings)
+        start(engine, pair.run)
         engine.restore(state)
         means = engine.latent_means(x, None, training=False)
         seen.append({"mu": means, "decoded": engine.decode(z)})

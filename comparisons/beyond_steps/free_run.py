@@ -135,13 +135,13 @@ def _not_of_adam(step: InspectedStep) -> Quantity | None:
     """The first moment or parameter that a side's Adam has not made of what it had."""
     normalised = is_normalised(step.recipe.stages)
     rtol = stage_rule(step.settings.dtype, False, normalised).rtol
-    layers = Layers(step.recipe, step.settings, step.step)
+    layers = Layers(step.recipe, step.settings, step.step, taken=step.taken)
     for quantity in step.recipe.quantities(step.settings):
         if quantity.passing not in MADE_BY_ADAM:
             continue
         for side, probe in enumerate(step.probes):
             before = None if step.previous is None else step.previous[side]
-            if before is None and step.step > 1:
+            if before is None and step.taken + step.step > 1:
                 continue
             expected = _of_adam(layers, quantity, probe, before)
             if not same(float64(probe[quantity.key]), expected, rtol):

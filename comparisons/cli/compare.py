@@ -53,7 +53,8 @@ def compare_command(
 
     Trains the recipe's network with both engines on the same draws. If they disagree, the first
     step, stage and element where they part is named. Without --epochs and --steps it runs 42 steps
-    (six epochs of the digits), or as many as rounding leaves comparable: 10 for clustering.
+    (six epochs of the digits), or as many as rounding leaves comparable: 10 for clustering. conv
+    is compared twice, 20 steps each: from initial parameters, and from a trained state (--start).
 
     With --rng native both engines are trained over many seeds and tested for equivalence.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyvae.cli.options.given import option, was_given
-from pyvae.cli.options.shared import STEPS
 from pyvae.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from comparisons.steps.comparison import Comparison
     from pyvae.engines.engine import Engine
     from pyvae.model.run import Run
+    from pyvae.model.settings import Settings
     from pyvae.recipes import Recipe
 
 __all__ = ["choose_engines", "compare_engines", "objective_or_published"]
@@ -34,9 +35,8 @@ def compare_engines(request: Request) -> int:
     Raises:
         UserError: If an option is out of its range, or does not go with the others.
     """
-    from comparisons.agreement.tolerances import steps_until_drift
+    from comparisons.cli.starts import make_starts, settle_start
     from comparisons.runs.sides import open_sides
-    from pyvae.errors import choose
     from pyvae.model.run import Run
     from pyvae.recipes import open_recipe
     from pyvae.training.inputs import load_for
@@ -50,24 +50,47 @@ def compare_engines(request: Request) -> int:
             )
     recipe = open_recipe(request.recipe, request.run.variant)
     sides = choose_engines(request, recipe)
-    mode = choose("mode", request.stages.mode, ("free", "resync"))
-    faithful = steps_until_drift(recipe.name, "float64", False) if mode == "free" else None
-    settings = request.run.runs(
-        recipe,
-        objective=objective_or_published(request, recipe),
-        steps=request.run.steps_or(min(STEPS, faithful or STEPS)),
-        dtype=request.run.dtype or "float64",
-        rng=sides.rng(sides.under_test),
-    )
+    begin = settle_start(request, recipe)
+    settings = _settings(request, recipe, sides, begin)
+    starts = [make_starts(begin, recipe, one) for one in settings]
     data = load_for(recipe, request.run.data, settings[0], request.log)
     with open_sides(sides, request.engines.threads) as engines:
+        runs = [
+            Run(recipe, one, data, each)
+            for same in zip(*starts, strict=True)
+            for one, each in zip(settings, same, strict=True)
+        ]
         for engine in engines:
-            start(engine, recipe, settings[0])  # can it? asked before anything is written
-        runs = [Run(recipe, one, data) for one in settings]
-        comparisons = _compare(request, sides, engines, runs)
+            start(engine, runs[-1])  # can it? asked before anything is written
+        comparisons = _compare(request, sides, engines, runs, begin)
     from comparisons.report.write import conclude  # matplotlib, which no error has to wait for
 
     return conclude(request.console, comparisons, request.output.out, request.output.report)
+
+
+def _settings(request: Request, recipe: Recipe, sides: Sides, begin: str) -> list[Settings]:
+    """The settings of the runs from one start, one for each objective."""
+    from comparisons.agreement.tolerances import steps_until_drift
+    from comparisons.cli.starts import default_steps, objectives_to_compare
+    from pyvae.errors import choose
+
+    mode = choose("mode", request.stages.mode, ("free", "resync"))
+    faithful = steps_until_drift(recipe.name, "float64", False) if mode == "free" else None
+    steps = default_steps(begin)
+    objectives: Sequence[str | None] = [request.run.objective]
+    if request.run.objective is None:
+        objectives = objectives_to_compare(begin, recipe)
+    return [
+        one
+        for objective in objectives
+        for one in request.run.runs(
+            recipe,
+            objective=objective,
+            steps=request.run.steps_or(min(steps, faithful or steps)),
+            dtype=request.run.dtype or "float64",
+            rng=sides.rng(sides.under_test),
+        )
+    ]
 
 
 def objective_or_published(request: Request, recipe: Recipe) -> str | None:
@@ -95,7 +118,7 @@ def choose_engines(request: Request, recipe: Recipe) -> Sides:
 
 
 def _compare(
-    request: Request, sides: Sides, engines: tuple[Engine, Engine], runs: list[Run]
+    request: Request, sides: Sides, engines: tuple[Engine, Engine], runs: list[Run], begin: str
 ) -> list[Comparison]:
     import torch
 
@@ -109,20 +132,21 @@ def _compare(
     inspected = StepSet.parse(request.stages.probe or ("all" if mode == "resync" else "1"))
     inspected.check(runs[0].steps)
     threads = request.engines.threads or torch.get_num_threads()
-    words = command_words(context, engine=sides.reference, threads=threads)
+    words = command_words(context, engine=sides.reference, threads=threads, start=begin)
     folder = context.with_resource(RunFolder(request.output.out, words, _warn))
     folder.write_about(runs, engines)
-    _introduce(request, sides, runs[0])
+    _introduce(request, sides, runs)
     options = CompareOptions(mode, inspected, sides.exact, is_resumed(context))
     return compare(
         runs, *engines, folder, options, progress=progress_on(request.console), log=_warn
     )
 
 
-def _introduce(request: Request, sides: Sides, run: Run) -> None:
+def _introduce(request: Request, sides: Sides, runs: list[Run]) -> None:
     """Prints what is compared, and whether rounding alone will drive the two apart."""
     from comparisons.agreement.tolerances import is_normalised, steps_until_drift
 
+    run = runs[-1]
     settings, resync = run.settings, request.stages.mode == "resync"
     what = "images" if run.recipe.features == 784 else "points"
     request.log(
@@ -132,6 +156,9 @@ def _introduce(request: Request, sides: Sides, run: Run) -> None:
         + (f", both from seed {settings.seed}" if sides.randomness == "seeded" else "")
         + (", every bit has to be equal" if sides.exact else "")
     )
+    if run.start is not None:
+        several = "each from initial parameters, and from " if runs[0].start is None else "from "
+        request.log(f"{several}{run.start.title}")
     dtype = settings.dtype
     most = steps_until_drift(run.recipe.name, dtype, is_normalised(run.recipe.stages))
     if most is not None and run.steps > most and not resync and not sides.exact:

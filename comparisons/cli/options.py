@@ -105,6 +105,17 @@ class ComparedRun(RunOptions):
             autocompletion=complete(RANDOMNESS),
         ),
     ] = "injected"
+    start: Annotated[
+        str | None,
+        in_panel(WHAT)(
+            metavar="initial|trained|both|RUN",
+            help="What the runs start from: initial parameters, the trained state that pyvae "
+            "ships, one after the other, or what the run in the folder RUN has left (default: "
+            "both, where there is such a state; initial with --rng seeded and native).",
+            autocompletion=complete(("initial", "trained", "both")),
+            show_default=False,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

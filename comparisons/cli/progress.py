@@ -20,7 +20,8 @@ def progress_on(console: Console) -> ProgressOf:
     """Makes callbacks that show the progress of what is named."""
 
     def progress(title: str, run: Run) -> Callback:
-        title = f"{run.objective.title} in {title}"
+        begun = "" if run.start is None else f" ({run.start.name})"
+        title = f"{run.objective.title}{begun} in {title}"
         return ShowProgress(title, console=console)
 
     return progress

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_over_seeds"]
 
-STEP_OPTIONS = ("mode", "probe", "report", "exact")  # of a comparison step by step
+STEP_OPTIONS = ("mode", "probe", "report", "exact", "start")  # of a comparison step by step
 
 
 def compare_over_seeds(request: Request) -> int:

@@ -134,7 +134,7 @@ def _of_adam(place: Place, side: int) -> Values:
     if passing not in ("first moment", "second moment"):
         return []
     order = 1 if passing == "first moment" else 2
-    if layers.step == 1:
+    if layers.adam_step == 1:
         before = torch.zeros_like(float64(probe[place.quantity.key]))
     else:
         earlier = place.before(side)

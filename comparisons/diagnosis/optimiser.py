@@ -65,14 +65,14 @@ def _plain(place: Place, side: int, names: Sequence[str]) -> str:
         of = "the learning rate" if is_rate else f"{factor:.6g}, a learning rate,"
         plain = f"SGD in place of Adam: the update is {of} times the gradient"
         after = place.following()
-        if place.layers.step > 1 or after is None:
+        if place.layers.adam_step > 1 or after is None:
             more = ", with momentum or without: step 2 would tell them apart"
-            return plain + (more if place.layers.step == 1 else "")
+            return plain + (more if place.layers.adam_step == 1 else "")
         momentum = _momentum(after.probes[side], g, factor, names)
         if momentum is None or abs(momentum) < REST:
             return plain
         return f"SGD with momentum {momentum:.4g} in place of Adam"
-    if place.layers.step > 1:  # what came before is not known
+    if place.layers.adam_step > 1:  # what came before is not known
         return ""
     ways = {
         "RMSprop, alpha 0.99": g / ((0.01 * g**2).sqrt() + 1e-8),
@@ -98,7 +98,7 @@ def _decay_by_number(place: Place, side: int) -> str:
     probe, earlier, added = place.probes[side], place.before(side), []
     for name in place.parameters:
         moment = float64(probe[f"moment1/{name}"])
-        before = torch.zeros_like(moment) if place.layers.step == 1 else None
+        before = torch.zeros_like(moment) if place.layers.adam_step == 1 else None
         if before is None:
             if earlier is None:
                 return ""

@@ -42,6 +42,7 @@ class InspectedStep:
         following: Called for both probes of the next step, where it takes them to tell two
             mistakes apart; None if they are not known.
         data: What the run is trained on, if it can be had.
+        taken: Steps that Adam had taken before the run began.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class InspectedStep:
     environments: tuple[Mapping[str, str], ...] = ()
     following: Callable[[], Probes | None] = _unknown
     data: ImageData | None = None
+    taken: int = 0
 
     @cached_property
     def layers(self) -> Layers:
@@ -61,11 +63,13 @@ class InspectedStep:
         drawn = {self.step: own_draws(self.probes)}
         if self.previous is not None:
             drawn[self.step - 1] = own_draws(self.previous)
-        return Layers(self.recipe, self.settings, self.step, drawn)
+        return Layers(self.recipe, self.settings, self.step, drawn, self.taken)
 
     def compare(self, rule: Rule) -> list[StageAgreement]:
         """The agreement of every quantity, in the order of computation."""
-        return compare_probes(*self.probes, self.recipe, self.settings, self.step, rule)
+        return compare_probes(
+            *self.probes, self.recipe, self.settings, self.step, rule, taken=self.taken
+        )
 
     def place(self, quantity: Quantity) -> Place:
         """All that is known where the two part in one quantity."""
@@ -76,7 +80,7 @@ class InspectedStep:
                 return None
             after = InspectedStep(
                 self.recipe, self.settings, self.step + 1, self.names, probes, self.probes,
-                self.resync,
+                self.resync, taken=self.taken,
             )  # fmt: skip
             return after.place(quantity)
 

@@ -48,6 +48,7 @@ class Layers:
         recipe, settings: Of the run.
         step: Counted from 1; its draws follow from the seed.
         drawn: By step, what engines drew that drew themselves.
+        taken: Steps that Adam had taken before the run began.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Layers:
         settings: Settings,
         step: int,
         drawn: Mapping[int, Mapping[str, NDArray]] | None = None,
+        taken: int = 0,
     ) -> None:
         self.drawn = drawn or {}
         self.recipe = recipe
         self.settings = settings
         self.step = step
+        self.adam_step = taken + step  # of all that Adam has taken
         self.stages = {stage.name: stage for stage in recipe.stages_for(settings)}
         self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
 
@@ -188,6 +191,6 @@ class Layers:
 
         Kingma & Ba (2015), algorithm 1, https://arxiv.org/abs/1412.6980.
         """
-        correction1, correction2 = 1 - BETA1**self.step, 1 - BETA2**self.step
+        correction1, correction2 = 1 - BETA1**self.adam_step, 1 - BETA2**self.adam_step
         size = (moment2 / correction2).sqrt() + EPSILON
         return self.settings.learning_rate * (moment1 / correction1) / size

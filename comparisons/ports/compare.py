@@ -198,11 +198,20 @@ def notes(sides: tuple[Side, Side], steps: Sequence[int], bits: bool) -> list[st
         if more:
             found.append(f"{more} of {total} steps are recorded in {side.name} alone")
     environments = [side.trace.environment for side in sides]
+    normalised = any(map(has_batch_norm, sides))
     for name, words in DEPENDS_ON.items() if bits else ():
+        if name == "libtorch" and not normalised:
+            continue
         values = [one.get(name, "") for one in environments]
         if all(values) and values[0] != values[1]:
             found.append(f"{name}: {values[0]} against {values[1]}; {words}")
     return found
+
+
+def has_batch_norm(side: Side) -> bool:
+    """Whether one of a program's stages is a batch norm, of whatever name."""
+    layers = {stage.layer for network in side.trace.networks for stage in network}
+    return any("batch_norm" in layer for layer in layers)
 
 
 # what the last bits depend on

@@ -24,6 +24,7 @@ from comparisons.ports.judging.judge import (
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
+from comparisons.ports.r_torch_order import r_torch_order
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]
@@ -42,6 +43,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     words = list(_declared(step, judged))
     words += _one_sided(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
+        yield from r_torch_order(step, judged)
         yield from _rounding(step, judged)
         return
     if not words and judged.quantity.passing in ("input", "draw"):

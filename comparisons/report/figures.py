@@ -26,7 +26,9 @@ from pyvae.figures.style import (
     whole_numbers,
     wrapped,
 )
+from pyvae.metrics.latents import ACTIVE
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.start import INITIAL
 from pyvae.trace.trace import Trace
 
 __all__ = [
@@ -40,6 +42,12 @@ __all__ = [
 BITWISE_EQUAL = 1e-17  # where equal losses are drawn on a logarithmic axis
 EQUAL_TICKS = {"vae": TICKUP, "emae": TICKDOWN}
 LEAST_SCALE = 1e-12  # the axis reaches at least a hundred times that
+LOOK_AT_DIFFERENCES = "Look for marks below the dotted line: what lies there is rounding."
+LOOK_AT_MEANS = (
+    "Look for the same lines in both languages, and for circles on the bars; a trained VAE has "
+    "a few active dimensions, whose lines swing, and silent ones."
+)
+LOOK_AT_SAMPLES = "Look for the same images in both languages: they decode the same draws."
 LONGEST_NAME = 18  # ems, about thirty letters
 
 
@@ -55,10 +63,41 @@ def shown_in(name: str, comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [one for one in comparisons if has(one.under_test) and has(one.reference)]
 
 
+def _by_start(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
+    """The comparisons in groups that started from the same."""
+    groups: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        groups.setdefault(comparison.start, []).append(comparison)
+    return list(groups.values())
+
+
+def _trained_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """What has learned something comes first where one looks at what was learned."""
+    return sorted(comparisons, key=lambda comparison: comparison.start == INITIAL)
+
+
+def _look_at_losses(comparison: Comparison) -> str:
+    reference, under_test = _language(comparison.reference), _language(comparison.under_test)
+    return f"Look for circles ({reference}) that lie on the lines ({under_test})"
+
+
 def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """Python and R side by side, overlaid, and their relative difference."""
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
-    panels = figure.subplots(2, 2)
+    """Python and R side by side, overlaid, and their relative difference; what started from
+    something else in panels of its own below."""
+    groups = _by_start(comparisons)
+    figure = Figure(figsize=(11, 7.5 * len(groups)), layout="constrained")
+    parts = figure.subfigures(len(groups), 1, squeeze=False)[:, 0] if len(groups) > 1 else [figure]
+    for part, group in zip(parts, groups, strict=True):
+        _draw_losses_of_both(figure, part.subplots(2, 2), group)
+        if len(groups) > 1:
+            part.suptitle(f"from {group[0].start_words}")
+    below = "and, where the difference is drawn, for marks below the dotted line."
+    add_note(figure, f"{_look_at_losses(comparisons[0])}, {below}")
+    return figure
+
+
+def _draw_losses_of_both(figure: Figure, panels: Any, comparisons: Sequence[Comparison]) -> None:
+    """Four panels of runs that started from the same."""
     left, right, overlaid, relative = panels.flat
     for axes, traces in (
         (left, [comparison.under_test for comparison in comparisons]),
@@ -75,7 +114,6 @@ def loss_history_figure(comparisons: Sequence[Comparison]) -> Figure:
     overlaid.set_title("overlaid")
     _draw_relative_differences(relative, comparisons)
     relative.set_title("difference between the two")
-    return figure
 
 
 def _draw_overlaid(axes: Axes, comparisons: Sequence[Comparison]) -> None:
@@ -142,20 +180,28 @@ def _draw_relative_difference(axes: Axes, comparison: Comparison) -> float:
 
 
 def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """Latent means of the last batch, training mode, in Python and R; their spread below."""
-    figure = Figure(figsize=(15, 4.2 * len(comparisons)), layout="constrained")
+    """Latent means of the last batch, training mode, in Python and R, and their spread."""
+    comparisons = _trained_first(comparisons)
+    height = 4.2 if len(comparisons) < 3 else 3.3
+    figure = Figure(figsize=(15, height * len(comparisons)), layout="constrained")
     panels = figure.subplots(len(comparisons), 3, squeeze=False)
     for row, comparison in zip(panels, comparisons, strict=True):
-        title = OBJECTIVES[comparison.objective].title
+        title = comparison.title
         for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=False):
             draw_latent_means(axes, trace.latent_means["training"])
             axes.set_title(wrapped(figure, f"{title}, {_language(trace)}", 12, 1 / 3))
         row[1].sharey(row[0])
         _draw_spread(row[2], comparison)
-        row[2].set_title(f"{title}, spread of each dimension")
+        row[2].set_title(wrapped(figure, f"{title}: {_marked(comparison)}", 12, 1 / 3))
     figure.suptitle("Latent means of the last batch in training mode")
-    add_note(figure, MEANS_NOTE)
+    add_note(figure, f"{MEANS_NOTE} {LOOK_AT_MEANS}")
     return figure
+
+
+def _marked(comparison: Comparison) -> str:
+    """How many dimensions vary over the images, in words."""
+    spread = comparison.under_test.latent_means["training"].std(axis=0)
+    return f"{(spread**2 > ACTIVE).sum()} of {len(spread)} dimensions are active"
 
 
 def _draw_spread(axes: Axes, comparison: Comparison) -> None:
@@ -198,39 +244,74 @@ def report_panels(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
 
     begun = shown_in("loss_history.png", comparisons)
     if begun:
-        _draw_overlaid(panel("Losses of both, overlaid"), begun)
-        _draw_relative_differences(panel("Relative difference of the total loss"), begun)
-    for comparison in shown_in("latent_means.png", comparisons):
-        title = OBJECTIVES[comparison.objective].title
+        groups = _by_start(begun)
+        for group in groups:
+            begin = f" from {group[0].start_words}" if len(groups) > 1 else ""
+            caption = f"Losses of both{begin}, overlaid. {_look_at_losses(group[0])}."
+            _draw_overlaid(panel(caption), group)
+            caption = f"Relative difference of the total loss{begin}. {LOOK_AT_DIFFERENCES}"
+            _draw_relative_differences(panel(caption), group)
+    for comparison in _trained_first(shown_in("latent_means.png", comparisons)):
+        title = comparison.title
         for trace in (comparison.under_test, comparison.reference):
             where = f"latent means in {_language(trace)}, last batch, training mode"
             axes = panel(f"{title}: {where}. {MEANS_NOTE}")
             draw_latent_means(axes, trace.latent_means["training"])
-        _draw_spread(panel(f"{title}: spread of each latent dimension"), comparison)
-    for comparison in shown_in("samples.png", comparisons):
-        title = OBJECTIVES[comparison.objective].title
+        caption = f"{title}: spread of each latent dimension; {_marked(comparison)}."
+        _draw_spread(panel(f"{caption} {LOOK_AT_MEANS}"), comparison)
+    for comparison in _trained_first(shown_in("samples.png", comparisons)):
+        title = comparison.title
         for trace in (comparison.under_test, comparison.reference):
-            caption = f"{title}: the same draws from the prior, decoded in {_language(trace)}"
+            where = f"the same draws from the prior, decoded in {_language(trace)}"
+            caption = f"{title}: {where}. {LOOK_AT_SAMPLES}"
             _draw_samples(panel(caption, 5), trace)
     return panels
 
 
 def samples_figure(comparisons: Sequence[Comparison]) -> Figure:
     """16 images (or points) of each objective from the same draws of the prior, decoded in Python
-    and in R."""
-    figure = Figure(figsize=(7, 3.8 * len(comparisons)), layout="constrained")
-    panels = figure.subplots(len(comparisons), 2, squeeze=False)
-    for row, comparison in zip(panels, comparisons, strict=True):
+    and in R; what started from a trained state on the left, from initial parameters right of it."""
+    groups = _by_start(_trained_first(comparisons))
+    rows, columns = max(map(len, groups)), len(groups)
+    figure = Figure(figsize=(7 * columns, 3.8 * rows), layout="constrained")
+    if columns == 1:
+        note = _draw_samples_of_both(figure, figure.subplots(rows, 2, squeeze=False), groups[0])
+        after = _after(groups[0][0])
+        figure.suptitle(f"Decoded draws from the prior after {after}, the same draws everywhere")
+        add_note(figure, f"{note}\n{LOOK_AT_SAMPLES}")
+        return figure
+    parts = figure.subfigures(1, columns, squeeze=False)[0]
+    notes = [LOOK_AT_SAMPLES]
+    for part, group in zip(parts, groups, strict=True):
+        note = _draw_samples_of_both(figure, part.subplots(rows, 2, squeeze=False), group, columns)
+        start = group[0].start_words
+        part.suptitle(f"{_after(group[0])} from {start}")
+        if note:
+            notes.append(f"From {start}: {note[0].lower()}{note[1:]}")
+    figure.suptitle("Decoded draws from the prior, the same draws everywhere")
+    add_note(figure, "\n".join(notes))
+    return figure
+
+
+def _draw_samples_of_both(
+    figure: Figure, panels: Any, comparisons: Sequence[Comparison], groups: int = 1
+) -> str:
+    """A row for each objective; returns a note if the images hardly differ."""
+    for row, comparison in zip(panels, comparisons, strict=False):
         for axes, trace in zip(row, (comparison.under_test, comparison.reference), strict=True):
             _draw_samples(axes, trace)
             title = OBJECTIVES[comparison.objective].title
-            axes.set_title(wrapped(figure, f"{title}, {_language(trace)}", 12, 1 / 2))
-    steps = comparisons[0].under_test.steps
-    after = f"{steps:,} step{'s' if steps != 1 else ''}"
-    figure.suptitle(f"Decoded draws from the prior after {after}, the same draws everywhere")
+            axes.set_title(wrapped(figure, f"{title}, {_language(trace)}", 12, 1 / (2 * groups)))
+    for row in panels[len(comparisons) :]:
+        for axes in row:
+            axes.remove()
     traces = [t for c in comparisons for t in (c.under_test, c.reference)]
-    add_note(figure, samples_note(t.samples for t in traces if t.samples is not None))
-    return figure
+    return samples_note(t.samples for t in traces if t.samples is not None)
+
+
+def _after(comparison: Comparison) -> str:
+    steps = comparison.under_test.steps
+    return f"{steps:,} step{'s' if steps != 1 else ''}"
 
 
 def _draw_samples(axes: Axes, trace: Trace) -> None:

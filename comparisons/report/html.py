@@ -176,7 +176,8 @@ def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
     most = max(trace.steps, comparisons[0].reference.steps)
     return {
         "recipe": trace.recipe,
-        "objectives": ", ".join(OBJECTIVES[c.objective].title for c in comparisons),
+        "objectives": ", ".join(dict.fromkeys(OBJECTIVES[c.objective].title for c in comparisons)),
+        "start": ", and ".join(dict.fromkeys(_start(c) for c in comparisons)),
         "data": f"{trace.data['name']}, {trace.data.get('images', '?')} images",
         "steps": f"{most} step{'' if most == 1 else 's'} of {settings.batch_size} images",
         "latent dimensions": str(settings.latent_dim),
@@ -192,6 +193,14 @@ def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
         if comparisons[0].mode == "resync"
         else "free: each engine goes its own way",
     }
+
+
+def _start(comparison: Comparison) -> str:
+    """What the runs started from, in words."""
+    about = comparison.under_test.start
+    where = f", {about['source']}" if about.get("source") else ""
+    title = about.get("title")
+    return comparison.start_words + (f" ({title}{where})" if title else "")
 
 
 def _versions(comparison: Comparison) -> list[tuple[str, str, str]]:

@@ -221,7 +221,7 @@ def _print_agreement(comparison: Comparison, console: Console) -> None:
     ]
     print_table(
         console,
-        f"{about.title}: {about.formula}",
+        f"{comparison.title}: {about.formula}",
         last_step_line(comparison),
         ("", "max abs", "max rel", "max ULP", "needed", "allowed", "of each", "verdict"),
         rows,

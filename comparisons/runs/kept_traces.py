@@ -1,7 +1,8 @@
 """The traces of a comparison in its folder.
 
 Finished ones are in `traces/OBJECTIVE-ENGINE`, those of a comparison that was interrupted in
-`interrupted/OBJECTIVE-ENGINE`.
+`interrupted/OBJECTIVE-ENGINE`; of a run that did not start from initial parameters in
+`OBJECTIVE-START-ENGINE`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from comparisons.steps.comparison import run_name
 from pyvae.files.csv import csv_text
 from pyvae.files.writing import output_folder, write_file
 from pyvae.runs.kept_run import KeptRun
@@ -96,4 +98,4 @@ def _remove_traces(folder: Path, is_old: Callable[[str], bool]) -> None:
 
 
 def _name(trace: Trace) -> str:
-    return f"{trace.settings.objective}-{trace.engine}"
+    return f"{run_name(trace)}-{trace.engine}"

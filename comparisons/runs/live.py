@@ -8,7 +8,7 @@ from pathlib import Path
 
 from comparisons.runs.kept_traces import finish, keep_interrupted, kept_run
 from comparisons.runs.one_objective import OneObjective
-from comparisons.steps.comparison import Comparison
+from comparisons.steps.comparison import Comparison, tell_starts_apart
 from comparisons.steps.pair import Pair
 from comparisons.steps.progress import ProgressOf, not_shown
 from pyvae.engines.engine import Engine
@@ -54,7 +54,8 @@ def compare(
     goes on from there (mode `free`).
 
     Arguments:
-        runs: What is trained: one run, or one for each objective.
+        runs: What is trained: one run, or one for each objective and what it starts from
+            (`Run.start`).
         under_test: The engine under test.
         reference: What it is held against.
         out: The folder that traces are written to; a `RunFolder` if more is written there.
@@ -95,4 +96,4 @@ def compare(
             log(f"kept what was computed: {keep_interrupted(kept, folder)}")
         raise
     finish(kept, folder)
-    return comparisons
+    return tell_starts_apart(comparisons)

@@ -22,6 +22,7 @@ from comparisons.steps.pair import Pair
 from comparisons.steps.progress import ProgressOf, shown
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.engines.pytorch import PyTorchEngine
+from pyvae.model.run import Run
 from pyvae.runs.callbacks.keep import Keep
 from pyvae.runs.callbacks.stop_on_signal import StopOnSignal
 from pyvae.runs.kept_run import KeptRun
@@ -107,7 +108,7 @@ class OneObjective:
         steps: dict[str, int] = {}
         for engine, kept in zip(self.pair.engines, self.kept, strict=True):
             if kept.found:
-                self.log(f"{self.pair.run.objective.title} in {engine.name}: {kept.found}")
+                self.log(f"{_title(self.pair.run)} in {engine.name}: {kept.found}")
             if kept.complete:
                 continue
             try:
@@ -244,6 +245,12 @@ class OneObjective:
             divergence=divergence,
             failure="; ".join(words),
         )
+
+
+def _title(run: Run) -> str:
+    """The objective, and what the run starts from, if that is not initial parameters."""
+    title = run.objective.title
+    return title if run.start is None else f"{title} ({run.start.name})"
 
 
 def _failure_words(name: str, error: Exception, step: int) -> str:

@@ -22,6 +22,7 @@ from pyvae.engines.adam import ADAMS
 from pyvae.errors import UserError, choose
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
+from pyvae.runs.starts import start_of_trace
 from pyvae.trace.trace import Trace
 
 __all__ = ["compare_traces"]
@@ -123,7 +124,11 @@ def _run(a: Trace, b: Trace) -> Run | None:
     counts = [trace.data.get("images", len(data)) for trace in (a, b)]
     if sums != [data.checksum] * 2 or counts != [len(data)] * 2:
         return None
-    return Run(get_recipe(a.recipe), replace(a.settings, steps=a.steps), data)
+    try:
+        start = start_of_trace(a)
+    except UserError:
+        return None
+    return Run(get_recipe(a.recipe), replace(a.settings, steps=a.steps), data, start)
 
 
 def _what_to_do(comparison: Comparison) -> str:
@@ -170,6 +175,7 @@ def _steps(a: Trace, b: Trace) -> Iterator[InspectedStep]:
         yield InspectedStep(
             recipe, a.settings, number, (a.engine, b.engine), probes, before,
             _mode(a, b) == "resync", (a.environment, b.environment), following,
+            int(a.start.get("taken", 0)),
         )  # fmt: skip
         previous = (number, probes)
 

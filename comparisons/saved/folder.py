@@ -56,4 +56,8 @@ def describe_saved(out: Path, comparisons: Sequence[Comparison], arguments: Sequ
     sides = (first.under_test, first.reference)
     runs = [comparison.under_test.settings for comparison in comparisons]
     engines = {trace.engine: trace.environment for trace in sides}
-    write_run(out, arguments, first.under_test.recipe, runs, first.under_test.data, engines)
+    starts = [comparison.under_test.start for comparison in comparisons]
+    write_run(
+        out, arguments, first.under_test.recipe, runs, first.under_test.data, engines,
+        starts=starts,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyvae.errors import UserError
+from pyvae.model.start import start_name
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
@@ -112,6 +113,11 @@ def _checked(pair: tuple[Trace, Trace], names: tuple[str, str]) -> tuple[Trace, 
         if all(name in trace.data for trace in pair):
             what = {"name": "data", "images": "images", "sha256": "pixels with checksum"}[name]
             check_same(what, [trace.data[name] for trace in pair], "--data")
+    checksums = [trace.start.get("sha256") for trace in pair]
+    if checksums[0] != checksums[1]:
+        starts = [start_name(trace.start) for trace in pair]
+        check_same("start", starts, "--start")
+        check_same("a start with checksum", checksums, "--start")
     get_recipe(pair[0].recipe)
     for trace, name in zip(pair, names, strict=True):
         absent = {"training", "evaluation"} - set(trace.latent_means)

@@ -113,7 +113,8 @@ def _about(run: Run, sides: Sides, threads: int) -> Mapping[str, Any]:
     """
     with open_sides(sides, threads) as engines:
         for engine in engines:
-            start(engine, run.recipe, replace(run.settings, rng=sides.rng(engine.name)))
+            settings = replace(run.settings, rng=sides.rng(engine.name))
+            start(engine, replace(run, settings=settings))
         return {
             engine.name: {"environment": engine.environment(), "data": run.data.describe()}
             for engine in engines

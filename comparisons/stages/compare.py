@@ -60,6 +60,7 @@ def compare_probes(
     step: int,
     rule: Rule,
     keys: set[str] | None = None,
+    taken: int = 0,
 ) -> list[StageAgreement]:
     """Compares what two engines returned in one step.
 
@@ -69,12 +70,14 @@ def compare_probes(
         step: Counted from 1.
         rule: What every quantity is held against, relative to its tensor's largest element.
         keys: Compare these alone; everything by default.
+        taken: Steps that Adam had taken before the run began.
 
     Returns:
         One `StageAgreement` for each quantity, in the order of computation.
     """
     drawn = {step: own_draws((under_test, reference))}
-    comparer = _Comparer(under_test, reference, Layers(recipe, settings, step, drawn), rule)
+    layers = Layers(recipe, settings, step, drawn, taken)
+    comparer = _Comparer(under_test, reference, layers, rule)
     return [
         comparer.compare(quantity)
         for quantity in recipe.quantities(settings)

@@ -88,4 +88,5 @@ def compare_ends(pair: Pair, both: StepOfBoth) -> list[StageAgreement]:
         ends.append(end | {key: v for key, v in engine.state().items() if key != "step"})
     a, b = ends
     recipe, settings = pair.run.recipe, pair.run.settings
-    return compare_probes(a, b, recipe, settings, both.step, pair.rule, set(a) | set(b))
+    keys = set(a) | set(b)
+    return compare_probes(a, b, recipe, settings, both.step, pair.rule, keys, pair.taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -16,10 +16,18 @@ from comparisons.agreement.tolerances import Rule, is_normalised, run_rules
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.stages.no_effect import NoEffect
 from pyvae.model.objectives import OBJECTIVES
+from pyvae.model.start import INITIAL, start_name
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["TINY", "Comparison", "compare_whole_runs", "summary"]
+__all__ = [
+    "TINY",
+    "Comparison",
+    "compare_whole_runs",
+    "run_name",
+    "summary",
+    "tell_starts_apart",
+]
 
 TINY = 1e-300  # stands for a tolerance of 0: every bit has to be equal
 
@@ -43,6 +51,8 @@ class Comparison:
         note: What is to be said where they disagree and no such place was found.
         not_judged: Parameters that are left out: they have no effect in front of a batch norm.
         failure: Which engine could not take a step that the other one took, and its error.
+        start_named: Whether to say so where the runs started from initial parameters: there are
+            others that did not.
     """
 
     under_test: Trace
@@ -55,10 +65,35 @@ class Comparison:
     note: str = ""
     not_judged: tuple[str, ...] = ()
     failure: str = ""
+    start_named: bool = False
 
     @property
     def objective(self) -> str:
         return self.under_test.settings.objective
+
+    @property
+    def start(self) -> str:
+        """The name of what the runs started from: `initial`, `trained`, `run`."""
+        return start_name(self.under_test.start)
+
+    @property
+    def name(self) -> str:
+        """What tells it from others of one comparison: `vae`, or `vae-trained`."""
+        return run_name(self.under_test)
+
+    @property
+    def title(self) -> str:
+        """The objective and, where it is not clear, what the runs started from."""
+        title = OBJECTIVES[self.objective].title
+        named = self.start_named or self.start != INITIAL
+        return f"{title} from {self.start_words}" if named else title
+
+    @property
+    def start_words(self) -> str:
+        """What the runs started from, in words."""
+        return {INITIAL: "initial parameters", "trained": "the trained state"}.get(
+            self.start, "a trained run"
+        )
 
     @property
     def agrees(self) -> bool:
@@ -85,13 +120,14 @@ class Comparison:
         )
 
     def stage_table(self) -> pd.DataFrame:
-        """One row per step and quantity: objective, step, pass, stage, quantity, shape, largest,
-        max_abs, raw_max_abs, ulp (of the largest magnitude), needed, allowed, explained,
+        """One row per step and quantity: objective, start, step, pass, stage, quantity, shape,
+        largest, max_abs, raw_max_abs, ulp (of the largest magnitude), needed, allowed, explained,
         verdict."""
         dtype = self.under_test.settings.dtype
         rows = [
             {
                 "objective": self.objective,
+                "start": self.start,
                 "step": a.step,
                 "pass": a.quantity.passing,
                 "stage": " or ".join(a.quantity.computed_by),
@@ -111,11 +147,14 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def history(self) -> pd.DataFrame:
-        """Both histories, one below the other."""
-        return pd.concat([self.under_test.history(), self.reference.history()], ignore_index=True)
+        """Both histories, one below the other, with what they started from."""
+        sides = [self.under_test.history(), self.reference.history()]
+        history = pd.concat(sides, ignore_index=True)
+        history.insert(2, "start", self.start)
+        return history
 
     def latent_means(self) -> pd.DataFrame:
-        """One row per image, dimension, mode and engine: engine, objective, mode, image,
+        """One row per image, dimension, mode and engine: engine, objective, start, mode, image,
         dimension (from 1), mu; none of a run that did not get to its end."""
         rows = []
         for trace in (self.under_test, self.reference):
@@ -127,9 +166,22 @@ class Comparison:
                 long = long.rename_axis("image").reset_index()
                 long.insert(0, "engine", trace.engine)
                 long.insert(1, "objective", self.objective)
-                long.insert(2, "mode", mode)
+                long.insert(2, "start", self.start)
+                long.insert(3, "mode", mode)
                 rows.append(long)
         return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
+
+def run_name(trace: Trace) -> str:
+    """The objective of a run, and what it started from, if that is not initial parameters."""
+    start = start_name(trace.start)
+    return trace.settings.objective + ("" if start == INITIAL else f"-{start}")
+
+
+def tell_starts_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons whose titles name what their runs started from, where that differs."""
+    several = len({comparison.start for comparison in comparisons}) > 1
+    return [replace(comparison, start_named=several) for comparison in comparisons]
 
 
 def compare_whole_runs(under_test: Trace, reference: Trace, exact: bool = False) -> Comparison:
@@ -204,6 +256,7 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """The content of comparison.json. Numbers that are not finite become null."""
     first = comparisons[0]
     settings = first.under_test.settings
+    objectives = list(dict.fromkeys(comparison.objective for comparison in comparisons))
     return {
         "verdict": _verdict(all(comparison.agrees for comparison in comparisons)),
         "engine": first.reference.engine,
@@ -216,8 +269,10 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "steps": max(first.under_test.steps, first.reference.steps),
         "objectives": {
-            comparison.objective: {
+            comparison.name: {
                 "verdict": _verdict(comparison.agrees),
+                "objective": comparison.objective,
+                "start": comparison.under_test.start or {"name": INITIAL},
                 **{name: _numbers(a) for name, a in comparison.quantities.items()},
                 "stages": _stages(comparison),
                 "first_divergence": comparison.divergence and comparison.divergence.as_dict(),
@@ -227,7 +282,7 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             }
             for comparison in comparisons
         },
-        "settings": settings.as_dict() | {"objective": [c.objective for c in comparisons]},
+        "settings": settings.as_dict() | {"objective": objectives},
         "environment": {
             trace.engine: trace.environment for trace in (first.under_test, first.reference)
         },

@@ -39,6 +39,11 @@ class Pair:
         return self.under_test.name, self.reference.name
 
     @property
+    def taken(self) -> int:
+        """Steps that Adam had taken before the run began."""
+        return 0 if self.run.start is None else self.run.start.taken
+
+    @property
     def is_normalised(self) -> bool:
         """Whether the network has batch norm."""
         return is_normalised(self.run.recipe.stages)
@@ -60,8 +65,13 @@ class Pair:
         resync: bool = False,
         following: Callable[[], Probes | None] = lambda: None,
     ) -> InspectedStep:
-        """A step whose stages both engines returned."""
+        """A step whose stages both engines returned. What a run starts from stands for the step
+        before the first."""
+        start = self.run.start
+        if step == 1 and start is not None and start.taken:
+            state = start.state(self.run.settings.dtype)
+            previous = (state, state)
         return InspectedStep(
             self.run.recipe, self.run.settings, step, self.names, probes, previous, resync,
-            following=following, data=self.run.data,
+            following=following, data=self.run.data, taken=self.taken,
         )  # fmt: skip

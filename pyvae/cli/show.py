@@ -65,11 +65,11 @@ def figures_command(
 
 
 def recipes_command() -> None:
-    """List the recipes with their losses, published settings and variants."""
+    """List the recipes, other packages' as well, with losses, published settings and variants."""
     from pyvae.model.objectives import OBJECTIVES
-    from pyvae.recipes import RECIPES, variants
+    from pyvae.recipes import all_recipes, variants
 
-    for recipe in RECIPES.values():
+    for recipe in all_recipes():
         print(f"{recipe.name}: {recipe.title}")
         print(f"    source: {recipe.source}")
         for name in (*recipe.objectives, *recipe.further):

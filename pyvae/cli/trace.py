@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from pyvae.cli.options.shared import (
     in_panel,
 )
 from pyvae.errors import UserError
+
+if TYPE_CHECKING:
+    from pyvae.model.start import Start
 
 __all__ = ["trace_command"]
 
@@ -125,10 +128,11 @@ def trace_command(
         settings = what.runs(
             chosen, steps=what.steps_or(STEPS), rng=resolve_rng(what.rng, compute.engine)
         )
+        starts: list[Start | None] = [None] * len(settings)
     else:
         repeat = read_repeat(what.like)
         _check_like(context, repeat.data)
-        chosen, settings = repeat.recipe, repeat.runs
+        chosen, settings, starts = repeat.recipe, repeat.runs, repeat.starts
         data = repeat.data or data
         threads = threads or repeat.threads
         several = len(get_abilities(compute.engine).adams) > 1
@@ -141,8 +145,11 @@ def trace_command(
         probed.check(settings[0].total_steps(len(images)))
         decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)
         words = command_words(context, threads=torch.get_num_threads(), **decided)
+        runs = [
+            Run(chosen, one, images, start) for one, start in zip(settings, starts, strict=True)
+        ]
         record_traces(
-            RunFolder(out, words, log), [Run(chosen, one, images) for one in settings], engine,
+            RunFolder(out, words, log), runs, engine,
             [ShowProgress(console=console)], probed=probed, follow=record.follow,
             draws=record.draws,
         )  # fmt: skip

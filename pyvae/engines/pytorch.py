@@ -46,8 +46,8 @@ class PyTorchEngine:
         precision: Of matrix products and convolutions, one of `pyvae.engines.precision.PRECISIONS`.
         shares: What this process computes of each batch; by default all of it.
         kernels: `fast`, those of `pyvae.model.kernels` that round otherwise than PyTorch's among
-            them, or `torch`: every bit is PyTorch's, as a comparison bit by bit needs it. A recipe
-            that is `exact` has PyTorch's with either.
+            them, or `torch`: every bit is PyTorch's, as a comparison bit by bit needs it. Double
+            precision and a recipe that is `exact` have PyTorch's with either.
 
     Raises:
         UserError: If CUDA is asked for and absent, or there is no such Adam, precision or kernels.
@@ -94,7 +94,8 @@ class PyTorchEngine:
         self.objective = OBJECTIVES[settings.objective]
         self.hyper = settings.hyper
         self.recipe = recipe
-        self._fast = self.kernels == "fast" and not recipe.exact
+        single = self.dtype == torch.float32  # double precision is there to be compared
+        self._fast = self.kernels == "fast" and single and not recipe.exact
         self.spec = recipe.draws(settings.latent_dim, **settings.hyper)
         self.generator: Generator | None = None
         if parameters is None:

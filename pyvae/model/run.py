@@ -9,6 +9,7 @@ from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity
+from pyvae.model.start import Start
 
 __all__ = ["Run"]
 
@@ -21,6 +22,7 @@ class Run:
         recipe: The network, its draws and its published settings.
         settings: Objective, batch size, seed and whatever else can be chosen.
         data: Images (or points) that the recipe takes.
+        start: What it starts from; by default the recipe's initial parameters for the seed.
 
     Example:
         >>> from pyvae import get_recipe, load_data
@@ -32,6 +34,7 @@ class Run:
     recipe: Recipe
     settings: Settings
     data: ImageData
+    start: Start | None = None
 
     @property
     def objective(self) -> Objective:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pyvae.errors import UserError, choose
 from pyvae.model.recipe import Recipe, VAEOutput
-from pyvae.plugins import names, open_plugin
+from pyvae.plugins import names, open_plugin, open_plugins
 from pyvae.recipes.beta import BETA
 from pyvae.recipes.clustering import CLUSTERING, SEMI_SUPERVISED
 from pyvae.recipes.clustering_toy import CLUSTERING_TOY
@@ -15,7 +16,15 @@ from pyvae.recipes.from_file import load_recipe_file, names_recipe_file
 from pyvae.recipes.mlp import MLP, MLP_WIDE
 from pyvae.recipes.strided_conv import STRIDED_CONV
 
-__all__ = ["RECIPES", "Recipe", "VAEOutput", "get_recipe", "open_recipe", "variants"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "VAEOutput",
+    "all_recipes",
+    "get_recipe",
+    "open_recipe",
+    "variants",
+]
 
 GROUP = "pyvae.recipes"  # entry points of other packages' recipes
 
@@ -83,6 +92,15 @@ def get_recipe(name: str, variant: str | None = None) -> Recipe:
     return RECIPES[f"{name}-{choose(f'variant of recipe {name}', variant, variants(name))}"]
 
 
+def all_recipes() -> Iterator[Recipe]:
+    """pyvae's own recipes, and then those that other packages have as entry points. One that is
+    broken is told on standard error and left out."""
+    yield from RECIPES.values()
+    for recipe in open_plugins(GROUP, _checked):
+        if recipe.name not in RECIPES:
+            yield recipe
+
+
 def _known_names() -> list[str]:
     return list(dict.fromkeys([*RECIPES, *names(GROUP)]))
 
@@ -93,11 +111,17 @@ def _from_package(name: str) -> Recipe:
         choose("recipe", name, (*known, "FILE.py:NAME"))
 
     def checked(found: Any) -> Recipe:
-        if not isinstance(found, Recipe) or found.name != name:
+        if _checked(found).name != name:
             raise TypeError(f"it is no Recipe of the name {name}")
-        return found
+        return _checked(found)
 
     return open_plugin(GROUP, name, checked)
+
+
+def _checked(found: Any) -> Recipe:
+    if not isinstance(found, Recipe):
+        raise TypeError(f"it is a {type(found).__name__}, and no Recipe")
+    return found
 
 
 def variants(name: str) -> list[str]:

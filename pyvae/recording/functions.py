@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from pyvae.recording.seen.arguments import Arguments, split_arguments
 from pyvae.recording.seen.functions import Function, known_function
 from pyvae.recording.seen.generators import DROPOUT
+from pyvae.recording.seen.masks_within import DROPS_WITHIN
 from pyvae.recording.seen.values import Call, Source, tensors_in, version_of
 from pyvae.recording.watch import Entered, Watch, first_tensor, survived
 
@@ -48,9 +49,15 @@ class FunctionMode(TorchFunctionMode):
         kwargs = kwargs or {}
         heard = self._watch.listens()
         entered = self._calls.enter(function, args, kwargs) if heard else None
-        output = function(*args, **kwargs)
         if entered is None:
+            output = function(*args, **kwargs)
+            if not heard:
+                self._watch.follow((args, kwargs), output)
             return output
+        try:
+            output = function(*args, **kwargs)
+        finally:
+            entered.close()
         replaced = self._calls.leave(entered, args, output)
         return output if replaced is None else replaced
 
@@ -92,6 +99,9 @@ class FunctionCalls:
             entered.sources = watch.sources(tensors, known.layer == "index_put")
         if known.layer in DROPOUT and entered.arguments.training:
             entered.state = watch.state_for(args)
+        if known.layer in DROPS_WITHIN:
+            given = entered.arguments
+            watch.see_within(entered, known.layer, given.options, given.training)
         return entered
 
     @survived

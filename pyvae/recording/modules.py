@@ -9,6 +9,7 @@ from torch import nn
 
 from pyvae.recording.seen.generators import DROPOUT
 from pyvae.recording.seen.layers import is_layer, layer_name, module_options, module_roles
+from pyvae.recording.seen.masks_within import DROPS_WITHIN
 from pyvae.recording.seen.values import Call, tensors_in
 from pyvae.recording.watch import Entered, Watch, survived
 
@@ -37,8 +38,11 @@ class ModuleCalls:
         entered = _EnteredModule(path, module=module, layer=is_layer(module))
         if entered.layer:
             entered.sources = self.watch.sources(args)
-            if layer_name(module) in DROPOUT and module.training:
+            layer = layer_name(module)
+            if layer in DROPOUT and module.training:
                 entered.state = self.watch.state_for(args)
+            if layer in DROPS_WITHIN:
+                self.watch.see_within(entered, layer, module_options(module), module.training)
         self.watch.entered.append(entered)
 
     @survived
@@ -56,7 +60,7 @@ class ModuleCalls:
         entered = self.watch.entered[-1] if self.watch.entered else None
         if not isinstance(entered, _EnteredModule) or entered.module is not module:
             return None
-        self.watch.entered.pop()
+        self.watch.entered.pop().close()
         if not entered.layer or len(rest) < 2:
             return None
         kwargs, output = rest

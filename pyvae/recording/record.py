@@ -20,7 +20,7 @@ from pyvae.trace.program_folder import check_new_folder
 
 __all__ = ["record"]
 
-STOP = "pyvae.recording.recording.running().stop()"
+STOP = "it ends by itself after its last step, or with .stop() of what record returned"
 
 
 def record(
@@ -93,11 +93,11 @@ def _check_running(model: nn.Module) -> None:
     if one is not None and one.shares(model):
         raise UserError(
             f"the model is being recorded already, to '{one.folder}'",
-            f"call record once, or end that recording first ({STOP})",
+            f"call record once, or end that recording first: {STOP}",
         )
     if one is not None:
         raise UserError(
             f"another model is being recorded, to '{one.folder}'",
             "record both at once: record({'a': model, 'b': other}, [optimizer, other_optimizer], "
-            f"...), or end that recording first ({STOP})",
+            f"...), or end that recording first: {STOP}",
         )

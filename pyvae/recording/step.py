@@ -17,6 +17,7 @@ from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
 from pyvae.recording.seen.values import Call, Source, Value, to_array
+from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.trace.program import Optimiser, ProgramStage
 
 __all__ = ["Backward", "Step"]
@@ -61,6 +62,7 @@ class Step:
         parameters: Returns the model's, as they are now.
         backward: Knows whether `backward` is running.
         before: The step before, whose values may be used once more: a GAN's generated images.
+        without_gradients: Knows what was computed from the model and is not recorded.
 
     Attributes:
         arrays: What is written of it.
@@ -77,6 +79,7 @@ class Step:
         parameters: Callable[[], Parameters],
         backward: Backward,
         before: Step | None = None,
+        without_gradients: WithoutGradients | None = None,
     ) -> None:
         self.arrays: Arrays = {}
         self.calls: list[Call] = []
@@ -86,6 +89,7 @@ class Step:
         self.parameters = parameters()
         self._parameters = parameters
         self._backward = backward
+        self._without_gradients = without_gradients
         self._values: dict[int, Value] = {}
         self._before = {} if before is None else before._values
         self._left = {} if before is None else before._later
@@ -137,11 +141,17 @@ class Step:
 
     def put_input(self, tensor: Tensor) -> Value:
         """Copies a tensor that comes from outside, or was computed by something that is not seen:
-        then option `grad_fn` says by what."""
+        then option `grad_fn` says by what, or `without_gradients` that it was from the model."""
         call = Call("input", "input", made_by="other")
         if tensor.grad_fn is not None:
             call.options["grad_fn"] = type(tensor.grad_fn).__name__
+        elif self._is_computed(tensor):
+            call.options["without_gradients"] = True
         return self.put_value(self.add(call), "", tensor)
+
+    def _is_computed(self, tensor: Tensor) -> bool:
+        known = self._without_gradients
+        return known is not None and tensor.is_floating_point() and known.has(tensor)
 
     def add_loss(self, tensors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
         """Notes what `backward` is called on."""

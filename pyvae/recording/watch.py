@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,7 +17,9 @@ from pyvae.errors import UserError
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import draw_mask, generator_state
+from pyvae.recording.seen.masks_within import DrawnWithin, drops_within, masks_as_one
 from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
+from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.recording.step import Backward, Step
 
 __all__ = ["Entered", "Watch", "first_tensor", "survived"]
@@ -53,13 +55,20 @@ class Entered:
         name: Its name, without the number of the call.
         sources: Where its tensors come from, by identity: calls in place change them.
         state: The generator's, if it is a dropout layer.
+        within: Sees the masks that it draws within itself, if it does.
         layer: Whether nothing within it is recorded.
     """
 
     name: str
     sources: dict[int, Source] = field(default_factory=dict)
     state: Tensor | None = None
+    within: DrawnWithin | None = None
     layer: bool = False
+
+    def close(self) -> None:
+        """The call has ended: no further masks are its own."""
+        if self.within is not None:
+            self.within.close()
 
 
 class Watch:
@@ -96,6 +105,7 @@ class Watch:
         self._parameters = parameters
         self._replay = replay
         self._backward = Backward(failed)
+        self._without_gradients = WithoutGradients()
         self._own = (os.getpid(), threading.get_ident())
 
     def listens(self) -> bool:
@@ -109,10 +119,26 @@ class Watch:
             and self._own == (os.getpid(), threading.get_ident())
         )
 
+    @survived
+    def follow(self, given: object, returned: object) -> None:
+        """Notes what a function that is not recorded computes without gradients."""
+        if not self.on or torch.is_grad_enabled() or self._backward.depth:
+            return
+        if self._own != (os.getpid(), threading.get_ident()):
+            return
+        with torch._C.DisableTorchFunction():
+            self._without_gradients.follow(given, returned, self._is_of_model)
+
+    def _is_of_model(self, tensor: Tensor) -> bool:
+        found = None if self.step is None else self.step.find(tensor)
+        return isinstance(found, str) or (found is not None and found.call.made_by != "other")
+
     def begin(self) -> Step:
         """The step that is being recorded; a new one after an update."""
         if self.step is None:
-            self.step = Step(self._parameters, self._backward, self.before)
+            self.step = Step(self._parameters, self._backward, self.before, self._without_gradients)
+            tensors = self.step.parameters.tensors("parameter")
+            self._without_gradients.add(one for _, one in tensors)
             if self._replay is not None:
                 self._replay.begin_step()
         return self.step
@@ -137,7 +163,8 @@ class Watch:
     def forget(self) -> None:
         """Ends a step."""
         self.step = None
-        self.entered.clear()
+        while self.entered:  # an interrupted program has left them
+            self.entered.pop().close()
 
     def enter_backward(
         self, losses: Sequence[Tensor], weights: Sequence[Tensor | None] | None
@@ -204,7 +231,24 @@ class Watch:
             call.mask = draw_mask(call.layer, entered.state, first.array, output, p)
             if replaced is not None and self._replay is not None:
                 call.mask = self._replay.last_mask
+        if entered.within is not None:
+            returned = first_tensor([output])
+            dims = 0 if returned is None else returned.dim()
+            call.mask = masks_as_one(call.layer, call.options, entered.within.drawn, dims)
+            if call.mask is None and self._replay is not None:
+                raise self._replay.unreached(call.name)
         return replaced
+
+    def see_within(
+        self, entered: Entered, layer: str, options: Mapping[str, Any], training: bool
+    ) -> None:
+        """Sees the masks that a layer draws within itself from now on, if it draws any."""
+        p = drops_within(layer, options, training)
+        if p:
+            given = (
+                None if self._replay is None else self._replay.within(entered.name or layer, layer)
+            )
+            entered.within = DrawnWithin(p, given).open()
 
     def replay_draw(self, call: Call, drawn: Tensor) -> None:
         """Replaces random numbers by those of a replay, if there is one."""

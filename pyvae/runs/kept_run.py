@@ -16,6 +16,7 @@ from typing import Any
 from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
+from pyvae.model.start import start_name
 from pyvae.trace.header import RECIPE_FILE
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
@@ -160,6 +161,11 @@ class KeptRun:
         allowed = {("data", "source")}
         if self.longer:
             allowed |= {("settings", "epochs"), ("settings", "steps")}
+        starts = [about.get("start", {}) for about in (earlier, now)]
+        if starts[0].get("sha256") != starts[1].get("sha256"):
+            was, is_now = map(start_name, starts)
+            another = "another " if is_now == was else ""
+            return f"start {was}, now {another}{is_now}"
         for name in ("engine", "recipe", "settings", "data", "mode", "environment"):
             old, new = earlier.get(name), now[name]
             if not (isinstance(old, dict) and isinstance(new, dict)):

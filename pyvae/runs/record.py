@@ -15,6 +15,7 @@ from pyvae.files.writing import output_folder
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, is_buffer
+from pyvae.model.start import start_name
 from pyvae.recipes import Recipe
 from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.trace import Trace
@@ -69,7 +70,7 @@ def record_traces(
                 f"--draws cannot be used with --rng {run.settings.rng}", "use --rng injected"
             )
         check_run(run)
-        start(engine, run.recipe, run.settings)  # raises an error if it cannot
+        start(engine, run)  # raises an error if it cannot
     with folder:
         folder.write_about(runs, [engine])
         for place in replaced:
@@ -116,8 +117,12 @@ def write_draws(run: Run, folder: Path) -> None:
     """
     output_folder(folder)
     settings = run.settings
-    initial = run.recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
-    write_arrays(folder / "initial.safetensors", {k: v.numpy() for k, v in initial.items()})
+    if run.start is not None:
+        initial = {k: np.array(v, settings.dtype) for k, v in run.start.parameters.items()}
+    else:
+        drawn = run.recipe.initial_parameters(settings.seed, settings.latent_dim, **settings.hyper)
+        initial = {name: value.numpy() for name, value in drawn.items()}
+    write_arrays(folder / "initial.safetensors", initial)
     for step, x, draws in batches(run):
         arrays = {
             name: draw.astype(np.uint8) if draw.dtype == bool else draw
@@ -158,6 +163,13 @@ def _leader(follow: Path, run: Run, replaced: Collection[Path]) -> Trace:
                 f"and this run {value}",
                 "follow a trace of the same run",
             )
+    begun = {} if run.start is None else run.start.describe()
+    if trace.start.get("sha256") != begun.get("sha256"):
+        raise UserError(
+            f"the trace to follow, '{folder}', starts from {start_name(trace.start)} parameters, "
+            f"and this run from {start_name(begun)}",
+            "follow a trace of the same run",
+        )
     missing = [step for step in range(1, run.steps) if step not in trace.probed]
     if missing:
         raise UserError(

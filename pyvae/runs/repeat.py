@@ -9,7 +9,9 @@ from pyvae.data.images import DATA_NAMES
 from pyvae.engines.registry import get_abilities
 from pyvae.errors import UserError
 from pyvae.model.settings import Settings
+from pyvae.model.start import Start
 from pyvae.recipes import Recipe, get_recipe
+from pyvae.runs.starts import start_of_trace
 from pyvae.runs.trained import load_traces
 from pyvae.trace.trace import Trace
 
@@ -25,6 +27,7 @@ class Repeat:
         data: The data's name, for `pyvae.data.images.load_data`; empty if the trace names a file.
         adam: The order of operations in Adam, one of `pyvae.engines.adam.ADAMS`.
         threads: The number of threads, if the trace names it.
+        starts: What each run started from.
     """
 
     recipe: Recipe
@@ -32,6 +35,7 @@ class Repeat:
     data: str
     adam: str
     threads: int | None
+    starts: list[Start | None]
 
 
 def read_repeat(folder: Path) -> Repeat:
@@ -57,6 +61,7 @@ def read_repeat(folder: Path) -> Repeat:
         name if name in DATA_NAMES else "",
         _adam_of(first),
         int(threads) if threads.isdecimal() and int(threads) > 0 else None,
+        [start_of_trace(trace) for trace in traces],
     )
 
 

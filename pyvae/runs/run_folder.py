@@ -82,6 +82,7 @@ class RunFolder:
             write_run, self.path, self.arguments, recipes, [run.settings for run in runs],
             runs[0].data.describe(), {engine.name: engine.environment() for engine in engines},
             runs[0].recipe.file,
+            [{} if run.start is None else run.start.describe() for run in runs],
         )  # fmt: skip
         self._write_about()
 

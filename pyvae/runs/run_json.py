@@ -4,7 +4,8 @@ command     the command, with all its options, to copy into a shell
 arguments   the same, word by word, for `--resume`
 recipe      the recipe's name
 recipe_file of a recipe of the user's own: the file's absolute path, the name in it, its SHA-256
-runs        the settings of each objective's run
+runs        the settings of each run
+starts      what each run started from, where that is not initial parameters (`Start.describe`)
 data        name, number of images, SHA-256 of the pixels, source
 engines     for each engine: the versions and threads that its results depend on
 machine     versions, BLAS and processor, to look for the cause of a difference
@@ -46,6 +47,7 @@ def write_run(
     data: Mapping[str, Any],
     engines: Mapping[str, Mapping[str, str]],
     file: RecipeFile | None = None,
+    starts: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes `run.json` into an existing folder.
 
@@ -56,6 +58,7 @@ def write_run(
         data: The training data: `ImageData.describe()`.
         engines: `Engine.environment` of each engine, by name.
         file: Where the recipe comes from, if it is the user's own.
+        starts: What each run starts from; empty for initial parameters.
     """
     # what `auto` stood for: another day it may stand for something else
     arguments = [f"--data={data['name']}" if word == "--data=auto" else word for word in arguments]
@@ -66,6 +69,7 @@ def write_run(
         "recipe": recipe,
         **({} if file is None else {"recipe_file": file._asdict()}),
         "runs": [settings.as_dict() for settings in runs],
+        **({"starts": [dict(one) for one in starts]} if any(starts) else {}),
         "data": data,
         "engines": engines,
         "machine": machine(),

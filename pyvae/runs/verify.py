@@ -17,6 +17,7 @@ from pyvae.files.reading import is_array_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
+from pyvae.runs.starts import start_of_trace
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress, StopTraining
 from pyvae.training.inputs import load_for
@@ -180,7 +181,7 @@ def verify_trace(
             computed by several processes, or the images are others.
     """
     _check(trace, data)
-    run = Run(get_recipe(trace.recipe), trace.settings, data)
+    run = Run(get_recipe(trace.recipe), trace.settings, data, start_of_trace(trace))
     again = Trace.of_run(run, engine)
     steps = min(steps, trace.steps)
 

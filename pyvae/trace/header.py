@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pyvae.errors import UserError, choose
+from pyvae.errors import UserError, choose, printable
 from pyvae.files.reading import read_json
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.settings import Settings
@@ -46,7 +46,8 @@ def read_about(path: Path) -> dict[str, Any]:
     Returns:
         `engine`, `recipe`, `data`, `environment` (texts by name), `mode`, `probes`, `steps`,
         `complete`, `sha256` (checksums by file, empty if there are none), and `settings` as
-        `Settings`. Names and the environment are `printable`.
+        `Settings`. `start` is empty where a run starts from initial parameters. Names and the
+        environment are `printable`.
 
     Raises:
         UserError: If it was written by a newer pyvae.
@@ -92,6 +93,7 @@ def read_about(path: Path) -> dict[str, Any]:
         "steps": json_whole(about["steps"], "steps"),
         "complete": complete,
         "sha256": _checksums(about.get("sha256", {})),
+        "start": _start(about.get("start", {})),
     }
 
 
@@ -138,6 +140,23 @@ def _settings(given: object) -> Settings:
     hyper = json_object(values.get("hyper", {}), "hyper")
     values["hyper"] = {name: json_number(value, name[:40]) for name, value in hyper.items()}
     return Settings(**values)
+
+
+def _start(given: object) -> dict[str, Any]:
+    """What a run started from, as `Start.describe` has it; empty for initial parameters."""
+    start = dict(json_object(given, "start"))
+    if not start:
+        return {}
+    start["name"] = json_name(start["name"], "start's name")
+    if not re.fullmatch("[a-z]{1,20}", start["name"]):
+        raise ValueError(f"start's name is {shown(start['name'])}, not a word in small letters")
+    for name in ("title", "source"):
+        if name in start:
+            start[name] = printable(json_text(start[name], f"start's {name}"))
+    if not isinstance(start["sha256"], str) or not re.fullmatch("[0-9a-f]{64}", start["sha256"]):
+        raise ValueError(f"start's sha256 is {shown(start['sha256'])}")
+    json_whole(start.get("taken", 0), "start's taken")
+    return start
 
 
 def _checksums(given: object) -> dict[str, str]:

@@ -62,6 +62,7 @@ class Trace:
         mode: `free`, or `resync` if every step started from another trace's state.
         probed: The steps (from 1) that have a probe in `folder`.
         folder: Where the trace was loaded from.
+        start: What the run started from (`Start.describe`); empty: initial parameters.
     """
 
     engine: str
@@ -77,6 +78,7 @@ class Trace:
     mode: str = "free"
     probed: list[int] = field(default_factory=list)
     folder: Path | None = None
+    start: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_run(cls, run: Run, engine: Engine) -> Trace:
@@ -84,13 +86,14 @@ class Trace:
         environment = {"python": platform.python_version(), **engine.environment()}
         if run.recipe.optimizer is not None:
             environment.pop("adam", None)
-        if run.recipe.exact:
+        if run.recipe.exact or run.settings.dtype == "float64":  # PyTorch's own in any case
             environment.pop("kernels", None)
         if run.recipe.file is not None:
             environment[RECIPE_FILE] = run.recipe.file.sha256
         data = run.data.describe()
         trace = cls(engine.name, run.recipe.name, run.settings, data, environment)
         trace.losses = np.empty((0, len(trace.terms)))
+        trace.start = {} if run.start is None else run.start.describe()
         return trace
 
     @property
@@ -168,6 +171,7 @@ class Trace:
             "probes": self.probed,
             "steps": self.steps,
             "complete": self.complete,
+            **({"start": self.start} if self.start else {}),
         }
         files = {"history.csv": csv_text(self.history()).encode()}
         if self.complete:
@@ -263,6 +267,7 @@ class Trace:
                 mode=about["mode"],
                 probed=about["probes"],
                 folder=folder,
+                start=about["start"],
             )
             # a run may have been killed between writing history.csv and trace.json
             ahead = 0 if about["complete"] else trace.steps

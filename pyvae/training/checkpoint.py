@@ -135,7 +135,8 @@ class _DamagedError(Exception):
 def run_identity(trace: Trace) -> dict[str, Any]:
     """What the bits of a run depend on, as JSON has it.
 
-    These are engine, recipe, settings, data, mode, and the environment with versions and threads.
+    These are engine, recipe, settings, data, mode, the environment with versions and threads, and
+    what the run started from, if that is not the initial parameters.
     """
     about = {
         "engine": trace.engine,
@@ -144,6 +145,7 @@ def run_identity(trace: Trace) -> dict[str, Any]:
         "data": trace.data,
         "mode": trace.mode,
         "environment": trace.environment,
+        **({"start": trace.start} if trace.start else {}),
     }
     return json.loads(json.dumps(about))
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.allocator import give_freed_memory_back
 from pyvae.engines.engine import DivergedError, Engine
-from pyvae.model.recipe import Recipe
 from pyvae.model.run import Run
-from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Calls, Progress
@@ -97,7 +95,7 @@ def training_steps(
         UserError: If there are fewer images than one batch, or training diverges.
     """
     check_run(run)
-    start(engine, run.recipe, run.settings)
+    start(engine, run)
     if resume is not None:
         engine.restore(resume.state)
         if resume.generator is not None:
@@ -225,12 +223,14 @@ def finite_losses(losses: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return list(taken[: int(spoilt[0]) if len(spoilt) else len(taken)])
 
 
-def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
+def start(engine: Engine, run: Run) -> None:
     """Makes an engine ready for the first step of a run.
 
     Raises:
-        UserError: If the engine cannot run the recipe with these settings.
+        UserError: If the engine cannot run the recipe with these settings, or the run starts from
+            the parameters of another network.
     """
+    recipe, settings = run.recipe, run.settings
     abilities = getattr(engine, "abilities", Abilities())
     abilities.check_run(engine.name, recipe, settings)
     injected = settings.rng == "injected"
@@ -241,3 +241,6 @@ def start(engine: Engine, recipe: Recipe, settings: Settings) -> None:
         if injected
         else None,
     )
+    if run.start is not None:
+        run.start.check(recipe, settings)
+        engine.restore(run.start.state(settings.dtype))

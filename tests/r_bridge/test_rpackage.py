@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,17 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == ["vae", "emae"]
     assert "verdict: agree" in done.stdout
+
+
+def test_no_name_is_defined_twice():
+    """The file that is read last would win, whatever the other one's callers expect."""
+    names = Counter(
+        name
+        for file in (PACKAGE / "R").glob("*.R")
+        for name in re.findall(r"^([\w.]+) <- ", file.read_text(), re.MULTILINE)
+    )
+    assert len(names) > 300
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.r_torch

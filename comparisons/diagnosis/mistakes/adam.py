@@ -62,7 +62,7 @@ def update(layers: Layers, name: str, probe: Probe) -> Suspects:
     """Of what Adam subtracts from a parameter, given the moments. The right one comes first."""
     m, v = (float64(probe[f"{kind}/{name}"]) for kind in ("moment1", "moment2"))
     theta, after = (float64(probe[f"{kind}/{name}"]) for kind in ("start", "parameter"))
-    rate, t = layers.settings.learning_rate, layers.step
+    rate, t = layers.settings.learning_rate, layers.adam_step
     c1, c2 = 1 - BETA1**t, 1 - BETA2**t
     right = layers.adam_update(m, v)
     yield "", right

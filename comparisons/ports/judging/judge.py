@@ -161,8 +161,8 @@ def _rtol_of(step: Inspected, quantity: PortQuantity) -> float:
     if quantity.passing == "start":
         given = step.before is None and not step.drift
     stage = quantity.stage
-    if stage is not None and any(one.options.get("grad_fn") for one in (stage.a, stage.b)):
-        given = False  # it was computed by something that was not seen
+    if stage is not None and any(_is_computed(one) for one in (stage.a, stage.b)):
+        given = False
     if not given or step.exact:
         return step.rtol
     values = [x for x in quantity.arrays(step.a, step.b) if x is not None]
@@ -172,6 +172,12 @@ def _rtol_of(step: Inspected, quantity: PortQuantity) -> float:
     if step.precision == "float16":
         name = "float16"  # bfloat16 is written as float32
     return min(step.rtol, GIVEN_RTOL[name])
+
+
+def _is_computed(stage: ProgramStage) -> bool:
+    """Whether an input was computed by something that was not seen, or without gradients from what
+    is trained, as a teacher does that follows the model."""
+    return any(stage.options.get(name) for name in ("grad_fn", "without_gradients"))
 
 
 def _done_by_one(step: Inspected, quantity: PortQuantity) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
@@ -38,7 +39,11 @@ FAMILIES = {  # layers that go by several names
 }
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
-SAME_SHAPES, SAME_NAME, SAME_LAYER = 8, 2, 3
+MOST_VALUES = 250_000  # pairs of stages of which values are held side by side
+SAMPLE, NEAR = 64, 1e-3  # numbers of a value that are looked at, and how near they have to be
+# What two stages have in common, weighed. Of two equal functions one after the other the values say
+# which is which, and then the name.
+SAME_SHAPES, SAME_LAYER, SAME_VALUES, SAME_NAME = 64, 24, 9, 8
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,18 @@ def _shapes(step: RecordedStep, stage: ProgramStage) -> tuple[tuple[int, ...], .
     return tuple(value.shape for value in values if value is not None)
 
 
+def _sample(step: RecordedStep, stage: ProgramStage) -> NDArray | None:
+    """The first numbers of what a stage returned."""
+    value = step.arrays.get(f"forward/{stage.outputs[0]}")
+    return None if value is None else value.ravel()[:SAMPLE].astype(np.float64)
+
+
+def _is_near(one: NDArray | None, two: NDArray | None) -> bool:
+    if one is None or two is None or one.shape != two.shape:
+        return False
+    return bool(np.abs(one - two).max(initial=0) <= NEAR * np.abs(one).max(initial=0))
+
+
 def _aligned(
     a: RecordedStep, b: RecordedStep, first: Network, second: Network
 ) -> Iterator[tuple[ProgramStage, ProgramStage]]:
@@ -247,12 +264,19 @@ def _aligned(
             yield from zip(first[block.a :][: block.size], second[block.b :], strict=False)
         return
 
+    few = len(first) * len(second) <= MOST_VALUES
+    samples_a = [_sample(a, stage) if few else None for stage in first]
+    samples_b = [_sample(b, stage) if few else None for stage in second]
+
+    @cache
     def weight(i: int, j: int) -> int:
         if keys_a[i][0] != keys_b[j][0]:
             return 0
         shapes = keys_a[i][1], keys_b[j][1]
-        like = SAME_SHAPES if shapes[0] == shapes[1] or None in shapes else SAME_LAYER
-        return like + SAME_NAME * (first[i].name == second[j].name)
+        named = SAME_NAME * (first[i].name == second[j].name)
+        if shapes[0] != shapes[1] and None not in shapes:
+            return SAME_LAYER + named
+        return SAME_SHAPES + named + SAME_VALUES * _is_near(samples_a[i], samples_b[j])
 
     # best[i][j]: the most that the stages from i and j on have in common
     best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
+from pyvae.recording.seen.masks_within import masks_of_one
 from pyvae.trace.program import ProgramStage, ProgramTrace
 
 __all__ = ["Replay"]
@@ -58,12 +60,7 @@ class Replay:
                 layer has overwritten what went in.
         """
         name = self._called(name)
-        array = self._arrays.get(f"draw/{name}")
-        if array is None:
-            raise UserError(
-                f"'{self.trace.folder}' has no mask of '{name}' in step {self.number}",
-                "record it with the same dropout layers, or leave out replay",
-            )
+        array = self._mask(name)
         if given is None or given is output:
             raise UserError(
                 f"replay cannot reach '{name}', which works in place", "set inplace=False"
@@ -76,6 +73,45 @@ class Replay:
         self.last_mask = held.numpy().copy()
         noise = held.to(output.device, output.dtype).div_(1 - p)
         return given * noise  # as PyTorch does
+
+    def within(self, name: str, layer: str) -> Callable[[Tensor], None]:
+        """What overwrites the masks that a layer draws within itself by the other's, one after the
+        other.
+
+        Arguments:
+            name: The layer's, without the number of the call.
+            layer: Which layer it is.
+
+        Raises:
+            UserError: If the other has no masks of this layer, or, when it is called, others.
+        """
+        name = self._called(name)
+        array = self._mask(name)
+        with torch._C.DisableTorchFunction():  # it is not the program that takes them apart
+            waiting = masks_of_one(layer, torch.from_numpy(array.copy()))
+
+        def put(drawn: Tensor) -> None:
+            if not waiting or waiting[0].numel() != drawn.numel():
+                raise self._shape(f"the mask within '{name}'", array, drawn)
+            drawn.copy_(waiting.pop(0).reshape(drawn.shape))
+
+        return put
+
+    def unreached(self, name: str) -> UserError:
+        """What is wrong with a layer whose masks are drawn where they cannot be replaced."""
+        return UserError(
+            f"replay cannot reach the masks that '{name}' draws within itself",
+            "set its dropout to 0 in both programs, train on the CPU, or leave out replay",
+        )
+
+    def _mask(self, name: str) -> NDArray:
+        array = self._arrays.get(f"draw/{name}")
+        if array is None:
+            raise UserError(
+                f"'{self.trace.folder}' has no mask of '{name}' in step {self.number}",
+                "record it with the same dropout layers, or leave out replay",
+            )
+        return array
 
     def put_draw(self, name: str, distribution: str, drawn: Tensor, used: bool) -> None:
         """Replaces random numbers by the other's.

@@ -24,6 +24,8 @@
 #'   `report = TRUE`.
 #' @param report Whether to write `report.html`.
 #' @param verbose Whether to show the progress of the comparison.
+#' @param start `"initial"`: both start from the same initial parameters. `"trained"`: both start from
+#'   the trained state of [vae_fit()].
 #' @returns A list of class `pyvae_comparison`:
 #'   - `verdict`: `"agree"` or `"disagree"`
 #'   - `quantities`: a data frame with a row for each objective and quantity: the largest absolute
@@ -47,7 +49,8 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
                            rng = c("injected", "seeded"), mode = c("free", "resync"),
                            dtype = c("float64", "float32"), labels = NULL, hyper = list(),
                            folder = tempfile("comparison"), report = FALSE,
-                           verbose = interactive(), scale = NULL) {
+                           verbose = interactive(), scale = NULL,
+                           start = c("initial", "trained")) {
   here <- environment()
   recipe <- check_choice(recipe, "recipe", recipe_names)
   objective <- check_objective(objective, recipe, c("both", "all"))
@@ -61,6 +64,7 @@ compare_with_r <- function(x = "auto", objective = "both", recipe = "conv", step
     mode = check_choice(mode, "mode", c("free", "resync"), several = TRUE),
     dtype = check_choice(dtype, "dtype", c("float64", "float32"), several = TRUE),
     seed = check_whole(seed, "seed", least = 0),
+    start = check_choice(start, "start", c("initial", "trained"), several = TRUE),
     if (!is.null(batch_size)) c("batch-size" = check_whole(batch_size, "batch_size")),
     if (!is.null(latent_dim)) c("latent-dim" = check_whole(latent_dim, "latent_dim", most = 1e4)),
     if (!is.null(learning_rate)) {
@@ -190,7 +194,7 @@ read_comparison <- function(folder) {
     allowed <- number("rtol")
     problem <- vapply(quantities, function(quantity) quantity$problem %||% NA_character_, "")
     fine <- !is.na(needed) & needed <= allowed & is.na(problem)
-    data.frame(objective = name, quantity = names(quantities), max_abs = number("max_abs"),
+    data.frame(objective = objective$objective %||% name, quantity = names(quantities), max_abs = number("max_abs"),
                max_rel = number("max_rel"), max_ulp = number("max_ulp"), needed = needed,
                allowed = allowed, verdict = ifelse(fine, "agree", "disagree"),
                row.names = NULL, stringsAsFactors = FALSE)

@@ -8,7 +8,7 @@
 #' @param probes The steps to read the probes of; by default none, as probes are large.
 #' @returns A list of class `pyvae_trace` with the arguments of [write_trace()]: `engine`, `recipe`,
 #'   `settings`, `data`, `losses` (steps x terms), `epochs`, `parameters`, `latent_means`,
-#'   `samples`, `probes` (named by step), `environment`, `mode`; and `complete`, and `probed` (the
+#'   `samples`, `probes` (named by step), `environment`, `mode`, `start`; and `complete`, and `probed` (the
 #'   steps that have probes). The order of indices is that of Python.
 #' @export
 #' @examples
@@ -51,7 +51,7 @@ read_trace <- function(folder, probes = NULL) {
     parameters = if (about$complete) read_arrays("parameters.safetensors"),
     latent_means = latents[setdiff(names(latents), "samples")], samples = latents$samples,
     probes = stats::setNames(seen, probes), environment = about$environment %||% list(),
-    mode = about$mode %||% "free", complete = about$complete, probed = probed),
+    mode = about$mode %||% "free", start = about$start %||% list(), complete = about$complete, probed = probed),
     class = "pyvae_trace")
 }
 

@@ -26,7 +26,8 @@
 #' module that is neither registered in the model nor one of torch's, and arithmetic in C++.
 #'
 #' The trace needs room: for each step about the parameters four to six times, and each value and
-#' its gradient once. When the disk is full the recording ends, and the training goes on.
+#' its gradient once; how much it is in all is said with the first step. When the disk is full the
+#' recording ends, and the training goes on.
 #'
 #' @seealso [record_script()] for a script that is not to be changed, [luz_callback_record()],
 #'   [stop_recording()].
@@ -99,7 +100,6 @@ start_recording <- function(model, optimizer, folder, settings, program = script
     r$about_parameters <- describe_parameters(r)
     r$environment <- recorded_environment()
     r$undo <- lapply(optimisers, function(optimiser) wrap_optimiser(r, optimiser))
-    say_room(r)
     begin_step(r)
   }, error = function(e) {
     end_recording(r)
@@ -116,16 +116,25 @@ leave_unfinished <- function(r) {
   end_recording(r, if (length(r$steps)) "" else "not finished")
 }
 
-# Says how much will be written, as far as it is known before the first step.
-say_room <- function(r) {
-  sizes <- vapply(r$tensors, function(x) as.numeric(x$numel()) * x$element_size(), 0)
+# Says how much will be written, before the first step is.
+say_room <- function(r, arrays) {
+  if (isTRUE(r$said)) return(invisible())
+  r$said <- TRUE
+  sizes <- vapply(arrays, function(x) {
+    if (is.numeric(x)) 8 else as.numeric(x$numel()) * x$element_size()
+  }, 0)
+  size <- sum(sizes) + sum(nchar(names(arrays)) + 60)
   many <- if (is.finite(r$limit)) counted(all_wanted(r), "step") else "all steps"
-  room <- 5 * sum(sizes) * (if (is.finite(r$limit)) all_wanted(r) else 1) / 1e6
-  megabytes <- paste(format(max(signif(room, 2), 0.1), big.mark = ","), "MB",
-                     if (!is.finite(r$limit)) "a step")
-  cli::cli_inform(paste(
-    "Recording {many} to {.file {r$folder}}: about {trimws(megabytes)} for parameters, gradients",
-    "and the optimizer's state, and each layer's values besides."))
+  room <- size * (if (is.finite(r$limit)) all_wanted(r) else 1)
+  much <- paste0(in_bytes(room), if (!is.finite(r$limit)) " a step")
+  cli::cli_inform("Recording {many} to {.file {r$folder}}: about {much}.")
+}
+
+# 15200000 is 15.2 MB.
+in_bytes <- function(size) {
+  unit <- if (size >= 1e9) 3L else if (size >= 1e6) 2L else 1L
+  paste(format(round(size / 1000^unit, 1), nsmall = 1, big.mark = ","),
+        c("kB", "MB", "GB")[[unit]])
 }
 
 say_if_nothing <- function(r) {

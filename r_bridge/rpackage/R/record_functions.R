@@ -132,8 +132,12 @@ exchange_each <- function(where, names, about) {
 wrapper_of <- function(old, name, about) {
   force(old)
   known <- NULL
+  drops <- startsWith(name, "cpp_torch_namespace_dropout_input")
   function(...) {
-    if (!session$open) return(old(...))
+    if (!session$open) {
+      if (!drops || is.null(session$within)) return(old(...))
+      return(see_within(old, ...))
+    }
     if (is.null(known)) known <<- about(name, old)
     if (isFALSE(known)) old(...) else see_function(old, known, ...)
   }
@@ -167,6 +171,7 @@ see_function <- function(f, about, ...) {
   arguments <- matched(f, about, given)
   drawn <- draw_before(about$layer, arguments[["p"]],
                        arguments[["training"]] %||% arguments[["train"]], arguments)
+  within <- within_function(about$layer, arguments)
   changes <- about$changes || isTRUE(arguments[["inplace"]])
   if (changes) for (r in active()) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
   out <- f(...)
@@ -177,8 +182,9 @@ see_function <- function(f, about, ...) {
       drawn$mask <- replay_mask(r, name, drawn)
       out <- masked(arguments[[1L]], drawn)
     }
+    if (!is.null(within)) out <- replay_within(r, name, within, out)
   }
-  for (r in active()) guarded(r, see_stage(r, about, arguments, out, drawn))
+  for (r in active()) guarded(r, see_stage(r, about, arguments, out, drawn, within))
   out
 }
 
@@ -222,7 +228,7 @@ without_roles <- c("lerp", "where", "index_put")
 
 # Adds a function's call to a recording, if it is of the model: called within it, or with what was
 # computed from it. What is drawn is noted anyhow: it may go into the model later.
-see_stage <- function(r, about, arguments, out, drawn = NULL) {
+see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL) {
   seen <- r$seen
   arguments <- with_numbers(arguments)
   returned <- tensors_in(out)
@@ -251,6 +257,6 @@ see_stage <- function(r, about, arguments, out, drawn = NULL) {
   call$options <- about$options %||%
     number_last(function_options(arguments, about$left_out), about$layer)
   call$training <- !isFALSE(arguments[["training"]] %||% arguments[["train"]])
-  call$mask <- mask_of(drawn, out)
+  call$mask <- mask_of(drawn, out) %||% mask_within(inner, out)
   add_stage(seen, call, returned, changes)
 }

@@ -91,9 +91,16 @@ see_module <- function(instance, ...) {
   session$open <- FALSE
   on.exit(reopen())
   drawn <- draw_before(place$layer, instance$p, instance$training, arguments)
+  within <- within_module(place$layer, instance, arguments)
   if (isTRUE(instance$inplace)) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
-  out <- forward(...)
   name <- if (nzchar(place$path)) place$path else place$layer
+  if (!is.null(within$heads)) {
+    if (!is.null(r$replay)) within$given <- take_mask(r, name)
+    session$within <- within
+    on.exit(session$within <- NULL, add = TRUE)
+  }
+  out <- forward(...)
+  if (!is.null(r$replay) && !is.null(within)) out <- replay_within(r, name, within, out)
   if (!is.null(r$replay) && !is.null(drawn)) {
     drawn$mask <- replay_mask(r, name, drawn)
     out <- masked(arguments[[1L]], drawn)
@@ -108,7 +115,7 @@ see_module <- function(instance, ...) {
       roles = c(module_roles(instance, place$path),
                 lapply(arguments[masks], function(x) source_of(r$seen, x))),
       inputs = vapply(tensors_in(unname(arguments[!masks])), function(x) source_of(r$seen, x), ""),
-      mask = mask_of(drawn, out))
+      mask = mask_of(drawn, out) %||% mask_within(within, out))
     add_stage(r$seen, call, tensors_in(out), isTRUE(instance$inplace))
   })
   out

@@ -31,13 +31,18 @@ begin_replay <- function(r) {
 plain_name <- function(name) sub("#[0-9]+$", "", name)
 
 replay_mask <- function(r, name, drawn) {
+  check_drawn_shape(r, name, take_mask(r, name), drawn$input)
+}
+
+# The next mask that the other program has of a layer.
+take_mask <- function(r, name) {
   waiting <- r$replay$masks[[name]]
   if (!length(waiting)) {
     abort(c("The trace {.file {r$replay$folder}} has no mask of {.val {name}} in step {r$step}.",
             "i" = "Record both programs with the same dropout layers, or leave out {.arg replay}."))
   }
   r$replay$masks[[name]] <- waiting[-1L]
-  check_drawn_shape(r, name, waiting[[1L]], drawn$input)
+  waiting[[1L]]
 }
 
 check_drawn_shape <- function(r, name, given, own) {

@@ -113,6 +113,7 @@ after_update <- function(r, optimiser) {
   state <- optimiser_state(r, optimiser$object)
   for (key in names(state)) arrays[[paste0("state/", key)]] <- state[[key]]
   arrays <- c(arrays, loss_arrays(r$losses))
+  say_room(r, arrays)
   write_step(r, arrays, finished$stages)
   optimiser$taken <- optimiser$taken + 1L
   optimiser$last <- optimiser$calls + 1L

@@ -44,10 +44,13 @@
 #'   type decides: whole numbers (integer, raw) are divided by 255, doubles are taken as they are
 #'   and have to lie in \[0, 1\]. Whole numbers that are only 0 and 1 need `scale = 1` or
 #'   `scale = 255`. The fit keeps the scale, and [predict()] uses it.
+#' @param start `"initial"`: start from initial parameters. `"trained"`: start from the parameters of
+#'   a VAE trained on MNIST, which come with pyvae for the recipe `"conv"` with 30 latent dimensions:
+#'   a few steps then give digits.
 #'
 #' @returns A list of class `vae_fit`:
 #'   - `recipe`, `objective`, `formula`, `settings` (with `seed`), `data`, `environment` (versions
-#'     and threads that results depend on)
+#'     and threads that results depend on), `start` (with `start = "trained"` what it started from)
 #'   - `history`: a data frame with a row for each step: `epoch`, `step` (both from 1), the terms
 #'     of the loss, and the loss of one image (`nats_per_image`, or `loss` if the objective is not
 #'     in nats per image)
@@ -76,7 +79,8 @@
 vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim = 30,
                     epochs = 50, batch_size = 250, learning_rate = 1e-3, seed = NULL,
                     device = "auto", verbose = interactive(), ..., steps = NULL, labels = NULL,
-                    hyper = list(), dtype = "float32", scale = NULL) {
+                    hyper = list(), dtype = "float32", scale = NULL,
+                    start = c("initial", "trained")) {
   call <- match.call()
   here <- environment()
   check_no_more(rlang::exprs(...), "vae_fit", setdiff(names(formals()), "..."))
@@ -104,6 +108,7 @@ vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim
   given$device <- check_choice(device, "device", c("auto", "cpu", "cuda"))
   given$hyper <- check_hyper(hyper, recipe)
   given$recipe <- recipe
+  given$start <- check_choice(start, "start", c("initial", "trained"), several = TRUE)
   check_flag(verbose, "verbose")
   images <- read_images(x, scale = scale)
   labels <- check_labels(labels, images, recipe, given$hyper)

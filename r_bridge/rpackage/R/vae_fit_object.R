@@ -24,6 +24,7 @@ new_vae_fit <- function(result, call) {
     recipe = result$recipe, objective = settings$objective, title = result$title,
     formula = result$formula, unit = result$unit, mean = result$mean, settings = settings,
     seed = settings$seed, data = result$data, environment = result$environment,
+    start = result$start,
     history = history_table(losses, unpack(result$epochs), settings$objective,
                             settings$batch_size, result$mean, result$unit),
     latent_means = lapply(result$latent_means, unpack),
@@ -103,6 +104,7 @@ print.vae_fit <- function(x, ...) {
       "\n  trained   ", counted(nrow(x$history), "step"), " of ", settings$batch_size, ", ",
       counted(last$epoch, "epoch"), ", on ", counted(x$data$images, "image"), " (", x$data$name,
       ")", if (x$interrupted) ", then interrupted",
+      if (length(x$start)) paste0("\n  start     ", x$start$title),
       "\n  last      ", in_unit(x, last[[loss_column(x)]]), ", mean over epoch ", last$epoch,
       "\n  seed      ", format(x$seed), ", ", settings$dtype, ", ", x$environment$device,
       ", PyTorch ", x$environment$torch, "\n", sep = "")

@@ -430,13 +430,13 @@ check_names_of_values <- function(keys, stages, parameters, where) {
 }
 
 # In R, whole numbers are mostly doubles: which place of a layer's inputs has indices or classes.
-index_places <- c(embedding = 1L, embedding_bag = 1L, one_hot = 1L, cross_entropy_loss = 2L,
+index_takers <- c(embedding = 1L, embedding_bag = 1L, one_hot = 1L, cross_entropy_loss = 2L,
                   nll_loss = 2L, multi_margin_loss = 2L, gather = 2L, index_select = 2L,
                   index = 2L)
 
 with_indices <- function(values, stages) {
   for (one in stages) {
-    place <- index_places[one$layer]
+    place <- index_takers[one$layer]
     if (is.na(place) || length(one$inputs) < place) next
     key <- paste0("forward/", one$inputs[[place]])
     x <- values[[key]]

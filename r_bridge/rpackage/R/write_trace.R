@@ -28,12 +28,14 @@ trace_format <- 4L
 #'   `list("1" = list("forward/input" = x))`.
 #' @param environment A named list of texts: versions and whatever else results depend on.
 #' @param mode `"free"`, or `"resync"` if every step started from the state of another trace.
+#' @param start What the run started from, as `docs/trace-format.md` describes it; an empty list for
+#'   initial parameters.
 #' @returns `folder`, invisibly.
 #' @seealso [read_trace()], which has an example.
 #' @export
 write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
                         parameters = NULL, latent_means = NULL, samples = NULL, probes = list(),
-                        environment = list(), mode = "free") {
+                        environment = list(), mode = "free", start = list()) {
   if (is.list(engine)) return(do.call(write_trace, c(list(folder), trace_arguments(engine))))
   check_run(settings, data, losses, epochs, parameters)
   check_names(parameters, latent_means, settings$hyper, environment)
@@ -68,6 +70,7 @@ write_trace <- function(folder, engine, recipe, settings, data, losses, epochs,
   about <- list(format = trace_format, engine = engine, recipe = recipe, settings = settings,
                 data = data, environment = environment, mode = mode,
                 probes = I(as.integer(names(probes))), steps = nrow(losses), complete = complete)
+  if (length(start)) about$start <- start
   write_lines(file.path(folder, "trace.json"), to_json(about))
   invisible(folder)
 }
@@ -140,7 +143,8 @@ trace_arguments <- function(x) {
   run <- as_run(x)
   list(engine = "pytorch", recipe = x$recipe, settings = x$settings, data = x$data,
        losses = run$losses, epochs = run$epochs, parameters = coef.vae_fit(x),
-       latent_means = x$latent_means, samples = samples, environment = x$environment)
+       latent_means = x$latent_means, samples = samples, environment = x$environment,
+       start = if (is.null(x$start)) list() else x$start)
 }
 
 trace_remove <- function(folder) {

@@ -497,3 +497,39 @@ def test_a_mistake_in_other_stages(pair):
     found = compare_programs(*pair(Program(), Program(network=InOtherStages, loss=batch_mean)))
     assert found.first.place == "step 1, loss"
     assert re.match("only python has cross_entropy_loss", found.first.words[0])
+
+
+def test_another_libtorch_is_mentioned_where_there_is_a_batch_norm(pair):
+    pair(*CLEAN["another order of sums"])
+    for folder, version in (("python", "2.13.0"), ("r", "2.8.0")):
+        trace = ProgramTrace.load(folder)
+        trace.environment["libtorch"] = version
+        trace.save(Path(folder))
+    (note,) = compare_programs("python", "r", exact=True).notes
+    assert note.startswith("libtorch: 2.13.0 against 2.8.0; another LibTorch may round otherwise")
+    for folder in ("python", "r"):
+        trace = ProgramTrace.load(folder)
+        trace.networks = [
+            tuple(replace(one, layer=one.layer.replace("batch_norm", "mine")) for one in network)
+            for network in trace.networks
+        ]
+        trace.save(Path(folder))
+    assert compare_programs("python", "r", exact=True).notes == []
+
+
+def test_what_is_computed_without_gradients_is_held_to_the_rule_of_what_is_computed(pair):
+    """A teacher's output is no input from outside: it rounds as everything does."""
+    pair(Program(), Program(batch=lambda step, x, y: (x * (1 + 3e-5), y)))
+    assert compare_programs("python", "r").first.judged.quantity.passing == "input"
+    trace = ProgramTrace.load("r")
+    trace.networks = [
+        tuple(
+            replace(one, options={"without_gradients": True}) if one.name == "input" else one
+            for one in network
+        )
+        for network in trace.networks
+    ]
+    trace.save(Path("r"))
+    found = compare_programs("python", "r")
+    judged = [one for one in found.judged if one.quantity.key == "forward/input"]
+    assert {one.verdict for one in judged} == {"within"}

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from comparisons.report import figures
-from comparisons.steps.comparison import compare_whole_runs
+from comparisons.steps.comparison import compare_whole_runs, tell_starts_apart
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.figures.style import save_figure
 from pyvae.model.run import Run
@@ -67,7 +67,8 @@ def test_an_engine_of_a_long_name_stays_inside_and_one_step_has_one_tick(compari
                 line.get_marker() != "None" for line in axes.lines if len(line.get_xdata()) == 1
             )
     said = {"latent_means": "Each line is one latent", "samples": "The images hardly differ"}
-    assert note_of(figure).startswith(said[name]) if name in said else not note_of(figure)
+    assert note_of(figure).startswith(said.get(name, "Look for circles"))
+    assert "Look for" in note_of(figure)
 
 
 @pytest.mark.filterwarnings("error", "ignore:invalid value:RuntimeWarning")
@@ -171,3 +172,47 @@ def test_where_every_bit_is_equal_the_difference_says_so(equal):
         assert list(line.get_ydata()) == [figures.BITWISE_EQUAL] * 3
     titles = [axes.get_title() for axes in figures.loss_history_figure(equal).axes]
     assert "R torch (r-torch)" in titles
+
+
+@pytest.fixture(scope="module")
+def of_two_starts(comparisons):
+    """The same from a trained state: of other numbers, so that each has its own place."""
+    made = []
+    for comparison in comparisons:
+        sides = [copy.deepcopy(side) for side in (comparison.under_test, comparison.reference)]
+        for side in sides:
+            side.start = {"name": "trained", "sha256": "0" * 64}
+            side.samples = np.linspace(0, 1, side.samples.size).reshape(side.samples.shape)
+            side.latent_means = {k: mu * 1.0 for k, mu in side.latent_means.items()}
+            for mu in side.latent_means.values():
+                mu[:, 0] += np.arange(len(mu))
+        made.append(compare_whole_runs(*sides))
+    return tell_starts_apart([*comparisons, *made])
+
+
+def test_two_starts_have_places_of_their_own(of_two_starts):
+    losses, means, samples = (
+        getattr(figures, f"{name}_figure")(of_two_starts)
+        for name in ("loss_history", "latent_means", "samples")
+    )
+    for figure in (losses, means, samples):
+        assert_readable(figure)
+        assert "Look for" in note_of(figure)
+    words = ["initial parameters", "the trained state"]
+    assert [part.get_suptitle() for part in losses.subfigs] == [f"from {w}" for w in words]
+    assert [len(part.axes) for part in losses.subfigs] == [4, 4]
+    said = [part.get_suptitle() for part in samples.subfigs]  # what has learned something first
+    assert said == [f"3 steps from {start}" for start in reversed(words)]
+    assert "From initial parameters: the images hardly differ" in note_of(samples)
+    titles = [" ".join(axes.get_title().split()) for axes in means.axes[2::3]]
+    assert titles[0] == "VAE from the trained state: 1 of 5 dimensions are active"
+    assert [title.partition(":")[0] for title in titles] == [
+        f"{name} from {start}" for start in reversed(words) for name in ("VAE", "EMAE")
+    ]
+
+
+def test_every_panel_of_the_report_says_of_which_start_it_is(of_two_starts):
+    captions = list(figures.report_panels(of_two_starts))
+    assert len(captions) == 2 * 2 + 4 * 3 + 4 * 2
+    assert all(("initial parameters" in one) != ("the trained state" in one) for one in captions)
+    assert all("Look for" in one for one in captions if "latent means in" not in one)

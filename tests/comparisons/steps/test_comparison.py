@@ -213,7 +213,7 @@ def test_tables_hold_every_number(made):
     comparison = made[0]
     history = comparison.history()
     assert list(history.columns) == [
-        "engine", "objective", "epoch", "step", "total", "reconstruction", "regulariser",
+        "engine", "objective", "start", "epoch", "step", "total", "reconstruction", "regulariser",
         "nats_per_image",
     ]  # fmt: skip
     assert len(history) == 2 * 5

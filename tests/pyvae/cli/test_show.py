@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from importlib import metadata
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pyvae import plugins, recipes
 from pyvae.recipes import RECIPES
 
 pytestmark = pytest.mark.slow
@@ -82,3 +85,19 @@ def test_a_picture_that_cannot_be_drawn_is_a_line_beside_a_run(
 def test_figures_of_a_folder_that_one_may_not_write(run, tmp_path, assert_refused):
     (tmp_path / "run").chmod(0o555)
     assert_refused(run("figures", "run"), "loss_history.png' cannot be written (Permission denied)")
+
+
+def test_recipes_of_other_packages_are_listed_and_broken_ones_told(command, conv, monkeypatch):
+    mine = replace(conv, name="mine", title="a recipe of another package")
+    monkeypatch.setattr(recipes, "open_plugins", lambda group, use: map(use, [mine]))
+    code, out, _ = command("recipes")
+    assert code == 0
+    assert out.count("mine: a recipe of another package") == 1
+    entry = metadata.EntryPoint("broken", "json:loads", recipes.GROUP)
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(recipes, "open_plugins", plugins.open_plugins)
+    code, out, err = command("recipes")
+    assert code == 0
+    assert conv.source in out
+    assert "plug-in 'broken' of an unknown package" in err
+    assert "it is a function, and no Recipe" in err

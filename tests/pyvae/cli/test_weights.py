@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pyvae.cli.main import main
+from pyvae.runs.state_file import read_state
 
 
 @pytest.fixture
@@ -51,6 +53,10 @@ def test_what_was_done_is_printed(typed, tmp_path):
         (("a.pt", "--to", "b.pt", "--part", "x"), "'a.pt' has no state dict 'x'"),
         (("a.pt", "--to", "no/b.pt"), "folder 'no' does not exist"),
         (("a.pt",), "--to"),
+        (("a.pt", "--to", "b.pt", "--dtype", "float16"), "--dtype is for a run"),
+        ((".", "--to", "b.safetensors"), "'.' holds no run. Name the folder"),
+        ((".", "--to", "b.pt"), "--to b.pt: expected a file that ends in .safetensors, for a run"),
+        ((".", "--to", "b.safetensors", "--for", "r"), "--for cannot be used with a run"),
     ],
 )
 def test_bad_input_is_one_line(typed, tmp_path, words, said):
@@ -58,3 +64,19 @@ def test_bad_input_is_one_line(typed, tmp_path, words, said):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said.lower() in err.lower()
     assert [one.name for one in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_runs_parameters_are_written_with_how_to_get_them_again(typed, tmp_path, trained):
+    for name, trace in trained.items():
+        trace.save(tmp_path / "runs" / name)
+    code, _, err = typed("runs", "--to", "b.safetensors")
+    assert (code, "name one of them, such as 'runs" in err.lower()) == (2, True)
+    code, out, err = typed("runs/emae", "--to", "b.safetensors", "--dtype", "float16")
+    assert (code, err) == (0, "")
+    assert out == "written: b.safetensors (18 weights after step 3) and b.json\n"
+    about, parameters = read_state(tmp_path / "b.safetensors")
+    assert about["settings"]["objective"] == "emae"
+    for name, value in trained["emae"].parameters.items():
+        assert np.array_equal(parameters[name], value.astype(np.float16))
+    assert typed("runs/emae", "--to", "b.safetensors")[0] == 2  # exists already
+    assert typed("runs/emae", "--to", "c.safetensors", "--dtype", "int8")[0] == 2

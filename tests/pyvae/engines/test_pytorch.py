@@ -191,6 +191,33 @@ def test_fast_kernels_round_otherwise_but_not_for_an_exact_recipe(digits, name, 
         np.testing.assert_array_equal(probed.parameters[key], value)
 
 
+@pytest.mark.parametrize("name", ["mlp", "beta", "clustering", "clustering-semi-supervised"])
+def test_a_step_with_fast_kernels_is_the_same_step(digits, name):
+    """In single precision up to rounding: the first step's losses, gradients and running
+    statistics. In double precision every bit."""
+    recipe = RECIPES[name]
+    hyper = {"labels": 20} if name.endswith("supervised") else {}
+    ends = {}
+    for dtype in ("float32", "float64"):
+        settings = recipe.settings(dtype=dtype, batch_size=30, steps=1, hyper=hyper)
+        for kernels in ("fast", "torch"):
+            engine = PyTorchEngine("cpu", kernels=kernels)
+            trace = train(Run(recipe, settings, digits), engine)
+            moments = {
+                k: v for k, v in engine.state().items() if k.startswith(("moment1", "buffer"))
+            }
+            ends[dtype, kernels] = {"losses": trace.losses, **moments}
+    # what batch norm takes away again has a gradient of 0, and gets the others' rounding
+    exacts = ends["float64", "torch"]
+    noise = 1e-6 * max(np.abs(exacts[key]).max() for key in exacts if "moment1" in key)
+    for key, exact in exacts.items():
+        np.testing.assert_array_equal(ends["float64", "fast"][key], exact)
+        fast, torchs = (ends["float32", kernels][key] for kernels in ("fast", "torch"))
+        assert fast.dtype == torchs.dtype
+        allowed = 2 * np.abs(torchs - exact).max() + 3e-5 * np.abs(exact).max() + noise
+        assert np.abs(fast - exact).max() <= allowed, key
+
+
 def test_an_engine_leaves_the_process_as_it_is(warm, tmp_path):
     """Neither its allocator nor its number of threads is its user's to lose."""
     code = """

@@ -317,7 +317,10 @@ def test_bad_input_gets_one_clear_line(case, tmp_path):
 def test_a_model_is_recorded_once_at_a_time(tmp_path):
     program, other = mlp(), mlp()
     with record(program.model, program.optimizer, tmp_path / "a"):
-        with pytest.raises(UserError, match=r"is being recorded already, to '.*a'"):
+        words = (
+            r"is being recorded already, to '.*a'\. Call record once, or end that .* \.stop\(\) of"
+        )
+        with pytest.raises(UserError, match=words):
             record(program.model, program.optimizer, tmp_path / "b")
         with pytest.raises(UserError, match=r"another model is being recorded, to '.*a'"):
             record(other.model, other.optimizer, tmp_path / "b")

@@ -564,10 +564,10 @@ def test_a_run_with_torchs_generator_is_a_plain_loop_after_a_manual_seed(
     assert np.array_equal(trace.samples, samples)
 
 
-def test_an_engine_is_started_as_a_run_starts_it(conv, settings):
+def test_an_engine_is_started_as_a_run_starts_it(conv, settings, digits):
     for rng in ("injected", "torch"):
         engine, wanted = OwnEngine(), settings(rng=rng)
-        start(engine, conv, wanted)
+        start(engine, Run(conv, wanted, digits))
         ((_, parameters),) = engine.log
         if rng == "injected":
             initial = conv.initial_parameters(wanted.seed, wanted.latent_dim)

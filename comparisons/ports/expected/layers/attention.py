@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comparisons.ports.expected.call import NotRecomputableError
+from comparisons.ports.expected.masks import with_masks
 
 __all__ = ["ATTENTION"]
 
@@ -27,18 +28,19 @@ def _scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    draw: Tensor | None = None,
 ) -> Tensor:
-    if dropout_p:
-        raise NotRecomputableError("a mask that was not recorded")
-    return F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask,
-        is_causal=is_causal,
-        scale=scale,
-        enable_gqa=enable_gqa,
-    )
+    with with_masks(dropout_p, () if draw is None else (draw,)):
+        return F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask,
+            float(dropout_p),
+            is_causal=is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+        )
 
 
 def _masks(
@@ -79,11 +81,10 @@ def _multihead_attention(
     average_attn_weights: bool = True,
     is_causal: bool = False,
     training: bool = True,
+    draw: Tensor | None = None,
     **roles: Tensor,
 ) -> tuple[Tensor, ...]:
     """Vaswani et al. (2017), Attention Is All You Need, section 3.2."""
-    if dropout and training:
-        raise NotRecomputableError("a mask that was not recorded")
     query, key, value, *given = inputs
     unbatched = query.dim() == 2
     if unbatched:
@@ -99,23 +100,25 @@ def _multihead_attention(
         padding = padding.unsqueeze(0)
     attend: Callable[..., tuple[Tensor, Tensor | None]] = F.multi_head_attention_forward
     projections = {name: roles.pop(name, None) for name in SEPARATE}
-    y, weights = attend(
-        *(one.transpose(0, 1) for one in (query, key, value)),
-        query.shape[2],
-        num_heads,
-        *(roles.pop(name, None) for name in PACKED),
-        add_zero_attn,
-        0.0,
-        *(roles.pop(name, None) for name in OUTPUT),
-        training=training,
-        key_padding_mask=padding,
-        need_weights=need_weights,
-        attn_mask=attention,
-        average_attn_weights=average_attn_weights,
-        is_causal=is_causal and attention is not None,
-        use_separate_proj_weight=projections["q_proj_weight"] is not None,
-        **projections,
-    )
+    dropped = float(dropout) if training else 0.0
+    with with_masks(dropped, () if draw is None else (draw,)):
+        y, weights = attend(
+            *(one.transpose(0, 1) for one in (query, key, value)),
+            query.shape[2],
+            num_heads,
+            *(roles.pop(name, None) for name in PACKED),
+            add_zero_attn,
+            dropped,
+            *(roles.pop(name, None) for name in OUTPUT),
+            training=training,
+            key_padding_mask=padding,
+            need_weights=need_weights,
+            attn_mask=attention,
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal and attention is not None,
+            use_separate_proj_weight=projections["q_proj_weight"] is not None,
+            **projections,
+        )
     if roles:
         raise NotRecomputableError(f"multihead_attention takes no {min(roles)}")
     y = y.transpose(0, 1) if batch_first and not unbatched else y

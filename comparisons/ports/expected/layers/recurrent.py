@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from comparisons.ports.expected.call import NotRecomputableError
+from comparisons.ports.expected.masks import with_masks
 
 __all__ = ["RECURRENT"]
 
@@ -68,14 +69,13 @@ def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callabl
         proj_size: int = 0,
         nonlinearity: str = "",
         training: bool = True,
+        draw: Tensor | None = None,
         **weights: Tensor,
     ) -> tuple[Any, ...]:
         input, h0, c0 = _named_inputs(inputs, 3 if is_lstm else 2)
         run = runs if callable(runs) else runs.get(nonlinearity)
         if run is None:
             raise NotRecomputableError("an activation that is not declared")
-        if dropout and training and num_layers > 1:
-            raise NotRecomputableError("masks that were not recorded")
         if h0 is not None and not h0.is_floating_point():
             raise NotRecomputableError("a packed sequence")
         flat = _flat_weights(weights, num_layers, bidirectional, bias)
@@ -86,8 +86,10 @@ def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callabl
         zeros = _first_state(input, weights, num_layers * (1 + bidirectional), batch_first)
         h0, c0 = (zeros[0] if h0 is None else h0), (zeros[1] if c0 is None else c0)
         state = (h0, c0) if is_lstm else h0
-        settings = (bias, num_layers, 0.0, training, bidirectional, batch_first)
-        output, *last = run(input, state, flat, *settings)
+        dropped = dropout if training and num_layers > 1 else 0.0
+        settings = (bias, num_layers, float(dropped), training, bidirectional, batch_first)
+        with with_masks(dropped, () if draw is None else draw):
+            output, *last = run(input, state, flat, *settings)
         if not batched:
             output = output.squeeze(0 if batch_first else 1)
             last = [one.squeeze(1) for one in last]

@@ -52,7 +52,7 @@ test_that("what is chosen becomes the command line's options", {
   skip_without_python()
   published <- list("--batch-size" = "10", "--dtype" = "float64", "--engine" = "base-r",
                     "--mode" = "free", "--recipe" = "beta", "--rng" = "injected", "--seed" = "2",
-                    "--steps" = "10")
+                    "--start" = "initial", "--steps" = "10")
   expect_mapequal(options_of(recipe = "beta"), published)          # its one objective is not asked
   changed <- options_of(recipe = "beta", objective = "beta", steps = 1, seed = 5, latent_dim = 3,
                         learning_rate = 1e-3, mode = "resync", dtype = "float32", rng = "seeded",

@@ -48,6 +48,7 @@ cnn <- function() {
       list(plain = plain, recorded = recorded, said = paste(said, collapse = " "))
     })
     made$cnn$trace <- read_program(folder)
+    made$cnn$size <- sum(file.size(list.files(file.path(folder, "steps"), full.names = TRUE)))
   }
   made$cnn
 }
@@ -55,7 +56,13 @@ cnn <- function() {
 test_that("no bit of a training changes, nor of the generator", {
   found <- cnn()
   expect_identical(found$recorded, found$plain)
-  expect_match(found$said, "Recording 2 steps to .* MB")
+})
+
+test_that("how much room it takes is said, and right", {
+  said <- cnn()$said
+  expect_match(said, "Recording 2 steps to .*: about [0-9.]+ kB[.]")
+  much <- as.numeric(sub(".* about ([0-9.]+) kB.*", "\\1", said)) * 1000
+  expect_lt(abs(much / cnn()$size - 1), 0.15)
 })
 
 test_that("a CNN is recorded as it is executed, and nothing of its validation", {

@@ -173,3 +173,22 @@ test_that("Ctrl-C ends training and returns what was trained until then", {
     expect_false(whole$interrupted)
   }
 })
+
+test_that("from the trained state a few steps give digits, and a trace says so", {
+  skip_without_python()
+  fit <- function(...) {
+    vae_fit(noise_images, batch_size = 4, epochs = 1, steps = 1, seed = 1, verbose = FALSE, ...)
+  }
+  trained <- fit(start = "trained")
+  deviation <- function(fit) max(apply(fit$samples, 2:3, sd))
+  expect_gt(deviation(trained), 0.2)
+  expect_lt(deviation(fit()), 0.05)
+  expect_equal(trained$start$name, "trained")
+  expect_output(print(trained), "start     the parameters after .* steps of mnist")
+  expect_length(fit()$start, 0)
+  folder <- tempfile()
+  write_trace(folder, trained)
+  expect_identical(read_trace(folder)$start, trained$start)
+  expect_match(refusal(fit(start = "trained", latent_dim = 3)), "no trained state of recipe conv")
+  expect_match(refusal(fit(start = "final")), "must be one of")
+})

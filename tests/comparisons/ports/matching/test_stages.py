@@ -132,3 +132,18 @@ def test_inputs_are_known_by_their_numbers():
         for number, name in enumerate(names):
             step.arrays[f"forward/{name}"][:] = number
     assert found(a, b) == {("input", "input#3"), ("input#2", "input"), ("randint", "input#2")}
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_of_equal_functions_one_after_the_other_the_values_say_which_is_new(at):
+    """Not the name, which is the number of the call."""
+    a = network(*counted([("mul", 4), ("mul", 4)]))
+    values = [np.arange(4.0) + 1, 10 * np.arange(4.0)]
+    a.arrays.update({"forward/mul": values[0], "forward/mul#2": values[1] * (1 + 1e-6)})
+    b = network(*counted([("mul", 4)] * 3))
+    there = [*values[:at], np.full(4, -3.0), *values[at:]]
+    for stage, value in zip(b.network, there, strict=True):
+        b.arrays[f"forward/{stage.name}"] = value
+    match = match_stages(a, b)
+    assert [one.name for one in match.only[1]] == [b.network[at].name]
+    assert len(match.pairs) == 2

@@ -5,23 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from programs import cnn, mlp, simple, transformer, vae
+import torch.nn.functional as F
+from programs import cnn, gru, lstm, mlp, simple, transformer, vae
 from torch import nn
 
 from pyvae.errors import UserError
 from pyvae.recording.recording import running
+from pyvae.recording.seen import masks_within
 
 
-@pytest.mark.parametrize("make", [vae, cnn, transformer])
+@pytest.mark.parametrize("make", [vae, cnn, transformer, lstm, gru])
 def test_replayed_chance_gives_the_same_bits(make, recorded, tmp_path):
-    """Of the transformer, what attention drops within its layer is out of reach."""
+    """Also of what attention and recurrent layers drop within themselves."""
     first = make()
-    if make is transformer:
-        first.model.encoder.self_attn.dropout = 0.0
     one = recorded(first, 3, "first")
     second = make()
-    if make is transformer:
-        second.model.encoder.self_attn.dropout = 0.0
     for layer in second.model.modules():
         if isinstance(layer, nn.Dropout):
             layer.inplace = False
@@ -118,3 +116,46 @@ def test_the_order_of_the_data_stays_the_programs_own(recorded, tmp_path):
     torch.manual_seed(8)
     recorded(second, 2, "second", replay=tmp_path / "first")
     assert theirs != ours
+
+
+class Within(nn.Module):
+    """Layers that drop something within themselves."""
+
+    def __init__(self, p, layers=2):
+        super().__init__()
+        self.rnn, self.p = nn.GRU(2, 2, layers, dropout=p), p
+
+    def forward(self, x):
+        hidden, _ = self.rnn(x)
+        return F.scaled_dot_product_attention(hidden, hidden, hidden, dropout_p=self.p)
+
+
+def within(p=0.5, layers=2, length=4):
+    torch.manual_seed(1)
+    model, x = Within(p, layers), torch.randn(length, 3, 2)
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    return simple(model, optimiser, lambda: model(x).sum())
+
+
+def test_masks_within_a_layer_that_do_not_fit_are_one_line(recorded, tmp_path):
+    recorded(within(), 1, "first")
+    wrong = [
+        (within(layers=3), r"the mask within 'rnn' has shape \(1, 4, 3, 2\) in step 1 of .*draws"),
+        (within(length=5), r"the mask within 'rnn' has shape \(1, 4, 3, 2\) .*draws \(5, 3, 2\)"),
+    ]
+    for at, (program, words) in enumerate(wrong):
+        with pytest.raises(UserError, match=words):
+            recorded(program, 1, f"second-{at}", replay=tmp_path / "first")
+    recorded(within(0.0), 1, "third")
+    with pytest.raises(UserError, match=r"third' has no mask of 'rnn' in step 1\. Record it"):
+        recorded(within(), 1, "fourth", replay=tmp_path / "third")
+
+
+def test_masks_that_a_library_draws_are_refused(recorded, tmp_path, monkeypatch):
+    """As cuDNN does: nothing is seen of what it draws."""
+    recorded(within(), 1, "first")
+    monkeypatch.setattr(masks_within, "DRAW", None)
+    recorded(within(), 1, "second")
+    words = r"replay cannot reach the masks that 'rnn' draws within itself\. Set its dropout to 0"
+    with pytest.raises(UserError, match=words):
+        recorded(within(), 1, "third", replay=tmp_path / "first")

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from comparisons.ports.expected.recompute import recompute
+from pyvae.recording.seen.masks_within import DrawnWithin, masks_as_one
 
 PRECISIONS = pytest.mark.parametrize("dtype", BOUNDS, ids=["float64", "float32"])
 
@@ -99,12 +100,46 @@ def test_masks_that_cannot_be_told_apart_are_not_guessed():
     assert recompute(found.stage, found.arrays, 0) is None
 
 
-def test_attention_with_dropout_is_not_recomputed():
+def test_without_its_mask_attention_with_dropout_is_not_recomputed():
     x = randn(3, 4, 6)
     module = nn.MultiheadAttention(6, 2, dropout=0.5, dtype=torch.float64)
     found = record_module(module, "multihead_attention", x, x, x)
     assert recompute(found.stage, found.arrays, 0) is None
     assert record_module(module.eval(), "multihead_attention", x, x, x).residual() <= 1e-12
+
+
+@PRECISIONS
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_the_recorded_mask_of_attention_is_used(need_weights, dtype):
+    x = randn(3, 4, 6, dtype=dtype)
+    module = nn.MultiheadAttention(6, 2, dropout=0.5, dtype=dtype)
+    options = {"need_weights": need_weights}
+    with DrawnWithin(0.5) as within:
+        found = record_module(
+            module, "multihead_attention", x, x, x, options=options, need_weights=need_weights
+        )
+    mask = masks_as_one("multihead_attention", found.stage.options, within.drawn)
+    assert mask.shape == (4, 2, 3, 3)
+    assert replace(found, arrays={**found.arrays, "draw/m": mask}).residual() <= BOUNDS[dtype]
+    turned = replace(found, arrays={**found.arrays, "draw/m": 1 - mask})
+    assert turned.residual() > 0.01
+
+
+@PRECISIONS
+def test_the_recorded_mask_of_scaled_dot_product_attention_is_used(dtype):
+    q, k, v = (randn(2, 3, 5, 4, dtype=dtype, seed=n) for n in range(3))
+    with DrawnWithin(0.25) as within:
+        found = record_function(
+            lambda *x: F.scaled_dot_product_attention(*x, dropout_p=0.25),
+            "scaled_dot_product_attention", q, k, v, dropout_p=0.25,
+        )  # fmt: skip
+    assert recompute(found.stage, found.arrays, 0) is None
+    mask = within.drawn[0].numpy()
+    masked = replace(found, arrays={**found.arrays, "draw/m": mask})
+    assert masked.residual() <= BOUNDS[dtype]
+    scores = softmax(q.double().numpy() @ k.double().numpy().swapaxes(-1, -2) / 2, -1)
+    expected = (scores * mask / 0.75) @ v.double().numpy()
+    np.testing.assert_allclose(masked.output(), expected, atol=1e-13)
 
 
 @PRECISIONS

@@ -10,6 +10,7 @@ from scipy.special import expit
 from torch import nn
 
 from comparisons.ports.expected.recompute import recompute
+from pyvae.recording.seen.masks_within import DrawnWithin, masks_as_one
 
 PRECISIONS = pytest.mark.parametrize("dtype", BOUNDS, ids=["float64", "float32"])
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -89,11 +90,30 @@ def test_a_gru_is_its_formulas_in_numpy():
         np.testing.assert_allclose(found[t], h, rtol=0, atol=1e-14)
 
 
-def test_masks_between_layers_are_not_recorded():
+@PRECISIONS
+@pytest.mark.parametrize("layer", KINDS)
+def test_recorded_masks_between_layers_are_used(layer, dtype):
+    module = KINDS[layer](3, 4, 3, dropout=0.5, bidirectional=True, dtype=dtype)
+    with DrawnWithin(0.5) as within:
+        options = {"nonlinearity": "tanh"} if layer == "rnn" else {}
+        found = record_module(module, layer, randn(5, 2, 3, dtype=dtype), options=options)
+    mask = masks_as_one(layer, found.stage.options, within.drawn)
+    assert mask.shape == (2, 5, 2, 8)
+    state = torch.get_rng_state()
+    masked = replace(found, arrays={**found.arrays, "draw/m": mask})
+    assert masked.residual() <= BOUNDS[dtype]
+    assert torch.equal(torch.get_rng_state(), state)
+    turned = replace(found, arrays={**found.arrays, "draw/m": 1 - mask})
+    assert turned.residual() > 0.01
+
+
+def test_without_its_masks_a_layer_with_dropout_is_not_recomputed():
     x = randn(5, 2, 3)
     module = nn.LSTM(3, 4, 2, dropout=0.5, dtype=torch.float64)
-    recorded = record_module(module, "lstm", x)
-    assert recompute(recorded.stage, recorded.arrays, 0) is None
+    found = record_module(module, "lstm", x)
+    assert recompute(found.stage, found.arrays, 0) is None
+    mask = np.ones((2, 5, 2, 4), np.uint8)  # one too many
+    assert recompute(found.stage, {**found.arrays, "draw/m": mask}, 0) is None
     assert record_module(module.eval(), "lstm", x).residual() <= 1e-12
 
 
