@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from comparisons.diagnosis.relations import distance
+from comparisons.diagnosis.closeness import distance
 from comparisons.expected.layers import float64
 
 __all__ = ["assert_told_apart", "off", "one_with"]

@@ -20,8 +20,9 @@ from torch import Tensor
 from comparisons.agreement.arrays import compare_arrays
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import is_normalised, run_rules
+from comparisons.diagnosis.closeness import distance, same
 from comparisons.diagnosis.first_divergence import AFTER, Divergence, is_r
-from comparisons.diagnosis.relations import distance, relation, same
+from comparisons.diagnosis.relations import relation
 from comparisons.expected.layers import float64
 from pyvae.errors import UserError
 from pyvae.model.modules import BatchNorm, Dropout

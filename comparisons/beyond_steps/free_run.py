@@ -19,9 +19,9 @@ from comparisons.agreement.arrays import Agreement, ulp_difference
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, Rule, is_normalised, rule_of_step, stage_rule
 from comparisons.beyond_steps.rounding import FACTOR, neighbours
+from comparisons.diagnosis.closeness import same
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.diagnosis.place import InspectedStep, Probes
-from comparisons.diagnosis.relations import same
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64
 from comparisons.steps.compare import compare_ends
 from comparisons.steps.lockstep import StepFailure, lockstep

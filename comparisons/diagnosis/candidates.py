@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from comparisons.diagnosis import mistakes
+from comparisons.diagnosis.closeness import REST, distance, same
 from comparisons.diagnosis.place import Place
-from comparisons.diagnosis.relations import same
 from comparisons.expected.layers import float64
 
-__all__ = ["REST", "Candidates", "Values", "candidates"]
+__all__ = ["Candidates", "Values", "candidates"]
 
-REST = 1e-3  # of a mistake's size: what a suspected mistake may leave unexplained
 Values = list[tuple[str, Tensor]]
 
 
@@ -57,8 +56,17 @@ def _of_forward(place: Place) -> tuple[Values, Values]:
         return a, b
     stage = layers.stages[quantity.name]
     both = list(mistakes.forward(layers, stage, probe))
-    a, b = ([*both, *mistakes.fitted(layers, stage, probe, value)] for value in place.values)
+    a, b = (
+        both if _is_named(both, value) else [*both, *mistakes.fitted(layers, stage, probe, value)]
+        for value in place.values
+    )
     return a, b
+
+
+def _is_named(values: Values, found: Tensor) -> bool:
+    """Whether a mistake without a constant, which would fit as well, returns what was found."""
+    size = distance(values[0][1], found) if values else 0.0
+    return any(distance(value, found) <= REST * size for _, value in values[1:])
 
 
 def _of_gradient(place: Place) -> Candidates:
@@ -66,7 +74,9 @@ def _of_gradient(place: Place) -> Candidates:
     layers, name, probe = place.layers, place.quantity.name, place.probes[1]
     parts = mistakes.right_gradient(layers, name, probe)
     right = torch.stack(list(parts.values())).sum(0)
-    values = [("", right)]
+    takers = [layer.name for layer in layers.takers(name)]
+    cut = f"no gradient arrives: cut off between {name} and {' or '.join(takers or parts)}"
+    values = [("", right), (cut, torch.zeros_like(right))]
     for layer in layers.takers(name):
         rest = right - parts[layer.name]
         for words, value in mistakes.backward(layers, layer, name, probe):
@@ -101,16 +111,16 @@ def _with_parts(place: Place, values: Values, parts: dict[str, Tensor]) -> Candi
         return Candidates((values, values))
     (value,) = wrong
     difference = value - right
+    named = _is_named(values, value)
     values, at_fault = [*values], ""
     for stage, part in parts.items():
-        square = float((part * part).sum())
-        factor = 1 + float((difference * part).sum()) / square if square else 1.0
-        if factor != 1 and same((factor - 1) * part, difference, REST):
+        off = mistakes.slope(difference.flatten(), part.flatten()) or 0.0
+        factor = 1 + off
+        if off and same((factor - 1) * part, difference, REST):
             at_fault = stage
-            if abs(factor) < REST:
-                values.append((f"{stage}'s part of the gradient is missing", value))
-            words = f"{stage}'s part of the gradient is {factor:.6g} times what it is"
-            values.append((words, value))
+            how = f"{factor:.6g} times what it is" if abs(factor) >= REST else "missing"
+            if not named:
+                values.append((f"{stage}'s part of the gradient is {how}", value))
     return Candidates((values, values), at_fault)
 
 

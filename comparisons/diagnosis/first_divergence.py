@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comparisons.agreement.stage import StageAgreement
+from comparisons.diagnosis.between import BETWEEN
 from comparisons.diagnosis.place import InspectedStep
 from comparisons.diagnosis.recognise import recognise
 
@@ -64,6 +65,8 @@ class Divergence:
             what = f"{self.stage}, forward ({quantity.name} after it)"
         elif self.passing == "forward":
             what = f"{self.stage}, forward"
+        elif self.stages == (BETWEEN,):
+            what = f"{BETWEEN} (the gradient with respect to {quantity.name})"
         elif self.passing == "backward":
             what = f"{self.stage}, backward (the gradient with respect to {quantity.name})"
         elif self.passing == "start":

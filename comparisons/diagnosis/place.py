@@ -12,6 +12,7 @@ from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule
 from comparisons.expected.layers import Layers, float64, own_draws
 from comparisons.stages.compare import compare_probes
+from pyvae.data.images import ImageData
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, Quantity
@@ -40,6 +41,7 @@ class InspectedStep:
         environments: What the engines say of theirs, where it is known: R names its version.
         following: Called for both probes of the next step, where it takes them to tell two
             mistakes apart; None if they are not known.
+        data: What the run is trained on, if it can be had.
         taken: Steps that Adam had taken before the run began.
     """
 
@@ -52,6 +54,7 @@ class InspectedStep:
     resync: bool = False
     environments: tuple[Mapping[str, str], ...] = ()
     following: Callable[[], Probes | None] = _unknown
+    data: ImageData | None = None
     taken: int = 0
 
     @cached_property
@@ -82,8 +85,9 @@ class InspectedStep:
             return after.place(quantity)
 
         return Place(
-            quantity, self.probes, self.names, self.layers, self.previous, self.resync, following
-        )
+            quantity, self.probes, self.names, self.layers, self.previous, self.resync, following,
+            self.data,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Place:
         resync: Whether both started the step from the state of the engine under test.
         following: Called for the same place in the next step, where a name has to be confirmed;
             None if that step is not known.
+        data: What the run is trained on, if it can be had.
     """
 
     quantity: Quantity
@@ -108,6 +113,7 @@ class Place:
     previous: Probes | None = None
     resync: bool = False
     following: Callable[[], Place | None] = field(default=_unknown)
+    data: ImageData | None = None
 
     @property
     def is_known(self) -> bool:
@@ -119,6 +125,17 @@ class Place:
         """What both returned, in float64."""
         a, b = (float64(probe[self.quantity.key]) for probe in self.probes)
         return a, b
+
+    @cached_property
+    def parameters(self) -> list[str]:
+        """The names of the network's parameters, in order."""
+        layers = self.layers
+        return layers.recipe.parameter_names(layers.settings.latent_dim, **layers.settings.hyper)
+
+    @cached_property
+    def parameter_gradients(self) -> set[str]:
+        """The keys of the gradients with respect to parameters."""
+        return {f"gradient/{name}" for name in self.parameters}
 
     @property
     def rtol(self) -> float:

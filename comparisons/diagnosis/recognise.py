@@ -21,16 +21,20 @@ from torch import Tensor
 
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.agreement.tolerances import is_normalised, stage_rule
-from comparisons.diagnosis.candidates import REST, Candidates, Values, candidates
-from comparisons.diagnosis.mistakes import first_moment_orders
+from comparisons.diagnosis.between import BETWEEN, changed_in_place
+from comparisons.diagnosis.candidates import Candidates, Values, candidates
+from comparisons.diagnosis.closeness import REST, distance, magnitude, same
+from comparisons.diagnosis.mistakes import FEWEST, first_moment_orders, right_gradient
+from comparisons.diagnosis.named_factors import factors_of
+from comparisons.diagnosis.optimiser import other_optimiser
+from comparisons.diagnosis.pixels import of_neighbours
 from comparisons.diagnosis.place import Place
-from comparisons.diagnosis.relations import distance, relation, same, shape_relation
-from comparisons.expected.layers import Layers, float64
+from comparisons.diagnosis.relations import relation, shape_relation
+from comparisons.expected.layers import float64
 from pyvae.model.settings import DTYPES
 
 __all__ = ["Finding", "recognise"]
-
-OF_ADAM = ("first moment", "second moment", "parameter")  # which depend on the number of the step
+NOISE = 1e-6  # of a mistake's size: where two names that fit do so equally well
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,16 @@ def recognise(place: Place) -> Finding:
 
     A usual mistake is named if what it would return is what was returned, in this step and in the
     next one, where that is known: in Adam's first step a learning rate of a tenth and a bias
-    correction that is missing are one number. Where it is not known and several names fit a single
-    number, or what Adam computes, all are given.
+    correction that is missing are one number. Where several names fit, all are given.
     """
     if not place.is_known:
-        return Finding()
+        return without_gradient(place) or Finding()
     rounding = only_rounding(place)
     if rounding is not None:
         return rounding
+    optimiser = mistaken_optimiser(place)
+    if optimiser is not None:
+        return optimiser
     found = [finding for question in TOGETHER if (finding := question(place))]
     if not any(finding.words for finding in found):
         found += [finding for question in ONE_OF if (finding := question(place))][:1]
@@ -105,6 +111,52 @@ def _rounding(place: Place, dtype: str) -> Iterator[str]:
                 break
 
 
+def without_gradient(place: Place) -> Finding | None:
+    """A side that has no gradient at all where the other one has, and where nothing is handed on
+    or updated by it: else it was only not recorded."""
+    key, name = place.quantity.key, place.quantity.name
+    there = [key in probe for probe in place.probes]
+    if place.quantity.passing != "backward" or sum(there) != 1:
+        return None
+    side = there.index(False)
+    if any(f"parameter/{one}" not in place.probes[side] for one in place.parameters):
+        return None  # it did not get to the end of its step
+    if not place.probes[1 - side][key].any() or not _hands_on_nothing(place, side):
+        return None
+    if name in place.layers.stages:
+        takers = " or ".join(place.quantity.computed_by)
+        words = f"no gradient arrives: cut off between {name} and {takers} (detach, no_grad)"
+    else:
+        words = "no gradient arrives: it is frozen (requires_grad) or cut off (detach, no_grad)"
+    return Finding(place.names[side], words=(f"{place.names[side]}: {words}",))
+
+
+def _hands_on_nothing(place: Place, side: int) -> bool:
+    probe, other, name = place.probes[side], place.probes[1 - side], place.quantity.name
+    if name in place.parameters:
+        return np.array_equal(probe[f"start/{name}"], probe[f"parameter/{name}"])
+    stage = place.layers.stages[name]
+    rests = {}
+    for one in stage.inputs:
+        if f"gradient/{one}" in other and one != "input":
+            parts = right_gradient(place.layers, one, other)
+            zero = torch.zeros_like(parts[name])
+            rests[one] = sum((v for n, v in parts.items() if n != name), zero)
+    found = {one: float64(probe.get(f"gradient/{one}", 0.0)) for one in rests}
+    return bool(rests) and all(
+        distance(found[one].expand_as(rest), rest) <= place.rtol * magnitude(rest)
+        for one, rest in rests.items()
+    )
+
+
+def mistaken_optimiser(place: Place) -> Finding | None:
+    """Another optimiser than Adam, or one without some of the parameters."""
+    if place.quantity.passing != "first moment":
+        return None
+    found = other_optimiser(place)
+    return None if found is None else Finding(found[0], words=(f"{found[0]}: {found[1]}",))
+
+
 def usual_mistake(place: Place) -> Finding | None:
     """The side that is not right, and the mistake that would return what it returned."""
     with suppress(RuntimeError, KeyError, ValueError):  # shapes that no layer can take
@@ -114,8 +166,11 @@ def usual_mistake(place: Place) -> Finding | None:
             return Finding(stage=found.stage) if found.stage else None
         name = place.names[side]
         mistakes = _named(place, found, side)
-        words = (f"{name}: {', or '.join(mistakes)}",) if mistakes else ()
-        return Finding(name, found.stage, words)
+        if not mistakes and place.quantity.key in place.parameter_gradients:
+            changed = changed_in_place(place, side)
+            if changed is not None:
+                return Finding(name, BETWEEN, (f"{name}: {changed}",))
+        return Finding(name, found.stage, (f"{name}: {mistakes}",) if mistakes else ())
     return None
 
 
@@ -129,33 +184,42 @@ def _wrong_side(place: Place, found: Candidates) -> int | None:
     return off.index(max(off))
 
 
-def _named(place: Place, found: Candidates, side: int) -> list[str]:
-    """The mistakes that one side's value fits, as few as this step and the next can tell apart."""
+def _named(place: Place, found: Candidates, side: int) -> str:
+    """The mistakes that one side's value fits, as few as this step and the next can tell apart;
+    empty if none does."""
     value = place.values[side]
     size = distance(found.sides[side][0][1], value)
     if math.isinf(size):  # another shape, NaN or infinity
         finite = value[torch.isfinite(value)]
         size = float(finite.abs().max()) if finite.numel() else 0.0
-    names = _fitting(found.sides[side], value, size)
+    names = _fitting(found.sides[side], value, size, place.rtol)
     if not names:
-        return []
+        return ""
     following = place.following()
     also = None if following is None else _fitting_in(following, side)
     if also is not None:
         names = [one for one in names if any(_alike(one, two) for two in also)]
-    # two names that fit every element of a layer, or two steps, are of one mistake
-    if also is not None or not (place.quantity.passing in OF_ADAM or value.numel() == 1):
-        return names[:1]
-    return names
+    words = ", or ".join(names)
+    if len(names) > 1 and following is None:
+        words += f": step {place.layers.step + 1} would tell them apart"
+    return words
 
 
-def _fitting(values: Values, found: Tensor, size: float) -> list[str]:
-    """The mistakes that return what was found, but for a small part of the mistake's size."""
-    return [
-        words
-        for words, value in values[1:]
-        if value.numel() == found.numel() and distance(value, found) <= REST * size
-    ]
+def _fitting(values: Values, found: Tensor, size: float, rtol: float) -> list[str]:
+    """The mistakes that return what was found, but for a small part of the mistake's size; and
+    of few numbers, which many mistakes come near to, but for rounding."""
+    exact = rtol * magnitude(found)
+    allowed = REST * size
+    if found.numel() < FEWEST and math.isfinite(exact):
+        allowed = min(allowed, exact)
+    off: dict[str, float] = {}
+    for words, value in values[1:]:
+        if value.numel() == found.numel() and distance(value, found) <= allowed:
+            off[words] = min(distance(value, found), off.get(words, math.inf))
+    # where one is exact, another that is near is not it
+    best = min(off.values(), default=0.0)
+    near = max(10 * best, min(exact, NOISE * size) if math.isfinite(exact) else 0.0)
+    return [words for words, one in off.items() if one <= near]
 
 
 def _fitting_in(place: Place, side: int) -> list[str] | None:
@@ -173,7 +237,7 @@ def _fitting_in(place: Place, side: int) -> list[str] | None:
         if not values or same(found, values[0][1], place.rtol):
             return None
         size = distance(found, values[0][1])
-        return None if math.isinf(size) else _fitting(values, found, size)
+        return None if math.isinf(size) else _fitting(values, found, size, place.rtol)
     return None
 
 
@@ -207,8 +271,10 @@ def other_shape(place: Place) -> Finding | None:
 
 def related(place: Place) -> Finding | None:
     """A sign, a factor, axes exchanged or reversed, the same numbers in another order."""
-    factors, shape = _factors(place.layers), _input_shape(place)
+    factors, shape = factors_of(place.layers), _input_shape(place)
     words = relation(place.names, *place.values, factors, place.rtol, shape)
+    if not words and place.data is not None and place.quantity.key == "forward/input":
+        words = of_neighbours(place.names, *place.values, place.data)
     return Finding(words=tuple(words)) if words else None
 
 
@@ -238,28 +304,6 @@ Question = Callable[[Place], Finding | None]
 TOGETHER: tuple[Question, ...] = (usual_mistake, not_finite, other_shape)
 # Where they have no words, the first of these that has an answer is said.
 ONE_OF: tuple[Question, ...] = (related, of_the_step_before, elements_that_differ)
-
-
-def _factors(layers: Layers) -> dict[str, float]:
-    settings = layers.settings
-    batch, dimensions = settings.batch_size, settings.latent_dim
-    features = layers.recipe.features
-    pixels, name = features, "pixels" if features == 784 else "coordinates"
-    found: dict[str, float] = {
-        "1/2": 1 / 2,
-        "255/256 (pixels divided by 256 where it is 255)": 255 / 256,
-        "1/255 (pixels not divided by 255)": 1 / 255,
-        f"1/batch size (1/{batch})": 1 / batch,
-        f"1/latent dimensions (1/{dimensions})": 1 / dimensions,
-        f"1/{name} (1/{pixels})": 1 / pixels,
-        f"1/(batch size x {name}) (1/{batch * pixels})": 1 / (batch * pixels),
-        f"1/(batch size x latent dimensions) (1/{batch * dimensions})": 1 / (batch * dimensions),
-    }
-    for stage in layers.stages.values():
-        if stage.layer == "dropout":
-            p = stage.options["p"]
-            found[f"(1 - p) = {1 - p:g} ({stage.name}'s 1/(1 - p) is missing)"] = 1 - p
-    return {label: value for label, value in found.items() if value != 1}
 
 
 def _input_shape(place: Place) -> tuple[int, ...] | None:

@@ -1,49 +1,23 @@
 """How two tensors of the same quantity are related, where they are not equal: by a sign, a
-constant factor, a constant that is added, a permutation or reversal of axes, or the order of the
-same numbers."""
+constant factor, a constant that is added, a permutation or reversal of axes, as images are, by
+rounding or limits, by rows that are others, or by the order of the same numbers."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["distance", "relation", "same", "shape_relation"]
+from comparisons.diagnosis.closeness import distance, explains, magnitude, same
+from comparisons.diagnosis.pixels import normalisation, pixel_relation
+
+__all__ = ["relation", "shape_relation"]
 
 MOST_AXES = 5
-
-
-def distance(a: Tensor, b: Tensor) -> float:
-    """The largest absolute difference; infinite where there is none to speak of (another number
-    of elements, NaN or an infinity on one side only)."""
-    if a.numel() != b.numel():
-        return math.inf
-    a = a.reshape(b.shape)
-    largest = _magnitude(a - b)
-    if math.isfinite(largest):  # and so is every element of both
-        return largest
-    finite, infinite = torch.isfinite(b), b.isinf()
-    if not torch.equal(torch.isfinite(a), finite) or not torch.equal(a.isnan(), b.isnan()):
-        return math.inf
-    if not torch.equal(a[infinite], b[infinite]):  # +infinity against -infinity
-        return math.inf
-    return float((a[finite] - b[finite]).abs().max()) if finite.any() else 0.0
-
-
-def same(a: Tensor, b: Tensor, rtol: float) -> bool:
-    """Whether two tensors have the same numbers, relative to their largest magnitude."""
-    largest = _magnitude(b)
-    if not math.isfinite(largest):
-        largest = _magnitude(b[torch.isfinite(b)])
-    return distance(a, b) <= rtol * largest
-
-
-def _magnitude(x: Tensor) -> float:
-    """The largest absolute value; NaN if there is one, 0 of nothing."""
-    return float(x.abs().max()) if x.numel() else 0.0
 
 
 def relation(
@@ -68,11 +42,17 @@ def relation(
     """
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()) or same(a, b, rtol):
         return []
-    if same(a, -b, rtol):
+    if explains(-a, b, a, rtol):
         return [f"{names[1]} has the opposite sign of {names[0]}"]
     words = _factor(names, a, b, factors, rtol) or _affine(names, a, b, rtol)
     if not words and a.numel() > 1:
-        words = _axes(a, b, rtol, input_shape)
+        words = (
+            _axes(a, b, rtol, input_shape)
+            or pixel_relation(names, a, b, rtol)
+            or _limited(names, a, b)
+            or _rows(names, a, b, rtol)
+            or _same_numbers(a, b, rtol)
+        )
     return words
 
 
@@ -86,19 +66,20 @@ def _factor(
     # b = factor a by least squares, of numbers whose squares neither vanish nor overflow
     u, v = a / largest[0], b / largest[1]
     factor = float((u * v).sum()) / float((u * u).sum()) * (largest[1] / largest[0])
-    if not same(factor * a, b, rtol):
+    if not explains(factor * a, b, a, rtol):
         return []
     for label, known in factors.items():
         for sign, minus in ((1, ""), (-1, "-")):
-            if math.isclose(factor, sign * known, rel_tol=rtol):
+            if explains(sign * known * a, b, a, rtol):
                 return [f"{names[1]} is {names[0]} times {minus}{label}"]
-            if math.isclose(factor, sign / known, rel_tol=rtol):
+            if explains(sign / known * a, b, a, rtol):
                 return [f"{names[0]} is {names[1]} times {minus}{label}"]
     if a.numel() == 1:
         return []  # one number is always a multiple of another
     return [f"{names[1]} is {names[0]} times {_number(factor)}"]
 
 
+ROUNDING = 1e-3  # of a difference: what rounding may leave unexplained
 FEWEST = 5  # of numbers: a straight line runs through any two
 
 
@@ -107,15 +88,22 @@ def _affine(names: tuple[str, str], a: Tensor, b: Tensor, rtol: float) -> list[s
     if a.numel() < FEWEST or same(a, a.mean(), rtol) or same(b, b.mean(), rtol):
         return []
     shift = float((b - a).median())
-    if same(a + shift, b, rtol):
+    if explains(a + shift, b, a, rtol):
         return [f"{names[1]} is {names[0]} {_added(shift)}"]
     u, v = a - a.mean(), b - b.mean()
-    largest = _magnitude(u), _magnitude(v)
+    largest = magnitude(u), magnitude(v)
     u, v = u / largest[0], v / largest[1]  # squares neither vanish nor overflow
     factor = float((u * v).sum()) / float((u * u).sum()) * (largest[1] / largest[0])
     shift = float(b.mean()) - factor * float(a.mean())
-    if not same(factor * a + shift, b, rtol):
+    if not explains(factor * a + shift, b, a, rtol):
         return []
+    for (one, other), how in (
+        (names, (factor, shift)),
+        (names[::-1], (1 / factor, -shift / factor)),
+    ):
+        known = normalisation(*how)
+        if known:
+            return [f"{other} is {known}, where x is {one}"]
     return [f"{names[1]} is {names[0]} times {_number(factor)} {_added(shift)}"]
 
 
@@ -152,12 +140,81 @@ def _axes(a: Tensor, b: Tensor, rtol: float, input_shape: Sequence[int] | None) 
                 turned = a.reshape(*input_shape).permute(order)
                 if same(turned, b, rtol):
                     return [f"the same numbers with the input's axes in the order {order}"]
+    if min(a.shape) > 1 and a.dim() > 1:
+        turned = a.permute(*reversed(range(a.dim())))
+        for value in (
+            a.flatten().reshape(turned.shape).permute(*reversed(range(a.dim()))),
+            turned.flatten().reshape(a.shape),
+        ):
+            if same(value, b, rtol):
+                return ["the same numbers, filled column-major (R's order) on one side"]
+    return []
+
+
+def _same_numbers(a: Tensor, b: Tensor, rtol: float) -> list[str]:
     if same(a.flatten().sort().values, b.flatten().sort().values, rtol):
         if a.dim() > 1:
             rows = [x.flatten(1).sort(1).values for x in (a, b)]
             if same(rows[0], rows[1], rtol):
                 return ["the same numbers in each image, in another order"]
         return ["the same numbers, in another order"]
+    return []
+
+
+ROUNDED = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def _limited(names: tuple[str, str], a: Tensor, b: Tensor) -> list[str]:
+    """Whether one side is the other rounded, or held within limits."""
+    for (one, other), x, y in ((names, a, b), (names[::-1], b, a)):
+        size = distance(x, y)
+        for words, value, step in _roundings(x):
+            if distance(value, y) <= ROUNDING * size and _is_spread((x - y).abs() / step, x):
+                return [f"{other} is {one} {words}"]
+        low, high = float(y.min()), float(y.max())
+        for words, value, limit in (
+            (f"held at {low:.6g} or more", x.clamp(min=low), low),
+            (f"held at {high:.6g} or less", x.clamp(max=high), high),
+        ):
+            if int((y == limit).sum()) >= FEWEST and distance(value, y) <= ROUNDING * size:
+                return [f"{other} is {one} {words}"]
+    return []
+
+
+def _roundings(x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """x rounded, and by how much each element may have been."""
+    for words, dtype in ROUNDED.items():
+        power = x.abs().clamp(min=torch.finfo(dtype).tiny).log2().floor()
+        yield f"rounded to {words}", x.to(dtype).to(x.dtype), torch.finfo(dtype).eps / 2 * 2**power
+    if magnitude(x) <= 1 and float(x.min()) >= 0:
+        step = torch.ones_like(x) / 255
+        yield "rounded to 256 levels (uint8)", (x * 255).round() / 255, step / 2
+        yield "cut off to 256 levels (uint8)", (x * 255).floor() / 255, step
+
+
+MANY = 50  # different numbers
+
+
+def _is_spread(parts: Tensor, x: Tensor) -> bool:
+    """Whether roundings are of all sizes, from none to the most that it may be. Noise that is
+    added to rounded numbers, and so small that rounding takes it away, is not."""
+    _, first = np.unique(x.flatten().numpy(), return_index=True)
+    each = parts.flatten()[torch.from_numpy(first)]
+    each = each[each > 0]
+    return len(each) >= MANY and 0.35 <= float(each.median()) <= 0.65 and float(each.max()) > 0.9
+
+
+def _rows(names: tuple[str, str], a: Tensor, b: Tensor, rtol: float) -> list[str]:
+    """Whether one side's rows are the other's neighbouring ones, or one row again and again."""
+    if a.dim() < 2 or len(a) < 3:
+        return []
+    for (one, other), x, y in ((names, a, b), (names[::-1], b, a)):
+        if same(y[:-1], x[1:], rtol):
+            return [
+                f"each row of {other} is the next row of {one}: an index from 1 taken as from 0"
+            ]
+        if same(y, y[:1].expand_as(y), rtol) and same(y[0], x[0], rtol):
+            return [f"{other} has the first row of {one} in every row"]
     return []
 
 

@@ -175,7 +175,7 @@ def _steps(a: Trace, b: Trace) -> Iterator[InspectedStep]:
         yield InspectedStep(
             recipe, a.settings, number, (a.engine, b.engine), probes, before,
             _mode(a, b) == "resync", (a.environment, b.environment), following,
-            int(a.start.get("taken", 0)),
+            taken=int(a.start.get("taken", 0)),
         )  # fmt: skip
         previous = (number, probes)
 

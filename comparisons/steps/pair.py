@@ -73,5 +73,5 @@ class Pair:
             previous = (state, state)
         return InspectedStep(
             self.run.recipe, self.run.settings, step, self.names, probes, previous, resync,
-            following=following, taken=self.taken,
+            following=following, data=self.run.data, taken=self.taken,
         )  # fmt: skip

@@ -137,7 +137,7 @@ CLUSTERING_MISTAKES = {
         (1, "forward", "gaussian_kl"), r"from N\(0, I\)", recipe=TOY,
         patch=divergence("kl_gaussians", "regularisers$vae$value(x[[1L]], x[[2L]])")),
     "no gradient into the prior": Mistake(
-        (1, "backward", "gaussian_kl"), "base-r is zero throughout", recipe=TOY,
+        (1, "backward", "gaussian_kl"), "no gradient arrives: cut off", recipe=TOY,
         patch="""right <- layers$kl_gaussians$backward
         layers$kl_gaussians$backward <- function(dy, s) {
           back <- right(dy, s)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from comparisons.diagnosis.mistakes.adam import first_moment_orders, moment, update
 from comparisons.diagnosis.mistakes.backward import backward, parameter_gradient, right_gradient
 from comparisons.diagnosis.mistakes.forward import fitted, forward, running
+from comparisons.diagnosis.mistakes.suspects import FEWEST, slope
 
 __all__ = [
+    "FEWEST",
     "backward",
     "first_moment_orders",
     "fitted",
@@ -20,5 +22,6 @@ __all__ = [
     "parameter_gradient",
     "right_gradient",
     "running",
+    "slope",
     "update",
 ]

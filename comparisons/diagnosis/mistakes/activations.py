@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -10,24 +11,65 @@ from torch import Tensor
 
 from comparisons.diagnosis.mistakes.suspects import Suspects, slope, two_numbers
 
-__all__ = ["fitted_slope", "leaky_relu", "log", "relu", "sigmoid", "softmax", "softplus"]
+__all__ = [
+    "after",
+    "fitted_slope",
+    "leaky_relu",
+    "log",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+]
+
+OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ELU": F.elu,
+    "GELU": F.gelu,
+    "GELU, its approximation by tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "SiLU (swish)": F.silu,
+    "SELU": F.selu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "tanh": torch.tanh,
+    "the sigmoid": torch.sigmoid,
+    "a hard swish": F.hardswish,
+    "the absolute value": torch.abs,
+    "exp": torch.exp,
+}
+AFTER: dict[str, Callable[[Tensor], Tensor]] = {
+    "a ReLU": F.relu,
+    "a leaky ReLU with slope 0.01": lambda x: F.leaky_relu(x, 0.01),
+    "a leaky ReLU with slope 0.2": lambda x: F.leaky_relu(x, 0.2),
+    **{words: OTHERS[words] for words in ("ELU", "softplus", "tanh", "the sigmoid", "exp")},
+}
+
+
+def after(y: Tensor) -> Suspects:
+    """An activation after a layer that has none."""
+    for words, function in AFTER.items():
+        yield f"{words} after it", function(y)
+
+
+def _others(x: Tensor) -> Suspects:
+    """Activations in place of a ReLU."""
+    for words, function in OTHERS.items():
+        yield words, function(x)
+    if (x > 6).any():
+        yield "ReLU held at 6 or less (ReLU6)", F.relu6(x)
 
 
 def relu(x: Tensor) -> Suspects:
     yield "no ReLU", x
     yield "leaky ReLU with slope 0.01", F.leaky_relu(x, 0.01)
     yield "leaky ReLU with slope 0.2", F.leaky_relu(x, 0.2)
-    yield "ELU", F.elu(x)
-    yield "GELU", F.gelu(x)
-    yield "softplus", F.softplus(x)
+    yield from _others(x)
 
 
 def leaky_relu(x: Tensor, slope: float) -> Suspects:
     yield "no leaky ReLU", x
     yield f"ReLU where it is leaky, with slope {slope:g}", F.relu(x)
     yield "its slope where x is positive", torch.where(x > 0, slope * x, x)
-    yield "ELU", F.elu(x)
-    yield "GELU", F.gelu(x)
+    yield from _others(x)
 
 
 def fitted_slope(found: Tensor, x: Tensor, **options: float) -> Suspects:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from torch import Tensor
 
-from comparisons.diagnosis.mistakes.suspects import Suspects, slope, two_numbers
+from comparisons.diagnosis.mistakes.suspects import FEWEST, Suspects, slope, two_numbers
 from comparisons.expected.layers import BETA1, BETA2, EPSILON, Layers, float64
 from pyvae.model.stages import Probe
 
@@ -34,6 +35,9 @@ def moment(
     beta = (BETA1, BETA2)[order - 1]
     power = g**order
     yield "", beta * before + (1 - beta) * power
+    if before.any():
+        words = "the moments start anew at this step: nothing of the steps before is in them"
+        yield words, (1 - beta) * power
     yield f"(1 - beta{order}) missing", beta * before + power
     yield f"beta{order} and 1 - beta{order} exchanged", (1 - beta) * before + beta * power
     if order == 2:
@@ -76,8 +80,10 @@ def update(layers: Layers, name: str, probe: Probe) -> Suspects:
             "the step counted from 0 in the bias correction",
             (rate * (m / less1) / ((v / less2).sqrt() + EPSILON)),
         )
-    yield "plain gradient descent", rate * float64(probe[f"gradient/{name}"])
+    g = float64(probe[f"gradient/{name}"])
+    yield "plain gradient descent", rate * g
     yield "added where it is subtracted", -right
+    yield from _relatives(rate, t, g, m, v)
     found = theta - after
     factor = slope(found, right)
     if factor is not None:
@@ -86,10 +92,43 @@ def update(layers: Layers, name: str, probe: Probe) -> Suspects:
     if decay is not None:
         yield f"decoupled weight decay {decay:.4g} (AdamW)", right + decay * rate * theta
     small = found.abs() > 0
-    if small.any():
+    if int(small.sum()) >= FEWEST:
         epsilon = float((rate * (m / c1)[small] / found[small] - (v / c2)[small].sqrt()).median())
         if 0 < epsilon < 1:
             yield (
                 f"epsilon = {two_numbers(epsilon, EPSILON, 3)}",
                 (rate * (m / c1) / ((v / c2).sqrt() + epsilon)),
             )
+
+
+DECAY = 0.96  # of NAdam's momentum, to the power of the step times a rate
+
+
+def _relatives(rate: float, t: int, g: Tensor, m: Tensor, v: Tensor) -> Suspects:
+    """Updates of optimisers that have Adam's moments."""
+    c1, c2 = 1 - BETA1**t, 1 - BETA2**t
+    size = (v / c2).sqrt() + EPSILON
+    ways = {"": 4e-3, ", its momentum scheduled as in Keras": 1.0, ", without a schedule": None}
+    for words, by in ways.items():
+        momenta = [_momentum(step, by) for step in range(1, t + 2)]
+        now, ahead = 1 - math.prod(momenta[:-1]), 1 - math.prod(momenta)
+        own, next_one = (1 - momenta[-2]) / now, momenta[-1] / ahead
+        yield (
+            f"NAdam: the next step's momentum in the update{words}",
+            rate * (own * g + next_one * m) / size,
+        )
+    longest = 2 / (1 - BETA2) - 1
+    length = longest - 2 * t * BETA2**t / c2
+    if length > 5:
+        rectified = (length - 4) * (length - 2) * longest
+        rectified /= (longest - 4) * (longest - 2) * length
+        scale = rate * math.sqrt(rectified * c2) / c1
+        yield "RAdam: the step rectified", scale * m / (v.sqrt() + EPSILON)
+    else:
+        words = "RAdam: in the first steps the first moment alone, not divided by the second"
+        yield words, rate * m / c1
+
+
+def _momentum(step: int, by: float | None) -> float:
+    """NAdam's momentum at a step (Dozat 2016, "Incorporating Nesterov momentum into Adam")."""
+    return BETA1 if by is None else BETA1 * (1 - 0.5 * DECAY ** (step * by))

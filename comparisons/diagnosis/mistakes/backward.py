@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from comparisons.diagnosis.mistakes.convolutions import other_paddings
 from comparisons.diagnosis.mistakes.suspects import Suspects
 from comparisons.expected.functions import images, per_channel
 from comparisons.expected.layers import Layers, float64
@@ -158,6 +159,11 @@ def _conv2d(
         ("the kernel's rows and columns exchanged", w.transpose(2, 3)),
     ):
         yield words, _through(layers, taker, x, kernel, b, dy)
+    given = images(x, w.shape[1]).clone().requires_grad_()
+    for mode, padded in other_paddings(given, taker.options.get("padding", 0)):
+        y = F.conv2d(padded, w, b, taker.options.get("stride", 1))
+        back = torch.autograd.grad(y, given, dy.reshape(y.shape))[0]
+        yield f"padding mode {mode} where it is zeros", back
 
 
 def _conv_transpose2d(

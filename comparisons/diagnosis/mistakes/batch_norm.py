@@ -48,6 +48,19 @@ def forward(layers: Layers, stage: Stage, probe: Probe) -> Suspects:
     if (w != 1).any():
         yield "its weight missing", plain + per_channel(b, x)
         yield "its weight and bias missing", plain
+    for groups in range(2, x.shape[1]):
+        if x.shape[1] % groups == 0:
+            parts = x.reshape(len(x), groups, -1)
+            root = (parts.var(2, correction=0, keepdim=True) + eps).sqrt()
+            plain = ((parts - parts.mean(2, keepdim=True)) / root).reshape(x.shape)
+            value = plain * per_channel(w, x) + per_channel(b, x)
+            yield (
+                f"statistics of each image and group of channels (group norm, {groups} groups)",
+                value,
+            )
+    square = (x**2).mean(tuple(range(1, x.dim())), keepdim=True)
+    words = "each image divided by its root mean square (RMS norm)"
+    yield words, x / (square + eps).sqrt() * per_channel(w, x) + per_channel(b, x)
     axes = {"statistics of each image (layer norm)": tuple(range(1, x.dim()))}
     if x.dim() == 4:
         axes["statistics of each image and channel (instance norm)"] = (2, 3)
@@ -106,7 +119,8 @@ def running(layers: Layers, name: str, probe: Probe, found: Tensor) -> Suspects:
         value = (1 - momentum) * start + momentum * layers.statistic(name, stage, probe)
         yield f"moved by {stage.name} alone", value
     other = _fitted_momentum(start, [layers.statistic(name, s, probe) for s in users], found)
-    if other is not None and abs(other - momentum) > 1e-6:
+    known = (momentum, 1 - momentum, 0.0)  # which have names of their own
+    if other is not None and all(abs(other - one) > 1e-6 for one in known):
         words = f"momentum {two_numbers(other, momentum)}"
         yield words, layers.running(name, probe, other)
 

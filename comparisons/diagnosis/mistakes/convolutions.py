@@ -10,7 +10,9 @@ from torch import Tensor
 from comparisons.diagnosis.mistakes.suspects import Suspects
 from comparisons.expected.functions import images
 
-__all__ = ["conv2d", "conv_transpose2d", "max_pool2d"]
+__all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "other_paddings"]
+
+MOST_PADDING = 2
 
 
 def conv2d(x: Tensor, w: Tensor, b: Tensor, stride: int = 1, padding: int = 0) -> Suspects:
@@ -26,13 +28,22 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor, stride: int = 1, padding: int = 0) -
     for words, other in _other_ways(stride, padding):
         if min(x.shape[2:]) + 2 * other["padding"] >= w.shape[2]:
             yield words, F.conv2d(x, w, b, **other)
+    for mode, padded in other_paddings(x, padding):
+        yield f"padding mode {mode} where it is zeros", F.conv2d(padded, w, b, stride)
     before, after = _same_padding(x.shape[2], w.shape[2], stride)
-    if (before, after) != (padding, padding):
+    if before != after or before > MOST_PADDING:
         padded = F.pad(x, (before, after, before, after))
         yield (
             f"padded by {before} above and left and {after} below and right (TensorFlow's 'same')",
             F.conv2d(padded, w, b, stride),
         )
+
+
+def other_paddings(x: Tensor, padding: int) -> Suspects:
+    """Images padded by something else than zeros, by torch's word for it."""
+    if 0 < padding < min(x.shape[2:]):
+        for mode in ("reflect", "replicate", "circular"):
+            yield mode, F.pad(x, (padding,) * 4, mode=mode)
 
 
 def _other_ways(stride: int, padding: int) -> list[tuple[str, Any]]:
@@ -43,7 +54,7 @@ def _other_ways(stride: int, padding: int) -> list[tuple[str, Any]]:
             f"padding {other} where {there}" if other else f"no padding where {there}",
             {"stride": stride, "padding": other},
         )
-        for other in (0, 1, 2)
+        for other in range(MOST_PADDING + 1)
         if other != padding
     ]
     return ways + [

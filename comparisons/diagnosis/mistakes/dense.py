@@ -14,8 +14,8 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Suspects:
     yield "no bias", F.linear(x, w)
     if w.shape[0] == w.shape[1]:
         yield "its weight not transposed", F.linear(x, w.T, b)
-    read = w.reshape(w.shape[1], w.shape[0]).T
-    if min(w.shape) > 1:
+    elif min(w.shape) > 1:
+        read = w.reshape(w.shape[1], w.shape[0]).T
         yield "its weight's memory read in column-major order", F.linear(x, read, b)
 
 

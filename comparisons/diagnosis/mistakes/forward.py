@@ -33,18 +33,33 @@ def forward(layers: Layers, stage: Stage, probe: Probe) -> Suspects:
         yield from loss_terms.forward(layers, stage, inputs)
         return
     weights = layers.weights(stage, probe)
-    yield "", layers.apply(stage, inputs, weights)
+    right = layers.apply(stage, inputs, weights)
+    yield "", right
+    for words, value in _mistaken(layers, stage, probe, inputs, weights):
+        if not torch.equal(value, right):  # where nothing is below zero, a ReLU changes nothing
+            yield words, value
+
+
+def _mistaken(
+    layers: Layers, stage: Stage, probe: Probe, inputs: list[Tensor], weights: list[Tensor]
+) -> Suspects:
     if stage.layer in SIMPLE:
         yield from SIMPLE[stage.layer](*inputs, *weights, **stage.options)
     elif stage.layer == "batch_norm":
         yield from batch_norm.forward(layers, stage, probe)
     elif stage.draw is not None:
         yield from DRAWN[stage.layer](layers, stage, *inputs)
+    if stage.layer in WITHOUT_ACTIVATION:
+        yield from activations.after(layers.apply(stage, inputs, weights))
 
 
 def fitted(layers: Layers, stage: Stage, probe: Probe, found: Tensor) -> Suspects:
     """The same for mistakes with a constant, which is fitted to what one side returned."""
-    if stage.layer not in FITTED or not torch.isfinite(found).all():
+    if not torch.isfinite(found).all():
+        return
+    if stage.is_term:
+        yield from loss_terms.fitted(layers, stage, layers.inputs(stage, probe), found)
+    if stage.layer not in FITTED:
         return
     inputs, weights = layers.inputs(stage, probe), layers.weights(stage, probe)
     drawn = [] if stage.draw is None else [layers.draws[stage.draw].to(inputs[0].dtype)]
@@ -82,7 +97,10 @@ DRAWN: dict[str, Callable[..., Suspects]] = {
 }
 FITTED: dict[str, Callable[..., Suspects]] = {
     "batch_norm": batch_norm.fitted,
+    "dropout": sampling.fitted_dropout,
     "gumbel_softmax": sampling.fitted_temperature,
     "leaky_relu": activations.fitted_slope,
     "relu": activations.fitted_slope,
+    "reparameterise": sampling.fitted_noise,
 }
+WITHOUT_ACTIVATION = ("batch_norm", "conv2d", "conv_transpose2d", "linear")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from comparisons.diagnosis.mistakes.suspects import Suspects
+from comparisons.diagnosis.named_factors import named_factors, numbers_of
 from comparisons.expected.layers import Layers
 from comparisons.expected.loss_terms import (
     FEATURES,
@@ -21,7 +22,7 @@ from comparisons.expected.loss_terms import (
 )
 from pyvae.model.stages import Stage
 
-__all__ = ["forward"]
+__all__ = ["fitted", "forward"]
 
 
 def forward(layers: Layers, stage: Stage, inputs: Sequence[Tensor]) -> Suspects:
@@ -39,6 +40,47 @@ def forward(layers: Layers, stage: Stage, inputs: Sequence[Tensor]) -> Suspects:
     for objective, other in _of_other_objectives(layers, stage):
         words = f"the {stage.name} of the other objective ({objective})"
         yield words, layers.term(other).value(inputs)
+
+
+def fitted(layers: Layers, stage: Stage, inputs: Sequence[Tensor], found: Tensor) -> Suspects:
+    """Mistakes of a term with a constant, which is fitted to what one side returned: free bits,
+    and a factor that has a name or is a round number."""
+    term = layers.term(stage)
+    right = term.value(inputs)
+    if term.kind in ("kl_normal", "kl_gaussians"):
+        yield from _free_bits(term, term.summands(inputs), float(found))
+    if right and found.numel() == 1:
+        factor = float(found / right)
+        for words, value in named_factors(factor, numbers_of(layers), layers.settings.dtype):
+            yield f"times {words}", value * right
+
+
+def _free_bits(term: Term, summands: Tensor, found: float) -> Suspects:
+    """Parts of a KL that are held at a round number or more (Kingma et al. 2016, "Improved
+    variational inference with inverse autoregressive flow", appendix C.8)."""
+    images = len(summands)
+    ways: dict[str, tuple[Tensor, float]] = {
+        "each term": (summands, 1.0),
+        "each dimension's mean over images": (summands.mean(0), float(images)),
+        "each image's sum": (summands.sum(1), 1.0),
+        "the sum": (summands.sum()[None], 1.0),
+    }
+    divisor = float(summands.sum() / reduced(summands, term.per)) if summands.any() else 1.0
+    for words, (parts, factor) in ways.items():
+
+        def held(least: float, parts: Tensor = parts, factor: float = factor) -> float:
+            return factor * float(parts.clamp(min=least).sum()) / divisor
+
+        low, high = float(parts.min()), float(parts.max()) + abs(found) * divisor
+        if not held(low) < found < held(high):
+            continue
+        for _ in range(100):  # halving: it grows with the constant
+            middle = (low + high) / 2
+            low, high = (middle, high) if held(middle) < found else (low, middle)
+        least = float(f"{high:.2g}")
+        if math.isclose(least, high, rel_tol=1e-6) and float(parts.min()) < least:
+            value = torch.tensor(held(least), dtype=summands.dtype)
+            yield f"{words} held at {least:g} or more (free bits)", value
 
 
 def _of_other_objectives(layers: Layers, stage: Stage) -> Iterator[tuple[str, Stage]]:
@@ -70,7 +112,11 @@ def _bce(q: Tensor, x: Tensor) -> Suspects:
     unclamped = -(pixels * flat.log() + (1 - pixels) * torch.log1p(-flat))
     yield "the logarithms are not held at -100", unclamped
     exchanged = SUMMANDS["bce"](pixels.clamp(1e-12, 1 - 1e-12), flat)
-    yield "images and probabilities exchanged", exchanged
+    yield "images and probabilities exchanged", SUMMANDS["bce"](pixels, flat)
+    words = "images and probabilities exchanged, the images held within 1e-12 and 1 - 1e-12"
+    yield words, exchanged
+    words = "the sigmoid taken twice, in the loss (of logits, but given probabilities)"
+    yield words, SUMMANDS["bce"](torch.sigmoid(flat), pixels)
     yield "squared errors", (flat - pixels) ** 2
     yield "half the squared errors", (flat - pixels) ** 2 / 2
     yield "1 - x left out: -x log(p) alone", -(pixels * flat.log().clamp(min=-100))

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-__all__ = ["Suspects", "slope", "two_numbers"]
+__all__ = ["FEWEST", "Suspects", "slope", "two_numbers"]
 
 Suspects = Iterator[tuple[str, Tensor]]  # a mistake in words, and what it would return
+FEWEST = 3  # of numbers that a constant is fitted to: to one, some constant always fits
 
 
 def slope(y: Tensor, x: Tensor) -> float | None:
-    """c of y = c x by least squares."""
+    """c of y = c x by least squares; None of so few numbers that any c would do."""
+    if x.numel() < FEWEST:
+        return None
     square = float((x * x).sum())
     return float((x * y).sum()) / square if square > 0 else None
 

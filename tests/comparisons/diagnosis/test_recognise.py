@@ -485,6 +485,29 @@ def test_of_what_is_absent_nothing_is_said(probes, side):
 
 
 @both_sides
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_gradient_that_is_cut_off_is_told_from_a_step_that_failed(probes, finished, side):
+    """Cut off between z and the decoder, the KL's part of the heads' gradients is left."""
+    right = probes["vae"][0]
+    key = "gradient/reparameterise"
+    mu, log_var = right["forward/encoder.fc2"], right["forward/encoder.fc3"]
+    left = {"gradient/encoder.fc2": mu, "gradient/encoder.fc3": (np.exp(log_var) - 1) / 2}
+    cut = {k: v for k, v in right.items() if k != key} | left
+    if not finished:
+        cut = {k: v for k, v in cut.items() if k.startswith(("start/", "forward/"))}
+    pair = [right, right]
+    pair[side] = cut
+    layers = Layers(CONV, settings_of("vae"), 1)
+    finding = recognise(Place(QUANTITIES[key], (pair[0], pair[1]), NAMES, layers))
+    if not finished:
+        assert finding == Finding()
+        return
+    assert finding.wrong == NAMES[side]
+    (words,) = finding.words
+    assert "no gradient arrives: cut off between reparameterise and decoder.fc1" in words
+
+
+@both_sides
 def test_of_re_synchronised_moments_the_one_before_is_the_side_under_tests(probes, side):
     """Both started from it; what the reference had after its own step is past."""
     key = "moment1/encoder.fc2.weight"
@@ -511,3 +534,19 @@ def test_a_probe_against_itself_is_no_mistake(probes):
     for key in ("forward/encoder.fc1", "gradient/encoder.fc3", "moment1/encoder.fc1.bias", WEIGHT):
         finding = recognise(Place(QUANTITIES[key], (right, dict(right)), NAMES, layers, previous))
         assert finding == Finding()
+
+
+NO_NAME = re.compile(r"[\d,]+ of [\d,]+ elements differ|rounding: .*")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_noise_gets_no_name(probes, seed):
+    """Of any size, on one quantity of one side: no mistake makes it, so none is named."""
+    rng = np.random.default_rng(seed)
+    objective, step, side = rng.choice(["vae", "emae"]), int(rng.integers(1, 4)), seed % 2
+    keys = [key for key in QUANTITIES if probes[objective][step - 1][key].any()]
+    key = str(rng.choice(keys))
+    right = probes[objective][step - 1][key]
+    noise = rng.normal(size=right.shape) * abs(right).max() * 10 ** rng.uniform(-9, -1)
+    finding = recognised(probes, key, right + noise, side, step, objective)
+    assert all(NO_NAME.fullmatch(words) for words in finding.words), (key, finding.words)

@@ -80,10 +80,8 @@ def test_nothing_is_known_of_the_input(run):
 def test_every_mistaken_result_is_another(run, name, step, objective):
     layers, probe, _ = run(step, objective)
     suspects = list(alternatives.forward(layers, layers.stages[name], probe))
-    if name == "encoder.dropout2":
-        (same,) = (value for words, value in suspects if words == HALF)
-        assert off(same, suspects[0][1]) == 0
-        suspects = [suspect for suspect in suspects if suspect[0] != HALF]
+    if name == "encoder.dropout2":  # p is 1/2: then it is no mistake
+        assert HALF not in [words for words, _ in suspects]
     assert len(suspects) > 1
     assert_told_apart(suspects)
 

@@ -1,0 +1,42 @@
+"""A factor has a name if it is a ratio of known numbers, or round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from comparisons.diagnosis.named_factors import named_factors
+
+NUMBERS = {60000: "images", 784: "pixels", 12: "batch size", 5: "latent dimensions"}
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (12 / 60000, "0.0002 = 12/60000 (batch size over images)"),
+        (784 / 5, "156.8 = 784/5 (pixels over latent dimensions)"),
+        (1 / 784, "1/784 (one over pixels)"),
+        (12.0, "12 (batch size)"),
+        (10.0, "10 (a weight of the loss)"),
+        (0.35, "0.35 (a weight of the loss)"),
+    ],
+)
+def test_a_factor_is_named(factor, words):
+    ((found, value),) = named_factors(factor, NUMBERS)
+    assert found == words
+    assert value == pytest.approx(factor, rel=1e-15)
+
+
+def test_several_names_are_all_given():
+    numbers = NUMBERS | {3600: "squares", 300: "more"}
+    found = [words for words, _ in named_factors(12.0, numbers)]
+    assert found == ["12 (batch size)", "12 = 3600/300 (squares over more)"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_other_factors_have_none(dtype):
+    for factor in (1.0, 1 + 1e-9, 1.2345, 0.0, -10.0, float("inf"), float("nan"), 10.01):
+        assert list(named_factors(factor, NUMBERS, dtype)) == []
+    rng = np.random.default_rng(1)
+    factors = 1 + rng.normal(size=300) * 10 ** rng.uniform(-9, -1, 300)
+    assert not [one for factor in factors for one in named_factors(factor, NUMBERS)]

@@ -1,0 +1,91 @@
+"""What turns, shifts, scales and picks images is told from the images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from comparisons.diagnosis.pixels import normalisation, of_neighbours, pixel_relation
+
+NAMES = ("this", "that")
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.batch(np.arange(6), torch.float64)
+
+
+def moved(change):
+    return lambda x: change(x.reshape(-1, 28, 28)).reshape(len(x), -1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (moved(lambda x: x.mT.flip(2)), "transposed and mirrored: turned by 90 degrees clockwise"),
+        (moved(lambda x: torch.rot90(x, 1, (1, 2))),
+         "transposed and turned upside down: turned by 90 degrees counter-clockwise"),
+        (moved(lambda x: x.flip(2)), "mirrored left to right"),
+        (moved(lambda x: x.roll(-2, 1)), "shifted by 2 pixels up"),
+        (moved(lambda x: x.roll((1, -1), (1, 2))),
+         "shifted by 1 pixel to the left and 1 pixel down"),
+        (lambda x: (x > 0.5).to(x.dtype), "rounded to 0 and 1 (at 0.5)"),
+        (lambda x: (x > 0).to(x.dtype), "made of 0 and 1: 1 wherever it is above 0"),
+        (lambda x: torch.bernoulli(x, generator=torch.Generator().manual_seed(1)),
+         "made of 0 and 1 at random, the pixels being the probabilities"),
+    ],
+)  # fmt: skip
+def test_what_was_done_to_images_is_named(images, change, words):
+    (found,) = pixel_relation(NAMES, images, change(images), 1e-9)
+    assert found.startswith(f"that is this {words}")
+    assert pixel_relation(NAMES, images, change(images) + 1e-6, 1e-9) == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_are_images_too(channels):
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, channels, 9, 12)))
+    lost = torch.zeros_like(x)
+    lost[..., 1:] = x[..., :-1]
+    assert pixel_relation(NAMES, x, lost, 1e-9) == ["that is this shifted by 1 pixel to the right"]
+    around = x.roll(1, 3)
+    (words,) = pixel_relation(NAMES, x, around, 1e-9)
+    assert words == "that is this shifted by 1 pixel to the right, around the edge"
+
+
+def test_few_numbers_are_no_images():
+    x = torch.arange(32.0, dtype=torch.float64).reshape(2, 16)
+    assert pixel_relation(NAMES, x, x.roll(1, 1), 1e-9) == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "words"),
+    [
+        (1 / 0.3081, -0.1307 / 0.3081, "(x - 0.1307) / 0.3081: MNIST's"),
+        (2, -1, "(x - 0.5) / 0.5: 2 x - 1"),
+        (-1, 1, "1 - x"),
+        (2, -1.001, ""),
+        (3.2, -0.4242, ""),
+    ],
+)
+def test_a_normalisation_has_a_name_only_if_both_constants_are_its_own(factor, shift, words):
+    found = normalisation(factor, shift)
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+
+
+def test_the_next_images_of_the_data_set_are_told(digits):
+    order = np.array([5, 90, 17, 1796, 3])
+    a = digits.batch(order, torch.float64)
+    for by, words in (
+        (1, "that has the images of the data set that stand one further than this's"),
+        (2, "that has the images of the data set that stand 2 further than this's"),
+        (-1, "this has the images of the data set that stand one further than that's"),
+    ):
+        b = digits.batch((order + by) % len(digits), torch.float64)
+        (found,) = of_neighbours(NAMES, a, b, digits)
+        assert found.startswith(words)
+    for other in (order[::-1].copy(), order + np.array([1, 1, 1, 0, 2])):
+        b = digits.batch(other % len(digits), torch.float64)
+        assert of_neighbours(NAMES, a, b, digits) == []
+    assert of_neighbours(NAMES, a, a + 0.01, digits) == []
