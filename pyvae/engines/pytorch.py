@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from pyvae.engines.abilities import Abilities
-from pyvae.engines.adam import ADAMS, Adam
+from pyvae.engines.adam import ADAMS, Adam, in_order_of
 from pyvae.engines.cuda_graph import StepGraph
 from pyvae.engines.data_parallel import ALONE, Shares
 from pyvae.engines.devices import choose_device
@@ -299,8 +299,8 @@ class PyTorchEngine:
             kept = self.optimizer.state.get(parameter)
             new = {
                 "step": torch.tensor(float(self._steps), device=counting),
-                "exp_avg": tensor(f"moment1/{name}"),
-                "exp_avg_sq": tensor(f"moment2/{name}"),
+                "exp_avg": in_order_of(parameter, tensor(f"moment1/{name}")),
+                "exp_avg_sq": in_order_of(parameter, tensor(f"moment2/{name}")),
             }
             if kept:
                 for key, value in new.items():
@@ -317,9 +317,9 @@ class PyTorchEngine:
                 kind, _, of = key.partition("/")
                 if of == name and kind.startswith("optimizer."):
                     tensor = torch.from_numpy(np.array(value))
-                    kept[kind.removeprefix("optimizer.")] = (
-                        tensor.to(self.device) if tensor.ndim else tensor
-                    )
+                    if tensor.ndim:
+                        tensor = in_order_of(parameter, tensor.to(self.device))
+                    kept[kind.removeprefix("optimizer.")] = tensor
             if kept:
                 self.optimizer.state[parameter] = kept
             else:
