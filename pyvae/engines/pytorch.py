@@ -20,7 +20,7 @@ from pyvae.engines.data_parallel import ALONE, Shares
 from pyvae.engines.devices import choose_device
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.generators import Generator, TorchGenerator, make_generator
-from pyvae.engines.precision import Precision
+from pyvae.engines.precision import Precision, channels_last
 from pyvae.errors import UserError, choose
 from pyvae.model.draws import Draw, Normal
 from pyvae.model.kernels.choice import KERNELS, fast_kernels
@@ -110,7 +110,7 @@ class PyTorchEngine:
         self.network.load_state_dict(parameters)
         if self.device.type == "cuda":
             # cuDNN's tensor cores want channels last
-            self.network.to(memory_format=torch.channels_last)
+            channels_last(self.network)
         precision.prepare(self.network)
         self._buffers = list(self.network.buffers())
         self._parallel = self.shares.parallel(self.network)

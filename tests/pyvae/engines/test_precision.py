@@ -109,6 +109,36 @@ def test_the_gradient_of_a_max_pool_is_brought_into_its_inputs_order():
         network(x)  # as a figure asks
 
 
+class Volumes(torch.nn.Module):
+    """Has a layer with weights in five dimensions, and max-pools of all kinds."""
+
+    def __init__(self):
+        super().__init__()
+        self.volume = torch.nn.Conv3d(2, 3, 2)
+        self.image = torch.nn.Conv2d(3, 4, 2)
+        self.pool = torch.nn.MaxPool2d(2)
+        self.indexed = torch.nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, x):
+        maps = self.image(self.volume(x).squeeze(2))
+        single = self.pool(maps[0])  # one image, without a batch
+        return single.sum() + self.indexed(maps)[0].square().sum()
+
+
+def test_what_has_no_channels_last_is_left_as_it_is():
+    network, x = Volumes(), torch.rand(5, 2, 2, 8, 8)
+    contiguous = network.volume.weight.stride()
+    plain = torch.autograd.grad(network(x), list(network.parameters()))
+    Precision("bf16", CPU).prepare(network)
+    assert network.volume.weight.stride() == contiguous
+    weight = network.image.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    ordered = torch.autograd.grad(network(x), list(network.parameters()))
+    for one, other in zip(ordered, plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.slow
 def test_a_run_in_bfloat16_says_so_and_is_verified_in_it(tmp_path, capsys, processor):
     out = tmp_path / "run"
