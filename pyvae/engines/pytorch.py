@@ -47,7 +47,9 @@ class PyTorchEngine:
         shares: What this process computes of each batch; by default all of it.
         kernels: `fast`, those of `pyvae.model.kernels` that round otherwise than PyTorch's among
             them, or `torch`: every bit is PyTorch's, as a comparison bit by bit needs it. Double
-            precision and a recipe that is `exact` have PyTorch's with either.
+            precision and a recipe that is `exact` have PyTorch's with either. With fast ones a step
+            that a probe watches may have other last bits: it takes layers one by one that are
+            otherwise computed as one.
 
     Raises:
         UserError: If CUDA is asked for and absent, or there is no such Adam, precision or kernels.
