@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-__all__ = ["ADAMS", "Adam", "RTorchAdam"]
+__all__ = ["ADAMS", "Adam", "RTorchAdam", "in_order_of"]
 
 
 class Adam:
@@ -70,9 +70,15 @@ class Adam:
             on_gpu = parameters[0].is_cuda
             fused = on_gpu or self.fused
             states = [self._state(parameter) for parameter in parameters]
+            gradients = [parameter.grad for parameter in parameters]
+            if fused:  # that walks through memory, whatever the order of what lies there
+                gradients = list(map(in_order_of, parameters, gradients))
+                for parameter, state in zip(parameters, states, strict=True):
+                    for name in ("exp_avg", "exp_avg_sq"):
+                        state[name] = in_order_of(parameter, state[name])
             adam(
                 parameters,
-                [parameter.grad for parameter in parameters],
+                gradients,
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],
@@ -99,6 +105,14 @@ class Adam:
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
         return self.state[parameter]
+
+
+def in_order_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """A tensor with its numbers in memory in the order of a parameter's; itself if they are, or if
+    it has another shape."""
+    if value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 class RTorchAdam(torch.optim.Optimizer):

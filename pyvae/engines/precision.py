@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyvae.errors import UserError, choose
 
-__all__ = ["PRECISIONS", "Precision", "multiplies_bf16"]
+__all__ = ["PRECISIONS", "Precision", "channels_last", "multiplies_bf16"]
 
 PRECISIONS = ("full", "tf32", "bf16")
 # what PyTorch calls the instructions of x86 and ARM
@@ -76,7 +76,7 @@ class Precision:
                 if isinstance(module, nn.Sigmoid):
                     module.register_forward_pre_hook(_single)
         if self.name == "bf16" and self.device.type == "cpu":
-            network.to(memory_format=torch.channels_last)
+            channels_last(network)
             for module in network.modules():
                 if isinstance(module, nn.MaxPool2d):
                     module.register_forward_hook(_gradient_channels_last)
@@ -92,14 +92,22 @@ class Precision:
         return _map(Tensor.float, output) if self.name == "bf16" else output
 
 
+def channels_last(network: nn.Module) -> None:
+    """Lays the channels of two-dimensional layers' weights side by side in memory; those of
+    three-dimensional ones, which `nn.Module.to` refuses, stay as they are."""
+    for value in (*network.parameters(), *network.buffers()):
+        if value.ndim == 4:
+            value.data = value.data.to(memory_format=torch.channels_last)
+
+
 def _single(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
     return _map(Tensor.float, inputs)
 
 
-def _gradient_channels_last(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _gradient_channels_last(module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
     """Brings the gradient of a max-pool into the order of its input: in another one it takes five
-    times as long."""
-    if output.requires_grad:
+    times as long. Of one image without a batch, or with indices, it is left as it comes."""
+    if isinstance(output, Tensor) and output.ndim == 4 and output.requires_grad:
         output.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
 
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from pyvae.engines.abilities import Abilities
-from pyvae.engines.adam import ADAMS, Adam
+from pyvae.engines.adam import ADAMS, Adam, in_order_of
 from pyvae.engines.cuda_graph import StepGraph
 from pyvae.engines.data_parallel import ALONE, Shares
 from pyvae.engines.devices import choose_device
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.generators import Generator, TorchGenerator, make_generator
-from pyvae.engines.precision import Precision
+from pyvae.engines.precision import Precision, channels_last
 from pyvae.errors import UserError, choose
 from pyvae.model.draws import Draw, Normal
 from pyvae.model.kernels.choice import KERNELS, fast_kernels
@@ -47,7 +47,9 @@ class PyTorchEngine:
         shares: What this process computes of each batch; by default all of it.
         kernels: `fast`, those of `pyvae.model.kernels` that round otherwise than PyTorch's among
             them, or `torch`: every bit is PyTorch's, as a comparison bit by bit needs it. Double
-            precision and a recipe that is `exact` have PyTorch's with either.
+            precision and a recipe that is `exact` have PyTorch's with either. With fast ones a step
+            that a probe watches may have other last bits: it takes layers one by one that are
+            otherwise computed as one.
 
     Raises:
         UserError: If CUDA is asked for and absent, or there is no such Adam, precision or kernels.
@@ -110,7 +112,7 @@ class PyTorchEngine:
         self.network.load_state_dict(parameters)
         if self.device.type == "cuda":
             # cuDNN's tensor cores want channels last
-            self.network.to(memory_format=torch.channels_last)
+            channels_last(self.network)
         precision.prepare(self.network)
         self._buffers = list(self.network.buffers())
         self._parallel = self.shares.parallel(self.network)
@@ -299,8 +301,8 @@ class PyTorchEngine:
             kept = self.optimizer.state.get(parameter)
             new = {
                 "step": torch.tensor(float(self._steps), device=counting),
-                "exp_avg": tensor(f"moment1/{name}"),
-                "exp_avg_sq": tensor(f"moment2/{name}"),
+                "exp_avg": in_order_of(parameter, tensor(f"moment1/{name}")),
+                "exp_avg_sq": in_order_of(parameter, tensor(f"moment2/{name}")),
             }
             if kept:
                 for key, value in new.items():
@@ -317,9 +319,9 @@ class PyTorchEngine:
                 kind, _, of = key.partition("/")
                 if of == name and kind.startswith("optimizer."):
                     tensor = torch.from_numpy(np.array(value))
-                    kept[kind.removeprefix("optimizer.")] = (
-                        tensor.to(self.device) if tensor.ndim else tensor
-                    )
+                    if tensor.ndim:
+                        tensor = in_order_of(parameter, tensor.to(self.device))
+                    kept[kind.removeprefix("optimizer.")] = tensor
             if kept:
                 self.optimizer.state[parameter] = kept
             else:

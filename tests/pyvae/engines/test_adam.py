@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvae.engines.adam import ADAMS, Adam, RTorchAdam
+from pyvae.engines.adam import ADAMS, Adam, RTorchAdam, in_order_of
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
 
@@ -282,6 +282,39 @@ def test_fused_it_passes_on_what_is_not_finite(dtype):
             ends.append(parameter.detach().isfinite())
         assert torch.equal(*ends)
         assert int(ends[0].sum()) == 35
+
+
+def test_fused_it_goes_on_from_moments_in_another_order_in_memory():
+    """A checkpoint's are contiguous, parameters with the channels last are not."""
+    ends = {}
+    for fused in (True, False):
+        generator = torch.Generator().manual_seed(5)
+        shape = (4, 3, 2, 2)
+        theta, gradient, moment1, moment2 = torch.rand((4, *shape), generator=generator)
+        parameter = theta.to(memory_format=torch.channels_last).requires_grad_()
+        assert parameter.stride() != moment1.stride()
+        adam = Adam([parameter], fused=fused)
+        adam.state[parameter] = {
+            "step": torch.tensor(3.0), "exp_avg": moment1.clone(), "exp_avg_sq": moment2.clone()
+        }  # fmt: skip
+        parameter.grad = gradient
+        adam.step()
+        ends[fused] = [parameter.detach(), *adam.state[parameter].values()]
+    for one, other in zip(ends[True], ends[False], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_a_tensor_is_brought_into_a_parameters_order_if_it_is_in_another():
+    parameter = torch.rand(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    value = torch.rand(4, 3, 2, 2, dtype=torch.float64)
+    ordered = in_order_of(parameter.requires_grad_(), value)
+    assert ordered.stride() == parameter.stride()
+    assert ordered.dtype == torch.float64
+    assert not ordered.requires_grad
+    assert torch.equal(ordered, value)
+    assert in_order_of(parameter, ordered) is ordered
+    for other in (torch.tensor(1.0), torch.rand(3)):  # a count of steps, say
+        assert in_order_of(parameter, other) is other
 
 
 def test_pytorchs_order_leaves_parameters_without_a_gradient_alone():

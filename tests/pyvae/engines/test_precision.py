@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 
 from pyvae.cli.main import main
 from pyvae.engines.precision import Precision, multiplies_bf16
@@ -14,6 +16,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
+from pyvae.training.feeds import batches
 from pyvae.training.loop import train
 
 CPU = torch.device("cpu")
@@ -106,6 +109,36 @@ def test_the_gradient_of_a_max_pool_is_brought_into_its_inputs_order():
         network(x)  # as a figure asks
 
 
+class Volumes(torch.nn.Module):
+    """Has a layer with weights in five dimensions, and max-pools of all kinds."""
+
+    def __init__(self):
+        super().__init__()
+        self.volume = torch.nn.Conv3d(2, 3, 2)
+        self.image = torch.nn.Conv2d(3, 4, 2)
+        self.pool = torch.nn.MaxPool2d(2)
+        self.indexed = torch.nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, x):
+        maps = self.image(self.volume(x).squeeze(2))
+        single = self.pool(maps[0])  # one image, without a batch
+        return single.sum() + self.indexed(maps)[0].square().sum()
+
+
+def test_what_has_no_channels_last_is_left_as_it_is():
+    network, x = Volumes(), torch.rand(5, 2, 2, 8, 8)
+    contiguous = network.volume.weight.stride()
+    plain = torch.autograd.grad(network(x), list(network.parameters()))
+    Precision("bf16", CPU).prepare(network)
+    assert network.volume.weight.stride() == contiguous
+    weight = network.image.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    ordered = torch.autograd.grad(network(x), list(network.parameters()))
+    for one, other in zip(ordered, plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.slow
 def test_a_run_in_bfloat16_says_so_and_is_verified_in_it(tmp_path, capsys, processor):
     out = tmp_path / "run"
@@ -145,6 +178,35 @@ def test_bfloat16_trains_nearly_the_same(conv, settings, digits):
     assert {value.dtype for value in half.parameters.values()} == {np.dtype("float32")}
     assert engine.environment()["precision"] == "bf16"
     assert "precision" not in PyTorchEngine("cpu").environment()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_run_in_bfloat16_goes_on_from_a_state_to_the_bit(digits, own):
+    """Parameters have the channels last there, a checkpoint's arrays do not."""
+    recipe = NARROW["strided-conv"]
+    if own:
+        recipe = replace(
+            recipe,
+            optimizer=lambda parameters, rate: torch.optim.AdamW(parameters, rate, fused=True),
+        )
+    settings = recipe.settings(dtype="float32", batch_size=9, steps=6)
+    given = [one[1:] for one in batches(Run(recipe, settings, digits))]
+
+    def started(seed):
+        engine = PyTorchEngine("cpu", precision="bf16")
+        engine.start(recipe, settings, recipe.initial_parameters(seed, settings.latent_dim))
+        return engine
+
+    whole, fresh = started(1), started(2)
+    for one in given[:3]:
+        whole.step(*one)
+    fresh.restore({key: np.array(value, order="C") for key, value in whole.state().items()})
+    for one in given[3:]:
+        assert torch.equal(fresh.step(*one), whole.step(*one))
+    ends = whole.state(), fresh.state()
+    assert ends[0].keys() == ends[1].keys()
+    for key, value in ends[0].items():
+        np.testing.assert_array_equal(ends[1][key], value, err_msg=key)
 
 
 def test_probabilities_near_1_are_not_rounded_to_1(conv, settings, digits):

@@ -81,6 +81,21 @@ def test_finite_differences_agree(slope):
     assert torch.autograd.gradcheck(lambda w: module._Products.apply(patches, w, slope), weights)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("scale", [1, 100, 10_000])
+def test_a_constant_image_is_a_number(value, scale):
+    """Its variance is 0, and with large weights rounding makes of it less than -eps."""
+    layers, x = layers_of(padding=0), torch.full((5, 1, 28, 29), value)
+    with torch.no_grad():
+        layers[0].weight.mul_(scale)
+    output, *rest = step(layers, x, True)
+    assert all(part.isfinite().all() for part in rest)
+    expected = layers[2](layers[1].bias.detach())  # batch norm leaves nothing else
+    error = 1e-6 * layers[0].weight.detach().abs().sum((1, 2, 3)).max() / layers[1].eps ** 0.5
+    assert (output - expected[:, None, None]).abs().max() <= 1e-6 + value * error
+    assert rest[-1].min() >= 0.9 * (1 - 1e-6)  # of the running variances, 1 before
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_passed_on(value):
     layers = layers_of()
