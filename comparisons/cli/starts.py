@@ -25,14 +25,16 @@ def settle_start(request: Request, recipe: Recipe) -> str:
     """What the runs start from: one of `NAMES`, or the absolute path of a run's folder.
 
     Where nothing was asked for it is both, if pyvae ships a trained state that fits; from the same
-    seed it is the initial parameters, for which that seed is given.
+    seed it is the initial parameters, for which that seed is given. A folder that is resumed and
+    says nothing was begun when there was no --start: it goes on from initial parameters.
     """
+    from pyvae.cli.again import is_resumed
     from pyvae.runs.starts import trained_start
 
     asked = request.run.start
     if asked is not None:
         return asked if asked in NAMES else str(Path(asked).resolve())
-    if request.run.rng != "injected":
+    if request.run.rng != "injected" or is_resumed(request.context):
         return INITIAL
     settings = recipe.settings(latent_dim=request.run.latent_dim)
     return INITIAL if trained_start(recipe, settings) is None else BOTH
