@@ -95,7 +95,8 @@ def test_a_run_is_gone_on_from_with_its_moments(trained, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--start", str(trained), "--steps", "2", "--out", str(out)]
     assert main(["compare", *SMALL, *arguments]) == 0
-    assert "from the parameters after 2 steps of digits" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "from the parameters after 2 steps of digits" in said
     about = json.loads((out / "comparison.json").read_text())
     assert list(about["objectives"]) == ["vae-run"]
     assert about["objectives"]["vae-run"]["start"]["taken"] == 2
@@ -150,7 +151,12 @@ def test_a_folder_of_before_there_was_a_start_goes_on_as_it_was_begun(
 
 
 BAD = {
-    "absent": (("--start", "absent"), "absent' does not exist. Name the folder that pyvae train"),
+    "absent": (
+        ("--start", "absent"),
+        "--start 'absent' does not exist: expected initial, trained, both, or the folder of a run",
+    ),
+    "file": (("--start", __file__), f"--start '{__file__}' is a file: expected initial, trained"),
+    "nothing": (("--start", ""), "--start '': expected initial, trained, both, or the folder"),
     "empty": (("--start", "."), "holds no run"),
     "objective": (
         ("--start", "RUN", "--objective", "emae"),
