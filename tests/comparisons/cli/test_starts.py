@@ -96,7 +96,7 @@ def test_a_run_is_gone_on_from_with_its_moments(trained, tmp_path, capsys):
     arguments = ["--start", str(trained), "--steps", "2", "--out", str(out)]
     assert main(["compare", *SMALL, *arguments]) == 0
     said = capsys.readouterr().out
-    assert "from the parameters after 2 steps of digits" in said
+    assert "from the parameters after 2 steps of digits, with Adam's moments" in said
     about = json.loads((out / "comparison.json").read_text())
     assert list(about["objectives"]) == ["vae-run"]
     assert about["objectives"]["vae-run"]["start"]["taken"] == 2
