@@ -25,17 +25,35 @@ def settle_start(request: Request, recipe: Recipe) -> str:
     """What the runs start from: one of `NAMES`, or the absolute path of a run's folder.
 
     Where nothing was asked for it is both, if pyvae ships a trained state that fits; from the same
-    seed it is the initial parameters, for which that seed is given.
+    seed it is the initial parameters, for which that seed is given. A folder that is resumed and
+    says nothing was begun when there was no --start: it goes on from initial parameters.
+
+    Raises:
+        UserError: If it is neither a name nor a folder.
     """
+    from pyvae.cli.again import is_resumed
     from pyvae.runs.starts import trained_start
 
     asked = request.run.start
     if asked is not None:
-        return asked if asked in NAMES else str(Path(asked).resolve())
-    if request.run.rng != "injected":
+        return asked if asked in NAMES else _run_folder(asked)
+    if request.run.rng != "injected" or is_resumed(request.context):
         return INITIAL
     settings = recipe.settings(latent_dim=request.run.latent_dim)
     return INITIAL if trained_start(recipe, settings) is None else BOTH
+
+
+def _run_folder(asked: str) -> str:
+    """The absolute path of the folder that was named."""
+    from pyvae.errors import UserError
+
+    why = "is a file" if asked and Path(asked).exists() else "does not exist"
+    if not asked or not Path(asked).is_dir():
+        raise UserError(
+            f"--start '{asked}'" + (f" {why}" if asked else ""),
+            expected=f"{', '.join(NAMES)}, or the folder of a run that pyvae train wrote",
+        )
+    return str(Path(asked).resolve())
 
 
 def objectives_to_compare(start: str, recipe: Recipe) -> Sequence[str]:

@@ -48,6 +48,7 @@ LOOK_AT_MEANS = (
     "a few active dimensions, whose lines swing, and silent ones."
 )
 LOOK_AT_SAMPLES = "Look for the same images in both languages: they decode the same draws."
+FEW_STEPS = 100  # in fewer a network learns next to nothing
 LONGEST_NAME = 18  # ems, about thirty letters
 
 
@@ -194,14 +195,31 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
         _draw_spread(row[2], comparison)
         row[2].set_title(wrapped(figure, f"{title}: {_marked(comparison)}", 12, 1 / 3))
     figure.suptitle("Latent means of the last batch in training mode")
-    add_note(figure, f"{MEANS_NOTE} {LOOK_AT_MEANS}")
+    untrained = dict.fromkeys(map(_untrained_note, comparisons))
+    add_note(figure, "\n".join([f"{MEANS_NOTE} {LOOK_AT_MEANS}", *filter(None, untrained)]))
     return figure
 
 
 def _marked(comparison: Comparison) -> str:
-    """How many dimensions vary over the images, in words."""
-    spread = comparison.under_test.latent_means["training"].std(axis=0)
-    return f"{(spread**2 > ACTIVE).sum()} of {len(spread)} dimensions are active"
+    """In words, how many dimensions' means vary over the images: in evaluation mode, as `pyvae
+    train` counts them, if the run has left such means."""
+    means = comparison.under_test.latent_means
+    mode = "evaluation" if "evaluation" in means else "training"
+    variance = means[mode].var(axis=0)
+    return (
+        f"means of {(variance > ACTIVE).sum()} of {len(variance)} dimensions vary over images "
+        f"(variance above {ACTIVE:g} in {mode} mode)"
+    )
+
+
+def _untrained_note(comparison: Comparison) -> str:
+    """What the lines of a network that has hardly been trained do not show; empty for others."""
+    if comparison.start != INITIAL or comparison.under_test.steps >= FEW_STEPS:
+        return ""
+    return (
+        f"From initial parameters, after {_after(comparison)}: lines swing because the weights are "
+        "random, which is no sign that anything was learnt."
+    )
 
 
 def _draw_spread(axes: Axes, comparison: Comparison) -> None:
@@ -258,7 +276,8 @@ def report_panels(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
             axes = panel(f"{title}: {where}. {MEANS_NOTE}")
             draw_latent_means(axes, trace.latent_means["training"])
         caption = f"{title}: spread of each latent dimension; {_marked(comparison)}."
-        _draw_spread(panel(f"{caption} {LOOK_AT_MEANS}"), comparison)
+        note = f"{LOOK_AT_MEANS} {_untrained_note(comparison)}".strip()
+        _draw_spread(panel(f"{caption} {note}"), comparison)
     for comparison in _trained_first(shown_in("samples.png", comparisons)):
         title = comparison.title
         for trace in (comparison.under_test, comparison.reference):

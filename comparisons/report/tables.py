@@ -106,14 +106,16 @@ def not_judged_line(comparison: Comparison) -> str:
 
 def libtorch_line(comparison: Comparison) -> str:
     """Why the last bits may differ though neither side is wrong: two LibTorchs whose batch norm
-    rounds otherwise. Empty if that is not what the two part in."""
+    rounds otherwise. Empty unless the place where the two part was found and shows rounding, and
+    both sides chose the same kernels."""
     traces = comparison.under_test, comparison.reference
     versions = [_libtorch(trace) for trace in traces]
     normalised = any(is_buffer(name) for trace in traces for name in trace.parameters)
-    divergence = comparison.divergence
-    rounding = divergence is None or any(word.startswith("rounding") for word in divergence.words)
-    asked = comparison.exact and not comparison.agrees
-    if not (asked and normalised and rounding and all(versions)) or versions[0] == versions[1]:
+    words = () if comparison.divergence is None else comparison.divergence.words
+    rounding = any(word.startswith("rounding") for word in words)
+    same_kernels = len({trace.environment.get("kernels") for trace in traces}) == 1
+    asked = comparison.exact and rounding and same_kernels
+    if not (asked and normalised and all(versions)) or versions[0] == versions[1]:
         return ""
     return (
         f"LibTorch: {versions[0]} against {versions[1]}; batch norm's gradients in training may "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,12 +42,14 @@ class State(NamedTuple):
         steps: After which step.
         parameters: With running statistics, by name.
         moments: Adam's, if they were kept (`moment1/NAME`).
+        damages: In words, what is wrong with newer checkpoints.
     """
 
     trace: Trace
     steps: int
     parameters: dict[str, NDArray]
     moments: dict[str, NDArray]
+    damages: Sequence[str] = ()
 
 
 def trained_start(recipe: Recipe, settings: Settings | None = None) -> Start | None:
@@ -74,7 +77,8 @@ def start_from_run(folder: Path, recipe: Recipe, settings: Settings) -> Start:
         recipe, settings: Of the run that is to start from it.
 
     Raises:
-        UserError: If there is no run of this recipe, objective and size, or it cannot be read.
+        UserError: If there is no run of this recipe, objective and size, or it or its last
+            checkpoint cannot be read.
     """
     option = f"--start {shlex.quote(str(folder))}"
     found = runs_in(folder)
@@ -98,9 +102,21 @@ def start_from_run(folder: Path, recipe: Recipe, settings: Settings) -> Start:
             f"use --latent-dim {had}, or start from another run",
         )
     state = last_state(trace)
+    if state.damages:
+        raise UserError(
+            f"{option}: {state.damages[0]}",
+            "start from another run, or remove that checkpoint's two files from "
+            f"'{trace.folder}' to start from "
+            + (
+                "its parameters, without Adam's moments"
+                if not state.moments
+                else f"the checkpoint of step {state.steps}"
+            ),
+        )
+    moments = "with" if state.moments else "without"
     start = Start(
         RUN,
-        _title(state.steps, trace.data["name"]),
+        f"{_title(state.steps, trace.data['name'])}, {moments} Adam's moments",
         state.parameters,
         state.moments,
         state.steps if state.moments else 0,
@@ -151,12 +167,14 @@ def last_state(trace: Trace) -> State:
         UserError: If it was interrupted and has no checkpoint.
     """
     assert trace.folder is not None  # noqa: S101 (it was loaded)
-    checkpoint = Checkpoint.find(trace.folder).checkpoint
+    found = Checkpoint.find(trace.folder)
+    checkpoint = found.checkpoint
     if trace.complete and (checkpoint is None or checkpoint.step != trace.steps):
-        return State(trace, trace.steps, trace.parameters, {})
+        return State(trace, trace.steps, trace.parameters, {}, found.damages)
     if checkpoint is None:
+        damaged = f" that can be read: {found.damages[0]}" if found.damages else ""
         raise UserError(
-            f"the run in '{trace.folder}' is not finished and has no checkpoint",
+            f"the run in '{trace.folder}' is not finished and has no checkpoint{damaged}",
             "train it to its end, or choose another run",
         )
     kept = checkpoint.state
@@ -166,7 +184,7 @@ def last_state(trace: Trace) -> State:
         if key.startswith(("parameter/", "buffer/"))
     }
     moments = {key: value for key, value in kept.items() if key.startswith("moment")}
-    return State(trace, checkpoint.step, parameters, moments)
+    return State(trace, checkpoint.step, parameters, moments, found.damages)
 
 
 def runs_in(folder: Path) -> dict[str, Trace]:

@@ -95,7 +95,8 @@ def test_a_run_is_gone_on_from_with_its_moments(trained, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--start", str(trained), "--steps", "2", "--out", str(out)]
     assert main(["compare", *SMALL, *arguments]) == 0
-    assert "from the parameters after 2 steps of digits" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "from the parameters after 2 steps of digits, with Adam's moments" in said
     about = json.loads((out / "comparison.json").read_text())
     assert list(about["objectives"]) == ["vae-run"]
     assert about["objectives"]["vae-run"]["start"]["taken"] == 2
@@ -126,8 +127,36 @@ def test_a_mistake_is_named_by_what_adam_had_kept(monkeypatch, trained, tmp_path
     assert "looks like: base-r: epsilon = 1e-07 where it is 1e-08" in said
 
 
+@undrawn
+@pytest.mark.r
+def test_a_folder_of_before_there_was_a_start_goes_on_as_it_was_begun(
+    tmp_path, monkeypatch, capsys
+):
+    """Its run.json names no start, and no number of steps where none was given."""
+    monkeypatch.setattr("comparisons.cli.starts.STEPS", 2)
+    arguments = ["--objective", "vae", "--start", "initial", "--out", str(tmp_path)]
+    assert main(["compare", *DATA, *arguments]) == 0
+    file = tmp_path / "run.json"
+    about = json.loads(file.read_text())
+    assert not any(word.startswith("--steps") for word in about["arguments"])
+    about["arguments"].remove("--start=initial")
+    file.write_text(json.dumps(about))
+    capsys.readouterr()
+    assert main(["compare", "--resume", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "2 steps of 4" in said
+    assert "each from initial parameters" not in said
+    assert list(json.loads((tmp_path / "comparison.json").read_text())["objectives"]) == ["vae"]
+    assert "--start=initial" in json.loads(file.read_text())["arguments"]
+
+
 BAD = {
-    "absent": (("--start", "absent"), "absent' does not exist. Name the folder that pyvae train"),
+    "absent": (
+        ("--start", "absent"),
+        "--start 'absent' does not exist: expected initial, trained, both, or the folder of a run",
+    ),
+    "file": (("--start", __file__), f"--start '{__file__}' is a file: expected initial, trained"),
+    "nothing": (("--start", ""), "--start '': expected initial, trained, both, or the folder"),
     "empty": (("--start", "."), "holds no run"),
     "objective": (
         ("--start", "RUN", "--objective", "emae"),

@@ -115,6 +115,47 @@ def test_latent_means_are_drawn_as_they_are(comparisons):
         assert bars == pytest.approx(spread.tolist())
 
 
+def of(comparison, start="", steps=3, **means):
+    """A comparison of other latent means, steps and start."""
+    side = replace(
+        comparison.under_test,
+        latent_means=means or comparison.under_test.latent_means,
+        losses=np.ones((steps, 3)),
+        start={"name": start} if start else {},
+    )
+    return replace(comparison, under_test=side)
+
+
+def test_dimensions_are_counted_in_evaluation_mode_where_the_run_has_left_it(comparisons):
+    """Of a network that is hardly trained batch norm spreads the means in training mode alone."""
+    spread, still = np.arange(12.0)[:, None] * np.ones(5), np.zeros((12, 5))
+    still[:, 0] = spread[:, 0]
+    for means, words in (
+        ({"training": spread, "evaluation": still}, "means of 1 of 5 dimensions vary over images "
+         "(variance above 0.01 in evaluation mode)"),
+        ({"training": spread}, "means of 5 of 5 dimensions vary over images "
+         "(variance above 0.01 in training mode)"),
+    ):  # fmt: skip
+        one = of(comparisons[0], **means)
+        title = figures.latent_means_figure([one]).axes[2].get_title()
+        assert " ".join(title.split()) == f"VAE: {words}"
+        assert any(words in caption for caption in figures.report_panels([one]))
+
+
+@pytest.mark.parametrize(
+    ("start", "steps", "said"),
+    [("", 1, "after 1 step:"), ("", 99, "after 99 steps:"), ("", 100, ""), ("trained", 3, "")],
+)
+def test_swinging_lines_of_random_weights_are_not_taken_for_learning(
+    comparisons, start, steps, said
+):
+    one = of(comparisons[0], start, steps)
+    note = " ".join(note_of(figures.latent_means_figure([one, one])).split())
+    words = "lines swing because the weights are random, which is no sign"
+    assert note.count(words) == bool(said)
+    assert said in note
+
+
 def test_differences_of_every_objective_are_within_the_picture(comparisons):
     """A large one of the first objective, beside a small one of the second."""
     apart = copy.deepcopy(comparisons[0].reference)
@@ -205,7 +246,10 @@ def test_two_starts_have_places_of_their_own(of_two_starts):
     assert said == [f"3 steps from {start}" for start in reversed(words)]
     assert "From initial parameters: the images hardly differ" in note_of(samples)
     titles = [" ".join(axes.get_title().split()) for axes in means.axes[2::3]]
-    assert titles[0] == "VAE from the trained state: 1 of 5 dimensions are active"
+    assert titles[0] == (
+        "VAE from the trained state: means of 1 of 5 dimensions vary over images "
+        "(variance above 0.01 in evaluation mode)"
+    )
     assert [title.partition(":")[0] for title in titles] == [
         f"{name} from {start}" for start in reversed(words) for name in ("VAE", "EMAE")
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -66,8 +67,48 @@ def test_a_run_without_a_checkpoint_gives_its_parameters_alone(folder, tmp_path)
     Trace.load(folder / "vae").save(tmp_path)
     begun = start_from_run(tmp_path, CONV, make())
     assert (dict(begun.moments), begun.taken) == ({}, 0)
+    assert begun.title == "the parameters after 3 steps of digits, without Adam's moments"
+    assert start_from_run(folder, CONV, make()).title.endswith(" digits, with Adam's moments")
     for name, value in Trace.load(folder / "vae").parameters.items():
         assert np.array_equal(begun.parameters[name], value)
+
+
+def test_moments_in_a_damaged_checkpoint_are_not_dropped_silently(folder, tmp_path):
+    run = tmp_path / "vae"
+    shutil.copytree(folder / "vae", run)
+    numbers = run / "checkpoint-00000003.safetensors"
+    numbers.write_bytes(numbers.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"--start .*the checkpoint of step 3 is damaged") as error:
+        start_from_run(run, CONV, make())
+    assert "remove that checkpoint's two files" in error.value.remedy
+    assert "without Adam's moments" in error.value.remedy
+    assert last_state(runs_in(run)["vae"]).steps == 3  # its parameters are whole
+    for file in run.glob("checkpoint-00000003.*"):
+        file.unlink()
+    assert start_from_run(run, CONV, make()).title.endswith("without Adam's moments")
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_is_not_taken_from_an_older_one_unasked(
+    tmp_path, digits
+):
+    def stop(now):
+        if now.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_into(tmp_path, Run(CONV, make(steps=4), digits), PyTorchEngine("cpu"), [stop])
+    run = tmp_path / "vae"
+    kept = Checkpoint.find(run).checkpoint
+    replace(kept, step=kept.step + 1).save(run)
+    newer = run / f"checkpoint-{kept.step + 1:08d}.safetensors"
+    newer.write_bytes(b"")
+    with pytest.raises(UserError, match=f"step {kept.step + 1} is damaged") as error:
+        start_from_run(run, CONV, make())
+    assert f"to start from the checkpoint of step {kept.step}" in error.value.remedy
+    for file in run.glob(f"checkpoint-{kept.step:08d}.*"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"no checkpoint that can be read: .* is damaged"):
+        last_state(runs_in(run)["vae"])
 
 
 def test_a_run_that_was_interrupted_gives_its_last_checkpoint(tmp_path, digits):
