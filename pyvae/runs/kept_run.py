@@ -177,8 +177,8 @@ class KeptRun:
                 if key == RECIPE_FILE and old.get(key) != new.get(key):
                     return "the recipe's file has changed since"
                 if old.get(key) != new.get(key) and (name, key) not in allowed:
-                    was, is_now = (one.get(key, UNSAID.get(key)) for one in (old, new))
-                    return f"{key} {was}, now {is_now}"
+                    values = [one.get(key, UNSAID.get(key)) for one in (old, new)]
+                    return f"{key} {values[0]}, now {values[1]}"
         return ""
 
     def _fill(self, earlier: Trace | Checkpoint, steps: int) -> None:
