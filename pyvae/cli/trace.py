@@ -30,6 +30,7 @@ from pyvae.errors import UserError
 
 if TYPE_CHECKING:
     from pyvae.model.start import Start
+    from pyvae.runs.repeat import Repeat
 
 __all__ = ["trace_command"]
 
@@ -116,7 +117,6 @@ def trace_command(
     from pyvae.model.run import Run
     from pyvae.recipes import open_recipe
     from pyvae.runs.record import record_traces
-    from pyvae.runs.repeat import read_repeat
     from pyvae.runs.run_folder import RunFolder
     from pyvae.terminal.console import Terminal
     from pyvae.terminal.step_progress import ShowProgress
@@ -130,14 +130,12 @@ def trace_command(
         )
         starts: list[Start | None] = [None] * len(settings)
     else:
-        repeat = read_repeat(what.like)
-        _check_like(context, repeat.data)
+        repeat = _read_like(context, what.like)
         chosen, settings, starts = repeat.recipe, repeat.runs, repeat.starts
         data = repeat.data or data
         threads = threads or repeat.threads
         kernels = repeat.kernels
-        several = len(get_abilities(compute.engine).adams) > 1
-        adam = adam or (repeat.adam if several else None)
+        adam = adam or (repeat.adam if len(get_abilities(compute.engine).adams) > 1 else None)
     probed = StepSet.parse(record.probe)
     console = Terminal()
     log = partial(console.print, soft_wrap=True)
@@ -148,15 +146,22 @@ def trace_command(
         probed.check(settings[0].total_steps(len(images)))
         decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)
         words = command_words(context, threads=torch.get_num_threads(), **decided)
-        runs = [
-            Run(chosen, one, images, start) for one, start in zip(settings, starts, strict=True)
-        ]
+        runs = [Run(chosen, one, images, at) for one, at in zip(settings, starts, strict=True)]
         record_traces(
             RunFolder(out, words, log), runs, engine,
             [ShowProgress(console=console)], probed=probed, follow=record.follow,
             draws=record.draws,
         )  # fmt: skip
     log(f"written: {out}")
+
+
+def _read_like(context: typer.Context, like: Path) -> Repeat:
+    """What to repeat; raises UserError for options that it decides."""
+    from pyvae.runs.repeat import read_repeat
+
+    repeat = read_repeat(like)
+    _check_like(context, repeat.data)
+    return repeat
 
 
 def _check_like(context: typer.Context, data: str) -> None:
