@@ -725,7 +725,7 @@ def rt():
 
 
 def in_r_torchs_order():
-    return PyTorchEngine("cpu", adam="r-torch")
+    return PyTorchEngine("cpu", adam="r-torch", kernels="torch")
 
 
 @pytest.mark.r_torch

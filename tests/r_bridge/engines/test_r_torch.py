@@ -57,7 +57,7 @@ def same_libtorch(rt):
 
 
 def python():
-    return PyTorchEngine("cpu", adam="r-torch")
+    return PyTorchEngine("cpu", adam="r-torch", kernels="torch")
 
 
 def a_run(name, steps=2, **changes):
