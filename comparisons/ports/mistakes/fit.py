@@ -62,26 +62,31 @@ def holding(
     found: NDArray,
     right: NDArray,
     values: Iterable[Value],
+    precision: str,
     allowed: float,
 ) -> list[str]:
-    """Those of the mistakes that give what was found in another step, too.
+    """Those of the mistakes that give what was found in another step, too, and of these the ones
+    that come nearest.
 
     Arguments:
         names: In words.
         found: What was recorded there.
         right: What it should be there.
         values: What it would be there with each mistake.
+        precision: The type of number that the program computed with.
         allowed: What rounding may leave there.
     """
     found = found.astype(np.float64)
     size = distance(right, found) if right.shape == found.shape else largest(found)
     allowed = max(allowed, REST * size)
-    there = [
-        words
-        for words, value in values
-        if value.shape == found.shape and distance(value, found) <= allowed
-    ]
-    return [name for name in names if any(alike(name, one) for one in there)]
+    off: dict[str, float] = {}
+    for words, value in values:
+        for name in names:
+            if value.shape == found.shape and alike(name, words):
+                off[name] = min(distance(value, found), off.get(name, math.inf))
+    best = min(off.values(), default=math.inf)
+    near = min(allowed, max(10 * best, ROUNDINGS * EPSILON[precision] * largest(found)))
+    return [name for name in names if off.get(name, math.inf) <= near]
 
 
 def alike(a: str, b: str) -> bool:

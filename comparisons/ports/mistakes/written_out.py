@@ -81,7 +81,8 @@ def _named(
     if expected is None or also is None:
         return found
     allowed = own.rtol * float(abs(also).max(initial=0))
-    return holding(found, also, expected, _values(later, stage, name, also), allowed)
+    further = _values(later, stage, name, also)
+    return holding(found, also, expected, further, own.precision, allowed)
 
 
 def _values(chains: Chains, stage: ProgramStage, name: str, there: NDArray) -> Iterator[Value]:
