@@ -54,7 +54,7 @@ def fitting(
         return []
     near = min(allowed, max(10 * best, rounding))
     names = [words for words, apart in off.items() if apart <= near]
-    return names if len(names) <= MOST else []
+    return names if len(_by_setting(names)) <= MOST else []
 
 
 def holding(
@@ -99,9 +99,28 @@ def alike(a: str, b: str) -> bool:
 
 
 def joined(names: list[str], following: str = "") -> str:
-    """Several names as one, with what would tell them apart, if that is known."""
-    words = ", or ".join(names)
+    """Several names as one, with what would tell them apart, if that is known.
+
+    Example:
+        >>> joined(["eps = 0 where it is 0.01", "eps = 1e-08 where it is 0.01", "no weight"])
+        'eps = 0 or 1e-08 where it is 0.01, or no weight'
+    """
+    words = ", or ".join(_by_setting(names))
     return f"{words}: {following} would tell them apart" if following and len(names) > 1 else words
+
+
+def _by_setting(names: list[str]) -> list[str]:
+    """Names, those that differ in the value of a setting alone as one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        setting = re.fullmatch(r"(\w+ = )(\S+)( where it is \S+)", name)
+        key = (setting[1], setting[3]) if setting else (name, "")
+        found.setdefault(key, []).append(setting[2] if setting else "")
+    words = []
+    for (start, end), values in found.items():
+        first = ", ".join(values[:-1])
+        words.append(f"{start}{first} or {values[-1]}{end}" if first else start + values[0] + end)
+    return words
 
 
 def largest(x: NDArray) -> float:

@@ -67,6 +67,16 @@ def test_where_too_many_fit_none_is_named():
     assert named(wrong, right, {str(i): wrong for i in range(5)}) == []
 
 
+def test_values_of_one_setting_are_one_name():
+    """Epsilons of no effect are all the same, and there are many."""
+    right, wrong = drawn(1, 2, 5)
+    names = [f"eps = {eps} where it is 0.01" for eps in ("0", "1e-12", "1e-08", "1e-07", "1e-06")]
+    assert named(wrong, right, dict.fromkeys(names, wrong)) == names
+    words = "eps = 0, 1e-12, 1e-08, 1e-07 or 1e-06 where it is 0.01"
+    assert joined(names) == words
+    assert joined([*names, "no weight"]) == f"{words}, or no weight"
+
+
 def test_of_one_number_only_rounding_is_left():
     right, wrong = np.array(1.0), np.array(2.0)
     assert named(wrong, right, {"near": np.array(2.0001), "exact": np.array(2.0)}) == ["exact"]
