@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from comparisons.ports.mistakes.mistake import Call, mistake
 from torch import Tensor
+
+from comparisons.ports.mistakes.mistake import Call, mistake
 
 __all__ = ["of_logits", "of_probabilities", "positives"]
 

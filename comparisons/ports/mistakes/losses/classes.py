@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from comparisons.ports.mistakes.mistake import Call, mistake
 from torch import Tensor
 
 from comparisons.ports.expected.declared import other_setting
 from comparisons.ports.expected.indices import from_zero
 from comparisons.ports.mistakes.losses.fitting import round_number
+from comparisons.ports.mistakes.mistake import Call, mistake
 
 __all__ = [
     "cross_entropy",

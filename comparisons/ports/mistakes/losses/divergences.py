@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from comparisons.ports.mistakes.mistake import Call, mistake
 from torch import Tensor
+
+from comparisons.ports.mistakes.mistake import Call, mistake
 
 __all__ = ["gaussian", "kullback_leibler", "poisson"]
 

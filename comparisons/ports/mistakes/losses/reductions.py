@@ -27,9 +27,10 @@ def of_any_loss(call: Call) -> Iterator[tuple[str, Any]]:
     yield "doubled: a factor 1/2 is missing", right * 2
     if right.numel() > 1:
         return
-    if each.dim() > 1 and len(each) > 1 and reduction != "batchmean":
+    several = each.dim() > 1 and 1 < len(each) < each.numel()
+    if several and reduction != "batchmean":
         yield "summed over each row, averaged over the rows", each.flatten(1).sum(1).mean()
-    if reduction == "mean" and each.dim() > 1 and each.shape[0] > 1:
+    if reduction == "mean" and several:
         yield "averaged over each row, summed over the rows", each.flatten(1).mean(1).sum()
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from comparisons.ports.mistakes.mistake import Call, mistake
 from torch import Tensor
 
 from comparisons.ports.expected.declared import other_setting
 from comparisons.ports.mistakes.losses.fitting import round_number
+from comparisons.ports.mistakes.mistake import Call, mistake
 
 __all__ = ["absolute_errors", "huber", "other_delta", "smooth", "squared_errors"]
 
@@ -28,7 +28,7 @@ def squared_errors(call: Call) -> Iterator[tuple[str, Any]]:
     yield "absolute errors (L1) where they are squared", F.l1_loss(x, y, reduction=reduction)
     yield "smooth L1 in its place", F.smooth_l1_loss(x, y, reduction=reduction)
     yield "Huber's loss in its place", F.huber_loss(x, y, reduction=reduction, delta=0.5)
-    if reduction != "none" and x.dim() > 1:
+    if reduction != "none" and x.dim() > 1 and len(x) < x.numel():
         norms = (x - y).flatten(1).norm(dim=1)
         yield "the norm of each row's errors, averaged", norms.mean()
         yield "the norm of each row's errors, summed", norms.sum()
