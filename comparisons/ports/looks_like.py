@@ -20,11 +20,12 @@ from comparisons.ports.judging.judge import (
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
+from comparisons.ports.mistakes.given_otherwise import given_otherwise
 from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.relating.outside import draws, inputs
-from comparisons.ports.relating.related import both_values, related
+from comparisons.ports.relating.related import both_values, effects, related
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]
@@ -41,8 +42,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         yield judged.why  # one side alone has it
         return
     words = list(_declared(step, judged))
-    words += written_out(step, judged)
-    words += _one_sided(step, judged)
+    words += _of_other_stages(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)
         yield from _rounding(step, judged)
@@ -63,6 +63,17 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if not words and judged.why:
         words.append(judged.why)
     yield from dict.fromkeys(words)
+
+
+def _of_other_stages(step: Inspected, judged: Judged) -> list[str]:
+    """What stages do that one side alone has: by the name of the mistake, as far as it has one, or
+    by what comes of it; then which they are."""
+    words, stages = list(written_out(step, judged)), list(_one_sided(step, judged))
+    if stages and not words:
+        words += given_otherwise(step, judged)
+    if stages and not words:
+        words += effects(step, judged)
+    return words + stages
 
 
 def _declared(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -80,6 +80,18 @@ def limited(two: TwoValues) -> list[str]:
         for words, value in ways:
             if distance(value, one.b) <= ROUNDING * one.size:
                 return [f"{one.names[1]} is {one.names[0]} {words}"]
+        for limit, words in ((low, "more"), (high, "less")):
+            free = one.b != limit
+            if not FEWEST <= int(free.sum()) <= one.b.numel() - FEWEST:
+                continue
+            times = float((one.a[free] * one.b[free]).sum() / (one.a[free] ** 2).sum())
+            value = times * one.a
+            held = value.clamp(min=low) if words == "more" else value.clamp(max=high)
+            if one.is_b(held):
+                return [
+                    f"{one.names[1]} is {one.names[0]} times {times:.6g}, held at {limit:.6g} or "
+                    f"{words}"
+                ]
     return []
 
 

@@ -17,7 +17,7 @@ from comparisons.ports.mistakes.attempts import attempts
 from comparisons.ports.mistakes.fit import Value, fitting, holding, joined
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["written_out"]
+__all__ = ["parted_values", "written_out"]
 
 
 def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -28,7 +28,7 @@ def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
         step: The step.
         judged: Its first quantity that parts: a stage after them, or the loss.
     """
-    for names in _parted(step, judged):
+    for names in parted_values(step, judged):
         for layer_side in (0, 1):
             chains, written = step.chains[layer_side], 1 - layer_side
             if not chains.is_alone(names[layer_side]):
@@ -44,7 +44,7 @@ def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
                     return
 
 
-def _parted(step: Inspected, judged: Judged) -> Iterator[tuple[str, str]]:
+def parted_values(step: Inspected, judged: Judged) -> Iterator[tuple[str, str]]:
     """The values that belong together by where they are taken, and were computed by other stages
     on both sides."""
     quantity = judged.quantity

@@ -12,9 +12,10 @@ from comparisons.diagnosis.relations import relation, shape_relation
 from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
+from comparisons.ports.mistakes.written_out import parted_values
 from comparisons.ports.relating.constants import factors_of, numbers_of
 
-__all__ = ["both_values", "related", "relation_of"]
+__all__ = ["both_values", "effects", "related", "relation_of"]
 
 ROUNDING = 1e-6  # of what comes from outside: it may have been made in float32
 
@@ -61,14 +62,32 @@ def relation_of(step: Inspected, judged: Judged) -> list[str]:
     """The relation of both sides' values alone; nothing if there is none."""
     a, b = both_values(step, judged)
     given = judged.quantity.passing in ("start", "input", "draw")
+    return _relation(step, judged, a, b, ROUNDING if given else 0.0)
+
+
+def _relation(
+    step: Inspected, judged: Judged, a: NDArray, b: NDArray, rounding: float
+) -> list[str]:
     rtol = judged.rtol or GIVEN_RTOL[step.precision]
     x, y = (torch.from_numpy(np.array(value, dtype=np.float64)) for value in (a, b))
     if x.shape != y.shape:
         return shape_relation(step.names, x, y, rtol)
     return relation(
         step.names, x, y, factors_of(step), rtol,
-        numbers=numbers_of(step, judged), rounding=ROUNDING if given else 0.0,
+        numbers=numbers_of(step, judged), rounding=rounding,
     )  # fmt: skip
+
+
+def effects(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields how the values are related that one side's stages make and those that the other side
+    has in their place: what comes of stages that one side alone has."""
+    for one, two in parted_values(step, judged):
+        a, b = step.a.value(one), step.b.value(two)
+        if a is None or b is None or a.shape != b.shape or {a.dtype.kind, b.dtype.kind} != {"f"}:
+            continue
+        words = _relation(step, judged, a, b, 0.0)
+        there = "" if judged.quantity.passing == "loss" else f" ({one}; in {step.names[1]} {two})"
+        yield from (f"{word}{there}" for word in words)
 
 
 def _of_before(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:

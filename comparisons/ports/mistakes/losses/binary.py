@@ -59,17 +59,16 @@ def of_logits(call: Call) -> Iterator[tuple[str, Any]]:
     x, y = call["input"], call["target"].to(call["input"].dtype)
     p = torch.sigmoid(x)
     yield "the sigmoid taken twice: of probabilities where logits belong", call(p)
-    if ((x >= 0) & (x <= 1)).all():
-        value = F.binary_cross_entropy(x, y, reduction="none")
-        yield "without the sigmoid: of probabilities", _reduced(call, value)
     yield "the part of 1 - y left out: -y log(p) alone", _reduced(call, -y * F.logsigmoid(x))
     squares = _reduced(call, (p - y) ** 2)
     yield "squared errors of the probabilities", squares
+    yield "input and target exchanged", call(y, p)
+    if ((x >= 0) & (x <= 1)).all():
+        value = F.binary_cross_entropy(x, y, reduction="none")
+        yield "without the sigmoid: of probabilities", _reduced(call, value)
     if y.dim() > 1 and y.shape[1] > 1 and (y.sum(1) == 1).all():
         value = F.cross_entropy(x, y, reduction="none")
         yield "cross entropy of classes (softmax) in its place", _reduced(call, value)
-    if call.options.get("reduction", "mean") != "none":
-        yield "input and target exchanged", call(y, p)
 
 
 @mistake(LOGITS)

@@ -75,10 +75,10 @@ def other_probabilities(call: Call) -> Iterator[tuple[str, Any]]:
     if x.dim() > 1:
         yield "softmax over the rows, the wrong axis", _likelihood(call, torch.log_softmax(x, 0))
     yield "without the softmax: the logits taken for log-probabilities", _likelihood(call, x)
-    if (x > 0).all():
-        yield "the logits taken for probabilities", _likelihood(call, x.log())
     axis = 1 if x.dim() > 1 else 0
     yield "probabilities without a logarithm", _likelihood(call, torch.softmax(x, axis))
+    if (x > 0).all():
+        yield "the logits taken for probabilities", _likelihood(call, x.log())
 
 
 def _likelihood(call: Call, x: Tensor) -> Tensor:
@@ -90,7 +90,9 @@ def _likelihood(call: Call, x: Tensor) -> Tensor:
         return {"sum": each.sum, "mean": each.mean}.get(reduction, each.clone)()
     ignored = call.options["ignore_index"]
     ignored = ignored if ignored < 0 else ignored - call.index_base
-    return F.nll_loss(x, classes, call.get("weight"), ignore_index=ignored, reduction=reduction)
+    weight = call.get("weight")
+    weight = None if weight is None else weight.detach()
+    return F.nll_loss(x, classes, weight, ignore_index=ignored, reduction=reduction)
 
 
 @mistake(CROSS_ENTROPY)
@@ -131,7 +133,7 @@ def ignored(call: Call) -> Iterator[tuple[str, Any]]:
     number = number if number < 0 else number - call.index_base
     if classes is None or not (classes == number).any():
         return
-    if call.options.get("reduction", "mean") == "mean":
+    if call.options["reduction"] == "mean" and call.get("weight") is None:
         each = call(reduction="none")
         yield "averaged over all targets, those that are ignored as well", each.mean()
     if number >= 0:
@@ -142,10 +144,10 @@ def ignored(call: Call) -> Iterator[tuple[str, Any]]:
 def log_likelihood(call: Call) -> Iterator[tuple[str, Any]]:
     x = call["input"]
     yield "of probabilities where their logarithms belong", call(x.exp())
+    yield "the logarithm to base 2", call() / math.log(2)
     axis = 1 if x.dim() > 1 else 0
     ones = x.exp().sum(axis)
     if not torch.allclose(ones, torch.ones_like(ones)):
         yield "log-softmax taken before it (cross entropy)", call(torch.log_softmax(x, axis))
     if (x > 0).all():
         yield "the logarithm taken before it", call(x.log())
-    yield "the logarithm to base 2", call() / math.log(2)

@@ -24,13 +24,17 @@ def round_number(
     """
     if found.numel() != 1:
         return None
-    target, ends = float(found), [float(value(low)), float(value(high))]
+
+    def number(constant: float) -> float:
+        return float(value(constant).detach())
+
+    target, ends = float(found), [number(low), number(high)]
     if not min(ends) < target < max(ends):
         return None
     grows = ends[0] < ends[1]
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if (float(value(middle)) < target) == grows:
+        if (number(middle) < target) == grows:
             low = middle
         else:
             high = middle
