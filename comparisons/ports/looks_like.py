@@ -26,6 +26,7 @@ from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
+from comparisons.ports.relating.terms import other_terms
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]
@@ -41,8 +42,9 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield judged.why  # one side alone has it
         return
-    words = list(_declared(step, judged))
-    words += _of_other_stages(step, judged)
+    words = list(written_out(step, judged))
+    words += _declared(step, judged)
+    words += _of_other_stages(step, judged, bool(words))
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)
         yield from _rounding(step, judged)
@@ -65,15 +67,17 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     yield from dict.fromkeys(words)
 
 
-def _of_other_stages(step: Inspected, judged: Judged) -> list[str]:
+def _of_other_stages(step: Inspected, judged: Judged, named: bool) -> list[str]:
     """What stages do that one side alone has: by the name of the mistake, as far as it has one, or
     by what comes of it; then which they are."""
-    words, stages = list(written_out(step, judged)), list(_one_sided(step, judged))
-    if stages and not words:
-        words += given_otherwise(step, judged)
-    if stages and not words:
-        words += effects(step, judged)
-    return words + stages
+    stages = list(_one_sided(step, judged))
+    if not stages or named:
+        return stages
+    for question in (given_otherwise, other_terms, effects):
+        words = list(question(step, judged))
+        if words:
+            return words + stages
+    return stages
 
 
 def _declared(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -10,6 +10,7 @@ from comparisons.diagnosis.closeness import REST
 __all__ = ["EXACT", "IMAGES", "named_factors"]
 
 IMAGES = (60000, 50000, 55000, 10000)  # of MNIST's and CIFAR's files, and of usual splits of them
+OF_DATA = {"images", "batches"}  # they are counted as they are, or by something of the network
 EXACT = {"float64": 1e-9, "float32": 1e-5}
 
 
@@ -46,7 +47,7 @@ def named_factors(
         if is_it(float(number)):
             found.append((f"{number} ({name})", float(number)))
         for other, its_name in numbers.items():
-            if number != other and is_it(number / other):
+            if number != other and not {name, its_name} <= OF_DATA and is_it(number / other):
                 ratio = f"{number / other:.6g} = {number}/{other} ({name} over {its_name})"
                 found.append((ratio, number / other))
     for number, name in numbers.items() if not found else ():

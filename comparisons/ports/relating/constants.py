@@ -53,8 +53,8 @@ def _of_images(batch: int) -> Iterator[tuple[int, str]]:
     for images in IMAGES:
         yield images, "images"
         if batch > 1:
-            yield math.ceil(images / batch), f"batches of {images} images"
-            yield images // batch, f"batches of {images} images"
+            yield math.ceil(images / batch), "batches"
+            yield images // batch, "batches"
 
 
 MOST_STAGES = 4
@@ -91,20 +91,17 @@ def _of_value(value: NDArray, batch: int) -> Iterator[tuple[int, str]]:
 
 
 def _stages(step: Inspected, judged: Judged) -> list[ProgramStage]:
+    """The stages that a quantity is computed by, and those before them, the nearest first."""
     quantity = judged.quantity
-    if quantity.stage is not None and quantity.passing == "forward":
-        return [quantity.stage.a]
     name = quantity.value[0]
-    if quantity.passing == "loss":
-        name = step.own[0].loss
-        found: list[ProgramStage] = []
-        waiting = [name]
-        while waiting and len(found) < MOST_STAGES:  # terms of a sum, and what they sum up
-            stage = step.a.producer.get(waiting.pop(0))
-            if stage is not None and stage not in found and stage.layer not in ("input", "draw"):
-                found.append(stage)
-                waiting += stage.inputs
-        return found
-    if quantity.parameter is not None:
-        name = quantity.parameter.a[0]
-    return list(step.a.takers.get(name, ()))
+    if quantity.parameter is not None or quantity.passing == "backward":
+        name = quantity.parameter.a[0] if quantity.parameter is not None else name
+        return list(step.a.takers.get(name, ()))
+    found: list[ProgramStage] = []
+    waiting = [step.own[0].loss if quantity.passing == "loss" else name]
+    while waiting and len(found) < MOST_STAGES:
+        stage = step.a.producer.get(waiting.pop(0))
+        if stage is not None and stage not in found and stage.layer not in ("input", "draw"):
+            found.append(stage)
+            waiting += stage.inputs
+    return found

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from comparisons.diagnosis.relations import relation, shape_relation
 from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
-from comparisons.ports.mistakes.written_out import parted_values
 from comparisons.ports.relating.constants import factors_of, numbers_of
 
-__all__ = ["both_values", "effects", "related", "relation_of"]
+__all__ = ["both_values", "effects", "parted_values", "related", "relation_of"]
 
 ROUNDING = 1e-6  # of what comes from outside: it may have been made in float32
 
@@ -81,13 +81,27 @@ def _relation(
 def effects(step: Inspected, judged: Judged) -> Iterator[str]:
     """Yields how the values are related that one side's stages make and those that the other side
     has in their place: what comes of stages that one side alone has."""
-    for one, two in parted_values(step, judged):
+    for one, two in parted_values(step, judged.quantity):
         a, b = step.a.value(one), step.b.value(two)
         if a is None or b is None or a.shape != b.shape or {a.dtype.kind, b.dtype.kind} != {"f"}:
             continue
         words = _relation(step, judged, a, b, 0.0)
         there = "" if judged.quantity.passing == "loss" else f" ({one}; in {step.names[1]} {two})"
         yield from (f"{word}{there}" for word in words)
+
+
+def parted_values(step: Inspected, quantity: PortQuantity) -> Iterator[tuple[str, str]]:
+    """Yields the values that stand in each other's place, and were computed by other stages on both
+    sides."""
+    pairs: list[tuple[str, str]] = []
+    if quantity.passing == "loss":
+        pairs = [(step.own[0].loss, step.own[1].loss)]
+    elif quantity.passing == "forward" and quantity.stage is not None:
+        pairs = list(zip(quantity.stage.a.inputs, quantity.stage.b.inputs, strict=False))
+    for one, two in pairs:
+        computed = one in step.a.producer and two in step.b.producer
+        if computed and step.network.values.get(one) != two:
+            yield one, two
 
 
 def _of_before(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
