@@ -1,17 +1,11 @@
-"""Constants that a value may have been multiplied by, and what they are called."""
+"""What the numbers of a recipe count, by which a value may have been multiplied or divided."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
-from comparisons.diagnosis.closeness import REST
+from comparisons.diagnosis.relations.names_of_factors import IMAGES
 from comparisons.expected.layers import Layers
 
-__all__ = ["factors_of", "named_factors", "numbers_of"]
-
-IMAGES = (60000, 50000, 55000, 10000)  # of MNIST's and CIFAR's files, and of usual splits of them
-EXACT = {"float64": 1e-9, "float32": 1e-5}
+__all__ = ["factors_of", "numbers_of"]
 
 
 def factors_of(layers: Layers) -> dict[str, float]:
@@ -52,37 +46,3 @@ def numbers_of(layers: Layers) -> dict[int, str]:
     }
     found.pop(1, None)
     return found
-
-
-def named_factors(
-    factor: float, numbers: dict[int, str], dtype: str = "float64"
-) -> Iterator[tuple[str, float]]:
-    """A factor as a ratio of numbers with a name, or else as a round number.
-
-    Example:
-        >>> list(named_factors(0.0002, {12: "batch size", 60000: "images"}))
-        [('0.0002 = 12/60000 (batch size over images)', 0.0002)]
-        >>> list(named_factors(10.0, {12: "batch size"}))
-        [('10 (a weight of the loss)', 10.0)]
-        >>> list(named_factors(1.2345, {12: "batch size"}))
-        []
-    """
-
-    def is_it(known: float) -> bool:
-        exact = min(EXACT[dtype] * known, REST * abs(known - 1))
-        return known != 1 and abs(factor - known) <= exact
-
-    found = []
-    for number, name in numbers.items():
-        if is_it(1 / number):
-            found.append((f"1/{number} (one over {name})", 1 / number))
-        if is_it(float(number)):
-            found.append((f"{number} ({name})", float(number)))
-        for other, its_name in numbers.items():
-            if number != other and is_it(number / other):
-                ratio = f"{number / other:.6g} = {number}/{other} ({name} over {its_name})"
-                found.append((ratio, number / other))
-    if found:
-        yield from found
-    elif factor > 0 and math.isfinite(factor) and is_it(float(f"{factor:.2g}")):
-        yield f"{factor:.2g} (a weight of the loss)", float(f"{factor:.2g}")

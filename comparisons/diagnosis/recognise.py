@@ -27,9 +27,9 @@ from comparisons.diagnosis.closeness import REST, distance, magnitude, same
 from comparisons.diagnosis.mistakes import FEWEST, first_moment_orders, right_gradient
 from comparisons.diagnosis.named_factors import factors_of
 from comparisons.diagnosis.optimiser import other_optimiser
-from comparisons.diagnosis.pixels import of_neighbours
 from comparisons.diagnosis.place import Place
 from comparisons.diagnosis.relations import relation, shape_relation
+from comparisons.diagnosis.relations.images import of_neighbours
 from comparisons.expected.layers import float64
 from pyvae.model.settings import DTYPES
 

@@ -33,12 +33,14 @@ class Example:
         inputs: Make what goes in; called for every step anew.
         fitted: For mistakes with a constant that is fitted, by the names of their functions: makes
             what the layer returns with a constant, given the call.
+        targets: How many of the last inputs are what the layer, a loss, is to come to.
         buffers: Whether only what the layer keeps of the batches is of interest.
     """
 
     make: Callable[[], nn.Module]
     inputs: tuple[Callable[[], Tensor], ...]
     fitted: dict[str, Callable[[Call], Any]] = field(default_factory=dict)
+    targets: int = 0
 
     @property
     def layer(self) -> str:
@@ -47,7 +49,7 @@ class Example:
     def network(self) -> Network:
         """The network, always with the same numbers."""
         torch.manual_seed(1)
-        network = Network(self.make()).double()
+        network = Network(self.make(), len(self.inputs) - self.targets).double()
         with torch.no_grad():
             for one in network.layer.parameters():  # none is 0 or 1 throughout
                 one.add_(0.3 * torch.randn_like(one))
@@ -77,19 +79,21 @@ class Example:
 class Network(nn.Module):
     """What goes into the layer is trained, and what comes out goes into the loss."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, trained: int) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.trained = layer, trained
         self.scale = nn.Parameter(torch.ones(()))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        scaled = [x * self.scale if x.is_floating_point() else x for x in inputs]
-        found = self.layer(*scaled)
+        found = self.layer(*map(self.scaled, inputs[: self.trained]), *inputs[self.trained :])
         while not isinstance(found, Tensor):
             found = found[0]
         if not found.dim():  # a loss
             return found
         return found.sin().mean()
+
+    def scaled(self, x: Tensor) -> Tensor:
+        return x * self.scale if x.is_floating_point() else x
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from comparisons.diagnosis.mistakes.suspects import Suspects
-from comparisons.diagnosis.named_factors import named_factors, numbers_of
+from comparisons.diagnosis.named_factors import numbers_of
+from comparisons.diagnosis.relations.names_of_factors import named_factors
 from comparisons.expected.layers import Layers
 from comparisons.expected.loss_terms import (
     FEATURES,
@@ -51,7 +52,8 @@ def fitted(layers: Layers, stage: Stage, inputs: Sequence[Tensor], found: Tensor
         yield from _free_bits(term, term.summands(inputs), float(found))
     if right and found.numel() == 1:
         factor = float(found / right)
-        for words, value in named_factors(factor, numbers_of(layers), layers.settings.dtype):
+        numbers, dtype = numbers_of(layers), layers.settings.dtype
+        for words, value in named_factors(factor, numbers, dtype, "a weight of the loss"):
             yield f"times {words}", value * right
 
 

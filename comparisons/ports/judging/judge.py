@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.r_torch_bugs import known_bugs
 from comparisons.ports.judging.chains import Chains
 from comparisons.ports.judging.declared import (
@@ -34,7 +35,7 @@ from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, family
-from comparisons.ports.side import RecordedStep
+from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["GIVEN_RTOL", "Inspected", "based", "bugs_of", "judge_step", "settings_differences"]
@@ -455,7 +456,34 @@ def _other_inputs(step: Inspected, pair: StageMatch) -> str:
         one, two = pair.a.parameters[role], pair.b.parameters[role]
         if not _alike(step, one, two):
             return f"{step.names[0]}'s {role} is {one}, {step.names[1]}'s is {two}"
-    return ""
+    return _roles_of_one(step, pair)
+
+
+def _roles_of_one(step: Inspected, pair: StageMatch) -> str:
+    """Weights that one side's stage alone has, if with the other side's inputs it does not return
+    what the other side's does: a loss with weights of classes, and one without."""
+    roles = pair.a.parameters, pair.b.parameters
+    if pair.a.layer not in LOSSES or roles[0].keys() == roles[1].keys():
+        return ""
+    inputs = {
+        f"forward/{two}": step.a.arrays[f"forward/{one}"]
+        for one, two in zip(pair.a.inputs, pair.b.inputs, strict=True)
+        if f"forward/{one}" in step.a.arrays
+    }
+    found = step.own[1].computed(pair.b, Overlaid(step.own[1].arrays, inputs))
+    right = step.own[0].stage(pair.a)
+    if found is None or right is None:
+        return ""
+    pairs = zip(right.outputs.values(), found.outputs.values(), strict=False)
+    if all(difference_of(x.numpy(), y.numpy()).needed <= step.rtol for x, y in pairs):
+        return ""
+    alone = [
+        f"{name} alone has its {role} ({stage.parameters[role]})"
+        for name, stage, other in zip(step.names, (pair.a, pair.b), roles[::-1], strict=True)
+        for role in stage.parameters
+        if role not in other
+    ]
+    return ", ".join(alone)
 
 
 def _alike(step: Inspected, one: str, two: str) -> bool:

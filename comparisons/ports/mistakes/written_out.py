@@ -22,7 +22,7 @@ from comparisons.ports.mistakes.attempts import attempts
 from comparisons.ports.mistakes.fit import Value, fitting, holding, joined
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["written_out"]
+__all__ = ["Written", "names_as", "written_out"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
         judged: Its first quantity that parts: a stage after them, or the loss.
     """
     for one in _layers(step, judged):
-        found = _named(step, one)
+        found = names_as(step, one)
         if found:
             then = "" if step.following is not None else f"step {judged.step + 1}"
             place = f"(in what it has for {one.stage.name}, {one.stage.layer})"
@@ -135,7 +135,8 @@ def _is_alone(step: Inspected, side: int, names: tuple[str, str]) -> bool:
     return step.chains[side].is_alone(names[side])
 
 
-def _named(step: Inspected, one: Written) -> list[str]:
+def names_as(step: Inspected, one: Written) -> list[str]:
+    """The mistakes in a layer that make of the other side's values what the other side has."""
     written, chains = 1 - one.side, step.chains[one.side]
     there = (step.a, step.b)[written].value(one.names[written])
     right = one.right(chains)

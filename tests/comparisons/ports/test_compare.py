@@ -154,7 +154,7 @@ MISTAKES = {
     "half the loss": (
         Program(loss=lambda x, y: F.cross_entropy(x, y) * 0.5),
         "step 1, loss",
-        r"only r has mul \(mul\) before the loss",
+        r"r: halved \(in cross_entropy_loss, cross_entropy_loss\)",
     ),
 }
 

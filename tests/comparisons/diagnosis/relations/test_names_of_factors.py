@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from comparisons.diagnosis.named_factors import named_factors
+from comparisons.diagnosis.relations.names_of_factors import named_factors
 
 NUMBERS = {60000: "images", 784: "pixels", 12: "batch size", 5: "latent dimensions"}
 
@@ -17,14 +17,21 @@ NUMBERS = {60000: "images", 784: "pixels", 12: "batch size", 5: "latent dimensio
         (784 / 5, "156.8 = 784/5 (pixels over latent dimensions)"),
         (1 / 784, "1/784 (one over pixels)"),
         (12.0, "12 (batch size)"),
-        (10.0, "10 (a weight of the loss)"),
-        (0.35, "0.35 (a weight of the loss)"),
+        (784**-0.5, "1/sqrt(784) (one over the root of pixels)"),
+        (5**0.5, "sqrt(5) (the root of latent dimensions)"),
+        (10.0, "10"),
+        (0.35, "0.35"),
     ],
 )
 def test_a_factor_is_named(factor, words):
     ((found, value),) = named_factors(factor, NUMBERS)
     assert found == words
     assert value == pytest.approx(factor, rel=1e-15)
+
+
+def test_a_round_number_is_said_to_be_what_it_is_of():
+    ((found, _),) = named_factors(10.0, NUMBERS, of="a weight of the loss")
+    assert found == "10 (a weight of the loss)"
 
 
 def test_several_names_are_all_given():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.diagnosis.pixels import normalisation, of_neighbours, pixel_relation
+from comparisons.diagnosis.relations.images import of_neighbours, pixel_relation
+from comparisons.diagnosis.relations.two_values import TwoValues
 
 NAMES = ("this", "that")
 
@@ -14,6 +15,10 @@ NAMES = ("this", "that")
 @pytest.fixture(scope="module")
 def images(digits):
     return digits.batch(np.arange(6), torch.float64)
+
+
+def related(a, b):
+    return pixel_relation(TwoValues(NAMES, a, b, 1e-9))
 
 
 def moved(change):
@@ -37,9 +42,17 @@ def moved(change):
     ],
 )  # fmt: skip
 def test_what_was_done_to_images_is_named(images, change, words):
-    (found,) = pixel_relation(NAMES, images, change(images), 1e-9)
+    (found,) = related(images, change(images))
     assert found.startswith(f"that is this {words}")
-    assert pixel_relation(NAMES, images, change(images) + 1e-6, 1e-9) == []
+    assert related(images, change(images) + 1e-6) == []
+
+
+def test_images_in_other_layouts_are_images():
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 9, 12, 3)))
+    words = ["that is this shifted by 1 pixel to the right, around the edge"]
+    assert related(x, x.roll(1, 2)) == words
+    rows = x.flatten(1)[:, :192]
+    assert related(rows, rows.reshape(3, 3, 8, 8).roll(1, 3).flatten(1)) == words
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -47,31 +60,15 @@ def test_maps_are_images_too(channels):
     x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, channels, 9, 12)))
     lost = torch.zeros_like(x)
     lost[..., 1:] = x[..., :-1]
-    assert pixel_relation(NAMES, x, lost, 1e-9) == ["that is this shifted by 1 pixel to the right"]
+    assert related(x, lost) == ["that is this shifted by 1 pixel to the right"]
     around = x.roll(1, 3)
-    (words,) = pixel_relation(NAMES, x, around, 1e-9)
+    (words,) = related(x, around)
     assert words == "that is this shifted by 1 pixel to the right, around the edge"
 
 
 def test_few_numbers_are_no_images():
     x = torch.arange(32.0, dtype=torch.float64).reshape(2, 16)
-    assert pixel_relation(NAMES, x, x.roll(1, 1), 1e-9) == []
-
-
-@pytest.mark.parametrize(
-    ("factor", "shift", "words"),
-    [
-        (1 / 0.3081, -0.1307 / 0.3081, "(x - 0.1307) / 0.3081: MNIST's"),
-        (2, -1, "(x - 0.5) / 0.5: 2 x - 1"),
-        (-1, 1, "1 - x"),
-        (2, -1.001, ""),
-        (3.2, -0.4242, ""),
-    ],
-)
-def test_a_normalisation_has_a_name_only_if_both_constants_are_its_own(factor, shift, words):
-    found = normalisation(factor, shift)
-    assert found.startswith(words)
-    assert bool(found) == bool(words)
+    assert related(x, x.roll(1, 1)) == []
 
 
 def test_the_next_images_of_the_data_set_are_told(digits):

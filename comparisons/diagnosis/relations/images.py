@@ -11,55 +11,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from comparisons.diagnosis.closeness import distance, explains, magnitude
+from comparisons.diagnosis.closeness import distance, magnitude
+from comparisons.diagnosis.relations.two_values import TwoValues
 from pyvae.data.images import ImageData
 
-__all__ = ["normalisation", "of_neighbours", "pixel_relation"]
+__all__ = ["of_neighbours", "pixel_relation"]
 
-NORMALISATIONS = {  # mean, deviation, in words
-    (0.1307, 0.3081): "MNIST's usual mean and deviation",
-    (0.2860, 0.3530): "Fashion-MNIST's usual mean and deviation",
-    (0.1918, 0.3483): "KMNIST's usual mean and deviation",
-    (0.5, 0.5): "2 x - 1, from [0, 1] to [-1, 1]",
-    (0.485, 0.229): "ImageNet's usual mean and deviation (red)",
-}
 SMALLEST, MOST_SHIFT = 8, 3  # pixels
+MOST_COLOURS = 4
 MOST_AROUND = 2  # images further
 
 
-def normalisation(factor: float, shift: float) -> str:
-    """What factor times x plus shift is called; empty if it has no name."""
-    if abs(factor + 1) < 1e-6 and abs(shift - 1) < 1e-6:
-        return "1 - x: dark and light exchanged"
-    for (mean, deviation), words in NORMALISATIONS.items():
-        if abs(factor * deviation - 1) < 1e-6 and abs(shift * deviation + mean) < 1e-6:
-            return f"(x - {mean:g}) / {deviation:g}: {words}"
-    return ""
-
-
-def pixel_relation(names: tuple[str, str], a: Tensor, b: Tensor, rtol: float) -> list[str]:
+def pixel_relation(two: TwoValues) -> list[str]:
     """What b is of a, or a of b, if both are images or numbers of one shape."""
-    for (one, other), x, y in ((names, a, b), (names[::-1], b, a)):
-        words = _two_values(x, y)
+    for one in two.both_ways():
+        words = _two_values(one.a, one.b)
         if words:
-            return [f"{other} is {one} {words}"]
-    first, second = _as_images(a), _as_images(b)
+            return [f"{one.names[1]} is {one.names[0]} {words}"]
+    first, second = _as_images(two.a), _as_images(two.b)
     if first is None or second is None:
         return []
-    near = 10 * rtol * magnitude(second)
+    images = TwoValues(two.names, first, second, two.rtol)
+    near = 10 * two.rtol * magnitude(second)
     for words, move in _moves(first):
         if distance(move(first[:1]), second[:1]) > near:  # most are told from one image
             continue
-        if explains(move(first), second, first, rtol):
-            return [f"{names[1]} is {names[0]} {words}"]
+        if images.is_b(move(first)):
+            return [f"{two.names[1]} is {two.names[0]} {words}"]
     return []
 
 
 def _as_images(x: Tensor) -> Tensor | None:
+    """The same as (image, channel, row, column); None if these are no images."""
+    if x.dim() == 4 and x.shape[3] <= MOST_COLOURS < min(SMALLEST, *x.shape[1:3]):
+        return x.permute(0, 3, 1, 2)
     if x.dim() == 4 and min(x.shape[2:]) >= SMALLEST:
         return x
-    side = round(x.shape[1] ** 0.5) if x.dim() == 2 else 0
-    return x.reshape(len(x), 1, side, side) if side >= SMALLEST and side**2 == x.shape[1] else None
+    for channels in (1, 3) if x.dim() == 2 else ():
+        side = round((x.shape[1] / channels) ** 0.5)
+        if side >= SMALLEST and channels * side**2 == x.shape[1]:
+            return x.reshape(len(x), channels, side, side)
+    return None
 
 
 def _moves(x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:

@@ -1,0 +1,42 @@
+"""Stages that belong together, and get other things on one side, or have further stages after them.
+
+`binary_cross_entropy` of `sigmoid` and `x` against that of `x` and `sigmoid`: neither side is wrong
+by what it declares. But if the first side's layer with a mistake, given what the second side has
+for its inputs, returns what the second side's stages do, they compute that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.fit import joined
+from comparisons.ports.mistakes.written_out import Written, names_as
+
+__all__ = ["given_otherwise"]
+
+
+def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields the mistake of one side's layer that the other side's stages make.
+
+    Arguments:
+        step: The step.
+        judged: Its first quantity that parts: what a stage returns, or the loss.
+    """
+    quantity = judged.quantity
+    if quantity.passing == "loss":
+        names = step.own[0].loss, step.own[1].loss
+    elif quantity.passing == "forward" and quantity.stage is not None:
+        names = quantity.value
+    else:
+        return
+    for side in (0, 1):
+        stage = (step.a, step.b)[side].producer.get(names[side])
+        if stage is None or any(step.chains[side].is_alone(name) for name in stage.inputs):
+            continue
+        found = names_as(step, Written(stage, side, names))
+        if found:
+            then = "" if step.following is not None else f"step {judged.step + 1}"
+            yield f"{step.names[1 - side]}: {joined(found, then)} (in {stage.name}, {stage.layer})"
+            return

@@ -1,0 +1,201 @@
+"""What comes from outside of the network, inputs and draws: rows in another order, other steps'
+batches, indices that are off by one, noise of another distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from comparisons.diagnosis.relations.noise import other_distribution
+from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.relating.masks import other_mask
+from comparisons.ports.relating.related import both_values, relation_of
+
+__all__ = ["draws", "inputs"]
+
+
+def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Rows in another order, indices that are off by one, the batch of another step."""
+    a, b = both_values(step, judged)
+    if a.shape != b.shape:
+        return
+    bases = [one.side.trace.index_base for one in (step.a, step.b)]
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
+        words = list(_indices(step, a, b))
+        if words:
+            yield from words
+            return
+    rows = row_order(a, b)
+    if rows is not None and (rows != np.arange(len(rows))).any():
+        first = int(np.flatnonzero(rows != np.arange(len(rows)))[0])
+        yield (
+            "the same rows in another order: "
+            f"row {first + bases[0]} of {step.names[0]} is row {int(rows[first]) + bases[1]} of "
+            f"{step.names[1]}"
+        )
+        return
+    if judged.quantity.passing == "input":
+        yield from _of_other_steps(step, judged, a, b)
+
+
+def _indices(step: Inspected, a: NDArray, b: NDArray) -> Iterator[str]:
+    bases = [one.side.trace.index_base for one in (step.a, step.b)]
+    gap = np.unique(b.astype(np.int64) - a)
+    if len(gap) == 1:
+        how = f"{step.names[1]}'s are {abs(int(gap[0]))} {'more' if gap[0] > 0 else 'less'}"
+        counted = [
+            f"{name} counts from {base}" for name, base in zip(step.names, bases, strict=True)
+        ]
+        yield f"indices are off by {abs(int(gap[0]))}: {how} ({', '.join(counted)})"
+        return
+    other = _renumbered(a, b)
+    if other:
+        shown = ", ".join(f"{y} where it is {x}" for x, y in other[:3])
+        yield f"the same classes under other numbers: {step.names[1]} has {shown}" + (
+            ", ..." if len(other) > 3 else ""
+        )
+
+
+def _renumbered(a: NDArray, b: NDArray) -> list[tuple[int, int]]:
+    """Which number of a is which of b, if each is always the same one, and several are others."""
+    pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1).T
+    there = [len(np.unique(pairs[:, column])) for column in (0, 1)]
+    if len(pairs) < 2 or 2 * len(pairs) > a.size + 4 or there != [len(pairs), len(pairs)]:
+        return []
+    return [(int(x), int(y)) for x, y in pairs if x != y]
+
+
+def row_order(a: NDArray, b: NDArray) -> NDArray | None:
+    """For each row of a its place in b, if both have the same rows."""
+    if not a.ndim or len(a) < 2:
+        return None
+    places: dict[bytes, list[int]] = {}
+    for at, row in enumerate(_rows(b, a)):
+        places.setdefault(row, []).append(at)
+    found = []
+    for row in _rows(a, b):
+        there = places.get(row)
+        if not there:
+            return None
+        found.append(there.pop(0))
+    return np.array(found)
+
+
+def _rows(value: NDArray, other: NDArray) -> list[bytes]:
+    """The rows, rounded to the coarser type of both."""
+    kind = min(value.dtype, other.dtype, key=lambda one: one.itemsize)
+    return [row.tobytes() for row in np.ascontiguousarray(value.astype(kind))]
+
+
+MOST_STEPS = 20
+FEWEST_NUMBERS = 3  # of a row, by which it is told
+
+
+def _of_other_steps(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
+    """Whether one side's rows are those of another step of the other side."""
+    if a.ndim < 2 or a[0].size < FEWEST_NUMBERS:
+        return
+    for side, (mine, theirs) in enumerate(((b, a), (a, b))):
+        name, other = step.names[1 - side], step.names[side]
+        own, kind = _rows(mine, mine), mine.dtype
+        shared = {}
+        for number, batch in _batches(step, judged, side):
+            if batch.shape[1:] != mine.shape[1:]:
+                continue
+            rows = _rows(batch.astype(kind), mine)
+            if rows == own:
+                words = f"the batch that {other} has in step {number}"
+                yield f"{name} has in step {judged.step} {words}"
+                return
+            shared[number] = len(set(own) & set(rows))
+        steps = [number for number, count in shared.items() if count]
+        of_others = sum(shared.values())
+        if steps and 2 * (of_others + len(set(own) & set(_rows(theirs, mine)))) >= len(own):
+            shown = ", ".join(str(one) for one in sorted(steps)[:5])
+            yield (
+                f"rows of other batches: {of_others} of {len(own)} rows of {name} are those of "
+                f"{other} in step {shown} (another shuffle?)"
+            )
+            return
+
+
+def _batches(step: Inspected, judged: Judged, side: int) -> Iterator[tuple[int, NDArray]]:
+    """One side's input in other steps, the nearest first."""
+    trace = (step.a, step.b)[side].side.trace
+    key = (judged.quantity.key, judged.quantity.key_b)[side]
+    numbers = [one.step for one in trace.steps if one.step != judged.step]
+    for number in sorted(numbers, key=lambda one: abs(one - judged.step))[:MOST_STEPS]:
+        batch = trace.stored(number).get(key)
+        if batch is not None:
+            yield number, batch
+
+
+def draws(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Another draw of the other side, other draws altogether."""
+    a, b = both_values(step, judged)
+    mine = judged.quantity.key_b
+    keys = [key for key in step.b.arrays if key.startswith("draw/")]
+    keys += [f"forward/{s.name}" for s in step.b.network if s.layer == "draw"]
+    for key in keys:
+        other = step.b.arrays.get(key)
+        if (
+            key != mine
+            and other is not None
+            and other.shape == a.shape
+            and np.array_equal(a, other)
+        ):
+            name = key.partition("/")[2]
+            yield (
+                f"another order of draws: what {step.names[0]} draws in "
+                f"{judged.quantity.value[0]}, {step.names[1]} draws in {name}"
+            )
+            return
+    words = list(_related_draws(step, judged, a, b))
+    if words:
+        yield from words
+        return
+    states = step.a.about.generator, step.b.about.generator
+    if all(states):
+        same = "the same state" if states[0] == states[1] else "different states"
+        yield f"other random numbers; the generators were in {same} when the step began"
+    else:
+        yield "other random numbers: another seed, or something was drawn before"
+
+
+def _related_draws(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
+    """What one side's draw is of the other's, or which distributions both have."""
+    if a.shape != b.shape and a.ndim == b.ndim:
+        for side, (x, y) in enumerate(((a, b), (b, a))):
+            few = [at for at in range(a.ndim) if x.shape[at] == 1 < y.shape[at]]
+            if few and all(x.shape[at] == y.shape[at] for at in range(a.ndim) if at not in few):
+                what = "row" if few == [0] else "column" if few == [1] else "number"
+                shapes = f"{x.shape} where it is {y.shape} in {step.names[1 - side]}"
+                yield f"{step.names[side]} draws one {what} of noise for all: {shapes}"
+                return
+    if a.shape != b.shape or not a.ndim:
+        yield from relation_of(step, judged) if a.shape != b.shape else ()
+        return
+    if set(np.unique(a)) | set(np.unique(b)) <= {0, 1}:
+        yield from other_mask(step.names, a, b)
+        return
+    words = relation_of(step, judged)
+    if not words:
+        one, other = (torch.from_numpy(np.array(value, dtype=np.float64)) for value in (a, b))
+        words = _shared(step.names, a, b) or other_distribution(step.names, one, other)
+    yield from words
+
+
+def _shared(names: tuple[str, str], a: NDArray, b: NDArray) -> list[str]:
+    """Whether one side has one row of noise, or one column, in all of them."""
+    for axis, what in enumerate(("row", "column")[: a.ndim]):
+        if a.shape[axis] < 2 or a.size == a.shape[axis]:
+            continue
+        repeated = [bool((x == np.take(x, [0], axis)).all()) for x in (a, b)]
+        if repeated[0] != repeated[1]:
+            name = names[repeated.index(True)]
+            return [f"{name} has one {what} of noise in every {what}"]
+    return []

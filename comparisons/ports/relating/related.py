@@ -1,0 +1,131 @@
+"""How the values of two programs are related, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from comparisons.diagnosis.relations import relation, shape_relation
+from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
+from comparisons.ports.relating.constants import factors_of, numbers_of
+
+__all__ = ["both_values", "effects", "parted_values", "related", "relation_of"]
+
+ROUNDING = 1e-6  # of what comes from outside: it may have been made in float32
+
+
+def both_values(step: Inspected, judged: Judged) -> tuple[NDArray, NDArray]:
+    """Both sides' values of what was judged, indices counted from 0."""
+    a, b = judged.quantity.arrays(step.a, step.b)
+    if a is None or b is None:
+        raise KeyError(judged.quantity.key)  # it was not judged
+    return based(step, judged.quantity, a, b)
+
+
+def related(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields how both sides' values are related, or what else is to be said of them."""
+    a, b = both_values(step, judged)
+    passing = judged.quantity.passing
+    if passing == "start" and (step.drift or judged.why.endswith("does not")):
+        yield judged.why
+        return
+    if passing == "start" and judged.quantity.parameter is not None:
+        layout = find_layout(a, b)
+        if layout is not None and layout != SAME_LAYOUT:
+            yield f"{step.names[1]} has it {layout}"
+            return
+    words = relation_of(step, judged)
+    yield from words
+    if words or a.shape != b.shape:
+        return
+    few, total = int((a != b).sum()), a.size
+    if passing in ("start", "input", "draw") and 5 * few <= 2 * total:
+        yield f"{few:,} of {total:,} numbers {'differs' if few == 1 else 'differ'}"
+    elif passing == "start" and total > 1:
+        yield (
+            f"other numbers: standard deviation {float(np.std(a, ddof=1)):.3g} in {step.names[0]}, "
+            f"{float(np.std(b, ddof=1)):.3g} in {step.names[1]}"
+        )
+    if passing == "parameter gradient":
+        yield from _of_before(step, judged, a.astype(np.float64), b.astype(np.float64))
+    elif passing in ("input", "forward", "loss", "backward"):
+        yield from _stale(step, judged, a, b)
+
+
+def relation_of(step: Inspected, judged: Judged) -> list[str]:
+    """The relation of both sides' values alone; nothing if there is none."""
+    a, b = both_values(step, judged)
+    given = judged.quantity.passing in ("start", "input", "draw")
+    return _relation(step, judged, a, b, ROUNDING if given else 0.0)
+
+
+def _relation(
+    step: Inspected, judged: Judged, a: NDArray, b: NDArray, rounding: float
+) -> list[str]:
+    rtol = judged.rtol or GIVEN_RTOL[step.precision]
+    x, y = (torch.from_numpy(np.array(value, dtype=np.float64)) for value in (a, b))
+    if x.shape != y.shape:
+        return shape_relation(step.names, x, y, rtol)
+    return relation(
+        step.names, x, y, factors_of(step), rtol,
+        numbers=numbers_of(step, judged), rounding=rounding,
+    )  # fmt: skip
+
+
+def effects(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields how the values are related that one side's stages make and those that the other side
+    has in their place: what comes of stages that one side alone has."""
+    for one, two in parted_values(step, judged.quantity):
+        a, b = step.a.value(one), step.b.value(two)
+        if a is None or b is None or a.shape != b.shape or {a.dtype.kind, b.dtype.kind} != {"f"}:
+            continue
+        words = _relation(step, judged, a, b, 0.0)
+        there = "" if judged.quantity.passing == "loss" else f" ({one}; in {step.names[1]} {two})"
+        yield from (f"{word}{there}" for word in words)
+
+
+def parted_values(step: Inspected, quantity: PortQuantity) -> Iterator[tuple[str, str]]:
+    """Yields the values that stand in each other's place, and were computed by other stages on both
+    sides."""
+    pairs: list[tuple[str, str]] = []
+    if quantity.passing == "loss":
+        pairs = [(step.own[0].loss, step.own[1].loss)]
+    elif quantity.passing == "forward" and quantity.stage is not None:
+        pairs = list(zip(quantity.stage.a.inputs, quantity.stage.b.inputs, strict=False))
+    for one, two in pairs:
+        computed = one in step.a.producer and two in step.b.producer
+        if computed and step.network.values.get(one) != two:
+            yield one, two
+
+
+def _of_before(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
+    """A gradient that still has the step before in it."""
+    one = judged.quantity.parameter
+    if step.before is None or one is None:
+        return
+    earlier = one.values(step.before[0].arrays, step.before[1].arrays, "gradient/{}")
+    for side, difference in enumerate((b - a, a - b)):
+        last = earlier[1 - side]
+        if last is None or last.shape != a.shape:
+            continue
+        before = last.astype(np.float64)
+        if np.abs(np.abs(difference) - np.abs(before)).max() <= 1e-3 * np.abs(before).max():
+            name = step.names[1 - side]
+            yield f"{name} adds the gradient of the step before (is zero_grad missing?)"
+            return
+
+
+def _stale(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
+    """A value that is the step before's."""
+    if step.before is None or a.size < 2:
+        return
+    earlier = judged.quantity.arrays(*step.before)
+    for name, now, last in zip(step.names, (a, b), earlier, strict=True):
+        if last is not None and last.shape == now.shape and np.array_equal(now, last):
+            yield f"{name} has what it had in the step before"

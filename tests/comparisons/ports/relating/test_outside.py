@@ -1,0 +1,81 @@
+"""What was done to the inputs and draws of one side is told."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from ported import Program
+from ported_vae import vae
+
+pytestmark = pytest.mark.slow
+FLOAT64 = {"dtype": torch.float64, "steps": 2}
+
+
+def images(change):
+    return Program(batch=lambda step, x, y: (change(x), y), **FLOAT64)
+
+
+def other_steps(further):
+    """Another step's images."""
+
+    def batch(step, x, y):
+        return Program(**FLOAT64).data(step + further)[0], y
+
+    return Program(batch=batch, dtype=torch.float64, steps=3)
+
+
+def shuffled(step, x, y):
+    """Rows of this step and the next one, mixed."""
+    more = torch.cat([x, Program(**FLOAT64).data(step + 1)[0]])
+    return (more[::2], y) if step == 1 else (x, y)
+
+
+def next_rows(x):
+    return torch.cat([x[1:], torch.zeros_like(x[:1])])
+
+
+INPUTS = {
+    "r is (x - 0.1307) / 0.3081: MNIST's usual mean and deviation, where x is python": images(
+        lambda x: (x - 0.1307) / 0.3081
+    ),
+    "r is python rounded to float32": images(lambda x: x.float().double()),
+    "r is python rounded to 4 decimals": images(lambda x: (x * 1e4).round() / 1e4),
+    "transposed: equal after taking axes in the order (0, 1, 3, 2)": images(
+        lambda x: x.mT.contiguous()
+    ),
+    "each row of r is the next row of python: an index from 1 taken as from 0": images(next_rows),
+    "r is python shifted by 1 pixel to the right": images(lambda x: F.pad(x, (1, -1))),
+    "r is python held at 0 or more": images(lambda x: x.clamp(0)),
+    "r is python rounded to 0 and 1 (at 0.5)": images(lambda x: (x > 0.5).to(x.dtype)),
+    "r is python with each place in a row standardised by its own mean and deviation": images(
+        lambda x: (x - x.mean(0)) / x.std(0)
+    ),
+    "r has in step 1 the batch that python has in step 2": other_steps(1),
+}
+
+
+@pytest.mark.parametrize("words", INPUTS)
+def test_what_was_done_to_images_is_told(parted, words):
+    right = Program(dtype=torch.float64, steps=INPUTS[words].steps)
+    assert parted(right, INPUTS[words]) == (words,)
+
+
+def test_rows_of_another_shuffle_are_told(parted):
+    (words,) = parted(Program(**FLOAT64), Program(batch=shuffled, **FLOAT64))
+    assert words == (
+        "rows of other batches: 6 of 12 rows of r are those of python in step 2 (another shuffle?)"
+    )
+
+
+def test_images_with_noise_are_not_named(parted):
+    noisy = images(lambda x: x + 1e-3 * torch.rand(x.shape, dtype=x.dtype))
+    assert parted(Program(**FLOAT64), noisy) == ("it comes from outside",)
+
+
+def test_noise_that_is_shared_is_told(parted):
+    def shared(mu):
+        return torch.randn_like(mu[:1]).expand_as(mu)
+
+    words = "r draws one row of noise for all: (1, 5) where it is (12, 5) in python"
+    assert parted(vae(), vae(noise=shared)) == (words,)
