@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.diagnosis.relations import relation, shape_relation
-from comparisons.ports.as_if import as_if_settings, as_if_stage
+from comparisons.ports.as_if import as_if_stage
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
@@ -19,12 +19,14 @@ from comparisons.ports.judging.judge import (
     Inspected,
     based,
     bugs_of,
-    settings_differences,
 )
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.r_torch_order import r_torch_order
+from comparisons.ports.updates.modes import in_all_layers
+from comparisons.ports.updates.names import elsewhere, update_names
+from comparisons.ports.updates.settings import declared_words
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]
@@ -38,9 +40,10 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         judged: Its first quantity that parts.
     """
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
-        yield judged.why  # one side alone has it
+        yield next(elsewhere(step, judged), judged.why)  # one side alone has it
         return
     words = list(_declared(step, judged))
+    words = in_all_layers(step, words) or list(elsewhere(step, judged))
     words += _one_sided(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)
@@ -93,7 +96,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
             yield from stage_differences(pair, *step.own, what="buffers")
     elif quantity.passing in ("state", "parameter") and quantity.parameter is not None:
         yield from bugs_of(step, "optim_")
-        yield from settings_differences(step, quantity)
+        yield from declared_words(step, quantity)
 
 
 def _takers(step: Inspected, judged: Judged) -> list[StageMatch]:
@@ -296,15 +299,16 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
 def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
     """What the side that is wrong computes, if a usual other option gives it."""
     quantity = judged.quantity
+    if quantity.passing in ("state", "parameter"):
+        yield from update_names(step, judged)
+        return
     residuals = step.residuals(quantity)
     for side, residual in enumerate(residuals):
         if residual is None or residual.is_right:
             continue
         own, name = step.own[side], quantity.value[side]
         found: Iterator[str] = iter(())
-        if quantity.passing in ("state", "parameter"):
-            found = as_if_settings(own, quantity.passing, name, residual)
-        elif quantity.passing == "forward":
+        if quantity.passing == "forward":
             found = as_if_stage(own, own.step.producer[name], "forward", name)
         elif quantity.passing == "buffer":
             takers = own.step.takers.get(name, [])

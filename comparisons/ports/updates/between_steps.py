@@ -1,0 +1,174 @@
+"""What one side makes of its parameters after the optimiser's step and before the next: averages of
+them in their place, bounds, a return to earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from comparisons.diagnosis.mistakes import slope
+from comparisons.diagnosis.relations import relation
+from comparisons.ports.expected.recompute import as_tensor
+from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.judged import EPSILON, Judged
+from comparisons.ports.judging.one_sided import changed_between_steps
+from comparisons.ports.side import RecordedStep
+from comparisons.ports.updates.candidates import rounded, shown
+from comparisons.ports.updates.words import matched, parameters_of, those
+
+__all__ = ["changed_between"]
+
+REST = 1e-3  # of a change's size: what a name may leave unexplained
+DECAYS = (0.5, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999)  # that averages usually have
+MOST = 64  # earlier steps that are looked at
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """The changed parameters of one side, one after the other.
+
+    Attributes:
+        side: Its steps.
+        names: Their names.
+        number: The step that they begin.
+        start: What that step begins with.
+        left: What the step before left.
+        noise: What rounding makes of them.
+    """
+
+    side: RecordedStep
+    names: Sequence[str]
+    number: int
+    start: Tensor
+    left: Tensor
+    noise: float
+
+    def is_start(self, value: Tensor | None) -> bool:
+        if value is None or value.shape != self.start.shape:
+            return False
+        size = float((self.start - self.left).abs().max())
+        return float((value - self.start).abs().max()) <= max(REST * size, self.noise)
+
+    def earlier(self, kind: str, number: int) -> Tensor | None:
+        """They as they were in an earlier step (`start` or `parameter`)."""
+        trace = self.side.side.trace
+        if number not in {one.step for one in trace.steps}:
+            return None
+        arrays = trace.stored(number)
+        if not all(f"{kind}/{name}" in arrays for name in self.names):
+            return None
+        return torch.cat([as_tensor(arrays[f"{kind}/{name}"]).flatten() for name in self.names])
+
+
+def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields what one side alone does to its parameters between two steps.
+
+    Arguments:
+        step: The step, as far as it was judged.
+        judged: A parameter that it starts from.
+    """
+    one = judged.quantity.parameter
+    if step.before is None or one is None:
+        return
+    both = step.a, step.b
+    changed = changed_between_steps(step.before, both, one)
+    if changed[0] == changed[1]:
+        return
+    side = changed.index(True)
+    names = [
+        name
+        for other in step.parameters
+        if other.kind == one.kind and changed_between_steps(step.before, both, other)[side]
+        for name in matched(other, side)
+    ]
+    found = _joined(step, side, names, one.kind)
+    words = "" if found is None else next(_ways(found), "")
+    if not words:
+        return
+    last = step.a.about.step - 1
+    which = (
+        those(names, parameters_of(step, side)) if one.kind == "parameter" else ", ".join(names[:3])
+    )
+    yield (
+        f"{step.names[side]}: {words.format(which)}, between step {last} and step {last + 1}; "
+        f"{step.names[1 - side]} does not"
+    )
+
+
+def _joined(step: Inspected, side: int, names: Sequence[str], kind: str) -> _Changed | None:
+    now, before = (step.a, step.b)[side], (step.before or ())[side]
+    starts = [now.arrays.get(f"start/{name}") for name in names]
+    lefts = [before.arrays.get(f"{kind}/{name}") for name in names]
+    if any(x is None for x in (*starts, *lefts)):
+        return None
+    start, left = (
+        torch.cat([as_tensor(x).to(torch.float64).flatten() for x in values if x is not None])
+        for values in (starts, lefts)
+    )
+    if start.shape != left.shape or not (torch.isfinite(start) & torch.isfinite(left)).all():
+        return None
+    noise = 4 * EPSILON[step.precision] * float(start.abs().max())
+    return _Changed(now, names, now.about.step, start, left, noise)
+
+
+def _ways(one: _Changed) -> Iterator[str]:
+    """What they may have become, in words with a place for their names."""
+    n = one.number - 1
+    before = one.earlier("start", n)
+    if before is not None:
+        share = slope(one.start - one.left, before - one.left)
+        if one.is_start(before):
+            yield f"takes back what step {n} did to {{}}"
+        elif share is not None and 0 < share < 1:
+            kept = rounded(share)
+            if one.is_start(kept * before + (1 - kept) * one.left):
+                yield (
+                    "puts an average in the place of {}: "
+                    f"{shown(kept)} times what they were before the step and {shown(1 - kept)} "
+                    "times what it left (EMA)"
+                )
+    yield from _histories(one)
+    for number in range(max(1, n - MOST), n):
+        if one.is_start(one.earlier("start", number)):
+            yield f"goes back to what {{}} were before step {number}"
+            return
+    most = float(one.start.abs().max())
+    if one.is_start(one.left.clamp(-most, most)):
+        yield f"holds {{}} between {shown(rounded(-most))} and {shown(rounded(most))}"
+    words = relation(("what the step left", "this"), one.left, one.start, {}, 1e-4)
+    for known in words:
+        how = known.removeprefix("this is what the step left ")
+        if how != known:
+            yield f"changes {{}}: they are what the step left {how}"
+    if not one.start.any():
+        yield "sets {} to zero"
+
+
+def _histories(one: _Changed) -> Iterator[str]:
+    """Averages of what all earlier steps left."""
+    n = one.number - 1
+    if n > MOST or n < 2:
+        return
+    left = [one.earlier("parameter", number) for number in range(1, n + 1)]
+    first = one.earlier("start", 1)
+    if first is None or any(x is None for x in left):
+        return
+    known = [x for x in left if x is not None]
+    if one.is_start(torch.stack(known).mean(0)):
+        yield f"puts the mean over steps 1 to {n} in the place of {{}} (SWA)"
+    if one.is_start(torch.stack([first, *known]).mean(0)):
+        yield f"puts the mean over the start and steps 1 to {n} in the place of {{}} (SWA)"
+    for decay in DECAYS:
+        for start, rest in ((first, known), (known[0], known[1:])):
+            average = start
+            for value in rest:
+                average = decay * average + (1 - decay) * value
+            if one.is_start(average):
+                yield (
+                    f"puts the moving average of steps 1 to {n}, decay {shown(decay)}, in the place "
+                    "of {} (EMA)"
+                )
+                return
