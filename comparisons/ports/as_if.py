@@ -1,7 +1,8 @@
 """What a side that is wrong computes, as if it had been declared otherwise.
 
-Options of the stage are exchanged for usual ones, one at a time, and the quantity is computed again:
-what then is what was recorded is a name for the mistake. (Of optimisers: `comparisons.ports.updates`.)
+Options of the stage are exchanged for usual ones, one at a time, and the quantity is computed
+again: what then is what was recorded is a name for the mistake. (Optimisers are in
+`comparisons.ports.updates`.)
 """
 
 from __future__ import annotations

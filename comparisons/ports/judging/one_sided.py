@@ -131,7 +131,9 @@ def other_state_before(both: Both, one: ParameterMatch, rtol: float) -> str:
                 f"{lacks}'s optimiser starts without a state where {has}'s goes on from one: "
                 "a resume without the optimiser's state"
             )
-        x, y = (np.zeros(0) if v is None else v.astype(np.float64).ravel() for v in values)
+        if values[0] is None or values[1] is None:
+            continue
+        x, y = (v.astype(np.float64).ravel() for v in values if v is not None)
         if x.size != y.size or np.abs(x - y).max(initial=0) > rtol * np.abs(x).max(initial=0):
             return f"the two optimisers start from different states ({key})"
     return ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from comparisons.ports.updates.words import matched, parameters_of, those
 __all__ = ["changed_between"]
 
 REST = 1e-3  # of a change's size: what a name may leave unexplained
+CLOSE = 1e-4  # of a share: to nothing, or all
 DECAYS = (0.5, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999)  # that averages usually have
 MOST = 64  # earlier steps that are looked at
 
@@ -46,11 +48,13 @@ class _Changed:
     left: Tensor
     noise: float
 
-    def is_start(self, value: Tensor | None) -> bool:
-        if value is None or value.shape != self.start.shape:
-            return False
-        size = float((self.start - self.left).abs().max())
-        return float((value - self.start).abs().max()) <= max(REST * size, self.noise)
+    def rest(self, value: Tensor) -> float:
+        """What a change leaves unexplained."""
+        return float((value - self.start).abs().max())
+
+    def is_start(self, value: Tensor) -> bool:
+        """Whether a change explains what the step begins with."""
+        return self.rest(value) <= max(REST * self.rest(self.left), self.noise)
 
     def earlier(self, kind: str, number: int) -> Tensor | None:
         """They as they were in an earlier step (`start` or `parameter`)."""
@@ -85,17 +89,39 @@ def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
         for name in matched(other, side)
     ]
     found = _joined(step, side, names, one.kind)
-    words = "" if found is None else next(_ways(found), "")
+    words = "" if found is None else _best(found)
     if not words:
         return
     last = step.a.about.step - 1
-    which = (
-        those(names, parameters_of(step, side)) if one.kind == "parameter" else ", ".join(names[:3])
-    )
+    which = ", ".join(names[:3])
+    if one.kind == "parameter":
+        which = those(names, parameters_of(step, side), _unmoved(step, side, names))
     yield (
         f"{step.names[side]}: {words.format(which)}, between step {last} and step {last + 1}; "
         f"{step.names[1 - side]} does not"
     )
+
+
+def _unmoved(step: Inspected, side: int, names: Sequence[str]) -> list[str]:
+    """Parameters that no bound and no factor would change."""
+    now = (step.a, step.b)[side]
+    most = max(float(np.abs(now.arrays[f"start/{name}"]).max(initial=0)) for name in names)
+    return [
+        name
+        for name in parameters_of(step, side)
+        if name not in names
+        and (value := now.arrays.get(f"start/{name}")) is not None
+        and float(np.abs(value).max(initial=0)) <= most
+    ]
+
+
+def _best(one: _Changed) -> str:
+    """The change that leaves least unexplained; several, if they are as near."""
+    found = [(one.rest(value), words) for words, value in _ways(one) if one.is_start(value)]
+    if not found:
+        return ""
+    least = max(min(rest for rest, _ in found) * 3, one.noise)
+    return ", or ".join(dict.fromkeys(words for rest, words in found if rest <= least))
 
 
 def _joined(step: Inspected, side: int, names: Sequence[str], kind: str) -> _Changed | None:
@@ -114,61 +140,53 @@ def _joined(step: Inspected, side: int, names: Sequence[str], kind: str) -> _Cha
     return _Changed(now, names, now.about.step, start, left, noise)
 
 
-def _ways(one: _Changed) -> Iterator[str]:
+def _ways(one: _Changed) -> Iterator[tuple[str, Tensor]]:
     """What they may have become, in words with a place for their names."""
     n = one.number - 1
     before = one.earlier("start", n)
     if before is not None:
+        yield f"takes back what step {n} did to {{}}", before
         share = slope(one.start - one.left, before - one.left)
-        if one.is_start(before):
-            yield f"takes back what step {n} did to {{}}"
-        elif share is not None and 0 < share < 1:
+        if share is not None and CLOSE < share < 1 - CLOSE:
             kept = rounded(share)
-            if one.is_start(kept * before + (1 - kept) * one.left):
-                yield (
-                    "puts an average in the place of {}: "
-                    f"{shown(kept)} times what they were before the step and {shown(1 - kept)} "
-                    "times what it left (EMA)"
-                )
-    yield from _histories(one)
+            words = (
+                "puts an average in the place of {}: "
+                f"{shown(kept)} times what they were before the step and {shown(1 - kept)} times "
+                "what it left (EMA)"
+            )
+            yield words, kept * before + (1 - kept) * one.left
     for number in range(max(1, n - MOST), n):
-        if one.is_start(one.earlier("start", number)):
-            yield f"goes back to what {{}} were before step {number}"
-            return
+        earlier = one.earlier("start", number)
+        if earlier is not None:
+            yield f"goes back to what {{}} were before step {number}", earlier
+    yield from _histories(one)
     most = float(one.start.abs().max())
-    if one.is_start(one.left.clamp(-most, most)):
-        yield f"holds {{}} between {shown(rounded(-most))} and {shown(rounded(most))}"
-    words = relation(("what the step left", "this"), one.left, one.start, {}, 1e-4)
-    for known in words:
-        how = known.removeprefix("this is what the step left ")
-        if how != known:
-            yield f"changes {{}}: they are what the step left {how}"
-    if not one.start.any():
-        yield "sets {} to zero"
+    bounds = f"{shown(rounded(-most))} and {shown(rounded(most))}"
+    yield f"holds {{}} between {bounds}", one.left.clamp(-most, most)
+    yield "sets {} to zero", torch.zeros_like(one.left)
+    for words in relation(("what the step left", "this"), one.left, one.start, {}, 1e-4):
+        how = words.removeprefix("this is what the step left ")
+        if how != words and not how.startswith("held"):
+            yield f"changes {{}}: they are what the step left {how}", one.start
 
 
-def _histories(one: _Changed) -> Iterator[str]:
+def _histories(one: _Changed) -> Iterator[tuple[str, Tensor]]:
     """Averages of what all earlier steps left."""
     n = one.number - 1
     if n > MOST or n < 2:
         return
     left = [one.earlier("parameter", number) for number in range(1, n + 1)]
     first = one.earlier("start", 1)
-    if first is None or any(x is None for x in left):
-        return
     known = [x for x in left if x is not None]
-    if one.is_start(torch.stack(known).mean(0)):
-        yield f"puts the mean over steps 1 to {n} in the place of {{}} (SWA)"
-    if one.is_start(torch.stack([first, *known]).mean(0)):
-        yield f"puts the mean over the start and steps 1 to {n} in the place of {{}} (SWA)"
+    if first is None or len(known) < n:
+        return
+    words = f"puts the mean over {{}}steps 1 to {n} in the place of {{{{}}}} (SWA)"
+    yield words.format(""), torch.stack(known).mean(0)
+    yield words.format("the start and "), torch.stack([first, *known]).mean(0)
     for decay in DECAYS:
         for start, rest in ((first, known), (known[0], known[1:])):
             average = start
             for value in rest:
                 average = decay * average + (1 - decay) * value
-            if one.is_start(average):
-                yield (
-                    f"puts the moving average of steps 1 to {n}, decay {shown(decay)}, in the place "
-                    "of {} (EMA)"
-                )
-                return
+            words = f"puts the moving average of steps 1 to {n}, decay {shown(decay)}, in the "
+            yield f"{words}place of {{}} (EMA)", average

@@ -16,7 +16,15 @@ from comparisons.ports.updates.adam import ADAM_WAYS
 from comparisons.ports.updates.others import ADADELTA_WAYS, ADAGRAD_WAYS, RMSPROP_WAYS, SGD_WAYS
 from comparisons.ports.updates.parts import Part
 
-__all__ = ["Candidate", "candidates", "fitted_rate", "rate_factor", "rounded", "shown", "with_settings"]
+__all__ = [
+    "Candidate",
+    "candidates",
+    "fitted_rate",
+    "rate_factor",
+    "rounded",
+    "shown",
+    "with_settings",
+]
 
 Way = Callable[[Part], Update | None]
 
@@ -83,7 +91,7 @@ KINDS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("adadelta", {}),
     ("adadelta", {"rho": 0.95, "eps": 1e-7}),
 )
-FAMILIES = ({"adam", "adamw"},)  # which `WAYS` tell apart
+TOLD_APART = {"adam": ("adamw", "nadam"), "adamw": ("adam", "nadam")}  # by `WAYS`
 
 
 def candidates(part: Part) -> Iterator[Candidate]:
@@ -138,7 +146,7 @@ def _added(part: Part) -> Update | None:
 
 def _other_kinds(part: Part, kind: str) -> Iterator[Candidate]:
     for other, settings in KINDS:
-        if other == kind or {other, kind} in FAMILIES:
+        if other == kind or other in TOLD_APART.get(kind, ()):
             continue
         shared = {k: part.settings[k] for k in ("lr", "weight_decay") if k in part.settings}
         given = {**usual_settings(other), **shared, **settings}
@@ -162,12 +170,15 @@ class _Kind:
 def _plain(part: Part) -> Iterator[Candidate]:
     """The gradient times a learning rate that is not the declared one."""
     rate = slope(part.start - part.parameter, part.gradient)
-    if rate is not None and rate > 0 and abs(rate / part.settings["lr"] - 1) > CLOSE:
-        words = f"as if the optimiser were sgd (lr {shown(rounded(rate))})"
-        yield Candidate(words, _Kind("sgd", {**usual_settings("sgd"), "lr": rounded(rate)}))
+    declared = float(part.settings["lr"])
+    rate = fitted_rate(part, rate / declared) if rate is not None and declared else 0.0
+    if rate > 0 and abs(rate - declared) > CLOSE * declared:
+        words = f"as if the optimiser were sgd (lr {shown(rate)})"
+        way = _Kind("sgd", {**usual_settings("sgd"), "lr": rate})
+        yield Candidate(words, way, carries=True)
 
 
-# Constants that are fitted -------------------------------------------------------------------------
+# Constants that are fitted ------------------------------------------------------------------------
 
 CLOSE = 1e-5  # relative: two constants that are one
 
@@ -208,8 +219,8 @@ def _rate(part: Part) -> Candidate | None:
 def fitted_rate(part: Part, factor: float) -> float:
     """The learning rate that an update was made with, if it is off by a factor."""
     moved = float((part.parameter - part.start).abs().max())
-    close = max(CLOSE, part.noise / moved) if moved else CLOSE
-    return rounded(factor * part.settings["lr"], min(close, 1e-3))
+    close = max(CLOSE, part.noise / moved / 10) if moved else CLOSE
+    return rounded(factor * part.settings["lr"], min(close, 1e-3 * abs(factor - 1)))
 
 
 def rate_factor(part: Part) -> float | None:
@@ -233,6 +244,8 @@ def _decays(part: Part) -> Iterator[Candidate]:
     kind, rate = part.kind, float(part.settings["lr"])
     more = slope(part.right.parameter - part.parameter, rate * part.start)
     if more and "adamw" in kind:
+        if declared and abs((declared + more) * rate / declared - 1) <= 1e-3:
+            return  # one of `WAYS`: it is not times the learning rate
         yield setting("weight_decay", rounded(declared + more))
     elif more:
         words = f"weight decay {shown(rounded(more))} decoupled from the gradient (as AdamW's)"
@@ -289,14 +302,12 @@ def _betas(part: Part) -> Iterator[Candidate]:
         beta = _share(part, key, g**2) if name in given else None
         if beta is not None:
             yield setting(name, beta)
-    if "momentum_buffer" in part.before and "momentum_buffer" in part.state:
-        if part.kind.endswith("sgd"):
-            new = (1 - float(given["dampening"])) * g
-            momentum = slope(
-                part.state["momentum_buffer"] - new, part.before["momentum_buffer"]
-            )  # fmt: skip
-            if momentum is not None and momentum > 0:
-                yield setting("momentum", rounded(momentum))
+    key = "momentum_buffer"
+    if key in part.before and key in part.state and part.kind.endswith("sgd"):
+        new = (1 - float(given["dampening"])) * g
+        momentum = slope(part.state[key] - new, part.before[key])
+        if momentum is not None and momentum > 0:
+            yield setting("momentum", rounded(momentum))
 
 
 def _share(part: Part, key: str, new: Tensor) -> float | None:

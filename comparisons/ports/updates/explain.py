@@ -1,8 +1,9 @@
-"""Which mistakes explain what an optimiser made of all its parameters, in this step and the next."""
+"""Which mistakes explain what an optimiser made of all parameters, in this step and the next."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -30,14 +31,20 @@ class Explained:
     Attributes:
         words: What it is.
         names: The parameters that have it.
+        perhaps: Those in which it would make no difference.
         alone: Whether others of the optimiser's are right.
         confirmed: Whether a further recorded step has it, too.
+        fitted: Whether its constant was another one in that step.
+        rest: What it leaves unexplained of the parameter that was asked for.
     """
 
     words: str
     names: tuple[str, ...]
-    alone: bool
-    confirmed: bool
+    perhaps: tuple[str, ...] = ()
+    alone: bool = False
+    confirmed: bool = False
+    fitted: bool = False
+    rest: float = 0.0
 
 
 def explain(own: Own, name: str, key: str = "") -> list[Explained]:
@@ -59,8 +66,29 @@ def explain(own: Own, name: str, key: str = "") -> list[Explained]:
             continue
         tried.add(candidate.words)
         one = _explained(own, candidate, names)
-        found += [one] if one is not None else []
+        if one is not None:
+            found.append(replace(one, rest=_rest(candidate, part)))
+    found = _nearest(found)
+    if any(one.confirmed and not one.fitted for one in found):
+        found = [one for one in found if one.confirmed and not one.fitted]
     return found
+
+
+def _nearest(found: list[Explained]) -> list[Explained]:
+    """Of several values of one setting the one that leaves least unexplained."""
+    best: dict[str, Explained] = {}
+    for one in found:
+        setting = one.words
+        if setting.startswith("as if ") and not setting.startswith("as if the optimiser"):
+            setting = setting.partition(" were ")[0]
+        if setting not in best or one.rest < best[setting].rest:
+            best[setting] = one
+    return list(best.values())
+
+
+def _rest(candidate: Candidate, part: Part) -> float:
+    made = candidate.way(part)
+    return math.inf if made is None else _distance(made.parameter, part.parameter)
 
 
 def _is_of(candidate: Candidate, part: Part, key: str) -> bool:
@@ -70,50 +98,50 @@ def _is_of(candidate: Candidate, part: Part, key: str) -> bool:
 
 
 def _explained(own: Own, candidate: Candidate, names: Sequence[str]) -> Explained | None:
-    have, right, state = [], 0, {}
+    """The mistake, if every parameter has it or is right, and further steps do not contradict."""
+    seen: dict[str, list[str]] = {EXPLAINS: [], RIGHT: [], NEITHER: []}
+    state = {}
     for name in names:
         part = part_of(own, name)
         if part is None:
             continue
         made, how = _tried(candidate, part)
-        if how in (WRONG, UNKNOWN):
+        if how not in seen:
             return None
-        have += [name] if how == EXPLAINS else []
-        right += how == RIGHT
+        seen[how].append(name)
         if candidate.carries and made is not None:
             state[name] = made.state
-    confirmed = False
+    confirmed = fitted = False
     for later in islice(following(own), FURTHER):
-        how = _in_step(later, candidate, have, state)
+        how, other = _in_step(later, candidate, seen[EXPLAINS], state)
         if how == WRONG or (how == RIGHT and not (candidate.once or candidate.refit)):
             return None
-        confirmed = confirmed or how == EXPLAINS
+        confirmed, fitted = confirmed or how == EXPLAINS, fitted or other
     if candidate.unsure and not confirmed:
         return None
-    return Explained(candidate.words, tuple(have), right > 0, confirmed)
+    have, right, neither = (tuple(seen[how]) for how in (EXPLAINS, RIGHT, NEITHER))
+    return Explained(candidate.words, have, neither, bool(right), confirmed, fitted)
 
 
 def _in_step(
     own: Own, candidate: Candidate, names: Sequence[str], state: dict[str, dict[str, Tensor]]
-) -> str:
-    """How a candidate does in a further step, for the parameters that it explained."""
-    seen = set()
+) -> tuple[str, bool]:
+    """How a candidate does in a further step, for the parameters that it explained, and whether it
+    takes another constant."""
+    seen, fitted = set(), False
     for name in names:
-        part = part_of(own, name)
+        part = part_of(own, name, state.get(name))
         if part is None:
             continue
-        if name in state:
-            part = replace(part, before=state[name])
-        one: Candidate | None = candidate
-        if candidate.refit is not None and _held(candidate.way(part), part) == WRONG:
-            one = candidate.refit(part)
-        made, how = (None, WRONG) if one is None else _tried(one, part)
-        if one is None and _held(part.right, part) == NEITHER:
-            how = RIGHT
+        made, how = _tried(candidate, part)
+        if candidate.refit is not None and how in (WRONG, RIGHT):
+            fitted = True
+            again = candidate.refit(part)
+            how = _tried(again, part)[1] if again is not None else how
         if name in state and made is not None:
             state[name] = made.state
         seen.add(how)
-    return next((how for how in (WRONG, RIGHT, EXPLAINS) if how in seen), UNKNOWN)
+    return next((how for how in (WRONG, RIGHT, EXPLAINS) if how in seen), UNKNOWN), fitted
 
 
 def _tried(candidate: Candidate, part: Part) -> tuple[Update | None, str]:
@@ -153,11 +181,3 @@ def _distance(a: Tensor, b: Tensor) -> float:
     if bad.any():
         return float("inf")
     return float((a - b).abs().max()) if a.numel() else 0.0
-
-
-def parts(own: Own) -> Iterator[Part]:
-    """Yields every parameter's update, as far as it is known."""
-    for name in optimised(own):
-        part = part_of(own, name)
-        if part is not None:
-            yield part

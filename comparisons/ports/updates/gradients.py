@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -35,12 +35,14 @@ class Done:
         words: As a verb, such as `clips them, all together, to norm 1`.
         number: Its constant.
         names: The parameters whose gradients are changed.
+        perhaps: Those in which it would make no difference.
     """
 
     kind: str
     words: str = ""
     number: float = 0.0
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
 
     def is_like(self, other: Done) -> bool:
         """Whether two sides do the same."""
@@ -67,12 +69,13 @@ def done_to_gradients(own: Own, computed: bool = False) -> Done | None:
     changed = [n for n in left if not _near(left[n], given[n], noise[n])]
     if not changed:
         return Done("nothing", "does not change them")
-    found = [one for one in _ways(own, left, given, changed) if _holds(one[1], given, noise, left)]
-    names = {done.kind: done for done, _ in found}
-    if not names:
-        return None
-    first = next(iter(names.values()))
-    return _sure(own, first, computed) if first.kind in ("norm", "factor") else first
+    for done, value in _ways(own, left, given, changed):
+        if not _holds(value, given, noise, left, changed):
+            continue
+        idle = (n for n in left if n not in changed and _near(value[n], left[n], noise[n]))
+        found = replace(done, perhaps=tuple(idle))
+        return _sure(own, found, computed) if done.kind in ("norm", "factor") else found
+    return None
 
 
 def _gradients(own: Own, computed: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:
@@ -106,79 +109,67 @@ def _near(a: Tensor, b: Tensor, noise: float) -> bool:
     return _largest(a - b) <= noise
 
 
-def _holds(value: Gradients, given: Gradients, noise: Mapping[str, float], left: Gradients) -> bool:
-    """Whether a way gives what the optimiser got, of every parameter."""
+def _holds(
+    value: Gradients,
+    given: Gradients,
+    noise: Mapping[str, float],
+    left: Gradients,
+    changed: Sequence[str],
+) -> bool:
+    """Whether a way gives what the optimiser got, of every parameter that is changed."""
     return all(
         _near(value[n], given[n], max(noise[n], REST * _largest(left[n] - given[n])))
-        for n in given
-    )  # fmt: skip
+        for n in changed
+    )
 
 
 def _ways(
     own: Own, left: Gradients, given: Gradients, changed: Sequence[str]
 ) -> Iterator[tuple[Done, Gradients]]:
-    """What may be done to the gradients, and what they would be then; the likeliest first."""
-    names, some = tuple(changed), {n: left[n] for n in changed}
-
-    def with_rest(new: Gradients) -> Gradients:
-        return {**left, **new}
-
+    """What may be done to the gradients, and what all would be then; the likeliest first."""
+    names = tuple(changed)
     if not any(given[n].any() for n in changed):
-        yield (
-            Done("zero", "sets them to zero", 0.0, names),
-            with_rest(_each(torch.zeros_like, some)),
-        )
+        yield Done("zero", "sets them to zero", 0.0, names), _each(torch.zeros_like, left)
         return
-    yield from ((done, with_rest(new)) for done, new in _scaled(own, some, left, given, names))
+    yield from _scaled(left, given, names)
     most = max(_largest(given[n]) for n in changed)
     yield (
         Done("value", f"clips them by value, to {shown(rounded(most))}", rounded(most), names),
-        with_rest(_each(lambda x: x.clamp(-most, most), some)),
+        _each(lambda x: x.clamp(-most, most), left),
     )
-    yield from ((done, with_rest(new)) for done, new in _added(own, some, given, names))
-    if own.precision != "float16":
-        for word, dtype in (("float16", torch.float16), ("bfloat16", torch.bfloat16)):
-            to = _each(lambda x, dtype=dtype: x.to(dtype).to(x.dtype), some)
-            yield (
-                Done("rounded", f"rounds them to {word}", float(dtype.itemsize), names),
-                with_rest(to),
-            )
-    yield (
-        Done("sign", "replaces them by their signs", 0.0, names),
-        with_rest(_each(torch.sign, some)),
-    )
-    centred = {n: x - x.mean(dim=tuple(range(1, x.dim())), keepdim=True) if x.dim() > 1 else x
-               for n, x in some.items()}  # fmt: skip
-    yield (
-        Done(
-            "centred",
-            "subtracts from them their mean over each row (gradient centralisation)",
-            0,
-            names,
-        ),
-        with_rest(centred),
-    )
+    yield from _added(own, left, given, names)
+    for word, dtype in ROUNDED.items() if own.precision != "float16" else ():
+        to = {n: x.to(dtype).to(x.dtype) for n, x in left.items()}
+        yield Done("rounded", f"rounds them to {word}", float(dtype.itemsize), names), to
+    yield Done("sign", "replaces them by their signs", 0.0, names), _each(torch.sign, left)
+    words = "subtracts from them their mean over each row (gradient centralisation)"
+    yield Done("centred", words, 0.0, names), _each(_centred, left)
+
+
+ROUNDED = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def _centred(x: Tensor) -> Tensor:
+    return x - x.mean(dim=tuple(range(1, x.dim())), keepdim=True) if x.dim() > 1 else x
 
 
 def _scaled(
-    own: Own, some: Gradients, left: Gradients, given: Gradients, names: tuple[str, ...]
+    left: Gradients, given: Gradients, names: tuple[str, ...]
 ) -> Iterator[tuple[Done, Gradients]]:
     """All by one factor, so that their norm is a given one, or each by its own."""
-    u, v = _joined(some), torch.cat([given[n].flatten() for n in some])
-    factor = slope(v, u)
+    factor = slope(_joined(given, names), _joined(left, names))
     if factor is not None:
-        new = _each(lambda x: factor * x, some)
-        norm = float(torch.cat([x.flatten() for x in given.values()]).norm())
-        if 0 < factor < 1 and set(names) >= {n for n in left if left[n].any()}:
-            yield Done("norm", "", _as_bound(norm), names), new
+        new = _each(lambda x: factor * x, left)
+        if 0 < factor < 1 and {*names} >= {n for n in left if left[n].any()}:
+            yield Done("norm", "", _as_bound(float(_joined(given).norm())), names), new
         yield Done("factor", "", factor, names), new
     for kind, how, norm_of in NORMS:
-        norms = {n: norm_of(given[n]) for n in some}
+        norms = {n: norm_of(given[n]) for n in names}
         bound = max(norms.values())
         if len(names) > 1 and all(math.isclose(x, bound, rel_tol=ROUND) for x in norms.values()):
-            each = {n: x * (bound / norm_of(x)) for n, x in some.items() if x.any()}
+            each = {n: x * min(1.0, bound / (norm_of(x) or bound)) for n, x in left.items()}
             words = f"clips each parameter's gradient by itself, to {how} {shown(_as_bound(bound))}"
-            yield Done(kind, words, _as_bound(bound), names), {**some, **each}
+            yield Done(kind, words, _as_bound(bound), names), each
 
 
 NORMS = (
@@ -188,14 +179,14 @@ NORMS = (
 
 
 def _added(
-    own: Own, some: Gradients, given: Gradients, names: tuple[str, ...]
+    own: Own, left: Gradients, given: Gradients, names: tuple[str, ...]
 ) -> Iterator[tuple[Done, Gradients]]:
     """Weight decay by hand, a constant, noise."""
     arrays = own.step.arrays
-    if not all(f"start/{n}" in arrays for n in some):
+    if not all(f"start/{n}" in arrays for n in left):
         return
-    start = {n: as_tensor(arrays[f"start/{n}"]).reshape(some[n].shape) for n in some}
-    rest = torch.cat([(given[n] - some[n]).flatten() for n in some])
+    start = {n: as_tensor(arrays[f"start/{n}"]).reshape(x.shape) for n, x in left.items()}
+    rest = _joined({n: given[n] - left[n] for n in names})
     for kind, words, of in (
         ("decay", "adds weight decay {} to them (L2)", start),
         (
@@ -205,16 +196,15 @@ def _added(
         ),
         ("constant", "adds {} to each of their elements", _each(torch.ones_like, start)),
     ):
-        much = slope(rest, _joined(of))
+        much = slope(rest, _joined(of, names))
         if much:
             value = rounded(much)
-            new = {n: some[n] + value * of[n] for n in some}
+            new = {n: x + value * of[n] for n, x in left.items()}
             yield Done(kind, words.format(shown(value)), value, names), new
-    theta = _joined(start)
-    if _is_noise(rest, (_joined(some), theta)):
+    if _is_noise(rest, (_joined(left, names), _joined(start, names))):
         sd = float(f"{float(rest.std()):.2g}")
         words = f"adds what looks like noise to them (standard deviation {sd:g})"
-        yield Done("noise", words, sd, names), {n: given[n] for n in some}
+        yield Done("noise", words, sd, names), given
 
 
 LEAST = 100  # numbers of which it can be said that they look like noise
@@ -240,24 +230,20 @@ def _is_noise(rest: Tensor, others: Sequence[Tensor]) -> bool:
 
 
 def _sure(own: Own, done: Done, computed: bool) -> Done:
-    """Whether a factor is the same in further recorded steps, or the norm is."""
-    factor, bound = done, _as_bound_of(own, computed)
-    pair = _gradients(own, computed)
-    if pair is None:
-        return done
-    number = slope(_joined(pair[1]), _joined(pair[0])) if done.kind == "norm" else done.number
-    number = rounded(number or done.number)
-    factors, norms = [number], [bound]
-    for later in islice(following(own), FURTHER):
-        further = _gradients(later, computed)
-        if further is None:
+    """Whether it is a factor that is the same in further recorded steps, or a norm that is."""
+    factors, norms = [], []
+    for one in (own, *islice(following(own), FURTHER)):
+        pair = _gradients(one, computed)
+        if pair is None:
             break
-        u, v = (_joined(x) for x in further)
-        one = slope(v, u)
-        if one is None or _largest(one * u - v) > 1e-4 * _largest(v):
+        u, v = (_joined(x, done.names if {*done.names} <= x.keys() else None) for x in pair)
+        factor = slope(v, u)
+        if factor is None or _largest(factor * u - v) > ROUND * _largest(v):
             break
-        factors.append(one)
-        norms.append(float(v.norm()) if abs(one - 1) > ROUND else min(bound, float(v.norm())))
+        factors.append(factor)
+        norms.append(float(_joined(pair[1]).norm()))
+    number = rounded(factors[0]) if factors else done.number
+    bound = _as_bound(norms[0]) if norms else 0.0
     same_factor = all(math.isclose(x, number, rel_tol=ROUND) for x in factors)
     same_norm = done.kind == "norm" and all(
         math.isclose(x, bound, rel_tol=ROUND) or (x < bound and abs(f - 1) <= ROUND)
@@ -266,18 +252,12 @@ def _sure(own: Own, done: Done, computed: bool) -> Done:
     scaled = f"multiplies them by {_factor(own, number)}"
     clipped = f"clips them, all together, to norm {shown(bound)}"
     if same_norm and (not same_factor or (len(factors) == 1 and _is_round(bound))):
-        return Done("norm", clipped, bound, factor.names)
-    if same_factor and not same_norm:
-        return Done("factor", scaled, number, factor.names)
-    if same_factor:
-        either = f"{scaled}, or {clipped} (a further recorded step would tell the two apart)"
-        return Done("factor", either, number, factor.names)
-    return Done("factor", f"{scaled} (in other steps by another number)", number, factor.names)
-
-
-def _as_bound_of(own: Own, computed: bool) -> float:
-    pair = _gradients(own, computed)
-    return 0.0 if pair is None else _as_bound(float(_joined(pair[1]).norm()))
+        return replace(done, kind="norm", words=clipped, number=bound)
+    if same_factor and same_norm:
+        scaled += f", or {clipped} (a further recorded step would tell the two apart)"
+    elif not same_factor:
+        scaled += " (in other steps by another number)"
+    return replace(done, kind="factor", words=scaled, number=number)
 
 
 def _as_bound(norm: float) -> float:
@@ -310,12 +290,12 @@ def _factor(own: Own, factor: float) -> str:
     return f"{factor:.6g}"
 
 
-def _each(function, values: Gradients) -> dict[str, Tensor]:
+def _each(function: Callable[[Tensor], Tensor], values: Gradients) -> dict[str, Tensor]:
     return {name: function(x) for name, x in values.items()}
 
 
-def _joined(values: Gradients) -> Tensor:
-    return torch.cat([x.flatten() for x in values.values()])
+def _joined(values: Gradients, names: Sequence[str] | None = None) -> Tensor:
+    return torch.cat([values[n].flatten() for n in (values if names is None else names)])
 
 
 def _largest(x: Tensor) -> float:

@@ -58,7 +58,7 @@ def _changed_gradients(step: Inspected, computed: bool = False) -> Iterator[str]
     if mine is None or other is None or (computed and not _is_everywhere(mine)):
         return
     shapes = parameters_of(step, side)
-    what = f"the gradients of {those(mine.names, shapes)}"
+    what = f"the gradients of {those(mine.names, shapes, mine.perhaps)}"
     yield (
         f"{step.names[side]}: {BETWEEN} it "
         f"{mine.words.replace('them', what, 1)}; {step.names[1 - side]} {other.words}"
@@ -102,4 +102,4 @@ def _joined(found: Sequence[Explained], shapes: dict[str, tuple[int, ...]]) -> s
 
 
 def _said(one: Explained, shapes: dict[str, tuple[int, ...]]) -> str:
-    return one.words + (f", of {those(one.names, shapes)} alone" if one.alone else "")
+    return one.words + (f", of {those(one.names, shapes, one.perhaps)} alone" if one.alone else "")

@@ -29,7 +29,7 @@ class Sgd:
     """SGD with momentum, as others write it.
 
     Attributes:
-        rate_inside: Whether the velocity has the learning rate in it (Sutskever et al. 2013, Keras).
+        rate_inside: Whether the velocity has the learning rate in it (Sutskever et al. 2013).
         dampened: Whether the first gradient is dampened, too; an average has 1 - momentum of it.
         averaged: Whether the buffer is an average of gradients, not their sum.
         decoupled: Whether weight decay is kept out of the momentum.

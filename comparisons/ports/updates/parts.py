@@ -106,14 +106,25 @@ def optimised(own: Own) -> list[str]:
     return [name for group in groups for name in group.parameters]
 
 
-def part_of(own: Own, name: str) -> Part | None:
-    """One parameter's update; None if it is not known what it should be."""
-    right, optimiser = own.update(name), own.optimiser
-    arrays = own.step.arrays
-    if right is None or optimiser is None or f"parameter/{name}" not in arrays:
+def part_of(own: Own, name: str, before: Mapping[str, Tensor] | None = None) -> Part | None:
+    """One parameter's update; None if it is not known what it should be.
+
+    Arguments:
+        own: The side.
+        name: The parameter.
+        before: Its state before the step, in place of the recorded one; then the update need not be
+            known.
+    """
+    optimiser, arrays = own.optimiser, own.step.arrays
+    right = own.update(name)
+    if optimiser is None or f"parameter/{name}" not in arrays or f"start/{name}" not in arrays:
+        return None
+    if right is None and before is not None:
+        right = Update(as_tensor(arrays[f"start/{name}"]))
+    if right is None:
         return None
     number = next(i for i, one in enumerate(optimiser.groups) if name in one.parameters)
-    before = state_of(own, name)
+    before = state_of(own, name) if before is None else before
     start = as_tensor(arrays[f"start/{name}"])
     kind = f"{'given' if f'given/{name}' in arrays else 'gradient'}/{name}"
     state = {

@@ -126,7 +126,7 @@ def _equal(steps: Sequence[float], x: Sequence[float]) -> bool:
 
 
 def _cosine(x: Sequence[float]) -> str:
-    """Half a cosine from the first step on: x = m + h cos(w t). Three rates are needed to fit it."""
+    """Half a cosine from the first step on: x = m + h cos(w t)."""
     if len(x) < 5 or _same(x[0], x[1]):
         return ""
     cosine = (x[0] - x[2]) / (2 * (x[0] - x[1])) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from comparisons.diagnosis.optimiser import together
 from comparisons.ports.judging.judge import Inspected
@@ -21,28 +21,31 @@ def parameters_of(step: Inspected, side: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def those(names: Sequence[str], shapes: dict[str, tuple[int, ...]]) -> str:
+def those(
+    names: Sequence[str], shapes: Mapping[str, tuple[int, ...]], perhaps: Sequence[str] = ()
+) -> str:
     """Names of parameters, by what they have in common.
 
     Arguments:
         names: The parameters.
         shapes: Of all parameters.
+        perhaps: Of which it makes no difference whether they are named.
     """
     everything = list(shapes)
-    if set(names) == set(everything):
-        return f"all {len(everything)} parameters" if len(everything) > 1 else everything[0]
-    if len(names) > 1:
-        few = {name for name in everything if len(shapes[name]) <= 1}
-        biases = {name for name in few if "bias" in name.rpartition(".")[2]}
-        if set(names) == biases:
-            return "the biases"
-        if set(names) == few:
-            return "the parameters of one dimension (biases and norms)"
-        if set(names) == set(everything) - few:
-            return "the parameters of several dimensions (not the biases and norms)"
-        if set(names) == set(everything) - biases:
-            return "all parameters but the biases"
-    return together(names, everything)
+    mine = {*names}
+    few = {name for name in everything if len(shapes[name]) <= 1}
+    biases = {name for name in few if "bias" in name.rpartition(".")[2]}
+    kinds = {
+        f"all {len(everything)} parameters": {*everything},
+        "the biases": biases,
+        "the parameters of one dimension (biases and norms)": few,
+        "the parameters of several dimensions (not the biases and norms)": {*everything} - few,
+        "all parameters but the biases": {*everything} - biases,
+    }
+    for words, kind in kinds.items():
+        if len(kind) > 1 and mine <= kind <= mine | {*perhaps}:
+            return words
+    return together(sorted(names, key=everything.index), everything)
 
 
 def matched(one: ParameterMatch, side: int) -> tuple[str, ...]:

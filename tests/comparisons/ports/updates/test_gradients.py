@@ -72,7 +72,8 @@ CHANGES = {
     ),
     "a sign": (of_each(lambda p, g: g.neg_()), None, f"it multiplies {ALL} by -1{NONE}"),
     "decay": (
-        of_each(lambda p, g: g.add_(0.01 * p)), None, f"it adds weight decay 0.01 to {ALL} (L2){NONE}",
+        of_each(lambda p, g: g.add_(0.01 * p)), None,
+        f"it adds weight decay 0.01 to {ALL} (L2){NONE}",
     ),
     "lasso": (
         of_each(lambda p, g: g.add_(0.01 * p.sign())), None,
@@ -80,7 +81,7 @@ CHANGES = {
     ),
     "noise": (
         of_each(noisy), None,
-        f"it adds what looks like noise to {ALL} (standard deviation 0.01){NONE}",
+        f"it adds what looks like noise to {ALL} (standard deviation 0.011){NONE}",
     ),
     "half": (of_each(half), None, f"it rounds {ALL} to float16{NONE}"),
     "signs": (

@@ -16,6 +16,10 @@ def of(choose):
     return lambda network: torch.optim.Adam(choose(network), 1e-3)
 
 
+def weights(network):
+    return [one for name, one in network.named_parameters() if "bias" not in name]
+
+
 def frozen(network, optimiser, step):
     network.encoder.requires_grad_(False)
 
@@ -37,7 +41,7 @@ CASES = {
         "r: norm.*, decoder.* are not in the optimiser",
     ),
     "no biases": (
-        Training(optimiser=of(lambda n: [p for name, p in n.named_parameters() if "bias" not in name])),
+        Training(optimiser=of(weights)),
         "r: the biases are not in the optimiser",
     ),
     "frozen": (Training(start=frozen), "r: encoder.* are frozen"),
