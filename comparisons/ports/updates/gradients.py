@@ -279,7 +279,7 @@ def _factor(own: Own, factor: float) -> str:
         sizes["the number of backward passes"] = times
     for stage in own.step.network:
         value = arrays.get(f"forward/{stage.name}")
-        if stage.layer == "input" and value is not None and value.ndim:
+        if stage.layer in ("input", "draw") and value is not None and value.ndim:
             sizes.setdefault("the batch size", value.shape[0])
             break
     for what, size in sizes.items():
