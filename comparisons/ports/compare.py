@@ -89,7 +89,8 @@ class _Comparer:
         before: Inspected | None = None
         for done, number in enumerate(steps):
             progress(done, len(steps))
-            before = self._step(number, before)
+            following = steps[done + 1] if done + 1 < len(steps) else None
+            before = self._step(number, before, following)
         progress(len(steps), len(steps))
         computed = any(one.quantity.passing not in GIVEN for one in self.judged)
         if not computed and (any(self.lacking) or not self.judged):
@@ -105,7 +106,7 @@ class _Comparer:
             list(dict.fromkeys(self.declared)), notes(self.sides, steps, bits),
         )  # fmt: skip
 
-    def _step(self, number: int, before: Inspected | None) -> Inspected:
+    def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
         a, b = (side.step(number) for side in self.sides)
         precision = precision_of((a, b))
         if RANK.index(precision) < RANK.index(self.precision):
@@ -124,6 +125,7 @@ class _Comparer:
             a, b, network, self.parameters, precision, tolerance(precision, self.exact),
             self._earlier(before) if before is not None and follows else None,
             0.0 if self.exact or before is None or follows else _drift(precision),
+            read_next=lambda: None if following is None else self._read(following),
         )  # fmt: skip
         self.declared += settings_declared(step)
         first = judge_step(step, parted=self.first is not None)
@@ -132,6 +134,11 @@ class _Comparer:
         self.judged += step.judged
         self._count_lacking(step)
         return step
+
+    def _read(self, number: int) -> tuple[RecordedStep, RecordedStep]:
+        """A step of both sides, its parameters in the order of the first side's."""
+        a, b = (side.step(number) for side in self.sides)
+        return in_one_order(a, b, self.parameters or [])
 
     def _earlier(self, before: Inspected) -> tuple[RecordedStep, RecordedStep]:
         """The step before, with what only earlier ones recorded: several optimisers take turns."""

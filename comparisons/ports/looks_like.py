@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.diagnosis.relations import relation, shape_relation
-from comparisons.ports.as_if import as_if_stage
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
@@ -23,6 +22,9 @@ from comparisons.ports.judging.judge import (
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
+from comparisons.ports.mistakes.fit import joined
+from comparisons.ports.mistakes.named import named_mistakes
+from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.updates.modes import in_all_layers
 from comparisons.ports.updates.names import elsewhere, update_names
@@ -44,6 +46,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     words = list(_declared(step, judged))
     words = in_all_layers(step, words) or list(elsewhere(step, judged))
+    words += written_out(step, judged)
     words += _one_sided(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)
@@ -297,25 +300,24 @@ def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:
 
 
 def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
-    """What the side that is wrong computes, if a usual other option gives it."""
+    """What the side that is wrong computes: a usual mistake, if one gives it in this step and in
+    the next."""
     quantity = judged.quantity
     if quantity.passing in ("state", "parameter"):
         yield from update_names(step, judged)
         return
-    residuals = step.residuals(quantity)
-    for side, residual in enumerate(residuals):
+    following = step.following
+    for side, residual in enumerate(step.residuals(quantity)):
         if residual is None or residual.is_right:
             continue
+        if quantity.passing not in ("forward", "buffer", "backward", "parameter gradient"):
+            continue
         own, name = step.own[side], quantity.value[side]
-        found: Iterator[str] = iter(())
-        if quantity.passing == "forward":
-            found = as_if_stage(own, own.step.producer[name], "forward", name)
-        elif quantity.passing == "buffer":
-            takers = own.step.takers.get(name, [])
-            found = (w for stage in takers for w in as_if_stage(own, stage, "buffer", name))
-        several = list(found)
+        later = following[side] if following is not None else None
+        several = named_mistakes(own, quantity.passing, name, later)
         if several:
-            yield f"{step.names[side]}: {', or '.join(several[:3])}"
+            then = "" if following is not None else f"step {step.a.about.step + 1}"
+            yield f"{step.names[side]}: {joined(several, then)}"
 
 
 def _related(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,15 @@ from torch import Tensor
 
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["REDUCTIONS", "NotRecomputableError", "call", "options_of", "same_name"]
+__all__ = [
+    "REDUCTIONS",
+    "Bound",
+    "NotRecomputableError",
+    "bind",
+    "by_place",
+    "options_of",
+    "same_name",
+]
 
 # training: whether the module was in training mode; draw: the recorded mask; index_base: from which
 # number indices count; updated: takes buffers after the call, by role
@@ -57,22 +66,45 @@ class NotRecomputableError(Exception):
     """What a stage returns does not follow from what was recorded."""
 
 
-def call(
+@dataclass(frozen=True)
+class Bound:
+    """A function of the table with all that it is called with.
+
+    Attributes:
+        function: Of the table.
+        names: What the function calls the tensors that went in, in their order; none of a function
+            that takes any number of them.
+        inputs: Those of a function that takes any number of them.
+        named: Other arguments, tensors above all, by the function's names.
+        options: Arguments that come by keyword alone.
+        context: See `CONTEXT`; all of it, whether the function takes it or not.
+    """
+
+    function: Callable[..., Any]
+    names: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    named: Mapping[str, Any]
+    options: Mapping[str, Any]
+    context: Mapping[str, Any]
+
+    def __call__(self) -> Any:
+        """Calls it. Returns a tensor, or tuples of tensors."""
+        return self.function(*self.inputs, **self.named, **self.options)
+
+
+def bind(
     function: Callable[..., Any],
     stage: ProgramStage,
     tensors: Mapping[str, Tensor],
     **context: Any,
-) -> Any:
-    """Calls a function as a stage declares.
+) -> Bound:
+    """Gives a function what a stage declares.
 
     Arguments:
         function: Of the table.
         stage: Says which values go in, and its options.
         tensors: The values by name.
         **context: See `CONTEXT`.
-
-    Returns:
-        A tensor, or tuples of tensors.
 
     Raises:
         NotRecomputableError: If the stage has an argument that the function does not know.
@@ -96,14 +128,14 @@ def call(
                 options[name] = _option(name, value)
         elif key not in WITHOUT_EFFECT and value is not None:
             named.setdefault(name, _option(name, value))  # a number in the place of a tensor
-    inputs = [tensors[name] for name in stage.inputs]
+    inputs = tuple(tensors[name] for name in stage.inputs)
     if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in known.values()):
-        return function(*inputs, **named, **options)
-    free = [name for name in _by_place(function) if name not in named]
+        return Bound(function, (), inputs, named, options, context)
+    free = [name for name in by_place(function) if name not in named]
     if len(inputs) > len(free):
         raise NotRecomputableError(f"{stage.layer} takes {len(free)} tensors, not {len(inputs)}")
     named.update(zip(free, inputs, strict=False))
-    return function(**named, **options)
+    return Bound(function, tuple(free[: len(inputs)]), (), named, options, context)
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -125,7 +157,8 @@ def same_name(function: Callable[..., Any], name: str) -> str:
 
 
 @cache
-def _by_place(function: Callable[..., Any]) -> tuple[str, ...]:
+def by_place(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Returns the names of the tensors that a function takes, in their order."""
     return tuple(
         name
         for name, one in inspect.signature(function).parameters.items()

@@ -10,7 +10,7 @@ from comparisons.ports.expected.optimisers import OPTIMISERS, plain_settings, us
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["declared_differences", "declared_settings"]
+__all__ = ["declared_differences", "declared_settings", "other_setting", "shown"]
 
 NOTHING = object()  # an option of which nothing is known
 INDEX_OPTIONS = {"padding_idx", "ignore_index"}
@@ -42,7 +42,7 @@ def declared_differences(
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):
             continue
-        words.append(f"{name} = {_shown(values[1])} where it is {_shown(values[0])}")
+        words.append(f"{name} = {shown(values[1])} where it is {shown(values[0])}")
     return [*words, *_roles(a, b, words)]
 
 
@@ -61,8 +61,15 @@ def declared_settings(
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, (0, 0)):
             continue
-        words.append(f"{name} = {_shown(values[1])} where it is {_shown(values[0])}")
+        words.append(f"{name} = {shown(values[1])} where it is {shown(values[0])}")
     return words
+
+
+def other_setting(name: str, new: Any, known: Any) -> str:
+    """Says that one side has another setting; empty if the two are the same."""
+    if _same(name, [known, new], (0, 0)):
+        return ""
+    return f"{name} = {shown(new)} where it is {shown(known)}"
 
 
 def _options(stage: ProgramStage, function: Callable[..., Any] | None) -> dict[str, Any]:
@@ -117,14 +124,14 @@ def _plain(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as a reader of either language knows it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"({', '.join(_shown(one) for one in value)})"
+        return f"({', '.join(shown(one) for one in value)})"
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comparisons.ports.expected.call import NotRecomputableError, call
+from comparisons.ports.expected.call import Bound, NotRecomputableError, bind
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Recomputed", "as_tensor", "expected_buffers", "recompute"]
+__all__ = [
+    "REFUSED",
+    "Prepared",
+    "Recomputed",
+    "as_tensor",
+    "computing",
+    "expected_buffers",
+    "prepare",
+    "recompute",
+]
 
 Arrays = Mapping[str, NDArray]
 # What PyTorch raises for arguments that do not go together: the file may hold anything.
@@ -45,8 +55,52 @@ class Recomputed:
     buffers: dict[str, Tensor] = field(default_factory=dict)
 
 
-def recompute(stage: ProgramStage, arrays: Arrays, index_base: int) -> Recomputed | None:
-    """Computes what a stage should have returned, and its backward pass.
+@dataclass(frozen=True)
+class Prepared:
+    """A stage's function with the values that were recorded for it.
+
+    Attributes:
+        stage: As it was recorded.
+        bound: The function and what it is called with.
+        leaves: Those of the values that have gradients, by name.
+        arrays: Of the step.
+    """
+
+    stage: ProgramStage
+    bound: Bound
+    leaves: Mapping[str, Tensor]
+    arrays: Arrays
+
+    def finish(
+        self, results: Any, updated: Mapping[str, Tensor], gradients: bool = True
+    ) -> Recomputed:
+        """What a call returned, and its backward pass.
+
+        Arguments:
+            results: A tensor, or tuples of them.
+            updated: Buffers after the call, by role.
+            gradients: Whether the backward pass is wanted.
+
+        Raises:
+            NotRecomputableError: If it returned fewer tensors than were recorded.
+        """
+        stage, found = self.stage, list(_leaves(results))
+        if len(found) < len(stage.outputs):
+            raise NotRecomputableError(f"{len(found)} results for {len(stage.outputs)} names")
+        outputs = dict(zip(stage.outputs, found, strict=False))
+        return Recomputed(
+            {name: one.detach().to(torch.float64) for name, one in outputs.items()},
+            _gradients(outputs, self.leaves, self.arrays) if gradients else {},
+            {
+                stage.parameters[role]: one.detach()
+                for role, one in updated.items()
+                if role in stage.parameters
+            },
+        )
+
+
+def prepare(stage: ProgramStage, arrays: Arrays, index_base: int) -> Prepared | None:
+    """Gives a stage's function what was recorded for it.
 
     Arguments:
         stage: As it was recorded.
@@ -59,12 +113,32 @@ def recompute(stage: ProgramStage, arrays: Arrays, index_base: int) -> Recompute
     function = LAYERS.get(stage.layer)
     if function is None:
         return None
+    with computing():
+        try:
+            return _prepare(function, stage, arrays, index_base)
+        except REFUSED:
+            return None
+
+
+def recompute(stage: ProgramStage, arrays: Arrays, index_base: int) -> Recomputed | None:
+    """Computes what a stage should have returned, and its backward pass; the arguments and None are
+    those of `prepare`."""
+    prepared = prepare(stage, arrays, index_base)
+    if prepared is None:
+        return None
     try:
-        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _recompute(function, stage, arrays, index_base)
+        with computing():
+            return prepared.finish(prepared.bound(), prepared.bound.context["updated"])
     except REFUSED:
         return None
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """With gradients, and without warnings of what the arguments, which are anyone's, are like."""
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def expected_buffers(
@@ -91,38 +165,25 @@ def as_tensor(value: NDArray) -> Tensor:
     return torch.from_numpy(np.array(value, dtype=kind))
 
 
-def _recompute(
+def _prepare(
     function: Callable[..., Any], stage: ProgramStage, arrays: Arrays, index_base: int
-) -> Recomputed:
+) -> Prepared:
     names = dict.fromkeys([*stage.inputs, *stage.parameters.values()])
     tensors = {name: as_tensor(_recorded(name, arrays)) for name in names}
     leaves = {
         name: one.requires_grad_() for name, one in tensors.items() if one.dtype.is_floating_point
     }
-    updated: dict[str, Tensor] = {}
     recorded = arrays.get(f"forward/{stage.outputs[0]}")
-    context = {
+    context: dict[str, Any] = {
         "index_base": index_base,
         "draw": _draw(stage, arrays),
-        "updated": updated,
+        "updated": {},
         "machine_eps": _machine_eps(stage, arrays),
         "recorded": recorded,
     }
     _check_size(function, stage, tensors, context, 0 if recorded is None else recorded.size)
-    updated.clear()
-    results = list(_leaves(call(function, stage, tensors, **context)))
-    if len(results) < len(stage.outputs):
-        raise NotRecomputableError(f"{len(results)} results for {len(stage.outputs)} names")
-    outputs = dict(zip(stage.outputs, results, strict=False))
-    return Recomputed(
-        {name: one.detach().to(torch.float64) for name, one in outputs.items()},
-        _gradients(outputs, leaves, arrays),
-        {
-            stage.parameters[role]: one.detach()
-            for role, one in updated.items()
-            if role in stage.parameters
-        },
-    )
+    context["updated"] = {}
+    return Prepared(stage, bind(function, stage, tensors, **context), leaves, arrays)
 
 
 def _recorded(name: str, arrays: Arrays) -> NDArray:
@@ -162,7 +223,7 @@ def _check_size(
     draw = context["draw"]
     context = {**context, "draw": None if draw is None else draw.to("meta"), "updated": {}}
     try:
-        results = list(_leaves(call(function, stage, shapes, **context)))
+        results = list(_leaves(bind(function, stage, shapes, **context)()))
     except (NotImplementedError, RuntimeError):  # its shape depends on values
         return
     allowed = max(recorded, 16 * sum(one.numel() for one in tensors.values()), LARGEST)
@@ -186,7 +247,7 @@ def _gradients(
     given = {
         name: as_tensor(value).reshape(outputs[name].shape)
         for name, value in known.items()
-        if value is not None and outputs[name].requires_grad
+        if value is not None and value.size == outputs[name].numel() and outputs[name].requires_grad
     }
     if not given:
         given = _gradient_of_loss(outputs, arrays)
@@ -197,6 +258,7 @@ def _gradients(
         list(leaves.values()),
         [value.to(torch.float64) for value in given.values()],
         allow_unused=True,
+        retain_graph=True,  # what mistakes have in common is computed once
     )
     return {
         name: gradient for name, gradient in zip(leaves, found, strict=True) if gradient is not None

@@ -7,6 +7,8 @@ they are the same function.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from comparisons.ports.expected.recompute import recompute
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import RecordedStep
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["Chains"]
 
@@ -56,15 +59,23 @@ class Chains:
             self.known[name] = self._value(name)
         return self.known[name]
 
-    def _value(self, name: str) -> NDArray | None:
-        stage = self.own.producer.get(name)
-        partner = self.partners.get(self.own.side.own(name))
-        if partner is not None:
-            found = self.other.value(partner)
-            if found is None or found.dtype.kind == "f":
-                return found
-        if partner is not None or stage is None or stage.layer in ("input", "draw"):
-            return self.own.value(name)  # indices are counted as this side does
+    def stages(self, name: str) -> list[ProgramStage]:
+        """The stages that this side alone has and that lead to a value, in the order of
+        execution."""
+        found: list[str] = []
+        waiting = [name]
+        while waiting:
+            one = waiting.pop()
+            if not self.is_alone(one) or self.own.producer[one].name in found:
+                continue
+            stage = self.own.producer[one]
+            found.append(stage.name)
+            waiting += [*stage.inputs, *stage.parameters.values()]
+        return [stage for stage in self.own.network if stage.name in found]
+
+    def arrays(self, stage: ProgramStage) -> dict[str, NDArray] | None:
+        """A stage's inputs and parameters as the other side has them, with its own mask and shape;
+        None if one cannot be computed."""
         arrays = {}
         for one in (*stage.inputs, *stage.parameters.values()):
             value = self.value(one)
@@ -77,6 +88,26 @@ class Chains:
         recorded = self.own.arrays.get(f"forward/{stage.outputs[0]}")
         if recorded is not None:  # its shape
             arrays[f"forward/{stage.outputs[0]}"] = recorded
+        return arrays
+
+    def value_with(self, name: str, values: Mapping[str, NDArray]) -> NDArray | None:
+        """What a value would be if stages before it had returned other values."""
+        changed = Chains(self.own, self.other, self.partners)
+        changed.known.update(values)
+        return changed.value(name)
+
+    def _value(self, name: str) -> NDArray | None:
+        stage = self.own.producer.get(name)
+        partner = self.partners.get(self.own.side.own(name))
+        if partner is not None:
+            found = self.other.value(partner)
+            if found is None or found.dtype.kind == "f":
+                return found
+        if partner is not None or stage is None or stage.layer in ("input", "draw"):
+            return self.own.value(name)  # indices are counted as this side does
+        arrays = self.arrays(stage)
+        if arrays is None:
+            return None
         found_again = recompute(stage, arrays, self.own.side.trace.index_base)
         if found_again is None or name not in found_again.outputs:
             return None

@@ -8,7 +8,7 @@ runs that go their own ways, of kinks and of sums that cancel: never of a mistak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -59,6 +59,7 @@ class Inspected:
             as parameters of another optimiser, the values of the steps before that.
         drift: In a step whose predecessor was not compared, what it may have drifted by till then.
         judged: The verdicts, in the order of computation.
+        read_next: Reads the next recorded step of both sides; None if there is none.
     """
 
     a: RecordedStep
@@ -70,6 +71,7 @@ class Inspected:
     before: tuple[RecordedStep, RecordedStep] | None = None
     drift: float = 0.0
     judged: list[Judged] = field(default_factory=list)
+    read_next: Callable[[], tuple[RecordedStep, RecordedStep] | None] = lambda: None
 
     def __post_init__(self) -> None:
         before = self.before or (None, None)
@@ -99,6 +101,19 @@ class Inspected:
             )
             found.append([f"{one.side.name}: {word}" for word in words])
         return found[0] + found[1] if bool(found[0]) != bool(found[1]) else []
+
+    @cached_property
+    def following(self) -> tuple[Own, Own] | None:
+        """What each side should return in the next step that was recorded; None if there is none.
+        A name for a mistake has to hold there, too."""
+        found = self.read_next()
+        if found is None:
+            return None
+        rtol, sides = RTOL[self.precision], []
+        for earlier, now in zip((self.a, self.b), found, strict=True):
+            before = earlier if now.about.step == earlier.about.step + 1 else None
+            sides.append(Own(now, rtol, self.precision, before))
+        return sides[0], sides[1]
 
     @property
     def exact(self) -> bool:

@@ -140,7 +140,7 @@ class Own:
         takers = [stage for stage in self.step.takers.get(name, ()) if self.has_gradient(stage)]
         if recorded is None or not takers:
             return None
-        aliases = {name, *(n for n, first in self.step.side.shared.items() if first == name)}
+        aliases = self.aliases(name)
 
         def compute(arrays: Mapping[str, NDArray]) -> NDArray | None:
             total = np.zeros(recorded.shape)
@@ -155,6 +155,10 @@ class Own:
 
         keys = [f"gradient/{output}" for stage in takers for output in stage.outputs]
         return self._residual(recorded, compute, keys)
+
+    def aliases(self, name: str) -> set[str]:
+        """All names of a value or parameter, with that under which it is listed first."""
+        return {name, *(n for n, first in self.step.side.shared.items() if first == name)}
 
     def has_gradient(self, stage: ProgramStage) -> bool:
         """Whether backward reached what a stage returned."""

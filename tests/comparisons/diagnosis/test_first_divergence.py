@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
 from narrow import CHANNELS, NARROW
+from planted_docs import UPDATED, section, write_section
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, STAGE_RULES
@@ -28,25 +27,16 @@ from r_bridge.engines.base_r import BaseREngine
 
 pytestmark = pytest.mark.slow
 
-TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
+SECTION = "In recipes"
+HEAD = f"""## {SECTION}
 
-
-HEAD = """# Planted mistakes
-
-Each of these mistakes of ports is planted into one side of a small run (12 images a batch or
-fewer, 5 latent dimensions, few channels, float64) by `tests/mistakes`, one at a time. The table is
-what `pyvae compare` says then, and `tests/comparisons/diagnosis/test_first_divergence.py` holds it
-to that: the step, the stage, the size of the difference relative to the tensor's largest magnitude
-(– where shapes differ or values are not finite), and what it looks like. Where an engine is named
-before a colon, that is the side with the mistake, found by computing what the layer should return.
-On ten clean runs of `conv` with different seeds nothing is reported, and no difference is above
-1e-13; nor on clean runs of the other recipes (2e-12 with four images a batch).
-
-The table is written by
-
-```
-PYVAE_UPDATE_DOCS=1 .venv/bin/python -m pytest tests/comparisons/diagnosis/test_first_divergence.py
-```
+Each is planted into one side of a small run (12 images a batch or fewer, 5 latent dimensions, few
+channels, float64) by `tests/mistakes`. The table is what `pyvae compare` says then: the step, the
+stage, the size of the difference relative to the tensor's largest magnitude (– where shapes differ
+or values are not finite), and what it looks like. Where an engine is named before a colon, that is
+the side with the mistake, found by computing what the layer should return. On ten clean runs of
+`conv` with different seeds nothing is reported, and no difference is above 1e-13; nor on clean runs
+of the other recipes (2e-12 with four images a batch).
 
 | planted | recipe | step | named | size | looks like |
 |---|---|---|---|---|---|
@@ -58,8 +48,8 @@ def table():
     """Rows of the documentation's table; written there if that is asked for."""
     rows: list[str] = []
     yield rows
-    if os.environ.get("PYVAE_UPDATE_DOCS") and len(rows) == len(MISTAKES):
-        TABLE.write_text(HEAD + "\n".join(rows) + "\n")
+    if UPDATED and len(rows) == len(MISTAKES):
+        write_section(SECTION, HEAD + "\n".join(rows) + "\n\n")
 
 
 def some(values, quick):
@@ -95,8 +85,8 @@ def test_a_planted_mistake_is_placed(name, digits, table):
     place = found.sentence().partition(", ")[2]
     row = cells(name, recipe.name, found.step, place, size(found), "; ".join(found.words))
     table.append(row)
-    if not os.environ.get("PYVAE_UPDATE_DOCS"):
-        assert but_for_numbers(row) in but_for_numbers(TABLE.read_text())
+    if not UPDATED:
+        assert but_for_numbers(row) in but_for_numbers(section(SECTION))
 
 
 def cells(*texts: object) -> str:

@@ -414,17 +414,17 @@ UNDECLARED = {
     "epsilon": (
         Program(network=lambda: Classifier(eps=1e-3)),
         r"step 1, norm \(batch_norm2d\), forward",
-        "r: as if eps were 0.001",
+        "r: eps = 0.001 where it is 1e-05",
     ),
     "momentum": (
         Program(network=lambda: Classifier(momentum=0.01)),
         r"step 1, norm \(batch_norm2d\), buffer \(norm.running_mean\)",
-        "r: as if momentum were 0.01",
+        "r: momentum = 0.01 where it is 0.1",
     ),
     "activation": (
         Program(network=with_layer(nn.LeakyReLU())),
         r"step 1, act \(relu\), forward",
-        "r: as if it were leaky_relu",
+        "r: leaky_relu where it is relu",
     ),
     "learning rate": (
         Program(optimiser=lambda parameters: sgd(parameters, lr=0.01)),
@@ -439,7 +439,7 @@ UNDECLARED = {
     "reduction": (
         Program(loss=lambda x, y: F.cross_entropy(x, y, reduction="sum")),
         r"step 1, cross_entropy_loss \(cross_entropy_loss\), forward",
-        "r: as if reduction were sum",
+        "r: reduction = sum where it is mean",
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Mistakes of any layer: its options, its parameters."""

@@ -1,0 +1,31 @@
+"""Linear layers."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from comparisons.ports.mistakes.mistake import Call, mistake
+
+
+@mistake("linear", "its weight is transposed")
+def transposed(call: Call) -> Tensor | None:
+    weight = call["weight"]
+    return call(weight=weight.T) if weight.shape[0] == weight.shape[1] else None
+
+
+@mistake("linear", "its weight's numbers are filled column by column")
+def column_major(call: Call) -> Tensor | None:
+    rows, columns = call["weight"].shape
+    if rows == columns:  # then it is transposed
+        return None
+    return call(weight=call["weight"].reshape(columns, rows).T)
+
+
+@mistake("linear", "its bias is added twice")
+def bias_twice(call: Call) -> Tensor:
+    return call() + call["bias"]
+
+
+@mistake("linear", "its bias is subtracted")
+def bias_subtracted(call: Call) -> Tensor:
+    return call(bias=-call["bias"])

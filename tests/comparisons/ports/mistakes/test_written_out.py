@@ -1,0 +1,125 @@
+"""A layer of one program that the other writes out, with a mistake in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+from pyvae.trace.program import ProgramTrace
+
+
+class Network(nn.Module):
+    """Its norm and its loss are given."""
+
+    def __init__(self, norm) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 4)
+        self.norm = norm
+
+    def forward(self, x):
+        return self.second(torch.relu(self.norm(self.first(x))))
+
+
+class Norm(nn.Module):
+    """Layer norm, as it is written by hand."""
+
+    def __init__(self, compute) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(6)), nn.Parameter(torch.zeros(6))
+        self.compute = compute
+
+    def forward(self, x):
+        return self.compute(x, x.mean(-1, keepdim=True)) * self.weight + self.bias
+
+
+def by_unbiased(x, mean):
+    return (x - mean) / torch.sqrt(x.var(-1, keepdim=True) + 1e-5)
+
+
+def by_deviation(x, mean):
+    return (x - mean) / (x.std(-1, keepdim=True) + 1e-5)
+
+
+def by_eps(x, mean):
+    return (x - mean) / torch.sqrt(x.var(-1, keepdim=True, correction=0) + 0.0123)
+
+
+def rightly(x, mean):
+    return (x - mean) / torch.sqrt(((x - mean) ** 2).mean(-1, keepdim=True) + 1e-5)
+
+
+def summed(x, y):
+    return -F.log_softmax(x, 1)[torch.arange(len(y)), y].sum()
+
+
+def smoothed(x, y):
+    log_p = F.log_softmax(x, 1)
+    return -(0.9 * log_p[torch.arange(len(y)), y] + 0.1 * log_p.mean(1)).mean()
+
+
+def of_probabilities(x, y):
+    return F.nll_loss(torch.log_softmax(torch.softmax(x, 1), 1), y)
+
+
+def trained(folder, norm, loss=F.cross_entropy, dtype=torch.float64):
+    torch.manual_seed(1)
+    network = Network(norm()).to(dtype)
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    torch.manual_seed(2)
+    batches = [(torch.randn(8, 5).to(dtype), torch.randint(0, 4, (8,))) for _ in range(2)]
+    with record(network, optimiser, folder, steps=2):
+        for x, y in batches:
+            optimiser.zero_grad()
+            loss(network(x), y).backward()
+            optimiser.step()
+    return ProgramTrace.load(folder)
+
+
+def layer_norm():
+    return nn.LayerNorm(6)
+
+
+WRITTEN_OUT = {
+    "the unbiased variance": (
+        {"norm": lambda: Norm(by_unbiased)},
+        "r: the unbiased variance, divided by n - 1, where it is divided by n "
+        "(in what it has for norm, layer_norm)",
+    ),
+    "the standard deviation": (
+        {"norm": lambda: Norm(by_deviation)},
+        "r: epsilon added to the unbiased standard deviation, where it is to the variance "
+        "(in what it has for norm, layer_norm)",
+    ),
+    "another epsilon": (
+        {"norm": lambda: Norm(by_eps)},
+        "r: eps = 0.0123 where it is 1e-05 (in what it has for norm, layer_norm)",
+    ),
+    "the loss summed": (
+        {"norm": layer_norm, "loss": summed},
+        "r: reduction = sum where it is mean "
+        "(in what it has for cross_entropy_loss, cross_entropy_loss)",
+    ),
+    "the loss smoothed": (
+        {"norm": layer_norm, "loss": smoothed},
+        "r: label_smoothing = 0.1 where it is 0 "
+        "(in what it has for cross_entropy_loss, cross_entropy_loss)",
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_a_mistake_is_named_in_what_is_written_out(tmp_path, name, dtype):
+    other, words = WRITTEN_OUT[name]
+    python = trained(tmp_path / "python", layer_norm, dtype=dtype)
+    found = compare_programs(python, trained(tmp_path / "r", **other, dtype=dtype))
+    assert found.first.words[0] == words
+
+
+def test_nothing_is_found_where_it_is_written_out_rightly(tmp_path):
+    python = trained(tmp_path / "python", layer_norm)
+    assert compare_programs(python, trained(tmp_path / "r", lambda: Norm(rightly))).agrees

@@ -1,0 +1,199 @@
+"""A small network around one layer, recorded with the layer as it is, or with a mistake in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from comparisons.ports.expected.call import bind
+from comparisons.ports.expected.recompute import REFUSED
+from comparisons.ports.expected.table import LAYERS
+from comparisons.ports.mistakes.mistake import Call, Mistake, mistakes_of
+from pyvae.recording.record import record
+from pyvae.recording.seen.layers import layer_name, module_options, module_roles
+from pyvae.trace.program import ProgramStage
+
+
+def positive(*shape: int) -> Tensor:
+    """Numbers that no mistake takes for zero, and that are not symmetric."""
+    return torch.rand(*shape, dtype=torch.float64) + 0.1 * torch.randn(*shape, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A layer of torch.nn, and what goes into it.
+
+    Attributes:
+        make: Makes the layer.
+        inputs: Make what goes in; called for every step anew.
+        fitted: For mistakes with a constant that is fitted, by the names of their functions: makes
+            what the layer returns with a constant, given the call.
+        buffers: Whether only what the layer keeps of the batches is of interest.
+    """
+
+    make: Callable[[], nn.Module]
+    inputs: tuple[Callable[[], Tensor], ...]
+    fitted: dict[str, Callable[[Call], Any]] = field(default_factory=dict)
+
+    @property
+    def layer(self) -> str:
+        return layer_name(self.make())
+
+    def network(self) -> Network:
+        """The network, always with the same numbers."""
+        torch.manual_seed(1)
+        network = Network(self.make()).double()
+        with torch.no_grad():
+            for one in network.layer.parameters():  # none is 0 or 1 throughout
+                one.add_(0.3 * torch.randn_like(one))
+        return network
+
+    def record(self, folder: Path, planted: Planted | None = None, steps: int = 2) -> None:
+        """Records it as it is trained.
+
+        Arguments:
+            folder: For the trace.
+            planted: The mistake that the layer makes.
+            steps: How many.
+        """
+        network = self.network()
+        if planted is not None:
+            network.layer.forward = lambda *given: planted.run(network.layer, given)
+        optimiser = torch.optim.SGD(network.parameters(), 0.01)
+        torch.manual_seed(2)
+        batches = [[make() for make in self.inputs] for _ in range(steps)]
+        with record(network, optimiser, folder, steps=steps, overwrite=True):
+            for batch in batches:
+                optimiser.zero_grad()
+                network(*batch).backward()
+                optimiser.step()
+
+
+class Network(nn.Module):
+    """What goes into the layer is trained, and what comes out goes into the loss."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        scaled = [x * self.scale if x.is_floating_point() else x for x in inputs]
+        found = self.layer(*scaled)
+        while not isinstance(found, Tensor):
+            found = found[0]
+        if not found.dim():  # a loss
+            return found
+        return found.sin().mean()
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One mistake, in one layer.
+
+    Attributes:
+        mistake: Its declaration.
+        example: Where it is planted.
+        words: Those that the declaration has for it.
+        number: Which of those that the declaration yields.
+    """
+
+    mistake: Mistake
+    example: Example
+    words: str
+    number: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.example.layer}: {self.words}"
+
+    def run(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+        """What the layer returns with the mistake. Its buffers are moved as the mistake does."""
+        call = called(layer, inputs)
+        made = self.mistake.made(call, _recorded(self.mistake, self.example, call))
+        for number, (_, value) in enumerate(made):
+            if number == self.number:
+                value = value() if callable(value) else value
+                with torch.no_grad():
+                    for role, buffer in call.updated.items():
+                        getattr(layer, role).copy_(buffer)
+                return value
+        raise AssertionError(f"{self.label} cannot be made in the next step")
+
+
+def _recorded(one: Mistake, example: Example, call: Call) -> Tensor | None:
+    """What a constant is fitted to, of what is returned and of what is left in the buffers: the
+    layer with the example's own constant."""
+    if not one.fits:
+        return None
+    value = example.fitted[one.name](call)
+    call.left = {role: buffer.detach() for role, buffer in call.updated.items()}
+    return value.detach()
+
+
+def called(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Call:
+    """The call of a module, as the recorder would write it down."""
+    kind = layer_name(layer)
+    names = tuple(f"input.{i}" for i in range(len(inputs)))
+    roles = dict(module_roles(layer, ""))
+    stage = ProgramStage(
+        "layer", kind, names, module_options(layer), roles, training=layer.training
+    )
+    tensors = dict(zip(names, inputs, strict=True))
+    tensors |= {path: layer.get_parameter(path) for path, _ in layer.named_parameters()}
+    tensors |= {path: buffer.clone() for path, buffer in layer.named_buffers()}
+    bound = bind(
+        LAYERS[kind], stage, tensors, index_base=0, draw=None, updated={},
+        machine_eps=torch.finfo(torch.float64).eps, recorded=None,
+    )  # fmt: skip
+    return Call(kind, bound)
+
+
+def planted_in(example: Example) -> Iterator[Planted]:
+    """All mistakes of an example's layer that change what it returns, its gradients or buffers."""
+    network = example.network()
+    torch.manual_seed(2)
+    inputs = tuple(
+        x.requires_grad_() if x.is_floating_point() else x
+        for x in (make() for make in example.inputs)
+    )
+    for one in mistakes_of(example.layer):
+        if one.fits and one.name not in example.fitted:
+            continue
+        call = called(network.layer, inputs)
+        found = _recorded(one, example, call)
+        right = called(network.layer, inputs)
+        expected = right()
+        made = one.made(call, found)
+        number = -1
+        while True:
+            number += 1
+            try:
+                words, value = next(made)
+                value = value() if callable(value) else value
+            except StopIteration:
+                break
+            except REFUSED:
+                continue
+            if one.backward or _differs(value, expected, call.updated, right.updated):
+                yield Planted(one, example, words, number)
+
+
+def _differs(value: Any, right: Any, updated: dict, expected: dict) -> bool:
+    pairs = [*zip(_tensors(value), _tensors(right), strict=False)]
+    pairs += [(updated[role], expected[role]) for role in updated if role in expected]
+    return any(
+        x.shape != y.shape or not torch.allclose(x.double(), y.double(), 1e-9, 1e-12)
+        for x, y in pairs
+    )
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for one in value for tensor in _tensors(one)]
