@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from comparisons.diagnosis.mistakes import slope
+from comparisons.ports.expected.declared import other_setting
+from comparisons.ports.expected.declared import shown as said
 from comparisons.ports.expected.optimisers import usual_settings
 from comparisons.ports.expected.update import Update, one_update
 from comparisons.ports.updates.adam import ADAM_WAYS
@@ -115,18 +117,26 @@ def with_settings(part: Part, kind: str = "", **settings: Any) -> Update | None:
     return one_update(kind or part.kind, given, part.start, part.gradient, part.before)
 
 
-def setting(name: str, value: Any, **about: Any) -> Candidate:
+def setting(part: Part, name: str, value: Any, **about: Any) -> Candidate:
     """Another value of a setting."""
-    words = f"as if {name} were {shown(value)}"
-    return Candidate(words, lambda part: with_settings(part, **{name: value}), **about)
+    known = part.settings[name]
+    if isinstance(value, float):
+        value = _digits(value, known)
+    words = other_setting(name, value, known)
+    return Candidate(words, lambda one: with_settings(one, **{name: value}), **about)
+
+
+def _digits(value: float, known: Any) -> float:
+    """Six digits, or as many as tell a number from the declared one."""
+    digits = 6
+    while digits < 17 and float(f"{value:.{digits}g}") == known != value:
+        digits += 1
+    return float(f"{value:.{digits}g}")
 
 
 def shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"({', '.join(map(shown, value))})"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A value as a reader of either language knows it, a number with six digits."""
+    return said(float(f"{value:.6g}") if isinstance(value, float) else value)
 
 
 def _other_settings(part: Part) -> Iterator[Candidate]:
@@ -136,7 +146,7 @@ def _other_settings(part: Part) -> Iterator[Candidate]:
             continue
         for value in values:
             if value != (tuple(known) if isinstance(known, list) else known):
-                yield setting(name, value, refit=_rate if name == "lr" else None)
+                yield setting(part, name, value, refit=_rate if name == "lr" else None)
 
 
 def _added(part: Part) -> Update | None:
@@ -150,12 +160,13 @@ def _other_kinds(part: Part, kind: str) -> Iterator[Candidate]:
             continue
         shared = {k: part.settings[k] for k in ("lr", "weight_decay") if k in part.settings}
         given = {**usual_settings(other), **shared, **settings}
-        said = ", ".join(f"{name} {shown(value)}" for name, value in settings.items())
-        words = f"as if the optimiser were {other}" + (f" ({said})" if said else "")
+        with_them = ", ".join(f"{name} {shown(value)}" for name, value in settings.items())
+        named = f"{other} ({with_them})" if settings else other
+        words = f"optimiser {named} where it is {kind}"
         way = _Kind(other, given)
         yield Candidate(words, way, carries=True, unsure=bool(settings))
         if other == "sgd" and not settings:
-            yield from _plain(part)
+            yield from _plain(part, kind)
 
 
 @dataclass(frozen=True)
@@ -167,13 +178,13 @@ class _Kind:
         return with_settings(part, self.kind, **self.settings)
 
 
-def _plain(part: Part) -> Iterator[Candidate]:
+def _plain(part: Part, kind: str) -> Iterator[Candidate]:
     """The gradient times a learning rate that is not the declared one."""
     rate = slope(part.start - part.parameter, part.gradient)
     declared = float(part.settings["lr"])
     rate = fitted_rate(part, rate / declared) if rate is not None and declared else 0.0
     if rate > 0 and abs(rate - declared) > CLOSE * declared:
-        words = f"as if the optimiser were sgd (lr {shown(rate)})"
+        words = f"optimiser sgd (lr {shown(rate)}) where it is {kind}"
         way = _Kind("sgd", {**usual_settings("sgd"), "lr": rate})
         yield Candidate(words, way, carries=True)
 
@@ -213,7 +224,7 @@ def _rate(part: Part) -> Candidate | None:
         return None
     if factor == 0:
         return Candidate("the update leaves the parameter as it was", _still)
-    return setting("lr", fitted_rate(part, factor), refit=_rate)
+    return setting(part, "lr", fitted_rate(part, factor), refit=_rate)
 
 
 def fitted_rate(part: Part, factor: float) -> float:
@@ -246,7 +257,7 @@ def _decays(part: Part) -> Iterator[Candidate]:
     if more and "adamw" in kind:
         if declared and abs((declared + more) * rate / declared - 1) <= 1e-3:
             return  # one of `WAYS`: it is not times the learning rate
-        yield setting("weight_decay", rounded(declared + more))
+        yield setting(part, "weight_decay", rounded(declared + more))
     elif more:
         words = f"weight decay {shown(rounded(more))} decoupled from the gradient (as AdamW's)"
         yield Candidate(words, lambda one: _decayed(one, rounded(more)))
@@ -254,7 +265,7 @@ def _decays(part: Part) -> Iterator[Candidate]:
     if got is not None:
         decay = slope(got - part.gradient, part.start)
         if decay and "adamw" not in kind:
-            yield setting("weight_decay", rounded(decay))
+            yield setting(part, "weight_decay", rounded(decay))
         elif decay:
             words = f"weight decay {shown(rounded(decay))} added to the gradient (L2)"
             yield Candidate(words, lambda one: _with_gradient(one, rounded(decay)))
@@ -297,17 +308,17 @@ def _betas(part: Part) -> Iterator[Candidate]:
             if beta is not None:
                 betas = list(given["betas"])
                 betas[order] = beta
-                yield setting("betas", tuple(betas))
+                yield setting(part, "betas", tuple(betas))
     for name, key in (("alpha", "square_avg"), ("rho", "square_avg")):
         beta = _share(part, key, g**2) if name in given else None
         if beta is not None:
-            yield setting(name, beta)
+            yield setting(part, name, beta)
     key = "momentum_buffer"
     if key in part.before and key in part.state and part.kind.endswith("sgd"):
         new = (1 - float(given["dampening"])) * g
         momentum = slope(part.state[key] - new, part.before[key])
         if momentum is not None and momentum > 0:
-            yield setting("momentum", rounded(momentum))
+            yield setting(part, "momentum", rounded(momentum))
 
 
 def _share(part: Part, key: str, new: Tensor) -> float | None:
@@ -339,4 +350,4 @@ def _epsilon(part: Part) -> Iterator[Candidate]:
     if eps.numel() >= 3:
         value = float(f"{float(eps.median()):.4g}")
         if 0 < value < 1:
-            yield setting("eps", value)
+            yield setting(part, "eps", value)

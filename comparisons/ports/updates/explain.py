@@ -78,9 +78,8 @@ def _nearest(found: list[Explained]) -> list[Explained]:
     """Of several values of one setting the one that leaves least unexplained."""
     best: dict[str, Explained] = {}
     for one in found:
-        setting = one.words
-        if setting.startswith("as if ") and not setting.startswith("as if the optimiser"):
-            setting = setting.partition(" were ")[0]
+        setting, equals, _ = one.words.partition(" = ")
+        setting = setting if equals else one.words
         if setting not in best or one.rest < best[setting].rest:
             best[setting] = one
     return list(best.values())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 
 from comparisons.ports.judging.judge import Inspected, first_state_differs
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.updates.between_steps import changed_between
 from comparisons.ports.updates.explain import Explained, explain
 from comparisons.ports.updates.gradients import Done, done_to_gradients
@@ -88,17 +89,13 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         found = explain(own, name, key)
         if not found or len(found) > MOST:
             continue
-        words = _joined(found, parameters_of(step, side))
-        if len(found) == 1 and found[0].words.startswith("as if lr were") and quantity.parameter:
+        shapes = parameters_of(step, side)
+        apart = "" if any(islice(following(own), 1)) else f"step {step.a.about.step + 1}"
+        words = joined([_said(one, shapes) for one in found], apart)
+        if len(found) == 1 and found[0].words.startswith("lr = ") and quantity.parameter:
             how = schedule_words(step, side, quantity.parameter)
             words += f": {how}" if how else ""
-        if len(found) > 1 and not any(True for _ in islice(following(own), 1)):
-            words += " (a further recorded step would tell them apart)"
         yield f"{step.names[side]}: {words}"
-
-
-def _joined(found: Sequence[Explained], shapes: dict[str, tuple[int, ...]]) -> str:
-    return ", or ".join(_said(one, shapes) for one in found)
 
 
 def _said(one: Explained, shapes: dict[str, tuple[int, ...]]) -> str:

@@ -57,7 +57,7 @@ def by_hand(mistake: str = "", decay: float = 0.0, **about):
 
 BIG_EPS = ("inside", "keras eps")
 ADAM = {
-    "the learning rate": (by_hand(lr=1e-4), {}, "as if lr were 0.0001"),
+    "the learning rate": (by_hand(lr=1e-4), {}, "lr = 0.0001 where it is 0.001"),
     "first moment": (
         by_hand("first moment"), {}, "no bias correction of the first moment",
     ),
@@ -74,9 +74,9 @@ ADAM = {
         by_hand("keras eps", eps=1e-3), {"eps": 1e-3},
         "eps added before the bias correction (Keras's and TensorFlow's way)",
     ),
-    "another eps": (by_hand(eps=1e-4), {}, "as if eps were 0.0001"),
-    "betas": (by_hand(beta1=0.8), {}, "as if betas were (0.8, 0.999)"),
-    "the second beta": (by_hand(beta2=0.99), {}, "as if betas were (0.9, 0.99)"),
+    "another eps": (by_hand(eps=1e-4), {}, "eps = 0.0001 where it is 1e-08"),
+    "betas": (by_hand(beta1=0.8), {}, "betas = (0.8, 0.999) where it is (0.9, 0.999)"),
+    "the second beta": (by_hand(beta2=0.99), {}, "betas = (0.9, 0.99) where it is (0.9, 0.999)"),
     "(1 - beta1)": (
         by_hand("no (1 - beta1)"), {}, "(1 - beta1) is missing in the first moment",
     ),
@@ -95,7 +95,8 @@ ADAM = {
     ),
     "decay of no biases": (
         by_hand("biases are not decayed", 0.1), {"weight_decay": 0.1},
-        "as if weight_decay were 0, of the parameters of one dimension (biases and norms) alone",
+        "weight_decay = 0 where it is 0.1, of the parameters of one dimension (biases and norms) "
+        "alone",
     ),
 }  # fmt: skip
 
@@ -131,7 +132,7 @@ def test_adamw_whose_decay_is_not_times_the_learning_rate(pair):
             "not times the rate",
             "weight decay decoupled from the gradient, and not times the learning rate",
         ),
-        ("", "as if weight_decay were 0"),
+        ("", "weight_decay = 0 where it is 0.1"),
     ):
         pair(right, Training(optimiser=by_hand(mistake, 0.1)))
         say("r", "adamw", "python")
@@ -151,9 +152,9 @@ def test_two_that_are_one_number_in_the_first_step_are_told_apart_by_the_next(pa
         pair(Training(steps=1), Training(optimiser=wrong, steps=1))
         say("r", "adam", "python")
         (said,) = compare_programs("python", "r").first.words
-        assert "as if lr were 0.0001" in said, name
+        assert "lr = 0.0001 where it is 0.001" in said, name
         assert "no bias correction of the first moment" in said
-        assert said.endswith(" (a further recorded step would tell them apart)")
+        assert said.endswith(": step 2 would tell them apart")
 
 
 # Other optimisers in Adam's place, and others --------------------------------------------------
@@ -165,23 +166,23 @@ def named(kind, said, **about):
 
 
 OTHERS = {
-    "SGD for Adam": (adam, *named("SGD", "adam", lr=1e-3), "as if the optimiser were sgd"),
+    "SGD for Adam": (adam, *named("SGD", "adam", lr=1e-3), "optimiser sgd where it is adam"),
     "SGD with momentum for Adam": (
         adam, *named("SGD", "adam", lr=1e-3, momentum=0.9),
-        "as if the optimiser were sgd (momentum 0.9)",
+        "optimiser sgd (momentum 0.9) where it is adam",
     ),
     "SGD of another rate for Adam": (
-        adam, *named("SGD", "adam", lr=0.05), "as if the optimiser were sgd (lr 0.05)",
+        adam, *named("SGD", "adam", lr=0.05), "optimiser sgd (lr 0.05) where it is adam",
     ),
     "NAdam": (
         adam, *named("NAdam", "adam", lr=1e-3), "NAdam: the next step's momentum in the update",
     ),
     "RMSprop for Adam": (
-        adam, *named("RMSprop", "adam", lr=1e-3), "as if the optimiser were rmsprop",
+        adam, *named("RMSprop", "adam", lr=1e-3), "optimiser rmsprop where it is adam",
     ),
     "amsgrad": (
         adam, *named("Adam", "adam", lr=1e-3, amsgrad=True),
-        "as if amsgrad were true",
+        "amsgrad = true where it is false",
     ),
 }  # fmt: skip
 
@@ -252,7 +253,7 @@ RULES = {
     ),
     ("sgd", "nesterov"): (lambda n: sgd(n, dampening=0.5), "Nesterov's momentum"),
     ("rmsprop", "inside"): (rmsprop, "eps inside the square root (TensorFlow's way)"),
-    ("rmsprop", "alpha"): (rmsprop, "as if alpha were 0.9"),
+    ("rmsprop", "alpha"): (rmsprop, "alpha = 0.9 where it is 0.99"),
     ("adagrad", "inside"): (adagrad, "eps inside the square root"),
     ("adagrad", "initial"): (adagrad, "the sum of squares starts from 0.1 (Keras's way)"),
 }  # fmt: skip

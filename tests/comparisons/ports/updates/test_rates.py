@@ -106,6 +106,6 @@ def test_a_schedule_that_is_not_declared(pair, dtype):
     pair(one, two)
     say("r", "adam", "python")
     (said,) = compare_programs("python", "r").first.words
-    rate = float(re.match("r: as if lr were ([0-9.]+):", said)[1])
+    rate = float(re.match("r: lr = ([0-9.]+) where it is 0.001:", said)[1])
     assert math.isclose(rate, 0.0009755283, rel_tol=1e-3 * 0.025)
     assert said.endswith(": it is that of the step after in python")
