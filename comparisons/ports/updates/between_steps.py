@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from comparisons.diagnosis.mistakes import slope
+from comparisons.diagnosis.mistakes import FEWEST, slope
 from comparisons.diagnosis.relations import relation
 from comparisons.ports.expected.recompute import as_tensor
 from comparisons.ports.judging.judge import Inspected
@@ -64,7 +65,7 @@ class _Changed:
         arrays = trace.stored(number)
         if not all(f"{kind}/{name}" in arrays for name in self.names):
             return None
-        return torch.cat([as_tensor(arrays[f"{kind}/{name}"]).flatten() for name in self.names])
+        return _flat([arrays[f"{kind}/{name}"] for name in self.names])
 
 
 def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -130,14 +131,20 @@ def _joined(step: Inspected, side: int, names: Sequence[str], kind: str) -> _Cha
     lefts = [before.arrays.get(f"{kind}/{name}") for name in names]
     if any(x is None for x in (*starts, *lefts)):
         return None
-    start, left = (
-        torch.cat([as_tensor(x).to(torch.float64).flatten() for x in values if x is not None])
-        for values in (starts, lefts)
-    )
+    start, left = (_flat([x for x in values if x is not None]) for values in (starts, lefts))
     if start.shape != left.shape or not (torch.isfinite(start) & torch.isfinite(left)).all():
         return None
     noise = 4 * EPSILON[step.precision] * float(start.abs().max())
     return _Changed(now, names, now.about.step, start, left, noise)
+
+
+MOST_NUMBERS = 200_000  # that are looked at
+
+
+def _flat(values: Sequence[NDArray]) -> Tensor:
+    """Parameters one after the other; of many numbers some of each, always the same."""
+    every = sum(x.size for x in values) // MOST_NUMBERS + 1
+    return torch.cat([as_tensor(x.ravel()[::every]).to(torch.float64) for x in values])
 
 
 def _ways(one: _Changed) -> Iterator[tuple[str, Tensor]]:
@@ -162,7 +169,8 @@ def _ways(one: _Changed) -> Iterator[tuple[str, Tensor]]:
     yield from _histories(one)
     most = float(one.start.abs().max())
     bounds = f"{shown(rounded(-most))} and {shown(rounded(most))}"
-    yield f"holds {{}} between {bounds}", one.left.clamp(-most, most)
+    if int((one.start.abs() == most).sum()) >= FEWEST:
+        yield f"holds {{}} between {bounds}", one.left.clamp(-most, most)
     yield "sets {} to zero", torch.zeros_like(one.left)
     for words in relation(("what the step left", "this"), one.left, one.start, {}, 1e-4):
         how = words.removeprefix("this is what the step left ")

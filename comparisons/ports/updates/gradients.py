@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from comparisons.diagnosis.mistakes import slope
+from comparisons.diagnosis.mistakes import FEWEST, slope
 from comparisons.ports.expected.recompute import as_tensor
 from comparisons.ports.judging.judged import EPSILON
 from comparisons.ports.judging.own import Own
@@ -22,6 +22,7 @@ __all__ = ["Done", "done_to_gradients"]
 REST = 1e-3  # of a change's size: what a name may leave unexplained
 ROUND = 1e-4  # clipping divides by the norm plus 1e-6
 ROUNDINGS = 16
+SEEN = 20.0  # times rounding: a change that is smaller has no name
 FURTHER = 3  # recorded steps that tell a norm from a factor
 Gradients = Mapping[str, Tensor]
 
@@ -69,6 +70,8 @@ def done_to_gradients(own: Own, computed: bool = False) -> Done | None:
     changed = [n for n in left if not _near(left[n], given[n], noise[n])]
     if not changed:
         return Done("nothing", "does not change them")
+    if not any(_largest(left[n] - given[n]) > SEEN * noise[n] for n in changed):
+        return None  # rounding is nearly as large
     for done, value in _ways(own, left, given, changed):
         if not _holds(value, given, noise, left, changed):
             continue
@@ -133,10 +136,11 @@ def _ways(
         return
     yield from _scaled(left, given, names)
     most = max(_largest(given[n]) for n in changed)
-    yield (
-        Done("value", f"clips them by value, to {shown(rounded(most))}", rounded(most), names),
-        _each(lambda x: x.clamp(-most, most), left),
-    )
+    at_bound = sum(int((given[n].abs() >= most * (1 - ROUND)).sum()) for n in changed)
+    if at_bound >= FEWEST or _is_round(rounded(most)):
+        words = f"clips them by value, to {shown(rounded(most))}"
+        clamped = _each(lambda x: x.clamp(-most, most), left)
+        yield Done("value", words, rounded(most), names), clamped
     yield from _added(own, left, given, names)
     for word, dtype in ROUNDED.items() if own.precision != "float16" else ():
         to = {n: x.to(dtype).to(x.dtype) for n, x in left.items()}

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comparisons.ports.expected.recompute import as_tensor
 from comparisons.ports.expected.update import Update
 from comparisons.ports.updates.candidates import Candidate, with_settings
 from comparisons.ports.updates.parts import Part, optimised, state_of
@@ -43,12 +42,12 @@ def other_states(part: Part) -> Iterator[Candidate]:
                 lambda one: with_settings(replace(one, before=_emptied(one))),
                 once=True,
             )
-        for other, state in _others(part, lambda name: state_of(part.own, name)):
+        for other, state in _others(part, lambda name: _state(part, name)):
             if _is_like(with_settings(replace(part, before=state)), part):
                 yield Candidate(
                     f"{part.name} goes on from the state of {other}: the states are exchanged, or "
                     "in another order",
-                    _Other(lambda one, name: replace(one, before=state_of(one.own, name) or {})),
+                    _Other(lambda one, name: replace(one, before=_state(one, name) or {})),
                     once=True,
                 )
                 break
@@ -56,7 +55,7 @@ def other_states(part: Part) -> Iterator[Candidate]:
         if _is_like(with_settings(replace(part, gradient=gradient)), part):
             yield Candidate(
                 f"{part.name} is updated with the gradient of {other}",
-                _Other(lambda one, name: replace(one, gradient=_gradient(one, name))),
+                _Other(_with_gradient_of),
             )
             break
     if _last_gradient(part) is not None:
@@ -64,6 +63,11 @@ def other_states(part: Part) -> Iterator[Candidate]:
             "the update is made of the gradient of the step before (step() before backward()?)",
             _stale,
         )
+
+
+def _with_gradient_of(part: Part, name: str) -> Part:
+    gradient = _gradient(part, name)
+    return part if gradient is None else replace(part, gradient=gradient)
 
 
 def _counted(part: Part) -> dict[str, Tensor]:
@@ -97,7 +101,7 @@ def _others(part: Part, get: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
 
 def _same_shape(part: Part) -> list[str]:
     arrays = part.own.step.arrays
-    shape = tuple(part.start.shape)
+    shape = arrays[f"start/{part.name}"].shape
     return [
         name
         for name in optimised(part.own)
@@ -107,11 +111,16 @@ def _same_shape(part: Part) -> list[str]:
     ][:MOST]
 
 
+def _state(part: Part, name: str) -> dict[str, Tensor] | None:
+    found = state_of(part.own, name)
+    return None if found is None else {k: part.of(x.numpy()) for k, x in found.items()}
+
+
 def _gradient(part: Part, name: str) -> Tensor | None:
     arrays = part.own.step.arrays
     for kind in ("given", "gradient"):
         if f"{kind}/{name}" in arrays:
-            return as_tensor(arrays[f"{kind}/{name}"])
+            return part.of(arrays[f"{kind}/{name}"])
     return None
 
 
@@ -119,8 +128,8 @@ def _last_gradient(part: Part) -> Tensor | None:
     arrays = part.own.before.arrays if part.own.before is not None else {}
     for kind in ("given", "gradient"):
         value = arrays.get(f"{kind}/{part.name}")
-        if value is not None and value.size == part.start.numel():
-            return as_tensor(value).reshape(part.start.shape)
+        if value is not None:
+            return part.of(value)
     return None
 
 

@@ -78,7 +78,7 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         step: The step, as far as it was judged.
         judged: Its first quantity that parts: `state` or `parameter`.
     """
-    quantity = judged.quantity
+    quantity, named = judged.quantity, False
     for side, residual in enumerate(step.residuals(quantity)):
         if residual is None or residual.is_right:
             continue
@@ -95,7 +95,11 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         if len(found) == 1 and found[0].words.startswith("lr = ") and quantity.parameter:
             how = schedule_words(step, side, quantity.parameter)
             words += f": {how}" if how else ""
+        named = True
         yield f"{step.names[side]}: {words}"
+    kinds = [one.about.optimiser.kind if one.about.optimiser else "" for one in (step.a, step.b)]
+    if not named and kinds[0] != kinds[1]:  # classes of the programs' own
+        yield f"{step.names[1]}: optimiser {kinds[1]} where it is {kinds[0]}"
 
 
 def _said(one: Explained, shapes: dict[str, tuple[int, ...]]) -> str:

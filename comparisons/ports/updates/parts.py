@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from comparisons.ports.expected.optimisers import settings_of, usual_settings
@@ -35,7 +36,8 @@ class Part:
         right: What the step should have made of it.
         kind: Of the optimiser.
         settings: Its settings, with PyTorch's defaults.
-        place: In the group, from 1.
+        kept: Of a large parameter, which of its elements are looked at (as if it were flat): each
+            is updated by itself.
     """
 
     own: Own
@@ -48,7 +50,11 @@ class Part:
     right: Update
     kind: str
     settings: Mapping[str, Any]
-    place: int
+    kept: Tensor | None = None
+
+    def of(self, array: NDArray) -> Tensor:
+        """What belongs to the parameter, in its shape."""
+        return _thin(as_tensor(array).to(torch.float64), self.start, self.kept)
 
     @cached_property
     def count(self) -> int:
@@ -85,8 +91,8 @@ class Part:
             value = None
             if one.step < self.own.step.about.step:
                 value = side.trace.stored(one.step).get(f"state/{self.name}.{key}")
-            if value is not None and value.size == found.numel():
-                found = torch.maximum(found, as_tensor(value).reshape(found.shape))
+            if value is not None:
+                found = torch.maximum(found, self.of(value))
         return found
 
     @property
@@ -94,9 +100,9 @@ class Part:
         """What the step before added to the parameter."""
         arrays = self.own.before.arrays if self.own.before is not None else {}
         values = [arrays.get(f"{kind}/{self.name}") for kind in ("start", "parameter")]
-        if values[0] is None or values[1] is None or values[0].size != self.start.numel():
+        if values[0] is None or values[1] is None:
             return None
-        return (as_tensor(values[1]) - as_tensor(values[0])).reshape(self.start.shape)
+        return self.of(values[1]) - self.of(values[0])
 
 
 def optimised(own: Own) -> list[str]:
@@ -124,26 +130,43 @@ def part_of(own: Own, name: str, before: Mapping[str, Tensor] | None = None) -> 
     if right is None:
         return None
     number = next(i for i, one in enumerate(optimiser.groups) if name in one.parameters)
-    before = state_of(own, name) if before is None else before
-    start = as_tensor(arrays[f"start/{name}"])
+    start, after = (as_tensor(arrays[f"{kind}/{name}"]) for kind in ("start", "parameter"))
+    kept = _kept(start.numel())
     kind = f"{'given' if f'given/{name}' in arrays else 'gradient'}/{name}"
     state = {
-        key.removeprefix(f"state/{name}."): as_tensor(arrays[key]).to(torch.float64)
+        key.removeprefix(f"state/{name}."): as_tensor(arrays[key])
         for key in arrays
         if key.startswith(f"state/{name}.")
     }
+
+    def thin(value: Tensor) -> Tensor:
+        return _thin(value.to(torch.float64), start, kept)
+
     return Part(
-        own, name, start, _like(arrays[kind], start), _like(arrays[f"parameter/{name}"], start),
-        {key: _shaped(value, start) for key, value in (before or {}).items()},
-        {key: _shaped(value, start) for key, value in state.items()},
-        Update(
-            right.parameter.reshape(start.shape),
-            {key: _shaped(value, start) for key, value in right.state.items()},
-        ),
+        own, name, thin(start), thin(as_tensor(arrays[kind])), thin(after),
+        {key: thin(x) for key, x in (state_of(own, name) or {}).items()}
+        if before is None else before,
+        {key: thin(x) for key, x in state.items()},
+        Update(thin(right.parameter), {key: thin(x) for key, x in right.state.items()}),
         optimiser.kind,
         usual_settings(optimiser.kind) | (settings_of(optimiser, number) or {}),
-        optimiser.groups[number].parameters.index(name) + 1,
+        kept,
     )  # fmt: skip
+
+
+MOST = 20_000  # elements of a parameter that are looked at
+
+
+def _kept(count: int) -> Tensor | None:
+    """Which elements of a parameter are looked at, of so many; the same ones in every step."""
+    return torch.arange(0, count, count // MOST + 1) if count > MOST else None
+
+
+def _thin(value: Tensor, start: Tensor, kept: Tensor | None) -> Tensor:
+    """Something of a parameter in its shape, or its elements that are looked at."""
+    if kept is not None and value.numel() > kept.numel():
+        return value.flatten()[kept]
+    return value.reshape(start.shape) if value.numel() == start.numel() else value
 
 
 def state_of(own: Own, name: str) -> dict[str, Tensor] | None:
@@ -176,14 +199,6 @@ def following(own: Own) -> Iterator[Own]:
 
 def _name(optimiser: Any) -> str:
     return optimiser.name if optimiser is not None else ""
-
-
-def _like(value: Any, start: Tensor) -> Tensor:
-    return as_tensor(value).to(torch.float64).reshape(start.shape)
-
-
-def _shaped(value: Tensor, start: Tensor) -> Tensor:
-    return value.reshape(start.shape) if value.numel() == start.numel() else value
 
 
 def _rounded(largest: float, precision: str) -> float:
