@@ -14,8 +14,8 @@ from comparisons.diagnosis.mistakes import FEWEST, slope
 from comparisons.ports.expected.recompute import as_tensor
 from comparisons.ports.judging.judged import EPSILON
 from comparisons.ports.judging.own import Own
-from comparisons.ports.updates.candidates import rounded, shown
 from comparisons.ports.updates.parts import following, optimised
+from comparisons.ports.updates.ways.candidates import rounded, shown
 
 __all__ = ["Done", "done_to_gradients"]
 

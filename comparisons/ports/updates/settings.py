@@ -10,9 +10,9 @@ from comparisons.ports.judging.judge import Inspected, settings_differences
 from comparisons.ports.judging.own import Own
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.updates.candidates import fitted_rate, rate_factor
 from comparisons.ports.updates.parts import following, part_of
 from comparisons.ports.updates.rates import schedule_difference
+from comparisons.ports.updates.ways.candidates import fitted_rate, rate_factor
 from comparisons.ports.updates.words import matched, parameters_of, those
 from pyvae.trace.program import ProgramStep
 

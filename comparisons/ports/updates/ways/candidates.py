@@ -14,9 +14,14 @@ from comparisons.ports.expected.declared import other_setting
 from comparisons.ports.expected.declared import shown as said
 from comparisons.ports.expected.optimisers import usual_settings
 from comparisons.ports.expected.update import Update, one_update
-from comparisons.ports.updates.adam import ADAM_WAYS
-from comparisons.ports.updates.others import ADADELTA_WAYS, ADAGRAD_WAYS, RMSPROP_WAYS, SGD_WAYS
 from comparisons.ports.updates.parts import Part
+from comparisons.ports.updates.ways.adam import ADAM_WAYS
+from comparisons.ports.updates.ways.others import (
+    ADADELTA_WAYS,
+    ADAGRAD_WAYS,
+    RMSPROP_WAYS,
+    SGD_WAYS,
+)
 
 __all__ = [
     "Candidate",
@@ -183,7 +188,8 @@ def _plain(part: Part, kind: str) -> Iterator[Candidate]:
     rate = slope(part.start - part.parameter, part.gradient)
     declared = float(part.settings["lr"])
     rate = fitted_rate(part, rate / declared) if rate is not None and declared else 0.0
-    if rate > 0 and abs(rate - declared) > CLOSE * declared:
+    moved = float((part.parameter - part.start).abs().max())
+    if rate > 0 and abs(rate - declared) * moved > max(CLOSE * moved, part.noise) * declared:
         words = f"optimiser sgd (lr {shown(rate)}) where it is {kind}"
         way = _Kind("sgd", {**usual_settings("sgd"), "lr": rate})
         yield Candidate(words, way, carries=True)
