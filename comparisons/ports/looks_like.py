@@ -44,9 +44,9 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield next(elsewhere(step, judged), judged.why)  # one side alone has it
         return
-    words = list(_declared(step, judged))
-    words = in_all_layers(step, words) or list(elsewhere(step, judged))
-    words += written_out(step, judged)
+    words = list(written_out(step, judged))
+    words += in_all_layers(step, list(_declared(step, judged)))
+    words = words or list(elsewhere(step, judged))
     words += _one_sided(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)

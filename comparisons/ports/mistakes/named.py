@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.recompute import Recomputed
-from comparisons.ports.judging.own import Own, Residual
+from comparisons.ports.judging.own import Own, Residual, distance
 from comparisons.ports.mistakes.attempts import attempts
 from comparisons.ports.mistakes.fit import Value, fitting, holding
 from comparisons.ports.side import Overlaid
@@ -38,7 +38,8 @@ def named_mistakes(own: Own, passing: str, name: str, later: Own | None = None) 
     if there is None or also is None:
         return names
     allowed = there.allowed if there.is_right else 0.0
-    return holding(names, also, there.expected, _values(later, passing, name), allowed)
+    further = _values(later, passing, name)
+    return holding(names, also, there.expected, further, later.precision, allowed)
 
 
 def _layers(own: Own, passing: str, name: str) -> list[str]:
@@ -75,6 +76,8 @@ def _of_buffer(own: Own, name: str, base: int) -> Iterator[Value]:
     """A buffer after all the calls that move it."""
     stages = own.step.takers.get(name, [])
     for words, done in attempts(stages[0], own.arrays, base) if stages else ():
+        if not _returns_what_was_recorded(own, done):
+            continue
         moved = done.buffers
         for stage in stages[1:]:
             changed = {f"start/{one}": value.numpy() for one, value in moved.items()}
@@ -96,7 +99,22 @@ def _of_gradient(own: Own, name: str, base: int) -> Iterator[Value]:
             continue
         others = sum((part for part in rest if part is not None), np.zeros(shape))
         for words, done in attempts(stage, own.arrays, base, gradients=True):
-            yield words, others + _part(own, done, name, shape)
+            if _returns_what_was_recorded(own, done):
+                yield words, others + _part(own, done, name, shape)
+
+
+def _returns_what_was_recorded(own: Own, done: Recomputed) -> bool:
+    """Whether a mistake leaves the forward pass as it was seen to be: else it was not made."""
+    for name, value in done.outputs.items():
+        recorded = own.step.arrays.get(f"forward/{name}")
+        if recorded is None:
+            continue
+        if value.numel() != recorded.size:
+            return False
+        recorded = recorded.astype(np.float64).reshape(value.shape)
+        if distance(value.numpy(), recorded) > own.rtol * np.abs(recorded).max(initial=0):
+            return False
+    return True
 
 
 def _contribution(
