@@ -19,7 +19,7 @@ from comparisons.diagnosis.place import Place
 from comparisons.expected.layers import BETA1, float64
 from pyvae.model.stages import Probe
 
-__all__ = ["other_optimiser"]
+__all__ = ["other_optimiser", "together"]
 
 SHOWN = 4  # names of parameters
 
@@ -48,7 +48,7 @@ def _without_moments(place: Place, side: int) -> str:
         return ""
     still = not _update(probe, without).any()
     if still and len(without) < len(given):
-        return f"the parameters {_together(without, given)} are not in the optimiser"
+        return f"the parameters {together(without, given)} are not in the optimiser"
     if still:
         return "no parameter is updated: the optimiser's step is not taken, or it has no parameters"
     return _plain(place, side, without) if len(without) == len(given) else ""
@@ -130,8 +130,13 @@ def _joined(probe: Probe, kind: str, names: Iterable[str]) -> Tensor:
     return torch.cat([float64(probe[f"{kind}/{name}"]).flatten() for name in names])
 
 
-def _together(names: Sequence[str], everything: Sequence[str]) -> str:
-    """Parameters in few words: all below one module as `module.*`."""
+def together(names: Sequence[str], everything: Sequence[str]) -> str:
+    """Parameters in few words: all below one module as `module.*`.
+
+    Arguments:
+        names: Those that are meant.
+        everything: All that there are.
+    """
     rest, words = list(names), []
     prefixes = {name[:i] for name in names for i, one in enumerate(name) if one == "."}
     for prefix in sorted(prefixes, key=len):

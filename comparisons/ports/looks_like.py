@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from comparisons.agreement.arrays import ulp_difference
-from comparisons.ports.as_if import as_if_settings
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
@@ -15,7 +14,6 @@ from comparisons.ports.judging.judge import (
     GIVEN_RTOL,
     Inspected,
     bugs_of,
-    settings_differences,
 )
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.stages import StageMatch, family
@@ -27,6 +25,9 @@ from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
 from comparisons.ports.relating.terms import other_terms
+from comparisons.ports.updates.modes import in_all_layers
+from comparisons.ports.updates.names import elsewhere, update_names
+from comparisons.ports.updates.settings import declared_words
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]
@@ -40,10 +41,11 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         judged: Its first quantity that parts.
     """
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
-        yield judged.why  # one side alone has it
+        yield next(elsewhere(step, judged), judged.why)  # one side alone has it
         return
     words = list(written_out(step, judged))
-    words += _declared(step, judged)
+    words += in_all_layers(step, list(_declared(step, judged)))
+    words = words or list(elsewhere(step, judged))
     words += _of_other_stages(step, judged, bool(words))
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)
@@ -102,7 +104,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
             yield from stage_differences(pair, *step.own, what="buffers")
     elif quantity.passing in ("state", "parameter") and quantity.parameter is not None:
         yield from bugs_of(step, "optim_")
-        yield from settings_differences(step, quantity)
+        yield from declared_words(step, quantity)
 
 
 def _takers(step: Inspected, judged: Judged) -> list[StageMatch]:
@@ -215,18 +217,18 @@ def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
     """What the side that is wrong computes: a usual mistake, if one gives it in this step and in
     the next."""
     quantity = judged.quantity
+    if quantity.passing in ("state", "parameter"):
+        yield from update_names(step, judged)
+        return
     following = step.following
     for side, residual in enumerate(step.residuals(quantity)):
         if residual is None or residual.is_right:
             continue
-        own, name = step.own[side], quantity.value[side]
-        if quantity.passing in ("state", "parameter"):
-            several = list(as_if_settings(own, quantity.passing, name, residual))[:3]
-        elif quantity.passing in ("forward", "buffer", "backward", "parameter gradient"):
-            later = following[side] if following is not None else None
-            several = named_mistakes(own, quantity.passing, name, later)
-        else:
+        if quantity.passing not in ("forward", "buffer", "backward", "parameter gradient"):
             continue
+        own, name = step.own[side], quantity.value[side]
+        later = following[side] if following is not None else None
+        several = named_mistakes(own, quantity.passing, name, later)
         if several:
             then = "" if following is not None else f"step {step.a.about.step + 1}"
             yield f"{step.names[side]}: {joined(several, then)}"

@@ -9,6 +9,7 @@ from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
 from comparisons.ports.looks_like import looks_like
 from comparisons.ports.result import FirstPart
+from comparisons.ports.updates.names import BETWEEN
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["find_first_part"]
@@ -23,11 +24,15 @@ def find_first_part(step: Inspected, judged: Judged) -> FirstPart:
         step: The step, as far as it was judged.
         judged: Its first quantity that parts.
     """
+    words = tuple(looks_like(step, judged))
+    place = _place(step, judged)
+    if judged.quantity.passing == "parameter gradient" and any(BETWEEN in one for one in words):
+        place = f"{BETWEEN} ({judged.quantity.value[0]})"
     return FirstPart(
         judged,
-        f"step {judged.step}, {_place(step, judged)}",
+        f"step {judged.step}, {place}",
         _wrong(step, judged),
-        tuple(looks_like(step, judged)),
+        words,
         _element(step, judged),
     )
 

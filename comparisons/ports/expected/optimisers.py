@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from pyvae.trace.program import Optimiser
+from pyvae.trace.program import Optimiser, OptimiserGroup
 
-__all__ = ["OPTIMISERS", "plain_settings", "settings_of", "state_name", "usual_settings"]
+__all__ = [
+    "OPTIMISERS", "plain_settings", "settings_of", "standing_in", "state_name", "usual_settings",
+]  # fmt: skip
 
 Kind = type[torch.optim.Optimizer]
 
@@ -81,3 +83,18 @@ def usual_settings(kind: str) -> dict[str, Any]:
 def state_name(key: str) -> str:
     """Returns PyTorch's name of an optimiser's state."""
     return OTHER_STATES.get(key, key)
+
+
+def standing_in(own: Optimiser | None, other: Optimiser | None) -> Optimiser | None:
+    """Returns an optimiser; one of a kind that is not known as if it were the other's: with its own
+    settings, as far as they have the names of the other's, and the other's where it has none."""
+    if own is None or other is None or own.kind in OPTIMISERS or other.kind not in OPTIMISERS:
+        return own
+    if not other.groups:
+        return own
+    groups = []
+    for at, group in enumerate(own.groups):
+        theirs = other.groups[min(at, len(other.groups) - 1)].settings
+        given = {name: group.settings.get(name, value) for name, value in theirs.items()}
+        groups.append(OptimiserGroup(group.parameters, given))
+    return Optimiser(own.name, other.kind, tuple(groups))

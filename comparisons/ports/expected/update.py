@@ -18,9 +18,9 @@ from torch import Tensor
 
 from comparisons.ports.expected.optimisers import OPTIMISERS, settings_of, state_name
 from comparisons.ports.expected.recompute import REFUSED, as_tensor
-from pyvae.trace.program import Optimiser, ProgramStep
+from pyvae.trace.program import ProgramStep
 
-__all__ = ["Update", "expected_update", "state_before"]
+__all__ = ["Update", "expected_update", "one_update", "state_before"]
 
 Arrays = Mapping[str, NDArray]
 # A gradient, its parameter's place in the group (from 1), and the group's settings
@@ -83,7 +83,7 @@ def updates(
                 start = as_tensor(arrays[f"start/{name}"])
                 if change is not None:
                     gradient = change(gradient, place, settings)
-                update = _update(step.optimiser, left, start, gradient, state)
+                update = _update(step.optimiser.kind, left, start, gradient, state)
                 found[name] = _as_recorded(update, name, arrays, state)
             except REFUSED:
                 continue
@@ -123,20 +123,44 @@ def state_before(
     return None
 
 
+def one_update(
+    kind: str,
+    settings: Mapping[str, Any],
+    start: Tensor,
+    gradient: Tensor,
+    state: Mapping[str, Tensor],
+) -> Update | None:
+    """Computes one parameter's update.
+
+    Arguments:
+        kind: Of the optimiser, as traces name it.
+        settings: As PyTorch's optimiser takes them.
+        start, gradient: Of the parameter.
+        state: Of the parameter before the step, by PyTorch's names; empty if there is none.
+
+    Returns:
+        None if the optimiser is not known, or refuses any of it.
+    """
+    try:
+        return _update(kind, settings, start, gradient, {k: x.numpy() for k, x in state.items()})
+    except REFUSED:
+        return None
+
+
 def _update(
-    optimiser: Optimiser,
+    of: str,
     settings: Mapping[str, Any],
     start: Tensor,
     gradient: Tensor,
     state: Mapping[str, NDArray],
 ) -> Update:
-    kind: Any = OPTIMISERS[optimiser.kind]
+    kind: Any = OPTIMISERS[of]
     known = inspect.signature(kind.__init__).parameters
-    parameter = torch.nn.Parameter(start)
+    parameter = torch.nn.Parameter(start.clone())
     parameter.grad = gradient.to(start.dtype).reshape(start.shape)
     with torch.inference_mode(False):
         one = kind([parameter], **settings, **({"foreach": False} if "foreach" in known else {}))
-        if state and "step" not in state and optimiser.kind.endswith(COUNTS_ONLY):
+        if state and "step" not in state and of.endswith(COUNTS_ONLY):
             one.state[parameter]["step"] = torch.tensor(0.0)
         for key, value in state.items():
             one.state[parameter][state_name(key)] = _state(key, value, start)

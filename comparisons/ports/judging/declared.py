@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
+from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
@@ -80,13 +81,13 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
         a, b: A step of both sides.
         parameter: The parameter.
     """
-    groups = _group(a.optimiser, parameter.a[0]), _group(b.optimiser, parameter.b[0])
-    first, second = groups
-    if a.optimiser is None or b.optimiser is None or first is None or second is None:
+    one, two = standing_in(a.optimiser, b.optimiser), standing_in(b.optimiser, a.optimiser)
+    first, second = _group(one, parameter.a[0]), _group(two, parameter.b[0])
+    if one is None or two is None or first is None or second is None:
         return []
-    return declared_settings(
-        a.optimiser.kind, dict(first.settings), b.optimiser.kind, dict(second.settings)
-    )
+    if one.kind != two.kind and not (one.kind in OPTIMISERS and two.kind in OPTIMISERS):
+        return []  # classes of the programs' own, of which nothing is known
+    return declared_settings(one.kind, dict(first.settings), two.kind, dict(second.settings))
 
 
 def settings_matter(
@@ -94,13 +95,14 @@ def settings_matter(
 ) -> bool:
     """Whether the second side's settings change what the first side's optimiser leaves of a
     parameter; true if it cannot be computed."""
-    name = parameter.a[0]
-    group, own = _group(b.optimiser, parameter.b[0]), a.step.about.optimiser
-    if group is None or b.optimiser is None or own is None:
+    name, own = parameter.a[0], a.optimiser
+    other = standing_in(b.optimiser, own)
+    group = _group(other, parameter.b[0])
+    if group is None or other is None or own is None:
         return True
     group = OptimiserGroup((name,), group.settings)
     known = a.update(name)
-    changed = a.update(name, Optimiser(own.name, b.optimiser.kind, (group,)))
+    changed = a.update(name, Optimiser(own.name, other.kind, (group,)))
     if known is None or changed is None:
         return True
     if quantity.passing == "parameter":

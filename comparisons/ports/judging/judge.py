@@ -28,6 +28,7 @@ from comparisons.ports.judging.judged import RTOL, Difference, Judged, differenc
 from comparisons.ports.judging.one_sided import (
     changed_between_steps,
     given_on_one_side,
+    other_state_before,
     trained_on_one_side,
 )
 from comparisons.ports.judging.own import Own, Residual
@@ -38,7 +39,10 @@ from comparisons.ports.matching.stages import NetworkMatch, StageMatch, family
 from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["GIVEN_RTOL", "Inspected", "based", "bugs_of", "judge_step", "settings_differences"]
+__all__ = [
+    "GIVEN_RTOL", "Inspected", "based", "bugs_of", "first_state_differs", "judge_step",
+    "settings_differences",
+]  # fmt: skip
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
@@ -73,9 +77,10 @@ class Inspected:
     def __post_init__(self) -> None:
         before = self.before or (None, None)
         rtol = RTOL[self.precision]
+        optimisers = self.a.about.optimiser, self.b.about.optimiser
         self.own = (
-            Own(self.a, rtol, self.precision, before[0]),
-            Own(self.b, rtol, self.precision, before[1]),
+            Own(self.a, rtol, self.precision, before[0], optimisers[1]),
+            Own(self.b, rtol, self.precision, before[1], optimisers[0]),
         )
         self.chains = Chains.of_both(self.a, self.b, self.network, list(self.parameters))
         self.parameter_of = {name: one for one in self.parameters for name in one.a}
@@ -380,9 +385,18 @@ def _unexplained(step: Inspected, quantity: PortQuantity, difference: Difference
         why = _other_inputs(step, quantity.stage)
     elif quantity.passing in ("backward", "parameter gradient"):
         why = _other_takers(step, quantity)
+    elif quantity.passing in ("state", "parameter"):
+        why = first_state_differs(step, quantity)
     else:
         why = ""
     return why or _own_faults(step, quantity)
+
+
+def first_state_differs(step: Inspected, quantity: PortQuantity) -> str:
+    """Why the optimisers do not go on from the same state, in the first step of both."""
+    if step.before is not None or step.drift or quantity.parameter is None:
+        return ""
+    return other_state_before((step.a, step.b), quantity.parameter, step.rtol)
 
 
 def _given(step: Inspected, quantity: PortQuantity) -> str:

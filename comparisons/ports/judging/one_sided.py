@@ -12,7 +12,10 @@ from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.side import RecordedStep
 
-__all__ = ["changed_between_steps", "given_on_one_side", "trained_on_one_side"]
+__all__ = [
+    "changed_between_steps", "given_on_one_side", "other_state_before", "trained_on_one_side",
+    "why_without_gradient",
+]  # fmt: skip
 
 Both = tuple[RecordedStep, RecordedStep]
 ROUNDINGS = 4  # as far as a norm may be from the bound at which it is clipped
@@ -27,25 +30,49 @@ def trained_on_one_side(both: Both, quantity: PortQuantity) -> str:
         quantity: The gradient.
     """
     one = quantity.parameter
-    values = quantity.arrays(*both)
     if one is None or quantity.passing != "parameter gradient":
         return ""
+    lacking, kind = why_without_gradient(both, one)
+    name, side = ((one.a, one.b)[lacking][0], both[lacking].side.name) if kind else ("", "")
+    return {
+        "": "",
+        "frozen": f"{name} is frozen in {side}",
+        "other": f"in this step {side}'s optimiser has other parameters (another order?)",
+        "not listed": f"{name} is not among the parameters of {side}'s optimiser",
+        "no gradient": f"{name} gets no gradient in {side}",
+    }[kind]
+
+
+def why_without_gradient(both: Both, one: ParameterMatch) -> tuple[int, str]:
+    """Why one side alone has a parameter's gradient.
+
+    Arguments:
+        both: The step of both sides.
+        one: The parameter.
+
+    Returns:
+        Which side lacks it, and why: it is `frozen`, `not listed` among the optimiser's parameters,
+        the optimiser of this step is another (`other`), or backward leaves `no gradient`. Empty if
+        that is not known, or both have it.
+    """
+    values = one.values(both[0].arrays, both[1].arrays, "gradient/{}")
+    if (values[0] is None) == (values[1] is None):
+        return 0, ""
     lacking = 0 if values[0] is None else 1
     step, other = both[lacking], both[1 - lacking]
     names, others = (one.a, one.b) if lacking == 0 else (one.b, one.a)
-    name, side = names[0], step.side.name
     if not _trainable(step, names) and _trainable(other, others):
-        return f"{name} is frozen in {side}"
+        return lacking, "frozen"
     listed = [_listed(each, of) for each, of in ((step, names), (other, others))]
     if listed == [False, True]:
         turned = not _trained(step) & _trained(other)
         if turned and _trained_elsewhere(step, names):
-            return f"in this step {side}'s optimiser has other parameters (another order?)"
-        return f"{name} is not among the parameters of {side}'s optimiser"
+            return lacking, "other"
+        return lacking, "not listed"
     stays = [_stays(step, names), _stays(other, others)]
     if stays == [True, False] and any(f"gradient/{n}" in step.arrays for n in _trained(step)):
-        return f"{name} gets no gradient in {side}"
-    return ""
+        return lacking, "no gradient"
+    return lacking, ""
 
 
 def _trainable(step: RecordedStep, names: Iterable[str]) -> bool:
@@ -80,6 +107,36 @@ def _stays(step: RecordedStep, names: Iterable[str]) -> bool:
     """Whether the step leaves a parameter as it was; false if that is not recorded."""
     pairs = [(step.arrays.get(f"start/{n}"), step.arrays.get(f"parameter/{n}")) for n in names]
     return all(x is not None and y is not None and np.array_equal(x, y) for x, y in pairs)
+
+
+def other_state_before(both: Both, one: ParameterMatch, rtol: float) -> str:
+    """Why two optimisers do not go on from the same state, in the first step that was recorded;
+    empty if they do.
+
+    Arguments:
+        both: The step of both sides.
+        one: The parameter.
+        rtol: What a state may be off, relative to its largest magnitude.
+    """
+    kept = []
+    for step, name in zip(both, (one.a[0], one.b[0]), strict=True):
+        start = f"before/{name}."
+        kept.append({key.removeprefix(start) for key in step.arrays if key.startswith(start)})
+    for key in sorted(kept[0] | kept[1]):
+        values = one.values(both[0].arrays, both[1].arrays, f"before/{{}}.{key}")
+        there = [value is not None and bool(value.any()) for value in values]
+        if there[0] != there[1]:
+            has, lacks = (both[there.index(known)].side.name for known in (True, False))
+            return (
+                f"{lacks}'s optimiser starts without a state where {has}'s goes on from one: "
+                "a resume without the optimiser's state"
+            )
+        if values[0] is None or values[1] is None:
+            continue
+        x, y = (v.astype(np.float64).ravel() for v in values if v is not None)
+        if x.size != y.size or np.abs(x - y).max(initial=0) > rtol * np.abs(x).max(initial=0):
+            return f"the two optimisers start from different states ({key})"
+    return ""
 
 
 def given_on_one_side(both: Both, one: ParameterMatch, precision: str) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from comparisons.ports.expected.optimisers import standing_in
 from comparisons.ports.expected.recompute import Recomputed, expected_buffers, recompute
 from comparisons.ports.expected.update import Update, expected_update
 from comparisons.ports.judging.updates import update_noise
@@ -54,12 +55,20 @@ class Own:
         rtol: What may be off, relative to the largest magnitude.
         precision: The type of number that both sides computed with, or the coarser of two.
         before: The step before, if it is known.
+        stand_in: The other side's optimiser, which is taken where nothing is known of the step's
+            own but its name: a class of the program's own.
     """
 
     def __init__(
-        self, step: RecordedStep, rtol: float, precision: str, before: RecordedStep | None = None
+        self,
+        step: RecordedStep,
+        rtol: float,
+        precision: str,
+        before: RecordedStep | None = None,
+        stand_in: Optimiser | None = None,
     ) -> None:
         self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
+        self.stand_in = stand_in
         self.known: dict[str, Recomputed | None] = {}
         self.newest: tuple[str, Update | None] = ("", None)
         self.random = np.random.default_rng(1)
@@ -192,6 +201,11 @@ class Own:
         arrays = {key: self.arrays[key] for key in sorted(keys) if key in self.arrays}
         return expected_buffers(stages, arrays, trace.index_base)
 
+    @cached_property
+    def optimiser(self) -> Optimiser | None:
+        """The step's optimiser; one of a kind that is not known as the other side's kind."""
+        return standing_in(self.step.about.optimiser, self.stand_in)
+
     def update(self, name: str, optimiser: Optimiser | None = None) -> Update | None:
         """What the optimiser should leave of a parameter; None if it cannot be told.
 
@@ -201,7 +215,7 @@ class Own:
         """
         if optimiser is None:  # kept for a parameter's states, which come one after the other
             if self.newest[0] != name:
-                self.newest = name, self._update(name, self.step.about.optimiser)
+                self.newest = name, self._update(name, self.optimiser)
             return self.newest[1]
         return self._update(name, optimiser)
 

@@ -134,7 +134,8 @@ MISTAKES = {
     "clipping": (
         Program(clip=0.5),
         r"step 1, out.weight, gradient that the optimiser gets",
-        r"r multiplies it by 0\.\d+ before the update, python does not change it \(clipping\?\)",
+        r"r: between backward and the update it clips the gradients of all \d+ parameters, all "
+        r"together, to norm 0\.5; python does not change them",
     ),
     "zero_grad": (
         Program(zero_grad=False),
@@ -429,12 +430,12 @@ UNDECLARED = {
     "learning rate": (
         Program(optimiser=lambda parameters: sgd(parameters, lr=0.01)),
         r"step 1, optimizer \(sgd\), update of out.weight \(parameter\)",
-        "r: as if lr were 0.01",
+        "r: lr = 0.01 where it is 0.1",
     ),
     "weight decay": (
         Program(optimiser=lambda parameters: sgd(parameters, weight_decay=0.01)),
         r"step 1, optimizer \(sgd\), update of out.weight \(momentum_buffer\)",
-        "r: as if weight_decay were 0.01",
+        "r: weight_decay = 0.01 where it is 0",
     ),
     "reduction": (
         Program(loss=lambda x, y: F.cross_entropy(x, y, reduction="sum")),

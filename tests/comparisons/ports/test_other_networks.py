@@ -201,7 +201,7 @@ MISTAKES = {
     ("recurrent", "cell"): (r"step 1, index \(index\), forward", r"wrong: index = \(-1\)"),
     ("recurrent", "stop"): (
         r"step 1, lstm \(lstm\), backward \(gradient of lstm.weight_ih_l0\)",
-        "lstm.weight_ih_l0 gets no gradient in wrong",
+        "wrong: .* no gradient",
     ),
     ("recurrent", "word"): (r"step 2, randint .*", "1 of 30 numbers differs"),
     ("recurrent", "bias"): (
@@ -210,7 +210,7 @@ MISTAKES = {
     ),
     ("recurrent", "frozen"): (
         r"step 1, embedding \(embedding\), backward \(gradient of embedding.weight\)",
-        "embedding.weight is frozen in wrong",
+        "wrong: embedding.weight is frozen",
     ),
     ("recurrent", "classes"): (
         r"step 1, randint#2 .*",
@@ -218,7 +218,7 @@ MISTAKES = {
     ),
     ("recurrent", "clipped"): (
         r"step 1, out.weight, gradient that the optimiser gets",
-        r"wrong clamps it to 0.001 before the update, right does not change it \(clipping\?\)",
+        "wrong: between backward and the update it clips the gradients of .* by value, to 0.001;",
     ),
     ("recurrent", "tiny"): (
         r"step 2, out.bias, gradient that the optimiser gets",
@@ -226,7 +226,7 @@ MISTAKES = {
     ),
     ("recurrent", "sign of gradient"): (
         r"step 1, out.bias, gradient that the optimiser gets",
-        "wrong multiplies it by -1 before the update, right does not change it$",
+        "wrong: between backward and the update it multiplies the gradients of out.bias by -1;",
     ),
     ("recurrent", "reset"): (
         r"step 3, out.bias, what the step starts from",

@@ -1,0 +1,1 @@
+"""What an optimiser did that it should not have: which of its usual mistakes explains an update."""

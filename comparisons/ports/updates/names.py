@@ -1,0 +1,106 @@
+"""Which mistake between backward and the next step a difference looks like, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from comparisons.ports.judging.judge import Inspected, first_state_differs
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.fit import joined
+from comparisons.ports.updates.between_steps import changed_between
+from comparisons.ports.updates.explain import Explained, explain
+from comparisons.ports.updates.gradients import Done, done_to_gradients
+from comparisons.ports.updates.modes import frozen_statistics
+from comparisons.ports.updates.parts import following
+from comparisons.ports.updates.settings import schedule_words
+from comparisons.ports.updates.untrained import shared_on_one_side, untrained
+from comparisons.ports.updates.words import parameters_of, those
+
+__all__ = ["BETWEEN", "elsewhere", "update_names"]
+
+BETWEEN = "between backward and the update"
+MOST = 3  # names for one difference
+
+
+def elsewhere(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields what a difference looks like whose cause is elsewhere than where it shows: in all
+    gradients after backward, in which parameters are trained, in what happens between two steps.
+
+    Arguments:
+        step: The step, as far as it was judged.
+        judged: Its first quantity that parts.
+    """
+    passing = judged.quantity.passing
+    if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
+        yield from untrained(step, judged)
+    elif passing == "start":
+        yield from changed_between(step, judged)
+    elif passing == "given gradient":
+        yield from _changed_gradients(step)
+    elif passing == "buffer":
+        yield from frozen_statistics(step, judged)
+    elif passing in ("state", "parameter"):
+        why = first_state_differs(step, judged.quantity)
+        yield from [why] if why else []
+    elif passing in ("forward", "parameter gradient"):
+        yield from shared_on_one_side(step, judged)
+        if passing == "parameter gradient":
+            yield from _changed_gradients(step, computed=True)
+
+
+def _changed_gradients(step: Inspected, computed: bool = False) -> Iterator[str]:
+    done = [done_to_gradients(own, computed) for own in step.own]
+    first, second = done
+    if first is None or second is None or first.is_like(second):
+        return
+    side = 0 if second.kind == "nothing" else 1
+    mine, other = done[side], done[1 - side]
+    if mine is None or other is None or (computed and not _is_everywhere(mine)):
+        return
+    shapes = parameters_of(step, side)
+    what = f"the gradients of {those(mine.names, shapes, mine.perhaps)}"
+    yield (
+        f"{step.names[side]}: {BETWEEN} it "
+        f"{mine.words.replace('them', what, 1)}; {step.names[1 - side]} {other.words}"
+    )
+
+
+def _is_everywhere(done: Done) -> bool:
+    """Whether the parameters are not those of one layer, whose backward pass may be wrong."""
+    return len({name.rpartition(".")[0] for name in done.names}) > 1
+
+
+def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields what the side that is wrong made of an update, or of an optimiser's state.
+
+    Arguments:
+        step: The step, as far as it was judged.
+        judged: Its first quantity that parts: `state` or `parameter`.
+    """
+    quantity, named = judged.quantity, False
+    for side, residual in enumerate(step.residuals(quantity)):
+        if residual is None or residual.is_right:
+            continue
+        name, key = quantity.value[side], ""
+        if quantity.passing == "state":
+            name, _, key = name.rpartition(".")
+        own = step.own[side]
+        found = explain(own, name, key)
+        if not found or len(found) > MOST:
+            continue
+        shapes = parameters_of(step, side)
+        apart = "" if any(islice(following(own), 1)) else f"step {step.a.about.step + 1}"
+        words = joined([_said(one, shapes) for one in found], apart)
+        if len(found) == 1 and found[0].words.startswith("lr = ") and quantity.parameter:
+            how = schedule_words(step, side, quantity.parameter)
+            words += f": {how}" if how else ""
+        named = True
+        yield f"{step.names[side]}: {words}"
+    kinds = [one.about.optimiser.kind if one.about.optimiser else "" for one in (step.a, step.b)]
+    if not named and kinds[0] != kinds[1]:  # classes of the programs' own
+        yield f"{step.names[1]}: optimiser {kinds[1]} where it is {kinds[0]}"
+
+
+def _said(one: Explained, shapes: dict[str, tuple[int, ...]]) -> str:
+    return one.words + (f", of {those(one.names, shapes, one.perhaps)} alone" if one.alone else "")
