@@ -8,7 +8,7 @@ against what relative errors of the size of the rule in the summands would make 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -54,7 +54,12 @@ class Own:
         rtol: What may be off, relative to the largest magnitude.
         precision: The type of number that both sides computed with, or the coarser of two.
         before: The step before, if it is known.
+
+    Attributes:
+        alone: Names of stages that the other side does not have.
     """
+
+    alone: Set[str] = frozenset()
 
     def __init__(
         self, step: RecordedStep, rtol: float, precision: str, before: RecordedStep | None = None
