@@ -25,28 +25,30 @@ from pyvae import record
 ROWS, SIDE, CLASSES = 4, 64, 1000
 
 
+NORM, LAYER = "layer3.2.bn2", "layer3.2.conv2"  # in the middle
+
+
 def declared(model: nn.Module) -> None:
     """Batch norm's epsilon."""
-    model.layer3[2].bn2.eps = 1e-3  # type: ignore[index, union-attr, assignment]
+    setattr(model.get_submodule(NORM), "eps", 1e-3)  # noqa: B010
 
 
 def undeclared(model: nn.Module) -> None:
     """A layer that returns something else than it declares."""
-    layer = model.layer3[2].conv2  # type: ignore[index, union-attr]
-    forward = layer.forward  # type: ignore[union-attr]
-    layer.forward = lambda x: 1.25 * forward(x)  # type: ignore[union-attr, assignment, operator]
+    layer = model.get_submodule(LAYER)
+    forward = layer.forward
+    setattr(layer, "forward", lambda x: 1.25 * forward(x))  # noqa: B010
 
 
 def weights(model: nn.Module) -> None:
     """Weights whose kernels are flipped."""
-    kernel = model.layer3[2].conv2.weight  # type: ignore[index, union-attr]
-    kernel.data = kernel.data.flip(2, 3)  # type: ignore[union-attr, operator, assignment]
+    kernel = model.get_parameter(f"{LAYER}.weight")
+    kernel.data = kernel.data.flip(2, 3)
 
 
 def gradient(model: nn.Module) -> None:
     """A gradient that is changed on its way."""
-    parameter = model.layer3[2].conv2.weight  # type: ignore[index, union-attr]
-    parameter.register_hook(lambda g: 1.01 * g)  # type: ignore[union-attr, operator]
+    model.get_parameter(f"{LAYER}.weight").register_hook(lambda value: 1.01 * value)
 
 
 MISTAKES: dict[str, Callable[[nn.Module], None]] = {
