@@ -70,14 +70,14 @@ class StoredArrays(Mapping[str, NDArray]):
     def __init__(self, path: Path) -> None:
         open_file(path).close()
         self.path = path
-        with safetensors.safe_open(path, "numpy") as file:
-            self._types = {name: file.get_slice(name).get_dtype() for name in sorted(file.keys())}
+        # kept open: its header is parsed once, and not for each array
+        self._file = file = safetensors.safe_open(path, "numpy")
+        self._types = {name: file.get_slice(name).get_dtype() for name in sorted(file.keys())}
 
     def __getitem__(self, name: str) -> NDArray:
         if name not in self._types:
             raise KeyError(name)
-        with safetensors.safe_open(self.path, "numpy") as file:
-            return _numbers(lambda key: {key: file.get_tensor(key)}, name)[name]
+        return _numbers(lambda key: {key: self._file.get_tensor(key)}, name)[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._types)

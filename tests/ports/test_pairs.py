@@ -100,12 +100,21 @@ def test_a_mistake_in_a_copy_is_placed(python, mistake):
     assert any(looks_like in words for words in found.first.words)
 
 
+FLOAT64 = {
+    "python": ("num_threads(1)", "num_threads(1)\ntorch.set_default_dtype(torch.float64)"),
+    "r": ("num_threads(1)", "num_threads(1)\ntorch_set_default_dtype(torch_float64())"),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.r_torch
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("pair", PAIRS)
-def test_both_languages_agree(python, r, pair):
-    found = compare_programs(python(pair), r(pair))
+def test_both_languages_agree(python, r, pair, dtype):
+    changes = [[FLOAT64[language]] if dtype == "float64" else [] for language in ("python", "r")]
+    found = compare_programs(python(pair, *changes[0]), r(pair, *changes[1]))
     assert found.agrees, found.verdict
+    assert found.precision == dtype
     assert len(found.steps) == 10
     assert not any(found.networks[0].only)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from comparisons.ports.expected.declared import declared_differences, declared_s
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.judging.roles import as_the_other
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
@@ -47,23 +47,22 @@ def stage_differences(
         modes = {True: "training", False: "evaluation"}
         there, here = modes[pair.b.training], modes[pair.a.training]
         words = [f"in {there} mode where it is in {here} mode", *words]
-    if not words or not _matters(pair, a, what, observed):
+    if not words or not _matters(pair, a, b, what, observed):
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
 
 
-def _matters(pair: StageMatch, a: Own, what: str, observed: float) -> bool:
-    """Whether the second side's options change what the first side's stage computes; true if it
-    cannot be computed."""
-    known = a.stage(pair.a)
-    other = replace(
-        pair.a, layer=pair.b.layer, options=pair.b.options, training=pair.b.training
-    )  # fmt: skip
-    changed = a.computed(other)
+def _matters(pair: StageMatch, a: Own, b: Own, what: str, observed: float) -> bool:
+    """Whether the second side's options and roles change what the first side's stage computes; true
+    if it cannot be computed."""
+    known, changed = a.stage(pair.a), as_the_other(pair, a, b)
     if known is None or changed is None:
         return True
     effect = 0.0
+    lacks = {name for role, name in pair.a.parameters.items() if role not in pair.b.parameters}
     for name, value in getattr(known, what).items():
+        if name in lacks:  # a gradient that only one of them has
+            continue
         new = getattr(changed, what).get(name)
         if new is None or new.shape != value.shape:
             return True

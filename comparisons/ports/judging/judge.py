@@ -82,6 +82,8 @@ class Inspected:
             Own(self.a, rtol, self.precision, before[0], optimisers[1]),
             Own(self.b, rtol, self.precision, before[1], optimisers[0]),
         )
+        for own, only in zip(self.own, self.network.only, strict=True):
+            own.alone = frozenset(stage.name for stage in only)
         self.chains = Chains.of_both(self.a, self.b, self.network, list(self.parameters))
         self.parameter_of = {name: one for one in self.parameters for name in one.a}
         self.verdicts: dict[str, Judged] = {}

@@ -8,7 +8,7 @@ against what relative errors of the size of the rule in the summands would make 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -57,7 +57,12 @@ class Own:
         before: The step before, if it is known.
         stand_in: The other side's optimiser, which is taken where nothing is known of the step's
             own but its name: a class of the program's own.
+
+    Attributes:
+        alone: Names of stages that the other side does not have.
     """
+
+    alone: Set[str] = frozenset()
 
     def __init__(
         self,

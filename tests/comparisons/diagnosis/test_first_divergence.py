@@ -22,6 +22,7 @@ from pyvae.data.images import load_toy
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Quantity
+from pyvae.recipes import RECIPES
 from pyvae.training.loop import train
 from r_bridge.engines.base_r import BaseREngine
 
@@ -112,6 +113,7 @@ def test_there_are_mistakes_enough_on_both_sides():
 
 
 CLEAN = {  # recipe: batch, and hyperparameters that are not the published ones
+    "conv": (12, {}),
     "mlp": (12, {}),
     "mlp-wide": (12, {}),
     "strided-conv": (12, {}),
@@ -123,11 +125,12 @@ CLEAN = {  # recipe: batch, and hyperparameters that are not the published ones
 
 
 @pytest.mark.r
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", some(CLEAN, ("mlp", "beta", "clustering-toy")))
-def test_nothing_is_found_in_any_recipe_where_nothing_is_planted(name, digits):
+def test_nothing_is_found_in_any_recipe_where_nothing_is_planted(name, dtype, digits):
     batch, hyper = CLEAN[name]
     recipe = NARROW[name]
-    run = recipe.settings(batch_size=batch, latent_dim=3, steps=2, dtype="float64", hyper=hyper)
+    run = recipe.settings(batch_size=batch, latent_dim=3, steps=2, dtype=dtype, hyper=hyper)
     data = digits if recipe.features == 784 else load_toy()
     with BaseREngine(threads=1) as reference:
         pair = Pair(Run(recipe, run, data), PyTorchEngine("cpu"), reference)
@@ -136,11 +139,12 @@ def test_nothing_is_found_in_any_recipe_where_nothing_is_planted(name, digits):
     for step in steps:
         assert step.divergence is None
         assert len(step.agreements) == len(recipe.quantities(run))
-        assert max(agreement.required_rtol for agreement in step.agreements) <= 2e-12
+        needed = max(agreement.required_rtol for agreement in step.agreements)
+        assert needed <= 2e-12 if dtype == "float64" else needed > 0
 
 
 def test_mistakes_are_planted_in_every_recipe():
-    assert {mistake.recipe for mistake in MISTAKES.values()} == {*CLEAN, "conv"}
+    assert {mistake.recipe for mistake in MISTAKES.values()} == {*CLEAN} == {*RECIPES}
 
 
 @pytest.mark.slow
