@@ -105,6 +105,7 @@ class Training:
         self.trace = Trace.of_run(self.run, self._engine)
         self._resume = None if continued is None else continued.resume(self.trace)
         callbacks = self._watch(further, continued)
+        done = self.trace.steps  # before the other thread adds to them
         self._thread = threading.Thread(target=self._train, args=(callbacks,), daemon=True)
         self._thread.start()
         return {
@@ -114,7 +115,7 @@ class Training:
             "held_out": 0 if self._data.held_out is None else len(self._data.held_out),
             "data": self.run.data.name,
             "steps": self.steps,
-            "done": self.trace.steps,
+            "done": done,
             "batch_size": settings.batch_size,
             "device": self._engine.device.type,
             "notes": self._notes,

@@ -62,8 +62,9 @@
 #'   `loss` (the terms for one image, of the step, or the mean over the epoch), and after an epoch
 #'   `validation`. If it returns `FALSE`, the training ends there.
 #' @param continue A fit to go on from, with the same `x`: `epochs` (or `steps`) then says how many
-#'   more, by default as many as the fit had still to do. Everything else is the fit's. On the same
-#'   machine the result is the fit of one longer run, bit for bit.
+#'   more, by default as many as the fit had still to do. An epoch that was broken off is ended first,
+#'   and counts as one of them. Everything else is the fit's. On the same machine the result is the
+#'   fit of one longer run, bit for bit.
 #'
 #' @returns A list of class `vae_fit`:
 #'   - `recipe`, `objective`, `formula`, `settings` (with `seed`), `data`, `environment` (versions
