@@ -84,11 +84,17 @@ give_answer <- function(progress, report, file) {
 # Waits for that file, while the session that asked is alive.
 wait_for_answer <- function(file, asker) {
   while (!file.exists(file)) {
-    if (!tools::pskill(asker, 0L)) return(FALSE)
+    if (!is_alive(asker)) return(FALSE)
     Sys.sleep(0.002)
   }
   on.exit(unlink(file))
   as.logical(readLines(file))
+}
+
+# Whether there is such a process. On Windows that is not asked: there pskill() ends it, whatever the
+# signal.
+is_alive <- function(process) {
+  .Platform$OS.type == "windows" || tools::pskill(process, 0L)
 }
 
 # Runs in the other process.

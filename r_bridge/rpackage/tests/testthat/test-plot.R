@@ -64,6 +64,20 @@ test_that("figures fill the caller's page from left to right, and leave it divid
   })
 })
 
+test_that("a page divided by layout() is filled, too", {
+  fit <- small_fit()
+  with_device({
+    graphics::layout(matrix(1:4, 2))                               # down the columns
+    places <- lapply(1:3, function(i) {
+      plot(fit, type = "latent", main = "mine", ylim = c(-1, 1))
+      graphics::par("mfg")[1:2]
+    })
+    expect_identical(places, list(c(1L, 1L), c(2L, 1L), c(1L, 2L)))
+    plot(fit, fit, type = "spread")                                # on to the next page
+    expect_identical(graphics::par("mfg")[1:2], c(1L, 1L))
+  })
+})
+
 test_that("fits of one objective have their own titles and colours", {
   fit <- small_fit()
   other <- fit
