@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyvae.trace.write_program import write_program_trace
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
+    from pyvae.training.validation import StopEarly, Validate
     from pyvae.weights.convert import convert_weights
 
 __all__ = [
@@ -42,9 +43,11 @@ __all__ = [
     "Recording",
     "Run",
     "Settings",
+    "StopEarly",
     "StopTraining",
     "Trace",
     "UserError",
+    "Validate",
     "convert_weights",
     "get_recipe",
     "load_data",
@@ -70,10 +73,12 @@ _HOMES = {
     "PyTorchEngine": "pyvae.engines.pytorch",
     "Recording": "pyvae.recording.recording",
     "Run": "pyvae.model.run",
+    "StopEarly": "pyvae.training.validation",
     "StopTraining": "pyvae.training.callbacks",
     "Settings": "pyvae.model.settings",
     "Trace": "pyvae.trace.trace",
     "UserError": "pyvae.errors",
+    "Validate": "pyvae.training.validation",
     "convert_weights": "pyvae.weights.convert",
     "get_recipe": "pyvae.recipes",
     "load_data": "pyvae.data.images",

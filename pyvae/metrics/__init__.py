@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from pyvae.metrics.digit_classifier import DigitClassifier
     from pyvae.metrics.elbo import elbo_parts, importance_weighted_bound, reconstruction_at
     from pyvae.metrics.held_out import evaluate
-    from pyvae.metrics.latents import active_units, knn_accuracy, marked_gap, posterior_spread
+    from pyvae.metrics.latents import (
+        active_units,
+        kl_by_dimension,
+        knn_accuracy,
+        marked_gap,
+        posterior_spread,
+    )
 
 __all__ = [
     "DigitClassifier",
@@ -22,6 +28,7 @@ __all__ = [
     "elbo_parts",
     "evaluate",
     "importance_weighted_bound",
+    "kl_by_dimension",
     "knn_accuracy",
     "marked_gap",
     "posterior_spread",
@@ -38,6 +45,7 @@ __getattr__ = lazy_exports(
         "elbo_parts": "pyvae.metrics.elbo",
         "evaluate": "pyvae.metrics.held_out",
         "importance_weighted_bound": "pyvae.metrics.elbo",
+        "kl_by_dimension": "pyvae.metrics.latents",
         "knn_accuracy": "pyvae.metrics.latents",
         "marked_gap": "pyvae.metrics.latents",
         "posterior_spread": "pyvae.metrics.latents",

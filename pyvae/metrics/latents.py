@@ -21,6 +21,7 @@ __all__ = [
     "MarkedGap",
     "PosteriorSpread",
     "active_units",
+    "kl_by_dimension",
     "knn_accuracy",
     "marked_gap",
     "posterior_spread",
@@ -85,6 +86,45 @@ def active_units(mu: Tensor | NDArray, threshold: float = ACTIVE) -> float:
     if not np.isfinite(means).all():
         return math.nan
     return float((means.var(axis=0) > threshold).sum())
+
+
+def kl_by_dimension(
+    mu: Tensor | NDArray,
+    log_var: Tensor | NDArray,
+    prior_mu: Tensor | NDArray | None = None,
+    prior_log_var: Tensor | NDArray | None = None,
+) -> NDArray[np.float64]:
+    r"""Returns the KL divergence of the posterior from the prior for each latent dimension.
+
+    .. math:: \mathrm{E}_x\Big[\tfrac12 \Big(\log \frac{s_l^2}{\sigma_l^2} - 1 +
+        \frac{\sigma_l^2 + (\mu_l - m_l)^2}{s_l^2}\Big)\Big]
+
+    of :math:`N(\mu_l, \sigma_l^2)` from :math:`N(m_l, s_l^2)`. Both are factorised, so the sum over
+    dimensions is the whole KL divergence. Kingma & Welling (2014), "Auto-encoding variational
+    Bayes", appendix B, https://arxiv.org/abs/1312.6114.
+
+    Arguments:
+        mu: Posterior means (N, L).
+        log_var: Logarithms of the posterior variances (N, L).
+        prior_mu, prior_log_var: The prior's, (N, L) each; by default N(0, I).
+
+    Returns:
+        (L,), the mean over images in nats.
+
+    Raises:
+        UserError: If they are not (N, L), or not all of the same shape.
+    """
+    means = _matrix(mu)
+    zeros = np.zeros_like(means)
+    given = {"log_var": log_var, "prior_mu": prior_mu, "prior_log_var": prior_log_var}
+    others = [zeros if value is None else _matrix(value, name) for name, value in given.items()]
+    for name, value in zip(given, others, strict=True):
+        if value.shape != means.shape:
+            raise UserError(f"{name} of shape {value.shape}", expected=f"that of mu, {means.shape}")
+    log_variances, centres, log_spreads = others
+    distance = (means - centres) ** 2 / np.exp(log_spreads)
+    ratio = log_variances - log_spreads  # log(sigma^2 / s^2)
+    return 0.5 * (np.expm1(ratio) - ratio + distance).mean(axis=0)
 
 
 def posterior_spread(mu: Tensor | NDArray, log_var: Tensor | NDArray) -> PosteriorSpread:

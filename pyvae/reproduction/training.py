@@ -41,7 +41,7 @@ def train_planned(
         log(f"{planned.folder.name}: {kept.found}")
     own: list[Callback] = []
     if planned.test is not None:
-        own.append(EvaluateEpochs(engine, planned.test, planned.folder))
+        own.append(EvaluateEpochs(planned.test, planned.folder))
     if planned.checkpoint_every:
         own.append(KeepParameters(planned.folder, planned.checkpoint_every))
     trace = train_kept(planned.run, engine, kept, [*own, *callbacks])

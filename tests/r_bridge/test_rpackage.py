@@ -186,4 +186,5 @@ def test_what_pip_installs_has_the_package():
     found = {path for pattern in patterns for path in PACKAGE.parent.glob(pattern)}
     files = {path for suffix in ("R", "Rd", "Rmd") for path in PACKAGE.rglob(f"*.{suffix}")}
     files |= {PACKAGE / name for name in ("DESCRIPTION", "NAMESPACE", "LICENSE", "NEWS.md")}
+    files |= {PACKAGE / "inst" / "CITATION"}
     assert files <= found, sorted(files - found)

@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pyvae.data.images import ImageData
-from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.files.csv import csv_text
 from pyvae.files.reading import UNREADABLE, read_numbers
 from pyvae.files.writing import output_folder, write_file
-from pyvae.metrics.held_out import evaluate
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
-from pyvae.training.callbacks import Callback, Progress
+from pyvae.training.callbacks import Progress
+from pyvae.training.validation import Validate
 
 __all__ = ["TEST_HISTORY", "EvaluateEpochs", "read_test_history"]
 
 TEST_HISTORY = "test_history.csv"
 
 
-class EvaluateEpochs(Callback):
+class EvaluateEpochs(Validate):
     """Computes the objective on test images after every epoch, into `test_history.csv`.
 
     Arguments:
-        engine: Trains the run.
         test: The images.
         folder: The run's own; rows that are there of a run that goes on stay.
     """
 
-    def __init__(self, engine: PyTorchEngine, test: ImageData, folder: Path) -> None:
-        self.engine = engine
-        self.test = test
+    def __init__(self, test: ImageData, folder: Path) -> None:
+        super().__init__(test)
         self.folder = folder
-        self._rows: list[dict[Any, Any]] = []
 
     def on_start(self, run: Run, trace: Trace) -> None:
-        goes_on = trace.steps > 0
-        self._rows = read_test_history(self.folder).to_dict("records") if goes_on else []
+        super().on_start(run, trace)
+        kept = read_test_history(self.folder).to_dict("records") if trace.steps > 0 else []
+        self.rows = [{str(name): value for name, value in row.items()} for row in kept]
 
     def on_step(self, now: Progress) -> None:
-        if not now.epoch_ended:
-            return
-        epoch = int(now.trace.epochs[-1])
-        run = now.run
-        terms = evaluate(self.engine.network, run.recipe.name, run.settings, self.test, seed=epoch)
-        self._rows = [row for row in self._rows if row["epoch"] < epoch]
-        self._rows.append({"epoch": epoch, **terms})
-        write_file(output_folder(self.folder) / TEST_HISTORY, csv_text(pd.DataFrame(self._rows)))
+        super().on_step(now)
+        if now.epoch_ended:
+            table = pd.DataFrame(self.rows)
+            write_file(output_folder(self.folder) / TEST_HISTORY, csv_text(table))
+
+    def seed(self, epoch: int) -> int:
+        return epoch
 
 
 def read_test_history(folder: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@
 # title, mean, unit    of other objectives: what they are called, whether losses are means over the
 #                      images of a batch, the unit of the loss of one image
 # colour, line         other ones than the objective's, where two runs have one objective
+# validation     data.frame(at, loss), of images that are not trained on: the epoch, the loss of one
 #
 # All return the paths of the files they wrote.
 
@@ -29,6 +30,7 @@ article_styles <- list(
 
 run_style <- function(run) {
   style <- article_styles[[run$objective]]
+  if (is.null(style)) style <- list(title = run$objective, colour = "black", line = 1L)
   for (name in c("title", "colour", "line")) {
     if (!is.null(run[[name]])) style[[name]] <- run[[name]]
   }
@@ -67,59 +69,75 @@ article_loss_figure <- function(folder, runs, title, kind = picture_kind()) {
   write_picture(folder, "loss_hist", 7, 4.7, kind, draw_loss_history(runs, title))
 }
 
-# Loss per epoch, as the article prints it: the sum over the epoch's batches. Within the first
-# epoch: loss per step. Where not all points stand for as many images, nats per image alone.
+# Loss of one image, the mean over an epoch, as in pyvae's own figures; on the right the sum over
+# the epoch's batches, as the article prints it, where all points stand for as many images. Within
+# the first epoch: loss per step. The loss of images that are not trained on is dotted. Returns the
+# numbers on the axes.
 draw_loss_history <- function(runs, title, xlim = NULL, ylim = NULL) {
   per_epoch <- max(vapply(runs, function(run) max(run$epochs), 0)) > 1
   curves <- lapply(runs, loss_curve, per_epoch)
   images <- unique(unlist(lapply(curves, function(curve) curve$images)))
   averaged <- any(vapply(runs, function(run) isTRUE(run$mean), NA))
-  what <- if (averaged) mean_loss_label(runs[[1L]], per_epoch)
-    else if (length(images) > 1L) "loss (nats per image)"
-    else if (per_epoch) "sum over the epoch's batches (nats)" else "sum over the batch (nats)"
-  y <- lapply(curves, function(curve) {
-    if (length(images) > 1L) curve$total / curve$images else curve$total
-  })
   x <- lapply(curves, function(curve) curve$at)
+  y <- lapply(curves, function(curve) curve$total / curve$images)
+  held_out <- lapply(runs, function(run) if (per_epoch) run$validation)
   if (is.null(xlim)) xlim <- range(unlist(x))
-  if (is.null(ylim)) ylim <- range(unlist(y), finite = TRUE)
+  if (is.null(ylim)) {
+    ylim <- range(unlist(y), unlist(lapply(held_out, function(of) of$loss)), finite = TRUE)
+  }
   left <- pretty(ylim, 6)
   labels <- axis_labels(left)
-  per_image <- length(images) == 1L && !averaged
-  right <- pretty(ylim / images[[1L]], 6)
+  sums <- per_epoch && length(images) == 1L && !averaged
+  right <- pretty(ylim * images[[1L]], 6)
   beside <- axis_labels(right)
   size <- graphics::par("cex")                                     # of several figures on a page
-  graphics::par(mar = c(4, labels$room + 2, 2.5, if (per_image) beside$room + 2 else 1),
+  graphics::par(mar = c(4, labels$room + 2, 2.5, if (sums) beside$room + 2 else 1),
                 mgp = c(2.6, 0.7, 0), las = 1)
   plot(xlim, ylim, type = "n", axes = FALSE, xlab = if (per_epoch) "epoch" else "step", ylab = "")
   draw_title(title, largest = 0.9)
   graphics::box()
   draw_whole_axis(xlim)
   graphics::axis(2, at = left, labels = labels$text)
-  graphics::mtext(what, side = 2, line = labels$room + 0.5, las = 0, cex = size)
-  if (per_image) {
-    graphics::axis(4, at = right * images, labels = beside$text)
-    graphics::mtext("nats per image", side = 4, line = beside$room + 0.5, las = 0, cex = size)
+  graphics::mtext(loss_label(runs[[1L]]), side = 2, line = labels$room + 0.5, las = 0, cex = size)
+  if (sums) {
+    graphics::axis(4, at = right / images, labels = beside$text)
+    graphics::mtext("sum over the epoch's batches (nats)", side = 4, line = beside$room + 0.5,
+                    las = 0, cex = size)
   }
+  for (i in rev(seq_along(runs))) {                                # dashed lies on solid
+    style <- run_style(runs[[i]])
+    draw_curve(x[[i]], y[[i]], style$colour, style$line)
+    if (!is.null(held_out[[i]])) draw_curve(held_out[[i]]$at, held_out[[i]]$loss, style$colour, 3L)
+  }
+  draw_loss_legend(runs, !vapply(held_out, is.null, NA))
+  invisible(list(left = left, right = if (sums) right))
+}
+
+draw_curve <- function(x, y, colour, line) {
+  graphics::lines(x, y, type = if (length(x) < 10L) "o" else "l", pch = 20L, col = colour,
+                  lty = line, lwd = 1.5)
+}
+
+draw_loss_legend <- function(runs, validated) {
   styles <- lapply(runs, run_style)
   field <- function(name) vapply(styles, function(style) style[[name]], styles[[1L]][[name]])
-  for (i in rev(seq_along(runs))) {                                # dashed lies on solid
-    style <- styles[[i]]
-    graphics::lines(x[[i]], y[[i]], type = if (length(x[[i]]) < 10L) "o" else "l", pch = 20L,
-                    col = style$colour, lty = style$line, lwd = 1.5)
-  }
-  graphics::legend("topright", field("title"), lty = field("line"), col = field("colour"),
-                   lwd = 1.5, inset = 0.02)
+  order <- order(c(seq_along(runs), which(validated)))             # each beside its own
+  graphics::legend("topright", inset = 0.02, lwd = 1.5,
+                   legend = c(field("title"),
+                              sprintf("%s, validation", field("title")[validated]))[order],
+                   lty = c(field("line"), rep(3L, sum(validated)))[order],
+                   col = c(field("colour"), field("colour")[validated])[order])
+}
+
+# The label of an axis of losses, with their unit.
+loss_label <- function(run) {
+  unit <- if (is.null(run$unit)) "nats per image" else run$unit
+  if (nzchar(unit)) sprintf("loss (%s)", unit) else "loss"
 }
 
 # "1,797", or "1.797" where the decimal mark is a comma.
 thousands <- function(x, ...) {
   format(x, big.mark = if (identical(getOption("OutDec"), ",")) "." else ",", ...)
-}
-
-mean_loss_label <- function(run, per_epoch) {
-  unit <- if (nzchar(run$unit)) run$unit else "no unit"
-  sprintf("loss (%s)%s", unit, if (per_epoch) ", mean over the epoch's batches" else "")
 }
 
 # Where the points are, what the loss sums to there, and over how many images.

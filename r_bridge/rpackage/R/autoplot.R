@@ -20,8 +20,10 @@ autoplot.vae_fit <- function(object, ..., type = c("loss", "samples", "latent", 
   colours <- stats::setNames(vapply(runs, function(run) run_style(run)$colour, ""), titles)
   # the rows of all fits, in one table
   together <- function(table) {
-    tables <- Map(function(fit, title) cbind(table(fit), fit = factor(title, titles)),
-                  fits, titles)
+    tables <- Map(function(fit, title) {
+      rows <- table(fit)
+      cbind(rows, fit = factor(rep(title, nrow(rows)), titles))
+    }, fits, titles)
     do.call(rbind, tables)
   }
   switch(type,
@@ -39,13 +41,22 @@ ggplot_losses <- function(fits, together, colours) {
     table <- as.data.frame.vae_fit(fit, by = by)
     data.frame(at = table[[by]], loss = table[[loss_column(fit)]])
   })
-  unit <- fits[[1L]]$unit
-  ggplot2::ggplot(rows, ggplot2::aes(.data$at, .data$loss, colour = .data$fit)) +
+  held_out <- together(function(fit) {
+    of <- if (by == "epoch") as_run(fit)$validation
+    if (is.null(of)) data.frame(at = numeric(), loss = numeric()) else of
+  })
+  rows$images <- rep("training", nrow(rows))
+  held_out$images <- rep("validation", nrow(held_out))
+  rows <- rbind(rows, held_out)
+  ggplot2::ggplot(rows, ggplot2::aes(.data$at, .data$loss, colour = .data$fit,
+                                     linetype = .data$images)) +
     ggplot2::geom_line() +
     ggplot2::geom_point(size = 0.8) +
+    ggplot2::scale_linetype_manual(values = c(training = "solid", validation = "dotted"),
+                                   guide = if (nrow(held_out)) "legend" else "none") +
     ggplot2::scale_x_continuous(breaks = whole_breaks) +
     ggplot2::scale_colour_manual(values = colours) +
-    ggplot2::labs(x = by, y = if (nzchar(unit)) unit else "loss", colour = NULL)
+    ggplot2::labs(x = by, y = loss_label(fits[[1L]]), colour = NULL, linetype = NULL)
 }
 
 ggplot_points <- function(together, colours) {
@@ -59,14 +70,25 @@ ggplot_points <- function(together, colours) {
 }
 
 ggplot_images <- function(together) {
-  ggplot2::ggplot(together(sample_pixels),
-                  ggplot2::aes(.data$x, .data$y, fill = .data$pixel)) +
+  pixels <- together(sample_pixels)
+  if (is.character(pixels$pixel)) return(ggplot_colours(pixels))
+  ggplot2::ggplot(pixels, ggplot2::aes(.data$x, .data$y, fill = .data$pixel)) +
     ggplot2::geom_raster() +
     ggplot2::facet_wrap("fit") +
     ggplot2::scale_fill_gradient(low = "black", high = "white", limits = c(0, 1),
                                  na.value = "white") +
     ggplot2::coord_equal(expand = FALSE) +
     ggplot2::labs(x = NULL, y = NULL, fill = "pixel") +
+    ggplot2::theme(axis.text = ggplot2::element_blank(), axis.ticks = ggplot2::element_blank())
+}
+
+ggplot_colours <- function(pixels) {
+  ggplot2::ggplot(pixels, ggplot2::aes(.data$x, .data$y, fill = .data$pixel)) +
+    ggplot2::geom_raster() +
+    ggplot2::facet_wrap("fit") +
+    ggplot2::scale_fill_identity() +
+    ggplot2::coord_equal(expand = FALSE) +
+    ggplot2::labs(x = NULL, y = NULL) +
     ggplot2::theme(axis.text = ggplot2::element_blank(), axis.ticks = ggplot2::element_blank())
 }
 
@@ -101,7 +123,15 @@ whole_breaks <- function(limits) {
   ticks[ticks == round(ticks)]
 }
 
+# A row for each pixel; of colour images `pixel` is a colour.
 sample_pixels <- function(fit) {
   canvas <- canvas_of(fit$samples)
-  data.frame(x = as.vector(col(canvas)), y = -as.vector(row(canvas)), pixel = as.vector(canvas))
+  plane <- matrix(0, nrow(canvas), ncol(canvas))
+  pixel <- as.vector(canvas)
+  if (length(dim(canvas)) == 3L) {
+    canvas[is.na(canvas)] <- 1
+    pixel <- as.vector(grDevices::rgb(canvas[, , 1L], canvas[, , 2L], canvas[, , 3L]))
+  }
+  data.frame(x = as.vector(col(plane)), y = -as.vector(row(plane)), pixel = pixel,
+             stringsAsFactors = FALSE)
 }

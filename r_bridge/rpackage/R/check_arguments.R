@@ -62,8 +62,9 @@ nearest <- function(name, choices) {
 }
 
 # An objective of the recipe, or one of `also`.
-check_objective <- function(objective, recipe, also = character(), call = rlang::caller_env()) {
-  known <- c(recipe_objectives[[recipe]], also)
+check_objective <- function(objective, recipe, also = character(), call = rlang::caller_env(),
+                            known = recipe_objectives[[recipe]]) {
+  known <- c(known, also)
   if (is.character(objective) && length(objective) == 1L && objective %in% objective_names &&
       !objective %in% known) {
     abort(c("Recipe {.val {recipe}} has no objective {.val {objective}}.",
@@ -88,11 +89,10 @@ check_no_more <- function(further, name, arguments, call = rlang::caller_env(), 
             else if (length(arguments)) "It has {.arg {arguments}}."), call)
 }
 
-check_hyper <- function(x, recipe, call = rlang::caller_env()) {
+check_hyper <- function(x, recipe, call = rlang::caller_env(), known = recipe_hyper[[recipe]]) {
   good <- length(x) == 0L || (!is.null(names(x)) && all(nzchar(names(x))) &&
     all(vapply(x, is_number, NA)))
   if (good) {
-    known <- recipe_hyper[[recipe]]
     other <- setdiff(names(x), known)
     if (!length(other)) return(lapply(as.list(x), as.double))
     abort(c("Recipe {.val {recipe}} has no setting {.val {other[[1L]]}}.",
@@ -103,7 +103,7 @@ check_hyper <- function(x, recipe, call = rlang::caller_env()) {
           "x" = "It is {in_words(x)}."), call)
 }
 
-# Labels, packed, for the recipes that use them; NULL for the others.
+# Labels, packed, for the recipes that use them; NULL for the others. A recipe from a file may.
 check_labels <- function(labels, images, recipe, hyper, call = rlang::caller_env()) {
   wanted <- recipe %in% labelled_recipes
   if (is.null(labels)) {
@@ -111,7 +111,7 @@ check_labels <- function(labels, images, recipe, hyper, call = rlang::caller_env
     abort(c("Recipe {.val {recipe}} needs {.arg labels}.",
             "i" = "Pass {.arg labels}: whole numbers from 0, one for each image."), call)
   }
-  if (!wanted) {
+  if (!wanted && recipe %in% recipe_names) {
     abort(c("Recipe {.val {recipe}} does not use {.arg labels}.",
             "i" = paste("Leave {.arg labels} out, or choose",
                         "{.code recipe = \"{labelled_recipes[[1L]]}\"}.")), call)

@@ -114,7 +114,7 @@ check_r_torch <- function(call) {
 check_enough_images <- function(images, recipe, batch_size, call) {
   if (is.null(images$dim)) return(invisible())
   columns <- images$dim[[2L]]
-  wanted <- if (recipe == "clustering-toy") 2L else image_side^2
+  wanted <- if (recipe == "clustering-toy") 2L else prod(digits_shape)
   if (columns != wanted) {
     inputs <- if (wanted == 2L) "points" else "images of 28x28 pixels"
     abort(c("Recipe {.val {recipe}} takes {inputs}.",
@@ -148,7 +148,7 @@ check_folder <- function(folder, call, others = character()) {
 }
 
 save_images <- function(path, images, labels, progress, call) {
-  answer(python(call)$save_images(path, images, labels), call)
+  answer(python(call)$save_images(path, for_python(images), labels), call)
 }
 
 refuse_comparison <- function(done, call) {

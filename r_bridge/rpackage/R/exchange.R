@@ -1,5 +1,5 @@
 # Arrays between R and Python, exact to the last bit: raw bytes in R's order, with dimensions
-# (r_bridge/from_r.py is the other side). Every version of reticulate converts raw vectors; older
+# (r_bridge/from_r/exchange.py is the other side). Every version of reticulate converts raw vectors; older
 # ones convert neither NumPy 2 arrays nor pandas 3 data frames.
 
 most_bytes <- 2^30                                                 # in one call of writeBin
@@ -42,7 +42,7 @@ from_bytes <- function(bytes, type, n) {
   x
 }
 
-# The value that a function of from_r.py returned, or its UserError as an R error.
+# The value that a function of r_bridge.from_r returned, or its UserError as an R error.
 answer <- function(given, call = NULL) {
   if (inherits(given, "python.builtin.object")) given <- reticulate::py_to_r(given)
   if (is.null(given$error)) return(given$value)

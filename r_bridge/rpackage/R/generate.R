@@ -13,7 +13,7 @@
 #'   as by [stats::simulate()].
 #' @param ... Not used; other arguments are an error.
 #' @returns An array of n x 28 x 28, `[image, row, column]`, pixels from 0 to 1 (for the recipe
-#'   `"clustering-toy"` a matrix of n x 2, points). `simulate()` adds the attribute `seed`: the
+#'   `"clustering-toy"` a matrix of n x 2, points; of images with several channels these come last). `simulate()` adds the attribute `seed`: the
 #'   state of the generator, or the seed, as [stats::simulate()] does.
 #' @name generate
 #' @examplesIf pyvae::pyvae_available()
@@ -48,8 +48,9 @@ generate.vae_fit <- function(x, n = 16, z = NULL, ...) {
     abort(c("{.arg z} must hold finite numbers.", "x" = "{.code z[{place}]} is {z[[bad]]}."), here)
   }
   storage.mode(z) <- "double"
-  rows <- unpack(where_python_is("decode_latents", list(as_model(x), pack(z)), call = here))
-  if (ncol(rows) == image_side^2) as_image_array(rows) else rows
+  recipe <- recipe_of_fit(x)
+  rows <- unpack(where_python_is("decode_latents", list(as_model(x, recipe), pack(z)), call = here))
+  as_images(rows, recipe$shape)
 }
 
 decode_latents <- function(model, z, progress, call) {

@@ -1,23 +1,38 @@
 # Images from R users in the form that Python takes: a row for each image, pixel by pixel along the
 # rows of the image, as whole numbers from 0 to 255 (raw bytes) or numbers from 0 to 1.
+#
+# `shape` is that of one image, c(channels, height, width), or the number of inputs of a recipe that
+# takes no images.
 
-image_side <- 28L
+digits_shape <- c(1L, 28L, 28L)
 data_names <- c("auto", "mnist", "fashion-mnist", "kmnist", "digits", "toy")
 
 # list(data = name) for data that Python loads itself, else a packed matrix with a name, how it was
-# scaled, and whether it came as an array of images. `scale` is what the user gave, or NULL;
-# `trained`, of a fit, is list(scale, whole) of the images that it was trained on.
-read_images <- function(x, name = "x", scale = NULL, trained = NULL, call = rlang::caller_env()) {
+# scaled, its layout (see `layout_of`), and the names of its rows. `scale` is what the user gave, or
+# NULL; `trained`, of a fit, is list(scale, whole) of the images that it was trained on.
+read_images <- function(x, name = "x", scale = NULL, trained = NULL, call = rlang::caller_env(),
+                        shape = digits_shape) {
   if (!is.null(scale)) scale <- check_positive(scale, "scale", call)
-  if (is.character(x)) return(images_of_text(x, name, scale, trained, call))
-  check_shape(x, name, call)
+  if (is.character(x) && is.null(dim(x))) {
+    return(images_of_text(x, name, scale, trained, call, shape))
+  }
+  if (is.data.frame(x) && all(vapply(x, is.numeric, NA))) x <- as.matrix(x)
+  check_shape(x, name, call, shape)
   settled <- settle_scale(x, name, scale, trained, call)
-  c(pack(as_rows(scale_pixels(x, settled, name, call))),
-    list(name = "R", scale = settled, whole = is_whole_type(x), array = length(dim(x)) == 3L,
+  c(pack(as_rows(scale_pixels(x, settled, name, call), shape)),
+    list(name = "R", shape = if (length(shape) == 3L) as.list(shape), scale = settled,
+         whole = is_whole_type(x), layout = layout_of(x, shape), rows = rownames_of(x),
+         columns = if (length(dim(x)) == 2L) colnames(x),
          brightest = as.double(max(as_numbers(x)))))
 }
 
-images_of_text <- function(x, name, scale, trained, call) {
+# What of images goes to Python.
+for_python <- function(images) images[intersect(names(images), c("data", "bytes", "dim", "type",
+                                                                 "name", "shape"))]
+
+rownames_of <- function(x) if (is.data.frame(x)) rownames(as.matrix(x)) else dimnames(x)[[1L]]
+
+images_of_text <- function(x, name, scale, trained, call, shape) {
   if (length(x) != 1L || is.na(x)) {
     abort(c("{.arg {name}} must be one path, or the name of a data set.",
             "x" = "It is {in_words(x)}."), call)
@@ -44,7 +59,7 @@ images_of_text <- function(x, name, scale, trained, call) {
       why <- conditionMessage(read)
       abort(c("{.file {x}} cannot be read.", "x" = "{why}"), call)
     }
-    return(read_images(read, x, scale, trained, call))
+    return(read_images(read, x, scale, trained, call, shape))
   }
   pixels <- tryCatch(
     read_idx_images(if (dir.exists(path)) find_idx_images(path) else path),
@@ -54,35 +69,51 @@ images_of_text <- function(x, name, scale, trained, call) {
       names(bullets) <- c("x", rep("i", length(parts) - 1L))
       abort(c("{.arg {name}} cannot be read.", bullets), call)
     })
-  found <- read_images(t(pixels), x, scale %||% 255, NULL, call)
+  found <- read_images(t(pixels), x, scale %||% 255, NULL, call, shape)
   found$name <- basename(path)
-  found$array <- TRUE
+  found$layout <- "images"
   found
 }
 
-# Stops unless x is a numeric matrix with 784 (or 2: points) columns, or an array n x 28 x 28.
-check_shape <- function(x, name, call) {
-  wanted <- "a matrix with 784 columns, an array of n x 28 x 28, or a path"
+# How images are laid out: "rows" of a matrix, "images" (n x height x width), "last" or "first" (of
+# several channels, where they are); NULL if x is none of these. With 28 x 28, points are rows, too.
+layout_of <- function(x, shape) {
+  size <- dim(x)
+  inputs <- c(prod(shape), if (identical(shape, digits_shape)) 2)
+  if (length(size) == 2L) return(if (size[[2L]] %in% inputs) "rows")
+  if (length(shape) < 3L) return(NULL)
+  channels <- shape[[1L]]
+  plane <- shape[2:3]
+  fits <- function(wanted) length(size) == length(wanted) + 1L && all(size[-1L] == wanted)
+  if (channels == 1L && fits(plane)) return("images")
+  if (fits(c(plane, channels))) return("last")
+  if (fits(c(channels, plane))) "first"
+}
+
+# The images of a shape, in words.
+wanted_images <- function(shape) {
+  images <- if (length(shape) == 3L) {
+    size <- paste(c("n", shape[2:3], if (shape[[1L]] > 1L) shape[[1L]]), collapse = " x ")
+    sprintf(", an array of %s", size)
+  }
+  sprintf("a matrix with %d columns%s, or a path", as.integer(prod(shape)), images)
+}
+
+# Stops unless x is a numeric matrix with a column for each pixel (or 2: points), or an array of
+# images.
+check_shape <- function(x, name, call, shape) {
+  wanted <- wanted_images(shape)
   if (is.factor(x) || !(is.numeric(x) || is.raw(x))) {
     about <- if (is.data.frame(x)) {
       types <- vapply(x, function(column) class(column)[[1L]], "")
       paste0(" (", paste(unique(types), collapse = ", "), ")")
     }
-    advice <- instead_of_numbers(x, name)
+    advice <- instead_of_numbers(x, name, shape)
     abort(c("{.arg {name}} must be {wanted}, of whole numbers (integer, raw) or doubles.",
             "x" = "It is {in_words(x)}{about}.", "i" = advice), call)
   }
-  size <- dim(x)
-  images <- length(size) == 3L && all(size[2:3] == image_side)
-  rows <- length(size) == 2L && size[[2L]] %in% c(image_side^2, 2)
-  if (!images && !rows) {
-    advice <- if (identical(as.integer(size), c(image_side, image_side))) {
-      "For one image use {.code array({name}, c(1, 28, 28))}."
-    } else if (length(size) == 2L && size[[1L]] == image_side^2) {
-      "Images are rows: use {.code t({name})}."
-    } else if (length(size) == 3L && all(size[1:2] == image_side)) {
-      "The first index is the image: use {.code aperm({name}, c(3, 1, 2))}."
-    }
+  if (is.null(layout_of(x, shape))) {
+    advice <- another_layout(x, shape)
     abort(c("{.arg {name}} must be {wanted}.", "x" = "It is {in_words(x)}.", "i" = advice), call)
   }
   if (!nrow(x)) {
@@ -90,25 +121,40 @@ check_shape <- function(x, name, call) {
   }
 }
 
-# How to make numbers of an object, in code that can be run as it stands; NULL if that is not known.
-instead_of_numbers <- function(x, name) {
-  fits <- function(size) {
-    columns <- size[-1L]
-    identical(as.integer(columns), c(image_side, image_side)) ||
-      (length(columns) == 1L && columns %in% c(image_side^2, 2))
+# How to make images of numbers that are laid out otherwise; NULL if that is not known.
+another_layout <- function(x, shape) {
+  size <- as.integer(dim(x))
+  if (length(shape) < 3L) return(NULL)
+  plane <- as.integer(shape[2:3])
+  if (shape[[1L]] == 1L && identical(size, plane)) {
+    one <- paste(c(1L, plane), collapse = ", ")
+    return(paste0("For one image use {.code array({name}, c(", one, "))}."))
   }
+  if (length(size) == 2L && size[[1L]] == prod(shape)) {
+    return("Images are rows: use {.code t({name})}.")
+  }
+  if (shape[[1L]] == 1L && length(size) == 3L && identical(size[1:2], plane)) {
+    return("The first index is the image: use {.code aperm({name}, c(3, 1, 2))}.")
+  }
+  if (shape[[1L]] > 1L && identical(size, c(plane, shape[[1L]]))) {
+    return("For one image use {.code array({name}, c(1, dim({name})))}.")
+  }
+}
+
+# How to make numbers of an object, in code that can be run as it stands; NULL if that is not known.
+instead_of_numbers <- function(x, name, shape) {
+  plane <- if (length(shape) == 3L) as.integer(shape[2:3])
   if (is.data.frame(x)) {
-    if (all(vapply(x, is.numeric, NA)) && fits(dim(x))) return("Use {.code as.matrix({name})}.")
+    pixels <- as.integer(prod(shape))
     numbers <- sum(vapply(x, is.numeric, NA))
-    columns <- ncol(x)
-    if (numbers >= image_side^2) return(paste(
-      "Choose the 784 columns that are pixels, such as {.code as.matrix({name}[, -1])} where the",
-      "first is a label."))
-    return("An image has 784 columns, one for each pixel: choose another object.")
+    if (numbers >= pixels) return(paste(
+      sprintf("Choose the %d columns that are pixels, such as", pixels),
+      "{.code {name}[, -1]} where the first is a label."))
+    return(sprintf("An image has %d columns, one for each pixel: choose another object.", pixels))
   }
   if (is.factor(x)) return("Are these the {.arg labels}? Images are numbers.")
   if (is.logical(x)) {
-    if (length(dim(x)) > 1L && fits(dim(x))) {
+    if (length(dim(x)) > 1L && !is.null(layout_of(x, shape))) {
       return("{.code TRUE} and {.code FALSE} are 1 and 0 as {.code {name} + 0}.")
     }
     return(NULL)
@@ -119,14 +165,17 @@ instead_of_numbers <- function(x, name) {
     return("Read the texts as numbers.")
   }
   if (is.list(x) && length(x) && all(vapply(x, function(image) {
-    identical(dim(image), c(image_side, image_side))
+    identical(dim(image), plane)
   }, NA))) {
     return("Use {.code aperm(simplify2array({name}), c(3, 1, 2))}.")
   }
-  if (is.list(x) && length(x) && all(lengths(x) %in% image_side^2)) {
+  if (is.list(x) && length(x) && all(lengths(x) %in% prod(shape))) {
     return("Use {.code do.call(rbind, {name})}, if each element is an image.")
   }
-  if (is.list(x)) return("Bind the images of the list into one array of n x 28 x 28.")
+  if (is.list(x)) {
+    size <- paste(c("n", plane), collapse = " x ")
+    return(paste0("Bind the images of the list into one array of ", size, "."))
+  }
 }
 
 is_whole_type <- function(x) is.integer(x) || is.raw(x)
@@ -211,13 +260,24 @@ warn_of_black <- function(images, name = "x") {
     "i" = if (images$brightest > 0) "If that is white, use {.code scale = {brightest}}."))
 }
 
-# An array n x 28 x 28, [image, row, column], as n x 784; a matrix as it is.
-as_rows <- function(x) {
-  if (length(dim(x)) == 2L) return(x)
-  matrix(aperm(x, c(1L, 3L, 2L)), nrow(x))                         # columns run along image rows
+# An array of images as a matrix with a row for each, channel by channel and along the rows of the
+# image; a matrix as it is.
+as_rows <- function(x, shape = digits_shape) {
+  order <- switch(layout_of(x, shape), images = c(1L, 3L, 2L), last = c(1L, 3L, 2L, 4L),
+                  first = c(1L, 4L, 3L, 2L))
+  if (is.null(order)) x else matrix(aperm(x, order), nrow(x))
 }
 
-# Rows of 784 pixels as images: n x 28 x 28, [image, row, column].
-as_image_array <- function(rows) {
-  aperm(array(rows, c(nrow(rows), image_side, image_side)), c(1L, 3L, 2L))
+# Rows of pixels as images: n x height x width, [image, row, column], with several channels last or
+# first.
+as_image_array <- function(rows, shape = digits_shape, layout = "last") {
+  images <- array(rows, c(nrow(rows), shape[[3L]], shape[[2L]], shape[[1L]]))
+  if (layout == "first") return(aperm(images, c(1L, 4L, 3L, 2L)))
+  images <- aperm(images, c(1L, 3L, 2L, 4L))
+  if (shape[[1L]] == 1L) array(images, dim(images)[1:3]) else images
+}
+
+# What a network returns, as images where it takes images.
+as_images <- function(rows, shape) {
+  if (length(shape) == 3L && ncol(rows) == prod(shape)) as_image_array(rows, shape) else rows
 }

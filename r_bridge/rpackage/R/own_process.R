@@ -20,23 +20,30 @@ needs_own_process <- function(call = NULL) {
 }
 
 # Calls a function of this package by name, in this session or in a separate R process. `progress`
-# is called with each report of the function, a list. Ctrl-C is passed on to the other process,
-# which ends its work as this session would.
+# is called with each report of the function, a list; if that is a question (event "ask"), what it
+# returns is the answer. Ctrl-C is passed on to the other process, which ends its work as this
+# session would.
 where_python_is <- function(name, arguments, progress = function(report) NULL, call = NULL) {
   if (!needs_own_process(call)) {
     return(do.call(name, c(arguments, list(progress = progress, call = call))))
   }
   python <- check_python(call)$python
+  reply <- tempfile("reply")
   process <- callr::r_bg(
-    run_for_other, list(name, arguments),
+    run_for_other, list(name, arguments, reply, Sys.getpid()),
     package = FALSE, user_profile = FALSE, stdout = "|", stderr = "|",
     env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = python))
-  on.exit(process$kill())
+  on.exit({
+    process$kill()
+    unlink(reply)
+  })
   errors <- character()
   read_output <- function() {
     for (line in process$read_output_lines()) {
       if (startsWith(line, report_mark)) {
-        progress(jsonlite::fromJSON(substring(line, nchar(report_mark) + 1L)))
+        report <- jsonlite::fromJSON(substring(line, nchar(report_mark) + 1L))
+        if (identical(report$event, "ask")) give_answer(progress, report, reply)
+          else progress(report)
       }
     }
     errors <<- utils::tail(c(errors, process$read_error_lines()), 20L)
@@ -63,14 +70,42 @@ where_python_is <- function(name, arguments, progress = function(report) NULL, c
 
 report_mark <- "pyvae-report:"
 
+# Writes TRUE or FALSE into the file that the other process waits for; FALSE if the answer fails or
+# is interrupted.
+give_answer <- function(progress, report, file) {
+  go_on <- FALSE
+  tryCatch(go_on <- !isFALSE(progress(report)), finally = {
+    part <- paste0(file, ".part")
+    writeLines(as.character(go_on), part)
+    file.rename(part, file)
+  })
+}
+
+# Waits for that file, while the session that asked is alive.
+wait_for_answer <- function(file, asker) {
+  while (!file.exists(file)) {
+    if (!is_alive(asker)) return(FALSE)
+    Sys.sleep(0.002)
+  }
+  on.exit(unlink(file))
+  as.logical(readLines(file))
+}
+
+# Whether there is such a process. On Windows that is not asked: there pskill() ends it, whatever the
+# signal.
+is_alive <- function(process) {
+  .Platform$OS.type == "windows" || tools::pskill(process, 0L)
+}
+
 # Runs in the other process.
-run_for_other <- function(name, arguments) {
+run_for_other <- function(name, arguments, reply, asker) {
   options(pyvae.own_process = FALSE)
   ours <- asNamespace("pyvae")
   progress <- function(report) {
     cat(ours$report_mark, jsonlite::toJSON(report, auto_unbox = TRUE, digits = NA, null = "null"),
         "\n", sep = "")
     flush(stdout())
+    if (identical(report$event, "ask")) ours$wait_for_answer(reply, asker)
   }
   given <- c(arguments, list(progress = progress, call = NULL))
   tryCatch(list(value = do.call(ours[[name]], given)),

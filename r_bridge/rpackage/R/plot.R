@@ -6,9 +6,9 @@
 #'
 #' @param x A fit from [vae_fit()].
 #' @param ... Further fits.
-#' @param type `"loss"`: the loss of each epoch as in the article, the sum over the epoch's batches,
-#'   with nats per image on the right (for a single epoch: the loss of each step); losses on
-#'   different scales get a panel each. `"samples"`: 16 decoded draws from N(0, I). `"latent"`: the
+#' @param type `"loss"`: the loss of one image, the mean over each epoch, and dotted that of images
+#'   that were held out; on the right the sum over the epoch's batches, as the article prints it (for
+#'   a single epoch: the loss of each step). Losses on different scales get a panel each. `"samples"`: 16 decoded draws from N(0, I). `"latent"`: the
 #'   latent means of the last batch with dropout on, a line for each dimension. `"spread"`: the
 #'   standard deviation of each dimension's means over the images of the last batch, without
 #'   dropout, the largest first.
@@ -90,7 +90,10 @@ as_run <- function(fit) {
   terms <- setdiff(names(fit$history), c("objective", "epoch", "step", loss_column(fit)))
   list(objective = fit$objective, title = fit$title, mean = fit$mean, unit = fit$unit,
        losses = as.matrix(fit$history[terms]), epochs = fit$history$epoch,
-       batch_size = fit$settings$batch_size, latent_means = fit$latent_means)
+       batch_size = fit$settings$batch_size, latent_means = fit$latent_means,
+       validation = if (!is.null(fit$validation)) {
+         data.frame(at = fit$validation$epoch, loss = fit$validation$total)
+       })
 }
 
 # Fits that are drawn together. Those of one objective get titles that say how they differ, and
@@ -131,13 +134,17 @@ fit_titles <- function(fits) {
 # How two fits can differ, in the order in which a title says it.
 facts_of <- function(fit) {
   settings <- fit$settings
-  steps <- if (is.null(settings$steps) && !fit$interrupted) counted(max(fit$history$epoch), "epoch")
+  whole <- is.null(settings$steps) && !fit$interrupted && !identical(fit$ended, "callback")
+  steps <- if (whole) counted(max(fit$history$epoch), "epoch")
     else counted(nrow(fit$history), "step")
   hyper <- settings$hyper
   c(fit$recipe, fit$data$name, paste(settings$latent_dim, "dimensions"), steps,
     paste("batch", settings$batch_size), paste("rate", format(settings$learning_rate)),
     paste(names(hyper), vapply(hyper, format, ""), collapse = ", "),
-    paste("seed", format(fit$seed)), settings$dtype)
+    paste("seed", format(fit$seed)), settings$dtype,
+    if (is.null(fit$validation)) "no validation"
+      else if (is.null(fit$held_out_share)) "other images for validation"
+      else paste("validation", format(fit$held_out_share)))
 }
 
 # Fits whose losses can share an axis, as lists of their places.
@@ -174,21 +181,31 @@ draw_samples <- function(samples, run, main = NULL, narrow = FALSE) {
   canvas <- canvas_of(samples)
   graphics::par(mar = c(0.5, 0.5, 2, 0.5))
   graphics::plot.new()
-  graphics::plot.window(c(0, 1), c(0, 1), asp = 1)
+  ratio <- nrow(canvas) / ncol(canvas)
+  graphics::plot.window(c(0, 1), c(0, ratio), asp = 1)
   canvas[is.na(canvas)] <- 1
-  graphics::rasterImage(canvas, 0, 0, 1, 1, interpolate = FALSE)
+  graphics::rasterImage(canvas, 0, 0, 1, ratio, interpolate = FALSE)
   draw_title(main, style$colour)
 }
 
-# Images row by row in one matrix, pixels in [0, 1], with a line of NA between them.
+# Images row by row in one matrix, pixels in [0, 1], with a line of NA between them; of three
+# channels an array of rows x columns x channels, of another number their mean.
 canvas_of <- function(images) {
-  columns <- ceiling(sqrt(nrow(images)))
-  side <- image_side + 1L
-  canvas <- matrix(NA_real_, columns * side - 1L, columns * side - 1L)
-  for (i in seq_len(nrow(images))) {
-    top <- (i - 1L) %/% columns * side
-    left <- (i - 1L) %% columns * side
-    canvas[top + seq_len(image_side), left + seq_len(image_side)] <- images[i, , ]
+  size <- dim(images)
+  channels <- if (length(size) == 4L) size[[4L]] else 1L
+  if (channels == 3L) {
+    parts <- lapply(1:3, function(channel) canvas_of(array(images[, , , channel], size[1:3])))
+    return(array(unlist(parts), c(dim(parts[[1L]]), 3L)))
+  }
+  if (length(size) == 4L) images <- apply(images, 1:3, mean)
+  columns <- ceiling(sqrt(size[[1L]]))
+  height <- size[[2L]] + 1L
+  width <- size[[3L]] + 1L
+  canvas <- matrix(NA_real_, columns * height - 1L, columns * width - 1L)
+  for (i in seq_len(size[[1L]])) {
+    top <- (i - 1L) %/% columns * height
+    left <- (i - 1L) %% columns * width
+    canvas[top + seq_len(height - 1L), left + seq_len(width - 1L)] <- images[i, , ]
   }
   canvas[] <- pmin(pmax(canvas, 0), 1)
   canvas
@@ -196,7 +213,7 @@ canvas_of <- function(images) {
 
 draw_spread <- function(fit, run, main = NULL, xlim = NULL, ylim = NULL) {
   style <- run_style(run)
-  spread <- summary.vae_fit(fit)$spread
+  spread <- unname(summary.vae_fit(fit)$spread)
   ylim <- ylim %||% c(0, max(spread, 1e-300))
   at <- pretty(ylim)
   labels <- axis_labels(at)

@@ -1,9 +1,9 @@
 # Python: found and checked before the session binds to it, loaded on first use.
 
-the <- new.env(parent = emptyenv())                                # the$module: r_bridge/from_r.py
+the <- new.env(parent = emptyenv())                                # the$module: r_bridge/from_r
 python_oldest <- "3.11"
 
-# The functions of r_bridge/from_r.py.
+# The functions of r_bridge/from_r.
 python <- function(call = NULL) {
   if (is.null(the$module)) {
     check_python(call)

@@ -1,36 +1,37 @@
 # The parts of a fit, and its methods that work without Python.
 
-# As in Python: pyvae/recipes and pyvae/model/objectives.py (a test holds the two together).
-recipe_objectives <- list(
-  conv = c("vae", "emae", "em"), mlp = "elbo", "mlp-wide" = "elbo", "strided-conv" = "elbo",
-  beta = "beta", clustering = "clustering", "clustering-semi-supervised" = "semi-supervised",
-  "clustering-toy" = "clustering-points")
-recipe_names <- names(recipe_objectives)
-objective_names <- unique(unlist(recipe_objectives, use.names = FALSE))
-clustering_hyper <- c("clusters", "temperature", "beta")
-recipe_hyper <- list(
-  beta = "beta", clustering = clustering_hyper,
-  "clustering-semi-supervised" = c(clustering_hyper, "labels", "alpha", "labelled_weight"),
-  "clustering-toy" = c(clustering_hyper, "variance"))
-labelled_recipes <- "clustering-semi-supervised"
-
-# From what Training.finish() of r_bridge/from_r.py returned.
+# From what Training.finish() of r_bridge/from_r/training.py returned.
 new_vae_fit <- function(result, call) {
   settings <- result$settings
   losses <- unpack(result$losses)
   colnames(losses) <- unlist(result$terms)
-  samples <- unpack(result$samples)
-  structure(list(
+  shape <- as.integer(unlist(result$shape))
+  validation <- as.data.frame(lapply(result$validation, unpack))
+  if (nrow(validation)) validation$epoch <- as.integer(validation$epoch)
+  held_out <- if (!is.null(result$held_out)) unpack(result$held_out) + 1L
+  fit <- structure(list(
     recipe = result$recipe, objective = settings$objective, title = result$title,
     formula = result$formula, unit = result$unit, mean = result$mean, settings = settings,
-    seed = settings$seed, data = result$data, environment = result$environment,
+    seed = settings$seed, shape = shape, data = result$data, environment = result$environment,
     start = result$start,
     history = history_table(losses, unpack(result$epochs), settings$objective,
                             settings$batch_size, result$mean, result$unit),
-    latent_means = lapply(result$latent_means, unpack),
-    samples = if (ncol(samples) == image_side^2) as_image_array(samples) else samples,
-    parameters = as.raw(result$parameters), interrupted = result$interrupted, call = call),
+    latent_means = lapply(result$latent_means, function(mu) name_latents(unpack(mu))),
+    dimensions = dimension_table(result$dimensions),
+    samples = as_images(unpack(result$samples), shape),
+    parameters = as.raw(result$parameters), optimiser = as.raw(result$optimiser),
+    interrupted = result$interrupted, ended = result$ended, seconds = result$seconds, call = call),
     class = "vae_fit")
+  if (nrow(validation)) fit$validation <- validation
+  fit$held_out <- held_out
+  fit
+}
+
+latent_names <- function(n) sprintf("z%d", seq_len(n))
+
+name_latents <- function(mu, rows = NULL) {
+  dimnames(mu) <- list(rows, latent_names(ncol(mu)))
+  mu
 }
 
 # One row for each step. The loss of one image comes last.
@@ -54,7 +55,8 @@ loss_column <- function(fit) utils::tail(names(fit$history), 1L)
 #' @param ... Not used; other arguments are an error.
 #' @returns A data frame with `objective`, `epoch`, `step` (or `steps`), `total`, `reconstruction`,
 #'   `regulariser`, further terms of the objective, and the loss of one image (`nats_per_image`, or
-#'   `loss` if it is not in nats per image).
+#'   `loss` if it is not in nats per image). By epoch also `validation`, the loss of one image that
+#'   was held out, if any was.
 #' @export
 as.data.frame.vae_fit <- function(x, row.names = NULL, optional = FALSE, ...,
                                   by = c("step", "epoch")) {
@@ -78,6 +80,8 @@ epoch_table <- function(fit) {
   table[[column]] <- if (fit$mean) table$total else {
     table$total / (steps * fit$settings$batch_size)
   }
+  held_out <- fit$validation
+  if (!is.null(held_out)) table$validation <- held_out$total[match(table$epoch, held_out$epoch)]
   table
 }
 
@@ -103,12 +107,33 @@ print.vae_fit <- function(x, ...) {
       "\n  loss      ", x$formula,
       "\n  trained   ", counted(nrow(x$history), "step"), " of ", settings$batch_size, ", ",
       counted(last$epoch, "epoch"), ", on ", counted(x$data$images, "image"), " (", x$data$name,
-      ")", if (x$interrupted) ", then interrupted",
+      ")", how_it_ended(x),
       if (length(x$start)) paste0("\n  start     ", x$start$title),
       "\n  last      ", in_unit(x, last[[loss_column(x)]]), ", mean over epoch ", last$epoch,
+      if (!is.null(x$validation)) c("\n  held out  ", validation_in_words(x)),
       "\n  seed      ", format(x$seed), ", ", settings$dtype, ", ", x$environment$device,
       ", PyTorch ", x$environment$torch, "\n", sep = "")
   invisible(x)
+}
+
+# The end of a sentence on how long a fit was trained.
+how_it_ended <- function(fit) {
+  if (fit$interrupted) return(", then interrupted")
+  switch(fit$ended %||% "complete", early = ", then no better validation",
+         callback = ", then ended by a callback")
+}
+
+validation_in_words <- function(fit) {
+  loss <- fit$validation$total
+  best <- which.min(loss)
+  rows <- length(fit$held_out)
+  paste0(in_unit(fit, utils::tail(loss, 1L)), " after epoch ",
+         utils::tail(fit$validation$epoch, 1L),
+         if (rows) paste0(", on ", counted(rows, "image")),
+         if (length(best) && best < length(loss)) {
+           paste0("; best after epoch ", fit$validation$epoch[[best]], ": ",
+                  in_unit(fit, loss[[best]]))
+         })
 }
 
 # On what scale the terms of an epoch are.
@@ -127,13 +152,14 @@ in_unit <- function(fit, loss) {
 summary.vae_fit <- function(object, ...) {
   check_no_more(rlang::exprs(...), "summary", character())
   spread <- apply(object$latent_means$evaluation, 2L, function(mu) sqrt(mean((mu - mean(mu))^2)))
+  kept <- c("recipe", "objective", "title", "formula", "unit", "mean", "settings", "seed", "data",
+            "environment", "start", "history", "validation", "held_out", "interrupted", "ended")
   structure(list(
-    fit = object[c("recipe", "objective", "title", "formula", "unit", "mean", "settings", "seed",
-                   "data", "environment", "history", "interrupted")],
+    fit = object[intersect(kept, names(object))],
     last_epoch = utils::tail(epoch_table(object), 1L),
     parameters = sum(lengths(coef.vae_fit(object))),
     images = nrow(object$latent_means$evaluation),
-    spread = sort(spread, decreasing = TRUE), active_units = sum(spread^2 > 0.01)),
+    spread = sort(spread, decreasing = TRUE), active_units = sum(spread^2 > least_variance)),
     class = "summary.vae_fit")
 }
 
@@ -143,7 +169,8 @@ print.summary.vae_fit <- function(x, ...) {
   check_no_more(rlang::exprs(...), "print", character())
   print.vae_fit(x$fit)
   last <- x$last_epoch
-  terms <- setdiff(names(last), c("objective", "epoch", "steps", loss_column(x$fit)))
+  terms <- setdiff(names(last), c("objective", "epoch", "steps", "validation",
+                                  loss_column(x$fit)))
   cat("\nEpoch ", last$epoch, " (", counted(last$steps, "step"), ", ", scale_in_words(x$fit),
       "):\n", sep = "")
   print(as.data.frame(lapply(last[terms], thousands, digits = 8L)), row.names = FALSE)

@@ -139,13 +139,15 @@ trace_arguments <- function(x) {
     stop("engine must be a name, a trace or a fit; it is another list", call. = FALSE)
   }
   samples <- x$samples
-  if (length(dim(samples)) == 3L) samples <- matrix(aperm(samples, c(1L, 3L, 2L)), nrow(samples))
+  if (length(dim(samples)) > 2L) samples <- as_rows(samples, sample_shape(x))
   run <- as_run(x)
   list(engine = "pytorch", recipe = x$recipe, settings = x$settings, data = x$data,
        losses = run$losses, epochs = run$epochs, parameters = coef.vae_fit(x),
        latent_means = x$latent_means, samples = samples, environment = x$environment,
        start = if (is.null(x$start)) list() else x$start)
 }
+
+sample_shape <- function(fit) if (length(fit$shape) == 3L) fit$shape else digits_shape
 
 trace_remove <- function(folder) {
   files <- c("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors",

@@ -13,7 +13,14 @@ from hypothesis.extra.numpy import arrays
 
 from comparisons.seeds.measures import RunOutcome, measures
 from pyvae.errors import UserError
-from pyvae.metrics.latents import active_units, knn_accuracy, marked_gap, posterior_spread
+from pyvae.metrics.latents import (
+    active_units,
+    kl_by_dimension,
+    knn_accuracy,
+    marked_gap,
+    posterior_spread,
+)
+from pyvae.model.loss_terms import kl_gaussians
 
 modest = hypothesis.settings(max_examples=60, deadline=None)
 pytestmark = pytest.mark.filterwarnings("error")
@@ -61,6 +68,32 @@ def test_posterior_spread_is_that_of_constructed_latents():
     np.testing.assert_allclose(spread.log_var_sd, [0, 2], atol=1e-15)
     expected = [math.exp(-0.5), (math.exp(0.5) + math.exp(-1.5)) / 2]
     np.testing.assert_allclose(spread.mean_sigma, expected, rtol=1e-14)
+
+
+def test_the_kl_of_each_dimension_is_that_of_torch_distributions():
+    rng = np.random.default_rng(3)
+    mu, log_var, prior_mu, prior_log_var = (
+        torch.from_numpy(rng.normal(size=(30, 4))) for _ in "four"
+    )
+    posterior = torch.distributions.Normal(mu, (0.5 * log_var).exp())
+    for priors, prior in (
+        ((), torch.distributions.Normal(torch.zeros(4, dtype=torch.float64), 1.0)),
+        (
+            (prior_mu, prior_log_var),
+            torch.distributions.Normal(prior_mu, (0.5 * prior_log_var).exp()),
+        ),
+    ):
+        expected = torch.distributions.kl_divergence(posterior, prior).mean(dim=0)
+        np.testing.assert_allclose(kl_by_dimension(mu, log_var, *priors), expected, rtol=1e-12)
+    whole = kl_gaussians(mu, log_var, prior_mu, prior_log_var) / 30
+    each = kl_by_dimension(mu, log_var, prior_mu, prior_log_var)
+    assert each.sum() == pytest.approx(whole.item(), rel=1e-12)
+
+
+def test_a_posterior_that_is_nearly_the_prior_has_a_kl_above_0():
+    """exp(v) - 1 - v has no correct digit left at v = 1e-9, and could be negative."""
+    log_var = np.full((2, 1), 1e-9)
+    assert kl_by_dimension(np.zeros((2, 1)), log_var)[0] >= 0
 
 
 def test_spread_and_sigma_make_up_the_aggregated_posterior():
@@ -159,6 +192,7 @@ def test_neighbours_of_latents_that_diverged_have_no_accuracy(blobs):
         (lambda z, y: active_units(z[0]), r"mu of shape \(2,\): expected \(N, L\)"),
         (lambda z, y: active_units(z[:0]), r"mu of shape \(0, 2\).*at least one image"),
         (lambda z, y: posterior_spread(z, z[:, :1]), r"log_var of shape \(120, 1\): expected that"),
+        (lambda z, y: kl_by_dimension(z, z[:, :1]), r"log_var of shape \(120, 1\): expected that"),
         (lambda z, y: marked_gap(z[:, :1]), "a gap needs 2 latent dimensions or more, not 1"),
         (lambda z, y: marked_gap(z, floor=-1), r"floor is -1: expected 0 or more"),
         (lambda z, y: knn_accuracy(z, y, z, y, k=0), r"k is 0: expected 1 to 120"),

@@ -19,6 +19,22 @@ small_fit <- function(objective = "vae") {
   made[[objective]]
 }
 
+# A fit with a share of its images held out, of the fastest recipe.
+watched_fit <- function() {
+  skip_without_python()
+  if (is.null(made$watched)) {
+    made$watched <- vae_fit(noise_images, recipe = "beta", epochs = 3, batch_size = 10, seed = 3,
+                            device = "cpu", latent_dim = 3, validation = 0.25)
+  }
+  made$watched
+}
+
+# A fit without what differs from run to run.
+without_clock <- function(fit) {
+  fit$seconds <- fit$call <- NULL
+  fit
+}
+
 # The folder of a trace that Python wrote, with draws.
 python_trace <- function() {
   skip_without_python()

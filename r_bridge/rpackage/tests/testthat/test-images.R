@@ -50,6 +50,37 @@ test_that("images that are nearly black are not taken without a word", {
   expect_warning(vae_fit(counts, batch_size = 20, steps = 1, latent_dim = 2), "nearly black")
 })
 
+test_that("a data frame of numbers is the matrix of its columns", {
+  whole <- matrix(rep_len(0:255, 3 * 784), 3)
+  expect_identical(rows(as.data.frame(whole)), rows(whole))
+  expect_identical(rows(as.data.frame(whole / 255)), whole / 255)
+  expect_identical(rows(data.frame(x = c(1.5, 2), y = c(-3, 4))), matrix(c(1.5, 2, -3, 4), 2))
+  found <- read_images(data.frame(x = 1, y = 2, row.names = "here"))
+  expect_identical(found$rows, "here")
+  expect_null(read_images(data.frame(x = 1, y = 2))$rows)
+})
+
+test_that("images of other sizes and channels are rows, channel by channel, and images again", {
+  shape <- c(3L, 4L, 5L)
+  x <- array(runif(2 * 60), c(2, 4, 5, 3))                         # [image, row, column, channel]
+  found <- rows(x, shape = shape)
+  expect_identical(dim(found), c(2L, 60L))
+  expect_identical(found[2, (3 - 1) * 20 + (2 - 1) * 5 + 4], x[2, 2, 4, 3])
+  expect_identical(as_image_array(found, shape), x)
+  first <- aperm(x, c(1, 4, 2, 3))
+  expect_identical(rows(first, shape = shape), found)
+  expect_identical(as_image_array(found, shape, "first"), first)
+  expect_identical(rows(found, shape = shape), found)
+  grey <- x[, , , 1]
+  expect_identical(as_image_array(rows(grey, shape = c(1L, 4L, 5L)), c(1L, 4L, 5L)), grey)
+  refused <- function(x) refusal(read_images(x, shape = shape))
+  expect_match(refused(x[, , , 1:2]), "60 columns, an array of n x 4 x 5 x 3.*2 x 4 x 5 x 2")
+  expect_match(refused(x[1, , , ]), "For one image use `array\\(x, c\\(1, dim\\(x\\)\\)\\)`")
+  expect_match(refused(matrix(0.5, 60, 2)), "Images are rows")
+  expect_match(refused(matrix(0.5, 3, 784)), "matrix of 3 x 784")
+  expect_match(refusal(read_images(grey[1, , ], shape = c(1L, 4L, 5L))), "c\\(1, 4, 5\\)")
+})
+
 test_that("points are as they are", {
   x <- matrix(c(-3, 300, 0.5, 2), 2)
   expect_identical(rows(x), x)
@@ -75,6 +106,7 @@ test_that("NA, NaN, infinite and out of range numbers are refused with their pos
 
 test_that("what is no images is one message that says what it is and what to do", {
   expect_match(refusal(vae_fit(list(1, 2))), "It is a list of 2.*n x 28 x 28")
+  expect_match(refusal(vae_fit(iris[1:4])), "784 columns.*matrix of 150 x 4")
   expect_match(refusal(vae_fit(iris)), "data frame of 150 x 5 \\(numeric, factor\\).*784 columns")
   expect_match(refusal(vae_fit(data.frame(a = "x", noise_images[, , 1]))), "has 784 columns")
   expect_match(refusal(vae_fit(factor(1:3))), "factor with 3 levels.*labels")
@@ -100,7 +132,7 @@ test_that("what is said to do about images can be done, and gives those images",
   expect_equal(follow(lapply(1:5, function(i) images[i, , ])), flat)
   expect_equal(follow(list(images[1, , ])), flat[1, , drop = FALSE])
   expect_equal(follow(lapply(1:5, function(i) flat[i, ])), flat)
-  expect_equal(follow(as.data.frame(flat)), flat, ignore_attr = TRUE)
+  expect_equal(follow(cbind(label = letters[1:5], as.data.frame(flat))), flat, ignore_attr = TRUE)
   expect_equal(follow(aperm(images, c(2, 3, 1))), flat)
   expect_equal(follow(t(flat)), flat)
   expect_equal(follow(flat + 0i), flat)

@@ -64,6 +64,20 @@ test_that("figures fill the caller's page from left to right, and leave it divid
   })
 })
 
+test_that("a page divided by layout() is filled, too", {
+  fit <- small_fit()
+  with_device({
+    graphics::layout(matrix(1:4, 2))                               # down the columns
+    places <- lapply(1:3, function(i) {
+      plot(fit, type = "latent", main = "mine", ylim = c(-1, 1))
+      graphics::par("mfg")[1:2]
+    })
+    expect_identical(places, list(c(1L, 1L), c(2L, 1L), c(1L, 2L)))
+    plot(fit, fit, type = "spread")                                # on to the next page
+    expect_identical(graphics::par("mfg")[1:2], c(1L, 1L))
+  })
+})
+
 test_that("fits of one objective have their own titles and colours", {
   fit <- small_fit()
   other <- fit
@@ -76,6 +90,48 @@ test_that("fits of one objective have their own titles and colours", {
   expect_match(fit_titles(list(fit, other))[[2L]], "^VAE, mlp, ")
   colours <- vapply(as_runs(rep(list(fit), 5)), function(run) run_style(run)$colour, "")
   expect_length(unique(colours), 5)
+})
+
+test_that("the loss is drawn for one image, and on the right as the article sums it", {
+  fit <- small_fit()
+  by_epoch <- as.data.frame(fit, by = "epoch")
+  with_device({
+    axes <- draw_loss_history(list(as_run(fit)), "title")
+    usr <- graphics::par("usr")[3:4]
+  })
+  expect_true(all(by_epoch$nats_per_image > usr[[1L]] & by_epoch$nats_per_image < usr[[2L]]))
+  covers <- function(axis, values) {
+    step <- diff(axis)[[1L]]
+    all(values > min(axis) - step & values < max(axis) + step)
+  }
+  expect_true(covers(axes$left, by_epoch$nats_per_image))
+  expect_true(covers(axes$right, by_epoch$total))
+  one_epoch <- lapply(as_run(fit), function(x) x)
+  one_epoch$epochs[] <- 1L
+  with_device(expect_null(draw_loss_history(list(one_epoch), "title")$right))
+  expect_equal(loss_label(as_run(fit)), "loss (nats per image)")
+  expect_equal(loss_label(list(unit = "")), "loss")
+})
+
+test_that("the loss of images that were held out is a line of its own", {
+  fit <- watched_fit()
+  with_device({
+    expect_silent(plot(fit))
+    expect_silent(plot(fit, small_fit()))
+  })
+  run <- as_run(fit)
+  expect_identical(run$validation, data.frame(at = 1:3, loss = fit$validation$total))
+  expect_null(as_run(small_fit())$validation)
+  other <- fit
+  other$held_out_share <- 0.5
+  expect_equal(fit_titles(list(fit, other)),
+               c("beta-VAE, validation 0.25", "beta-VAE, validation 0.5"))
+  skip_if_not_installed("ggplot2")
+  picture <- ggplot2::autoplot(fit)
+  expect_silent(with_device(print(picture)))
+  lines <- ggplot2::ggplot_build(picture)$data[[1L]]
+  expect_equal(lines$y[lines$linetype == "dotted"], fit$validation$total)
+  expect_equal(lines$y[lines$linetype == "solid"], as.data.frame(fit, by = "epoch")$loss)
 })
 
 test_that("losses on other scales have axes of their own", {
@@ -119,6 +175,21 @@ test_that("samples lie row by row, upright", {
   expect_identical(dim(canvas), c(57L, 57L))
   expect_identical(which(canvas == 1, arr.ind = TRUE)[1, ], c(row = 1L, col = 57L))
   expect_true(all(is.na(canvas[29, ])) && all(is.na(canvas[, 29])))
+})
+
+test_that("samples of other sizes and of colours are drawn", {
+  images <- array(runif(4 * 5 * 6 * 3), c(4, 5, 6, 3))
+  canvas <- canvas_of(images)
+  expect_identical(dim(canvas), c(11L, 13L, 3L))
+  expect_identical(canvas[1:5, 8:13, 2], images[2, , , 2])
+  expect_equal(canvas_of(images[, , , 1:2])[1:5, 1:6], apply(images[1, , , 1:2], 1:2, mean))
+  fit <- small_fit()
+  fit$samples <- images
+  with_device(expect_silent(plot(fit, type = "samples")))
+  skip_if_not_installed("ggplot2")
+  with_device(expect_silent(print(ggplot2::autoplot(fit, type = "samples"))))
+  pixels <- sample_pixels(fit)
+  expect_identical(pixels$pixel[[1L]], do.call(grDevices::rgb, as.list(images[1, 1, 1, ])))
 })
 
 test_that("ggplot2's autoplot() draws the same", {

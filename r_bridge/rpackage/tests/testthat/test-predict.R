@@ -22,11 +22,53 @@ test_that("reconstructions have the shape of the images, and are decoded latent 
   expect_identical(rows, as_rows(again))
 })
 
+test_that("the posterior has means, deviations, variances and draws", {
+  fit <- small_fit()
+  x <- noise_images[1:6, , ]
+  mu <- predict(fit, x)
+  deviation <- predict(fit, x, type = "latent_sd")
+  log_var <- predict(fit, x, type = "log_var")
+  expect_identical(colnames(mu), c("z1", "z2", "z3", "z4"))
+  expect_identical(dimnames(log_var), dimnames(mu))
+  expect_equal(deviation, exp(log_var / 2))
+  set.seed(8)
+  drawn <- predict(fit, x, type = "sample")
+  set.seed(8)
+  expect_equal(drawn, mu + deviation * rnorm(length(mu)))
+  set.seed(8)
+  expect_identical(predict(fit, x, type = "sample"), drawn)
+  expect_false(identical(predict(fit, x, type = "sample"), drawn))
+})
+
+test_that("names of rows and columns are kept, of arrays, matrices and data frames", {
+  fit <- small_fit()
+  x <- noise_images[1:3, , ]
+  dimnames(x) <- list(c("a", "b", "c"), NULL, NULL)
+  plain <- predict(fit, unname(x))
+  expect_null(rownames(plain))
+  found <- predict(fit, x)
+  expect_identical(rownames(found), c("a", "b", "c"))
+  expect_identical(unname(found), unname(plain))
+  again <- predict(fit, x, type = "reconstruction")
+  expect_identical(dimnames(again)[[1L]], c("a", "b", "c"))
+  rows <- as_rows(unname(x))
+  dimnames(rows) <- list(c("a", "b", "c"), sprintf("pixel%d", 1:784))
+  expect_identical(predict(fit, rows), found)
+  frame <- as.data.frame(rows)
+  expect_identical(predict(fit, frame), found)
+  by_row <- predict(fit, frame, type = "reconstruction")
+  expect_identical(dimnames(by_row), dimnames(rows))
+  expect_identical(unname(by_row), as_rows(unname(again)))
+  row.names(frame) <- NULL
+  expect_null(rownames(predict(fit, frame)))
+})
+
 test_that("a fit of a clustering recipe knows clusters, others say that they do not", {
   skip_without_python()
   fit <- vae_fit(matrix(rnorm(80), 40), recipe = "clustering-toy", batch_size = 20, steps = 1)
   shares <- predict(fit, matrix(rnorm(20), 10), type = "cluster")
   expect_identical(dim(shares), c(10L, 3L))
+  expect_identical(colnames(shares), c("cluster1", "cluster2", "cluster3"))
   expect_equal(rowSums(shares), rep(1, 10), tolerance = 1e-6)
   expect_match(refusal(predict(small_fit(), noise_images, type = "cluster")),
                "Recipe conv has no clusters.*latent")
@@ -77,5 +119,5 @@ test_that("what cannot be predicted is one message", {
   expect_match(refusal(predict(fit, matrix(0, 3, 2))), "28x28")
   fit$parameters <- fit$parameters[1:100]
   expect_match(refusal(predict(fit, noise_images)), "parameters cannot be read")
-  expect_match(refusal(predict(fit, noise_images, type = "sample")), "type.*latent")
+  expect_match(refusal(predict(fit, noise_images, type = "mean")), "type.*latent")
 })

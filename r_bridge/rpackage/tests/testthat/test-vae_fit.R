@@ -12,7 +12,9 @@ test_that("a fit is the fit that Python makes with the same seed, to the last bi
     expect_identical(as_run(fit)$losses, trace$losses)
     expect_identical(fit$history$epoch, trace$epochs)
     expect_identical(coef(fit), trace$parameters)
-    expect_identical(fit$latent_means[names(trace$latent_means)], trace$latent_means)
+    expect_identical(lapply(fit$latent_means, unname)[names(trace$latent_means)],
+                     trace$latent_means)
+    expect_identical(colnames(fit$latent_means$training), c("z1", "z2", "z3", "z4"))
     expect_identical(as_rows(fit$samples), trace$samples)
   }
 })
@@ -87,6 +89,50 @@ test_that("every recipe can be fitted, with its own published settings", {
     expect_equal(utils::tail(fit$history, 1L)[[loss_column(fit)]],
                  as.data.frame(fit, by = "epoch")[[loss_column(fit)]])
   }
+})
+
+test_that("a share is held out and validated after every epoch, and the rest is trained on", {
+  fit <- watched_fit()
+  expect_length(fit$held_out, 10)
+  expect_identical(fit$validation$epoch, 1:3)
+  expect_equal(fit$validation$total,
+               fit$validation$reconstruction + 0.001 * fit$validation$regulariser, tolerance = 1e-6)
+  expect_identical(as.data.frame(fit, by = "epoch")$validation, fit$validation$total)
+  expect_identical(nobs(fit), 30L)
+  said <- utils::capture.output(print(fit), print(summary(fit)))
+  expect_match(said, "held out .* after epoch 3, on 10 images", all = FALSE)
+  alone <- vae_fit(noise_images[-fit$held_out, , ], recipe = "beta", epochs = 3, batch_size = 10,
+                   seed = 3, device = "cpu", latent_dim = 3,
+                   validation = noise_images[fit$held_out, , ])
+  expect_identical(alone$history, fit$history)
+  expect_identical(alone$parameters, fit$parameters)
+  expect_identical(alone$validation, fit$validation)
+  expect_null(alone$held_out)
+  expect_null(small_fit()$validation)
+})
+
+test_that("training ends early where the validation does not get better", {
+  skip_without_python()
+  fit <- function(...) {
+    vae_fit(noise_images, recipe = "beta", batch_size = 10, seed = 3, device = "cpu",
+            learning_rate = 0.05, validation = 0.25, ...)
+  }
+  early <- fit(epochs = 300, patience = 2)
+  best <- which.min(early$validation$total)
+  expect_identical(nrow(early$validation), best + 2L)
+  expect_identical(early$ended, "early")
+  expect_false(early$interrupted)
+  expect_output(print(early), "then no better validation.*best after epoch")
+  expect_identical(fit(epochs = best)$history, early$history[early$history$epoch <= best, ])
+})
+
+test_that("validation and patience that cannot be are refused in a line", {
+  expect_match(refusal(vae_fit(noise_images, validation = 1)), "validation.* above 0 and below 1")
+  expect_match(refusal(vae_fit(noise_images, validation = TRUE)), "validation.* share .*It is TRUE")
+  expect_match(refusal(vae_fit(noise_images, validation = matrix(0, 2, 3))),
+               "validation.* must be a matrix with 784 columns")
+  expect_match(refusal(vae_fit(noise_images, patience = 2)), "patience.* needs .*validation = 0.1")
+  expect_match(refusal(vae_fit(noise_images, validation = 0.1, patience = 0)), "patience.* from 1")
 })
 
 test_that("what Python refuses is one message in R's words", {

@@ -82,6 +82,7 @@ test_that("the summary counts parameters and active units", {
   expect_equal(found$parameters, sum(lengths(coef(fit))))
   mu <- fit$latent_means$evaluation
   variance <- apply(mu, 2, var) * (nrow(mu) - 1) / nrow(mu)
+  expect_setequal(names(found$spread), c("z1", "z2", "z3", "z4"))
   expect_equal(found$spread, sort(sqrt(variance), decreasing = TRUE))
   expect_equal(found$active_units, sum(variance > 0.01))
   expect_output(print(found), "2 steps, sums over its batches, in nats")

@@ -63,7 +63,7 @@ def keep(small, data_of, tmp_path):
         callbacks = [look]
         if tested:
             test = ImageData("test", data.pixels[40:60], None, "there")
-            callbacks.insert(0, EvaluateEpochs(engine, test, tmp_path / folder))
+            callbacks.insert(0, EvaluateEpochs(test, tmp_path / folder))
         return train_kept(run, engine, kept, callbacks), kept.found, steps
 
     return run

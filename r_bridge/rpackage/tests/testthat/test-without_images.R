@@ -1,0 +1,22 @@
+test_that("what a fit knows of its data is right, and the rest is refused in a line", {
+  fit <- small_fit()
+  expect_identical(nobs(fit), 40L)
+  expect_match(refusal(fitted(fit)), "fitted.* needs images.*fitted\\(fit, x\\)")
+  expect_match(refusal(residuals(fit)), "residuals.* needs images")
+  expect_match(refusal(logLik(fit)), "no closed form")
+  expect_match(refusal(AIC(fit)), "no closed form")
+  expect_match(refusal(BIC(fit)), "no closed form")
+})
+
+test_that("with images, residuals are what the reconstructions leave", {
+  fit <- small_fit()
+  again <- predict(fit, noise_images, type = "reconstruction")
+  expect_identical(fitted(fit, noise_images), again)
+  expect_equal(residuals(fit, noise_images), noise_images / 255 - again, tolerance = 1e-15)
+  expect_identical(residuals(fit, noise_images / 255), residuals(fit, noise_images))
+  frame <- as.data.frame(as_rows(noise_images))
+  expect_identical(unname(residuals(fit, frame)), as_rows(residuals(fit, noise_images)))
+  rds <- tempfile(fileext = ".rds")
+  saveRDS(noise_images, rds)
+  expect_match(refusal(residuals(fit, rds)), "needs a matrix, a data frame or an array")
+})
