@@ -131,13 +131,13 @@ def spread_of(
     if x.shape != y.shape or not x.size:
         return Spread(sides)
     same = (x == y) | (np.isnan(x) & np.isnan(y))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         difference = np.where(same, 0.0, x - y)
     size = np.asarray(np.abs(difference))
     size[np.isnan(size)] = np.inf
     finite = difference[np.isfinite(size) & (size > 0)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
-    counts = np.histogram(finite, BINS, (-largest, largest))[0] if largest else np.zeros(0)
+    counts = np.histogram(finite / largest, BINS, (-1, 1))[0] if largest else np.zeros(0)
     names = _axis_names(x.ndim, weight)
     beyond = size > allowed
     order = np.argsort(size, axis=None)[::-1][:WORST] if x.size <= 10**6 else _largest(size)

@@ -66,6 +66,11 @@ class Drawn:
     maps: Sequence[Markup]
     where: str
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a side has elements that are NaN or infinite."""
+        return any(side.bad for side in self.spread.sides)
+
 
 @dataclass(frozen=True)
 class StageView:
@@ -187,6 +192,9 @@ class NetworkView:
         takers = [one.name for one in network.stages if place in one.inputs]
         entries = [(one, (state := network.state(one)), STATES[state][1]) for one in stage.entries]
         drawn = [one for entry in stage.entries for one in self._drawn(entry)]
+        drawn.sort(
+            key=lambda one: (one.entry is not network.first, one.entry.column != network.focus)
+        )
         return StageView(
             self._place_id(place), stage_words(stage), _note(stage),
             _listed(network.stages[i].name for i in stage.inputs), _listed(takers),

@@ -62,6 +62,17 @@ def test_the_histogram_counts_what_differs_with_its_sign(tensors):
     assert sum(found.counts[:15]) == 9 * 11  # a - b is -1
 
 
+@pytest.mark.parametrize("size", [5e-324, 1e-310, 1e300])
+def test_differences_of_any_size_have_a_histogram(size):
+    found = spread_of(np.array([size, 0.0, 0.0]), np.zeros(3), 0.0)
+    assert (found.largest, sum(found.counts), found.counts[-1]) == (size, 1, 1)
+
+
+def test_a_difference_beyond_all_numbers_is_not_finite():
+    found = spread_of(np.array([1.7e308, 1.0]), np.array([-1.7e308, 1.0]), 0.0)
+    assert (found.differing, found.largest, found.counts) == (1, 0.0, ())
+
+
 def test_maps_show_the_image_and_the_examples(tensors):
     a, b = tensors
     b[3, 1, 2, 7] += 4

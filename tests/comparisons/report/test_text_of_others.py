@@ -35,8 +35,8 @@ EVIL = (
 ELEMENTS = {  # of which a page consists
     "html", "head", "meta", "title", "link", "style", "body", "header", "section", "h1", "h2", "h3",
     "p", "span", "div", "table", "tr", "th", "td", "strong", "code", "figure", "figcaption", "img",
-    "dl", "dt", "dd", "footer", "b", "br", "script", "h4", "h5", "i", "em", "small", "a", "ol",
-    "ul", "li", "svg", "path", "rect", "text", "image",
+    "dl", "dt", "dd", "footer", "b", "br", "script", "h4", "i", "em", "small", "a", "ol",
+    "ul", "li", "svg", "path", "rect", "text", "image", "details", "summary",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "name", "content", "rel", "href", "class", "data-label", "title", "src",

@@ -45,6 +45,14 @@ def test_a_map_without_anything_beyond_the_rule_shows_the_rounding(images):
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 3
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [5e-324, 1e300])
+def test_differences_of_any_size_can_be_drawn(size):
+    (plane,) = (found := spread_of(np.full((2, 2), size), np.zeros((2, 2)), 0.0)).planes
+    assert len(np.unique(pixels(map_svg(plane, 0.0, 0)).reshape(-1, 3), axis=0)) == 1
+    assert "<rect" in histogram(found)
+
+
 def test_what_is_not_finite_is_black():
     a = np.zeros((3, 4))
     b = a.copy()
