@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from comparisons.agreement.spread import Spread, spread_of
 from comparisons.agreement.stage import StageAgreement
 from comparisons.diagnosis.between import BETWEEN
 from comparisons.diagnosis.place import InspectedStep
@@ -33,6 +36,8 @@ class Divergence:
         around: The quantities before and after it.
         also: How many quantities of the same pass disagree, and of how many.
         with_r: Whether one of the engines is in R, where indices count from 1.
+        spreads: Where in the tensors the two differ, by the quantities' keys: of those around the
+            first one, and of all that belongs to its stage.
     """
 
     agreement: StageAgreement
@@ -43,6 +48,7 @@ class Divergence:
     around: tuple[StageAgreement, ...]
     also: tuple[int, int]
     with_r: bool = True
+    spreads: Mapping[str, Spread] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def step(self) -> int:
@@ -138,6 +144,7 @@ def first_divergence(
     agreement = agreements[number]
     quantity = agreement.quantity
     finding = recognise(step.place(quantity))
+    around = tuple(agreements[max(0, number - AROUND) : number + AROUND + 1])
     same_pass = [a for a in agreements if a.quantity.passing == quantity.passing]
     return Divergence(
         agreement,
@@ -145,10 +152,32 @@ def first_divergence(
         (finding.stage,) if finding.stage else quantity.computed_by,
         finding.wrong,
         finding.words,
-        tuple(agreements[max(0, number - AROUND) : number + AROUND + 1]),
+        around,
         (sum(not a.agrees for a in same_pass), len(same_pass)),
         any("R" in about for about in step.environments) or any(map(is_r, step.names)),
+        _spreads(step, agreements, around, quantity.computed_by),
     )
+
+
+def _spreads(
+    step: InspectedStep,
+    agreements: Sequence[StageAgreement],
+    around: Sequence[StageAgreement],
+    stages: Sequence[str],
+) -> dict[str, Spread]:
+    """Where the two differ in the quantities around the first one and in those of its stage."""
+    found = {}
+    places = {stage.name for stage in step.recipe.stages}
+    for one in agreements:
+        key = one.quantity.key
+        by_stage = any(name in stages for name in one.quantity.computed_by)
+        if not (by_stage or any(one is near for near in around)):
+            continue
+        if all(key in probe for probe in step.probes):
+            a, b = (np.asarray(probe[key]) for probe in step.probes)
+            allowed = one.rtol * one.largest if math.isfinite(one.largest) else 0.0
+            found[key] = spread_of(a, b, allowed, weight=one.quantity.name not in places)
+    return found
 
 
 def is_r(engine: str) -> bool:

@@ -5,69 +5,38 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import jinja2
 from matplotlib.figure import Figure
 
-from comparisons.agreement.stage import StageAgreement
 from comparisons.report import figures
+from comparisons.report.network.of_recipe import network_of
+from comparisons.report.network.render import FOLDER, SCRIPT, NetworkView, script_hash
 from comparisons.report.tables import (
-    allowed_text,
     last_step_line,
     libtorch_line,
     not_judged_line,
     stage_line,
     ulp_text,
 )
-from comparisons.steps.comparison import TINY, Comparison
+from comparisons.steps.comparison import Comparison
 from pyvae.errors import print_error, printable
 from pyvae.figures.glyphs import glyphs_of_other_fonts
 from pyvae.figures.style import own_style
 from pyvae.files.writing import write_file
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.stages import PASSES
 from pyvae.trace.trace import Trace
 
-__all__ = ["Cell", "by_part", "picture", "shown", "strip", "write_report"]
+__all__ = ["page_environment", "picture", "write_report"]
 
-HEADINGS = {
-    "start": "what the step starts from",
-    "forward": "forward, and the terms of the loss",
-    "backward": "backward: gradients, from the loss to the input",
-    "first moment": "Adam's first moment",
-    "second moment": "Adam's second moment",
-    "parameter": "parameters after the step",
-}
 CHANCE = {
     "injected": "injected: both engines get the same draws",
     "torch": "both draw with LibTorch's generator from the same seed",
     "r": "R's own generator, from the same seed on both sides",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One quantity in the strip, the worst of all inspected steps.
-
-    Attributes:
-        part: The part of the network, such as `encoder`; cells of one part stand together.
-        label: The rest of its name.
-        size: Its difference, as a power of ten.
-        agrees: Whether it agrees in every step.
-        first: Whether the two part here first.
-        title: All about it, in words.
-    """
-
-    part: str
-    label: str
-    size: str
-    agrees: bool
-    first: bool
-    title: str
 
 
 def write_report(
@@ -82,92 +51,56 @@ def write_report(
         path: The file.
         command: The command line that made it.
     """
+    networks = [network_of(comparison) for comparison in comparisons]
+    page = (
+        page_environment(Path(__file__).parent)
+        .get_template("report.html.j2")
+        .render(
+            comparisons=comparisons,
+            agrees=all(comparison.agrees for comparison in comparisons),
+            objectives=OBJECTIVES,
+            sides=(comparisons[0].under_test, comparisons[0].reference),
+            settings=_settings(comparisons),
+            versions=_versions(comparisons[0]),
+            networks=[
+                NetworkView(network, f"n{number}") if network else None
+                for number, network in enumerate(networks, start=1)
+            ],
+            stage_line=stage_line,
+            last_step_line=last_step_line,
+            not_judged_line=not_judged_line,
+            libtorch_line=libtorch_line,
+            panels=_pictures(comparisons),
+            command=command,
+            version=metadata.version("pyvae"),
+        )
+    )
+    write_file(path, page)
+
+
+def page_environment(*folders: Path) -> jinja2.Environment:
+    """What a page's template is filled in by: text from anywhere is text, never markup.
+
+    Arguments:
+        folders: Where templates are, besides those of the network.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([*folders, FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=shown,
     )
-    environment.filters["number"] = _number
-    environment.filters["ulps"] = ulp_text
-    environment.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
-    page = environment.get_template("report.html.j2").render(
-        comparisons=comparisons,
-        agrees=all(comparison.agrees for comparison in comparisons),
-        objectives=OBJECTIVES,
-        sides=(comparisons[0].under_test, comparisons[0].reference),
-        settings=_settings(comparisons),
-        versions=_versions(comparisons[0]),
-        strips=[strip(comparison) for comparison in comparisons],
-        stage_line=stage_line,
-        last_step_line=last_step_line,
-        not_judged_line=not_judged_line,
-        libtorch_line=libtorch_line,
-        panels=_pictures(comparisons),
-        command=command,
-        version=metadata.version("pyvae"),
-    )
-    write_file(path, page)
-
-
-def strip(comparison: Comparison) -> list[tuple[str, list[tuple[str, list[Cell]]]]]:
-    """Every quantity that was compared, in the order of computation: (heading, parts) for each
-    pass, (part, cells) for each part of the network."""
-    first = comparison.divergence.agreement.quantity.key if comparison.divergence else None
-    worst: dict[str, StageAgreement] = {}
-    for agreement in comparison.stages:
-        key = agreement.quantity.key
-        if key not in worst or _badness(agreement) > _badness(worst[key]):
-            worst[key] = agreement
-    found = []
-    for passing in PASSES:
-        cells = [
-            _cell(agreement, agreement.quantity.key == first)
-            for agreement in worst.values()
-            if agreement.quantity.passing == passing
-        ]
-        if cells:
-            found.append((HEADINGS[passing], list(by_part(cells))))
-    return found
-
-
-def by_part(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
-    """Neighbours of the same part of the network together."""
-    run: list[Cell] = []
-    for cell in cells:
-        if run and run[-1].part != cell.part:
-            yield run[0].part, run
-            run = []
-        run.append(cell)
-    if run:
-        yield run[0].part, run
-
-
-def _badness(agreement: StageAgreement) -> float:
-    return math.inf if agreement.problem else agreement.required_rtol / (agreement.rtol or TINY)
-
-
-def _cell(agreement: StageAgreement, first: bool) -> Cell:
-    part, _, label = agreement.quantity.name.partition(".")
-    if not label:
-        part, label = "", part
-    size = agreement.required_rtol
-    words = f"{agreement.quantity.key}, worst in step {agreement.step}: "
-    words += agreement.problem or f"{size:.1e} of its largest magnitude {agreement.largest:.2g}"
-    words += f", allowed {allowed_text(agreement.rtol)}"
-    if agreement.explained:
-        words += f" ({agreement.explained})"
-    return Cell(part, label, _power(agreement), agreement.agrees, first, words)
-
-
-def _power(agreement: StageAgreement) -> str:
-    if agreement.problem:
-        return "shape" if agreement.problem.startswith("shape") else "n/a"
-    if agreement.required_rtol == 0:
-        return "equal"
-    return f"1e{math.floor(math.log10(agreement.required_rtol)):d}"
+    environment.globals |= {"script": SCRIPT, "script_hash": script_hash()}
+    environment.filters |= {
+        "number": _number,
+        "short": "{:.3g}".format,
+        "long": "{:.9g}".format,
+        "ulps": ulp_text,
+        "capitalise": lambda text: text[:1].upper() + text[1:],
+    }
+    return environment
 
 
 def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
@@ -215,7 +148,7 @@ def _value(trace: Trace, name: str) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1e}"
+    return f"{value:.1e}" if math.isfinite(value) else "–"
 
 
 def shown(value: object) -> object:

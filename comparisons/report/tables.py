@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from comparisons.diagnosis.first_divergence import Divergence
+from comparisons.report.network.of_recipe import network_of
+from comparisons.report.network.words import rest_words
 from comparisons.steps.comparison import Comparison
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.stages import is_buffer
@@ -38,6 +40,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(line, soft_wrap=True)
     if comparison.divergence is not None:
         _print_divergence(comparison.divergence, console)
+        network = network_of(comparison)
+        if network is not None and network.first is not None:
+            console.print(rest_words(network), soft_wrap=True)
     if comparison.note:
         console.print(comparison.note, soft_wrap=True)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from comparisons.ports.matching.names import names_table
 from comparisons.ports.result import PortComparison
+from comparisons.report.network.words import network_lines
+from comparisons.report.ports.network import network_of
 
 __all__ = ["VERDICTS", "coverage", "lines", "one_sided", "other_names"]
 
@@ -45,6 +47,8 @@ def lines(found: PortComparison) -> Iterator[str]:
             yield f"  worst element: {first.element}"
         if first.wrong:
             yield f"  {first.wrong} does not return what it should for its own inputs"
+        network = network_of(found)
+        yield from () if network is None else network_lines(network)
 
 
 def coverage(found: PortComparison) -> str:

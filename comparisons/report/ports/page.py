@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-import jinja2
-
 from comparisons.ports.judging.judged import Judged
-from comparisons.ports.judging.quantities import PASSES
 from comparisons.ports.matching.names import names_table
 from comparisons.ports.result import PortComparison
-from comparisons.report.html import Cell, by_part, picture, shown
+from comparisons.report.html import page_environment, picture
+from comparisons.report.network.render import NetworkView
 from comparisons.report.ports.figure import differences_figure, losses_figure
 from comparisons.report.ports.lines import coverage, one_sided
+from comparisons.report.ports.network import network_of
 from pyvae.errors import print_error
 from pyvae.figures.style import own_style
 from pyvae.files.writing import write_file
 
-__all__ = ["strips", "write_page"]
+__all__ = ["write_page"]
 
-WORSE = ("equal", "within", "explained", "parted")
 AROUND = 3  # quantities before and after the first that parts
 
 
@@ -35,79 +32,26 @@ def write_page(found: PortComparison, path: Path, command: str) -> None:
         command: The command line that made it.
     """
     here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([here, here.parent]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=shown,
-    )
-    environment.filters["number"] = _number
     names = names_table(found.networks, found.parameters)
     other = names[(names["a"] != names["b"]) | (names["layout"] != "")]
-    page = environment.get_template("page.html.j2").render(
-        found=found,
-        coverage=coverage(found),
-        only=list(one_sided(found)),
-        around=_around(found),
-        strips=strips(found),
-        other=[tuple(row) for row in other.itertuples(index=False)],
-        versions=_versions(found),
-        panels=_pictures(found),
-        command=command,
-        version=metadata.version("pyvae"),
+    network = network_of(found)
+    page = (
+        page_environment(here, here.parent)
+        .get_template("page.html.j2")
+        .render(
+            found=found,
+            coverage=coverage(found),
+            only=list(one_sided(found)),
+            around=_around(found),
+            view=NetworkView(network, "n1", found.sides[0].trace.index_base) if network else None,
+            other=[tuple(row) for row in other.itertuples(index=False)],
+            versions=_versions(found),
+            panels=_pictures(found),
+            command=command,
+            version=metadata.version("pyvae"),
+        )
     )
     write_file(path, page)
-
-
-def strips(found: PortComparison) -> list[tuple[str, list[tuple[str, list[Cell]]]]]:
-    """Every quantity that was compared, in the order of computation: (heading, parts) for each
-    pass, (part, cells) for each part of the network."""
-    worst: dict[str, Judged] = {}
-    for one in found.judged:
-        key = one.quantity.key
-        if key not in worst or _badness(one) > _badness(worst[key]):
-            worst[key] = one
-    first = found.first.judged.quantity.key if found.first else None
-    rows = []
-    for passing, heading in PASSES.items():
-        cells = [
-            _cell(one, one.quantity.key == first)
-            for one in worst.values()
-            if one.quantity.passing == passing
-        ]
-        if cells:
-            rows.append((heading, list(by_part(cells))))
-    return rows
-
-
-def _badness(one: Judged) -> tuple[int, float]:
-    return WORSE.index(one.verdict), one.difference.needed
-
-
-def _cell(one: Judged, first: bool) -> Cell:
-    name = one.quantity.value[0]
-    part, _, label = name.partition(".")
-    if not label:
-        part, label = "", part
-    difference = one.difference
-    words = f"{one.quantity.key}, worst in step {one.step}: "
-    words += difference.problem or (
-        f"{difference.needed:.1e} of its largest magnitude {difference.largest:.2g}"
-    )
-    words += f", allowed {one.rtol:.0e}"
-    if one.verdict == "explained":
-        words += f" ({one.why})"
-    return Cell(part, label, _power(one), one.verdict != "parted", first, words)
-
-
-def _power(one: Judged) -> str:
-    if one.difference.problem:
-        return "shape" if one.difference.problem.startswith("shape") else "n/a"
-    if one.difference.equal or one.difference.needed == 0:
-        return "equal"
-    return f"1e{math.floor(math.log10(one.difference.needed)):d}"
 
 
 def _around(found: PortComparison) -> list[Judged]:
@@ -127,10 +71,6 @@ def _versions(found: PortComparison) -> Iterator[tuple[str, str, str]]:
     yield "counts from", str(first.index_base), str(second.index_base)
     for name in {**first.environment, **second.environment}:
         yield name, first.environment.get(name, "–"), second.environment.get(name, "–")
-
-
-def _number(value: float) -> str:
-    return "–" if not math.isfinite(value) else f"{value:.1e}"
 
 
 def _pictures(found: PortComparison) -> dict[str, str]:

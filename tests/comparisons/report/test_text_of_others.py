@@ -4,6 +4,7 @@ and never obeyed."""
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from ported import Classifier, Program, rewrite
 
+from comparisons.ports import compare_programs
+from comparisons.report.network.render import SCRIPT
+from comparisons.report.ports.lines import lines
+from comparisons.report.ports.page import write_page
 from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import printable
@@ -29,12 +35,18 @@ EVIL = (
 ELEMENTS = {  # of which a page consists
     "html", "head", "meta", "title", "link", "style", "body", "header", "section", "h1", "h2", "h3",
     "p", "span", "div", "table", "tr", "th", "td", "strong", "code", "figure", "figcaption", "img",
-    "dl", "dt", "dd", "footer", "b", "br",
+    "dl", "dt", "dd", "footer", "b", "br", "script", "h4", "i", "em", "small", "a", "ol",
+    "ul", "li", "svg", "path", "rect", "text", "image", "details", "summary",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "name", "content", "rel", "href", "class", "data-label", "title", "src",
-    "alt",
+    "alt", "http-equiv", "id", "value", "style", "tabindex", "scope", "colspan", "role",
+    "aria-hidden", "aria-label", "data-selected", "width", "height", "viewbox", "d", "x", "y",
+    "text-anchor", "preserveaspectratio",
 }  # fmt: skip
+
+
+PLACE = re.compile(r"#n\d+-\d+")  # of the page itself
 
 
 class Elements(HTMLParser):
@@ -42,9 +54,12 @@ class Elements(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        self.is_script = False
         self.found: set[str] = set()
         self.attributes: set[str] = set()
         self.pictures: list[str] = []
+        self.scripts: list[str] = []
+        self.styles: set[str] = set()
         self.words = ""
         self.feed(text)
         self.close()
@@ -53,9 +68,26 @@ class Elements(HTMLParser):
         self.found.add(tag)
         self.attributes |= {name for name, _ in attributes}
         self.pictures += [value for name, value in attributes if name in ("src", "href")]
+        self.styles |= {value for name, value in attributes if name == "style"}
+        self.scripts += [""] if tag == "script" else []
+        self.is_script = tag == "script"
+
+    def handle_endtag(self, tag):
+        self.is_script = False
 
     def handle_data(self, data):
-        self.words += data
+        if self.is_script:
+            self.scripts[-1] += data
+        else:
+            self.words += data
+
+    def check(self) -> None:
+        """Nothing of others is an element, an attribute, an address or a script."""
+        assert self.found <= ELEMENTS
+        assert self.attributes <= ATTRIBUTES
+        assert all(one.startswith("data:") or PLACE.fullmatch(one) for one in self.pictures)
+        assert self.scripts == [SCRIPT]
+        assert all(re.fullmatch(r"padding-left: [\d.]+rem", one) for one in self.styles)
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +144,7 @@ def test_nothing_in_a_trace_becomes_an_element_of_the_page_or_reaches_the_termin
     assert (code, err) == (1, "")
     (report,) = tmp_path.glob("o*/report.html")
     page = Elements(report.read_text())
-    assert page.found <= ELEMENTS
-    assert page.attributes <= ATTRIBUTES
-    assert all(address.startswith("data:") for address in page.pictures)
+    page.check()
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in page.words
     assert "{{ 7 * 7 }} {% raw %} [red]c[/]" in page.words
     assert "\u202e" not in report.read_text()  # it would turn the rest of the title around
@@ -126,6 +156,28 @@ def test_nothing_in_a_trace_becomes_an_element_of_the_page_or_reaches_the_termin
     assert about["data"] == printable(EVIL)
     for table in report.parent.glob("*.csv"):
         assert all(line.isprintable() for line in table.read_text().split("\n"))
+
+
+def test_no_name_of_a_recorded_program_becomes_an_element_of_the_page(undrawn, tmp_path):
+    for name, network in (("a", Classifier), ("b", lambda: Classifier(eps=1e-3, skip=False))):
+        Program(network=network, steps=1).record(tmp_path / name)
+        about = {"engine": EVIL, "program": EVIL, "language": EVIL, "environment": {EVIL: EVIL}}
+        path = tmp_path / name / "trace.json"
+        trace = json.loads(path.read_text()) | about
+        for stage in trace["networks"][0]:
+            stage["options"] |= {"evil": EVIL}
+            stage["layer"] += EVIL if stage["layer"] == "dropout" else ""
+        path.write_text(json.dumps(trace))
+    rewrite(tmp_path / "b", lambda name: f"{name}{EVIL[:60]}" if "o" in name else name)
+    found = compare_programs(tmp_path / "a", tmp_path / "b")
+    assert found.first is not None
+    write_page(found, tmp_path / "report.html", f"pyvae compare '{EVIL}'")
+    text = (tmp_path / "report.html").read_text()
+    page = Elements(text)
+    page.check()
+    assert "<script>alert(1)</script>" in page.words
+    assert "\u202e" not in text
+    assert all(line.isprintable() for line in map(printable, lines(found)))
 
 
 def test_figures_show_any_name_as_it_is(run, pair, command, recwarn):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from ported import Classifier, Program, rewrite
 
 from comparisons.ports import compare_programs
-from comparisons.report.ports.page import strips, write_page
+from comparisons.report.network.render import SCRIPT, script_hash
+from comparisons.report.ports.page import write_page
 
 VOID = {"meta", "link", "br", "img"}
 
@@ -47,23 +50,37 @@ def test_it_stands_alone_and_says_what_was_found(parted):
     checked = Checked()
     checked.feed(page)
     assert not checked.open
-    assert all(one.startswith("data:") for one in checked.loaded)
+    assert all(one.startswith(("data:", "#n1-")) for one in checked.loaded)
     assert "They part first at step 1, second (conv2d), forward." in page
     assert "only python has act (relu) between norm and second" in page
     assert "dense&lt;b&gt;.weight" in page
     assert "<b>.weight" not in page
     pictures = re.findall('data:image/png;base64,([^"]+)', page)
     assert all(base64.b64decode(one).startswith(b"\x89PNG") for one in pictures)
-    assert len(pictures) == 2
+    assert page.count("<img ") == 2
+    assert page.count("<image ") > 2
 
 
-def test_every_quantity_has_a_cell(parted):
-    cells = [cell for _, parts in strips(parted) for _, cells in parts for cell in cells]
-    assert len(cells) == len({one.quantity.key for one in parted.judged})
-    (first,) = [cell for cell in cells if cell.first]
-    assert first.label == "second"
-    parted_keys = {one.quantity.key for one in parted.judged if one.verdict == "parted"}
-    assert sum(not cell.agrees for cell in cells) == len(parted_keys)
+def test_nothing_runs_but_the_script_of_the_page(parted):
+    write_page(parted, Path("report.html"), "pyvae compare")
+    page = Path("report.html").read_text()
+    assert re.findall("<script>(.*?)</script>", page, re.DOTALL) == [SCRIPT]
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert script_hash() == f"sha256-{digest}"
+    assert f"script-src '{script_hash()}'" in page
+    assert "default-src 'none'" in page
+
+
+def test_every_stage_has_a_box_and_its_numbers(parted):
+    write_page(parted, Path("report.html"), "pyvae compare")
+    page = Path("report.html").read_text()
+    boxes = re.findall('<a class="box [^"]*" href="#([^"]+)"', page)
+    assert re.findall('<div class="stage[^"]*" id="([^"]+)"', page) == boxes
+    keys = {one.quantity.key for one in parted.judged if one.step == 1}
+    for key in keys:
+        assert f"<code>{html.escape(key)}</code>" in page
+    assert page.count("box s-first") == 1
+    assert page.count("box s-only") == 1
 
 
 def test_without_pictures_it_says_the_same(parted, monkeypatch, capsys):
