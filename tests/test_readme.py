@@ -13,7 +13,7 @@ from pyvae.cli.main import main
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 DOCS = ROOT / "docs"
-PAGES = [README, *((DOCS / f"{name}.md").read_text() for name in ("command-line", "from-r"))]
+PAGES = [README, *(page.read_text() for page in sorted(DOCS.rglob("*.md")))]
 BLOCKS = [
     block for page in PAGES for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S)
 ]

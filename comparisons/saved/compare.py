@@ -196,7 +196,7 @@ def _recorded(
                 raise UserError(
                     f"trace '{trace.folder}' lacks {len(missing)} of {len(wanted)} entries in its "
                     f"probe of step {step}, the first {missing[0]}",
-                    "record all that docs/trace-format.md lists",
+                    "record all that docs/reference/trace-format.md lists",
                 )
             for name in terms:  # R has no numbers without a dimension
                 value = probe[f"forward/{name}"]

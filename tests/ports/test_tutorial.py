@@ -1,4 +1,4 @@
-"""What docs/your-own-port.md shows happens: its scripts run, its commands print what it says."""
+"""What docs/tutorials/your-own-port.md shows happens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "your-own-port.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "your-own-port.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
 PYVAE = Path(sys.executable).with_name("pyvae")
 

@@ -28,7 +28,7 @@ from r_bridge.engines.base_r import BaseREngine
 
 pytestmark = pytest.mark.slow
 
-TABLE = Path(__file__).parents[3] / "docs" / "planted-mistakes.md"
+TABLE = Path(__file__).parents[3] / "docs" / "explanation" / "planted-mistakes.md"
 
 
 HEAD = """# Planted mistakes
