@@ -47,7 +47,8 @@ def compare_traces(
     (PyTorch makes it again, three times), if its images can be had.
 
     Arguments:
-        under_test, reference: Each a trace, or its folder.
+        under_test: A trace, or its folder.
+        reference: The other one.
         exact: Every bit has to be equal.
         progress: Makes a callback that shows the progress of what is named.
 
