@@ -1,6 +1,5 @@
 """What the site has beside docs/: README as its front page, CONTRIBUTING, CHANGELOG, and files that
-a page links to, such as a source file. MkDocs calls `on_files` and `on_page_markdown` (`hooks` in
-mkdocs.yml)."""
+a page links to, such as a source file. MkDocs calls the functions `on_...` (mkdocs.yml)."""
 
 from __future__ import annotations
 
@@ -19,6 +18,8 @@ PAGES = {  # of the repository's folder: what they are in docs/
     "CHANGELOG.md": "docs/changelog.md",
 }
 CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+CELL = re.compile(r"(?<=<td>)[^<]+(?=</td>)")
+NUMBER = re.compile(r"[\d.]+e[-+]?\d+")
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
 
 
@@ -45,6 +46,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if place in PAGES.values():
         return markdown
     return _relinked(markdown, _folder(place), _folder(place))
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Keeps a browser from breaking the numbers of a table, 1e-12, behind their hyphen."""
+    return CELL.sub(lambda cell: NUMBER.sub(r'<span class="number">\g<0></span>', cell[0]), html)
 
 
 def _place(path: str) -> str:

@@ -5,6 +5,7 @@ PYVAE_UPDATE_DOCS=1 .venv/bin/python -m pytest tests/pages/test_written.py
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterator
@@ -43,8 +44,13 @@ def hold(page: Path, lines: Iterator[str]) -> None:
 
 def cell(text: str) -> str:
     """Text as it may stand in a cell of a table; pages that it names are links."""
-    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    text = html.escape(" ".join(text.split()), quote=False).replace("|", "&#124;")
     return re.sub(r"docs/([\w/-]+)/([\w-]+)\.md", r"[\2](../\1/\2.md)", text)
+
+
+def code(text: object) -> str:
+    """Code in a cell: between backquotes a bar cannot be written for every Markdown."""
+    return f"<code>{cell(str(text))}</code>"
 
 
 def commands() -> Iterator[str]:
@@ -62,7 +68,7 @@ def parameters(command: typer.core.TyperCommand) -> Iterator[str]:
     arguments = []
     for one in command.params:
         if one.param_type_name == "argument":
-            arguments.append(f"| `{cell(one.metavar)}` | {cell(one.help)} |")
+            arguments.append(f"| {code(one.metavar)} | {cell(one.help)} |")
         else:
             panels.setdefault(one.rich_help_panel or "option", []).append(one)
     if arguments:
@@ -78,8 +84,8 @@ def option_row(option: typer.core.TyperOption) -> str:
     if callable(default) or default in (None, False, ()) or option.show_default is False:
         default = "**required**" if option.required else ""
     else:
-        default = f"`{default}`"
-    return f"| `{cell(names + metavar)}` | {cell(option.help)} | {cell(default)} |"
+        default = code(default)
+    return f"| {code(names + metavar)} | {cell(option.help)} | {default} |"
 
 
 def tolerances() -> Iterator[str]:
