@@ -57,8 +57,10 @@ class Reader:
             self._look_for(block)
         elif not language and block.split()[0] in PROGRAMS:
             self.printed, self.had_r = "", False
-            for command in block.splitlines():
-                self._run(command, expected)
+            *earlier, last = block.splitlines()
+            for command in earlier:
+                self._run(command, "")
+            self._run(last, expected)
         else:
             assert language == "sh" or not any(f"\n{one} " in block for one in PROGRAMS), block
 
@@ -106,7 +108,7 @@ class Reader:
 
     def _end(self, done: subprocess.CompletedProcess[str], expected: str) -> None:
         self.printed += done.stdout + done.stderr
-        refused = expected.startswith("pyvae: ") or "cannot be compared" in expected
+        refused = expected.startswith("pyvae: ")
         code = 2 if refused else int("first part" in done.stdout)
         assert done.returncode == code, done.stdout + done.stderr
 
