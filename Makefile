@@ -4,6 +4,8 @@
 # make benchmark  how fast it is, beside plain loops and the machine's limits, in benchmarks/ (eight
 #                 minutes; make benchmark-quick: one)
 # make vignette   the R package's vignette, as vignette/pyvae.html
+# make site       the documentation as a site, in build/site
+# make site-r     the R package's reference beside it, in build/site/r (needs R's pkgdown)
 # make long       what takes long: fifty killed runs, thousands of steps through R, 200 starts of it
 # make coverage   which lines and branches the tests go through (half an hour)
 # make mutants    which small mistakes in losses, draws, layers and agreement no test sees (hours)
@@ -18,8 +20,8 @@ BENCHMARK_ARGS ?=
 FUZZ_SECONDS ?= 60
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignette clean long coverage \
-  mutants fuzz
+.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignette site site-r clean long \
+  coverage mutants fuzz
 
 compare: setup
 	.venv/bin/pyvae compare $(COMPARE_ARGS)
@@ -72,6 +74,17 @@ vignette: setup-r
 	R CMD INSTALL --library=.venv/r-library r_bridge/rpackage
 	R_LIBS=$(CURDIR)/.venv/r-library RETICULATE_PYTHON=$(CURDIR)/.venv/bin/python Rscript -e \
 	  'rmarkdown::render("r_bridge/rpackage/vignettes/pyvae.Rmd", output_dir = "vignette")'
+
+# the documentation as a site to read, from the same files
+site: setup
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+	@echo 'built: build/site/index.html'
+
+site-r: setup-r
+	mkdir -p .venv/r-library
+	R CMD INSTALL --no-test-load --library=.venv/r-library r_bridge/rpackage
+	R_LIBS=$(CURDIR)/.venv/r-library:$(R_LIBS) RETICULATE_PYTHON=$(CURDIR)/.venv/bin/python \
+	  Rscript docs/site_r.R
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs vignette setup.log \

@@ -96,7 +96,7 @@ say "installing Python packages into .venv (PyTorch is large: a few minutes)"
 "$python" -m venv .venv
 # shellcheck disable=SC2086  # $rpy2 is a list of requirements
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-  -e '.[dev]' $rpy2 || fail "pip could not install the packages"
+  -e '.[dev,docs]' $rpy2 || fail "pip could not install the packages"
 .venv/bin/python -m pip check --disable-pip-version-check >/dev/null || fail "the installed packages do not fit each other: .venv/bin/pip check"
 echo "$stamp" >.venv/.ready
 say "done"

@@ -1,11 +1,11 @@
-"""docs/planted-mistakes.md: two tests write a section each, and hold the code to it."""
+"""docs/explanation/planted-mistakes.md: two tests write a section each, and hold the code to it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "planted-mistakes.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "planted-mistakes.md"
 UPDATED = bool(os.environ.get("PYVAE_UPDATE_DOCS"))
 
 

@@ -1,4 +1,4 @@
-"""docs/own-recipe.md and its two files, on the command line."""
+"""docs/how-to/write-a-recipe.md and its two files, on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "how-to"
 EXAMPLES, RGB = "pytorch_examples_vae.py:RECIPE", "rgb_vae.py:RECIPE"
 PLAIN = """
 from dataclasses import replace
@@ -71,7 +71,7 @@ SMALL = ("--data", "rgb.npz", "--batch-size", "8", "--set", "warm_up=3")
 
 
 def test_the_page_names_its_files_and_both_say_how_to_use_them():
-    page = (DOCS / "own-recipe.md").read_text()
+    page = (DOCS / "write-a-recipe.md").read_text()
     named = set(re.findall(r"\]\(recipes/(\w+\.py)\)", page))
     assert named == {path.name for path in (DOCS / "recipes").glob("*.py")}
     for name in named:

@@ -38,12 +38,12 @@ class Rule:
     scale: str
 
 
-# Measured on MNIST at batch 250 (docs/agreement.md). In float64 the differences are
-# rounding errors: over 240 steps at most 4e-15 of a loss, 7e-13 of a regulariser, 1e-10 of a
-# tensor's largest parameter. The smallest mistakes of ports move parameters by 5e-5 within five
-# steps. Between the two there is room for another BLAS and longer runs. In float32 Adam's step
-# has the sign of gradients that are rounding noise themselves, so that single parameters drift:
-# only a tensor's norm says something.
+# Measured on MNIST at batch 250 (docs/explanation/how-close-is-close.md). In float64 the
+# differences are rounding errors: over 240 steps at most 4e-15 of a loss, 7e-13 of a regulariser,
+# 1e-10 of a tensor's largest parameter. The smallest mistakes of ports move parameters by 5e-5
+# within five steps. Between the two there is room for another BLAS and longer runs. In float32
+# Adam's step has the sign of gradients that are rounding noise themselves, so that single
+# parameters drift: only a tensor's norm says something.
 RULES = {
     "float64": {
         "loss": Rule(1e-12, "element"),

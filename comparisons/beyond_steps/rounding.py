@@ -4,7 +4,7 @@ PyTorch makes the run again, every parameter moved by one unit in the last place
 random, before each step. Whatever such a run differs in from the undisturbed one is amplified
 rounding, and of the size in which two faithful engines differ: measured on `conv`, `mlp`, `beta`
 and the clustering recipes in both precisions, base R and PyTorch on another number of threads
-differ from PyTorch by 0.02 to 1.2 times as much (docs/verdicts.md).
+differ from PyTorch by 0.02 to 1.2 times as much (docs/explanation/verdicts.md).
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def compare_programs(
     draws, the forward pass, the loss, gradients, the optimiser's state, parameters and buffers.
 
     Arguments:
-        a, b: Each a recorded program, or its folder.
+        a: A recorded program, or its folder.
+        b: The other one.
         names: A map of names that do not belong together by themselves (the first side's, each with
             the second's), or a CSV file with columns a and b.
         exact: Every bit has to be equal.

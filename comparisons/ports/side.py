@@ -54,7 +54,7 @@ class RecordedStep:
         side: Whose.
         about: Its number, its optimiser and the state of its generator.
         network: Its stages, in the order of execution.
-        arrays: Its values, by key (docs/trace-of-a-program.md).
+        arrays: Its values, by key (docs/reference/trace-of-a-program.md).
     """
 
     side: Side

@@ -121,7 +121,7 @@ def _settings(comparisons: Sequence[Comparison]) -> dict[str, str]:
         "randomness": CHANCE[settings.rng],
         "tolerance": "none: every bit has to be equal"
         if comparisons[0].exact
-        else "what rounding explains (docs/agreement.md)",
+        else "what rounding explains (docs/explanation/how-close-is-close.md)",
         "mode": "re-synchronised: every step from the state of the engine under test"
         if comparisons[0].mode == "resync"
         else "free: each engine goes its own way",

@@ -47,7 +47,8 @@ def compare_traces(
     (PyTorch makes it again, three times), if its images can be had.
 
     Arguments:
-        under_test, reference: Each a trace, or its folder.
+        under_test: A trace, or its folder.
+        reference: The other one.
         exact: Every bit has to be equal.
         progress: Makes a callback that shows the progress of what is named.
 
@@ -196,7 +197,7 @@ def _recorded(
                 raise UserError(
                     f"trace '{trace.folder}' lacks {len(missing)} of {len(wanted)} entries in its "
                     f"probe of step {step}, the first {missing[0]}",
-                    "record all that docs/trace-format.md lists",
+                    "record all that docs/reference/trace-format.md lists",
                 )
             for name in terms:  # R has no numbers without a dimension
                 value = probe[f"forward/{name}"]

@@ -124,7 +124,7 @@ def _checked(pair: tuple[Trace, Trace], names: tuple[str, str]) -> tuple[Trace, 
         if absent:
             raise UserError(
                 f"{name} has no latent means in {' and '.join(sorted(absent))} mode",
-                "record all that docs/trace-format.md lists",
+                "record all that docs/reference/trace-format.md lists",
             )
     return _with_own_names(*pair)
 

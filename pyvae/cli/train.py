@@ -48,7 +48,7 @@ def train_command(
         typer.Argument(
             metavar="RECIPE",
             help=f"{', '.join(choices.RECIPES)} (described by pyvae recipes), or one of your own, "
-            "FILE.py:NAME (docs/own-recipe.md).",
+            "FILE.py:NAME (docs/how-to/write-a-recipe.md).",
             autocompletion=choices.complete(choices.RECIPES),
         ),
     ] = None,

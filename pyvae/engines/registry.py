@@ -142,7 +142,9 @@ def open_engine(
 
     Arguments:
         name: One of `engine_names`.
-        device, adam, precision: For engines that have such an option (`Abilities.options`).
+        device: For engines that have such an option (`Abilities.options`).
+        adam: Likewise.
+        precision: Likewise.
         recipe: What it is to run, if that is known: checked before the engine is started.
         threads: Threads of the engine, and of PyTorch until the engine is closed, where batches are
             made; None: as many as PyTorch uses.

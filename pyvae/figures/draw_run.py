@@ -37,7 +37,7 @@ def draw_run(run: Path, required: bool = False) -> None:
         if "training" not in trace.latent_means:
             raise UserError(
                 f"'{trace.folder}' has no latent means in training mode",
-                "write them into latents.safetensors as docs/trace-format.md describes",
+                "write them into latents.safetensors as docs/reference/trace-format.md describes",
             )
     figures: dict[str, Callable[[], Figure]] = {
         "loss_history": lambda: runs.loss_history_figure(traces),

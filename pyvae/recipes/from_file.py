@@ -79,7 +79,9 @@ def load_recipe_file(text: str) -> Recipe:
     if not isinstance(found, Recipe):
         given = "no object" if found is None else f"a {type(found).__name__}"
         there = _recipes_in(_loaded[path][1])
-        remedy = f"it has {' and '.join(there)}" if there else "define it: docs/own-recipe.md"
+        remedy = (
+            f"it has {' and '.join(there)}" if there else "define it: docs/how-to/write-a-recipe.md"
+        )
         raise UserError(
             f"recipe file '{place}': '{name}' is {given}", remedy, expected="a pyvae Recipe"
         )

@@ -1,10 +1,10 @@
 r"""Recipe `mlp`: a small multilayer perceptron with batch norm and dropout, and its variant `wide`.
 
 The article prints a network of 20 hidden units, and losses that this network does not reach; the
-variant is a network that does (measured: docs/published.md). The article's loss code cannot be
-run as printed (a bracket is missing, the likelihood is averaged over all pixels, results come
-back in another order than they are taken): the objective is what its text derives, the ELBO, on
-the scale of its printed losses, nats per image.
+variant is a network that does (measured: docs/explanation/published.md). The article's loss code
+cannot be run as printed (a bracket is missing, the likelihood is averaged over all pixels, results
+come back in another order than they are taken): the objective is what its text derives, the ELBO,
+on the scale of its printed losses, nats per image.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Records what a PyTorch program of the user's own does while it trains.
 
-It changes no bit of the training, and never ends it. docs/trace-of-a-program.md says what is
-written.
+It changes no bit of the training, and never ends it. docs/reference/trace-of-a-program.md says
+what is written.
 """

@@ -2,8 +2,8 @@
 
 A saved trace is a folder with `trace.json` (the network, the optimiser's settings, versions) and
 `steps/step-000001.safetensors`, ... with the values of each recorded step. Whoever reads it needs
-neither the program nor a recipe. docs/trace-of-a-program.md describes the format for other
-languages. Nothing in a trace is ever executed.
+neither the program nor a recipe. docs/reference/trace-of-a-program.md describes the format for
+other languages. Nothing in a trace is ever executed.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ class ProgramTrace:
         )
 
     def arrays(self, step: int) -> StepArrays:
-        """Reads the values of a recorded step, by key (docs/trace-of-a-program.md lists them).
+        """Reads the values of a recorded step, by key.
+
+        docs/reference/trace-of-a-program.md lists the keys.
 
         Raises:
             UserError: If it was not recorded, or the file cannot be read.
@@ -257,7 +259,7 @@ class ProgramTrace:
         if not path.is_file():
             raise UserError(
                 f"'{folder}' holds no trace: there is no trace.json in it",
-                "record one: docs/your-own-port.md",
+                "record one: docs/tutorials/your-own-port.md",
             )
         try:
             about = read_program_header(path)
@@ -304,7 +306,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
     what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
     return UserError(
         f"trace '{path}' cannot be read ({what})",
-        "record it again, or compare its files with docs/trace-of-a-program.md",
+        "record it again, or compare its files with docs/reference/trace-of-a-program.md",
     )
 
 

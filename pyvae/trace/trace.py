@@ -2,8 +2,8 @@
 
 A saved trace is a folder with `trace.json` (settings, data, versions), `history.csv` (losses
 per step), `parameters.safetensors`, `latents.safetensors` (latent means, samples) and, for each
-probed step, `probes/step-000001.safetensors`. docs/trace-format.md describes the format for engines
-in other languages.
+probed step, `probes/step-000001.safetensors`. docs/reference/trace-format.md describes the
+format for engines in other languages.
 """
 
 from __future__ import annotations
@@ -246,7 +246,8 @@ class Trace:
         if not (folder / "trace.json").is_file():
             raise UserError(
                 f"'{folder}' holds no trace: there is no trace.json in it",
-                "record one with pyvae trace, or from your own program (docs/trace-format.md)",
+                "record one with pyvae trace, or from your own program "
+                "(docs/reference/trace-format.md)",
             )
         try:
             about = read_about(folder / "trace.json")
@@ -316,7 +317,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
     return UserError(
         f"trace '{path}' cannot be read ({what})",
-        "record it again, or compare its files with docs/trace-format.md",
+        "record it again, or compare its files with docs/reference/trace-format.md",
     )
 
 

@@ -46,7 +46,9 @@ def train(
             `Progress` that is called after every step.
         trace: An empty trace to be filled as the run goes, to keep what was computed when the run
             is interrupted; by default a new one.
-        resume, probe, state: As for `training_steps`.
+        resume: As for `training_steps`.
+        probe: As for `training_steps`.
+        state: As for `training_steps`.
 
     Returns:
         The trace, complete.

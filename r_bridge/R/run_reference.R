@@ -1,5 +1,5 @@
 # The R article "VAE and EMAE" (recipe `conv`) in R alone: trains its network, draws its five
-# figures, and writes what happened as a trace (docs/trace-format.md).
+# figures, and writes what happened as a trace (docs/reference/trace-format.md).
 #
 #   Rscript r_bridge/R/run_reference.R --engine base-r --data DIR --out DIR
 #
@@ -270,7 +270,7 @@ train_reference <- function(run, pixels, settings, on_step) {
   run$parameters <- session_parameters(session)
 }
 
-# A step that records every stage: list(losses, probe), the probe as in docs/trace-format.md.
+# A step that records every stage: list(losses, probe), the probe as in docs/reference/trace-format.md.
 probed_step <- function(session, x) {
   named <- function(kind, values) stats::setNames(values, paste0(kind, "/", names(values)))
   draws <- session_draw(session, nrow(x))

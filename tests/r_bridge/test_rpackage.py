@@ -104,25 +104,27 @@ def test_the_package_passes_its_check(tmp_path):
     assert "has no results" not in page
 
 
-def test_the_example_of_the_readme_runs(tmp_path):
+def test_the_examples_of_the_documentation_run(tmp_path):
     skip_without([name for name in NEEDED if name not in CHECK_ALONE], tmp_path)
     installed = r(
         "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={tmp_path}", PACKAGE,
         folder=tmp_path,
     )  # fmt: skip
     assert installed.returncode == 0, installed.stderr
-    readme = (PACKAGE.parents[1] / "README.md").read_text()
-    examples = re.findall(r"```r\n(.*?)```", readme, re.DOTALL)
-    (example,) = [one for one in examples if "vae_fit(" in one]
-    assert example.count('start = "trained", epochs = 1') == 2
-    assert "steps = 3, batch_size = 50" in example
-    code = example.replace("steps = 3, batch_size = 50", "steps = 1, batch_size = 10")
-    # the venv that the example names is where make puts it; this one need not be that
-    code = code.replace("./.venv", sys.prefix)
-    done = r("--no-echo", "-e", code, folder=tmp_path, R_LIBS=str(tmp_path), RETICULATE_PYTHON=None)
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == ["vae", "emae"]
-    assert "verdict: agree" in done.stdout
+    for page, fits in (("README.md", 1), ("docs/how-to/use-it-from-r.md", 2)):
+        text = (PACKAGE.parents[1] / page).read_text()
+        examples = re.findall(r"```r\n(.*?)```", text, re.DOTALL)
+        (example,) = [one for one in examples if "vae_fit(" in one]
+        assert example.count('start = "trained", epochs = 1') == fits
+        assert "steps = 3, batch_size = 50" in example
+        code = example.replace("steps = 3, batch_size = 50", "steps = 1, batch_size = 10")
+        # the venv that the example names is where make puts it; this one need not be that
+        code = code.replace("./.venv", sys.prefix)
+        environment = {"R_LIBS": str(tmp_path), "RETICULATE_PYTHON": None}
+        done = r("--no-echo", "-e", code, folder=tmp_path, **environment)
+        assert done.returncode == 0, done.stderr
+        assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == ["vae", "emae"]
+        assert "verdict: agree" in done.stdout
 
 
 def test_no_name_is_defined_twice():

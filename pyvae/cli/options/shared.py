@@ -68,7 +68,7 @@ RecipeName = Annotated[
     what(
         metavar="RECIPE",
         help=f"Recipe: {', '.join(choices.RECIPES)} (described by pyvae recipes), or one of your "
-        "own, FILE.py:NAME (docs/own-recipe.md).",
+        "own, FILE.py:NAME (docs/how-to/write-a-recipe.md).",
         autocompletion=complete(choices.RECIPES),
     ),
 ]

@@ -1,7 +1,7 @@
 #' Read a trace
 #'
 #' A trace records one run of one engine. `pyvae trace`, `pyvae train`, `pyvae compare` and
-#' [write_trace()] write traces; `docs/trace-format.md` of the project describes their format. Works
+#' [write_trace()] write traces; `docs/reference/trace-format.md` of the project describes their format. Works
 #' without Python; numbers are exact to the last bit.
 #'
 #' @param folder A folder with `trace.json`.

@@ -128,7 +128,7 @@ call_names <- function(seen, used, taken) {
   names
 }
 
-# The stages of the step as docs/trace-of-a-program.md has them, and the arrays of their values.
+# The stages of the step as docs/reference/trace-of-a-program.md has them, and the arrays of their values.
 finish_calls <- function(seen, taken) {
   used <- used_calls(seen)
   names <- call_names(seen, used, taken)

@@ -1,4 +1,4 @@
-# Writes the trace of a model of torch (docs/trace-of-a-program.md); write_program_trace.R has what
+# Writes the trace of a model of torch (docs/reference/trace-of-a-program.md); write_program_trace.R has what
 # any trace of a program needs.
 
 write_step <- function(r, arrays, stages) {

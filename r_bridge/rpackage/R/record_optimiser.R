@@ -34,7 +34,7 @@ next_step <- function(r) {
 # optim_ignite_adam is ignite_adam.
 optimiser_kind <- function(object) sub("^optim_", "", class(object)[[1L]])
 
-# As docs/trace-of-a-program.md has it.
+# As docs/reference/trace-of-a-program.md has it.
 optimiser_settings <- function(r, optimiser) {
   names <- names_by_address(r)
   groups <- lapply(optimiser$object$param_groups, function(group) {

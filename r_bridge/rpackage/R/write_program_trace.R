@@ -1,4 +1,4 @@
-# Writes a program's trace in the format of docs/trace-of-a-program.md with base R only. This file
+# Writes a program's trace in the format of docs/reference/trace-of-a-program.md with base R only. This file
 # can be sourced on its own, after write_trace.R, which has how arrays and texts are written.
 
 program_format <- 5L

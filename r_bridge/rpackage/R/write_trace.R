@@ -1,4 +1,4 @@
-# Writes a trace in the format of docs/trace-format.md with base R only. This file can be sourced on
+# Writes a trace in the format of docs/reference/trace-format.md with base R only. This file can be sourced on
 # its own.
 
 trace_format <- 4L
@@ -28,7 +28,7 @@ trace_format <- 4L
 #'   `list("1" = list("forward/input" = x))`.
 #' @param environment A named list of texts: versions and whatever else results depend on.
 #' @param mode `"free"`, or `"resync"` if every step started from the state of another trace.
-#' @param start What the run started from, as `docs/trace-format.md` describes it; an empty list for
+#' @param start What the run started from, as `docs/reference/trace-format.md` describes it; an empty list for
 #'   initial parameters.
 #' @returns `folder`, invisibly.
 #' @seealso [read_trace()], which has an example.

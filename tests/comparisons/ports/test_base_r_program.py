@@ -27,7 +27,7 @@ pytestmark = pytest.mark.r
 PROGRAM = Path(__file__).with_name("classifier.R")
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "r_bridge" / "rpackage"
-DOCUMENT = ROOT / "docs" / "trace-of-a-program.md"
+DOCUMENT = ROOT / "docs" / "reference" / "trace-of-a-program.md"
 STEPS = 4
 
 
@@ -185,7 +185,7 @@ def test_the_command_says_who_is_right(both, capsys):
 
 @pytest.mark.slow
 def test_the_documents_examples_agree(tmp_path, monkeypatch):
-    """Those of docs/trace-of-a-program.md."""
+    """Those of docs/reference/trace-of-a-program.md."""
     monkeypatch.chdir(tmp_path)
     page = DOCUMENT.read_text()
     for language in ("python", "r"):

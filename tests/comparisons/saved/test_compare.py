@@ -27,7 +27,7 @@ from r_bridge.process.client import RProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
-FORMAT = (Path(__file__).parents[3] / "docs" / "trace-format.md").read_text()
+FORMAT = (Path(__file__).parents[3] / "docs" / "reference" / "trace-format.md").read_text()
 R_TRACE = Path(__file__).parents[3] / "r_bridge" / "rpackage" / "R" / "write_trace.R"
 
 
@@ -364,7 +364,7 @@ def test_two_traces_and_nothing_else(arguments, words, pair, tmp_path, monkeypat
 
 
 def in_the_documents_words(trace: Trace) -> dict:
-    """What the examples of docs/trace-format.md call a run's results."""
+    """What the examples of docs/reference/trace-format.md call a run's results."""
     return {
         "losses": trace.losses,
         "parameters": trace.parameters,
@@ -379,7 +379,7 @@ def test_the_documents_python_example_writes_a_trace(saved, tmp_path, monkeypatc
     (example,) = re.findall(r"```python\n(.*?)```", FORMAT, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     given = in_the_documents_words(Trace.load(saved[0]))
-    exec(compile(example, "docs/trace-format.md", "exec"), given)  # noqa: S102 (our own page)
+    exec(compile(example, "docs/reference/trace-format.md", "exec"), given)  # noqa: S102 (our own page)
     ((a, mine),) = load_pairs(saved[0], tmp_path / "TRACE")
     assert mine.engine == "mine"
     assert all(stage.raw_max_abs == 0 for stage in compare_traces(a, mine).stages)

@@ -1,4 +1,4 @@
-"""What docs/weights.md shows happens: its scripts run, its commands print what it says."""
+"""What docs/how-to/move-weights.md shows happens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyvae.cli.main import main
 
-PAGE = (Path(__file__).parents[3] / "docs" / "weights.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "move-weights.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
 
 

@@ -93,7 +93,7 @@ def is_in_aten(name: str) -> bool:
 
 
 def test_every_name_is_one_of_pytorch_s():
-    known = names_of_pytorch() | {"kl_div_loss"}  # docs/trace-of-a-program.md
+    known = names_of_pytorch() | {"kl_div_loss"}  # docs/reference/trace-of-a-program.md
     assert [name for name in LAYERS if name not in known and not is_in_aten(name)] == []
 
 

@@ -1,0 +1,130 @@
+"""Somebody who does what a page says, from the top to the end, in one folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from warm import Warm
+
+from pages.pages import ROOT, blocks
+
+__all__ = ["Reader", "read_page"]
+
+PYVAE = Path(sys.executable).with_name("pyvae")
+PROGRAMS = ("pyvae", "python", "Rscript")
+
+
+@dataclass
+class Reader:
+    """Follows a page.
+
+    A block without a language is commands, if its first word is one of `PROGRAMS`; otherwise it is
+    shown only. `text` is what the commands and scripts since the last commands have printed, line
+    by line. A script with its name in the first line (`# train.py`) is written down, and one with
+    `# train.py: change` exchanges its first line by the second in that file; a Python script
+    without a name is run at once. `sh` is a foretaste, or what takes too long to be run here.
+
+    Attributes:
+        folder: Where it all happens.
+        warm: Starts the `pyvae` command.
+        environment: That of everything; None where R, or a package of it, is missing: what needs R
+            is left out.
+        printed: What was printed since the last commands began.
+        ran: The commands that were run.
+    """
+
+    folder: Path
+    warm: Warm
+    environment: Mapping[str, str] | None
+    printed: str = ""
+    had_r: bool = False
+    ran: list[str] = field(default_factory=list)
+
+    def read(self, language: str, block: str, expected: str) -> None:
+        """Does what a block says; `expected` is what the page says that it prints."""
+        if language == "python" and not block.startswith("# "):
+            self.printed = ""
+            self._end(self._python("-c", block), expected)
+        elif language in ("python", "r"):
+            self._write(block, expected)
+        elif language == "text":
+            self._look_for(block)
+        elif not language and block.split()[0] in PROGRAMS:
+            self.printed, self.had_r = "", False
+            *earlier, last = block.splitlines()
+            for command in earlier:
+                self._run(command, "")
+            self._run(last, expected)
+        else:
+            assert language == "sh" or not any(f"\n{one} " in block for one in PROGRAMS), block
+
+    def _write(self, block: str, expected: str) -> None:
+        title, _, code = block.partition("\n")
+        file = self.folder / title.removeprefix("# ").partition(":")[0]
+        if not title.endswith(": change"):
+            file.write_text(code)
+            if file.stem == "recorded":
+                self._run(f"{'Rscript' if file.suffix == '.R' else 'python'} {file.name}", expected)
+            return
+        old, new = code.splitlines()
+        text = file.read_text()
+        assert text.count(old) == 1, old
+        file.write_text(text.replace(old, new))
+
+    def _run(self, command: str, expected: str) -> None:
+        program, *arguments = shlex.split(command.partition(" #")[0])
+        needs_r = program == "Rscript" or "r" in arguments
+        self.had_r |= needs_r
+        if needs_r and self.environment is None:
+            return
+        if program == "pyvae" and arguments[0] != "record":  # which is to find a Python of its own
+            done = self.warm.run(PYVAE, *arguments, folder=self.folder, environment=self._all())
+        elif program == "pyvae":
+            done = self._start(str(PYVAE), *arguments)
+        elif program == "python":
+            done = self._python(*arguments)
+        else:
+            done = self._start(program, *arguments)
+        self._end(done, expected)
+        self.ran.append(command)
+
+    def _all(self) -> dict[str, str]:
+        return {**(os.environ if self.environment is None else self.environment), "COLUMNS": "200"}
+
+    def _python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self._start(sys.executable, *words)
+
+    def _start(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, cwd=self.folder, env=self._all(), capture_output=True, text=True, timeout=300,
+            check=False,
+        )  # fmt: skip
+
+    def _end(self, done: subprocess.CompletedProcess[str], expected: str) -> None:
+        self.printed += done.stdout + done.stderr
+        refused = expected.startswith("pyvae: ")
+        code = 2 if refused else int("first part" in done.stdout)
+        assert done.returncode == code, done.stdout + done.stderr
+
+    def _look_for(self, block: str) -> None:
+        if self.had_r and self.environment is None:
+            return
+        assert self.printed
+        for line in block.splitlines():
+            assert line in self.printed, self.printed
+
+
+def read_page(page: Path, reader: Reader) -> list[str]:
+    """Follows a page; returns the commands that were run."""
+    (reader.folder / "r_bridge").symlink_to(ROOT / "r_bridge")
+    all_of_it = blocks(page)
+    said = [block if language == "text" else "" for language, block in all_of_it[1:]]
+    for (language, block), expected in zip(all_of_it, [*said, ""], strict=True):
+        reader.read(language, block, expected)
+    return reader.ran
