@@ -133,6 +133,11 @@ IMAGES = {
         "r: its kernel is flipped (torch correlates, it does not convolve) "
         "(in what it has for conv, conv2d)",
     ),
+    "a bias that is not added": (
+        {"conv": lambda: Written(conv(), lambda x, own: F.conv2d(
+            x, own.weight, stride=2, padding=1))},
+        "r: no bias where there is one",
+    ),
     "TensorFlow's padding": (
         {"conv": lambda: Written(conv(), lambda x, own: F.conv2d(
             F.pad(x, (0, 1, 0, 1)), own.weight, own.bias, stride=2))},
