@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from comparisons.diagnosis.mistakes.suspects import Suspects, slope, two_numbers
+from comparisons.diagnosis.relations.noise import not_normal
 from comparisons.expected.functions import FUNCTIONS, gumbel_logits
 from comparisons.expected.layers import Layers
 from pyvae.model.stages import Stage
@@ -117,6 +118,10 @@ def fitted_noise(found: Tensor, mu: Tensor, log_var: Tensor, noise: Tensor) -> S
         spread = float(used.max() - used.min()) > 0.8 * (high - low)
         if inside and spread and used.numel() >= ENOUGH:
             yield f"noise in {words}: uniform, not normal", found
+            return
+    name = not_normal(used)
+    if name:
+        yield f"noise of another distribution: {name}", found
 
 
 def gumbel_softmax(layers: Layers, stage: Stage, pi: Tensor) -> Suspects:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from torch import Tensor
 
-__all__ = ["other_distribution"]
+__all__ = ["not_normal", "other_distribution"]
 
 # by name, as scipy has them
 DISTRIBUTIONS = {
@@ -70,6 +70,20 @@ def _name(likely: list[str]) -> str:
     if NORMAL in likely:
         return NORMAL
     return likely[0] if len(likely) == 1 else ""
+
+
+def not_normal(x: Tensor) -> str:
+    """The distribution that numbers look like, where it is not the standard normal one; empty if
+    it may be, or is not known."""
+    if x.numel() < FEWEST:
+        return ""
+    few = _few_values(x)
+    if few:
+        return few
+    numbers = _numbers(x)
+    name = _name(_likely(numbers))
+    far = name and _likelihood(numbers, name) - _likelihood(numbers, NORMAL) >= FAR
+    return name if far and name != NORMAL else ""
 
 
 def _numbers(x: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Stages that belong together, and get other things on one side, or have further stages after them.
+"""Losses that belong together, and get other things on one side, or have further stages after them.
 
 `binary_cross_entropy` of `sigmoid` and `x` against that of `x` and `sigmoid`: neither side is wrong
 by what it declares. But if the first side's layer with a mistake, given what the second side has
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
@@ -18,7 +19,7 @@ __all__ = ["given_otherwise"]
 
 
 def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
-    """Yields the mistake of one side's layer that the other side's stages make.
+    """Yields the mistake of one side's loss that the other side's stages make.
 
     Arguments:
         step: The step.
@@ -33,7 +34,9 @@ def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     for side in (0, 1):
         stage = (step.a, step.b)[side].producer.get(names[side])
-        if stage is None or any(step.chains[side].is_alone(name) for name in stage.inputs):
+        if stage is None or stage.layer not in LOSSES:
+            continue
+        if any(step.chains[side].is_alone(name) for name in stage.inputs):
             continue
         found = names_as(step, Written(stage, side, names))
         if found:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from comparisons.diagnosis.relations import relation, shape_relation
+from comparisons.ports.expected.layers.activations import ACTIVATIONS
 from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PortQuantity
@@ -85,6 +86,9 @@ def effects(step: Inspected, judged: Judged) -> Iterator[str]:
         a, b = step.a.value(one), step.b.value(two)
         if a is None or b is None or a.shape != b.shape or {a.dtype.kind, b.dtype.kind} != {"f"}:
             continue
+        alone = [*step.chains[0].stages(one), *step.chains[1].stages(two)]
+        if any(stage.layer in ACTIVATIONS for stage in alone):
+            continue  # what comes of it is in its name
         words = _relation(step, judged, a, b, 0.0)
         there = "" if judged.quantity.passing == "loss" else f" ({one}; in {step.names[1]} {two})"
         yield from (f"{word}{there}" for word in words)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from comparisons.diagnosis.relations.noise import other_distribution
+from comparisons.diagnosis.relations.noise import not_normal, other_distribution
 
 seeds = st.integers(0, 2**32 - 1)
 OTHERS = {
@@ -43,6 +43,14 @@ def test_two_draws_of_one_distribution_are_of_one(seed, numbers):
     assert told(rng.normal(size=numbers), rng.normal(size=numbers)) == []
     assert told(rng.random(numbers), rng.random(numbers)) == []
     assert told(rng.normal(size=numbers), 1.1 * rng.normal(size=numbers)) == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_numbers_that_are_not_normal_are_told(name):
+    rng = np.random.default_rng(1)
+    found = not_normal(torch.from_numpy(OTHERS[name](rng, 1000)))
+    assert found == name
+    assert not_normal(torch.from_numpy(rng.normal(size=1000))) == ""
 
 
 def test_few_numbers_are_of_any():

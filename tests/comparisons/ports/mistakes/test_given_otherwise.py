@@ -1,0 +1,54 @@
+"""A loss that gets other things, or has stages after it, is told by the mistake that this is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from ported import Program
+from ported_vae import vae
+
+from comparisons.ports import compare_programs
+
+pytestmark = pytest.mark.slow
+FLOAT64 = {"dtype": torch.float64, "steps": 2}
+PROBABILITIES = "softmax taken twice: of probabilities where logits belong"
+LOGITS = "the sigmoid taken twice: of logits, but given probabilities"
+WEIGHTS = torch.arange(1.0, 6.0, dtype=torch.float64)
+
+
+def program(loss=F.cross_entropy):
+    return Program(loss=loss, **FLOAT64)
+
+
+def exchanged(pixels, x):
+    return F.binary_cross_entropy(x, pixels, reduction="sum")
+
+
+def with_logits(pixels, x):
+    return F.binary_cross_entropy_with_logits(pixels, x, reduction="sum")
+
+
+LOSSES = {
+    f"r: {PROBABILITIES}": (
+        program(),
+        program(lambda x, y: F.cross_entropy(torch.softmax(x, 1), y)),
+    ),
+    "r: halved": (program(), program(lambda x, y: F.cross_entropy(x, y) / 2)),
+    "python: no weight where there is one": (
+        program(),
+        program(lambda x, y: F.cross_entropy(x, y, weight=WEIGHTS)),
+    ),
+    "r: input and target exchanged": (vae(), vae(bce=exchanged)),
+    f"r: {LOGITS}": (vae(), vae(bce=with_logits)),
+}
+
+
+@pytest.mark.parametrize("words", LOSSES)
+def test_the_mistake_is_named(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, one in zip(("python", "r"), LOSSES[words], strict=True):
+        one.record(tmp_path / name)
+    found = compare_programs("python", "r").first.words
+    assert found[0].startswith(f"{words} (in ")
+    assert len(found) > 1  # and the stages that make it
