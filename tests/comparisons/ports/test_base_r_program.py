@@ -122,11 +122,12 @@ MISTAKES = {
     "the mean of a bias's gradient": Mistake(
         {"hidden.bias = colSums(dhidden)": "hidden.bias = colMeans(dhidden)"},
         "step 1, hidden (linear), backward (gradient of hidden.bias)",
-        "r is python times 1/batch size (1/15)",
+        "r: its bias's gradient is averaged over the batch, not summed",
     ),
     "a gradient that is turned": Mistake(
         {"t(dout) %*% h": "matrix(t(h) %*% dout, 3)"},
         "step 1, out (linear), backward (gradient of out.weight)",
+        "r: its weight's gradient is filled column by column",
     ),
     "dampening": Mistake(
         {"momentum * v + g": "momentum * v + (1 - momentum) * g"},
