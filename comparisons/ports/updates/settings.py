@@ -90,10 +90,21 @@ def schedule_words(step: Inspected, side: int, one: ParameterMatch) -> str:
              if n < step.a.about.step}  # fmt: skip
     for later in (own, *islice(following(own), MOST)):
         found[later.step.about.step] = _effective(later, names[side])
-    rates = [found.get(n) for n in numbers]
     other = declared[1 - side]
+    rates = [_beside(found.get(n), other) for n in numbers]
     there = (step.names[1 - side], step.names[side])
     return _difference(there, other, rates)
+
+
+FITTED = 1e-4  # relative: how far a fitted rate may be from a declared one
+
+
+def _beside(rate: float | None, declared: Sequence[float | None]) -> float | None:
+    """A fitted rate, or the declared one that it stands for."""
+    for one in declared:
+        if rate is not None and one is not None and abs(rate - one) <= FITTED * abs(one):
+            return one
+    return rate
 
 
 def _difference(

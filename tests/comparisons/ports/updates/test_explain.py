@@ -313,7 +313,7 @@ STATES = {
     "exchanged": (
         exchanged,
         "r: decoder.0.weight goes on from the state of encoder.2.weight: the states are "
-        "exchanged, or in another order, of decoder.0.*, encoder.2.* alone",
+        "exchanged, or in another order, of encoder.2.*, decoder.0.* alone",
     ),
 }  # fmt: skip
 
