@@ -62,6 +62,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if not words and judged.quantity.passing == "given gradient":
         words += _clipped(step, judged)
     if not words:
+        words += r_torch_order(step, judged)  # in float64, optim_adamw's is more than rounding
+    if not words:
         words += [*_as_if(step, judged), *kept_by_hand(step, judged)]
     if not words:
         words += related(step, judged)
