@@ -26,6 +26,7 @@ from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.named import named_mistakes
+from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from pyvae.trace.program import ProgramStage
@@ -303,13 +304,18 @@ def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
     quantity = judged.quantity
     following = step.following
     for side, residual in enumerate(step.residuals(quantity)):
+        own, name = step.own[side], quantity.value[side]
+        if residual is None and quantity.passing == "forward":
+            own = with_mask_of(step.own, side, quantity.stage)
+            residual = None if own is step.own[side] else own.forward(name)
         if residual is None or residual.is_right:
             continue
-        own, name = step.own[side], quantity.value[side]
         if quantity.passing in ("state", "parameter"):
             several = list(as_if_settings(own, quantity.passing, name, residual))[:3]
         elif quantity.passing in ("forward", "buffer", "backward", "parameter gradient"):
-            later = following[side] if following is not None else None
+            later = None
+            if following is not None:
+                later = with_mask_of(following, side, quantity.stage)
             several = named_mistakes(own, quantity.passing, name, later)
         else:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 from comparisons.ports.expected.call import bind
 from comparisons.ports.expected.recompute import REFUSED
 from comparisons.ports.expected.table import LAYERS
+from comparisons.ports.mistakes.fit import alike
 from comparisons.ports.mistakes.mistake import Call, Mistake, mistakes_of
+from examples.function import Function, stand_in
+from examples.masks import mask_for
 from pyvae.recording.record import record
-from pyvae.recording.seen.layers import layer_name, module_options, module_roles
+from pyvae.recording.seen.layers import layer_name, module_options
 from pyvae.trace.program import ProgramStage
 
 
@@ -42,7 +46,13 @@ class Example:
 
     @property
     def layer(self) -> str:
-        return layer_name(self.make())
+        layer = self.make()
+        return layer.layer if isinstance(layer, Function) else layer_name(layer)
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the recorded network."""
+        return "layer." + self.layer if isinstance(self.make(), Function) else "layer"
 
     def network(self) -> Network:
         """The network, always with the same numbers."""
@@ -63,7 +73,7 @@ class Example:
         """
         network = self.network()
         if planted is not None:
-            network.layer.forward = lambda *given: planted.run(network.layer, given)
+            planted.plant(network.layer)
         optimiser = torch.optim.SGD(network.parameters(), 0.01)
         torch.manual_seed(2)
         batches = [[make() for make in self.inputs] for _ in range(steps)]
@@ -92,6 +102,11 @@ class Network(nn.Module):
         return found.sin().mean()
 
 
+def weights_for(x: Tensor) -> Tensor:
+    """What a loss weighs its elements with: each has another."""
+    return torch.linspace(-1, 2, x.numel(), dtype=torch.float64).reshape(x.shape)
+
+
 @dataclass(frozen=True)
 class Planted:
     """One mistake, in one layer.
@@ -100,24 +115,35 @@ class Planted:
         mistake: Its declaration.
         example: Where it is planted.
         words: Those that the declaration has for it.
-        number: Which of those that the declaration yields.
     """
 
     mistake: Mistake
     example: Example
     words: str
-    number: int
 
     @property
     def label(self) -> str:
         return f"{self.example.layer}: {self.words}"
 
+    def plant(self, layer: nn.Module) -> None:
+        """Has a layer make the mistake."""
+        if not isinstance(layer, Function):
+            layer.forward = lambda *given: self.run(layer, given)
+            return
+        right, forward = copy(layer), layer.forward
+
+        def planted(*given: Tensor) -> Any:
+            layer.function = stand_in(right.function, lambda: self.run(right, given))
+            return forward(*given)
+
+        layer.forward = planted
+
     def run(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
         """What the layer returns with the mistake. Its buffers are moved as the mistake does."""
         call = called(layer, inputs)
         made = self.mistake.made(call, _recorded(self.mistake, self.example, call))
-        for number, (_, value) in enumerate(made):
-            if number == self.number:
+        for words, value in made:
+            if alike(words, self.words):
                 value = value() if callable(value) else value
                 with torch.no_grad():
                     for role, buffer in call.updated.items():
@@ -137,19 +163,23 @@ def _recorded(one: Mistake, example: Example, call: Call) -> Tensor | None:
 
 
 def called(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Call:
-    """The call of a module, as the recorder would write it down."""
-    kind = layer_name(layer)
+    """The call of a module, or function, as the recorder would write it down."""
+    if isinstance(layer, Function):
+        kind, given = layer.layer, layer.arguments(inputs)
+        named, options = {**given.roles}, given.options
+        inputs = tuple(given.inputs)
+    else:
+        kind, options = layer_name(layer), module_options(layer)
+        named = {path: layer.get_parameter(path) for path, _ in layer.named_parameters()}
+        named |= {path: buffer.clone() for path, buffer in layer.named_buffers()}
     names = tuple(f"input.{i}" for i in range(len(inputs)))
-    roles = dict(module_roles(layer, ""))
-    stage = ProgramStage(
-        "layer", kind, names, module_options(layer), roles, training=layer.training
-    )
-    tensors = dict(zip(names, inputs, strict=True))
-    tensors |= {path: layer.get_parameter(path) for path, _ in layer.named_parameters()}
-    tensors |= {path: buffer.clone() for path, buffer in layer.named_buffers()}
+    roles = {path: path for path in named}
+    stage = ProgramStage("layer", kind, names, options, roles, training=layer.training)
+    tensors = dict(zip(names, inputs, strict=True)) | named
     bound = bind(
-        LAYERS[kind], stage, tensors, index_base=0, draw=None, updated={},
-        machine_eps=torch.finfo(torch.float64).eps, recorded=None,
+        LAYERS[kind], stage, tensors, index_base=0, updated={}, recorded=None,
+        draw=mask_for(kind, options, layer.training, inputs),
+        machine_eps=torch.finfo(torch.float64).eps,
     )  # fmt: skip
     return Call(kind, bound)
 
@@ -165,14 +195,14 @@ def planted_in(example: Example) -> Iterator[Planted]:
     for one in mistakes_of(example.layer):
         if one.fits and one.name not in example.fitted:
             continue
+        torch.manual_seed(3)
         call = called(network.layer, inputs)
         found = _recorded(one, example, call)
+        torch.manual_seed(3)
         right = called(network.layer, inputs)
         expected = right()
         made = one.made(call, found)
-        number = -1
         while True:
-            number += 1
             try:
                 words, value = next(made)
                 value = value() if callable(value) else value
@@ -180,8 +210,12 @@ def planted_in(example: Example) -> Iterator[Planted]:
                 break
             except REFUSED:
                 continue
-            if one.backward or _differs(value, expected, call.updated, right.updated):
-                yield Planted(one, example, words, number)
+            if one.backward:
+                acts = _differs_in_gradient(value, expected, network, inputs)
+            else:
+                acts = _differs(value, expected, call.updated, right.updated)
+            if acts:
+                yield Planted(one, example, words)
 
 
 def _differs(value: Any, right: Any, updated: dict, expected: dict) -> bool:
@@ -197,3 +231,15 @@ def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     return [tensor for one in value for tensor in _tensors(one)]
+
+
+def _differs_in_gradient(value: Any, right: Any, network: Network, inputs: Any) -> bool:
+    leaves = [*(x for x in inputs if x.requires_grad), *network.layer.parameters()]
+    found = []
+    for one in (value, right):
+        total = sum((x * weights_for(x)).sum() for x in _tensors(one) if x.requires_grad)
+        found.append(torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True))
+    return any(
+        (x is None) != (y is None) or (x is not None and not torch.allclose(x, y))
+        for x, y in zip(*found, strict=True)
+    )

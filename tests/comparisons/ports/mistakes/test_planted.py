@@ -34,7 +34,9 @@ def test_a_planted_mistake_is_named(planted, right, tmp_path):
         ProgramTrace.load(right(planted.example)), ProgramTrace.load(tmp_path / "r")
     )
     assert found.first is not None
-    assert found.first.place.startswith(f"step 1, layer ({planted.example.layer}), ")
+    assert found.first.place.startswith(
+        f"step 1, {planted.example.place} ({planted.example.layer}), "
+    )
     assert found.first.wrong in ("r", "")
     assert found.first.words == (f"r: {planted.words}",)
 
