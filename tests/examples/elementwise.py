@@ -13,7 +13,7 @@ from examples.example import Example
 
 def mixed(*shape: int) -> Tensor:
     """Numbers of both signs, some large."""
-    return 2.5 * torch.randn(*shape, dtype=torch.float64)
+    return 4 * torch.randn(*shape, dtype=torch.float64)
 
 
 def kinked(*shape: int) -> Tensor:

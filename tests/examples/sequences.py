@@ -28,7 +28,7 @@ def held(call):
 
 
 EMBEDDINGS = [
-    Example(lambda: nn.Embedding(7, 5), (partial(numbers, 7, 3),), {"normalised": held}),
+    Example(lambda: nn.Embedding(7, 2), (partial(numbers, 7, 3),), {"normalised": held}),
     Example(lambda: nn.Embedding(7, 5, padding_idx=2), (partial(numbers, 7, 3),)),
     Example(lambda: nn.EmbeddingBag(7, 5), (partial(numbers, 7, 3),)),
     Example(lambda: nn.EmbeddingBag(7, 5, mode="sum", padding_idx=2), (partial(numbers, 7, 3),)),

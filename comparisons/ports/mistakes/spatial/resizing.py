@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
+from comparisons.ports.mistakes.spatial.orders import distinct
 
 RESIZING = ("upsample", "interpolate", "upsampling_nearest2d", "upsampling_bilinear2d")
 ANY_MODE = ("upsample", "interpolate")
@@ -37,6 +38,10 @@ def _size(call: Call) -> list[int]:
 
 @mistake(RESIZING)
 def other_mode(call: Call) -> Made:
+    yield from distinct(call(), _other_modes(call))
+
+
+def _other_modes(call: Call) -> Made:
     x, mode, size = call.inputs[0], _mode(call), _size(call)
     modes = ["nearest", "nearest-exact", LINEAR[x.dim()], "area"]
     modes += ["bicubic"] if x.dim() == 4 else []
@@ -70,9 +75,10 @@ def _linear(x: Tensor, axis: int, count: int, place: Callable[[Tensor], Tensor])
 @mistake(RESIZING, "pixels counted from their corners, not their centres (TensorFlow 1: i / scale)")
 def corner_coordinates(call: Call) -> Tensor | None:
     x = call.inputs[0]
-    if _mode(call) != LINEAR.get(x.dim()):
+    size = _size(call)
+    if _mode(call) != LINEAR.get(x.dim()) or max(size) < min(x.shape[2:]):
         return None
-    for axis, count in enumerate(_size(call), start=2):
+    for axis, count in enumerate(size, start=2):
         ratio = x.shape[axis] / count
         x = _linear(x, axis, count, lambda i, ratio=ratio: i * ratio)  # type: ignore[misc]
     return x
