@@ -37,12 +37,15 @@ class Example:
         inputs: Make what goes in; called for every step anew.
         fitted: For mistakes with a constant that is fitted, by the names of their functions: makes
             what the layer returns with a constant, given the call.
-        buffers: Whether only what the layer keeps of the batches is of interest.
+        paired: Whether all inputs but the first go in as one tuple.
+        named: Inputs that go in by name.
     """
 
     make: Callable[[], nn.Module]
     inputs: tuple[Callable[[], Tensor], ...]
     fitted: dict[str, Callable[[Call], Any]] = field(default_factory=dict)
+    paired: bool = False
+    named: dict[str, Callable[[], Tensor]] = field(default_factory=dict)
 
     @property
     def layer(self) -> str:
@@ -57,11 +60,15 @@ class Example:
     def network(self) -> Network:
         """The network, always with the same numbers."""
         torch.manual_seed(1)
-        network = Network(self.make()).double()
+        network = Network(self.make(), self.paired).double()
         with torch.no_grad():
             for one in network.layer.parameters():  # none is 0 or 1 throughout
                 one.add_(0.3 * torch.randn_like(one))
         return network
+
+    def batch(self) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """What goes into the layer in one step."""
+        return [make() for make in self.inputs], {k: make() for k, make in self.named.items()}
 
     def record(self, folder: Path, planted: Planted | None = None, steps: int = 2) -> None:
         """Records it as it is trained.
@@ -76,25 +83,26 @@ class Example:
             planted.plant(network.layer)
         optimiser = torch.optim.SGD(network.parameters(), 0.01)
         torch.manual_seed(2)
-        batches = [[make() for make in self.inputs] for _ in range(steps)]
+        batches = [self.batch() for _ in range(steps)]
         with record(network, optimiser, folder, steps=steps, overwrite=True):
-            for batch in batches:
+            for batch, named in batches:
                 optimiser.zero_grad()
-                network(*batch).backward()
+                network(*batch, **named).backward()
                 optimiser.step()
 
 
 class Network(nn.Module):
     """What goes into the layer is trained, and what comes out goes into the loss."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, paired: bool) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.paired = layer, paired
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         scaled = [x * self.scale if x.is_floating_point() else x for x in inputs]
-        found = self.layer(*scaled)
+        given = (scaled[0], tuple(scaled[1:])) if self.paired else scaled
+        found = self.layer(*given, **named)
         while not isinstance(found, Tensor):
             found = found[0]
         if not found.dim():  # a loss
@@ -128,7 +136,7 @@ class Planted:
     def plant(self, layer: nn.Module) -> None:
         """Has a layer make the mistake."""
         if not isinstance(layer, Function):
-            layer.forward = lambda *given: self.run(layer, given)
+            layer.forward = lambda *given, **named: self.run(layer, tuple(_tensors(given)), named)
             return
         right, forward = copy(layer), layer.forward
 
@@ -138,9 +146,11 @@ class Planted:
 
         layer.forward = planted
 
-    def run(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    def run(
+        self, layer: nn.Module, inputs: tuple[Tensor, ...], given: dict[str, Tensor] | None = None
+    ) -> Any:
         """What the layer returns with the mistake. Its buffers are moved as the mistake does."""
-        call = called(layer, inputs)
+        call = called(layer, inputs, given)
         made = self.mistake.made(call, _recorded(self.mistake, self.example, call))
         for words, value in made:
             if alike(words, self.words):
@@ -162,16 +172,19 @@ def _recorded(one: Mistake, example: Example, call: Call) -> Tensor | None:
     return value.detach()
 
 
-def called(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Call:
+def called(
+    layer: nn.Module, inputs: tuple[Tensor, ...], given: dict[str, Tensor] | None = None
+) -> Call:
     """The call of a module, or function, as the recorder would write it down."""
     if isinstance(layer, Function):
-        kind, given = layer.layer, layer.arguments(inputs)
-        named, options = {**given.roles}, given.options
-        inputs = tuple(given.inputs)
+        kind, arguments = layer.layer, layer.arguments(inputs)
+        named, options = {**arguments.roles}, arguments.options
+        inputs = tuple(arguments.inputs)
     else:
         kind, options = layer_name(layer), module_options(layer)
         named = {path: layer.get_parameter(path) for path, _ in layer.named_parameters()}
         named |= {path: buffer.clone() for path, buffer in layer.named_buffers()}
+        named |= given or {}
     names = tuple(f"input.{i}" for i in range(len(inputs)))
     roles = {path: path for path in named}
     stage = ProgramStage("layer", kind, names, options, roles, training=layer.training)
@@ -188,18 +201,16 @@ def planted_in(example: Example) -> Iterator[Planted]:
     """All mistakes of an example's layer that change what it returns, its gradients or buffers."""
     network = example.network()
     torch.manual_seed(2)
-    inputs = tuple(
-        x.requires_grad_() if x.is_floating_point() else x
-        for x in (make() for make in example.inputs)
-    )
+    batch, given = example.batch()
+    inputs = tuple(x.requires_grad_() if x.is_floating_point() else x for x in batch)
     for one in mistakes_of(example.layer):
         if one.fits and one.name not in example.fitted:
             continue
         torch.manual_seed(3)
-        call = called(network.layer, inputs)
+        call = called(network.layer, inputs, given)
         found = _recorded(one, example, call)
         torch.manual_seed(3)
-        right = called(network.layer, inputs)
+        right = called(network.layer, inputs, given)
         expected = right()
         made = one.made(call, found)
         while True:

@@ -52,6 +52,7 @@ RECURRENT = [
     Example(lambda: nn.RNN(3, 6), SEQUENCE),
     Example(lambda: nn.RNN(3, 6, nonlinearity="relu"), SEQUENCE),
     Example(lambda: nn.LSTMCell(3, 6), (partial(mixed, 4, 3),)),
+    Example(lambda: nn.LSTM(3, 6), states(1, 2), paired=True),
     Example(lambda: nn.GRUCell(3, 6), (partial(mixed, 4, 3), partial(mixed, 4, 6))),
     Example(lambda: nn.RNNCell(3, 6), (partial(mixed, 4, 3), partial(mixed, 4, 6))),
 ]
@@ -67,13 +68,24 @@ def some() -> Tensor:
     return (torch.arange(5)[:, None] + 2 * torch.arange(5)) % 4 == 0
 
 
-def attending(*inputs, **options):
-    return Example(lambda: nn.MultiheadAttention(6, 2, batch_first=True, **options), inputs)
+def padding() -> Tensor:
+    """The last elements of two of four sequences are padding."""
+    return torch.arange(5) >= torch.tensor([[5], [4], [5], [3]])
+
+
+def attending(*inputs, named=None, **options):
+    def make():
+        return nn.MultiheadAttention(6, 2, batch_first=True, **options)
+
+    return Example(make, inputs, named=named or {})
 
 
 ATTENTION = [
     attending(*QUERIES * 3),
     attending(*QUERIES * 3, dropout=0.3),
+    attending(*QUERIES * 3, named={"attn_mask": causal}),
+    attending(*QUERIES * 3, named={"attn_mask": some, "key_padding_mask": padding}),
+    attending(QUERIES[0], *(partial(mixed, 4, 7, 6),) * 2),
     Example(lambda: nn.MultiheadAttention(6, 3), (partial(mixed, 5, 4, 6),) * 3),
     Example(lambda: Function(F.scaled_dot_product_attention), (partial(mixed, 2, 3, 5, 4),) * 3),
     Example(

@@ -13,7 +13,6 @@ from comparisons.ports.mistakes.mistake import Call, mistake
 
 CHANNELS = ("dropout1d", "dropout2d", "dropout3d", "feature_dropout")
 DROPOUTS = ("dropout", *CHANNELS)
-ALPHA = ("alpha_dropout", "feature_alpha_dropout")
 
 Made = Iterator[tuple[str, Tensor]]
 
@@ -145,9 +144,3 @@ def mask_forgotten(call: Call) -> Tensor | None:
 def scale_forgotten(call: Call) -> Tensor | None:
     kept = _kept(call)
     return None if kept is None else with_slope(call, kept)
-
-
-@mistake(ALPHA, "plain dropout: zeros and 1/(1 - p)")
-def plain_dropout(call: Call) -> Tensor | None:
-    kept = _kept(call)
-    return None if kept is None else call.inputs[0] * kept / (1 - _p(call))

@@ -102,11 +102,12 @@ def other_softmax(call: Call) -> Made:
     attention = attention_of(call)
     scores = attention.masked(attention.scores())
     weights = torch.softmax(scores, -1)
-    words = "softmax over the queries, where it is over the keys"
-    yield words, attention.returned(torch.softmax(scores, -2))
-    if scores.dim() > 3 and scores.shape[-3] > 1:
-        words = "softmax over the heads, where it is over the keys"
-        yield words, attention.returned(torch.softmax(scores, -3))
+    for axis, name in ((-2, "queries"), (-3, "heads")):
+        if scores.dim() < -axis or scores.shape[axis] < 2:
+            continue
+        over = torch.softmax(scores, axis)
+        if bool(torch.isfinite(over).all()):  # not where some key is hidden from all
+            yield f"softmax over the {name}, where it is over the keys", attention.returned(over)
     yield "its softmax taken twice", attention.returned(torch.softmax(weights, -1))
     plain = attention.scores()
     plain = plain if attention.hidden is None else plain.masked_fill(attention.hidden, 0.0)
@@ -242,7 +243,8 @@ def other_dropout(call: Call) -> Made:
     weights = torch.softmax(attention.masked(attention.scores()), -1)
     kept = attention.kept.to(weights.dtype)
     plain = replace(attention, kept=None)
-    yield "no dropout of its weights", plain.returned(weights)
+    if call.layer == FUNCTION:  # a module has a mode for that
+        yield "no dropout of its weights", plain.returned(weights)
     yield "1/(1 - p) missing in the dropout of its weights", plain.returned(weights * kept)
 
 

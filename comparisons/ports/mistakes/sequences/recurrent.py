@@ -188,18 +188,6 @@ def _of_layers(state: Tensor, layers: int, ways: int) -> Tensor:
     return state.unflatten(0, (layers, ways))
 
 
-@mistake(LAYERS, "the first layer's outputs: no further layer")
-def first_layer(call: Call) -> Any:
-    if int(call.options["num_layers"]) < 2:
-        return None
-    kept: dict[str, None] = {}
-    for end, _ in roles(call):
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
-            if call.get(f"{name}{end}") is not None and not end.startswith("_l0"):
-                kept[f"{name}{end}"] = None
-    return call(num_layers=1, **kept)
-
-
 @mistake(LAYERS, "1/(1 - p) missing in the dropout between its layers")
 def dropout_unscaled(call: Call) -> Any:
     p = call.options.get("dropout")
