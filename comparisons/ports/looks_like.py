@@ -44,8 +44,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield judged.why  # one side alone has it
         return
-    words = list(_declared(step, judged))
-    words += written_out(step, judged)
+    words = list(written_out(step, judged))
+    words += _declared(step, judged)
     words += _one_sided(step, judged)
     if step.exact and not words and judged.difference.needed <= RTOL[step.precision]:
         yield from r_torch_order(step, judged)

@@ -66,9 +66,16 @@ def declared_settings(
 
 
 def other_setting(name: str, new: Any, known: Any) -> str:
-    """Says that one side has another setting; empty if the two are the same."""
+    """Says that one side has another setting; empty if the two are the same.
+
+    Example:
+        >>> other_setting("stride", 2, [1, 1])
+        'stride = 2 where it is 1'
+    """
     if _same(name, [known, new], (0, 0)):
         return ""
+    if isinstance(known, list | tuple) and len(set(known)) == 1:  # the same for every axis
+        known = known[0]
     return f"{name} = {shown(new)} where it is {shown(known)}"
 
 

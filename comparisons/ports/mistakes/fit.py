@@ -54,7 +54,7 @@ def fitting(
         return []
     near = min(allowed, max(10 * best, rounding))
     names = [words for words, apart in off.items() if apart <= near]
-    return names if len(names) <= MOST else []
+    return names if len(_by_setting(names)) <= MOST else []
 
 
 def holding(
@@ -62,26 +62,31 @@ def holding(
     found: NDArray,
     right: NDArray,
     values: Iterable[Value],
+    precision: str,
     allowed: float,
 ) -> list[str]:
-    """Those of the mistakes that give what was found in another step, too.
+    """Those of the mistakes that give what was found in another step, too, and of these the ones
+    that come nearest.
 
     Arguments:
         names: In words.
         found: What was recorded there.
         right: What it should be there.
         values: What it would be there with each mistake.
+        precision: The type of number that the program computed with.
         allowed: What rounding may leave there.
     """
     found = found.astype(np.float64)
     size = distance(right, found) if right.shape == found.shape else largest(found)
     allowed = max(allowed, REST * size)
-    there = [
-        words
-        for words, value in values
-        if value.shape == found.shape and distance(value, found) <= allowed
-    ]
-    return [name for name in names if any(alike(name, one) for one in there)]
+    off: dict[str, float] = {}
+    for words, value in values:
+        for name in names:
+            if value.shape == found.shape and alike(name, words):
+                off[name] = min(distance(value, found), off.get(name, math.inf))
+    best = min(off.values(), default=math.inf)
+    near = min(allowed, max(10 * best, ROUNDINGS * EPSILON[precision] * largest(found)))
+    return [name for name in names if off.get(name, math.inf) <= near]
 
 
 def alike(a: str, b: str) -> bool:
@@ -94,9 +99,28 @@ def alike(a: str, b: str) -> bool:
 
 
 def joined(names: list[str], following: str = "") -> str:
-    """Several names as one, with what would tell them apart, if that is known."""
-    words = ", or ".join(names)
+    """Several names as one, with what would tell them apart, if that is known.
+
+    Example:
+        >>> joined(["eps = 0 where it is 0.01", "eps = 1e-08 where it is 0.01", "no weight"])
+        'eps = 0 or 1e-08 where it is 0.01, or no weight'
+    """
+    words = ", or ".join(_by_setting(names))
     return f"{words}: {following} would tell them apart" if following and len(names) > 1 else words
+
+
+def _by_setting(names: list[str]) -> list[str]:
+    """Names, those that differ in the value of a setting alone as one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        setting = re.fullmatch(r"(\w+ = )(\S+)( where it is \S+)", name)
+        key = (setting[1], setting[3]) if setting else (name, "")
+        found.setdefault(key, []).append(setting[2] if setting else "")
+    words = []
+    for (start, end), values in found.items():
+        first = ", ".join(values[:-1])
+        words.append(f"{start}{first} or {values[-1]}{end}" if first else start + values[0] + end)
+    return words
 
 
 def largest(x: NDArray) -> float:

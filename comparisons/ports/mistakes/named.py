@@ -38,7 +38,8 @@ def named_mistakes(own: Own, passing: str, name: str, later: Own | None = None) 
     if there is None or also is None:
         return names
     allowed = there.allowed if there.is_right else 0.0
-    return holding(names, also, there.expected, _values(later, passing, name), allowed)
+    further = _values(later, passing, name)
+    return holding(names, also, there.expected, further, later.precision, allowed)
 
 
 def _layers(own: Own, passing: str, name: str) -> list[str]:
@@ -76,6 +77,8 @@ def _of_buffer(own: Own, name: str, base: int) -> Iterator[Value]:
     """A buffer after all the calls that move it."""
     stages = own.step.takers.get(name, [])
     for words, done in attempts(stages[0], own.arrays, base) if stages else ():
+        if not _returns_what_was_recorded(own, done):
+            continue
         moved = done.buffers
         for stage in stages[1:]:
             changed = {f"start/{one}": value.numpy() for one, value in moved.items()}

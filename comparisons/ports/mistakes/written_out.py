@@ -7,17 +7,69 @@ But if the layer with a mistake returns what the other side's stages do, they co
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.recompute import recompute
 from comparisons.ports.judging.chains import Chains
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged, difference_of
+from comparisons.ports.judging.own import Own
+from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.attempts import attempts
 from comparisons.ports.mistakes.fit import Value, fitting, holding, joined
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["written_out"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A layer of one side, and a value after it which the other side computes by other stages.
+
+    Attributes:
+        stage: The layer.
+        side: Whose it is.
+        names: The value on both sides.
+    """
+
+    stage: ProgramStage
+    side: int
+    names: tuple[str, str]
+
+    def right(self, chains: Chains) -> NDArray | None:
+        """What the value would be with the layer."""
+        if chains.is_alone(self.names[self.side]):
+            return chains.value(self.names[self.side])
+        arrays = chains.arrays(self.stage)
+        found = None if arrays is None else recompute(self.stage, arrays, base_of(chains))
+        value = None if found is None else found.outputs.get(self.names[self.side])
+        return None if value is None else value.numpy()
+
+    def values(self, chains: Chains, there: NDArray) -> Iterator[Value]:
+        """What the value would be with each mistake in the layer.
+
+        Arguments:
+            chains: Of its side.
+            there: The other side's value, to which constants are fitted.
+        """
+        name, arrays = self.names[self.side], chains.arrays(self.stage)
+        if arrays is None:
+            return
+        if self.stage.outputs == (name,):
+            arrays[f"forward/{name}"] = there
+        for words, done in attempts(self.stage, arrays, base_of(chains)):
+            outputs = {one: value.numpy() for one, value in done.outputs.items()}
+            value = outputs.get(name)
+            if value is None:
+                value = chains.value_with(name, outputs)
+            if value is not None:
+                yield words, value
+
+
+def base_of(chains: Chains) -> int:
+    return chains.own.side.trace.index_base
 
 
 def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -28,71 +80,74 @@ def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
         step: The step.
         judged: Its first quantity that parts: a stage after them, or the loss.
     """
-    for names in _parted(step, judged):
-        for layer_side in (0, 1):
-            chains, written = step.chains[layer_side], 1 - layer_side
-            if not chains.is_alone(names[layer_side]):
-                continue
-            for stage in chains.stages(names[layer_side]):
-                found = _named(step, stage, layer_side, names)
-                if found:
-                    then = "" if step.following is not None else f"step {judged.step + 1}"
-                    yield (
-                        f"{step.names[written]}: {joined(found, then)} "
-                        f"(in what it has for {stage.name}, {stage.layer})"
-                    )
-                    return
+    for one in _layers(step, judged):
+        found = _named(step, one)
+        if found:
+            then = "" if step.following is not None else f"step {judged.step + 1}"
+            place = f"(in what it has for {one.stage.name}, {one.stage.layer})"
+            yield f"{step.names[1 - one.side]}: {joined(found, then)} {place}"
+            return
 
 
-def _parted(step: Inspected, judged: Judged) -> Iterator[tuple[str, str]]:
-    """The values that belong together by where they are taken, and were computed by other stages
-    on both sides."""
+def _layers(step: Inspected, judged: Judged) -> Iterator[Written]:
+    """The layers that one side alone has before the place, and the one at the place itself, if the
+    other side has further stages before it."""
     quantity = judged.quantity
+    pairs: list[tuple[str, str]] = []
     if quantity.passing == "loss":
         pairs = [(step.own[0].loss, step.own[1].loss)]
     elif quantity.passing == "forward" and quantity.stage is not None:
-        pairs = list(zip(quantity.stage.a.inputs, quantity.stage.b.inputs, strict=False))
-    else:
+        pairs = _taken(quantity.stage)
+    parted = [names for names in pairs if step.network.values.get(names[0]) != names[1]]
+    for names in parted:
+        if names[0] in step.a.producer and names[1] in step.b.producer:
+            for side in (0, 1):
+                for stage in step.chains[side].stages(names[side]):
+                    yield Written(stage, side, names)
+    pair = quantity.stage
+    if pair is None or quantity.passing != "forward":
         return
-    for one, two in pairs:
-        computed = one in step.a.producer and two in step.b.producer
-        if computed and step.network.values.get(one) != two:
-            yield one, two
+    if family(pair.a.layer) == family(pair.b.layer):
+        for side, stage in enumerate((pair.a, pair.b)):
+            further = [names for names in parted if _is_alone(step, 1 - side, names)]
+            if further and not any(_is_alone(step, side, names) for names in parted):
+                yield Written(stage, side, quantity.value)
 
 
-def _named(
-    step: Inspected, stage: ProgramStage, layer_side: int, names: tuple[str, str]
-) -> list[str]:
-    written = 1 - layer_side
-    name, there = names[layer_side], (step.a, step.b)[written].value(names[written])
-    chains = step.chains[layer_side]
-    right = chains.value(name)
+def _taken(pair: StageMatch) -> list[tuple[str, str]]:
+    """What two stages take, by its place."""
+    found = list(zip(pair.a.inputs, pair.b.inputs, strict=False))
+    roles = pair.a.parameters.keys() & pair.b.parameters.keys()
+    return found + [(pair.a.parameters[role], pair.b.parameters[role]) for role in sorted(roles)]
+
+
+def _is_alone(step: Inspected, side: int, names: tuple[str, str]) -> bool:
+    return step.chains[side].is_alone(names[side])
+
+
+def _named(step: Inspected, one: Written) -> list[str]:
+    written, chains = 1 - one.side, step.chains[one.side]
+    there = (step.a, step.b)[written].value(one.names[written])
+    right = one.right(chains)
     if right is None or there is None or difference_of(right, there).needed <= step.rtol:
         return []
     own = step.own[written]
-    found = fitting(there, right, _values(chains, stage, name, there), own.precision, own.rtol)
+    found = fitting(there, right, one.values(chains, there), own.precision, own.rtol)
     if not found or step.following is None:
         return found
-    both = Chains.of_both(
-        step.following[0].step, step.following[1].step, step.network, list(step.parameters)
-    )
-    later, also = both[layer_side], step.following[written].step.value(names[written])
-    expected = later.value(name)
-    if expected is None or also is None:
+    return _holding(step, one, found, own, step.following)
+
+
+def _holding(
+    step: Inspected, one: Written, found: list[str], own: Own, following: tuple[Own, Own]
+) -> list[str]:
+    """Those names that hold in the next step, too."""
+    later = Chains.of_both(
+        following[0].step, following[1].step, step.network, list(step.parameters)
+    )[one.side]
+    expected = one.right(later)
+    there = following[1 - one.side].step.value(one.names[1 - one.side])
+    if expected is None or there is None:
         return found
-    allowed = own.rtol * float(abs(also).max(initial=0))
-    return holding(found, also, expected, _values(later, stage, name, also), allowed)
-
-
-def _values(chains: Chains, stage: ProgramStage, name: str, there: NDArray) -> Iterator[Value]:
-    """What a value would be with each mistake in one of the stages before it."""
-    arrays = chains.arrays(stage)
-    if arrays is None:
-        return
-    if stage.outputs == (name,):  # constants are fitted to what the other side has
-        arrays[f"forward/{name}"] = there
-    for words, done in attempts(stage, arrays, chains.own.side.trace.index_base):
-        outputs = {one: value.numpy() for one, value in done.outputs.items()}
-        value = chains.value_with(name, outputs)
-        if value is not None:
-            yield words, value
+    allowed = own.rtol * float(abs(there).max(initial=0))
+    return holding(found, there, expected, one.values(later, there), own.precision, allowed)

@@ -18,6 +18,6 @@ WEIGHTED = (
 @mistake(WEIGHTED)
 def activation_around(call: Call) -> Iterator[tuple[str, Any]]:
     for other in FURTHER:
-        activation = LAYERS[other]
-        yield f"a {other} after it", activation(call())
-        yield f"a {other} before it", call(activation(call.inputs[0]))
+        activation, article = LAYERS[other], "an" if other[0] in "aeiou" else "a"
+        yield f"{article} {other} after it", activation(call())
+        yield f"{article} {other} before it", call(activation(call.inputs[0]))

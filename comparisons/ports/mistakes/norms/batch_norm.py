@@ -29,7 +29,7 @@ def _after(call: Call, x: Tensor) -> Any:
     return after
 
 
-def _normalised(call: Call) -> Normalised:
+def normalised(call: Call) -> Normalised:
     x = call.inputs[0]
     axes = (0, *range(2, x.dim()))
     kept = [call.get(role) for role in KEPT]
@@ -41,12 +41,12 @@ def _normalised(call: Call) -> Normalised:
 
 @mistake(BATCH_NORMS)
 def other_statistics(call: Call) -> Iterator[tuple[str, Tensor]]:
-    yield from _normalised(call).mistaken()
+    yield from normalised(call).mistaken()
 
 
 @mistake(BATCH_NORMS)
 def another_eps(call: Call, found: Tensor) -> Iterator[tuple[str, Any]]:
-    other = fitted_eps(_normalised(call), found)
+    other = fitted_eps(normalised(call), found)
     if other is not None:
         words = other_setting("eps", other, call.options["eps"])
         yield words, partial(call, eps=other)

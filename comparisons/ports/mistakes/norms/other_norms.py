@@ -31,7 +31,7 @@ def _affine(call: Call, per_channel: bool) -> Callable[[Tensor], Tensor]:
     return after
 
 
-def _normalised(call: Call) -> Normalised:
+def normalised(call: Call) -> Normalised:
     x, eps = call.inputs[0], call.options["eps"]
     if call.layer == "layer_norm":
         axes = range(x.dim() - _trailing(call), x.dim())
@@ -50,12 +50,12 @@ def _trailing(call: Call) -> int:
 
 @mistake(ALL)
 def other_statistics(call: Call) -> Iterator[tuple[str, Tensor]]:
-    yield from _normalised(call).mistaken()
+    yield from normalised(call).mistaken()
 
 
 @mistake(ALL)
 def another_eps(call: Call, found: Tensor) -> Iterator[tuple[str, Any]]:
-    other = fitted_eps(_normalised(call), found)
+    other = fitted_eps(normalised(call), found)
     if other is not None:
         yield other_setting("eps", other, call.options["eps"]), partial(call, eps=other)
 

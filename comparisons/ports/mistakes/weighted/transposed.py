@@ -33,9 +33,11 @@ def channels_exchanged(call: Call) -> Tensor | None:
 @mistake(
     TRANSPOSED, "its weight's memory is read as (outputs, inputs), torch has (inputs, outputs)"
 )
-def read_exchanged(call: Call) -> Tensor:
+def read_exchanged(call: Call) -> Tensor | None:
     weight = call["weight"]
     inputs, outputs, *kernel = weight.shape
+    if inputs == outputs:  # then the two are exchanged
+        return None
     return call(weight=weight.reshape(outputs, inputs, *kernel).transpose(0, 1))
 
 

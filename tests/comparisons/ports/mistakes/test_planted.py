@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+
 import pytest
 from examples import EXAMPLES, planted_in
 from planted_docs import UPDATED, section, write_section
@@ -9,6 +12,8 @@ from planted_docs import UPDATED, section, write_section
 from comparisons.ports import compare_programs
 from comparisons.ports.mistakes.mistake import find_mistakes
 from pyvae.trace.program import ProgramTrace
+
+pytestmark = pytest.mark.slow
 
 PLANTED = [planted for example in EXAMPLES for planted in planted_in(example)]
 
@@ -52,20 +57,26 @@ SECTION = "In recorded programs"
 HEAD = f"""## {SECTION}
 
 Each is planted into one layer of a small recorded PyTorch program (`tests/examples`), which
-declares the layer as it should be. `pyvae compare python r` says `r: `, and these words. Where
-constants are fitted, others than these are found as well.
-
-| layer | named |
-|---|---|
+declares the layer as it should be: `pyvae compare python r` says `r: `, and these words. Constants
+are fitted: others than these are found as well. Where one program has the layer and the other
+writes it out in functions, they are found, too.
 """
 
 
 def test_the_page_of_planted_mistakes_has_them_all():
-    by_layer = {}
+    """By the room of the mistake; options that are exchanged by their names alone."""
+    rooms = {}
     for planted in PLANTED:
-        by_layer.setdefault(planted.example.layer, {})[planted.words] = None
-    rows = [f"| {layer} | {'; '.join(by_layer[layer])} |\n" for layer in sorted(by_layer)]
-    text = HEAD + "".join(rows)
+        room = planted.mistake.function.__module__.rpartition(".")[0]
+        words = re.sub(r"^(\w+) = .* where it is .*", r"another `\1`", planted.words)
+        layers = rooms.setdefault(room, {}).setdefault(words, {})
+        layers[planted.example.layer] = None
+    text = HEAD
+    for room in sorted(rooms):
+        title = importlib.import_module(room).__doc__.strip().rstrip(".")
+        text += f"\n### {title}\n\n| mistake | layers |\n|---|---|\n"
+        for words, layers in rooms[room].items():
+            text += f"| {words} | {', '.join(sorted(layers))} |\n"
     if UPDATED:
         write_section(SECTION, text)
     assert section(SECTION).strip() == text.strip()

@@ -11,6 +11,8 @@ from comparisons.ports import compare_programs
 from pyvae.recording.record import record
 from pyvae.trace.program import ProgramTrace
 
+pytestmark = pytest.mark.slow
+
 
 class Network(nn.Module):
     """Its norm and its loss are given."""
@@ -22,6 +24,32 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.second(torch.relu(self.norm(self.first(x))))
+
+
+class Images(nn.Module):
+    """Its convolution, and the norm after it, are given."""
+
+    def __init__(self, conv, norm) -> None:
+        super().__init__()
+        self.conv, self.norm, self.out = conv, norm, nn.Linear(64, 4)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+class Written(nn.Module):
+    """A layer's parameters, and what is computed with them by hand."""
+
+    def __init__(self, layer, compute) -> None:
+        super().__init__()
+        for name, one in layer.named_parameters():
+            self.register_parameter(name, one)
+        for name, one in layer.named_buffers():
+            self.register_buffer(name, one)
+        self.compute = compute
+
+    def forward(self, x):
+        return self.compute(x, self)
 
 
 class Norm(nn.Module):
@@ -68,10 +96,14 @@ def of_probabilities(x, y):
 def trained(folder, norm, loss=F.cross_entropy, dtype=torch.float64):
     torch.manual_seed(1)
     network = Network(norm()).to(dtype)
-    optimiser = torch.optim.SGD(network.parameters(), 0.1)
     torch.manual_seed(2)
     batches = [(torch.randn(8, 5).to(dtype), torch.randint(0, 4, (8,))) for _ in range(2)]
-    with record(network, optimiser, folder, steps=2):
+    return record_steps(folder, network, batches, loss)
+
+
+def record_steps(folder, network, batches, loss):
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    with record(network, optimiser, folder, steps=len(batches)):
         for x, y in batches:
             optimiser.zero_grad()
             loss(network(x), y).backward()
@@ -109,6 +141,66 @@ WRITTEN_OUT = {
         "(in what it has for cross_entropy_loss, cross_entropy_loss)",
     ),
 }
+
+
+def normalised(eps_outside=False, correction=1):
+    def compute(x, layer):
+        mean = x.mean((0, 2, 3), keepdim=True)
+        variance = x.var((0, 2, 3), correction=correction, keepdim=True)
+        root = variance.sqrt() + 1e-5 if eps_outside else (variance + 1e-5).sqrt()
+        y = (x - mean) / root
+        return y * layer.weight[:, None, None] + layer.bias[:, None, None]
+
+    return compute
+
+
+IMAGES = {
+    "batch norm's variance": (
+        {"norm": lambda: Written(batch_norm(), normalised())},
+        "r: the unbiased variance, divided by n - 1, where it is divided by n "
+        "(in what it has for norm, batch_norm2d)",
+    ),
+    "batch norm's epsilon": (
+        {"norm": lambda: Written(batch_norm(), normalised(True, 0))},
+        "r: epsilon is outside the square root (in what it has for norm, batch_norm2d)",
+    ),
+    "a kernel that is flipped": (
+        {"conv": lambda: Written(conv(), lambda x, own: F.conv2d(
+            x, own.weight.flip(2, 3), own.bias, stride=2, padding=1))},
+        "r: its kernel is flipped (torch correlates, it does not convolve) "
+        "(in what it has for conv, conv2d)",
+    ),
+    "TensorFlow's padding": (
+        {"conv": lambda: Written(conv(), lambda x, own: F.conv2d(
+            F.pad(x, (0, 1, 0, 1)), own.weight, own.bias, stride=2))},
+        "r: padded by 0 before and 1 after (TensorFlow's 'same') "
+        "(in what it has for conv, conv2d)",
+    ),
+}  # fmt: skip
+
+
+def conv():
+    return nn.Conv2d(2, 4, 3, stride=2, padding=1)
+
+
+def batch_norm():
+    return nn.BatchNorm2d(4)
+
+
+def of_images(folder, conv=conv, norm=batch_norm):
+    torch.manual_seed(1)
+    network = Images(conv(), norm()).double()
+    torch.manual_seed(2)
+    batches = [(torch.randn(6, 2, 8, 8).double(), torch.randint(0, 4, (6,))) for _ in range(2)]
+    return record_steps(folder, network, batches, F.cross_entropy)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_mistake_in_a_layer_of_images_is_named(tmp_path, name):
+    other, words = IMAGES[name]
+    python = of_images(tmp_path / "python")
+    found = compare_programs(python, of_images(tmp_path / "r", **other))
+    assert found.first.words[0] == words
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
