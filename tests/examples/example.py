@@ -107,7 +107,7 @@ class Network(nn.Module):
             found = found[0]
         if not found.dim():  # a loss
             return found
-        return found.sin().mean()
+        return found.flatten().cumsum(0).sin().mean()  # each element has a gradient of its own
 
 
 def weights_for(x: Tensor) -> Tensor:

@@ -18,6 +18,15 @@ pytestmark = pytest.mark.slow
 PLANTED = [planted for example in EXAMPLES for planted in planted_in(example)]
 
 
+def marked():
+    """All of them; but one of each declaration, those are slow."""
+    seen = set()
+    for planted in PLANTED:
+        marks = [pytest.mark.slow] if planted.mistake in seen else []
+        seen.add(planted.mistake)
+        yield pytest.param(planted, id=planted.label, marks=marks)
+
+
 @pytest.fixture(scope="module")
 def right(tmp_path_factory):
     """The folder of an example that was recorded without a mistake; recorded once."""
@@ -32,7 +41,7 @@ def right(tmp_path_factory):
     return recorded
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.label)
+@pytest.mark.parametrize("planted", marked())
 def test_a_planted_mistake_is_named(planted, right, tmp_path):
     planted.example.record(tmp_path / "r", planted)
     found = compare_programs(
