@@ -105,6 +105,8 @@ class Network(nn.Module):
         found = self.layer(*given, **named)
         while not isinstance(found, Tensor):
             found = found[0]
+        if not found.is_floating_point():
+            found = found * self.scale
         if not found.dim():  # a loss
             return found
         return found.flatten().cumsum(0).sin().mean()  # each element has a gradient of its own

@@ -115,7 +115,7 @@ def permuted(call: Call) -> Made:
 
 def _permuted(x: Tensor, right: Tensor, said: list[int] | None) -> Made:
     yield "reshaped (a view) where its axes change places", x.reshape(right.shape)
-    yield "its axes not exchanged", x
+    yield "its axes not exchanged", x * 1
     if x.dim() > MOST_AXES:
         return
     where = "" if said is None else f" where they are {tuple(one % x.dim() for one in said)}"

@@ -141,7 +141,7 @@ def other_pieces(call: Call) -> Made:
 
 @mistake("flip", "not flipped")
 def not_flipped(call: Call) -> Tensor:
-    return call.inputs[0]
+    return call.inputs[0] * 1
 
 
 @mistake("roll", "rolled the other way")
