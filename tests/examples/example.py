@@ -138,7 +138,7 @@ class Planted:
     def plant(self, layer: nn.Module) -> None:
         """Has a layer make the mistake."""
         if not isinstance(layer, Function):
-            layer.forward = lambda *given, **named: self.run(layer, tuple(_tensors(given)), named)
+            layer.forward = lambda *given, **named: self.run(layer, tuple(tensors(given)), named)
             return
         right, forward = copy(layer), layer.forward
 
@@ -232,7 +232,7 @@ def planted_in(example: Example) -> Iterator[Planted]:
 
 
 def _differs(value: Any, right: Any, updated: dict, expected: dict) -> bool:
-    pairs = [*zip(_tensors(value), _tensors(right), strict=False)]
+    pairs = [*zip(tensors(value), tensors(right), strict=False)]
     pairs += [(updated[role], expected[role]) for role in updated if role in expected]
     return any(
         x.shape != y.shape or not torch.allclose(x.double(), y.double(), 1e-9, 1e-12)
@@ -240,17 +240,17 @@ def _differs(value: Any, right: Any, updated: dict, expected: dict) -> bool:
     )
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
-    return [tensor for one in value for tensor in _tensors(one)]
+    return [tensor for one in value for tensor in tensors(one)]
 
 
 def _differs_in_gradient(value: Any, right: Any, network: Network, inputs: Any) -> bool:
     leaves = [*(x for x in inputs if x.requires_grad), *network.layer.parameters()]
     found = []
     for one in (value, right):
-        total = sum((x * weights_for(x)).sum() for x in _tensors(one) if x.requires_grad)
+        total = sum((x * weights_for(x)).sum() for x in tensors(one) if x.requires_grad)
         found.append(torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True))
     return any(
         (x is None) != (y is None) or (x is not None and not torch.allclose(x, y))

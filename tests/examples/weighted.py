@@ -13,6 +13,7 @@ IMAGES = partial(positive, 3, 4, 7, 7)
 EXAMPLES = [
     Example(lambda: nn.Linear(4, 4), (partial(positive, 5, 4),)),
     Example(lambda: nn.Linear(3, 4), (partial(positive, 5, 3),)),
+    Example(lambda: nn.Linear(3, 3), (partial(positive, 5, 3, 3),)),
     Example(lambda: nn.Conv1d(2, 3, 3, padding=1), (partial(positive, 3, 2, 7),)),
     Example(lambda: nn.Conv2d(4, 4, 3, padding=1), (IMAGES,)),
     Example(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.expected.recompute import recompute
 from comparisons.ports.judging.chains import Chains
 from comparisons.ports.judging.judge import Inspected
@@ -100,7 +101,7 @@ def _layers(step: Inspected, judged: Judged) -> Iterator[Written]:
         pairs = _taken(quantity.stage)
     parted = [names for names in pairs if step.network.values.get(names[0]) != names[1]]
     for names in parted:
-        if names[0] in step.a.producer and names[1] in step.b.producer:
+        if _is_alone(step, 0, names) and _is_alone(step, 1, names):
             for side in (0, 1):
                 for stage in step.chains[side].stages(names[side]):
                     yield Written(stage, side, names)
@@ -110,8 +111,17 @@ def _layers(step: Inspected, judged: Judged) -> Iterator[Written]:
     if family(pair.a.layer) == family(pair.b.layer):
         for side, stage in enumerate((pair.a, pair.b)):
             further = [names for names in parted if _is_alone(step, 1 - side, names)]
-            if further and not any(_is_alone(step, side, names) for names in parted):
+            if any(_is_alone(step, side, names) for names in parted):
+                continue
+            if further and _differ_themselves(pair, further):
                 yield Written(stage, side, quantity.value)
+
+
+def _differ_themselves(pair: StageMatch, further: list[tuple[str, str]]) -> bool:
+    """Whether stages differ by more than by what goes into them: by their options, or by what is
+    done to their weights."""
+    weights = {*pair.a.parameters.values()}
+    return any(one in weights for one, _ in further) or bool(declared_differences(pair.a, pair.b))
 
 
 def _taken(pair: StageMatch) -> list[tuple[str, str]]:

@@ -122,7 +122,7 @@ MISTAKES = {
     "the mean of a bias's gradient": Mistake(
         {"hidden.bias = colSums(dhidden)": "hidden.bias = colMeans(dhidden)"},
         "step 1, hidden (linear), backward (gradient of hidden.bias)",
-        "r is python times 1/batch size (1/15)",
+        "r: its bias's gradient is averaged over the batch, not summed",
     ),
     "a gradient that is turned": Mistake(
         {"t(dout) %*% h": "matrix(t(h) %*% dout, 3)"},

@@ -122,8 +122,6 @@ def other_root_mean_square(call: Call) -> Iterator[tuple[str, Tensor]]:
     words = "the mean is subtracted, and divided by the standard deviation (layer norm)"
     yield words, by(x - mean, (variance + eps).sqrt())
     yield "no normalisation", x if weight is None else x * weight
-    if weight is not None:
-        yield "its weight counts from 0: multiplied by 1 + weight", call(weight=1 + weight)
 
 
 @mistake("local_response_norm", "alpha is not divided by the size")

@@ -37,6 +37,11 @@ def image_transposed(call: Call) -> Tensor:
     return call(call.inputs[0].transpose(2, 3))
 
 
+@mistake("conv2d", "the image's channels are in reverse order (RGB, BGR)")
+def channels_reversed(call: Call) -> Tensor:
+    return call(call.inputs[0].flip(1))
+
+
 @mistake(CONVOLUTIONS, "its weight's inputs and outputs are exchanged")
 def channels_exchanged(call: Call) -> Tensor | None:
     weight = call["weight"]
@@ -101,6 +106,9 @@ def other_sides(call: Call) -> Iterator[tuple[str, Any]]:
     if any(reach) and any(padding):
         words = "padded before alone (causal)"
         yield words, partial(_padded, call, [(2 * one, 0) for one in padding])
+        after = [(0, 2 * one) for one in padding]
+        if set(stride) == {1}:  # else it is what "same" may come to
+            yield "padded after alone", partial(_padded, call, after)
 
 
 def _padded(call: Call, sides: Sequence[tuple[int, int]]) -> Tensor:

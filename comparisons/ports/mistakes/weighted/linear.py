@@ -29,3 +29,12 @@ def bias_twice(call: Call) -> Tensor:
 @mistake("linear", "its bias is subtracted")
 def bias_subtracted(call: Call) -> Tensor:
     return call(bias=-call["bias"])
+
+
+@mistake("linear", "applied to the last axis but one, not to the last")
+def other_axis(call: Call) -> Tensor | None:
+    (x,) = call.inputs
+    if x.dim() < 3 or x.shape[-1] != x.shape[-2]:
+        return None
+    y = call(x.transpose(-1, -2)).transpose(-1, -2)
+    return y if y.shape == call().shape else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -84,3 +84,35 @@ def test_a_padding_mode_that_the_forward_pass_does_not_show_is_named_by_the_grad
     name = "padding_mode = reflect where it is zeros"
     mistake = replace(planted(inside, name), example=example)
     assert words_of(tmp_path, example, mistake, steps=1) == (f"r: {name}",)
+
+
+@dataclass
+class Noise:
+    """Added to what a layer returns: to all of it, one number, one row, or the same to all rows."""
+
+    kind: str
+    size: float
+    generator: torch.Generator
+
+    def run(self, layer, inputs):
+        y = type(layer).forward(layer, *inputs)
+        noise = torch.randn(y.shape, generator=self.generator, dtype=y.dtype)
+        noise = self.size * y.detach().abs().max() * noise
+        if self.kind == "one number":
+            noise.view(-1)[1:] = 0
+        elif self.kind == "one row":
+            noise[1:] = 0
+        elif self.kind == "each row":
+            noise = noise[:1].expand_as(noise)
+        return y + noise
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-5, 1e-1])
+@pytest.mark.parametrize("kind", ["all", "one number", "one row", "each row"])
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d, nn.LayerNorm, nn.Conv2d])
+def test_noise_has_no_name(tmp_path, layer, kind, size):
+    sizes = {nn.BatchNorm2d: (2,), nn.LayerNorm: (6,), nn.Conv2d: (2, 3, 3)}[layer]
+    example = Example(lambda: layer(*sizes), (partial(positive, 3, 2, 6, 6),))
+    noise = Noise(kind, size, torch.Generator().manual_seed(3))
+    words = words_of(tmp_path, example, noise)
+    assert words == ("r's is not what it should be for its own inputs",)
