@@ -190,9 +190,9 @@ def called(
     names = tuple(f"input.{i}" for i in range(len(inputs)))
     roles = {path: path for path in named}
     stage = ProgramStage("layer", kind, names, options, roles, training=layer.training)
-    tensors = dict(zip(names, inputs, strict=True)) | named
+    values = dict(zip(names, inputs, strict=True)) | named
     bound = bind(
-        LAYERS[kind], stage, tensors, index_base=0, updated={}, recorded=None,
+        LAYERS[kind], stage, values, index_base=0, updated={}, recorded=None,
         draw=mask_for(kind, options, layer.training, inputs),
         machine_eps=torch.finfo(torch.float64).eps,
     )  # fmt: skip

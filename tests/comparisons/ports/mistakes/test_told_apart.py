@@ -1,4 +1,4 @@
-"""Every mistake of every example, by all its words: no other mistake of the layer gives the same."""
+"""Every mistake of every example, by all its words: no other mistake of its layer is the same."""
 
 from __future__ import annotations
 
@@ -82,6 +82,13 @@ def same(a: NDArray, b: NDArray) -> bool:
     return bool(np.allclose(a, b, rtol=0, atol=SAME * np.abs(b).max(initial=0)))
 
 
+def same_but(value: Arrays, found: Arrays, at: int) -> bool:
+    """Whether all outputs are the same but one."""
+    return len(value) == len(found) and all(
+        same(a, b) for i, (a, b) in enumerate(zip(value, found, strict=True)) if i != at
+    )
+
+
 def differing(found: Arrays, right: Arrays) -> int:
     """The first output that shows the mistake."""
     pairs = zip(found, right, strict=False)
@@ -91,17 +98,12 @@ def differing(found: Arrays, right: Arrays) -> int:
 def named(layer: Layer, planted: Planted) -> list[str]:
     """The mistakes that give what a planted one does, in two steps."""
     names: list[str] = []
+    at = -1
     for seed in STEPS:
         found, right = layer.planted(seed, planted), arrays_of(layer.call(seed)())
-        at = differing(found, right) if seed == STEPS[0] else at
-        values = [
-            (words, value[at])
-            for words, value in layer.others(seed, found[0])
-            if len(value) == len(found)
-            and all(
-                same(a, b) for i, (a, b) in enumerate(zip(value, found, strict=True)) if i != at
-            )
-        ]
+        at = differing(found, right) if at < 0 else at
+        others = layer.others(seed, found[0])
+        values = [(words, value[at]) for words, value in others if same_but(value, found, at)]
         if seed == STEPS[0]:
             names = fitting(found[at], right[at], values, "float64", SAME)
         else:
