@@ -25,6 +25,7 @@ from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
+from comparisons.ports.mistakes.kept_by_hand import kept_by_hand
 from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
@@ -61,7 +62,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if not words and judged.quantity.passing == "given gradient":
         words += _clipped(step, judged)
     if not words:
-        words += _as_if(step, judged)
+        words += [*_as_if(step, judged), *kept_by_hand(step, judged)]
     if not words:
         words += _related(step, judged)
     if not words and judged.why:

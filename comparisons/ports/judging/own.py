@@ -64,6 +64,7 @@ class Own:
         self.newest: tuple[str, Update | None] = ("", None)
         self.latest: tuple[str, Residual | None] = ("", None)
         self.random = np.random.default_rng(1)
+        self.taken_there: set[str] = set()  # values and parameters that the other side takes, too
 
     @cached_property
     def arrays(self) -> Mapping[str, NDArray]:
