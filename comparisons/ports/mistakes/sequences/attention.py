@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -145,15 +146,15 @@ def packed_otherwise(call: Call) -> Made:
             blocks = rows.chunk(3)
             places = torch.cat([blocks[order.index(one)] for one in range(3)])
             words = f"in_proj_weight taken in the order {taken} where it is q, k, v"
-            yield words, _repacked(call, places)
+            yield words, partial(_repacked, call, places)
     if width % heads:
         return
     by_head = rows.reshape(heads, 3, -1).transpose(0, 1).flatten()
     if heads > 1:
         words = "in_proj_weight taken head by head, q, k, v of each"
-        yield words, _repacked(call, by_head)
+        yield words, partial(_repacked, call, by_head)
     words = "in_proj_weight's rows taken for q, k, v in turn (every third)"
-    yield words, _repacked(call, rows.reshape(-1, 3).T.flatten())
+    yield words, partial(_repacked, call, rows.reshape(-1, 3).T.flatten())
 
 
 def _repacked(call: Call, places: Tensor) -> Any:
@@ -177,7 +178,7 @@ def other_heads(call: Call) -> Made:
     for other in dict.fromkeys((1, 2, 4, 8)):
         if other != heads and width % other == 0:
             words = f"{other} head{'s' if other > 1 else ''} where there are {heads}"
-            yield words, call(num_heads=other)
+            yield words, partial(call, num_heads=other)
 
 
 def _interleaved(x: Tensor, heads: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -38,7 +39,7 @@ def gate_order(call: Call) -> Made:
         taken = ", ".join(GATES[one] for one in order)
         whose = " (Keras's)" if taken == "z, r, n" else ""
         words = f"its gates taken in the order {taken}{whose} where it is r, z, n"
-        yield words, by_gate(call, 3, in_order(order))
+        yield words, partial(by_gate, call, 3, in_order(order))
 
 
 @mistake(GRU, "its update gate the other way round: h = z n + (1 - z) h")
@@ -107,4 +108,4 @@ def other_cell(call: Call) -> Made:
         "no tanh of the new state": gru_cell(new=lambda n: n),
     }
     for words, cell in cells.items():
-        yield words, unrolled(call, cell)
+        yield words, partial(unrolled, call, cell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -36,7 +37,7 @@ def gate_order(call: Call) -> Made:
             continue
         taken = ", ".join(GATES[one] for one in order)
         words = f"its gates taken in the order {taken} where it is i, f, g, o"
-        yield words, by_gate(call, 4, in_order(order))
+        yield words, partial(by_gate, call, 4, in_order(order))
 
 
 @mistake(LSTM, "1 added to the bias of the forget gate (TensorFlow's forget_bias)")
@@ -96,7 +97,7 @@ def other_cell(call: Call) -> Made:
         "its output is made of the cell state before the step": lstm_cell(early=True),
     }
     for words, cell in cells.items():
-        yield words, unrolled(call, cell)
+        yield words, partial(unrolled, call, cell)
 
 
 @mistake("lstm", "the cell states returned in place of the hidden states")

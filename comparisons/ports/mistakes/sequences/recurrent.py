@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -126,7 +127,7 @@ def other_directions(call: Call) -> Made:
         ),
     }
     for words, way in ways.items():
-        yield words, unrolled(call, cell, way)
+        yield words, partial(unrolled, call, cell, way)
     if int(call.options["num_layers"]) > 1:
         return
     joined: dict[str, Callable[..., Tensor]] = {
@@ -135,7 +136,10 @@ def other_directions(call: Call) -> Made:
         "the product of both directions": lambda both: both[0] * both[1],
     }
     for words, how in joined.items():
-        yield f"{words}, where they stand side by side", unrolled(call, cell, Way(joined=how))
+        yield (
+            f"{words}, where they stand side by side",
+            partial(unrolled, call, cell, Way(joined=how)),
+        )
 
 
 @mistake(LAYERS)
