@@ -21,6 +21,7 @@ from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
 from comparisons.ports.mistakes.kept_by_hand import kept_by_hand
 from comparisons.ports.mistakes.named import named_mistakes
+from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.relating.outside import draws, inputs
@@ -225,12 +226,17 @@ def _as_if(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     following = step.following
     for side, residual in enumerate(step.residuals(quantity)):
+        own, name = step.own[side], quantity.value[side]
+        if residual is None and quantity.passing == "forward":
+            own = with_mask_of(step.own, side, quantity.stage)
+            residual = None if own is step.own[side] else own.forward(name)
         if residual is None or residual.is_right:
             continue
         if quantity.passing not in ("forward", "buffer", "backward", "parameter gradient"):
             continue
-        own, name = step.own[side], quantity.value[side]
-        later = following[side] if following is not None else None
+        later = None
+        if following is not None:
+            later = with_mask_of(following, side, quantity.stage)
         several = named_mistakes(own, quantity.passing, name, later)
         if several:
             then = "" if following is not None else f"step {step.a.about.step + 1}"

@@ -15,6 +15,6 @@ __all__ = ["EXAMPLES", "Example", "Planted", "planted_in"]
 EXAMPLES: list[Example] = [
     example
     for found in pkgutil.iter_modules(__path__)
-    if found.name != "example"
+    if hasattr(importlib.import_module(f"{__name__}.{found.name}"), "EXAMPLES")
     for example in importlib.import_module(f"{__name__}.{found.name}").EXAMPLES
 ]

@@ -16,6 +16,7 @@ def slope(y: Tensor, x: Tensor) -> float | None:
     """c of y = c x by least squares; None of so few numbers that any c would do."""
     if x.numel() < FEWEST:
         return None
+    y, x = y.detach(), x.detach()
     square = float((x * x).sum())
     return float((x * y).sum()) / square if square > 0 else None
 

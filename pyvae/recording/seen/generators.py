@@ -66,13 +66,14 @@ def draw_mask(
         p: The probability to drop.
 
     Returns:
-        1 to keep and 0 to drop; None if these are not what the layer has drawn.
+        1 to keep and 0 to drop; None if other numbers were dropped than the layer would have. How
+        it scales those that are kept is its own affair.
     """
     if given is None or given.shape != tuple(returned.shape) or not 0 <= p < 1:
         return None
     with unseen(), _in_state(returned.device, state):
         noise = DROPOUT[layer](torch.ones_like(returned), p, True)
         expected = torch.from_numpy(given).to(returned) * noise
-        if not torch.equal(expected, returned.detach()):
+        if not torch.equal(expected != 0, returned.detach() != 0):
             return None
         return (noise != 0).to(torch.uint8).cpu().numpy().astype(np.uint8)

@@ -11,7 +11,7 @@ from torch import Tensor
 from comparisons.ports.expected.call import NotRecomputableError
 from comparisons.ports.expected.masks import with_masks
 
-__all__ = ["ATTENTION"]
+__all__ = ["ATTENTION", "masks_by_shape"]
 
 PACKED = ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v")
 OUTPUT = ("out_proj.weight", "out_proj.bias")
@@ -43,10 +43,10 @@ def _scaled_dot_product_attention(
         )
 
 
-def _masks(
+def masks_by_shape(
     query: Tensor, key: Tensor, given: Sequence[Tensor], heads: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Tells `key_padding_mask` and `attn_mask` apart, which come by place, by their shapes.
+    """Tells `key_padding_mask` and `attn_mask` apart by their shapes, where they come by place.
 
     Arguments:
         query, key: (N, L, E) and (N, S, E).
@@ -91,7 +91,7 @@ def _multihead_attention(
         query, key, value = (one.unsqueeze(0) for one in (query, key, value))
     elif not batch_first:
         query, key, value = (one.transpose(0, 1) for one in (query, key, value))
-    padding, attention = _masks(query, key, given, num_heads)
+    padding, attention = masks_by_shape(query, key, given, num_heads)
     padding, attention = (
         roles.pop("key_padding_mask", padding),
         roles.pop("attn_mask", attention),

@@ -36,10 +36,18 @@ USUAL: dict[str, tuple[Any, ...]] = {
 @mistake(ANY)
 def another_option(call: Call) -> Iterator[tuple[str, Any]]:
     for option, known in call.options.items():
-        for value in USUAL.get(option, ()):
+        for value in _others(call, option, known):
             words = other_setting(option, value, known)
             if words:
                 yield words, partial(call, **{option: value})
+
+
+def _others(call: Call, option: str, known: Any) -> tuple[Any, ...]:
+    """Other values than the known one. An axis has one name of two: -1 is the last."""
+    if option == "dim" and isinstance(known, int) and call.inputs and call.inputs[0].dim():
+        axes = call.inputs[0].dim()
+        return tuple(axis for axis in range(axes) if axis != known % axes)
+    return USUAL.get(option, ())
 
 
 @mistake(ANY)

@@ -34,6 +34,8 @@ def test_the_mask_is_the_one_that_was_drawn(layer, module, shape, turned):
     assert torch.equal(generator_state(CPU), after)
     assert torch.allclose(given * torch.from_numpy(mask) / 0.7, returned)
     assert 0 < mask.mean() < 1
+    unscaled = draw_mask(layer, before, given.numpy(), 0.7 * returned, 0.3)
+    assert np.array_equal(unscaled, mask)  # a mistake of the layer's, not of its mask
     other = draw_mask(layer, after, given.numpy(), returned, 0.3)
     assert other is None  # of another state: not what was drawn
 

@@ -1,0 +1,1 @@
+"""Layers that take each number by itself, or all of an axis: activations, softmax, dropout."""

@@ -1,0 +1,1 @@
+"""Layers of sequences: embeddings, recurrent layers, attention."""
