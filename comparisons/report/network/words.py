@@ -60,7 +60,7 @@ def rest_words(network: ShownNetwork) -> str:
     if own:
         named = ", ".join(entry.key for entry in own[:MOST_NAMED])
         more = f" and {len(own) - MOST_NAMED} more" if len(own) > MOST_NAMED else ""
-        words += f". Not from it: {named}{more}"
+        words += f". Independent of it: {named}{more}"
     return words
 
 
@@ -68,5 +68,5 @@ def _counted(counts: Counter[str]) -> str:
     agree = counts["equal"] + counts["within"] + counts["explained"]
     parts = [f"{agree:,} agree"] if agree else []
     parts += [f"{counts['follows']:,} follow from it"] if counts["follows"] else []
-    parts += [f"{counts['own']:,} differ beside it"] if counts["own"] else []
+    parts += [f"{counts['own']:,} differ independently"] if counts["own"] else []
     return ", ".join(parts)

@@ -34,8 +34,8 @@ def test_what_does_not_follow_is_named():
     off = dict.fromkeys([(i, "forward") for i in range(1, 7)], "")
     net = network([(), *[(0,)] * 6], off, (1, "forward"))
     assert rest_words(net) == (
-        "the rest of step 1: forward 5 differ beside it. "
-        "Not from it: forward/s2, forward/s3, forward/s4 and 2 more"
+        "the rest of step 1: forward 5 differ independently. "
+        "Independent of it: forward/s2, forward/s3, forward/s4 and 2 more"
     )
 
 
