@@ -21,6 +21,7 @@ from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
+from comparisons.ports.mistakes.kept_by_hand import kept_by_hand
 from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
@@ -59,7 +60,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if not words and judged.quantity.passing == "given gradient":
         words += _clipped(step, judged)
     if not words:
-        words += _as_if(step, judged)
+        words += [*_as_if(step, judged), *kept_by_hand(step, judged)]
     if not words:
         words += related(step, judged)
     if not words and judged.why:

@@ -14,7 +14,7 @@ from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
-from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep
+from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage, ProgramStep
 
 __all__ = [
     "optimiser_differences",
@@ -46,17 +46,38 @@ def stage_differences(
         modes = {True: "training", False: "evaluation"}
         there, here = modes[pair.b.training], modes[pair.a.training]
         words = [f"in {there} mode where it is in {here} mode", *words]
-    if not words or not _matters(pair, a, what, observed):
+    if not words:
+        return []
+    if _left_out(pair.b, pair.a, b):
+        matters = _matters(StageMatch(pair.b, pair.a, pair.how), b, what, observed)
+    else:
+        matters = _matters(pair, a, what, observed)
+    if not matters:
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
+
+
+def _left_out(one: ProgramStage, other: ProgramStage, own: Own) -> set[str]:
+    """The weights that a stage has and that the other side takes nowhere: a bias may be added by a
+    stage of its own.
+
+    Arguments:
+        one: The stage.
+        other: That of the other side.
+        own: The first one's side.
+    """
+    lacking = {"weight", "bias"} & (one.parameters.keys() - other.parameters.keys())
+    return {role for role in lacking if one.parameters[role] not in own.taken_there}
 
 
 def _matters(pair: StageMatch, a: Own, what: str, observed: float) -> bool:
     """Whether the second side's options change what the first side's stage computes; true if it
     cannot be computed."""
     known = a.stage(pair.a)
+    missing = _left_out(pair.a, pair.b, a)
     other = replace(
-        pair.a, layer=pair.b.layer, options=pair.b.options, training=pair.b.training
+        pair.a, layer=pair.b.layer, options=pair.b.options, training=pair.b.training,
+        parameters={k: v for k, v in pair.a.parameters.items() if k not in missing},
     )  # fmt: skip
     changed = a.computed(other)
     if known is None or changed is None:

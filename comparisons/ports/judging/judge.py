@@ -78,6 +78,9 @@ class Inspected:
             Own(self.b, rtol, self.precision, before[1]),
         )
         self.chains = Chains.of_both(self.a, self.b, self.network, list(self.parameters))
+        for own, chains in zip(self.own, self.chains, strict=True):
+            takers = chains.other.takers
+            own.taken_there |= {n for n, there in chains.partners.items() if there in takers}
         self.parameter_of = {name: one for one in self.parameters for name in one.a}
         self.verdicts: dict[str, Judged] = {}
 

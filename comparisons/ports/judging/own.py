@@ -62,7 +62,9 @@ class Own:
         self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
         self.known: dict[str, Recomputed | None] = {}
         self.newest: tuple[str, Update | None] = ("", None)
+        self.latest: tuple[str, Residual | None] = ("", None)
         self.random = np.random.default_rng(1)
+        self.taken_there: set[str] = set()  # values and parameters that the other side takes, too
 
     @cached_property
     def arrays(self) -> Mapping[str, NDArray]:
@@ -109,6 +111,15 @@ class Own:
 
     def forward(self, value: str) -> Residual | None:
         """The residual of what a stage returned; None if it cannot be computed again."""
+        return self._kept(f"forward/{value}", lambda: self._forward(value))
+
+    def _kept(self, key: str, compute: Callable[[], Residual | None]) -> Residual | None:
+        """The last residual is kept: several questions are asked of the place where two part."""
+        if self.latest[0] != key:
+            self.latest = key, compute()
+        return self.latest[1]
+
+    def _forward(self, value: str) -> Residual | None:
         stage = self.step.producer.get(value)
         recorded = self.step.arrays.get(f"forward/{value}")
         if stage is None or recorded is None:
@@ -127,6 +138,9 @@ class Own:
     def backward(self, name: str) -> Residual | None:
         """The residual of the gradient with respect to a value or parameter, which is the sum of
         what all the stages that take it contribute."""
+        return self._kept(f"gradient/{name}", lambda: self._backward(name))
+
+    def _backward(self, name: str) -> Residual | None:
         recorded = self.step.arrays.get(f"gradient/{name}")
         takers = [stage for stage in self.step.takers.get(name, ()) if self.has_gradient(stage)]
         if recorded is None or not takers:

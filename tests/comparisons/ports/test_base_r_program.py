@@ -127,6 +127,7 @@ MISTAKES = {
     "a gradient that is turned": Mistake(
         {"t(dout) %*% h": "matrix(t(h) %*% dout, 3)"},
         "step 1, out (linear), backward (gradient of out.weight)",
+        "r: its weight's gradient is filled column by column",
     ),
     "dampening": Mistake(
         {"momentum * v + g": "momentum * v + (1 - momentum) * g"},

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
-WEIGHTED = (
-    "linear", *CONVOLUTIONS, "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-)  # fmt: skip
+TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+WEIGHTED = ("linear", *CONVOLUTIONS, *TRANSPOSED)
 
 
 def slower(x: Tensor, factor: float) -> Tensor:
@@ -40,8 +41,39 @@ def not_transposed(call: Call) -> Tensor | None:
     return backwards(call, weight.T) if weight.shape[0] == weight.shape[1] else None
 
 
+@mistake("linear", backward=True)
+def turned_gradient(call: Call) -> Iterator[tuple[str, Tensor]]:
+    """Where a matrix of the other shape is filled with it, as R does with `matrix(x, rows)`."""
+    weight = call["weight"]
+    rows, columns = weight.shape
+    change = weight - weight.detach()
+    if rows == columns:
+        yield "its weight's gradient is transposed", call(weight=weight.detach() + change.T)
+    else:
+        filled, read = change.T.reshape(rows, columns), change.reshape(columns, rows).T
+        words = "its weight's gradient is filled column by column"
+        yield words, call(weight=weight.detach() + filled)
+        words = "its weight's gradient is read column by column"
+        yield words, call(weight=weight.detach() + read)
+
+
+@mistake(
+    "conv2d", "its kernel's rows and columns are exchanged in the backward pass", backward=True
+)
+def transposed_kernel(call: Call) -> Tensor | None:
+    weight = call["weight"]
+    square = weight.shape[2] == weight.shape[3]
+    return backwards(call, weight.transpose(2, 3)) if square else None
+
+
 @mistake(CONVOLUTIONS, "its kernel is not flipped in the backward pass", backward=True)
 def not_flipped(call: Call) -> Tensor:
+    weight = call["weight"]
+    return backwards(call, weight.flip(tuple(range(2, weight.dim()))))
+
+
+@mistake(TRANSPOSED, "its kernel is flipped in the backward pass", backward=True)
+def flipped(call: Call) -> Tensor:
     weight = call["weight"]
     return backwards(call, weight.flip(tuple(range(2, weight.dim()))))
 

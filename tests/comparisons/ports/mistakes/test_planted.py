@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections import Counter
 
 import pytest
 from examples import EXAMPLES, planted_in
@@ -15,38 +16,37 @@ from pyvae.trace.program import ProgramTrace
 
 pytestmark = pytest.mark.slow
 
-PLANTED = [planted for example in EXAMPLES for planted in planted_in(example)]
+
+def labels():
+    """Of the examples: the layer, and which of several with that layer."""
+    count = Counter()
+    for example in EXAMPLES:
+        count[example.layer] += 1
+        yield f"{example.layer}-{count[example.layer]}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=labels())
+def test_planted_mistakes_are_named(example, tmp_path):
+    """Each by its own words alone, at its place, in the right program."""
+    example.record(tmp_path / "python")
+    right = ProgramTrace.load(tmp_path / "python")
+    for planted in planted_in(example):
+        example.record(tmp_path / "r", planted)
+        found = compare_programs(right, ProgramTrace.load(tmp_path / "r"))
+        assert found.first is not None, planted.label
+        assert found.first.place.startswith(f"step 1, layer ({example.layer}), "), planted.label
+        assert found.first.wrong in ("r", "")
+        assert found.first.words == (f"r: {planted.words}",)
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory):
-    """The folder of an example that was recorded without a mistake; recorded once."""
-    known = {}
-
-    def recorded(example):
-        if id(example) not in known:
-            known[id(example)] = tmp_path_factory.mktemp("right") / "python"
-            example.record(known[id(example)])
-        return known[id(example)]
-
-    return recorded
+def everything():
+    return [planted for example in EXAMPLES for planted in planted_in(example)]
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.label)
-def test_a_planted_mistake_is_named(planted, right, tmp_path):
-    planted.example.record(tmp_path / "r", planted)
-    found = compare_programs(
-        ProgramTrace.load(right(planted.example)), ProgramTrace.load(tmp_path / "r")
-    )
-    assert found.first is not None
-    assert found.first.place.startswith(f"step 1, layer ({planted.example.layer}), ")
-    assert found.first.wrong in ("r", "")
-    assert found.first.words == (f"r: {planted.words}",)
-
-
-def test_every_mistake_is_planted():
-    """In one example at least; and every layer that has mistakes of its own has an example."""
-    there = {planted.mistake for planted in PLANTED}
+def test_every_mistake_is_planted(everything):
+    """In one example at least."""
+    there = {planted.mistake for planted in everything}
     lacking = [one for one in find_mistakes() if one not in there]
     assert not lacking, [f"{one.function.__module__}.{one.name}" for one in lacking]
 
@@ -61,10 +61,10 @@ writes it out in functions, they are found, too.
 """
 
 
-def test_the_page_of_planted_mistakes_has_them_all():
+def test_the_page_of_planted_mistakes_has_them_all(everything):
     """By the room of the mistake; options that are exchanged by their names alone."""
     rooms = {}
-    for planted in PLANTED:
+    for planted in everything:
         room = planted.mistake.function.__module__.rpartition(".")[0]
         words = re.sub(r"^(\w+) = .* where it is .*", r"another `\1`", planted.words)
         layers = rooms.setdefault(room, {}).setdefault(words, {})
