@@ -74,16 +74,13 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
 
 
 def _of_other_stages(step: Inspected, judged: Judged, named: bool) -> list[str]:
-    """What stages do that one side alone has: by the name of the mistake, as far as it has one, or
-    by what comes of it; then which they are."""
+    """What stages do that one side alone has: by the name of the mistake, as far as it has one;
+    which they are; or else what comes of them."""
     stages = list(_one_sided(step, judged))
     if not stages or named:
         return stages
-    for question in (given_otherwise, other_terms, effects):
-        words = list(question(step, judged))
-        if words:
-            return words + stages
-    return stages
+    words = list(given_otherwise(step, judged)) or list(other_terms(step, judged))
+    return words + stages if words else stages + list(effects(step, judged))
 
 
 def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
