@@ -55,6 +55,10 @@ class Example:
         return layer.layer if isinstance(layer, Function) else layer_name(layer)
 
     @property
+    def keeps_buffers(self) -> bool:
+        return any(True for _ in self.make().buffers())
+
+    @property
     def place(self) -> str:
         """Where it stands in the recorded network."""
         return "layer." + self.layer if isinstance(self.make(), Function) else "layer"
