@@ -1,22 +1,18 @@
 # The verbs of the package generics, in the manner of broom.
 
 #' @importFrom generics tidy
-#' @noRd
 #' @export
 generics::tidy
 
 #' @importFrom generics glance
-#' @noRd
 #' @export
 generics::glance
 
 #' @importFrom generics augment
-#' @noRd
 #' @export
 generics::augment
 
 #' @importFrom generics fit
-#' @noRd
 #' @export
 generics::fit
 

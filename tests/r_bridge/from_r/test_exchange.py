@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -12,6 +12,7 @@ from pyvae.errors import UserError
 from r_bridge.from_r.exchange import answers, images_from_r, in_r, pack, unpack
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from([np.uint8, np.int32, np.float64]),
