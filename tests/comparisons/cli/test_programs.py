@@ -38,7 +38,7 @@ def test_two_programs_part(recorded, capsys):
     assert (first["step"], first["a"]) == (1, "forward/norm")
     page = Path("out/report.html").read_text()
     assert "eps = 0.001 where it is 1e-05" in page
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") >= 2
     assert {path.name for path in Path("out").iterdir()} == {
         "comparison.json", "differences.csv", "names.csv", "report.html",
     }  # fmt: skip
