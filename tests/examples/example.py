@@ -168,8 +168,17 @@ class Planted:
                 with torch.no_grad():
                     for role, buffer in call.updated.items():
                         getattr(layer, role).copy_(buffer)
-                return value
+                return _linked(value, inputs) if self.mistake.backward else value
         raise AssertionError(f"{self.label} cannot be made in the next step")
+
+
+def _linked(value: Any, inputs: tuple[Tensor, ...]) -> Any:
+    """The same, where an input that is cut off gets zeros for a gradient, not none."""
+    if not isinstance(value, Tensor):
+        first, *rest = value
+        return type(value)([_linked(first, inputs), *rest])
+    links = [x.sum() * 0 for x in inputs if x.requires_grad]
+    return value + sum(links) if links else value
 
 
 def _recorded(one: Mistake, example: Example, call: Call) -> Tensor | None:

@@ -13,7 +13,8 @@ TELLS_NOTHING = (
     r"is not what it should be for its own inputs", r"only \S+ (has|takes)",
     r"\S+'s takes \S+, \S+'s takes", r" has .* where \S+ has .*, (between|before)",
     r"is not what the step before left", r"in another order$", r"does not$",
-    r"gets no gradient", r"not what backward left", r"not known (how|which)",
+    r"gets no gradient", r"in no known pattern",
+    r"not what backward left", r"not known (how|which)",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from comparisons.diagnosis.relations import relation, shape_relation
 from comparisons.diagnosis.relations.rows import FROM_ONE
 from comparisons.ports.expected.layers.activations import ACTIVATIONS
+from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PortQuantity
@@ -90,10 +91,22 @@ def _relation(
     x, y = (torch.from_numpy(np.array(value, dtype=np.float64)) for value in (a, b))
     if x.shape != y.shape:
         return shape_relation(step.names, x, y, rtol)
-    return relation(
+    words = relation(
         step.names, x, y, factors_of(step), rtol,
         numbers=numbers_of(step, judged), rounding=rounding,
     )  # fmt: skip
+    return [one for one in words if not _says_little(step, judged, one)]
+
+
+def _says_little(step: Inspected, judged: Judged, words: str) -> bool:
+    """Whether a relation is true by itself, or of values that were exchanged: what softmax and
+    norms send back has a mean of zero, and a divergence takes the log of one distribution."""
+    quantity = judged.quantity
+    if quantity.passing == "input":
+        takers = step.a.takers.get(quantity.value[0], ())
+        return "log(x)" in words and any(stage.layer in LOSSES for stage in takers)
+    gradient = "gradient" in quantity.passing or quantity.passing == "backward"
+    return gradient and "own mean" in words
 
 
 def effects(step: Inspected, judged: Judged) -> Iterator[str]:

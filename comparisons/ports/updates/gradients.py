@@ -207,7 +207,7 @@ def _added(
             yield Done(kind, words.format(shown(value)), value, names), new
     if _is_noise(rest, (_joined(left, names), _joined(start, names))):
         sd = float(f"{float(rest.std()):.2g}")
-        words = f"adds what looks like noise to them (standard deviation {sd:g})"
+        words = f"changes them, in no known pattern (standard deviation {sd:g})"
         yield Done("noise", words, sd, names), given
 
 

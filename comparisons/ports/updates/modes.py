@@ -1,4 +1,4 @@
-"""Layers that are in another mode, or whose running statistics stay as they were."""
+"""Layers that are in another mode, or whose running statistics are not updated."""
 
 from __future__ import annotations
 
@@ -62,10 +62,13 @@ def frozen_statistics(step: Inspected, judged: Judged) -> Iterator[str]:
         and _stays(step, other.a, other.b)[side]
         and not _stays(step, other.a, other.b)[1 - side]
     ]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    yield (
-        f"{step.names[side]}: running statistics stay as they were ({', '.join(names[:3])}{more})"
-    )
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in names)
+    if len(layers) == 1:
+        yield f"{step.names[side]}: its running statistics are not updated"
+        return
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    shown = f"{', '.join(list(layers)[:3])}{more}"
+    yield f"{step.names[side]}: the running statistics of {shown} are not updated"
 
 
 def _stays(step: Inspected, *names: Sequence[str]) -> list[bool]:

@@ -192,7 +192,7 @@ MISTAKES = {
     ("recurrent", "time"): (r"step 1, lstm \(lstm\), forward", r"only wrong has flip \(flip\)"),
     ("recurrent", "mean"): (
         r"step 1, out \(linear\), forward",
-        r"right has index \(index\) where wrong has mean \(mean\), between lstm.0 and out",
+        r"wrong: the mean over all places, where it is one of them \(in what it has for index",
     ),
     ("recurrent", "first"): (
         r"step 1, index \(index\), forward",

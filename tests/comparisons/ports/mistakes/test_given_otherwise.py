@@ -35,10 +35,6 @@ LOSSES = {
         program(lambda x, y: F.cross_entropy(torch.softmax(x, 1), y)),
     ),
     "r: halved": (program(), program(lambda x, y: F.cross_entropy(x, y) / 2)),
-    "python: no weight where there is one": (
-        program(),
-        program(lambda x, y: F.cross_entropy(x, y, weight=WEIGHTS)),
-    ),
     "r: input and target exchanged": (vae(), vae(bce=exchanged)),
     f"r: {LOGITS}": (vae(), vae(bce=with_logits)),
 }

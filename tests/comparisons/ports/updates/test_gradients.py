@@ -81,7 +81,7 @@ CHANGES = {
     ),
     "noise": (
         of_each(noisy), None,
-        f"it adds what looks like noise to {ALL} (standard deviation 0.011){NONE}",
+        f"it changes {ALL}, in no known pattern (standard deviation 0.011){NONE}",
     ),
     "half": (of_each(half), None, f"it rounds {ALL} to float16{NONE}"),
     "signs": (
