@@ -157,7 +157,8 @@ def test_r_functions_are_those_of_the_package():
 
 def test_every_topic_of_the_r_package_has_one_group():
     listed = [name for group in r_groups() for name in group["contents"]]
-    assert sorted(listed) == sorted(r_topics())  # pkgdown refuses what is missing or unknown
+    topics = r_topics().keys() - {"reexports"}  # internal: generics of another package
+    assert sorted(listed) == sorted(topics)  # pkgdown refuses what is missing or unknown
     exported = re.findall(r"^export\((.*)\)$", (PACKAGE / "NAMESPACE").read_text(), re.MULTILINE)
     assert len(exported) > 10
     documented = set().union(*(aliases for aliases, _ in r_topics().values()))

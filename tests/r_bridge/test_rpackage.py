@@ -48,7 +48,7 @@ def r(
         env={name: value for name, value in environment.items() if value is not None},
         capture_output=True,
         text=True,
-        timeout=800,
+        timeout=3600,
         check=False,
     )
 
