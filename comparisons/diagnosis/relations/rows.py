@@ -11,8 +11,9 @@ from comparisons.diagnosis.closeness import distance, magnitude
 from comparisons.diagnosis.relations.axes import MOST_AXES, channels_of
 from comparisons.diagnosis.relations.two_values import FEWEST, TwoValues
 
-__all__ = ["rows"]
+__all__ = ["FROM_ONE", "rows"]
 
+FROM_ONE = ": an index from 1 taken as from 0"
 MOST_FURTHER = 3  # rows
 MOST_SLICES = 4096
 FEWEST_ROWS = 3
@@ -36,10 +37,8 @@ def _neighbours(two: TwoValues) -> list[str]:
             if distance(one.b[:-by], one.a[by:]) > one.allowed or _is_even(one.a[by:]):
                 continue
             if by == 1:
-                return [
-                    f"each row of {one.names[1]} is the next row of {one.names[0]}: "
-                    "an index from 1 taken as from 0"
-                ]
+                words = f"each row of {one.names[1]} is the next row of {one.names[0]}"
+                return [words + FROM_ONE]
             return [f"each row of {one.names[1]} is the one {by} further of {one.names[0]}"]
     return []
 

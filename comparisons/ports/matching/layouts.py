@@ -74,7 +74,7 @@ class Layout:
         if self.axes:
             words.append("transposed" if self.axes == (1, 0) else f"axes in the order {self.axes}")
         if self.blocks:
-            words.append(f"gates in the order {self.blocks}")
+            words.append(f"with its blocks of rows (gates) in the order {self.blocks}")
         if self.reshaped:
             words.append("in another shape")
         return ", ".join(words)

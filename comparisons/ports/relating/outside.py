@@ -23,6 +23,9 @@ def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
     a, b = both_values(step, judged)
     if a.shape != b.shape:
         return
+    if a.dtype.kind == b.dtype.kind == "b" and np.array_equal(a, ~b):
+        yield f"{step.names[1]}'s is {step.names[0]}'s inverted: true where it is false"
+        return
     bases = [one.side.trace.index_base for one in (step.a, step.b)]
     if a.dtype.kind in "iu" and b.dtype.kind in "iu":
         words = list(_indices(step, a, b))

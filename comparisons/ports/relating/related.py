@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from comparisons.diagnosis.relations import relation, shape_relation
+from comparisons.diagnosis.relations.rows import FROM_ONE
 from comparisons.ports.expected.layers.activations import ACTIVATIONS
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.matching.layouts import SAME_LAYOUT, find_layout
+from comparisons.ports.matching.layouts import SAME_LAYOUT, Layout, find_layout
 from comparisons.ports.relating.constants import factors_of, numbers_of
 
 __all__ = ["both_values", "effects", "parted_values", "related", "relation_of"]
@@ -40,9 +41,11 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
     if passing == "start" and judged.quantity.parameter is not None:
         layout = find_layout(a, b)
         if layout is not None and layout != SAME_LAYOUT:
-            yield f"{step.names[1]} has it {layout}"
+            yield _stored(step, judged.quantity.parameter.a[0], layout)
             return
     words = relation_of(step, judged)
+    if passing == "start":  # nothing has been picked by an index yet
+        words = [one.removesuffix(FROM_ONE) for one in words]
     yield from words
     if words or a.shape != b.shape:
         return
@@ -58,6 +61,20 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from _of_before(step, judged, a.astype(np.float64), b.astype(np.float64))
     elif passing in ("input", "forward", "loss", "backward"):
         yield from _stale(step, judged, a, b)
+
+
+GATES = {"lstm": "ifgo", "gru": "rzn"}  # in the order of PyTorch and R torch
+
+
+def _stored(step: Inspected, name: str, layout: Layout) -> str:
+    """How the second side stores a parameter that is called so on the first side."""
+    takers = {stage.layer for stage in step.a.takers.get(name, ())}
+    gates = next((GATES[layer] for layer in takers if layer in GATES), "")
+    if not layout.blocks or len(layout.blocks) != len(gates):
+        return f"{step.names[1]} has it {layout}"
+    there = ", ".join(gates[block] for block in np.argsort(layout.blocks))
+    words = f"{step.names[1]} has its gates in the order {there} where it is {', '.join(gates)}"
+    return f"{words}; it is transposed" if layout.axes else words
 
 
 def relation_of(step: Inspected, judged: Judged) -> list[str]:

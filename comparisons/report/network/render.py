@@ -128,8 +128,8 @@ class NetworkView:
         if any(id(entry) in self.near for entry, *_ in stage.entries):
             return "There is no difference to draw."
         return (
-            f"Differences are drawn for the {NEAR} quantities before the first difference, the "
-            f"{NEAR} after it and those of its own stage."
+            "Differences are drawn for the quantities just before and after the first difference "
+            "and for those of its own stage."
         )
 
     def _place_id(self, place: int) -> str:

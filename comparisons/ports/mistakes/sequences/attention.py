@@ -17,6 +17,7 @@ from comparisons.ports.mistakes.sequences.attending import Attention, attention_
 
 FUNCTION, MODULE = "scaled_dot_product_attention", "multihead_attention"
 BOTH = (FUNCTION, MODULE)
+HIDDEN = -1e9  # what programs write for -inf
 
 Made = Iterator[tuple[str, Any]]
 
@@ -86,6 +87,9 @@ def other_causal_mask(call: Call) -> Made:
     itself[0] = False  # else it would see nothing
     words = "its causal mask one off: a step does not see itself (the first sees all)"
     yield words, _hiding(attention, itself)
+    scores = attention.scores().masked_fill(every.triu(0), HIDDEN)
+    words = "its causal mask one off: a step does not see itself (the first sees all alike)"
+    yield words, attention.returned(torch.softmax(scores, -1))
     words = "its causal mask the other way round: a step sees those after it, not those before"
     yield words, _hiding(attention, every.tril(-1))
 

@@ -81,5 +81,6 @@ def test_numbers_of_another_shape_stay():
 
 
 def test_it_is_said_in_words():
-    assert str(Layout((1, 0), (0, 1, 3, 2))) == "transposed, gates in the order (0, 1, 3, 2)"
+    words = "transposed, with its blocks of rows (gates) in the order (0, 1, 3, 2)"
+    assert str(Layout((1, 0), (0, 1, 3, 2))) == words
     assert str(Layout((3, 2, 0, 1))) == "axes in the order (3, 2, 0, 1)"

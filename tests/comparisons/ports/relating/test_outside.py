@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from ported import Program
 from ported_vae import vae
+from torch import nn
+from trained import Training
 
 pytestmark = pytest.mark.slow
 FLOAT64 = {"dtype": torch.float64, "steps": 2}
@@ -59,6 +62,22 @@ INPUTS = {
 def test_what_was_done_to_images_is_told(parted, words):
     right = Program(dtype=torch.float64, steps=INPUTS[words].steps)
     assert parted(right, INPUTS[words]) == (words,)
+
+
+class Given(nn.Module):
+    """Takes a mask that is made without torch."""
+
+    def __init__(self, inverted):
+        super().__init__()
+        self.layer, self.mask = nn.Linear(9, 9), (np.arange(9) < 4) != inverted
+
+    def forward(self, x):
+        return self.layer(x).masked_fill(torch.from_numpy(self.mask), 0.0)
+
+
+def test_a_mask_from_outside_that_is_inverted_is_told(parted):
+    right, wrong = (Training(lambda no=no: Given(no), steps=1) for no in (False, True))
+    assert parted(right, wrong) == ("r's is python's inverted: true where it is false",)
 
 
 def test_rows_of_another_shuffle_are_told(parted):

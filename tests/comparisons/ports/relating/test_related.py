@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from ported_vae import divergence, vae
+from torch import nn
+from trained import Training
 
 pytestmark = pytest.mark.slow
 EFFECTS = {
@@ -39,3 +41,56 @@ def test_a_factor_without_a_name_of_one_number_is_not(parted):
     assert found == ("only r has mul#4 (mul) between mul#3 and add#3",)
     found = parted(vae(), vae(kl=lambda mu, log_var: divergence(mu, log_var)))
     assert found == ()
+
+
+class Recurrent(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer(9, 4)
+
+    def forward(self, x):
+        return self.layer(x)[0] @ torch.ones(4, 9)
+
+
+def starting(make, change=None):
+    """A training of a network each of whose parameters was changed before."""
+
+    def network():
+        made = make()
+        for one in made.parameters() if change else ():
+            one.data = change(one.data)
+        return made
+
+    return Training(network, steps=1)
+
+
+def in_blocks(*order):
+    return lambda x: torch.cat([x.chunk(len(order))[block] for block in order])
+
+
+def next_rows(x):
+    return torch.cat([x[1:], 0.1 * torch.ones_like(x[:1])])
+
+
+STARTS = {
+    "r has its gates in the order i, f, o, g where it is i, f, g, o": (
+        lambda: Recurrent(nn.LSTM), in_blocks(0, 1, 3, 2),
+    ),
+    "r has its gates in the order o, i, f, g where it is i, f, g, o": (
+        lambda: Recurrent(nn.LSTM), in_blocks(3, 0, 1, 2),
+    ),
+    "r has its gates in the order z, r, n where it is r, z, n": (
+        lambda: Recurrent(nn.GRU), in_blocks(1, 0, 2),
+    ),
+    "r has it with its blocks of rows (gates) in the order (0, 2, 1)": (
+        lambda: nn.Linear(9, 9), in_blocks(0, 2, 1),
+    ),
+    # no index has picked anything before a step starts
+    "each row of r is the next row of python": (lambda: nn.Linear(9, 9), next_rows),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", STARTS)
+def test_how_a_start_is_stored_is_told(parted, words):
+    make, change = STARTS[words]
+    assert parted(starting(make), starting(make, change)) == (words,)

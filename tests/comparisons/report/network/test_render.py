@@ -24,7 +24,8 @@ def test_differences_are_drawn_around_the_first_one_alone():
         f"s{i} (linear)" for i in range(93, 100, 2)
     ] + [f"s{i} (linear)" for i in range(100, 100 + NEAR + 1)]  # fmt: skip
     far = next(stage for stage in view.stages if stage.title == "s90 (linear)")
-    assert "Differences are drawn for the 8 quantities" in view.no_drawing(far)
+    words = "Differences are drawn for the quantities just before and after the first difference"
+    assert words in view.no_drawing(far)  # of a recipe fewer are kept than are drawn of a program
     equal = next(stage for stage in view.stages if stage.title == "s98 (linear)")
     assert view.no_drawing(equal) == "There is no difference to draw."
 
