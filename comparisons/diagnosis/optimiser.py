@@ -138,8 +138,8 @@ def together(names: Sequence[str], everything: Sequence[str]) -> str:
         everything: All that there are.
     """
     rest, words = list(names), []
-    prefixes = {name[:i] for name in names for i, one in enumerate(name) if one == "."}
-    for prefix in sorted(prefixes, key=len):
+    prefixes = [name[:i] for name in names for i, one in enumerate(name) if one == "."]
+    for prefix in sorted(dict.fromkeys(prefixes), key=len):  # of one length in the order of names
         below = [name for name in everything if name.startswith(f"{prefix}.")]
         if len(below) > 1 and set(below) <= set(rest):
             rest = [name for name in rest if name not in below]

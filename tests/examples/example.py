@@ -177,7 +177,7 @@ def _linked(value: Any, inputs: tuple[Tensor, ...]) -> Any:
     if not isinstance(value, Tensor):
         first, *rest = value
         return type(value)([_linked(first, inputs), *rest])
-    links = [x.sum() * 0 for x in inputs if x.requires_grad]
+    links = [x.sum() * 0 for x in inputs if x.requires_grad and x.isfinite().all()]
     return value + sum(links) if links else value
 
 

@@ -256,4 +256,5 @@ def other_dropout(call: Call) -> Made:
 @mistake(BOTH, "its weights get no gradient: values alone do", backward=True)
 def weights_cut(call: Call) -> Any:
     attention = attention_of(call)
-    return attention.returned(torch.softmax(attention.masked(attention.scores()), -1).detach())
+    weights = torch.softmax(attention.masked(attention.scores()), -1).detach()
+    return attention.returned(weights.nan_to_num(0.0))  # of a query that may see nothing
