@@ -67,7 +67,7 @@ test_that("what is no function is refused", {
   expect_match(refused(list()), "a list of 0")
 })
 
-test_that("an answer is waited for while the one who is asked is alive", {
+test_that("waiting for an answer ends when the process that should give it has ended", {
   file <- tempfile()
   expect_false(wait_for_answer(file, asker = 2^22 + 1))             # above the largest process id
   give_answer(function(report) NULL, list(), file)
