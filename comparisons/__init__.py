@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from comparisons.seeds.equivalence import Margins
     from comparisons.seeds.many_seeds import SeedOptions
     from comparisons.steps.comparison import Comparison
+    from pyvae.version import __version__
 
 __all__ = [
     "CompareOptions",
@@ -31,6 +32,7 @@ __all__ = [
     "Margins",
     "PortComparison",
     "SeedOptions",
+    "__version__",
     "compare",
     "compare_programs",
     "compare_traces",
@@ -43,6 +45,7 @@ _HOMES = {
     "Margins": "comparisons.seeds.equivalence",
     "PortComparison": "comparisons.ports.result",
     "SeedOptions": "comparisons.seeds.many_seeds",
+    "__version__": "pyvae.version",
     "compare": "comparisons.runs.live",
     "compare_programs": "comparisons.ports.compare",
     "compare_traces": "comparisons.saved.compare",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 ROOMS = ["data", "figures", "files", "metrics", "model", "terminal", "trace"]
-PACKAGES = ["pyvae", *(f"pyvae.{room}" for room in ROOMS)]
+PACKAGES = ["pyvae", "comparisons", *(f"pyvae.{room}" for room in ROOMS)]
+
+INSTALLED = ["pyvae", "comparisons", "r_bridge"]
+SLOW = {"torch", "matplotlib", "pandas", "numpy", "scipy", "sklearn", "rich", "typer"}
 
 
 def load(package: str) -> ModuleType:
@@ -34,8 +39,20 @@ def test_an_unknown_name_is_an_attribute_error(package):
     assert not hasattr(load(package), "nonsense")
 
 
-def test_importing_packages_imports_neither_torch_nor_matplotlib():
-    code = f"import sys, {', '.join(PACKAGES)}\n"
-    code += "print(*({'torch', 'matplotlib', 'pandas', 'numpy'} & set(sys.modules)))"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dir_lists_what_a_package_offers(package):
+    assert set(load(package).__all__) <= set(dir(load(package)))
+
+
+def test_all_packages_are_of_the_installed_version_and_typed():
+    for name in INSTALLED:
+        package = load(name)
+        assert package.__version__ == metadata.version("pyvae")
+        assert (Path(str(package.__file__)).parent / "py.typed").is_file()
+
+
+def test_importing_packages_imports_nothing_that_takes_long():
+    code = f"import sys, {', '.join([*PACKAGES, *INSTALLED])}\n"
+    code += f"print(*({SLOW} & {{name.partition('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
