@@ -69,7 +69,8 @@ def compare_command(
     if output.resume is not None:
         repeat_command(context, output.resume)
         return
-    request = Request(context, Terminal(), recipe, run, engines, stages, seeds, output)
+    console = Terminal(progress=not output.quiet)
+    request = Request(context, console, recipe, run, engines, stages, seeds, output)
     if traces and any(is_program_trace(path) for path in traces):
         code = compare_recorded_programs(request, traces)
     elif traces:

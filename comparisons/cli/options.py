@@ -17,6 +17,7 @@ from pyvae.cli.options.shared import (
     OUTPUT,
     WHAT,
     AdamName,
+    Quiet,
     RunOptions,
     choice,
     in_panel,
@@ -218,6 +219,7 @@ class OutputOptions:
             "other options.",
         ),
     ] = None
+    quiet: Quiet = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_recorded_programs"]
 
-ALLOWED = ("traces", "out", "report", "exact", "map_")
+ALLOWED = ("traces", "out", "report", "exact", "map_", "quiet")
 
 
 def compare_recorded_programs(request: Request, traces: Sequence[Path]) -> int:

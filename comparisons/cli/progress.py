@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from comparisons.steps.progress import ProgressOf
 from pyvae.model.run import Run
+from pyvae.terminal.console import progress_console
 from pyvae.terminal.step_progress import ShowProgress
 from pyvae.training.callbacks import Callback
 
@@ -31,6 +32,7 @@ def progress_on(console: Console) -> ProgressOf:
 def count_on(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
     """Shows a bar on a terminal, and nothing elsewhere; gives what is called with the number that
     is done and the total."""
+    console = progress_console(console)
     live = console.is_terminal and not console.is_dumb_terminal
     columns = (
         TextColumn(title),

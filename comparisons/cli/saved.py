@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_saved_traces"]
 
-ALLOWED = ("traces", "out", "report", "exact")  # the traces say everything else
+ALLOWED = ("traces", "out", "report", "exact", "quiet")  # the traces say everything else
 
 
 def compare_saved_traces(request: Request, traces: Sequence[Path]) -> int:

@@ -21,6 +21,7 @@ RESUMED = "resumed"  # a context's object
 SCHEDULER = "scheduler"
 LENGTH = ("epochs", "steps")
 NEVER_AGAIN = ("resume", "overwrite")  # what no run.json of ours says
+SHOWN = "quiet"  # what a command shows is no part of what is repeated
 
 
 def command_words(context: typer.Context, **settled: Any) -> list[str]:
@@ -37,7 +38,7 @@ def command_words(context: typer.Context, **settled: Any) -> list[str]:
     arguments: list[str] = []
     for parameter in context.command.params:
         value = values.get(str(parameter.name))
-        if value is None or value in ((), []):
+        if value is None or value in ((), []) or parameter.name == SHOWN:
             continue
         if parameter.name == "data" and is_array_file(str(value)):
             value = Path(value).resolve()
@@ -88,6 +89,8 @@ def repeat_command(context: typer.Context, folder: Path) -> Any:
         again.params |= {name: given.get(name) for name in LENGTH}
     if SCHEDULER in given and "jobs" in again.params:
         again.params["jobs"] = None
+    if SHOWN in context.params:
+        again.params[SHOWN] = context.params[SHOWN]
     with again:
         return context.command.invoke(again)
 
@@ -137,7 +140,7 @@ def _given_beside(
     given = {}
     for parameter in context.command.params:
         name = str(parameter.name)
-        if name == "resume" or not was_given(context, name):
+        if name in ("resume", SHOWN) or not was_given(context, name):
             continue
         if name not in allowed:
             flag = max(parameter.opts, key=len)

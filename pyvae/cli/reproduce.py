@@ -18,6 +18,7 @@ from pyvae.cli.options.shared import (
     Epochs,
     Jobs,
     LatentDim,
+    Quiet,
     Scheduler,
     Threads,
     in_panel,
@@ -53,6 +54,19 @@ class ReproduceCompute:
     scheduler: Scheduler = None
 
 
+@dataclass(frozen=True)
+class ReproducedOutput:
+    """Where the results go."""
+
+    out: Annotated[
+        Path | None,
+        in_panel(OUTPUT)(
+            metavar="DIR", help="Output folder (default: reproduced, or reproduced-quick)."
+        ),
+    ] = None
+    quiet: Quiet = False
+
+
 @grouped
 def reproduce_command(
     context: typer.Context,
@@ -67,12 +81,7 @@ def reproduce_command(
     ],
     runs: ReproducedRuns,
     compute: ReproduceCompute,
-    out: Annotated[
-        Path | None,
-        in_panel(OUTPUT)(
-            metavar="DIR", help="Output folder (default: reproduced, or reproduced-quick)."
-        ),
-    ] = None,
+    where: ReproducedOutput,
 ) -> None:
     """Repeat a published write-up: train it, draw its figures, measure its claims.
 
@@ -101,8 +110,8 @@ def reproduce_command(
     plan = Plan(runs.quick, runs.seeds, runs.epochs, runs.latent_dim)
     jobs, scheduler = compute.jobs, compute.scheduler
     check_workers(jobs, scheduler)
-    report = ConsoleReport(Terminal())
-    folder = out or Path("reproduced-quick" if runs.quick else "reproduced")
+    report = ConsoleReport(Terminal(progress=not where.quiet))
+    folder = where.out or Path("reproduced-quick" if runs.quick else "reproduced")
     with threads_set(compute.threads):
         threads = torch.get_num_threads()
         words = command_words(context, threads=threads, out=folder)

@@ -20,6 +20,7 @@ from pyvae.cli.options.shared import (
     WHAT,
     AdamName,
     Probe,
+    Quiet,
     RecipeName,
     RunOptions,
     Threads,
@@ -103,6 +104,7 @@ def trace_command(
     compute: TraceCompute,
     record: Recorded,
     out: Annotated[Path, in_panel(OUTPUT)(metavar="DIR", help="Output folder.")],
+    quiet: Quiet = False,
 ) -> None:
     """Record what one engine computes in a run, for pyvae compare.
 
@@ -137,7 +139,7 @@ def trace_command(
         kernels = repeat.kernels
         adam = adam or (repeat.adam if len(get_abilities(compute.engine).adams) > 1 else None)
     probed = StepSet.parse(record.probe)
-    console = Terminal()
+    console = Terminal(progress=not quiet)
     log = partial(console.print, soft_wrap=True)
     with open_engine(
         compute.engine, "cpu", adam, recipe=chosen.name, threads=threads, kernels=kernels

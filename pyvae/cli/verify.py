@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pyvae.cli.options.choices import DATA, complete
-from pyvae.cli.options.shared import RecipeFile
+from pyvae.cli.options.shared import QUIET, RecipeFile
 
 __all__ = ["verify_command"]
 
@@ -33,6 +33,7 @@ def verify_command(
         int | None, typer.Option(metavar="N", help="CPU threads (default: as in the run).")
     ] = None,
     recipe: RecipeFile = None,
+    quiet: Annotated[bool, typer.Option(*QUIET, help="Show results, and no progress.")] = False,
 ) -> None:
     """Repeat the first steps of a run and check that every bit is the same.
 
@@ -47,7 +48,7 @@ def verify_command(
 
     if recipe is not None:
         open_recipe(recipe)
-    console = Terminal()
+    console = Terminal(progress=not quiet)
     done = verify(
         run, steps, data=data, threads=threads, callbacks=[ShowProgress(console=console)],
         log=partial(console.print, soft_wrap=True),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pyvae.cli.options.choices import complete
 from pyvae.cli.options.grouped import grouped
 from pyvae.cli.options.shared import OUTPUT, in_panel
 from pyvae.errors import UserError
@@ -32,7 +33,12 @@ class Written:
     ]
     language: Annotated[
         str,
-        written("--for", metavar="LANGUAGE", help="Who reads it: python, or r (R's torch, luz)."),
+        written(
+            "--for",
+            metavar="LANGUAGE",
+            help="Who reads it: python, or r (R's torch, luz).",
+            autocompletion=complete(("python", "r")),
+        ),
     ] = "python"
     names: Annotated[
         Path | None,
@@ -46,6 +52,7 @@ class Written:
         str | None,
         written(
             metavar="|".join(TYPES),
+            autocompletion=complete(TYPES),
             help="Of a run: type of the numbers (default: the run's own).",
         ),
     ] = None

@@ -10,6 +10,7 @@ from rich.console import Console
 from pyvae.reproduction.all_runs import AllRuns
 from pyvae.reproduction.cost import Cost
 from pyvae.reproduction.planned import PlannedRun
+from pyvae.terminal.console import progress_console
 from pyvae.terminal.job_progress import JobProgress
 from pyvae.terminal.step_progress import ShowProgress
 from pyvae.training.callbacks import Callback
@@ -68,7 +69,8 @@ class ConsoleReport(Report):
         self.console.print(line, soft_wrap=True)
 
     def cost(self, cost: Cost) -> None:
-        super().cost(cost)
+        for line in cost.lines():
+            progress_console(self.console).print(line, soft_wrap=True)
         self._all = AllRuns(cost)
 
     def callbacks(self, run: PlannedRun) -> Sequence[Callback]:

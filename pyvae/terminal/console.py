@@ -10,7 +10,7 @@ from rich.segment import Segment
 
 from pyvae.errors import printable
 
-__all__ = ["Terminal"]
+__all__ = ["Terminal", "progress_console"]
 
 
 class Terminal(Console):
@@ -20,10 +20,12 @@ class Terminal(Console):
     a file from elsewhere may hold some. A string is one line.
 
     Arguments:
+        progress: Whether the progress of what takes long is shown on it, beside results.
         options: Options of `rich.console.Console`.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, progress: bool = True, **options: Any) -> None:
+        self.progress = progress
         super().__init__(**{"markup": False, "highlight": False} | options)
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -43,3 +45,8 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Raises the error: Rich would exit with code 1, which is a verdict."""
         raise
+
+
+def progress_console(console: Console) -> Console:
+    """The console for progress: the same one, or one that shows nothing, if none is wanted."""
+    return console if getattr(console, "progress", True) else Terminal(quiet=True)

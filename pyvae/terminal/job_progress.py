@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from pyvae.terminal.bar import Bar, nothing
+from pyvae.terminal.console import progress_console
 
 __all__ = ["JobProgress"]
 
@@ -42,7 +43,7 @@ class JobProgress:
         below: Callable[[], str] = nothing,
         left: Callable[[], float] | None = None,
     ) -> None:
-        self.console = console
+        self.console = console = progress_console(console)
         self.runs = runs
         self.done = self.here = 0
         self._live = console.is_terminal and not console.is_dumb_terminal

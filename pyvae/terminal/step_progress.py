@@ -15,7 +15,7 @@ from rich.text import Text
 from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.run import Run
 from pyvae.terminal.bar import Bar, nothing
-from pyvae.terminal.console import Terminal
+from pyvae.terminal.console import Terminal, progress_console
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback
 from pyvae.training.callbacks import Progress as Step
@@ -48,7 +48,7 @@ class ShowProgress(Callback):
         below: Callable[[], str] = nothing,
     ) -> None:
         self.title = title
-        self.console = Terminal() if console is None else console
+        self.console = Terminal() if console is None else progress_console(console)
         self.epochs = epochs
         self.below = below
         self._live = self.console.is_terminal and not self.console.is_dumb_terminal

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPUTE",
     "OUTPUT",
+    "QUIET",
     "RECORDED",
     "STEPS",
     "WHAT",
@@ -30,6 +31,7 @@ __all__ = [
     "Jobs",
     "LatentDim",
     "Probe",
+    "Quiet",
     "RecipeFile",
     "RecipeName",
     "RunOptions",
@@ -138,6 +140,8 @@ Scheduler = Annotated[
         "--jobs. All of them must see the output folder under the same path.",
     ),
 ]
+QUIET = ("--quiet", "-q")
+Quiet = Annotated[bool, in_panel(OUTPUT)(*QUIET, help="Show results, and no progress.")]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pyvae.reproduction.cost import Cost, RunCost
 from pyvae.reproduction.planned import PlannedRun
 from pyvae.reproduction.report import ConsoleReport, Report
 from pyvae.reproduction.training import train_planned
+from pyvae.terminal.console import Terminal
 
 
 @pytest.fixture
@@ -64,6 +65,17 @@ def test_what_it_costs_is_said_before_and_the_rest_with_each_run(planned):
     assert lines[:3] == cost.lines()
     assert lines[0].startswith("to train: 2 runs, 62 steps, about 0:02:02 (")
     assert lines[5].startswith("  all: run 2 of 2, 42 of 102 steps, 0:0")
+
+
+def test_a_console_without_progress_shows_lines_alone(planned):
+    console = Terminal(file=io.StringIO(), progress=False)
+    report = ConsoleReport(console)
+    report.cost(Cost((RunCost(planned.folder, "a", 2, 0, 1.0),)))
+    train_planned(planned, "cpu", report.callbacks(planned), report.log)
+    with report.parallel(1) as on_run:
+        on_run("seed 1", "w1")
+    report.log("written: here")
+    assert console.file.getvalue() == "written: here\n"
 
 
 def test_of_parallel_runs_the_time_left_is_that_of_all_steps(planned):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,9 @@ def offered(monkeypatch, capsys):
         (("compare", "--margin-"), ["--margin-units", "--margin-spread"]),
         (("reproduce", "s"), ["strided-conv"]),
         (("verify", "x", "--data", "to"), ["toy"]),
+        (("encode", "x", "--data", "k"), ["kmnist"]),
+        (("weights", "x", "--dtype", "float1"), ["float16"]),
+        (("weights", "x", "--for", ""), ["python", "r"]),
     ],
 )
 def test_the_shell_is_offered_what_an_option_may_be(offered, words, expected):
@@ -88,12 +92,20 @@ def test_the_shell_is_offered_what_an_option_may_be(offered, words, expected):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_with_the_script_that_pyvae_prints(tmp_path):
+def test_bash_completes_once_it_has_been_installed(tmp_path):
+    """In a new shell of the user's."""
+    home = {"HOME": str(tmp_path), "PATH": f"{PYVAE.parent}:{os.environ['PATH']}"}
+
+    def bash(script):
+        words = ["bash", "-c", script]
+        return subprocess.run(words, env=home, capture_output=True, text=True, check=True)
+
+    done = bash("pyvae --install-completion; exit")
+    assert "bash completion installed" in done.stdout
     script = (
-        f'PATH="{PYVAE.parent}:$PATH"\n'
-        'eval "$(_PYVAE_COMPLETE=source_bash pyvae)"\n'
+        'source "$HOME/.bashrc"\n'
         "COMP_WORDS=(pyvae compare --mode r) COMP_CWORD=3\n"
         '_pyvae_completion pyvae\necho "${COMPREPLY[@]}"\n'
     )
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    done = bash(script)
     assert (done.stdout, done.stderr) == ("resync\n", "")
