@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -12,8 +12,12 @@ from comparisons.ports.judging.judged import Judged
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import Side
+from pyvae.files.html import notebook_html
 
 __all__ = ["FirstPart", "PortComparison"]
+
+
+MOST = 8  # quantities that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,20 @@ class PortComparison:
 
     def __repr__(self) -> str:
         return "\n".join(self.lines)
+
+    def _repr_html_(self) -> str:
+        table = replace(self, judged=self._telling()).table()
+        shown = ["step", "pass", "a", "b", "max_abs", "needed", "allowed", "verdict"]
+        title = f"{self.names[0]} against {self.names[1]}: {self.verdict}"
+        lines = self.lines if self.first else self.lines[1:]  # the verdict is the title
+        return notebook_html(title, lines, table[shown] if len(table) else None)
+
+    def _telling(self) -> Sequence[Judged]:
+        """The quantities around the first difference, or those that came closest to one."""
+        if self.first is None:
+            return sorted(self.judged, key=lambda one: -one.difference.needed)[:MOST]
+        here = next((n for n, one in enumerate(self.judged) if one is self.first.judged), 0)
+        return self.judged[max(0, here - MOST // 2) : here + MOST // 2]
 
     @property
     def lines(self) -> list[str]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from comparisons.runs.sides import Sides
 from comparisons.seeds.equivalence import Equivalence, Margins, expected_rate, overall, summary
 from comparisons.seeds.run_seeds import SeedComparison
 from pyvae.errors import UserError
+from pyvae.files.html import notebook_html
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
 
@@ -85,7 +87,7 @@ class Calibration:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ManySeeds:
     """What was found over many seeds.
 
@@ -102,6 +104,38 @@ class ManySeeds:
     options: SeedOptions
     environment: Mapping[str, Mapping[str, str]]
     repetitions: Sequence[Sequence[SeedComparison]]
+
+    def __repr__(self) -> str:
+        return f"<{self._in_words()}>"
+
+    def _in_words(self) -> str:
+        """Who was compared, and the verdict."""
+        under_test, reference = self.sides.under_test, self.sides.reference
+        return f"{under_test} against {reference}, {self.options.seeds} seeds each: {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        if self.options.repetitions > 1:
+            return notebook_html(self._in_words(), map(str, self.calibrations()))
+        results = [
+            (OBJECTIVES[compared.objective].title, result)
+            for compared in self.repetitions[0]
+            for result in compared.results
+        ]
+        rows = [
+            {
+                "objective": title,
+                "measure": one.measure.replace("_", " "),
+                one.a.engine: one.text(one.a.mean),
+                one.b.engine: one.text(one.b.mean),
+                "difference": one.text(one.difference, "+"),
+                "90 % interval": " to ".join(one.text(end, "+") for end in one.interval),
+                "margin": f"{one.margin:g} {one.unit}",
+                "verdict": one.verdict,
+            }
+            for title, one in results
+        ]
+        problems = [one.problem for _, one in results]
+        return notebook_html(self._in_words(), problems, pd.DataFrame(rows))
 
     @property
     def verdict(self) -> str:

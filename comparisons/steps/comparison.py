@@ -15,6 +15,7 @@ from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule, is_normalised, run_rules
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.stages.no_effect import NoEffect
+from pyvae.files.html import notebook_html
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.start import INITIAL, start_name
 from pyvae.recipes import get_recipe
@@ -32,7 +33,7 @@ __all__ = [
 TINY = 1e-300  # stands for a tolerance of 0: every bit has to be equal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """One objective, run by an engine under test and by a reference.
 
@@ -66,6 +67,33 @@ class Comparison:
     not_judged: tuple[str, ...] = ()
     failure: str = ""
     start_named: bool = False
+
+    def __repr__(self) -> str:
+        return f"<{self._in_words()}>"
+
+    def _in_words(self) -> str:
+        """Who was compared, and the verdict."""
+        a, b = self.under_test, self.reference
+        return f"{self.title}, {a.engine} against {b.engine}: {_verdict(self.agrees)}"
+
+    def _repr_html_(self) -> str:
+        lines = [self.failure]
+        if self.divergence is not None:
+            lines.append(f"first part at {self.divergence.sentence()}")
+            lines += [f"looks like: {words}" for words in self.divergence.words]
+            lines.append(f"worst element: {self.divergence.element()}")
+        rows = [
+            {
+                "quantity": name.replace("_", " "),
+                "verdict": _verdict(one.agrees),
+                "largest difference": f"{one.max_abs:.1e}",
+                "needed": f"{one.required_rtol:.1e}",
+                "allowed": f"{one.rule.rtol:.0e}" if one.rule.rtol else "0",
+                "": one.problem,
+            }
+            for name, one in self.quantities.items()
+        ]
+        return notebook_html(self._in_words(), [*lines, self.note], pd.DataFrame(rows))
 
     @property
     def objective(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyvae.data.images import ImageData
+from pyvae.files.html import notebook_html
 from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
@@ -69,3 +70,25 @@ class Run:
     def quantities(self) -> list[Quantity]:
         """Everything that a probe of a step holds, in the order of computation."""
         return self.recipe.quantities(self.settings)
+
+    def __repr__(self) -> str:
+        return f"<{self._in_words()}>"
+
+    def _in_words(self) -> str:
+        settings = self.settings
+        return (
+            f"Run of recipe {self.recipe.name}, {self.objective.title}, on {self.data.name}: "
+            f"{settings.epochs} epochs"
+            + ("" if settings.steps is None else f", at most {settings.steps} steps")
+        )
+
+    def _repr_html_(self) -> str:
+        settings, start = self.settings, self.start
+        lines = (
+            self.recipe.title,
+            f"loss: {self.objective.formula}",
+            f"{len(self.data):,} images, batch {settings.batch_size}, {settings.latent_dim} latent "
+            f"dimensions, Adam {settings.learning_rate:g}, {settings.dtype}, seed {settings.seed}",
+            f"starts from {start.title}" if start else "",
+        )
+        return notebook_html(self._in_words(), lines)

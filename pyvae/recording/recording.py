@@ -75,6 +75,9 @@ class Recording:
         self._said = False
         self._failed = ""
 
+    def _repr_html_(self) -> str:
+        return self.trace._repr_html_()
+
     # Beginning and end ---------------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -11,17 +11,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyvae.errors import UserError
 from pyvae.files.arrays import StoredArrays, read_arrays, write_arrays
+from pyvae.files.html import notebook_html
 from pyvae.files.reading import UNREADABLE
 from pyvae.files.writing import output_folder, write_file
 from pyvae.trace.program_header import json_option, read_program_header
+from pyvae.trace.values_table import COLUMNS, value_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "PROGRAM_FORMAT",
@@ -218,6 +224,78 @@ class ProgramTrace:
             arrays = self.stored(one.step)
             if "loss/total" in arrays:
                 yield one.step, float(arrays["loss/total"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns one tidy table: a row for each recorded value of each recorded step.
+
+        Values are read from the disk one by one: a trace may be larger than memory.
+
+        Columns:
+            step: From 1.
+            kind: What was recorded: `start`, `forward`, `draw`, `gradient`, `state`, `parameter`,
+                `buffer`, `loss`, ...; docs/reference/trace-of-a-program.md lists them.
+            name: Of the stage's output, the parameter or the term of the loss.
+            layer: The layer or function that returns it; empty of what no stage returns.
+            shape, type, numbers: Such as `12x30`, `float32`, 360.
+            not_finite: How many of the numbers are NaN or infinite.
+            mean, sd, min, max: Over all numbers; a loss is a single one.
+
+        Raises:
+            UserError: If a step's file cannot be read.
+
+        Example:
+            >>> table = trace.to_pandas()  # doctest: +SKIP
+            >>> table[table["kind"] == "gradient"].pivot(index="name", columns="step", values="sd")
+            ... # doctest: +SKIP
+        """
+        import pandas as pd  # takes long, and a program that is recorded does without
+
+        rows: list[dict[str, Any]] = []
+        for one in self.steps:
+            network = self.networks[one.network] if self.networks else ()
+            layers = {output: stage.layer for stage in network for output in stage.outputs}
+            rows += value_rows(one.step, self.stored(one.step), layers)
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def __repr__(self) -> str:
+        return f"<{self._in_words()}>"
+
+    def _in_words(self) -> str:
+        """Whose trace it is, and how far it goes."""
+        steps = len(self.steps)
+        words = f"Trace of {self.program or 'a program'}, {self.engine}: "
+        words += f"{steps:,} step{'' if steps == 1 else 's'} recorded"
+        return words if self.complete else f"{words}, ended early: {self.ended}"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        first = self.networks[0] if self.networks else ()
+        stages = [
+            {
+                "stage": stage.name,
+                "layer": stage.layer,
+                "inputs": ", ".join(stage.inputs),
+                "parameters": ", ".join(stage.parameters.values()),
+            }
+            for stage in first
+        ]
+        kinds = dict.fromkeys(one.optimiser.kind for one in self.steps if one.optimiser)
+        lines = (
+            f"{len(first):,} stages, {len(self.parameters):,} parameters and buffers"
+            + (f", optimiser {', '.join(kinds)}" if kinds else ""),
+            self._losses_in_words(),
+            f"saved in {self.folder}" if self.folder else "",
+        )
+        return notebook_html(self._in_words(), lines, pd.DataFrame(stages))
+
+    def _losses_in_words(self, most: int = 5) -> str:
+        try:
+            losses = [f"{loss:.6g} in step {step}" for step, loss in islice(self.losses(), most)]
+        except UserError as error:  # a notebook is read long after
+            return str(error)
+        more = ", ..." if len(losses) < len(self.steps) else ""
+        return f"loss {', '.join(losses)}{more}" if losses else ""
 
     def save_step(self, folder: Path, step: ProgramStep, arrays: Mapping[str, NDArray]) -> Path:
         """Writes the values of a step, which do not stay in memory, and adds it to `steps`.

@@ -25,6 +25,7 @@ from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError
 from pyvae.files.arrays import array_bytes, parse_arrays, read_arrays, write_arrays
 from pyvae.files.csv import csv_text
+from pyvae.files.html import notebook_html
 from pyvae.files.reading import UNREADABLE, parse_numbers, read_bytes
 from pyvae.files.writing import output_folder, remove_file, write_file
 from pyvae.model.objectives import OBJECTIVES
@@ -152,6 +153,51 @@ class Trace:
         images = table["steps"] * self.settings.batch_size
         table[objective.column] = objective.per_image(table["total"], images)
         return table.reset_index()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns one tidy table: a row for each step and term of the loss.
+
+        Columns:
+            engine, recipe, objective, seed: What was run.
+            epoch, step: From 1.
+            term: `total`, `reconstruction`, `regulariser`, and the objective's further terms.
+            value: Summed over the batch, in nats, or on the scale that the objective states.
+            per_image: The same for one image.
+
+        Example:
+            >>> trace.to_pandas().groupby(["term", "epoch"])["per_image"].mean()  # doctest: +SKIP
+        """
+        table = self.history()
+        keys = ["engine", "objective", "epoch", "step"]
+        long = table.melt(keys, list(self.terms), var_name="term", value_name="value")
+        long.insert(1, "recipe", self.recipe)
+        long.insert(3, "seed", self.settings.seed)
+        objective = OBJECTIVES[self.settings.objective]
+        long["per_image"] = objective.per_image(long["value"], self.settings.batch_size)
+        return long.sort_values("step", kind="stable", ignore_index=True)
+
+    def __repr__(self) -> str:
+        return f"<Trace of {self._in_words()}>"
+
+    def _in_words(self) -> str:
+        """What was run, and how far it came."""
+        title = OBJECTIVES[self.settings.objective].title
+        count = f"{self.steps:,} step{'' if self.steps == 1 else 's'}"
+        words = f"{title}, recipe {self.recipe}, {self.engine}: {count}"
+        return words if self.complete else f"{words}, not finished"
+
+    def _repr_html_(self) -> str:
+        settings, objective = self.settings, OBJECTIVES[self.settings.objective]
+        about = (
+            f"{self.data.get('name', '')}, batch {settings.batch_size}, {settings.latent_dim} "
+            f"latent dimensions, {settings.dtype}, seed {settings.seed}"
+        )
+        loss = f"loss: {objective.formula}" + (f", in {objective.unit}" if objective.unit else "")
+        table = self.to_pandas().groupby(["epoch", "term"], sort=False)["per_image"].mean()
+        wide = table.unstack("term")[list(self.terms)] if len(table) else pd.DataFrame()
+        where = f"saved in {self.folder}" if self.folder else ""
+        lines = (about, loss, "mean over the steps of each epoch:" if len(wide) else "", where)
+        return notebook_html(f"Trace of {self._in_words()}", lines, wide.reset_index())
 
     def save(self, folder: Path) -> None:
         """Writes the trace into a folder; an unfinished run has no arrays yet.

@@ -209,6 +209,18 @@ def test_the_summary_has_what_other_tools_read(made):
     json.dumps(about, allow_nan=False)
 
 
+def test_a_comparison_shows_itself_in_a_line_and_in_a_notebook(made):
+    assert repr(made[0]) == "<VAE, pytorch against base-r: agree>"
+    page = made[0]._repr_html_()
+    assert "VAE, pytorch against base-r: agree" in page
+    for name, one in made[0].quantities.items():
+        assert f"<td>{name.replace('_', ' ')}</td>" in page
+        assert f"<td>{one.required_rtol:.1e}</td>" in page
+    failed = replace(made[0], failure="<b>cannot", note="a note")
+    assert repr(failed).endswith(": disagree>")
+    assert "<p>&lt;b&gt;cannot</p>\n<p>a note</p>" in failed._repr_html_()
+
+
 def test_tables_hold_every_number(made):
     comparison = made[0]
     history = comparison.history()

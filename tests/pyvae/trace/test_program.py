@@ -20,6 +20,7 @@ from pyvae.trace.program import (
     ProgramStep,
     ProgramTrace,
     is_program_trace,
+    step_path,
 )
 from pyvae.trace.trace import Trace
 
@@ -100,6 +101,33 @@ def test_a_stage_without_outputs_returns_one_value_of_its_name():
 def test_a_step_that_was_not_recorded_is_the_users_error(saved):
     with pytest.raises(UserError, match=r"step 2 of .* was not recorded"):
         saved.arrays(2)
+
+
+def test_a_tidy_table_has_a_row_for_each_value(saved):
+    table = ProgramTrace.load(saved.folder).to_pandas().set_index(["step", "kind", "name"])
+    assert len(table) == len(VALUES) + 1
+    first = table.loc[1, "forward", "input"]
+    assert first[["layer", "shape", "type", "numbers"]].tolist() == ["input", "1x1", "int64", 1]
+    assert first[["mean", "sd", "min", "max"]].tolist() == [2.0**40, 0, 2.0**40, 2.0**40]
+    spoiled = table.loc[1, "forward", "rnn.0"]
+    assert (spoiled["layer"], spoiled["not_finite"]) == ("gru", 2)
+    assert math.isnan(spoiled["mean"])
+    draw = table.loc[1, "draw", "rnn"]
+    assert draw[["mean", "sd", "min", "max"]].tolist() == [0.5, 0.5, 0, 1]
+    assert table.loc[30, "loss", "total"]["mean"] == 2
+    assert table.loc[1, "loss", "total"]["shape"] == ""
+
+
+def test_a_trace_shows_itself_in_a_line_and_in_a_notebook(saved):
+    saved.program = "<b>.py"
+    assert repr(saved) == "<Trace of <b>.py, pytorch: 2 steps recorded>"
+    page = saved._repr_html_()
+    assert "Trace of &lt;b&gt;.py, pytorch: 2 steps recorded" in page
+    assert "3 stages, 2 parameters and buffers, optimiser sgd" in page
+    assert "loss 0.1 in step 1, 2 in step 30" in page
+    assert "<td>gru</td>" in page
+    step_path(saved.folder, 30).unlink()  # a notebook is read long after
+    assert "cannot be read" in saved._repr_html_()
 
 
 def test_a_trace_that_is_cut_names_the_missing_file(saved):

@@ -605,6 +605,37 @@ def test_a_trace_of_any_recipe_survives_saving(tmp_path, recipe):
 
 
 @every_recipe
+def test_a_tidy_table_has_a_row_for_each_step_and_term(recipe):
+    trace = finished_trace(recipe)
+    table, history = trace.to_pandas(), trace.history()
+    assert table.columns.tolist() == [
+        "engine", "recipe", "objective", "seed", "epoch", "step", "term", "value", "per_image",
+    ]  # fmt: skip
+    assert len(table) == len(history) * len(trace.terms)
+    wide = table.pivot(index="step", columns="term", values="value")
+    assert np.array_equal(wide[list(trace.terms)], trace.losses)
+    total = table[table["term"] == "total"]
+    column = OBJECTIVES[trace.settings.objective].column
+    assert np.array_equal(total["per_image"], history[column])
+    assert set(zip(table["recipe"], table["seed"], strict=True)) == {(recipe, 2)}
+
+
+def test_a_trace_shows_itself_in_a_line_and_in_a_notebook():
+    trace = finished_trace("conv", epochs=2)
+    trace.data["name"] = "<b>x"
+    assert repr(trace) == "<Trace of VAE, recipe conv, pytorch: 6 steps>"
+    page = trace._repr_html_()
+    assert "Trace of VAE, recipe conv, pytorch: 6 steps" in page
+    assert "&lt;b&gt;x, batch 250, 30 latent dimensions, float32, seed 2" in page
+    for loss in trace.to_pandas().query("term == 'total'").groupby("epoch")["per_image"].mean():
+        assert f"<td>{loss:.5g}</td>" in page
+    empty = Trace("pytorch", "conv", trace.settings, {}, {})
+    assert repr(empty) == "<Trace of VAE, recipe conv, pytorch: 0 steps, not finished>"
+    assert "<table" not in empty._repr_html_()
+    assert empty.to_pandas().empty
+
+
+@every_recipe
 def test_tables_of_any_recipe_have_a_column_for_each_term(recipe):
     trace = finished_trace(recipe)
     objective = OBJECTIVES[trace.settings.objective]

@@ -1,0 +1,29 @@
+"""What a comparison of two recorded programs shows of itself."""
+
+from __future__ import annotations
+
+from ported import Classifier, Program
+
+from comparisons.ports import compare_programs
+
+
+def test_a_notebook_shows_the_verdict_and_the_quantities_around_the_first_difference(pair):
+    found = compare_programs(*pair(Program(steps=1), Program(Wrong, steps=1)))
+    page = found._repr_html_()
+    assert "<b>python against r: part at step 1, norm (batch_norm2d), forward</b>" in page
+    assert "looks like: r: eps = 0.001 where it is 1e-05" in page
+    for key in ("forward/conv", "forward/norm", "forward/act"):
+        assert f"<td>{key}</td>" in page
+    assert page.count("<tr") == 9  # the heads, and four on either side
+
+
+def test_a_notebook_shows_what_came_closest_where_the_two_agree(pair):
+    found = compare_programs(*pair(Program(steps=1), Program(steps=1)))
+    page = found._repr_html_()
+    assert f"<b>python against r: {found.verdict}</b>" in page
+    assert page.count("<td>equal</td>") == 8
+
+
+class Wrong(Classifier):
+    def __init__(self) -> None:
+        super().__init__(eps=1e-3)
