@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pyvae.reproduction.reproduce import reproduce
     from pyvae.runs.record import record_traces
     from pyvae.runs.train import train_into
+    from pyvae.runs.trained.generated import interpolate, sample
+    from pyvae.runs.trained.posterior import encode, reconstruct
     from pyvae.runs.verify import verify
     from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage, ProgramTrace
     from pyvae.trace.trace import Trace
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pyvae.training.callbacks import Callback, Progress, StopTraining
     from pyvae.training.loop import train
     from pyvae.training.validation import StopEarly, Validate
+    from pyvae.version import __version__
     from pyvae.weights.convert import convert_weights
 
 __all__ = [
@@ -48,12 +51,17 @@ __all__ = [
     "Trace",
     "UserError",
     "Validate",
+    "__version__",
     "convert_weights",
+    "encode",
     "get_recipe",
+    "interpolate",
     "load_data",
+    "reconstruct",
     "record",
     "record_traces",
     "reproduce",
+    "sample",
     "train",
     "train_into",
     "verify",
@@ -79,12 +87,17 @@ _HOMES = {
     "Trace": "pyvae.trace.trace",
     "UserError": "pyvae.errors",
     "Validate": "pyvae.training.validation",
+    "__version__": "pyvae.version",
     "convert_weights": "pyvae.weights.convert",
+    "encode": "pyvae.runs.trained.posterior",
     "get_recipe": "pyvae.recipes",
+    "interpolate": "pyvae.runs.trained.generated",
     "load_data": "pyvae.data.images",
+    "reconstruct": "pyvae.runs.trained.posterior",
     "record": "pyvae.recording.record",
     "record_traces": "pyvae.runs.record",
     "reproduce": "pyvae.reproduction.reproduce",
+    "sample": "pyvae.runs.trained.generated",
     "train": "pyvae.training.loop",
     "train_into": "pyvae.runs.train",
     "verify": "pyvae.runs.verify",

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +24,15 @@ from typer.models import CommandInfo
 
 from pyvae.cli.record import record_command
 from pyvae.cli.reproduce import reproduce_command
-from pyvae.cli.show import doctor_command, figures_command, recipes_command, sample_command
+from pyvae.cli.show import doctor_command, figures_command, recipes_command
 from pyvae.cli.trace import trace_command
 from pyvae.cli.train import train_command
+from pyvae.cli.trained import (
+    encode_command,
+    interpolate_command,
+    reconstruct_command,
+    sample_command,
+)
 from pyvae.cli.unexpected import report_unexpected
 from pyvae.cli.verify import verify_command
 from pyvae.cli.weights import weights_command
@@ -35,6 +41,7 @@ from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
 from pyvae.runs.callbacks.signals import terminated_as_interrupted
+from pyvae.version import __version__
 
 __all__ = ["build_app", "main"]
 
@@ -53,6 +60,9 @@ PANELS = {  # of the help, with the commands in order
     "trace": "Work with runs",
     "verify": "Work with runs",
     "sample": "Work with runs",
+    "encode": "Work with runs",
+    "reconstruct": "Work with runs",
+    "interpolate": "Work with runs",
     "figures": "Work with runs",
     "recipes": "Information",
     "doctor": "Information",
@@ -175,7 +185,8 @@ def build_app() -> typer.Typer:
     app.callback()(_about)
     for command in (
         train_command, reproduce_command, record_command, weights_command, trace_command,
-        verify_command, sample_command, figures_command, recipes_command, doctor_command,
+        verify_command, sample_command, encode_command, reconstruct_command, interpolate_command,
+        figures_command, recipes_command, doctor_command,
     ):  # fmt: skip
         # options after the script's name are the script's
         words = {"allow_interspersed_args": command is not record_command}
@@ -214,7 +225,7 @@ def _unwrapped(text: str) -> str:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"pyvae {metadata.version('pyvae')}")
+        print(f"pyvae {__version__}")
         raise typer.Exit
 
 

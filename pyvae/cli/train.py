@@ -11,7 +11,7 @@ import typer
 
 from pyvae.cli.options import choices
 from pyvae.cli.options.grouped import grouped
-from pyvae.cli.options.shared import OUTPUT, ComputeOptions, RunOptions, in_panel
+from pyvae.cli.options.shared import OUTPUT, ComputeOptions, Quiet, RunOptions, in_panel
 from pyvae.errors import UserError, printable
 
 __all__ = ["train_command"]
@@ -37,6 +37,7 @@ class TrainOutput:
     overwrite: Annotated[
         bool, output("--overwrite", help="Replace the run in the output folder: start again.")
     ] = False
+    quiet: Quiet = False
 
 
 @grouped
@@ -103,7 +104,7 @@ def _train(
     out = where.out or Path("runs") / chosen.name
     with threads_set(compute.threads), torchrun_shares(compute.device) as shares:
         words = command_words(context, threads=torch.get_num_threads(), out=out, overwrite=None)
-        console = Terminal(quiet=not shares.is_first)
+        console = Terminal(progress=not where.quiet, quiet=not shares.is_first)
         log = partial(console.print, soft_wrap=True)
         engine = PyTorchEngine(compute.device, precision=compute.precision, shares=shares)
         data = load_for(chosen, what.data, settings[0], log)
@@ -113,5 +114,5 @@ def _train(
             overwrite=where.overwrite, resumed=is_resumed(context),
         )  # fmt: skip
         if shares.is_first:
-            draw_run(out)
+            draw_run(out, data=data)
             print(f"written: {printable(str(out))}")

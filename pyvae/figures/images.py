@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyvae.data.pixels import DIGITS
 from pyvae.errors import UserError
-from pyvae.figures.style import add_note, digit_sheet, draw_digits, wrapped
+from pyvae.figures.style import add_note, draw_digits, image_sheet, wrapped
 
 __all__ = [
     "cluster_samples_figure",
@@ -22,13 +22,21 @@ __all__ = [
 ]
 
 
-def rows_figure(rows: Sequence[tuple[str, ArrayLike]], title: str, note: str = "") -> Figure:
+def rows_figure(
+    rows: Sequence[tuple[str, ArrayLike]],
+    title: str,
+    note: str = "",
+    *,
+    shape: tuple[int, ...] = DIGITS,
+) -> Figure:
     """Draws rows of images, each with its label at the left.
 
     Arguments:
-        rows: Label and images (n, 784), pixels in [0, 1], of each row; n is the same in all.
+        rows: Label and images (n, 784), or as many numbers as the shape has, in [0, 1], of each
+            row; n is the same in all.
         title: The title.
         note: Small text at the bottom.
+        shape: Of an image: (channels, height, width).
 
     Raises:
         UserError: If the rows have different lengths.
@@ -42,9 +50,11 @@ def rows_figure(rows: Sequence[tuple[str, ArrayLike]], title: str, note: str = "
         figsize=(max(0.62 * columns + 1.6, 4), 0.64 * len(rows) + 0.9), layout="constrained"
     )
     axes = figure.subplots()
-    sheet = digit_sheet(np.concatenate(images), columns)
+    sheet = image_sheet(np.concatenate(images), columns, shape)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_yticks(29 * np.arange(len(rows)) + 13.5, [label for label, _ in rows])
+    height = shape[1]
+    middles = (height + 1) * np.arange(len(rows)) + (height - 1) / 2
+    axes.set_yticks(middles, [label for label, _ in rows])
     axes.set_anchor("W")  # centred, the layout takes the labels' room from the wrong side
     _frame(axes)
     figure.suptitle(wrapped(figure, title), fontsize=10)

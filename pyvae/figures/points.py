@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pyvae.errors import UserError
 from pyvae.figures.style import add_note, group_colours, wrapped
@@ -22,6 +24,7 @@ def points_figure(
     names: Sequence[str] | None = None,
     *,
     limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    colours: Sequence[str] | None = None,
 ) -> Figure:
     """Draws points in the plane, a colour for each group; both axes have the same scale.
 
@@ -32,6 +35,7 @@ def points_figure(
         note: Small text at the bottom.
         names: The names of the groups; by default `cluster 0`, ...
         limits: The limits of both axes, to compare several figures.
+        colours: Of the groups; by default those of clusters.
 
     Raises:
         UserError: If they are not points in the plane, or there are more groups than names.
@@ -47,9 +51,7 @@ def points_figure(
     axes = figure.subplots()
     size = float(np.clip(20_000 / max(len(xy), 1), 4, 20))
     if groups is None:
-        axes.scatter(
-            xy[:, 0], xy[:, 1], s=size, color="dimgray", alpha=0.7, linewidths=0, rasterized=True
-        )
+        _dots(axes, xy, size, color="dimgray")
     else:
         numbers = np.asarray(groups, dtype=int)
         count = int(numbers.max(initial=-1)) + 1
@@ -57,12 +59,9 @@ def points_figure(
             names = [f"cluster {number}" for number in range(count)]
         if len(names) < count:
             raise UserError(f"{count} groups with {len(names)} names", expected="one name for each")
-        for number, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
-            chosen = xy[numbers == number]
-            axes.scatter(
-                chosen[:, 0], chosen[:, 1], s=size, color=colour, alpha=0.7, linewidths=0,
-                rasterized=True, label=f"{name}: {len(chosen):,}",
-            )  # fmt: skip
+        shown = group_colours(len(names)) if colours is None else colours
+        for number, (name, colour) in enumerate(zip(names, shown, strict=True)):
+            _dots(axes, xy[numbers == number], size, color=colour, label=name)
         figure.legend(
             loc="outside right upper", markerscale=3, title="number of points", alignment="left"
         )
@@ -74,3 +73,10 @@ def points_figure(
     axes.set_title(wrapped(figure, title), fontsize=10)
     add_note(figure, note)
     return figure
+
+
+def _dots(axes: Axes, xy: NDArray, size: float, color: Any, label: str = "") -> None:
+    axes.scatter(
+        xy[:, 0], xy[:, 1], s=size, color=color, alpha=0.7, linewidths=0, rasterized=True,
+        label=f"{label}: {len(xy):,}" if label else None,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -311,12 +311,14 @@ def draw_or_log(make: Callable[[], Figure], path: Path, log: Callable[[str], obj
     return True
 
 
-def check_figure_path(path: Path) -> None:
-    """Raises UserError unless the name is that of a figure's file."""
-    if path.suffix.lower() not in FORMATS:
+def check_figure_path(path: Path, others: Sequence[str] = ()) -> None:
+    """Raises UserError unless the name is that of a figure's file, or ends in one of `others`."""
+    what = "a file that this command writes" if others else "a figure"
+    endings = (*others, *FORMATS)
+    if path.suffix.lower() not in FORMATS and path.suffix not in others:
         raise UserError(
-            f"'{path}' is not the name of a figure",
-            f"use a name that ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
+            f"'{path}' is not the name of {what}",
+            f"use a name that ends in {', '.join(endings[:-1])} or {endings[-1]}",
         )
     if path.is_dir():
-        raise UserError(f"'{path}' is a folder", "give the name of a file for the figure")
+        raise UserError(f"'{path}' is a folder", "give the name of a file")

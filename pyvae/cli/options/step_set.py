@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from pyvae.errors import UserError
 
@@ -19,11 +20,15 @@ class StepSet:
         (True, False)
     """
 
+    option: ClassVar[str] = "--probe"
+    expected: ClassVar[str] = "steps such as 1 or 1,3-5, or all, or none"
+    may_be_empty: ClassVar[bool] = True
+
     ranges: tuple[tuple[int, int], ...]
     everything: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> StepSet:
+    def parse(cls, text: str) -> Self:
         """Reads what a user wrote.
 
         Raises:
@@ -32,16 +37,14 @@ class StepSet:
         text = text.strip().lower()
         if text == "all":
             return cls((), everything=True)
-        if text == "none":
+        if text == "none" and cls.may_be_empty:
             return cls(())
         ranges = []
         for part in text.split(","):
             match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
             if not 1 <= first <= last:
-                raise UserError(
-                    f"--probe '{text}'", expected="steps such as 1 or 1,3-5, or all, or none"
-                )
+                raise UserError(f"{cls.option} '{text}'", expected=cls.expected)
             ranges.append((first, last))
         return cls(tuple(ranges))
 

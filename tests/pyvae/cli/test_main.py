@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_the_commands_are_listed_in_groups_with_compare_first(command):
     listed = [line.split()[1] for line in out.splitlines() if line[:1] == "│" and line[2] != " "]
     assert [name for name in listed if name[0] != "-"] == [
         "compare", "train", "reproduce", "record", "weights", "trace", "verify", "sample",
-        "figures", "recipes", "doctor",
+        "encode", "reconstruct", "interpolate", "figures", "recipes", "doctor",
     ]  # fmt: skip
     groups = [line.split("─ ")[1].split(" ─")[0] for line in out.splitlines() if "╭" in line]
     assert groups == [
@@ -153,12 +154,12 @@ def test_a_command_of_another_package_is_listed_after_ours(command, monkeypatch)
     assert command("more") == (0, "", "")
 
 
-def test_help_and_completion_do_not_wait_for_pytorch():
+def test_help_version_and_completion_do_not_wait_for_pytorch():
     """Asked of a process of its own: this one has imported it."""
     code = (
         "import os, sys\n"
         "from pyvae.cli.main import main\n"
-        "assert main(['--help']) == main(['compare', '--help']) == 0\n"
+        "assert main(['--help']) == main(['compare', '--help']) == main(['--version']) == 0\n"
         "os.environ |= {'_PYVAE_COMPLETE': 'complete_bash', 'COMP_WORDS': 'pyvae train c',\n"
         "               'COMP_CWORD': '2'}\n"
         "try:\n"
@@ -166,11 +167,22 @@ def test_help_and_completion_do_not_wait_for_pytorch():
         "except SystemExit as ended:\n"
         "    assert ended.code == 0\n"
         "assert 'typer' in sys.modules\n"
-        "print([name for name in ('torch', 'pandas', 'matplotlib') if name in sys.modules])\n"
+        "slow = ('torch', 'pandas', 'matplotlib', 'sklearn')\n"
+        "print([name for name in slow if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "clustering-toy" in done.stdout
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colours_are_left_out_if_the_user_wants_none(no_color, coloured):
+    """https://no-color.org; asked of a process of its own: the variables are read at its start."""
+    given = {"FORCE_COLOR": "1", "NO_COLOR": no_color, "TERM": "xterm-256color"}
+    done = subprocess.run(
+        [PYVAE, "--help"], env=os.environ | given, capture_output=True, text=True, check=True
+    )
+    assert bool(re.search(r"\x1b\[[\d;]*[349]\d", done.stdout)) == coloured
 
 
 @pytest.mark.parametrize("name", PANELS)
@@ -203,7 +215,7 @@ def test_main_reads_the_process_arguments(monkeypatch, capsys):
 
 
 def test_the_version(command):
-    assert command("--version") == (0, "pyvae 0.1.0\n", "")
+    assert command("--version") == (0, f"pyvae {metadata.version('pyvae')}\n", "")
 
 
 @pytest.fixture
@@ -275,6 +287,9 @@ def test_as_a_user_types_it_whatever_matplotlib_is_set_to(pyvae, tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     pictures = sorted(path.name for path in (tmp_path / "odd").glob("*.png"))
-    assert pictures == ["latent_means.png", "loss_history.png", "samples_beta.png"]
+    assert pictures == [
+        "latent_means.png", "latents_beta.png", "loss_history.png", "reconstructions_beta.png",
+        "samples_beta.png",
+    ]  # fmt: skip
     for name in pictures:
         assert (tmp_path / "odd" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()

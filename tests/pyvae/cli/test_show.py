@@ -1,4 +1,4 @@
-"""`pyvae sample`, `figures` and `recipes`."""
+"""`pyvae figures` and `recipes`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 from dataclasses import replace
 from importlib import metadata
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pyvae import plugins, recipes
 from pyvae.recipes import RECIPES
@@ -18,30 +16,33 @@ pytestmark = pytest.mark.slow
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 FIGURES = {"loss_history.png", "latent_means.png"}
-
-
-def test_samples_go_into_the_file_asked_for(run, tmp_path):
-    for name, seed in (("new/a.png", 1), ("b.png", 1), ("c.png", 2)):
-        code, out, err = run("sample", "run/vae", "-n", "5", "--seed", seed, "--out", name)
-        assert (code, out, err) == (0, f"written: {name}\n", "")
-    pictures = [
-        np.asarray(Image.open(tmp_path / name)).tobytes()
-        for name in ("new/a.png", "b.png", "c.png")
-    ]
-    assert pictures[0] == pictures[1]
-    assert pictures[0] != pictures[2]
+OF_EACH = ("samples", "reconstructions", "latents")
 
 
 def test_figures_are_drawn_again(run, tmp_path):
     assert run("figures", "run") == (0, "written: run\n", "")
-    expected = FIGURES | {"samples_vae.png", "samples_emae.png"}
+    expected = FIGURES | {f"{figure}_{name}.png" for figure in OF_EACH for name in ("vae", "emae")}
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == expected
 
 
 def test_figures_of_one_trace_go_into_its_folder(run, tmp_path):
     assert run("figures", "run/emae")[0] == 0
     found = {path.name for path in (tmp_path / "run" / "emae").iterdir()}
-    assert found == TRACE | FIGURES | {"samples_emae.png"}
+    assert found == TRACE | FIGURES | {f"{figure}_emae.png" for figure in OF_EACH}
+
+
+def test_without_the_images_the_other_figures_are_drawn(run, trained, tmp_path):
+    """And one line says so."""
+    trace = replace(trained["vae"], data={"name": "mine.npz", "source": "file /gone/mine.npz"})
+    trace.save(tmp_path / "other")
+    code, out, err = run("figures", "other")
+    assert (code, out) == (0, "written: other\n")
+    assert err == (
+        "pyvae: latents and reconstructions are not drawn: the run's data, 'mine.npz', is not "
+        "there. Name its file with --data.\n"
+    )
+    found = {path.name for path in (tmp_path / "other").glob("*.png")}
+    assert found == FIGURES | {"samples_vae.png"}
 
 
 def test_recipes_are_listed_with_their_settings(command, conv):
@@ -73,7 +74,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_line_beside_a_run(
     assert out.endswith("written: out\n")
     assert err.splitlines() == [
         f"pyvae: figure 'out/{name}.png' cannot be drawn (RuntimeError: no font)"
-        for name in ("loss_history", "latent_means", "samples_vae")
+        for name in ("loss_history", "latent_means", *(f"{figure}_vae" for figure in OF_EACH))
     ]
     # where it is what was asked for, it is an error
     line = "figure '{}' cannot be drawn (RuntimeError: no font)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.slow
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 FIGURES = {"loss_history.png", "latent_means.png"}
+OF_EACH = ("samples", "reconstructions", "latents")
 
 
 @pytest.mark.parametrize("objective", ["emae", "both"])
@@ -31,7 +33,7 @@ def test_train_leaves_a_trace_and_figures_of_each_objective(command, tmp_path, o
         "run.json",
         *names,
         *FIGURES,
-        *(f"samples_{name}.png" for name in names),
+        *(f"{figure}_{name}.png" for figure in OF_EACH for name in names),
     }
     last = {f"checkpoint-00000002.{ending}" for ending in ("json", "safetensors")}  # to go on from
     for name in names:
@@ -48,6 +50,23 @@ def test_train_leaves_a_trace_and_figures_of_each_objective(command, tmp_path, o
     for path in (tmp_path / "out").glob("*.png"):
         with Image.open(path) as image:
             assert np.ptp(np.asarray(image.convert("L"))) > 0, path.name
+
+
+def test_quiet_leaves_the_results_and_is_no_part_of_the_run(command, tmp_path):
+    code, quiet, err = command("train", "beta", *SMALL, "--out", "out", "-q")
+    assert (code, err) == (0, "")
+    loud = command("train", "beta", *SMALL, "--out", "loud")[1].replace("loud", "out")
+    gone = [line for line in loud.splitlines() if line not in quiet.splitlines()]
+    assert [re.sub(r"\d.*", "", line) for line in gone] == [
+        "beta-VAE on digits, cpu ...", "  epoch ", "beta-VAE on digits, cpu: ",
+    ]  # fmt: skip
+    assert set(quiet.splitlines()) < set(loud.splitlines())
+    assert "quiet" not in (tmp_path / "out" / "run.json").read_text()
+    # beside --resume it is the one option that says nothing of the run
+    _, out, err = command("train", "--resume", "out", "--steps", "4", "--quiet")
+    assert (out.splitlines()[-1], err) == ("written: out", "")
+    assert "images/s" not in out
+    assert Trace.load(tmp_path / "out" / "beta").steps == 4
 
 
 def test_both_scales_are_printed_for_each_epoch(command, tmp_path):
@@ -197,7 +216,7 @@ def test_any_recipe_is_trained_drawn_and_sampled(command, tmp_path, arguments, r
     for path in (*(tmp_path / "out").glob("*.png"), tmp_path / "x.png"):
         with Image.open(path) as image:
             assert np.ptp(np.asarray(image.convert("L"))) > 0, path.name
-    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+    assert len(list((tmp_path / "out").glob("*.png"))) == 5
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folder permissions are POSIX's")

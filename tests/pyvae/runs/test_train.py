@@ -41,7 +41,7 @@ def _a_checkpoint_after_every_step(monkeypatch):
     """And no figures, which take longer than the runs."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
     for module in ("pyvae.cli.train", "pyvae.figures.draw_run"):
-        monkeypatch.setattr(f"{module}.draw_run", lambda folder: None, raising=False)
+        monkeypatch.setattr(f"{module}.draw_run", lambda folder, **given: None, raising=False)
 
 
 @pytest.fixture

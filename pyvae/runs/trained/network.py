@@ -1,4 +1,4 @@
-"""Trained runs: their traces, their networks, and new images from them."""
+"""Trained runs: their traces and their networks."""
 
 from __future__ import annotations
 
@@ -6,32 +6,14 @@ import shlex
 from pathlib import Path
 
 import torch
-from numpy.typing import NDArray
 
 from pyvae.errors import UserError
-from pyvae.model.draws import Draws
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 
-__all__ = ["load_network", "load_traces", "sample"]
-
-
-@torch.no_grad()
-def sample(trace: Trace, n: int, seed: int) -> NDArray:
-    """Decodes n latents drawn from the prior: N(0, I), or p(z|y) of the clusters in turn.
-
-    Returns:
-        Pixels (n, 784) in [0, 1].
-
-    Raises:
-        UserError: If the trace's parameters do not fit its recipe and settings.
-    """
-    settings = trace.settings
-    network = load_network(trace)
-    noise = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
-    return network.decode(network.from_prior(torch.from_numpy(noise))).numpy()
+__all__ = ["load_network", "load_trace", "load_traces"]
 
 
 def load_network(trace: Trace) -> VAE:
@@ -88,3 +70,16 @@ def load_traces(run: Path) -> list[Trace]:
             f"run: pyvae train conv --out {shlex.quote(str(run))}",
         )
     return traces
+
+
+def load_trace(run: Path) -> Trace:
+    """The trace of a run with one objective.
+
+    Raises:
+        UserError: If there is none that is complete, or more than one.
+    """
+    traces = load_traces(run)
+    if len(traces) > 1:
+        names = " or ".join(str(run / trace.settings.objective) for trace in traces)
+        raise UserError(f"'{run}' holds {len(traces)} runs", f"name one of them: {names}")
+    return traces[0]

@@ -1,0 +1,94 @@
+"""Draws what a trained network makes of images: reconstructions, and ways between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from pyvae.data.pixels import DIGITS
+from pyvae.errors import UserError
+from pyvae.figures.images import generated_figure, rows_figure
+from pyvae.figures.points import points_figure
+from pyvae.figures.style import COLOURS
+
+__all__ = ["interpolation_figure", "reconstructions_figure"]
+
+COLUMNS = 12
+MOST = 240  # images of a picture
+DECODED = "Decoded posterior means: without dropout, and nothing is drawn at random."
+
+
+def reconstructions_figure(
+    originals: NDArray,
+    reconstructions: NDArray,
+    title: str,
+    objective: str,
+    shape: tuple[int, ...] = DIGITS,
+) -> Figure:
+    """Draws originals and, below each, its reconstruction, framed in the objective's colour.
+
+    Points in the plane are drawn over each other.
+
+    Arguments:
+        originals, reconstructions: (N, 784), or as many numbers as the shape has, in [0, 1];
+            points (N, 2).
+        title: The title.
+        objective: That the network was trained with.
+        shape: Of an image: (channels, height, width).
+
+    Raises:
+        UserError: If there are more than 240 images.
+    """
+    if originals.shape[1] == 2:
+        both = np.concatenate([originals, reconstructions])
+        groups = np.repeat([0, 1], len(originals))
+        names = ("original", "reconstruction")
+        colours = ("dimgray", COLOURS[objective])
+        return points_figure(both, groups, title, DECODED, names, colours=colours)
+    if len(originals) > MOST:
+        raise UserError(f"{len(originals)} images in a picture", expected=f"1 to {MOST}")
+    columns = min(COLUMNS, len(originals))
+    rows: list[tuple[str, NDArray]] = []
+    for start in range(0, len(originals), columns):
+        part = slice(start, start + columns)
+        rows.append(("original", _filled(originals[part], columns)))
+        rows.append(("reconstruction", _filled(reconstructions[part], columns)))
+    figure = rows_figure(rows, title, DECODED, shape=shape)
+    down, right = shape[1] + 1, shape[2] + 1
+    for row in range(1, len(rows), 2):
+        images = min(columns, len(originals) - row // 2 * columns)
+        figure.axes[0].add_patch(
+            Rectangle(
+                (-0.5, down * row - 0.5), right * images - 1, down - 1, fill=False, clip_on=False,
+                edgecolor=COLOURS[objective], linewidth=1.5,
+            )
+        )  # fmt: skip
+    return figure
+
+
+def interpolation_figure(
+    pixels: NDArray, title: str, ends: Sequence[str], shape: tuple[int, ...] = DIGITS
+) -> Figure:
+    """Draws the images on the way from one image to another, in the order of reading.
+
+    Arguments:
+        pixels: (n, 784), or as many numbers as the shape has, in [0, 1]; points (n, 2).
+        title: The title.
+        ends: What the first and the last one are decoded from.
+        shape: Of an image: (channels, height, width).
+    """
+    first, last = ends
+    note = f"Even steps between the posterior means of {first} and of {last}, decoded."
+    if pixels.shape[1] == 2:
+        return points_figure(pixels, None, title, note)
+    return generated_figure(pixels, title, note, min(len(pixels), COLUMNS), shape)
+
+
+def _filled(images: NDArray, columns: int) -> NDArray:
+    """Fills the last row with white."""
+    white = np.ones((columns - len(images), images.shape[1]), images.dtype)
+    return np.concatenate([images, white])
