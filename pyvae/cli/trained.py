@@ -91,28 +91,31 @@ def reconstruct_command(
     images: Annotated[
         str, typer.Option(metavar="IMAGES", help="Which images, from 1: 1-100, or 3,7-9, or all.")
     ] = "1-12",
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")] = 1,
     data: ImagesFrom = None,
     overwrite: Overwrite = False,
     recipe: RecipeFile = None,
 ) -> None:
-    """Reconstruct images with a trained run: what their posterior means decode to.
+    """Reconstruct images with a trained run: decode their posterior means, and draws from it.
 
-    A picture has each image with its reconstruction below it, 240 images at most. An npz file has
-    the arrays image (from 1), label (where there are labels), original and reconstruction.
+    A picture has each image with its reconstructions below it, 120 images at most. An npz file has
+    the arrays image (from 1), label (where there are labels), original, of_mean and of_draw.
     """
     import numpy as np
 
     from pyvae.figures.draw_run import trace_reconstructions_figure
     from pyvae.runs.trained.posterior import reconstruct
 
+    _check_seed(seed)
     _check_out(out, overwrite, NPZ)
     trace, found, rows = _open(run, data, images, recipe)
-    pixels = reconstruct(trace, found, rows)
+    of_mean, of_draw = (reconstruct(trace, found, rows, seed=which) for which in (None, seed))
     if out.suffix == NPZ:
         original = found.batch(np.asarray(rows), trace.settings.torch_dtype).numpy()
-        _write(out, _npz(**_which(found, rows), original=original, reconstruction=pixels))
+        arrays = _which(found, rows) | {"original": original}
+        _write(out, _npz(**arrays, of_mean=of_mean, of_draw=of_draw))
     else:
-        _draw(out, lambda: trace_reconstructions_figure(trace, found, rows, pixels))
+        _draw(out, lambda: trace_reconstructions_figure(trace, found, rows, of_mean, of_draw))
 
 
 def interpolate_command(
@@ -166,13 +169,17 @@ def sample_command(
 
     if not 1 <= n <= 10_000:
         raise UserError(f"-n {n}", expected="1 to 10000")
-    if not 0 <= seed < 2**63:
-        raise UserError(f"--seed {seed}", expected="0 to 2^63 - 1")
+    _check_seed(seed)
     _check_out(out, overwrite)
     trace = _open_run(run, recipe)
     prior = "p(z|y), the clusters in turn" if "clusters" in trace.settings.hyper else "N(0, I)"
     samples = sample(trace, n, seed)
     _draw(out, lambda: trace_samples_figure(samples, trace, prior))
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed {seed}", expected="0 to 2^63 - 1")
 
 
 def _check_out(path: Path, overwrite: bool, *others: str) -> None:

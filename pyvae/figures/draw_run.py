@@ -90,8 +90,9 @@ def _of_images(traces: Sequence[Trace], data: ImageData | None) -> dict[str, Cal
         few = _spread(len(data), RECONSTRUCTED)
         many = _spread(len(data), min(MOST, max(LEAST, seen)))  # a short run is drawn soon
         figures[f"reconstructions_{name}"] = partial(
-            trace_reconstructions_figure, trace, data, few, reconstruct(trace, data, few)
-        )
+            trace_reconstructions_figure, trace, data, few, reconstruct(trace, data, few),
+            reconstruct(trace, data, few, seed=trace.settings.seed),
+        )  # fmt: skip
         figures[f"latents_{name}"] = partial(
             trace_latents_figure, trace, data, many, encode(trace, data, many).mu
         )
@@ -104,7 +105,7 @@ def _spread(images: int, most: int) -> list[int]:
 
 
 def trace_reconstructions_figure(
-    trace: Trace, data: ImageData, rows: Sequence[int], pixels: NDArray
+    trace: Trace, data: ImageData, rows: Sequence[int], of_means: NDArray, of_draws: NDArray
 ) -> Figure:
     """Draws images (or points) beside their reconstructions.
 
@@ -112,14 +113,15 @@ def trace_reconstructions_figure(
         trace: Of the run.
         data: The images.
         rows: Which of them, counted from 0.
-        pixels: Their reconstructions.
+        of_means, of_draws: What their posterior means, and draws from the posterior, decode to.
     """
     from pyvae.figures.reconstructions import reconstructions_figure
 
     originals = data.batch(np.asarray(rows), trace.settings.torch_dtype).numpy()
     title = f"{_title(trace)}: {_which(data, rows)} and their reconstructions"
-    objective = trace.settings.objective
-    return reconstructions_figure(originals, pixels, title, objective, trace.image_shape)
+    return reconstructions_figure(
+        originals, of_means, of_draws, title, trace.settings.objective, trace.image_shape
+    )
 
 
 def trace_latents_figure(trace: Trace, data: ImageData, rows: Sequence[int], mu: NDArray) -> Figure:

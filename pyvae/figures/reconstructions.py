@@ -18,53 +18,57 @@ from pyvae.figures.style import COLOURS
 __all__ = ["interpolation_figure", "reconstructions_figure"]
 
 COLUMNS = 12
-MOST = 240  # images of a picture
-DECODED = "Decoded posterior means: without dropout, and nothing is drawn at random."
+MOST = 120  # images of a picture
+NOTE = (
+    "From the mean: the posterior mean, decoded. From a draw: one draw from the posterior, "
+    "decoded. Both without dropout."
+)
 
 
 def reconstructions_figure(
     originals: NDArray,
-    reconstructions: NDArray,
+    of_means: NDArray,
+    of_draws: NDArray,
     title: str,
     objective: str,
     shape: tuple[int, ...] = DIGITS,
 ) -> Figure:
-    """Draws originals and, below each, its reconstruction, framed in the objective's colour.
+    """Draws originals and, below each, its two reconstructions, framed in the objective's colour.
 
-    Points in the plane are drawn over each other.
+    Points in the plane are drawn over those that their means decode to.
 
     Arguments:
-        originals, reconstructions: (N, 784), or as many numbers as the shape has, in [0, 1];
-            points (N, 2).
+        originals: (N, 784), or as many numbers as the shape has, in [0, 1]; points (N, 2).
+        of_means, of_draws: What the posterior means, and draws from the posterior, decode to.
         title: The title.
         objective: That the network was trained with.
         shape: Of an image: (channels, height, width).
 
     Raises:
-        UserError: If there are more than 240 images.
+        UserError: If there are more than 120 images.
     """
     if originals.shape[1] == 2:
-        both = np.concatenate([originals, reconstructions])
+        both = np.concatenate([originals, of_means])
         groups = np.repeat([0, 1], len(originals))
-        names = ("original", "reconstruction")
-        colours = ("dimgray", COLOURS[objective])
-        return points_figure(both, groups, title, DECODED, names, colours=colours)
+        names, colours = ("original", "from the mean"), ("dimgray", COLOURS[objective])
+        return points_figure(both, groups, title, NOTE.split(". ")[0] + ".", names, colours=colours)
     if len(originals) > MOST:
         raise UserError(f"{len(originals)} images in a picture", expected=f"1 to {MOST}")
     columns = min(COLUMNS, len(originals))
-    rows: list[tuple[str, NDArray]] = []
-    for start in range(0, len(originals), columns):
-        part = slice(start, start + columns)
-        rows.append(("original", _filled(originals[part], columns)))
-        rows.append(("reconstruction", _filled(reconstructions[part], columns)))
-    figure = rows_figure(rows, title, DECODED, shape=shape)
+    three = {"original": originals, "from the mean": of_means, "from a draw": of_draws}
+    rows = [
+        (label, _filled(images[start : start + columns], columns))
+        for start in range(0, len(originals), columns)
+        for label, images in three.items()
+    ]
+    figure = rows_figure(rows, title, NOTE, shape=shape)
     down, right = shape[1] + 1, shape[2] + 1
-    for row in range(1, len(rows), 2):
-        images = min(columns, len(originals) - row // 2 * columns)
+    for row in range(0, len(rows), len(three)):
+        images = min(columns, len(originals) - row // len(three) * columns)
         figure.axes[0].add_patch(
             Rectangle(
-                (-0.5, down * row - 0.5), right * images - 1, down - 1, fill=False, clip_on=False,
-                edgecolor=COLOURS[objective], linewidth=1.5,
+                (-0.5, down * (row + 1) - 0.5), right * images - 1, 2 * down - 1, fill=False,
+                clip_on=False, edgecolor=COLOURS[objective], linewidth=1.5,
             )
         )  # fmt: skip
     return figure

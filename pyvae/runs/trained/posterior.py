@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyvae.data.images import ImageData
 from pyvae.errors import UserError
+from pyvae.model.draws import Draws
 from pyvae.recipes import get_recipe
 from pyvae.runs.trained.network import load_network
 from pyvae.trace.trace import Trace
@@ -60,11 +61,15 @@ def encode(trace: Trace, data: ImageData, rows: Sequence[int] | None = None) -> 
     return Posterior(mu, log_var)
 
 
-def reconstruct(trace: Trace, data: ImageData, rows: Sequence[int] | None = None) -> NDArray:
-    """Returns what the posterior means of images decode to, in evaluation mode.
+def reconstruct(
+    trace: Trace, data: ImageData, rows: Sequence[int] | None = None, *, seed: int | None = None
+) -> NDArray:
+    """Returns what the posterior of images decodes to, in evaluation mode.
 
     Arguments:
         trace, data, rows: As for `encode`.
+        seed: Of a draw from each posterior, which is decoded; None: the posterior means are. A
+            network that keeps an image in its log-variances, as EMAE's does, shows it in draws.
 
     Returns:
         Pixels (N, 784) in [0, 1], or as many numbers as the recipe's inputs have.
@@ -72,11 +77,13 @@ def reconstruct(trace: Trace, data: ImageData, rows: Sequence[int] | None = None
     Raises:
         UserError: As `encode`.
     """
+    z, log_var = map(torch.from_numpy, encode(trace, data, rows))
+    if seed is not None:
+        noise = Draws(seed, trace.settings.dtype).normal("reconstructions", 0, tuple(z.shape))
+        z = z + torch.exp(0.5 * log_var) * torch.from_numpy(noise)
     network = load_network(trace)
     with torch.no_grad():
-        means = (network.posterior(x)[0] for x in _batches(trace, data, rows))
-        parts = [network.decode(mu) for mu in means]
-    return torch.cat(parts).numpy()
+        return torch.cat([network.decode(part) for part in z.split(BATCH)]).numpy()
 
 
 def _batches(trace: Trace, data: ImageData, rows: Sequence[int] | None) -> Iterator[Tensor]:

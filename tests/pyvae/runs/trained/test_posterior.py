@@ -27,6 +27,11 @@ def test_latents_are_those_that_the_run_left_and_reconstructions_what_they_decod
     with torch.no_grad():
         expected = load_network(trace).decoder(torch.from_numpy(found.mu))
     np.testing.assert_allclose(reconstruct(trace, data, rows), expected, atol=1e-12)
+    noise = Draws(9).normal("reconstructions", 0, found.mu.shape)
+    drawn = torch.from_numpy(found.mu + np.sqrt(np.exp(found.log_var)) * noise)
+    with torch.no_grad():
+        expected = load_network(trace).decoder(drawn)
+    np.testing.assert_allclose(reconstruct(trace, data, rows, seed=9), expected, atol=1e-12)
 
 
 def test_the_rows_are_those_that_were_asked_for_or_all(trained, digits):
