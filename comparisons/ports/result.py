@@ -76,13 +76,14 @@ class PortComparison:
         table = replace(self, judged=self._telling()).table()
         shown = ["step", "pass", "a", "b", "max_abs", "needed", "allowed", "verdict"]
         title = f"{self.names[0]} against {self.names[1]}: {self.verdict}"
-        lines = self.lines if self.first else self.lines[1:]  # the verdict is the title
+        lines = self.lines[1:]  # the first one is the verdict
         return notebook_html(title, lines, table[shown] if len(table) else None)
 
     def _telling(self) -> Sequence[Judged]:
         """The quantities around the first difference, or those that came closest to one."""
         if self.first is None:
-            return sorted(self.judged, key=lambda one: -one.difference.needed)[:MOST]
+            differ = [one for one in self.judged if one.verdict != "equal"]
+            return sorted(differ, key=lambda one: -one.difference.needed)[:MOST]
         here = next((n for n, one in enumerate(self.judged) if one is self.first.judged), 0)
         return self.judged[max(0, here - MOST // 2) : here + MOST // 2]
 

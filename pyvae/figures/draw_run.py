@@ -156,7 +156,7 @@ def trace_interpolation_figure(
     from pyvae.figures.reconstructions import interpolation_figure
 
     first, last = (f"{_one(data)} {row + 1:,}" for row in rows)
-    title = f"{_title(trace)}: from {first} of {data.name} to {last}, in {len(pixels)} steps"
+    title = f"{_title(trace)}: {len(pixels)} images from {first} of {data.name} to {last}"
     return interpolation_figure(pixels, title, (first, last), trace.image_shape)
 
 

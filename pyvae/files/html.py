@@ -34,7 +34,9 @@ def notebook_html(title: str, lines: Iterable[str] = (), table: pd.DataFrame | N
         )
         shown.columns = [printable(str(name)) for name in table.columns]
         parts.append(
-            shown.to_html(index=False, border=0, na_rep="", float_format=lambda x: f"{x:.5g}")
+            shown.to_html(
+                index=False, border=0, justify="left", na_rep="", float_format=lambda x: f"{x:.5g}"
+            )
         )
         if len(table) > ROWS:
             parts.append(f"<p>and {len(table) - ROWS:,} more rows</p>")

@@ -196,7 +196,7 @@ class Trace:
         table = self.to_pandas().groupby(["epoch", "term"], sort=False)["per_image"].mean()
         wide = table.unstack("term")[list(self.terms)] if len(table) else pd.DataFrame()
         where = f"saved in {self.folder}" if self.folder else ""
-        lines = (about, loss, "mean over the steps of each epoch:" if len(wide) else "", where)
+        lines = (about, loss, where, "per image, mean of each epoch:" if len(wide) else "")
         return notebook_html(f"Trace of {self._in_words()}", lines, wide.reset_index())
 
     def save(self, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from ported import Classifier, Program
 
 from comparisons.ports import compare_programs
@@ -18,10 +19,14 @@ def test_a_notebook_shows_the_verdict_and_the_quantities_around_the_first_differ
 
 
 def test_a_notebook_shows_what_came_closest_where_the_two_agree(pair):
-    found = compare_programs(*pair(Program(steps=1), Program(steps=1)))
+    found = compare_programs(*pair(Program(steps=1), Program(steps=1, dtype=torch.float64)))
     page = found._repr_html_()
     assert f"<b>python against r: {found.verdict}</b>" in page
-    assert page.count("<td>equal</td>") == 8
+    assert page.count("<tr") == 9
+    assert f"<td>{found.worst.quantity.key}</td>" in page
+    equal = compare_programs("r", "r")
+    assert f": {equal.verdict}</b>" in equal._repr_html_()
+    assert "<table" not in equal._repr_html_()
 
 
 class Wrong(Classifier):
