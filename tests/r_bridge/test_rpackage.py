@@ -23,6 +23,7 @@ NAMED = re.findall(
     re.MULTILINE,
 )
 NEEDED = [name for name in NAMED if name not in TORCH]
+SUFFIXES = ("R", "Rd", "Rmd", "html", "png")
 CHECK_ALONE = {"ggplot2", "knitr", "rmarkdown", "testthat"}
 
 pytestmark = [pytest.mark.r, pytest.mark.slow]
@@ -186,7 +187,7 @@ def test_what_pip_installs_has_the_package():
     about = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())
     patterns = about["tool"]["setuptools"]["package-data"]["r_bridge"]
     found = {path for pattern in patterns for path in PACKAGE.parent.glob(pattern)}
-    files = {path for suffix in ("R", "Rd", "Rmd") for path in PACKAGE.rglob(f"*.{suffix}")}
+    files = {path for suffix in SUFFIXES for path in PACKAGE.rglob(f"*.{suffix}")}
     files |= {PACKAGE / name for name in ("DESCRIPTION", "NAMESPACE", "LICENSE", "NEWS.md")}
     files |= {PACKAGE / "inst" / "CITATION"}
     assert files <= found, sorted(files - found)
