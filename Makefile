@@ -3,7 +3,7 @@
 # make quick      the fast tests, without R: under two minutes
 # make benchmark  how fast it is, beside plain loops and the machine's limits, in benchmarks/ (eight
 #                 minutes; make benchmark-quick: one)
-# make vignette   the R package's vignette, as vignette/pyvae.html
+# make vignettes  computes the R package's vignettes anew, with Python: five to ten minutes
 # make site       the documentation as a site, in build/site
 # make site-r     the R package's reference beside it, in build/site/r (needs R's pkgdown)
 # make long       what takes long: fifty killed runs, thousands of steps through R, 200 starts of it
@@ -20,7 +20,7 @@ BENCHMARK_ARGS ?=
 FUZZ_SECONDS ?= 60
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignette site site-r clean long \
+.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignettes site site-r clean long \
   coverage mutants fuzz
 
 compare: setup
@@ -68,12 +68,12 @@ setup:
 setup-r:
 	@./setup.sh --r-package
 
-# the vignette as a page to read
-vignette: setup-r
+# what the package keeps of its vignettes: with results and figures, so that they need no Python
+vignettes: setup-r
 	mkdir -p .venv/r-library
-	R CMD INSTALL --library=.venv/r-library r_bridge/rpackage
-	R_LIBS=$(CURDIR)/.venv/r-library RETICULATE_PYTHON=$(CURDIR)/.venv/bin/python Rscript -e \
-	  'rmarkdown::render("r_bridge/rpackage/vignettes/pyvae.Rmd", output_dir = "vignette")'
+	R CMD INSTALL --no-test-load --library=.venv/r-library r_bridge/rpackage
+	R_LIBS=$(CURDIR)/.venv/r-library:$(R_LIBS) RETICULATE_PYTHON=$(CURDIR)/.venv/bin/python \
+	  Rscript docs/vignettes.R
 
 # the documentation as a site to read, from the same files
 site: setup
@@ -87,5 +87,5 @@ site-r: setup-r
 	  Rscript docs/site_r.R
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs vignette setup.log \
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache comparison runs setup.log \
 	  benchmarks/*.json benchmarks/*.png

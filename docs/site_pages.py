@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
+from site_notebooks import notebook_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = {  # of the repository's folder: what they are in docs/
@@ -32,10 +33,16 @@ def on_files(files: Any, config: Any) -> Any:
         named |= set(_linked(text, ""))
         text = _relinked(text, "", _folder(place))
         files.append(File.generated(config, place.removeprefix("docs/"), content=text))
+    notebooks = {path: _notebook(path) for path in named if path.endswith(".ipynb")}
+    for path, text in notebooks.items():
+        named |= set(_linked(text, _folder(path)))
     for path in sorted(named):
         place = _place(path)
         if place != path and path not in PAGES:
-            text = (ROOT / path).read_text()
+            if path in notebooks:
+                text = _relinked(notebooks[path], _folder(path), _folder(place))
+            else:
+                text = (ROOT / path).read_text()
             files.append(File.generated(config, place.removeprefix("docs/"), content=text))
     return files
 
@@ -43,7 +50,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Leads links that leave docs/ to the copies of what they name."""
     place = f"docs/{page.file.src_uri}"
-    if place in PAGES.values():
+    if place in PAGES.values() or place.startswith("docs/source/"):
         return markdown
     return _relinked(markdown, _folder(place), _folder(place))
 
@@ -54,10 +61,19 @@ def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
 
 
 def _place(path: str) -> str:
-    """Where the site has a file of the repository; sources as text that a browser shows."""
+    """Where the site has a file of the repository; notebooks as pages, sources as text that a
+    browser shows."""
     if path in PAGES:
         return PAGES[path]
-    return path if path.startswith("docs/") else f"docs/source/{path}.txt"
+    if path.startswith("docs/"):
+        return path
+    if path.endswith(".ipynb"):
+        return f"docs/source/{path.removesuffix('.ipynb')}.md"
+    return f"docs/source/{path}.txt"
+
+
+def _notebook(path: str) -> str:
+    return notebook_page((ROOT / path).read_text())
 
 
 def _folder(path: str) -> str:

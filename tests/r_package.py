@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 from r_bridge.installed.environment import QUIET_TORCH
 from r_bridge.rpy2_fit import find_r
 
-__all__ = ["r_with_the_package"]
+__all__ = ["PACKAGE", "absent_packages", "r_with_the_package"]
 
 PACKAGE = Path(__file__).parents[1] / "r_bridge" / "rpackage"
 
 
+def absent_packages(*packages: str) -> list[str]:
+    """Which of these packages this R lacks."""
+    program = find_r()
+    assert program is not None
+    done = subprocess.run(
+        [program, "--no-echo", "-e",
+         "for (one in commandArgs(TRUE)) if (!requireNamespace(one, quietly = TRUE)) cat(one, '')",
+         "--args", *packages],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
 @cache
-def r_with_the_package(library: Path) -> dict[str, str]:
+def r_with_the_package(library: Path, docs: bool = False) -> dict[str, str]:
     """Installs the R package.
 
     Arguments:
         library: An empty folder.
+        docs: Whether its manual and vignettes are installed, too.
 
     Returns:
-        The environment in which `Rscript` finds it, on one thread.
+        The environment in which `Rscript` finds it and this Python, on one thread.
     """
     program = find_r()
     assert program is not None
@@ -31,10 +46,12 @@ def r_with_the_package(library: Path) -> dict[str, str]:
     environment = os.environ | QUIET_TORCH | {
         "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "R_LIBS": os.pathsep.join(libraries),
+        "RETICULATE_PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
+    without = [] if docs else ["--no-docs"]
     done = subprocess.run(
-        [program, "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={library}", PACKAGE],
+        [program, "CMD", "INSTALL", *without, "--no-test-load", f"--library={library}", PACKAGE],
         env=environment,
         capture_output=True,
         text=True,

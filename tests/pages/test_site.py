@@ -73,3 +73,11 @@ def test_the_python_reference_has_all_that_is_exported(site):
 def test_sources_that_pages_link_to_are_there(site):
     text = (site / "source" / "benchmarks" / "plain_loop.py.txt").read_text()
     assert text == (ROOT / "benchmarks" / "plain_loop.py").read_text()
+
+
+def test_notebooks_are_pages_with_what_they_print(site):
+    page = (site / "source" / "examples" / "own_port.html").read_text()
+    assert "its gradient passes as if it were not there" in page
+    assert (site / "source" / "examples" / "original.py.txt").is_file()
+    figures = (site / "source" / "examples" / "article_figures.html").read_text()
+    assert figures.count("data:image/png;base64,") == 4

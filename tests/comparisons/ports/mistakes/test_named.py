@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 import torch
-from examples import Example, planted_in
 from examples.example import positive
 from torch import nn
 
 from comparisons.ports import compare_programs
+from examples import Example, planted_in
 from pyvae.trace.program import ProgramTrace
 
 pytestmark = pytest.mark.slow

@@ -7,11 +7,11 @@ import re
 from collections import Counter
 
 import pytest
-from examples import EXAMPLES, planted_in
 from planted_docs import UPDATED, section, write_section
 
 from comparisons.ports import compare_programs
 from comparisons.ports.mistakes.mistake import find_mistakes
+from examples import EXAMPLES, planted_in
 from pyvae.trace.program import ProgramTrace
 
 pytestmark = pytest.mark.slow

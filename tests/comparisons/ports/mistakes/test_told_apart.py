@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from examples import EXAMPLES as ALL
-from examples import Example, Planted, planted_in
 from examples.example import called, tensors
 from numpy.typing import NDArray
 from torch import nn
@@ -17,6 +15,8 @@ from torch import nn
 from comparisons.ports.expected.recompute import REFUSED
 from comparisons.ports.mistakes.fit import fitting, holding
 from comparisons.ports.mistakes.mistake import mistakes_of
+from examples import EXAMPLES as ALL
+from examples import Example, Planted, planted_in
 
 pytestmark = pytest.mark.slow
 

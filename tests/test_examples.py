@@ -1,0 +1,147 @@
+"""The notebooks and R scripts of examples/, run as they stand.
+
+PYVAE_UPDATE_DOCS=1 .venv/bin/python -m pytest tests/test_examples.py keeps what notebooks print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from r_package import absent_packages, r_with_the_package
+
+nbformat = pytest.importorskip("nbformat", reason="needs nbclient: the extra dev")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LARGEST = 300_000  # bytes of a notebook
+FIXED = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])|(?<![\w.])\d[\d.]*e[-+]?\d+")  # measured numbers
+NOTEBOOKS = {  # what has to stand in what is printed, in this order
+    "own_port": [
+        "first part at step 1, relu (relu), backward (gradient of fc1)",
+        "looks like: port: its gradient passes as if it were not there",
+        "first part at step 1, optimizer (adamw), update of fc2.weight",
+        "looks like: port: weight decay added to the gradient (L2, as Adam does), not decoupled",
+        "agree",
+    ],
+    "article_figures": ["'vae': 105, 'emae': 105", "vae", "nats per image", "emae"],
+    "equivalence": ["equivalent", "loss", "slow port", "different", "margin 0.5: inconclusive"],
+}
+FIGURES = {"own_port": 0, "article_figures": 4, "equivalence": 1}
+NEEDS_R = {"equivalence"}
+IMPORTED = ("callr", "cli", "generics", "jsonlite", "processx", "reticulate", "rlang")  # in R
+SCRIPTS = {
+    "own_port": [*NOTEBOOKS["own_port"][:4], "agree"],
+    "article_figures": ["vae", "emae", "written: figures/article_latent.png"],
+    "equivalence": ["verdict: equivalent", "loss: difference", ": equivalent", "agree on interval"],
+}
+ALL = [pytest.param(name, marks=pytest.mark.r if name in NEEDS_R else ()) for name in NOTEBOOKS]
+
+
+def cells(notebook: Any, kind: str) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def printed(notebook: Any) -> str:
+    """All text of a notebook's outputs."""
+    found = []
+    for cell in cells(notebook, "code"):
+        for output in cell.outputs:
+            assert output.get("name") != "stderr", output.text
+            found.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    return "\n".join(found)
+
+
+def pictures(notebook: Any) -> int:
+    outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def assert_in_order(words: list[str], text: str) -> None:
+    place = 0
+    for one in words:
+        place = text.find(one, place)
+        assert place >= 0, f"'{one}' is not there, or not in its place:\n{text}"
+        place += len(one)
+
+
+def execute(name: str, folder: Path) -> Any:
+    """Runs a notebook in a copy of the folder."""
+    nbclient = pytest.importorskip("nbclient", reason="needs the extra dev")
+    shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
+    notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+    about = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, kernel_name="python3", resources=about).execute()
+    return notebook
+
+
+def keep(notebook: Any, path: Path) -> None:
+    """Writes a notebook with its outputs, and nothing that differs from run to run."""
+    for cell in notebook.cells:
+        cell.metadata = {}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_a_notebook_prints_what_is_kept(name, tmp_path):
+    """Words as they are kept; measured numbers may be those of another machine."""
+    notebook = execute(name, tmp_path)
+    path = EXAMPLES / f"{name}.ipynb"
+    assert_in_order(NOTEBOOKS[name], printed(notebook))
+    assert pictures(notebook) == FIGURES[name]
+    if os.environ.get("PYVAE_UPDATE_DOCS"):
+        keep(notebook, path)
+    kept = nbformat.read(path, as_version=4)
+    update = "run this file with PYVAE_UPDATE_DOCS=1"
+    assert FIXED.sub("#", printed(kept)) == FIXED.sub("#", printed(notebook)), update
+    assert pictures(kept) == FIGURES[name], update
+    assert str(EXAMPLES.parent) not in path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_small(path):
+    assert path.stem in NOTEBOOKS
+    assert path.stat().st_size < LARGEST
+    assert len(json.loads(path.read_text())["cells"]) <= 12
+
+
+@pytest.fixture(scope="module")
+def r(tmp_path_factory):
+    """The environment of Rscript with the R package."""
+    absent = absent_packages(*IMPORTED)
+    if absent:
+        pytest.skip(f"needs R's packages {', '.join(absent)} (make setup-r)")
+    return r_with_the_package(tmp_path_factory.mktemp("library"))
+
+
+@pytest.mark.r
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_in_r_prints_what_it_should(name, r, tmp_path):
+    shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
+    done = subprocess.run(
+        ["Rscript", f"{name}.R"], cwd=tmp_path, env=r, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_in_order(SCRIPTS[name], done.stdout)
+    if name == "article_figures":
+        sizes = [path.stat().st_size for path in tmp_path.glob("figures/*.png")]
+        assert len(sizes) == 4
+        assert min(sizes) > 5000
+
+
+def test_both_languages_have_the_same_examples():
+    assert {path.stem for path in EXAMPLES.glob("*.R")} == {*NOTEBOOKS}
+    assert {path.stem for path in EXAMPLES.glob("*.ipynb")} == {*NOTEBOOKS}
+    page = (EXAMPLES.parent / "docs" / "tutorials" / "examples.md").read_text()
+    assert all(f"examples/{name}.{kind})" in page for name in NOTEBOOKS for kind in ("R", "ipynb"))
