@@ -22,7 +22,8 @@ ROOMS = {
     "pyvae": (
         "__main__", "cli", "reproduction", "figures", "runs", "terminal", "training", "metrics",
         ("recording", "weights"), "trace", ("recipes", "engines"), ("model", "parallel"), "data",
-        "files", ("environment", "plugins", "checks"), ("errors", "exports"),
+        "files", ("environment", "plugins", "checks"),
+        ("errors", "exports", "version"),
     ),
     "comparisons": (
         "cli", "seeds", "report", "saved", "runs", "beyond_steps", ("steps", "ports"), "diagnosis",

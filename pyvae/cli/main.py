@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ from pyvae.engines.errors import is_outage
 from pyvae.errors import UserError, print_error
 from pyvae.plugins import open_plugins
 from pyvae.runs.callbacks.signals import terminated_as_interrupted
+from pyvae.version import __version__
 
 __all__ = ["build_app", "main"]
 
@@ -214,7 +215,7 @@ def _unwrapped(text: str) -> str:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"pyvae {metadata.version('pyvae')}")
+        print(f"pyvae {__version__}")
         raise typer.Exit
 
 

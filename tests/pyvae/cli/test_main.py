@@ -13,6 +13,7 @@ import pytest
 
 from pyvae.cli import main as cli
 from pyvae.cli.main import PANELS, main
+from pyvae.version import __version__
 
 pytestmark = pytest.mark.slow
 
@@ -203,7 +204,7 @@ def test_main_reads_the_process_arguments(monkeypatch, capsys):
 
 
 def test_the_version(command):
-    assert command("--version") == (0, "pyvae 0.1.0\n", "")
+    assert command("--version") == (0, f"pyvae {__version__}\n", "")
 
 
 @pytest.fixture
