@@ -94,6 +94,9 @@ if [ "$(cat .venv/.ready 2>/dev/null)" = "$stamp" ]; then
 fi
 say "installing Python packages into .venv (PyTorch is large: a few minutes)"
 "$python" -m venv .venv
+# what pip called this project before 0.2.0, and calls another one: their files would mix
+.venv/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check pyvae >/dev/null 2>&1 || true
+rm -rf pyvae.egg-info
 # shellcheck disable=SC2086  # $rpy2 is a list of requirements
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
   -e '.[dev,docs]' $rpy2 || fail "pip could not install the packages"

@@ -1,15 +1,17 @@
-"""The version of what is installed: pyproject.toml has it, for all packages."""
+"""What pip calls this project, and the version that is installed, of all packages."""
 
 from __future__ import annotations
 
 from importlib import metadata
 
-__all__ = ["__version__"]
+__all__ = ["DISTRIBUTION", "__version__"]
+
+DISTRIBUTION = "port-parity"  # `pyvae` on PyPI is another project's
 
 
 def _installed() -> str:
     try:
-        return metadata.version("pyvae")
+        return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:  # a folder of sources that nobody has installed
         return "0+unknown"
 

@@ -89,7 +89,7 @@ def test_what_is_imported_is_the_wheel(installed):
     for line in done.stdout.splitlines():
         file, version = line.split()
         assert "elsewhere" in file
-        assert version == metadata.version("pyvae")
+        assert version == metadata.version("port-parity")
     assert installed("pyvae", "--version").stdout == f"pyvae {metadata.version('pyvae')}\n"
 
 

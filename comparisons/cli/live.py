@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyvae.cli.options.given import option, was_given
@@ -123,6 +125,7 @@ def _compare(
     import torch
 
     from comparisons.cli.progress import progress_on
+    from comparisons.runs.kept_traces import INTERRUPTED
     from comparisons.runs.live import CompareOptions, compare
     from pyvae.cli.again import command_words, is_resumed
     from pyvae.cli.options.step_set import StepSet
@@ -137,9 +140,16 @@ def _compare(
     folder.write_about(runs, engines)
     _introduce(request, sides, runs)
     options = CompareOptions(mode, inspected, sides.exact, is_resumed(context))
-    return compare(
-        runs, *engines, folder, options, progress=progress_on(request.console), log=_warn
-    )
+    try:
+        return compare(
+            runs, *engines, folder, options, progress=progress_on(request.console), log=_warn
+        )
+    except KeyboardInterrupt:
+        if mode == "free" and (folder.path / INTERRUPTED).is_dir():
+            again = shlex.join([f"--resume={folder.path}"])
+            with suppress(OSError):  # a terminal that was closed
+                _warn(f"pyvae compare {again} goes on from there")
+        raise
 
 
 def _introduce(request: Request, sides: Sides, runs: list[Run]) -> None:

@@ -6,7 +6,6 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import jinja2
@@ -29,6 +28,7 @@ from pyvae.figures.style import own_style
 from pyvae.files.writing import write_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.trace.trace import Trace
+from pyvae.version import __version__
 
 __all__ = ["page_environment", "picture", "write_report"]
 
@@ -72,7 +72,7 @@ def write_report(
             libtorch_line=libtorch_line,
             panels=_pictures(comparisons),
             command=command,
-            version=metadata.version("pyvae"),
+            version=__version__,
         )
     )
     write_file(path, page)

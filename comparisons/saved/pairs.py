@@ -10,6 +10,7 @@ from pyvae.errors import UserError
 from pyvae.model.start import start_name
 from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
+from pyvae.trace.trace_folder import check_folder
 
 __all__ = ["load_pairs", "pair_up"]
 
@@ -58,11 +59,7 @@ def pair_up(a: Trace | Path | str, b: Trace | Path | str) -> tuple[Trace, Trace]
 
 
 def _load(path: Path) -> list[Trace]:
-    if not path.is_dir():
-        raise UserError(
-            f"'{path}' is not a folder",
-            "choose a folder that pyvae trace or pyvae train has written",
-        )
+    check_folder(path)
     folders = [path]
     if not (path / "trace.json").is_file():
         folders = sorted((found.parent for found in path.glob("*/trace.json")), reverse=True)

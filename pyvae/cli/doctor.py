@@ -12,6 +12,7 @@ from importlib import metadata
 
 from pyvae.checks import Check
 from pyvae.plugins import open_plugins
+from pyvae.version import DISTRIBUTION, __version__
 
 __all__ = ["examine"]
 
@@ -60,7 +61,7 @@ def core_checks() -> list[Check]:
 
     checks = [
         Check("Python", platform.python_version()),
-        Check("pyvae", metadata.version("pyvae")),
+        _pyvae(),
         Check("torch", f"{torch.__version__}, torchvision {metadata.version('torchvision')}"),
     ]
     if torch.cuda.is_available():
@@ -83,6 +84,20 @@ def core_checks() -> list[Check]:
             )
         )
     return checks
+
+
+def _pyvae() -> Check:
+    """Which version this is, and whether another project's files may be among its own."""
+    mine = f"{__version__} ({DISTRIBUTION})"
+    try:
+        other = metadata.version("pyvae")
+    except metadata.PackageNotFoundError:
+        return Check("pyvae", mine)
+    return Check(
+        "pyvae",
+        f"{mine}, and beside it the package pyvae {other}: the files of one replace the other's",
+        f"pip uninstall pyvae {DISTRIBUTION}, then install {DISTRIBUTION} again",
+    )
 
 
 def _dask() -> Check:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pyvae.cli.options.shared import OUTPUT, RECORDED, in_panel
+from pyvae.errors import UserError
 
 __all__ = ["record_command"]
 
@@ -55,6 +56,9 @@ def record_command(
     """
     from pyvae.recording.script import run_recorded
 
+    for name, value in (("--steps", steps), ("--every", every)):
+        if value < 1:
+            raise UserError(f"{name} {value}", expected="1 or more")
     code = run_recorded(
         script, arguments or [], out, steps=steps, every=every, start=start, names=names,
         replay=replay, overwrite=overwrite,

@@ -10,9 +10,20 @@ import tempfile
 import traceback
 from importlib import metadata
 
+from pyvae.version import DISTRIBUTION
+
 __all__ = ["report_unexpected"]
 
-PACKAGES = ("pyvae", "torch", "numpy", "pandas", "matplotlib", "rich", "typer", "rpy2-rinterface")
+PACKAGES = (
+    DISTRIBUTION,
+    "torch",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "rich",
+    "typer",
+    "rpy2-rinterface",
+)
 
 
 def report_unexpected(error: BaseException) -> str:

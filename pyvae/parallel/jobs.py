@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -26,6 +25,7 @@ import torch
 from pyvae.data.images import ImageData
 from pyvae.errors import UserError
 from pyvae.files.reading import UNREADABLE
+from pyvae.version import __version__
 
 __all__ = ["Finished", "Job", "Shared", "Workers", "do", "read_back", "share", "versions"]
 
@@ -152,7 +152,7 @@ def versions() -> dict[str, str]:
     """The versions that the numbers depend on, in this process."""
     return {
         "python": platform.python_version(),
-        "pyvae": metadata.version("pyvae"),
+        "pyvae": __version__,
         "torch": torch.__version__,
     }
 

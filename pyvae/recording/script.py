@@ -45,7 +45,7 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     """
     if not script.is_file():
         raise UserError(f"script '{script}' is not there", "give the path of a Python script")
-    check_new_folder(folder, bool(options.get("overwrite")))
+    check_new_folder(folder, bool(options.get("overwrite")), how_to_overwrite="--overwrite")
     found = _Found(folder, options)
     with _as_main(script, arguments), found.watching():
         code = _run(script)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pyvae.errors import UserError
 from pyvae.files.reading import UNREADABLE, read_json
 from pyvae.files.writing import write_file
+from pyvae.version import __version__
 
 if TYPE_CHECKING:
     from pyvae.model.recipe import RecipeFile
@@ -117,7 +118,7 @@ def machine() -> dict[str, str]:
     import torch
 
     about = {
-        "pyvae": metadata.version("pyvae"),
+        "pyvae": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "blas": _blas(),

@@ -24,6 +24,7 @@ from pyvae.files.html import notebook_html
 from pyvae.files.reading import UNREADABLE
 from pyvae.files.writing import output_folder, write_file
 from pyvae.trace.program_header import json_option, read_program_header
+from pyvae.trace.trace_folder import header_of
 from pyvae.trace.values_table import COLUMNS, value_rows
 
 if TYPE_CHECKING:
@@ -333,12 +334,7 @@ class ProgramTrace:
             UserError: If the folder is not a trace of a program, or is damaged.
         """
         folder = Path(folder)
-        path = folder / "trace.json"
-        if not path.is_file():
-            raise UserError(
-                f"'{folder}' holds no trace: there is no trace.json in it",
-                "record one: docs/tutorials/your-own-port.md",
-            )
+        path = header_of(folder, "record one: docs/tutorials/your-own-port.md")
         try:
             about = read_program_header(path)
             trace = cls(

@@ -10,8 +10,15 @@ from pyvae.trace.program import is_program_trace
 __all__ = ["check_new_folder", "remove_program"]
 
 
-def check_new_folder(folder: Path, overwrite: bool) -> None:
+def check_new_folder(
+    folder: Path, overwrite: bool, *, how_to_overwrite: str = "overwrite=True"
+) -> None:
     """Makes sure that a trace overwrites nothing of the user's.
+
+    Arguments:
+        folder: The trace's.
+        overwrite: Whether a trace that it holds already may be replaced.
+        how_to_overwrite: How the user asks for that, for the message.
 
     Raises:
         UserError: If it would.
@@ -25,7 +32,7 @@ def check_new_folder(folder: Path, overwrite: bool) -> None:
         if not overwrite:
             raise UserError(
                 f"folder '{folder}' holds a trace already",
-                "choose a new folder, or overwrite it (overwrite=True, --overwrite)",
+                f"choose a new folder, or replace the trace with {how_to_overwrite}",
             )
     elif folder.exists() and not folder.is_dir():
         raise UserError(f"'{folder}' is a file", "choose a new folder")

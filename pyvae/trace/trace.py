@@ -33,6 +33,7 @@ from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe
 from pyvae.trace.header import FORMAT, RECIPE_FILE, read_about
+from pyvae.trace.trace_folder import header_of
 
 if TYPE_CHECKING:
     from pyvae.engines.engine import Engine
@@ -289,14 +290,13 @@ class Trace:
         Raises:
             UserError: If the folder is not a trace, or a file cannot be read or is damaged.
         """
-        if not (folder / "trace.json").is_file():
-            raise UserError(
-                f"'{folder}' holds no trace: there is no trace.json in it",
-                "record one with pyvae trace, or from your own program "
-                "(docs/reference/trace-format.md)",
-            )
+        header = header_of(
+            folder,
+            "record one with pyvae trace, or from your own program "
+            "(docs/reference/trace-format.md)",
+        )
         try:
-            about = read_about(folder / "trace.json")
+            about = read_about(header)
             names = FILES[1:] if about["complete"] else ("history.csv",)
             files = {name: read_bytes(folder / name) for name in names}
             _check_sums(files, about["sha256"])

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyvae.errors import choose
+from pyvae.files.name_map import read_name_map
 from pyvae.weights.languages import FIRST_LAYER, in_language
-from pyvae.weights.names import read_names, rename
+from pyvae.weights.names import rename
 from pyvae.weights.read import read_weights
 from pyvae.weights.write import check_target, how_to_load, write_weights
 
@@ -83,7 +84,7 @@ def convert_weights(
     source, target = Path(source), Path(target)
     language = choose("language", language, FIRST_LAYER)
     check_target(target, overwrite)
-    rows = [] if names is None else read_names(Path(names))
+    rows = [] if names is None else read_name_map(Path(names))
     state = read_weights(source, part, keras=keras)
     said, translated = in_language(state.tensors, language)
     new = rename((one for one, _ in said.values()), rows)

@@ -1,30 +1,12 @@
-"""A map of names, given as a CSV file: what is to be called how."""
+"""What weights are to be called, by a map of names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from pyvae.errors import UserError
-from pyvae.files.reading import UNREADABLE, read_rows
 
-__all__ = ["read_names", "rename"]
-
-
-def read_names(path: Path) -> list[tuple[str, str]]:
-    """Reads a map of names: a CSV file with the columns a and b, as `pyvae compare` writes it.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
-    try:
-        rows = read_rows(path)
-        heads = next(rows)
-        return [(row[heads.index("a")], row[heads.index("b")]) for row in rows]
-    except UNREADABLE as error:
-        raise UserError(
-            f"map '{path}' cannot be read ({error})", "give a CSV file with columns a and b"
-        ) from error
+__all__ = ["rename"]
 
 
 def rename(names: Iterable[str], rows: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -47,7 +47,7 @@ def test_dir_lists_what_a_package_offers(package):
 def test_all_packages_are_of_the_installed_version_and_typed():
     for name in INSTALLED:
         package = load(name)
-        assert package.__version__ == metadata.version("pyvae")
+        assert package.__version__ == metadata.version("port-parity")
         assert (Path(str(package.__file__)).parent / "py.typed").is_file()
 
 

@@ -11,7 +11,7 @@ from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import Side
 from pyvae.errors import UserError, choose
-from pyvae.files.reading import UNREADABLE, read_rows
+from pyvae.files.name_map import read_name_map
 
 __all__ = ["check_names", "names_table", "read_names"]
 
@@ -28,17 +28,7 @@ def read_names(path: Path) -> dict[str, str]:
     Raises:
         UserError: If it cannot be read, or lacks a column.
     """
-    try:
-        rows = read_rows(path)
-        heads = next(rows)
-        places = [heads.index(name) for name in COLUMNS]
-        pairs = [(row[places[0]].strip(), row[places[1]].strip()) for row in rows]
-    except UNREADABLE as error:
-        raise UserError(
-            f"map '{path}' cannot be read ({error})",
-            "give a CSV file with the columns a and b, such as the names.csv that pyvae compare "
-            "writes",
-        ) from error
+    pairs = [(a.strip(), b.strip()) for a, b in read_name_map(path)]
     pairs = [pair for pair in pairs if all(pair) and not any(TOGETHER in name for name in pair)]
     for side, column in enumerate(COLUMNS):
         names = [pair[side] for pair in pairs]

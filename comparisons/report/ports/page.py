@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from comparisons.ports.judging.judged import Judged
@@ -17,6 +16,7 @@ from comparisons.report.ports.network import network_of
 from pyvae.errors import print_error
 from pyvae.figures.style import own_style
 from pyvae.files.writing import write_file
+from pyvae.version import __version__
 
 __all__ = ["write_page"]
 
@@ -48,7 +48,7 @@ def write_page(found: PortComparison, path: Path, command: str) -> None:
             versions=_versions(found),
             panels=_pictures(found),
             command=command,
-            version=metadata.version("pyvae"),
+            version=__version__,
         )
     )
     write_file(path, page)

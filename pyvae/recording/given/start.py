@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
-from pyvae.files.reading import UNREADABLE, read_rows
+from pyvae.files.name_map import read_name_map
 from pyvae.recording.parameters import Parameters
 from pyvae.trace.program import ProgramTrace
 
@@ -41,7 +41,7 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: Mapping[str, 
         if array is None:
             raise UserError(
                 f"trace '{trace.folder}' has no '{theirs}' to start from",
-                f"give its name for '{name}' with names=, a CSV file with columns a and b",
+                f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
             )
         if array.shape != tuple(tensor.shape) and not array.size == tensor.numel() == 1:
             raise UserError(
@@ -64,17 +64,9 @@ def read_map(path: Path, own: Parameters) -> dict[str, str]:
     Raises:
         UserError: If it cannot be read, or a row names none of the model's parameters.
     """
-    try:
-        rows = read_rows(path)
-        heads = next(rows)
-        pairs = [(row[heads.index("a")], row[heads.index("b")]) for row in rows]
-    except UNREADABLE as error:
-        raise UserError(
-            f"map '{path}' cannot be read ({error})", "give a CSV file with columns a and b"
-        ) from error
     mine = set(own.names())
     found: dict[str, str] = {}
-    for a, b in pairs:
+    for a, b in read_name_map(path):
         if a in mine:
             found[a] = b
         elif b in mine:

@@ -4,7 +4,12 @@
 #' which reticulate installs when Python is first used. Otherwise installs it into a virtual
 #' environment. Also installs the rpy2 that fits this R. PyTorch is large: this takes minutes.
 #'
-#' This pyvae is not on PyPI: the package of that name there belongs to another project.
+#' pip knows it as port-parity; `import pyvae` is what Python calls it. It is not on PyPI: the package
+#' pyvae there belongs to another project.
+#'
+#' A session uses the Python that `RETICULATE_PYTHON` or [reticulate::use_virtualenv()] names, such as
+#' the `.venv` that `make setup` leaves, before anything that is installed here. [pyvae_sitrep()] says
+#' which one it is.
 #'
 #' @param source What pip installs: the project's folder (the one with `pyproject.toml`), a wheel,
 #'   or a URL such as `"git+https://..."`. By default `options("pyvae.source")`, else the project's
@@ -83,10 +88,14 @@ how_to_install <- function() {
   "run `install_pyvae(\"FOLDER\")` with the project's folder or URL"
 }
 
+python_package <- "port-parity"                                    # as pip knows it
+name_before_url <- paste0("^((", python_package, "|pyvae) *@ *)?")           # before a URL
+
 install_plan <- function(source, method, envname, call) {
   if (is.null(source)) {
     abort(c("{.arg source} is missing.",
-            "x" = "The package pyvae on PyPI belongs to another project.",
+            "x" = paste("This project is not on PyPI: the package pyvae there belongs to another",
+                        "project."),
             "i" = paste("Get the project's folder and run",
                         "{.code install_pyvae(\"path/to/the/folder\")}, or give a wheel or a",
                         "URL.")), call)
@@ -105,21 +114,23 @@ install_plan <- function(source, method, envname, call) {
   }
   path <- path.expand(source)
   local <- file.exists(path)
-  address <- grepl("^(pyvae *@ *)?[a-z+]+://", source)
+  address <- grepl(paste0(name_before_url, "[a-z+]+://"), source)
   if (!local && !address) {
-    by_name <- grepl("^pyvae *([^A-Za-z0-9._/\\-]|$)", source)
+    theirs <- grepl("^pyvae *([^A-Za-z0-9._/\\-]|$)", source)
+    ours <- grepl(paste0("^", python_package, " *([^A-Za-z0-9._/\\-]|$)"), source)
     abort(c("{.arg source} must be a folder that exists, a wheel or a URL.",
-            "x" = if (by_name) "On PyPI {.val {source}} is another project's package."
+            "x" = if (theirs) "On PyPI {.val {source}} is another project's package."
+              else if (ours) "{.val {source}} is not on PyPI."
               else "There is no {.file {source}}.",
-            "i" = if (by_name) "Give the project's folder, or a wheel of it."), call)
+            "i" = if (theirs || ours) "Give the project's folder, or a wheel of it."), call)
   }
   if (local && dir.exists(path) && !file.exists(file.path(path, "pyproject.toml"))) {
     abort(c("{.arg source} must be the folder of the project.",
             "x" = "{.file {source}} has no {.file pyproject.toml}."), call)
   }
-  requirement <- if (local) normalizePath(path) else source
-  if (method == "py_require" && !grepl("^pyvae *@", requirement)) {
-    requirement <- paste("pyvae @", if (local) file_url(requirement) else requirement)
+  requirement <- if (local) normalizePath(path) else sub(name_before_url, "", source)
+  if (method == "py_require") {
+    requirement <- paste(python_package, "@", if (local) file_url(requirement) else requirement)
   }
   list(method = method, requirements = c(requirement, rpy2_requirements()), envname = envname)
 }

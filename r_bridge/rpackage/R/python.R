@@ -137,7 +137,7 @@ discover_python <- function() {
 # Whether py_require() was called for pyvae, of a reticulate that has it.
 is_required <- function() {
   if (!"py_require" %in% getNamespaceExports("reticulate")) return(FALSE)
-  any(grepl("^pyvae\\b", getExportedValue("reticulate", "py_require")()$packages))
+  any(grepl(paste0("^", python_package, "\\b"), getExportedValue("reticulate", "py_require")()$packages))
 }
 
 # Version of a Python and of the pyvae that it would import, asked in a process of its own.
@@ -153,12 +153,12 @@ ask_python <- function(python) {
     "    if spec is None: return None",
     "    return [*(spec.submodule_search_locations or []), spec.origin][0]",
     "pyvae, bridge = place('pyvae'), place('r_bridge')",
-    "try: version = m.version('pyvae')",
-    "except Exception: version = 'of unknown version'",
-    "try: summary = m.metadata('pyvae')['Summary'] or ''",
-    "except Exception: summary = ''",
+    "ours = pyvae and bridge and os.path.dirname(pyvae) == os.path.dirname(bridge)",
+    sprintf("name = '%s' if ours else 'pyvae'", python_package),
+    "try: version, summary = m.version(name), m.metadata(name)['Summary'] or ''",
+    "except Exception: version, summary = 'of unknown version', ''",
     "foreign = None",
-    "if pyvae and (not bridge or os.path.dirname(pyvae) != os.path.dirname(bridge)):",
+    "if pyvae and not ours:",
     "    foreign = pyvae + ' (version ' + version + (': ' + summary if summary else '') + ')'",
     "    foreign = foreign.replace('version of', 'of')",
     "version = version if pyvae else None",

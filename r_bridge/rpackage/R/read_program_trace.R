@@ -66,6 +66,7 @@ read_program_json <- function(folder, call) {
     abort(c("Trace {.file {folder}} cannot be read.", "x" = "{why}"), call)
   }
   path <- file.path(folder, "trace.json")
+  if (!dir.exists(folder)) unreadable("There is no such folder.")
   if (!file.exists(path)) unreadable("It has no trace.json.")
   about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE),
                     error = function(e) unreadable("Its trace.json is not JSON."))

@@ -58,6 +58,7 @@ read_trace <- function(folder, probes = NULL) {
 # The fields of trace.json. `unreadable` stops with a reason.
 read_trace_json <- function(folder, unreadable) {
   path <- file.path(folder, "trace.json")
+  if (!dir.exists(folder)) unreadable("There is no such folder.")
   if (!file.exists(path)) unreadable("It has no trace.json.")
   about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE),
                     error = function(e) unreadable("Its trace.json is not JSON."))

@@ -8,7 +8,8 @@ check_trace <- function(folder, name, call) {
   }
   path <- file.path(folder, "trace.json")
   if (!file.exists(path)) {
-    abort(c("{.file {folder}} holds no trace: there is no trace.json in it.",
+    abort(c(if (dir.exists(folder)) "{.file {folder}} holds no trace: there is no trace.json in it."
+            else "There is no folder {.file {folder}}.",
             "i" = "{.arg {name}} takes the folder that another program was recorded to."), call)
   }
   about <- tryCatch(jsonlite::fromJSON(path, simplifyVector = FALSE), error = function(e) NULL)

@@ -312,7 +312,11 @@ def test_ctrl_c_while_r_computes_a_step_ends_both(
         assert main(["compare", *BETA, "--steps", "600", "--out", str(tmp_path / "out")]) == 130
     finally:
         signal.signal(signal.SIGINT, handler)
-    assert capsys.readouterr().err.endswith("pyvae: interrupted\n")
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        f"kept what was computed: {tmp_path / 'out' / 'interrupted'}",
+        f"pyvae compare --resume={tmp_path / 'out'} goes on from there",
+        "pyvae: interrupted",
+    ]
     kept = steps_kept(tmp_path / "out")
     assert kept["pytorch"] == 600
     assert 3 <= kept["base-r"] < 600

@@ -62,9 +62,17 @@ def test_the_map_is_shown_and_can_be_given(recorded, capsys):
 
 BAD = {
     "one": (("python",), "1 trace: expected two traces"),
-    "not a trace": (("python", "nothing"), "'nothing' holds no trace"),
+    "no folder": (("python", "nothing"), "there is no folder 'nothing'. Check the path"),
+    "no folders": (("nothing", "python"), "there is no folder 'nothing'"),
+    "a file": (("python", "notes.txt"), "'notes.txt' is a file. Give the folder of a trace"),
+    "not a trace": (("python", "empty"), "'empty' holds no trace: there is no trace.json in it"),
     "seed": (("python", "r", "--seed", "3"), "--seed cannot be used with two recorded programs"),
-    "map": (("python", "r", "--map", "x.csv"), "map 'x.csv' cannot be read"),
+    "no map": (("python", "r", "--map", "x.csv"), "there is no map 'x.csv'. Give a CSV file"),
+    "no column": (("python", "r", "--map", "notes.txt"), "map 'notes.txt' has no column a and no"),
+    "not text": (
+        ("python", "r", "--map", "picture"),
+        "map 'picture' cannot be read: it is not text",
+    ),
     "over a trace": (("python", "r", "--out", "r"), "'r' holds the trace 'r'"),
 }
 
@@ -72,6 +80,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line(recorded, capsys, name):
     arguments, words = BAD[name]
+    Path("empty").mkdir()
+    Path("notes.txt").write_text("c,d\n1,2\n")
+    Path("picture").write_bytes(b"\x89PNG")
     capsys.readouterr()
     assert main(["compare", *arguments]) == 2
     error = capsys.readouterr().err

@@ -324,7 +324,7 @@ BAD = {
         "trace 'b' is incomplete: it was interrupted after 2 steps",
     ),
     "unknown mode": (about(mode="fast"), "unknown mode 'fast'"),
-    "nothing": (lambda a, b: shutil.rmtree(b), "'b' is not a folder"),
+    "nothing": (lambda a, b: shutil.rmtree(b), "there is no folder 'b'"),
     "empty": (lambda a, b: (shutil.rmtree(b), b.mkdir()), "'b' holds no trace"),
 }
 

@@ -9,6 +9,7 @@ from mnist_layouts import Layout
 from pyvae.checks import Check
 from pyvae.cli import doctor
 from pyvae.cli.doctor import core_checks, examine
+from pyvae.version import DISTRIBUTION
 
 
 @pytest.fixture
@@ -85,6 +86,22 @@ def test_dask_that_is_not_there_has_a_remedy_and_is_not_needed(monkeypatch):
     check = doctor._dask()
     assert check.remedy == "pip install distributed"
     assert not check.needed
+
+
+def test_another_package_of_the_name_pyvae_is_seen(monkeypatch):
+    there = {DISTRIBUTION: "0.2.0"}
+
+    def version(name):
+        if name not in there:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    assert doctor._pyvae() == Check("pyvae", f"0.2.0 ({DISTRIBUTION})")
+    there["pyvae"] = "1.1.0"
+    check = doctor._pyvae()
+    assert "beside it the package pyvae 1.1.0" in check.found
+    assert check.remedy.startswith("pip uninstall pyvae")
 
 
 def test_paths_are_shown_as_they_are(checked, capsys):

@@ -7,13 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from pyvae.cli import main as cli
 from pyvae.cli.main import PANELS, main
+from pyvae.version import __version__
 
 pytestmark = pytest.mark.slow
 
@@ -215,7 +215,7 @@ def test_main_reads_the_process_arguments(monkeypatch, capsys):
 
 
 def test_the_version(command):
-    assert command("--version") == (0, f"pyvae {metadata.version('pyvae')}\n", "")
+    assert command("--version") == (0, f"pyvae {__version__}\n", "")
 
 
 @pytest.fixture

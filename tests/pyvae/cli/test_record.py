@@ -36,10 +36,18 @@ def test_a_script_is_recorded(pyvae, tmp_path, dashes):
     done = pyvae(*words, "train.py", "--lr", "0.5")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "pyvae: folder 'python' holds a trace already. Choose a new folder, or overwrite it "
-        "(overwrite=True, --overwrite).\n"
+        "pyvae: folder 'python' holds a trace already. Choose a new folder, or replace the trace "
+        "with --overwrite.\n"
     )
     done = pyvae("record", "--out", "other", "--start", "python", "train.py", "--lr", "0.5", "7")
     assert done.returncode == 7
     first, other = (ProgramTrace.load(tmp_path / name).arrays(1) for name in ("python", "other"))
     assert (first["start/weight"] == other["start/weight"]).all()
+
+
+@pytest.mark.parametrize("option", ["--steps", "--every"])
+def test_what_is_out_of_range_is_named_as_it_is_typed(command, tmp_path, option):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    code, _, said = command("record", "--out", "python", option, "0", "train.py")
+    assert (code, said) == (2, f"pyvae: {option} 0: expected 1 or more\n")
+    assert not (tmp_path / "python").exists()

@@ -136,7 +136,7 @@ def test_a_trace_that_cannot_be_followed_is_one_line_and_exit_code_2(
             ("--steps", 2, "--follow", "short", "--latent-dim", 3),
             "has latent dim 2, and this run 3",
         ),
-        (("--steps", 2, "--follow", "absent"), "'absent/vae' holds no trace"),
+        (("--steps", 2, "--follow", "absent"), "there is no folder 'absent/vae'"),
         (("--steps", 2, "--follow", "short", "--out", "short"), "is the trace to follow"),
     ):
         assert_refused(tracing("--out", "out", *arguments), said)

@@ -11,6 +11,7 @@ import pytest
 
 from pyvae.cli import main as cli
 from pyvae.cli.main import main
+from pyvae.version import __version__
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_an_unexpected_error_is_a_line_and_a_file_to_report(raising, tmp_path, e
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()
     assert "command: pyvae recipes 'a b'\n" in text
-    assert "\npyvae 0.1.0\ntorch " in text
+    assert f"\nport-parity {__version__}\ntorch " in text
     assert "Traceback (most recent call last):" in text
     assert "in recipes_command\n" in text
     raising(error)

@@ -298,9 +298,9 @@ def bad_inputs():
         "a compiled model": (compiled, optimiser, {}, "compiled by torch.compile"),
         "steps": (model, optimiser, {"steps": 0}, "steps=0: expected 1 or more"),
         "every": (model, optimiser, {"every": -1}, "every=-1: expected 1 or more"),
-        "start": (model, optimiser, {"start": "none"}, "'none' holds no trace"),
-        "replay": (model, optimiser, {"replay": "none"}, "'none' holds no trace"),
-        "names": (model, optimiser, {"names": "none"}, "map 'none' cannot be read"),
+        "start": (model, optimiser, {"start": "none"}, "there is no folder 'none'"),
+        "replay": (model, optimiser, {"replay": "none"}, "there is no folder 'none'"),
+        "names": (model, optimiser, {"names": "none"}, "there is no map 'none'"),
     }  # fmt: skip
 
 

@@ -231,7 +231,7 @@ def test_both_objectives_follow_theirs(write, tmp_path):
         ({"probe": "all"}, {"latent_dim": 6}, "has latent dim 5, and this run 6"),
         ({"probe": "all"}, {"seed": 9}, ", and this run 9"),
         ({"probe": "all"}, {"batch_size": 13}, "has batch size 12, and this run 13"),
-        ({"probe": "all"}, {"follow": "absent"}, r"'.*absent.vae' holds no trace"),
+        ({"probe": "all"}, {"follow": "absent"}, r"there is no folder '.*absent.vae'"),
     ],
 )
 def test_a_leader_that_does_not_fit_is_the_users_error(write, tmp_path, leader, follower, said):

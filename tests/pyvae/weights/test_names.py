@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyvae.errors import UserError
-from pyvae.weights.names import read_names, rename
+from pyvae.weights.names import rename
 
 NAMES = ["dense.weight", "dense.bias", "dense_1.weight"]
 
@@ -29,14 +29,3 @@ def test_weights_and_modules_are_renamed_whichever_column_they_stand_in():
 def test_a_map_that_does_not_fit_is_refused(rows, said):
     with pytest.raises(UserError, match=said):
         rename(NAMES, rows)
-
-
-def test_a_map_is_read(tmp_path):
-    path = tmp_path / "names.csv"
-    path.write_text("b,note,a\nfc,x,dense\n")
-    assert read_names(path) == [("dense", "fc")]
-    path.write_text("from,to\nfc,dense\n")
-    with pytest.raises(UserError, match="Give a CSV file with columns a and b"):
-        read_names(path)
-    with pytest.raises(UserError, match=r"map '.*gone.csv' cannot be read"):
-        read_names(tmp_path / "gone.csv")

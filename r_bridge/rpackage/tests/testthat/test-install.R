@@ -13,8 +13,10 @@ test_that("a folder, a wheel and a URL are what pip is told", {
   expect_equal(plan(folder)$envname, "r-pyvae")
   address <- "git+https://example.org/pyvae.git@v1"
   expect_equal(plan(address)$requirements[[1L]], address)
-  address <- "pyvae @ https://example.org/pyvae-0.1.0-py3-none-any.whl"
-  expect_equal(plan(address)$requirements[[1L]], address)
+  address <- "https://example.org/port_parity-0.2.0-py3-none-any.whl"
+  for (named in c("port-parity @", "pyvae @ ")) {
+    expect_equal(plan(paste0(named, address))$requirements[[1L]], address)
+  }
 })
 
 test_that("py_require() is taken where this reticulate has it", {
@@ -25,7 +27,7 @@ test_that("py_require() is taken where this reticulate has it", {
   } else {
     folder <- project()
     expect_equal(plan(folder, "py_require")$requirements[[1L]],
-                 paste0("pyvae @ file://", normalizePath(folder)))
+                 paste0("port-parity @ file://", normalizePath(folder)))
   }
 })
 
@@ -41,10 +43,11 @@ test_that("what cannot be installed is one message, before anything is made", {
 test_that("nothing is taken from an index: the name there is another project's", {
   old <- options(pyvae.source = NULL)
   on.exit(options(old))
-  for (name in c("pyvae>=0.1", "pyvae==1.1.0", "pyvae [cluster]", "PyVAE-x")) {
+  for (name in c("pyvae>=0.1", "pyvae [cluster]", "PyVAE-x", "port-parity", "port-parity-x")) {
     expect_error(install_pyvae(name), class = "pyvae_error", info = name)
   }
   expect_match(refusal(install_plan("pyvae==1.1.0", "virtualenv", "e", NULL)), "another project's")
+  expect_match(refusal(install_plan("port-parity[keras]", "virtualenv", "e", NULL)), "is not on PyPI")
   said <- refusal(install_plan(NULL, "virtualenv", "e", NULL))
   expect_match(said, "source.* is missing.*another project.*install_pyvae\\(\"path/to/the/folder\"")
 })

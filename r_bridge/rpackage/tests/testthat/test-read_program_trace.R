@@ -25,7 +25,8 @@ test_that("a step that was not recorded, and what is damaged, is one message", {
   expect_match(spoil("\"engine\"", "\"motor\""), "has no engine")
   expect_match(spoil("\"format\": 5", "\"format\": 6"), "has format 6; this pyvae reads 5")
   expect_match(spoil("\"step\": 1", "\"step\": [1, 2]"), "value of a wrong type")
-  expect_match(refusal(read_program_trace(tempfile())), "has no trace.json")
+  expect_match(refusal(read_program_trace(tempfile())), "There is no such folder")
+  expect_match(refusal(read_program_trace(tempdir())), "has no trace.json")
   expect_match(refusal(read_program_trace(3)), "folder.* must be a path")
 })
 

@@ -166,7 +166,8 @@ test_that("what is no trace, or a damaged one, is one message", {
     refusal(read_trace(folder, probes = 3))
   }
   cut <- function(path) writeBin(readBin(path, "raw", 40), path)
-  expect_match(refusal(read_trace(tempfile())), "It has no trace.json")
+  expect_match(refusal(read_trace(tempfile())), "There is no such folder")
+  expect_match(refusal(read_trace(tempdir())), "It has no trace.json")
   expect_match(refusal(read_trace(3)), "folder.* must be a path")
   expect_match(spoil("trace.json", cut), "trace.json is not JSON")
   expect_match(spoil("trace.json", function(path) writeLines("{\"format\": 1}", path)), "no engine")

@@ -53,7 +53,7 @@ BAD = {
         "a,b\nhidden.weight,x.weight\n",
         "unknown name in the map for 'r' 'x.weight'",
     ),
-    "no column": ("a,c\nhidden,g\n", "cannot be read.*columns a and b"),
+    "no column": ("a,c\nhidden,g\n", "has no column b.*columns a and b"),
     "twice": ("a,b\nhidden,g\nout,g\n", "has 'g' twice in column b"),
     "empty": ("", "cannot be read"),
 }
@@ -68,7 +68,7 @@ def test_a_bad_map_is_refused_in_a_line(renamed, name):
 
 
 def test_a_map_that_is_not_there(renamed):
-    with pytest.raises(UserError, match=r"map 'none\.csv' cannot be read"):
+    with pytest.raises(UserError, match=r"there is no map 'none\.csv'"):
         compare_programs("python", "r", "none.csv")
 
 

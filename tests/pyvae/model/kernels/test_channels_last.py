@@ -115,7 +115,7 @@ def test_channels_lie_side_by_side():
 
 
 @onednn
-def test_where_torchs_kernels_are_taken():
+def test_where_torchs_kernels_are_taken(monkeypatch):
     x = torch.zeros(1, 2, 3, 3)
     assert not takes_channels_last(x)
     with fast_kernels(True):
@@ -124,7 +124,8 @@ def test_where_torchs_kernels_are_taken():
             assert not takes_channels_last(unsuitable)
         with torch.autocast("cpu", torch.bfloat16):
             assert not takes_channels_last(x)
-        with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.backends.mkldnn, "enabled", False)
             assert not takes_channels_last(x)
         layer = ConvTranspose2d(2, 3, 3, stride=2)
         assert layer(x, output_size=[8, 8]).shape == (1, 3, 8, 8)

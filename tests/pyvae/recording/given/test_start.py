@@ -78,7 +78,7 @@ def test_bad_starts_change_nothing(tmp_path):
             {"weight": good, "bias": np.ones(1, np.float32)}, "a,b\nbias,c\n",
             "the map names 'c', which trace '.*' does not have",
         ),
-        "columns": ({"weight": good}, "x,y\nbias,c\n", "map '.*' cannot be read"),
+        "columns": ({"weight": good}, "x,y\nbias,c\n", "map '.*' has no column a and no column b"),
     }  # fmt: skip
     for name, (arrays, names, message) in cases.items():
         theirs = write(tmp_path / name, **arrays)
