@@ -13,9 +13,12 @@ from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
-from comparisons.ports.mistakes.written_out import Written, names_as
+from comparisons.ports.mistakes.written_out import Written, names_as, said
 
 __all__ = ["given_otherwise"]
+
+
+DIVERGENCES = ("kl_div", "kl_div_loss")  # of a logarithm, which the other direction has elsewhere
 
 
 def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -36,10 +39,12 @@ def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
         stage = (step.a, step.b)[side].producer.get(names[side])
         if stage is None or stage.layer not in LOSSES:
             continue
-        if any(step.chains[side].is_alone(name) for name in stage.inputs):
+        alone = any(step.chains[side].is_alone(name) for name in stage.inputs)
+        if alone and stage.layer not in DIVERGENCES:
             continue
-        found = names_as(step, Written(stage, side, names))
+        one = Written(stage, side, names)
+        found = names_as(step, one)
         if found:
             then = "" if step.following is not None else f"step {judged.step + 1}"
-            yield f"{step.names[1 - side]}: {joined(found, then)} (in {stage.name}, {stage.layer})"
+            yield said(step, one, joined(found, then), "in")
             return

@@ -95,13 +95,11 @@ WRITTEN_OUT = {
     ),
     "the loss summed": (
         {"norm": layer_norm, "loss": summed},
-        "r: reduction = sum where it is mean "
-        "(in what it has for cross_entropy_loss, cross_entropy_loss)",
+        "r: reduction = sum where it is mean (in what it has for cross_entropy_loss)",
     ),
     "the loss smoothed": (
         {"norm": layer_norm, "loss": smoothed},
-        "r: label_smoothing = 0.1 where it is 0 "
-        "(in what it has for cross_entropy_loss, cross_entropy_loss)",
+        "r: label_smoothing = 0.1 where it is 0 (in what it has for cross_entropy_loss)",
     ),
 }
 
