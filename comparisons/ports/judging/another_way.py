@@ -30,7 +30,7 @@ from comparisons.ports.judging.judged import Judged, difference_of
 from comparisons.ports.judging.own import distance
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, is_module, matched_outputs
 
-__all__ = ["judge_another_way"]
+__all__ = ["judge_another_way", "without_pairs"]
 
 OUTSIDE = ("input", "draw")
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
@@ -60,12 +60,12 @@ def judge_another_way(
         if first.quantity.stage not in pairs:
             break
         given_up += pairs
-        step = replace(step, network=_without(step, pairs), judged=[])
+        step = replace(step, network=without_pairs(step, pairs), judged=[])
         first = judge_step(step)
     return step, first, given_up
 
 
-def _without(step: Inspected, pairs: list[StageMatch]) -> NetworkMatch:
+def without_pairs(step: Inspected, pairs: list[StageMatch]) -> NetworkMatch:
     """The step's network with fewer pairs."""
     kept = tuple(pair for pair in step.network.pairs if pair not in pairs)
     paired = [{pair.a.name for pair in kept}, {pair.b.name for pair in kept}]
@@ -227,7 +227,7 @@ class _Ways:
         a, b = self.step.a, self.step.b
         functions = [pair for pair in self.step.network.pairs if _is_of_functions(pair)]
         for left_out in (pairs, functions):
-            network = _without(self.step, left_out)
+            network = without_pairs(self.step, left_out)
             first = Chains.of_both(a, b, network, list(self.step.parameters))[0]
             yield first, Chains(b, b, {name: name for name in first.partners.values()})
 

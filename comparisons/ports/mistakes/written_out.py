@@ -108,7 +108,7 @@ def said(step: Inspected, one: Written, words: str, place: str) -> str:
     if setting:
         option, there, here = setting.groups()
         return f"{port}: {layer} has {option} = {here} where {paper}'s own stages have {there}"
-    return f"{port}: has {layer}; {paper}'s own stages in its place compute it so: {words}"
+    return f"{port}: has {layer} where {paper}'s own stages compute it with a difference: {words}"
 
 
 def stage_name(stage: ProgramStage) -> str:
