@@ -52,12 +52,13 @@ def judge_another_way(
         given up.
     """
     given_up: list[StageMatch] = []
-    while (
-        first is not None and not step.exact and first.quantity.passing in ("forward", "backward")
-    ):
+    while first is not None and not step.exact:
+        passing, pair = first.quantity.passing, first.quantity.stage
+        if passing not in ("forward", "backward") or pair is None or not _is_of_functions(pair):
+            break
         ways = _Ways(step)
-        pairs = ways.forward() if first.quantity.passing == "forward" else ways.backward()
-        if first.quantity.stage not in pairs:
+        pairs = ways.forward(pair) if passing == "forward" else ways.backward(pair)
+        if pair not in pairs:
             break
         given_up += pairs
         step = replace(step, network=without_pairs(step, pairs), judged=[])
@@ -83,6 +84,17 @@ def _is_of_functions(pair: StageMatch) -> bool:
     return not (is_module(pair.a) or is_module(pair.b))
 
 
+def _lasting(
+    pairs: list[StageMatch], holds: Callable[[StageMatch, list[StageMatch]], bool]
+) -> list[StageMatch]:
+    """Those of which something holds, given the others of which it does."""
+    while True:
+        kept = [pair for pair in pairs if holds(pair, pairs)]
+        if len(kept) == len(pairs):
+            return kept
+        pairs = kept
+
+
 class _Ways:
     """What a step's values lead to, and what their gradients come from, on both sides."""
 
@@ -104,40 +116,41 @@ class _Ways:
             if one.quantity.key == "loss/total":
                 self.loss = one
 
-    def forward(self) -> list[StageMatch]:
-        """The pairs that return other values, and compute the same another way."""
-        pairs = self._parted("forward")
-        while pairs:
-            ends = [self._ends(pair, pairs, self._after) for pair in pairs]
+    def forward(self, first: StageMatch) -> list[StageMatch]:
+        """The pairs that return other values, and compute the same another way; none if the first
+        is not one of them."""
+        pairs = _lasting(self._parted("forward"), self._leads_to_what_agrees)
+        if first not in pairs:
+            return []
+        pairs = [pair for pair in pairs if self._is_right("forward", pair)]
+        pairs = _lasting(pairs, self._leads_to_what_agrees)
+        while first in pairs:
+            ends = {pair.a.name: self._ends(pair, pairs, self._after) for pair in pairs}
             chains = list(self._chains(pairs))
-            known = {
+            same = {
                 end: any(self._is_one_function(end, one) for one in chains)
-                for end in set().union(*ends)
+                for end in set().union(*ends.values())
             }
-            kept = [
-                pair
-                for pair, mine in zip(pairs, ends, strict=True)
-                if mine and all(known[end] for end in mine)
-            ]
+            kept = [pair for pair in pairs if all(same[end] for end in ends[pair.a.name])]
             if len(kept) == len(pairs):
-                break
-            pairs = kept
-        return pairs
+                return pairs
+            pairs = _lasting(kept, self._leads_to_what_agrees)
+        return []
 
-    def backward(self) -> list[StageMatch]:
+    def backward(self, first: StageMatch) -> list[StageMatch]:
         """The pairs whose values agree, and their gradients do not: one side takes them, or what
-        comes of them, in more places than the other one."""
-        pairs = self._parted("backward")
-        while pairs:
-            kept = [
-                pair
-                for pair in pairs
-                if self._has_a_reason(pair, pairs) and self._ends(pair, pairs, self._before)
-            ]
-            if len(kept) == len(pairs):
-                break
-            pairs = kept
-        return pairs
+        comes of them, in more places than the other one. None if the first is not one of them."""
+
+        def holds(pair: StageMatch, pairs: list[StageMatch]) -> bool:
+            return self._has_a_reason(pair, pairs) and bool(self._ends(pair, pairs, self._before))
+
+        pairs = _lasting(self._parted("backward"), holds)
+        if first not in pairs:
+            return []
+        return _lasting([pair for pair in pairs if self._is_right("backward", pair)], holds)
+
+    def _leads_to_what_agrees(self, pair: StageMatch, pairs: list[StageMatch]) -> bool:
+        return bool(self._ends(pair, pairs, self._after))
 
     def _has_a_reason(self, pair: StageMatch, pairs: list[StageMatch]) -> bool:
         """Whether one side takes what a pair returns in stages of which the other one has no like,
@@ -154,20 +167,29 @@ class _Ways:
         return found
 
     def _parted(self, passing: str) -> list[StageMatch]:
-        """The pairs of functions that part, and return what they should for their own inputs."""
-        found: dict[str, StageMatch] = {}
-        wrong: set[str] = set()
+        """The pairs of functions that part."""
+        found = {
+            one.quantity.stage.a.name: one.quantity.stage
+            for one in self._of(passing)
+            if one.quantity.stage is not None and _is_of_functions(one.quantity.stage)
+        }
+        forward = passing == "forward"
+        return [pair for pair in found.values() if not (forward and self._is_option(pair))]
+
+    def _is_right(self, passing: str, pair: StageMatch) -> bool:
+        """Whether what parts of a pair is what it should be for its own inputs, on both sides."""
+        return all(
+            residual is not None and residual.is_right
+            for one in self._of(passing)
+            if one.quantity.stage == pair
+            for residual in self.step.residuals(one.quantity)
+        )
+
+    def _of(self, passing: str) -> Iterator[Judged]:
+        """What parts in a pass."""
         for one in self.step.judged:
-            pair = one.quantity.stage
-            if one.quantity.passing != passing or one.verdict != "parted" or pair is None:
-                continue
-            if not _is_of_functions(pair) or (passing == "forward" and self._is_option(pair)):
-                continue
-            found[pair.a.name] = pair
-            residuals = self.step.residuals(one.quantity)
-            if not all(residual is not None and residual.is_right for residual in residuals):
-                wrong.add(pair.a.name)
-        return [pair for name, pair in found.items() if name not in wrong]
+            if one.quantity.passing == passing and one.verdict == "parted":
+                yield one
 
     def _is_option(self, pair: StageMatch) -> bool:
         """Whether two stages take the same, and declare another option: that is what is to be told,
