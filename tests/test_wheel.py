@@ -90,7 +90,7 @@ def test_what_is_imported_is_the_wheel(installed):
         file, version = line.split()
         assert "elsewhere" in file
         assert version == metadata.version("port-parity")
-    assert installed("pyvae", "--version").stdout == f"pyvae {metadata.version('pyvae')}\n"
+    assert installed("pyvae", "--version").stdout == f"pyvae {metadata.version('port-parity')}\n"
 
 
 def test_train_record_and_compare_run_from_it(installed):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
+from comparisons.ports.judging.another_way import judge_another_way
 from comparisons.ports.judging.declared import optimiser_differences, stages_declared
 from comparisons.ports.judging.judge import Inspected, judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
@@ -17,7 +18,8 @@ from comparisons.ports.matching.parameters import (
     match_parameters,
     settle_layouts,
 )
-from comparisons.ports.matching.stages import NetworkMatch, match_stages
+from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
+from comparisons.ports.notes import notes, padding_hints
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
@@ -77,6 +79,8 @@ class _Comparer:
         self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
+        self.other_ways: list[StageMatch] = []
+        self.hints: dict[str, str] = {}
         self.precision = "float64"
 
     def compare(self, progress: Callable[[int, int], object]) -> PortComparison:
@@ -101,10 +105,18 @@ class _Comparer:
                 "say with --map names.csv what belongs together",
             )
         bits = self.exact and self.first is not None
+        declared = [
+            words
+            for network in self.networks.values()
+            for words in stages_declared(network.pairs, self.sides)
+        ]
+        parted = " ".join(self.first.words) if self.first is not None else ""
+        hints = self.hints.values() if "padding_mode" not in parted else ()
+        said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            list(dict.fromkeys(self.declared)), notes(self.sides, steps, bits),
+            list(dict.fromkeys([*declared, *self.declared])), said, self.other_ways,
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
@@ -115,7 +127,6 @@ class _Comparer:
         key = a.about.network, b.about.network
         if key not in self.networks:
             self.networks[key] = match_stages(a, b, self.names)
-            self.declared += stages_declared(self.networks[key].pairs, self.sides)
         network = self.networks[key]
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
@@ -129,9 +140,15 @@ class _Comparer:
             read_next=lambda: None if following is None else self._read(following),
         )  # fmt: skip
         self.declared += settings_declared(step)
+        for name, words in padding_hints(step):
+            self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
-            self.first = find_first_part(step, first)
+            step, first, other_ways = judge_another_way(step, first)
+            self.networks[key] = step.network
+            self.other_ways += other_ways
+            if first is not None:
+                self.first = find_first_part(step, first)
         self.judged += step.judged
         self._count_lacking(step)
         return step
@@ -181,50 +198,3 @@ def settings_declared(step: Inspected) -> Iterator[str]:
     for one in step.parameters:
         for words in optimiser_differences(step.a.about, step.b.about, one):
             yield f"{optimiser.name if optimiser else ''}: {words}"
-
-
-def notes(sides: tuple[Side, Side], steps: Sequence[int], bits: bool) -> list[str]:
-    """What is to be said of two traces besides what was compared.
-
-    Arguments:
-        sides: Both.
-        steps: Those that were compared.
-        bits: Whether bits differ that had to be equal.
-    """
-    found = []
-    for side in sides:
-        if not side.trace.complete:
-            why = f" ({side.trace.ended})" if side.trace.ended else ""
-            found.append(f"{side.name} was not recorded to its end{why}")
-        if not any(side.trace.networks):
-            found.append(
-                f"{side.name} has names alone: the order of computation is not known, names are in "
-                "the order of the alphabet"
-            )
-        total = len(side.trace.steps)
-        more = total - len(steps)
-        if more:
-            found.append(f"{more} of {total} steps are recorded in {side.name} alone")
-    environments = [side.trace.environment for side in sides]
-    normalised = any(map(has_batch_norm, sides))
-    for name, words in DEPENDS_ON.items() if bits else ():
-        if name == "libtorch" and not normalised:
-            continue
-        values = [one.get(name, "") for one in environments]
-        if all(values) and values[0] != values[1]:
-            found.append(f"{name}: {values[0]} against {values[1]}; {words}")
-    return found
-
-
-def has_batch_norm(side: Side) -> bool:
-    """Whether one of a program's stages is a batch norm, of whatever name."""
-    layers = {stage.layer for network in side.trace.networks for stage in network}
-    return any("batch_norm" in layer for layer in layers)
-
-
-# what the last bits depend on
-DEPENDS_ON = {
-    "threads": "another number of threads changes the order of sums, and the last bits",
-    "libtorch": "another LibTorch may round otherwise: batch norm's gradients in training differ "
-    "by 1 ULP between 2.8 and 2.13, which is no mistake of yours",
-}

@@ -53,6 +53,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from r_torch_order(step, judged)
         yield from _rounding(step, judged)
         return
+    if not words and judged.quantity.passing == "input":
+        words += given_otherwise(step, judged)
     if not words and judged.quantity.passing in ("input", "draw"):
         words += inputs(step, judged)
     pair = judged.quantity.stage

@@ -10,7 +10,7 @@ import pandas as pd
 
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import NetworkMatch
+from comparisons.ports.matching.stages import NetworkMatch, StageMatch
 from comparisons.ports.side import Side
 from pyvae.files.html import notebook_html
 
@@ -55,6 +55,7 @@ class PortComparison:
         precision: The coarsest type of number of either side.
         declared: What the two declare differently, whether it has an effect or not.
         notes: What else is to be said.
+        other_ways: Pairs of functions that were given up: both sides compute the same another way.
     """
 
     sides: tuple[Side, Side]
@@ -68,6 +69,7 @@ class PortComparison:
     precision: str
     declared: Sequence[str] = ()
     notes: Sequence[str] = ()
+    other_ways: Sequence[StageMatch] = ()
 
     def __repr__(self) -> str:
         return "\n".join(self.lines)

@@ -22,6 +22,7 @@ __all__ = [
     "settings_matter",
     "stage_differences",
     "stages_declared",
+    "unseen_padding",
 ]
 
 NO_EFFECT = 1e-13  # relative, in float64
@@ -50,6 +51,20 @@ def stage_differences(
     if not words or not _matters(pair, a, b, what, observed):
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
+
+
+def unseen_padding(pair: StageMatch, a: Own, b: Own) -> str:
+    """Another padding mode that makes no difference in a step, as it does not where the border of
+    what is padded is constant; empty if there is none.
+
+    Arguments:
+        pair: The stages.
+        a, b: What each side should return.
+    """
+    words = [one for one in declared_differences(pair.a, pair.b) if one.startswith("padding_mode")]
+    padding = pair.a.options.get("padding", 0)
+    pads = any(padding) if isinstance(padding, list | tuple) else bool(padding)
+    return words[0] if words and pads and not _matters(pair, a, b, "outputs", np.inf) else ""
 
 
 def _matters(pair: StageMatch, a: Own, b: Own, what: str, observed: float) -> bool:

@@ -8,14 +8,32 @@ for its inputs, returns what the second side's stages do, they compute that.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from comparisons.ports.expected.layers.losses import LOSSES
+from comparisons.ports.judging.another_way import without_pairs
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.mistakes.fit import joined
-from comparisons.ports.mistakes.written_out import Written, names_as
+from comparisons.ports.mistakes.written_out import Written, names_as, said
 
 __all__ = ["given_otherwise"]
+
+
+DIVERGENCES = ("kl_div", "kl_div_loss")  # of a logarithm, which the other direction has elsewhere
+
+
+def _divergence_of(step: Inspected, inputs: tuple[str, str]) -> StageMatch | None:
+    """The divergence of which both sides take an input, each in a place of its own: one of them
+    its logarithm."""
+    for stage in step.a.takers.get(inputs[0], ()):
+        pair = step.network.partner.get(stage.name)
+        if pair is None or stage.layer not in DIVERGENCES or inputs[1] not in pair.b.inputs:
+            continue
+        if pair.a.inputs.index(inputs[0]) != pair.b.inputs.index(inputs[1]):
+            return pair
+    return None
 
 
 def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -30,16 +48,24 @@ def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
         names = step.own[0].loss, step.own[1].loss
     elif quantity.passing == "forward" and quantity.stage is not None:
         names = quantity.value
+    elif quantity.passing == "input" and quantity.stage is not None:
+        pair = _divergence_of(step, quantity.value)
+        if pair is None:
+            return
+        names = pair.a.outputs[0], pair.b.outputs[0]
+        step = replace(step, network=without_pairs(step, [quantity.stage]), judged=[])
     else:
         return
     for side in (0, 1):
         stage = (step.a, step.b)[side].producer.get(names[side])
         if stage is None or stage.layer not in LOSSES:
             continue
-        if any(step.chains[side].is_alone(name) for name in stage.inputs):
+        alone = any(step.chains[side].is_alone(name) for name in stage.inputs)
+        if alone and stage.layer not in DIVERGENCES:
             continue
-        found = names_as(step, Written(stage, side, names))
+        one = Written(stage, side, names)
+        found = names_as(step, one)
         if found:
             then = "" if step.following is not None else f"step {judged.step + 1}"
-            yield f"{step.names[1 - side]}: {joined(found, then)} (in {stage.name}, {stage.layer})"
+            yield said(step, one, joined(found, then), "in")
             return

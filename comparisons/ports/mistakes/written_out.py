@@ -6,6 +6,7 @@ But if the layer with a mistake returns what the other side's stages do, they co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,12 +18,12 @@ from comparisons.ports.judging.chains import Chains
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged, difference_of
 from comparisons.ports.judging.own import Own
-from comparisons.ports.matching.stages import StageMatch, family
+from comparisons.ports.matching.stages import StageMatch, family, is_module
 from comparisons.ports.mistakes.attempts import attempts
 from comparisons.ports.mistakes.fit import Value, fitting, holding, joined
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Written", "names_as", "written_out"]
+__all__ = ["Written", "names_as", "said", "written_out"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,34 @@ def written_out(step: Inspected, judged: Judged) -> Iterator[str]:
         found = names_as(step, one)
         if found:
             then = "" if step.following is not None else f"step {judged.step + 1}"
-            place = f"(in what it has for {one.stage.name}, {one.stage.layer})"
-            yield f"{step.names[1 - one.side]}: {joined(found, then)} {place}"
+            yield said(step, one, joined(found, then), "in what it has for")
             return
+
+
+def said(step: Inspected, one: Written, words: str, place: str) -> str:
+    """A difference of a layer and what the other side has in its place, as one of the second side,
+    which is the one that is judged.
+
+    Arguments:
+        step: The step.
+        one: The layer, and whose it is.
+        words: What the side without it makes of it.
+        place: What stands before the layer's name, if the second side is without it.
+    """
+    paper, port = step.names
+    layer = stage_name(one.stage)
+    if one.side == 0:
+        return f"{port}: {words} ({place} {layer})"
+    setting = re.fullmatch(r"(\w+) = (\S+) where it is (\S+)", words)
+    if setting:
+        option, there, here = setting.groups()
+        return f"{port}: {layer} has {option} = {here} where {paper}'s own stages have {there}"
+    return f"{port}: has {layer} where {paper}'s own stages compute it with a difference: {words}"
+
+
+def stage_name(stage: ProgramStage) -> str:
+    """A stage's name and layer; once, if the two are one."""
+    return f"{stage.name}, {stage.layer}" if is_module(stage) else stage.name
 
 
 def _layers(step: Inspected, judged: Judged) -> Iterator[Written]:

@@ -12,11 +12,13 @@ from comparisons.diagnosis.relations import relation, shape_relation
 from comparisons.diagnosis.relations.rows import FROM_ONE
 from comparisons.ports.expected.layers.activations import ACTIVATIONS
 from comparisons.ports.expected.layers.losses import LOSSES
+from comparisons.ports.expected.layers.normalisation import NORMALISATION
 from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.layouts import SAME_LAYOUT, Layout, find_layout
 from comparisons.ports.relating.constants import factors_of, numbers_of
+from comparisons.ports.relating.following import holding_relations
 
 __all__ = ["both_values", "effects", "parted_values", "related", "relation_of"]
 
@@ -44,6 +46,10 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
             yield _stored(step, judged.quantity.parameter.a[0], layout)
             return
     words = relation_of(step, judged)
+    rounding = _rounding(passing)
+    words = holding_relations(
+        step, judged, words, lambda x, y: _relation(step, judged, x, y, rounding)
+    )
     if passing == "start":  # nothing has been picked by an index yet
         words = [one.removesuffix(FROM_ONE) for one in words]
     yield from words
@@ -80,8 +86,11 @@ def _stored(step: Inspected, name: str, layout: Layout) -> str:
 def relation_of(step: Inspected, judged: Judged) -> list[str]:
     """The relation of both sides' values alone; nothing if there is none."""
     a, b = both_values(step, judged)
-    given = judged.quantity.passing in ("start", "input", "draw")
-    return _relation(step, judged, a, b, ROUNDING if given else 0.0)
+    return _relation(step, judged, a, b, _rounding(judged.quantity.passing))
+
+
+def _rounding(passing: str) -> float:
+    return ROUNDING if passing in ("start", "input", "draw") else 0.0
 
 
 def _relation(
@@ -117,7 +126,7 @@ def effects(step: Inspected, judged: Judged) -> Iterator[str]:
         if a is None or b is None or a.shape != b.shape or {a.dtype.kind, b.dtype.kind} != {"f"}:
             continue
         alone = [*step.chains[0].stages(one), *step.chains[1].stages(two)]
-        if any(stage.layer in ACTIVATIONS for stage in alone):
+        if any(stage.layer in ACTIVATIONS or stage.layer in NORMALISATION for stage in alone):
             continue  # what comes of it is in its name
         words = _relation(step, judged, a, b, 0.0)
         there = "" if judged.quantity.passing == "loss" else f" ({one}; in {step.names[1]} {two})"

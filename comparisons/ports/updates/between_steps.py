@@ -18,7 +18,7 @@ from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import EPSILON, Judged
 from comparisons.ports.judging.one_sided import changed_between_steps
 from comparisons.ports.side import RecordedStep
-from comparisons.ports.updates.ways.candidates import rounded, shown
+from comparisons.ports.updates.ways.candidate import rounded, shown
 from comparisons.ports.updates.words import matched, parameters_of, those
 
 __all__ = ["changed_between"]

@@ -13,7 +13,8 @@ from torch import Tensor
 from comparisons.ports.expected.update import Update
 from comparisons.ports.judging.own import Own
 from comparisons.ports.updates.parts import Part, following, optimised, part_of
-from comparisons.ports.updates.ways.candidates import Candidate, candidates
+from comparisons.ports.updates.ways.candidate import Candidate
+from comparisons.ports.updates.ways.candidates import candidates
 from comparisons.ports.updates.ways.moments import other_states
 
 __all__ = ["Explained", "explain"]

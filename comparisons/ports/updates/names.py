@@ -50,6 +50,8 @@ def elsewhere(step: Inspected, judged: Judged) -> Iterator[str]:
 
 
 def _changed_gradients(step: Inspected, computed: bool = False) -> Iterator[str]:
+    if computed and not _in_several_layers(step):
+        return  # it is the layer's backward pass, and no other need be computed again
     done = [done_to_gradients(own, computed) for own in step.own]
     first, second = done
     if first is None or second is None or first.is_like(second):
@@ -64,6 +66,16 @@ def _changed_gradients(step: Inspected, computed: bool = False) -> Iterator[str]
         f"{step.names[side]}: {BETWEEN} it "
         f"{mine.words.replace('them', what, 1)}; {step.names[1 - side]} {other.words}"
     )
+
+
+def _in_several_layers(step: Inspected) -> bool:
+    """Whether the gradients that differ are of parameters of more than one layer."""
+    parted = (
+        one.quantity.value[0]
+        for one in step.judged
+        if one.verdict == "parted" and one.quantity.passing == "parameter gradient"
+    )
+    return len({name.rpartition(".")[0] for name in parted}) > 1
 
 
 def _is_everywhere(done: Done) -> bool:

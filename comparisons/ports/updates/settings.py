@@ -12,7 +12,7 @@ from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.updates.parts import following, part_of
 from comparisons.ports.updates.rates import schedule_difference
-from comparisons.ports.updates.ways.candidates import fitted_rate, rate_factor
+from comparisons.ports.updates.ways.fitted import fitted_rate, rate_factor
 from comparisons.ports.updates.words import matched, parameters_of, those
 from pyvae.trace.program import ProgramStep
 

@@ -36,7 +36,7 @@ def those(
     few = {name for name in everything if len(shapes[name]) <= 1}
     biases = {name for name in few if "bias" in name.rpartition(".")[2]}
     kinds = {
-        f"all {len(everything)} parameters": {*everything},
+        all_of(len(everything)): {*everything},
         "the biases": biases,
         "the parameters of one dimension (biases and norms)": few,
         "the parameters of several dimensions (not the biases and norms)": {*everything} - few,
@@ -46,6 +46,11 @@ def those(
         if len(kind) > 1 and mine <= kind <= mine | {*perhaps}:
             return words
     return together(sorted(names, key=everything.index), everything)
+
+
+def all_of(number: int) -> str:
+    """All of so many parameters."""
+    return "both parameters" if number == 2 else f"all {number} parameters"
 
 
 def matched(one: ParameterMatch, side: int) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def network_lines(network: ShownNetwork) -> Iterator[str]:
     width = max(map(len, names.values()))
     cells = {i: entry for i in near if (entry := network.cell(network.stages[i], column))}
     for i, entry in cells.items():
-        mark = ">" if i == at else " "
+        mark = ">" if i == at or (_is_update(network) and not entry.agrees) else " "
         size = "" if power(entry) == "equal" else power(entry)
         state = SHORT[network.state(entry)]
         yield f"  {mark} {names[i]:{width}}  {column}  {state:8}  {size}".rstrip()
@@ -54,8 +54,14 @@ def rest_words(network: ShownNetwork) -> str:
     own: list[Entry] = []
     for entry, state in network.others():
         counts[entry.column][state] += 1
-        own += [entry] if state == "own" else []
-    parts = [f"{column} {_counted(one)}" for column, one in counts.items() if one]
+        alike = _is_update(network) and entry.column == network.focus
+        own += [entry] if state == "own" and not alike else []
+    own_words = {network.focus: "as it does"} if _is_update(network) else {}
+    parts = [
+        f"{column} {_counted(one, own_words.get(column, 'independently'))}"
+        for column, one in counts.items()
+        if one
+    ]
     words = f"the rest of step {network.step}: {'; '.join(parts) or 'nothing else'}"
     if own:
         named = ", ".join(entry.key for entry in own[:MOST_NAMED])
@@ -64,9 +70,15 @@ def rest_words(network: ShownNetwork) -> str:
     return words
 
 
-def _counted(counts: Counter[str]) -> str:
+def _is_update(network: ShownNetwork) -> bool:
+    """Whether the first difference is one of an update: those of the other parameters have the
+    same cause, wherever they stand."""
+    return network.first is not None and network.focus == "update"
+
+
+def _counted(counts: Counter[str], own: str) -> str:
     agree = counts["equal"] + counts["within"] + counts["explained"]
     parts = [f"{agree:,} agree"] if agree else []
     parts += [f"{counts['follows']:,} follow from it"] if counts["follows"] else []
-    parts += [f"{counts['own']:,} differ independently"] if counts["own"] else []
+    parts += [f"{counts['own']:,} differ {own}"] if counts["own"] else []
     return ", ".join(parts)

@@ -68,6 +68,7 @@ def summary(found: PortComparison) -> dict[str, Any]:
         "exact": found.exact,
         "quantities": {verdict: counts[verdict] for verdict in VERDICTS},
         "declared_otherwise": list(found.declared),
+        "computed_another_way": [[one.a.name, one.b.name] for one in found.other_ways],
         "notes": list(found.notes),
     }
     if first is not None:

@@ -155,7 +155,7 @@ MISTAKES = {
     "half the loss": (
         Program(loss=lambda x, y: F.cross_entropy(x, y) * 0.5),
         "step 1, loss",
-        r"r: halved \(in cross_entropy_loss, cross_entropy_loss\)",
+        r"r: halved \(in cross_entropy_loss\)",
     ),
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from comparisons.ports.expected.update import Update
 from comparisons.ports.updates.parts import Part, optimised, state_of
-from comparisons.ports.updates.ways.candidates import Candidate, with_settings
+from comparisons.ports.updates.ways.candidate import Candidate, with_settings
 
 __all__ = ["other_states"]
 

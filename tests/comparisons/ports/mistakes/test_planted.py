@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections import Counter
 
 import pytest
-from planted_docs import UPDATED, section, write_section
+from planted_docs import UPDATED, section, table_of_rooms, write_section
 
 from comparisons.ports import compare_programs
 from comparisons.ports.mistakes.mistake import find_mistakes
@@ -91,7 +90,8 @@ HEAD = f"""## {SECTION}
 Each is planted into one layer of a small recorded PyTorch program (`tests/examples`), which
 declares the layer as it should be: `pyvae compare python r` says `r: `, and these words. Constants
 are fitted: others than these are found as well. Where one program has the layer and the other
-writes it out in functions, they are found, too.
+writes it out in functions, they are found, too. *the layer* stands for the name of each of those to
+the right, *c* for a small constant.
 """
 
 
@@ -100,15 +100,9 @@ def test_the_page_of_planted_mistakes_has_them_all(everything):
     rooms = {}
     for planted in everything:
         room = planted.mistake.function.__module__.rpartition(".")[0]
-        words = re.sub(r"^(\w+) = .* where it is .*", r"another `\1`", planted.words)
-        layers = rooms.setdefault(room, {}).setdefault(words, {})
-        layers[planted.example.layer] = None
-    text = HEAD
-    for room in sorted(rooms):
-        title = importlib.import_module(room).__doc__.strip().rstrip(".")
-        text += f"\n### {title}\n\n| mistake | layers |\n|---|---|\n"
-        for words, layers in rooms[room].items():
-            text += f"| {words} | {', '.join(sorted(layers))} |\n"
+        rooms.setdefault(room, []).append((planted.words, planted.example.layer))
+    titles = {room: importlib.import_module(room).__doc__.strip().rstrip(".") for room in rooms}
+    text = HEAD + table_of_rooms((titles[room], rooms[room]) for room in sorted(rooms))
     if UPDATED:
         write_section(SECTION, text)
     assert section(SECTION).strip() == text.strip()

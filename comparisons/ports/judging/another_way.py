@@ -1,0 +1,279 @@
+"""Functions that were paired by their order alone, and compute the same another way.
+
+`0.5 * (exp(s) + mu**2 - 1 - s).sum()` and `-0.5 * (1 + s - mu**2 - exp(s)).sum()` call the same
+functions for other values. What two such calls return differs, and no side is wrong. They are said
+to be computed another way, and no longer paired, only if
+
+- each returns what it should for its own inputs, and the two do not take the same with another
+  option (a mask's `value`, a limit),
+- everything that depends on them on both sides leads to values that belong together and agree, and
+- in float64 both sides' stages return the same there, of the same values.
+
+The step is then judged once more without these pairs: whatever else parts, gradients above all, is
+told as ever. Modules, and what the user's map pairs, are never parted from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.expected.declared import declared_differences
+from comparisons.ports.expected.recompute import recompute
+from comparisons.ports.judging.chains import Chains
+from comparisons.ports.judging.declared import stage_differences
+from comparisons.ports.judging.judge import Inspected, judge_step
+from comparisons.ports.judging.judged import Judged, difference_of
+from comparisons.ports.judging.own import distance
+from comparisons.ports.matching.stages import NetworkMatch, StageMatch, is_module, matched_outputs
+
+__all__ = ["judge_another_way", "without_pairs"]
+
+OUTSIDE = ("input", "draw")
+SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
+Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
+SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
+
+
+def judge_another_way(
+    step: Inspected, first: Judged | None
+) -> tuple[Inspected, Judged | None, list[StageMatch]]:
+    """Judges a step again without the pairs that compute the same another way.
+
+    Arguments:
+        step: The step, as it was judged.
+        first: Its first quantity that parts.
+
+    Returns:
+        The step as it was judged last, its first quantity that parts now, and the pairs that were
+        given up.
+    """
+    given_up: list[StageMatch] = []
+    while first is not None and not step.exact:
+        passing, pair = first.quantity.passing, first.quantity.stage
+        if passing not in ("forward", "backward") or pair is None or not _is_of_functions(pair):
+            break
+        ways = _Ways(step)
+        pairs = ways.forward(pair) if passing == "forward" else ways.backward(pair)
+        if pair not in pairs:
+            break
+        given_up += pairs
+        step = replace(step, network=without_pairs(step, pairs), judged=[])
+        first = judge_step(step)
+    return step, first, given_up
+
+
+def without_pairs(step: Inspected, pairs: list[StageMatch]) -> NetworkMatch:
+    """The step's network with fewer pairs."""
+    kept = tuple(pair for pair in step.network.pairs if pair not in pairs)
+    paired = [{pair.a.name for pair in kept}, {pair.b.name for pair in kept}]
+    only = [
+        tuple(stage for stage in one.network if stage.name not in names)
+        for one, names in zip((step.a, step.b), paired, strict=True)
+    ]
+    return NetworkMatch(kept, (only[0], only[1]))
+
+
+def _is_of_functions(pair: StageMatch) -> bool:
+    """Whether two stages were paired because they call one function, and for no other reason."""
+    if pair.how == "map" or pair.a.layer in OUTSIDE or pair.b.layer in OUTSIDE:
+        return False
+    return not (is_module(pair.a) or is_module(pair.b))
+
+
+def _lasting(
+    pairs: list[StageMatch], holds: Callable[[StageMatch, list[StageMatch]], bool]
+) -> list[StageMatch]:
+    """Those of which something holds, given the others of which it does."""
+    while True:
+        kept = [pair for pair in pairs if holds(pair, pairs)]
+        if len(kept) == len(pairs):
+            return kept
+        pairs = kept
+
+
+class _Ways:
+    """What a step's values lead to, and what their gradients come from, on both sides."""
+
+    def __init__(self, step: Inspected) -> None:
+        self.step = step
+        self.values: tuple[dict[str, Judged], ...] = ({}, {})
+        self.gradients: tuple[dict[str, Judged], ...] = ({}, {})
+        self.loss: Judged | None = None
+        for one in step.judged:
+            passing, parameter = one.quantity.passing, one.quantity.parameter
+            for side, name in enumerate(one.quantity.value):
+                if passing == "forward":
+                    self.values[side][name] = one
+                elif passing == "backward":
+                    self.gradients[side][name] = one
+                elif passing == "parameter gradient" and parameter is not None:
+                    names = (parameter.a, parameter.b)[side]
+                    self.gradients[side].update(dict.fromkeys(names, one))
+            if one.quantity.key == "loss/total":
+                self.loss = one
+
+    def forward(self, first: StageMatch) -> list[StageMatch]:
+        """The pairs that return other values, and compute the same another way; none if the first
+        is not one of them."""
+        pairs = _lasting(self._parted("forward"), self._leads_to_what_agrees)
+        if first not in pairs:
+            return []
+        pairs = [pair for pair in pairs if self._is_right("forward", pair)]
+        pairs = _lasting(pairs, self._leads_to_what_agrees)
+        while first in pairs:
+            ends = {pair.a.name: self._ends(pair, pairs, self._after) for pair in pairs}
+            chains = list(self._chains(pairs))
+            same = {
+                end: any(self._is_one_function(end, one) for one in chains)
+                for end in set().union(*ends.values())
+            }
+            kept = [pair for pair in pairs if all(same[end] for end in ends[pair.a.name])]
+            if len(kept) == len(pairs):
+                return pairs
+            pairs = _lasting(kept, self._leads_to_what_agrees)
+        return []
+
+    def backward(self, first: StageMatch) -> list[StageMatch]:
+        """The pairs whose values agree, and their gradients do not: one side takes them, or what
+        comes of them, in more places than the other one. None if the first is not one of them."""
+
+        def holds(pair: StageMatch, pairs: list[StageMatch]) -> bool:
+            return self._has_a_reason(pair, pairs) and bool(self._ends(pair, pairs, self._before))
+
+        pairs = _lasting(self._parted("backward"), holds)
+        if first not in pairs:
+            return []
+        return _lasting([pair for pair in pairs if self._is_right("backward", pair)], holds)
+
+    def _leads_to_what_agrees(self, pair: StageMatch, pairs: list[StageMatch]) -> bool:
+        return bool(self._ends(pair, pairs, self._after))
+
+    def _has_a_reason(self, pair: StageMatch, pairs: list[StageMatch]) -> bool:
+        """Whether one side takes what a pair returns in stages of which the other one has no like,
+        or in pairs of which this is true; and the stages that both have are alike."""
+        network, found = self.step.network, False
+        for one, two in matched_outputs(pair):
+            first, second = self.step.a.takers.get(one, ()), self.step.b.takers.get(two, ())
+            shared = [network.partner[s.name] for s in first if s.name in network.partner]
+            shared = [both for both in shared if both.b in second]
+            if any(stage_differences(both, *self.step.own, what="gradients") for both in shared):
+                return False
+            found |= len(shared) < max(len(first), len(second))
+            found |= any(both in pairs for both in shared)
+        return found
+
+    def _parted(self, passing: str) -> list[StageMatch]:
+        """The pairs of functions that part."""
+        found = {
+            one.quantity.stage.a.name: one.quantity.stage
+            for one in self._of(passing)
+            if one.quantity.stage is not None and _is_of_functions(one.quantity.stage)
+        }
+        forward = passing == "forward"
+        return [pair for pair in found.values() if not (forward and self._is_option(pair))]
+
+    def _is_right(self, passing: str, pair: StageMatch) -> bool:
+        """Whether what parts of a pair is what it should be for its own inputs, on both sides."""
+        return all(
+            residual is not None and residual.is_right
+            for one in self._of(passing)
+            if one.quantity.stage == pair
+            for residual in self.step.residuals(one.quantity)
+        )
+
+    def _of(self, passing: str) -> Iterator[Judged]:
+        """What parts in a pass."""
+        for one in self.step.judged:
+            if one.quantity.passing == passing and one.verdict == "parted":
+                yield one
+
+    def _is_option(self, pair: StageMatch) -> bool:
+        """Whether two stages take the same, and declare another option: that is what is to be told,
+        but of sums and products, whose sign and factor may stand elsewhere."""
+        if pair.a.layer in SUMS_AND_PRODUCTS or not declared_differences(pair.a, pair.b):
+            return False
+        names = list(zip(pair.a.inputs, pair.b.inputs, strict=False))
+        values = [(self.step.a.value(one), self.step.b.value(two)) for one, two in names]
+        return all(
+            a is not None and b is not None and difference_of(a, b).needed <= self.step.rtol
+            for a, b in values
+        )
+
+    def _ends(self, pair: StageMatch, pairs: list[StageMatch], further: Further) -> set[str]:
+        """The quantities that agree to which all ways from a pair lead, by key; none if a way leads
+        to one that does not."""
+        found: set[str] = set()
+        for side, stage in enumerate((pair.a, pair.b)):
+            ends: set[str] = set()
+            waiting, seen = list(stage.outputs), set(stage.outputs)
+            while waiting:
+                for name, judged in further(side, waiting.pop()):
+                    if judged is not None and judged.verdict != "parted":
+                        if judged.difference.largest > 0:  # zeros say nothing
+                            ends.add(judged.quantity.key)
+                    elif judged is not None and judged.quantity.stage not in pairs:
+                        return set()
+                    elif name not in seen:
+                        seen.add(name)
+                        waiting.append(name)
+            if not ends:
+                return set()
+            found |= ends
+        return found
+
+    def _after(self, side: int, name: str) -> Iterator[tuple[str, Judged | None]]:
+        """What is computed from a value, and what was found of it."""
+        own = self.step.own[side]
+        if name == own.loss:
+            yield name, self.loss
+        for stage in own.step.takers.get(name, ()):
+            for output in stage.outputs:
+                yield output, self.values[side].get(output)
+
+    def _before(self, side: int, name: str) -> Iterator[tuple[str, Judged | None]]:
+        """What a value is computed from that has a gradient, and what was found of it."""
+        own = self.step.own[side]
+        stage = own.step.producer[name]
+        for one in (*stage.inputs, *stage.parameters.values()):
+            first = own.step.side.own(one)
+            if f"gradient/{first}" in own.arrays:
+                yield first, self.gradients[side].get(first)
+
+    def _chains(self, pairs: list[StageMatch]) -> Iterator[tuple[Chains, Chains]]:
+        """Both sides' stages, each for the second side's values, where some pairs are none: for
+        those of all other pairs; and, as these are rounded, for those of modules alone."""
+        a, b = self.step.a, self.step.b
+        functions = [pair for pair in self.step.network.pairs if _is_of_functions(pair)]
+        for left_out in (pairs, functions):
+            network = without_pairs(self.step, left_out)
+            first = Chains.of_both(a, b, network, list(self.step.parameters))[0]
+            yield first, Chains(b, b, {name: name for name in first.partners.values()})
+
+    def _is_one_function(self, end: str, chains: tuple[Chains, Chains]) -> bool:
+        """Whether both sides' stages return the same there, in float64."""
+        x, y = (_returned(one, name) for one, name in zip(chains, self._names(end), strict=True))
+        if x is None or y is None or x.size != y.size:
+            return False
+        largest = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
+        return distance(x.ravel(), y.ravel()) <= SAME * largest
+
+    def _names(self, end: str) -> tuple[str, str]:
+        if end == "loss/total":
+            return self.step.own[0].loss, self.step.own[1].loss
+        return self.values[0][end.removeprefix("forward/")].quantity.value
+
+
+def _returned(chains: Chains, name: str) -> NDArray | None:
+    """What the stage that returned a value makes of the other side's values; None if that cannot be
+    computed."""
+    stage = chains.own.producer.get(name)
+    arrays = None if stage is None else chains.arrays(stage)
+    if stage is None or arrays is None:
+        return None
+    found = recompute(stage, arrays, chains.own.side.trace.index_base)
+    value = None if found is None else found.outputs.get(name)
+    return None if value is None else value.numpy().astype(np.float64)

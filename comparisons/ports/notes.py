@@ -1,0 +1,93 @@
+"""What is to be said of two recorded programs besides what was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from comparisons.ports.judging.declared import unseen_padding
+from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.side import Side
+
+__all__ = ["notes", "padding_hints"]
+
+MOST_WAYS = 6  # stages that are named
+
+
+def notes(
+    sides: tuple[Side, Side],
+    steps: Sequence[int],
+    bits: bool,
+    other_ways: Sequence[StageMatch] = (),
+) -> list[str]:
+    """What is to be said of two traces besides what was compared.
+
+    Arguments:
+        sides: Both.
+        steps: Those that were compared.
+        bits: Whether bits differ that had to be equal.
+        other_ways: Pairs that were given up: both sides compute the same another way.
+    """
+    found = list(_other_ways(sides, other_ways))
+    for side in sides:
+        if not side.trace.complete:
+            why = f" ({side.trace.ended})" if side.trace.ended else ""
+            found.append(f"{side.name} was not recorded to its end{why}")
+        if not any(side.trace.networks):
+            found.append(
+                f"{side.name} has names alone: the order of computation is not known, names are in "
+                "the order of the alphabet"
+            )
+        total = len(side.trace.steps)
+        more = total - len(steps)
+        if more:
+            found.append(f"{more} of {total} steps are recorded in {side.name} alone")
+    environments = [side.trace.environment for side in sides]
+    normalised = any(map(has_batch_norm, sides))
+    for name, words in DEPENDS_ON.items() if bits else ():
+        if name == "libtorch" and not normalised:
+            continue
+        values = [one.get(name, "") for one in environments]
+        if all(values) and values[0] != values[1]:
+            found.append(f"{name}: {values[0]} against {values[1]}; {words}")
+    return found
+
+
+def padding_hints(step: Inspected) -> Iterator[tuple[str, str]]:
+    """Stages whose padding modes differ, where this step's images cannot show it, with words."""
+    for pair in step.network.pairs:
+        declared = unseen_padding(pair, *step.own)
+        if declared:
+            name, number = f"{pair.a.name} ({pair.a.layer})", step.a.about.step
+            words = (
+                f"{name}: {declared}, which makes no difference in step {number}, as the border "
+                "of what it pads is constant. Record images whose borders are not constant"
+            )
+            yield pair.a.name, words
+
+
+def _other_ways(sides: tuple[Side, Side], pairs: Sequence[StageMatch]) -> Iterator[str]:
+    """What two sides compute another way, with the same result."""
+    if not pairs:
+        return
+    named = [one.a.name + (f" / {one.b.name}" if one.b.name != one.a.name else "") for one in pairs]
+    more = f" and {len(named) - MOST_WAYS} more" if len(named) > MOST_WAYS else ""
+    yield (
+        f"computed another way, with the same result ({sides[0].name} / {sides[1].name}): "
+        f"{', '.join(named[:MOST_WAYS])}{more}. What these return differs; all that depends on "
+        "them agrees"
+    )
+
+
+def has_batch_norm(side: Side) -> bool:
+    """Whether one of a program's stages is a batch norm, of whatever name."""
+    layers = {stage.layer for network in side.trace.networks for stage in network}
+    return any("batch_norm" in layer for layer in layers)
+
+
+# what the last bits depend on
+DEPENDS_ON = {
+    "threads": "another number of threads changes the order of sums, and the last bits",
+    "libtorch": "another LibTorch may round otherwise: batch norm's gradients in training differ "
+    "by 1 ULP between 2.8 and 2.13, which is no mistake of yours",
+}

@@ -1,0 +1,186 @@
+"""What two programs compute another way is no difference; a mistake in it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+STEPS, ROWS = 2, 6
+
+
+def kl(mu, s, std):
+    return -0.5 * torch.sum(1 + s - mu.pow(2) - s.exp())
+
+
+def log_p(y):
+    return torch.log(torch.softmax(y, 1))
+
+
+def bce(y, x):
+    p = torch.sigmoid(y)
+    return -(x * torch.log(p) + (1 - x) * torch.log(1 - p))
+
+
+# What a small VAE with a classifier is made of, as the paper writes it
+PAPER = {
+    "std": lambda s: torch.exp(s / 2),
+    "draw": lambda mu, std, noise: mu + std * noise,
+    "kl": kl,
+    "error": lambda y, x: (x - y).pow(2).sum(1),
+    "mean": lambda x: x.sum() / ROWS,
+    "log_p": log_p,
+    "bce": bce,
+    "hidden": lambda layer, x: torch.tanh(F.linear(x, layer.weight, layer.bias)),
+}
+RIGHT = {  # the part that is written in another way
+    "terms in another order": ("kl", lambda mu, s, std: 0.5 * (s.exp() + mu**2 - 1 - s).sum()),
+    "terms summed one by one": (
+        "kl",
+        lambda mu, s, std: -0.5 * (s.sum() - mu.pow(2).sum() - s.exp().sum() + s.numel()),
+    ),
+    "of the deviation": (
+        "kl",
+        lambda mu, s, std: -(torch.log(std) + 0.5 - (std.pow(2) + mu.pow(2)) / 2).sum(),
+    ),
+    "a root of the variance": ("std", lambda s: s.exp().sqrt()),
+    "times a half": ("std", lambda s: torch.exp(s * 0.5)),
+    "a product in another order": ("draw", lambda mu, std, noise: noise * std + mu),
+    "a sign outside": ("error", lambda y, x: (-(y - x)).pow(2).sum(1)),
+    "a square as a product": ("error", lambda y, x: (y - x) * (y - x) @ torch.ones_like(x[0])),
+    "a square, multiplied out": ("error", lambda y, x: (x * x - 2 * x * y + y * y).sum(1)),
+    "a mean": ("mean", lambda x: x.mean()),
+    "each part of a mean": ("mean", lambda x: (x / ROWS).sum()),
+    "log_softmax": ("log_p", lambda y: F.log_softmax(y, 1)),
+    "the largest taken off": (
+        "log_p",
+        lambda y: (
+            y - y.amax(1, True) - (y - y.amax(1, True)).exp().sum(1, keepdim=True).log()
+        ),
+    ),
+    "the library's loss": (
+        "bce", lambda y, x: F.binary_cross_entropy_with_logits(y, x, reduction="none")
+    ),
+    "of softplus": ("bce", lambda y, x: x * F.softplus(-y) + (1 - x) * F.softplus(y)),
+    "columns": (
+        "hidden", lambda layer, x: torch.tanh((layer.weight @ x.T).T + layer.bias)
+    ),
+}  # fmt: skip
+WRONG = {  # the same ways, with a mistake
+    "terms in another order": ("kl", lambda mu, s, std: 0.5 * (s.exp() + mu**2 - 1 + s).sum()),
+    "terms summed one by one": (
+        "kl",
+        lambda mu, s, std: -0.5 * (s.sum() - mu.pow(2).sum() - s.exp().sum() + ROWS),
+    ),
+    "of the deviation": (
+        "kl",
+        lambda mu, s, std: -(torch.log(std) + 0.5 - (std + mu.pow(2)) / 2).sum(),
+    ),
+    "a root of the variance": ("std", lambda s: s.exp().sqrt().detach()),
+    "times a half": ("std", lambda s: torch.exp(s * 0.51)),
+    "a product in another order": ("draw", lambda mu, std, noise: noise * mu + std),
+    "a sign outside": ("error", lambda y, x: (-(y - x)).abs().sum(1)),
+    "a square as a product": ("error", lambda y, x: (y - x) * (y + x) @ torch.ones_like(x[0])),
+    "a square, multiplied out": ("error", lambda y, x: (x * x - 2 * x * y + y).sum(1)),
+    "a mean": ("mean", lambda x: x[1:].mean()),
+    "each part of a mean": ("mean", lambda x: (x / (ROWS - 1)).sum()),
+    "log_softmax": ("log_p", lambda y: F.log_softmax(y, 0)),
+    "the largest taken off": (
+        "log_p",
+        lambda y: (y - y.amax(1, True) - (y - y.amax(0, True)).exp().sum(1, keepdim=True).log()),
+    ),
+    "the library's loss": (
+        "bce", lambda y, x: F.binary_cross_entropy_with_logits(-y, x, reduction="none")
+    ),
+    "of softplus": ("bce", lambda y, x: x * F.softplus(y) + (1 - x) * F.softplus(y)),
+    "columns": (
+        "hidden", lambda layer, x: torch.tanh((layer.weight @ x.T).T + layer.weight[:, 0])
+    ),
+}  # fmt: skip
+
+
+class Network(nn.Module):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+        self.first, self.second = nn.Linear(5, 4), nn.Linear(4, 4)
+        self.decode, self.classify = nn.Linear(2, 5), nn.Linear(2, 3)
+
+    def forward(self, x, classes, noise):
+        part = self.parts
+        mu, s = self.second(part["hidden"](self.first, x)).chunk(2, 1)
+        std = part["std"](s)
+        z = part["draw"](mu, std, noise)
+        y, logits = self.decode(z), self.classify(z)
+        likelihood = part["log_p"](logits).gather(1, classes[:, None])
+        errors = part["error"](y, x) + part["bce"](y, x).sum(1) - likelihood[:, 0]
+        return part["mean"](errors) + part["kl"](mu, s, std)
+
+
+def recorded(folder, dtype, parts=None):
+    torch.manual_seed(1)
+    network = Network(PAPER | (parts or {})).to(DTYPES[dtype])
+    optimiser = torch.optim.SGD(network.parameters(), 0.01)
+    drawn = torch.Generator().manual_seed(2)
+    with record(network, optimiser, folder, steps=STEPS):
+        for _ in range(STEPS):
+            x = torch.rand(ROWS, 5, generator=drawn, dtype=DTYPES[dtype])
+            noise = torch.randn(ROWS, 2, generator=drawn, dtype=DTYPES[dtype])
+            classes = torch.randint(3, (ROWS,), generator=drawn)
+            optimiser.zero_grad()
+            network(x, classes, noise).backward()
+            optimiser.step()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory):
+    """The paper's program in each type of number."""
+    return {one: recorded(tmp_path_factory.mktemp(one) / "paper", one) for one in DTYPES}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RIGHT)
+def test_another_way_is_no_difference(name, dtype, papers, tmp_path):
+    port = recorded(tmp_path / "port", dtype, dict([RIGHT[name]]))
+    found = compare_programs(papers[dtype], port)
+    assert found.agrees, found
+    assert "parted" not in {one.verdict for one in found.judged}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_ways_at_once(dtype, papers, tmp_path):
+    port = recorded(tmp_path / "port", dtype, dict(RIGHT.values()))
+    found = compare_programs(papers[dtype], port)
+    assert found.agrees, found
+    assert any("computed another way" in words for words in found.lines)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [*zip(WRONG, [*DTYPES] * len(WRONG), strict=False)])
+def test_a_mistake_in_it_is_placed(name, dtype, papers, tmp_path):
+    """In the first step, before the loss, with the types of number in turn."""
+    port = recorded(tmp_path / "port", dtype, dict([WRONG[name]]))
+    first = compare_programs(papers[dtype], port).first
+    passing = "backward" if name == "a root of the variance" else "forward"
+    assert (first.judged.step, first.judged.quantity.passing) == (1, passing)
+
+
+def test_what_nothing_depends_on_is_told(tmp_path):
+    """No later value tells whether it is the same."""
+
+    def squared(of):
+        def error(y, x):
+            of(y, x)
+            return (x - y).pow(2).sum(1)
+
+        return {"error": error}
+
+    for name, of in (("paper", lambda y, x: y - x), ("port", lambda y, x: x - y)):
+        recorded(tmp_path / name, "float64", squared(of))
+    found = compare_programs(tmp_path / "paper", tmp_path / "port")
+    assert "sub" in found.first.place

@@ -1,0 +1,36 @@
+"""What is said of two programs besides what was compared."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
+
+def padded(folder, mode, border):
+    """One step of a convolution whose images have a border of zeros, or none."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode=mode))
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    x = torch.rand(2, 1, 8, 8)
+    x = x if border is None else nn.functional.pad(x[..., 3:5, 3:5], 4 * [3], value=border)
+    with record(network, optimiser, folder, steps=1):
+        network(x).square().sum().backward()
+        optimiser.step()
+    return folder
+
+
+def test_a_padding_mode_that_the_images_cannot_show(tmp_path):
+    zeros = padded(tmp_path / "zeros", "zeros", 0.0)
+    found = compare_programs(zeros, padded(tmp_path / "other", "replicate", 0.0))
+    assert found.agrees
+    assert found.notes == [
+        "0 (conv2d): padding_mode = replicate where it is zeros, which makes no difference in step "
+        "1, as the border of what it pads is constant. Record images whose borders are not constant"
+    ]
+    zeros = padded(tmp_path / "seen", "zeros", None)
+    found = compare_programs(zeros, padded(tmp_path / "different", "replicate", None))
+    assert found.first.words == (f"{found.names[1]}: padding_mode = replicate where it is zeros",)
+    assert not found.notes
