@@ -4,9 +4,8 @@ A Python that imports PyTorch, pandas and matplotlib takes four seconds until it
 one process imports them, does nothing else, and forks for each program: that runs in its folder and
 its environment, with standard streams of its own, and ends as a Python that was started for it.
 What is read at the start only (`FIXED`) is as it was asked for: for other values there is another
-process that forks. At its end it does what a Python does, but to free everything one by one, which
-takes longer than most programs. A test of the start itself, or of a terminal, needs a process of its
-own.
+process that forks. At its end it does what Python does, except that it frees nothing, which takes
+longer than most programs. A test of the start itself, or of a terminal, needs a process of its own.
 
     python tests/warm.py DESCRIPTOR MODULE ...     the process that forks (`Warm` starts it)
 """
