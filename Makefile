@@ -13,8 +13,9 @@
 # All set up what they need first (setup.sh).
 
 PYTEST_ARGS ?=
-# a process for each core, with one thread each: the tests' networks are too small for more
-PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto
+# a process for each core, with one thread each: the tests' networks are too small for more; each
+# takes whole files, so that what a file's tests share is made once, until one of them is idle
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
 COMPARE_ARGS ?=
 BENCHMARK_ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -43,7 +44,7 @@ long: setup-r
 
 coverage: setup-r
 	$(PIP) -e '.[coverage]'
-	OMP_NUM_THREADS=1 .venv/bin/python -m coverage run -m pytest -n auto $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	.venv/bin/python -m coverage combine
 	.venv/bin/python -m coverage report
 

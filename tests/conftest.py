@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from warm import Warm
 
 from pyvae.data.images import load_digits
@@ -19,10 +20,17 @@ from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import check_r
 
 PYVAE = Path(sys.executable).with_name("pyvae")
+LONGEST = {"test_the_package_passes_its_check"}  # by far
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell: what the tests start would be deaf to Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if not torch.cuda.is_available():
+    # `torch.manual_seed` keeps each seed, with the stack that it was called from, for devices that
+    # may come: eight milliseconds.
+    for module in (torch.cuda, torch.xpu, torch.mtia):
+        module.manual_seed_all = lambda seed: None
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +55,13 @@ def settings(conv):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Those that take minutes wait until they are asked for. The longest test comes first: at the
-    end all other processes would wait for it."""
+    """Those that take minutes wait until they are asked for. The longest tests come first: at the
+    end all other processes would wait for them."""
     if "long" not in config.getoption("markexpr"):
         put_off = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=put_off)
-    items.sort(key=lambda item: item.name != "test_the_package_passes_its_check")
+    items.sort(key=lambda item: item.name not in LONGEST)
 
 
 def pytest_runtest_setup(item):

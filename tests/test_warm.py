@@ -21,13 +21,6 @@ sys.exit(7)
 """
 
 
-@pytest.fixture(scope="module")
-def warm():
-    warm = Warm()
-    yield warm
-    warm.close()
-
-
 def test_what_one_is_given_is_not_there_in_the_next(warm, tmp_path):
     """Also where the first one was the reason to start what forks."""
     tells = "import os, sys; print('/mine' in sys.path, os.environ.get('PYTHONPATH'))"
@@ -68,7 +61,8 @@ def test_the_end_is_told(warm, tmp_path, is_running):
         os.close(end)
 
 
-def test_closing_ends_what_runs(warm, tmp_path, is_running):
+def test_closing_ends_what_runs(tmp_path, is_running):
+    warm = Warm()
     waits = warm.start("-c", "import time; time.sleep(600)", folder=tmp_path)
     warm.close()
     assert not is_running(waits.pid)

@@ -4,13 +4,15 @@ A Python that imports PyTorch, pandas and matplotlib takes four seconds until it
 one process imports them, does nothing else, and forks for each program: that runs in its folder and
 its environment, with standard streams of its own, and ends as a Python that was started for it.
 What is read at the start only (`FIXED`) is as it was asked for: for other values there is another
-process that forks. A test of the start itself, or of a terminal, needs a process of its own.
+process that forks. At its end it does what Python does, except that it frees nothing, which takes
+longer than most programs. A test of the start itself, or of a terminal, needs a process of its own.
 
     python tests/warm.py DESCRIPTOR MODULE ...     the process that forks (`Warm` starts it)
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -23,6 +25,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -34,7 +37,7 @@ FIXED = re.compile(r"PYTHON(?!PATH$|UNBUFFERED$)|MPL|MATPLOTLIB|MALLOC_|LD_|LC_|
 MODULES = (
     "pyvae.cli.main", "pyvae.figures.runs", "pyvae.figures.draw_run", "pyvae.runs.train",
     "comparisons.cli.compare", "comparisons.runs.live", "r_bridge.engines.base_r",
-    "matplotlib.backends.backend_agg", "torch.distributed",
+    "matplotlib.backends.backend_agg", "torch.distributed", "torch._dynamo",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a request
 PATIENCE = 300.0
@@ -89,7 +92,7 @@ class Warm:
     """Starts programs in processes that have imported everything."""
 
     def __init__(self) -> None:
-        self._forking: dict[object, _Forking] = {}
+        self._forking: dict[frozenset[tuple[str, str]], _Forking] = {}
 
     def start(
         self,
@@ -99,7 +102,6 @@ class Warm:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-        modules: tuple[str, ...] = (),
     ) -> Command:
         """Starts a Python program.
 
@@ -109,13 +111,12 @@ class Warm:
             environment: Variables; by default those of this process.
             stdin, stdout, stderr: Descriptors; by default nothing to read, and files for what it
                 writes.
-            modules: What is imported before, more than `MODULES`.
         """
         environment = dict(os.environ if environment is None else environment)
         fixed = frozenset(item for item in environment.items() if FIXED.match(item[0]))
-        if (fixed, modules) not in self._forking:
+        if fixed not in self._forking:
             others = {name: text for name, text in os.environ.items() if not FIXED.match(name)}
-            self._forking[fixed, modules] = _Forking(others | dict(fixed), modules)
+            self._forking[fixed] = _Forking(others | dict(fixed))
         files = [
             tempfile.TemporaryFile() if descriptor is None else None  # noqa: SIM115
             for descriptor in (stdout, stderr)
@@ -131,7 +132,7 @@ class Warm:
         }
         with Path(os.devnull).open() as nothing:
             given = nothing.fileno() if stdin is None else stdin
-            pid, ended = self._forking[fixed, modules].ask(request, [given, out, err])
+            pid, ended = self._forking[fixed].ask(request, [given, out, err])
         return Command(pid, ended, *files)
 
     def run(
@@ -154,12 +155,12 @@ class Warm:
 class _Forking:
     """A process that has imported everything, seen from outside."""
 
-    def __init__(self, environment: Mapping[str, str], modules: tuple[str, ...]) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         # whole requests, not a stream of bytes
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(theirs.fileno()), *MODULES, *modules],
+                [sys.executable, "-P", __file__, str(theirs.fileno()), *MODULES],
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -185,21 +186,49 @@ def main(descriptor: int, modules: list[str]) -> None:
     importlib.import_module("pyvae.cli.main")._own_matplotlib()
     for name in modules:
         importlib.import_module(name)
-    if tuple(modules) == MODULES:  # of others some tell at the end what was not collected
-        gc.freeze()  # else whoever collects garbage copies all pages
+    gc.freeze()  # else whoever collects garbage copies all pages
     _fork(socket.socket(fileno=descriptor))
+    _end(_run())
+
+
+def _run() -> int:
+    """Runs the program of `sys.argv`; returns its exit code."""
     kind, *words = sys.argv
-    if kind == "-c":
-        sys.argv[1:2] = []
-        sys.path.insert(0, "")
-        exec(words[0], sys.modules["__main__"].__dict__)  # noqa: S102
-    elif kind == "-m":
-        sys.argv = words
-        sys.path.insert(0, str(Path.cwd()))
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.path.insert(0, str(Path(kind).parent))
-        runpy.run_path(kind, run_name="__main__")
+    try:
+        if kind == "-c":
+            sys.argv[1:2] = []
+            sys.path.insert(0, "")
+            exec(words[0], sys.modules["__main__"].__dict__)  # noqa: S102
+        elif kind == "-m":
+            sys.argv = words
+            sys.path.insert(0, str(Path.cwd()))
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.path.insert(0, str(Path(kind).parent))
+            runpy.run_path(kind, run_name="__main__")
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        raise  # Python ends itself with the signal
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end(code: int) -> None:
+    """Ends as Python does, in its order, without freeing what is there."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # a pipe that is closed: Python has an exit code and words for that
+        sys.exit(code)
+    os._exit(code & 0xFF)
 
 
 def _fork(connection: socket.socket) -> None:

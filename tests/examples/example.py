@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ class Example:
     def place(self) -> str:
         """Where it stands in the recorded network."""
         return "layer." + self.layer if isinstance(self.make(), Function) else "layer"
+
+    @cached_property
+    def planted(self) -> list[Planted]:
+        return list(_planted_in(self))
 
     def network(self) -> Network:
         """The network, always with the same numbers."""
@@ -216,8 +221,12 @@ def called(
     return Call(kind, bound)
 
 
-def planted_in(example: Example) -> Iterator[Planted]:
+def planted_in(example: Example) -> list[Planted]:
     """All mistakes of an example's layer that change what it returns, its gradients or buffers."""
+    return example.planted
+
+
+def _planted_in(example: Example) -> Iterator[Planted]:
     network = example.network()
     torch.manual_seed(2)
     batch, given = example.batch()

@@ -34,6 +34,7 @@ REFUSED = (
     ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
     RuntimeError, TypeError, ValueError, NotRecomputableError,
 )  # fmt: skip
+MOST_SIZES = 10_000  # stages whose sizes are remembered
 LARGEST = 2**20  # elements that an output may have, if neither recorded nor made of many
 PART_OF_LOSS = 1e-4  # how near a scalar must be to the loss to be the one that `backward` saw
 
@@ -210,6 +211,9 @@ def _machine_eps(stage: ProgramStage, arrays: Arrays) -> float:
     return float(np.finfo(np.float32).eps)
 
 
+_sizes: dict[tuple[object, ...], int] = {}  # of the largest output, by all that it follows from
+
+
 def _check_size(
     function: Callable[..., Any],
     stage: ProgramStage,
@@ -219,16 +223,26 @@ def _check_size(
 ) -> None:
     """Raises NotRecomputableError if a stage would return far more than was recorded or went in:
     its options may come from anyone. Shapes alone are computed here, without memory."""
-    shapes = {name: one.detach().to("meta") for name, one in tensors.items()}
     draw = context["draw"]
-    context = {**context, "draw": None if draw is None else draw.to("meta"), "updated": {}}
-    try:
-        results = list(_leaves(bind(function, stage, shapes, **context)()))
-    except (NotImplementedError, RuntimeError):  # its shape depends on values
-        return
+    seen = None if context["recorded"] is None else context["recorded"].shape
+    known = (repr(stage), context["index_base"], seen, *map(_shape, (draw, *tensors.values())))
+    if known not in _sizes:
+        shapes = {name: one.detach().to("meta") for name, one in tensors.items()}
+        context = {**context, "draw": None if draw is None else draw.to("meta"), "updated": {}}
+        try:
+            results = list(_leaves(bind(function, stage, shapes, **context)()))
+        except (NotImplementedError, RuntimeError):  # its shape depends on values
+            results = []
+        if len(_sizes) >= MOST_SIZES:
+            _sizes.clear()
+        _sizes[known] = max((one.numel() for one in results), default=0)
     allowed = max(recorded, 16 * sum(one.numel() for one in tensors.values()), LARGEST)
-    if any(one.numel() > allowed for one in results):
+    if _sizes[known] > allowed:
         raise NotRecomputableError("an output that is too large")
+
+
+def _shape(value: Tensor | None) -> tuple[object, ...]:
+    return () if value is None else (value.dtype, *value.shape)
 
 
 def _leaves(value: Any) -> Iterator[Tensor]:

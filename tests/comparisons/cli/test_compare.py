@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -147,16 +145,19 @@ def test_long_float32_runs_come_with_a_warning(monkeypatch, tmp_path, capsys, dt
 
 @r_test
 @pytest.mark.slow
-def test_mnist_agrees_at_the_articles_settings(pyvae, tmp_path):
-    """In a process of its own, which gives its gigabytes back."""
+@pytest.mark.parametrize("batch_size", [25, pytest.param(250, marks=pytest.mark.long)])
+def test_mnist_agrees_at_the_articles_settings(pyvae, tmp_path, batch_size):
+    """In a process of its own, which gives its gigabytes back; `make long` has the article's
+    batches, too."""
     if not is_present("MNIST", data_root()):
         pytest.skip("needs MNIST: set PYVAE_DATA to a folder with MNIST/raw")
     arguments = ("--data", "mnist", "--engine", "base-r", "--objective", "vae", "--steps", "1")
+    arguments += ("--batch-size", str(batch_size))
     arguments += ("--probe", "none")  # stages of small batches are compared above
     done = pyvae("compare", *arguments, "--out", "out", PYVAE_DATA=str(data_root().resolve()))
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert (about["data"], about["batch_size"]) == ("mnist", 250)
+    assert (about["data"], about["batch_size"]) == ("mnist", batch_size)
     for objective in about["objectives"].values():
         assert objective["loss"]["max_rel"] <= 1e-13
         assert objective["parameter"]["max_abs"] <= 1e-10
@@ -345,22 +346,19 @@ main(sys.argv[1:])
 
 @undrawn
 @r_test
-def test_killed_twice_the_same_command_gives_the_same_bytes(monkeypatch, tmp_path, capsys, started):
+def test_killed_twice_the_same_command_gives_the_same_bytes(
+    monkeypatch, tmp_path, capsys, started, warm
+):
     """R's process first, then Python's, with kill -9, each in the middle of R's run."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
     run = ["--rng", "seeded", "--steps", "6", "--probe", "none", "--threads", "1", "--out"]
-    arguments = ["compare", *SMALL, "--objective", "vae", *run]
+    arguments = ["compare", *BETA, *run]
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         replace_engine(patch, in_step(3, "tools::pskill(Sys.getpid(), tools::SIGKILL)"))
         assert main([*arguments, str(out)]) == 2
     assert "SIGKILL" in capsys.readouterr().err
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments, str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    killed = warm.run("-c", KILLED, *arguments, out, folder=tmp_path)
     assert killed.returncode == -signal.SIGKILL
     with suppress(psutil.NoSuchProcess):  # R ends by itself
         psutil.Process(int(killed.stdout.splitlines()[-1])).wait()
