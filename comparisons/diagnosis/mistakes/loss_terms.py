@@ -160,7 +160,7 @@ def _of_normal(kind: str) -> Callable[..., Suspects]:
             yield "without the 1", right + 0.5
             yield "without log_var", right + 0.5 * log_var
             reverse = 0.5 * (log_var - 1 + (1 + mu**2) * (-log_var).exp())
-            yield "the divergence the other way round, KL(prior || posterior)", reverse
+            yield "the divergence in the other direction, KL(prior || posterior)", reverse
             of_variance = 0.5 * (log_var + mu**2 - 1 - log_var.clamp(min=1e-300).log())
             if (log_var > 0).all():
                 yield "log_var read as the variance", of_variance
@@ -171,7 +171,7 @@ def _of_normal(kind: str) -> Callable[..., Suspects]:
 def _kl_gaussians(mu1: Tensor, log_var1: Tensor, mu2: Tensor, log_var2: Tensor) -> Suspects:
     right = SUMMANDS["kl_gaussians"]
     value = right(mu1, log_var1, mu2, log_var2)
-    words = "the divergence the other way round, KL(p(z|y) || q(z|x,y))"
+    words = "the divergence in the other direction, KL(p(z|y) || q(z|x,y))"
     yield words, right(mu2, log_var2, mu1, log_var1)
     yield "from N(0, I), the prior's mean and variance left out", kl_normal(mu1, log_var1)
     yield "without its factor 1/2", 2 * value
@@ -197,7 +197,7 @@ def _kl_categorical(pi: Tensor) -> Suspects:
     yield "log K added for each class", entropy + math.log(classes)
     yield "the prior's part alone, log K", pi * math.log(classes)
     reverse = uniform * (math.log(uniform) - torch.log(pi + 1e-20))
-    yield "the divergence the other way round, KL(uniform || q(y|x))", reverse
+    yield "the divergence in the other direction, KL(uniform || q(y|x))", reverse
     yield "the logarithm to base 2", (entropy + pi * math.log(classes)) / math.log(2)
     yield "log(pi) not multiplied by pi", torch.log(pi + 1e-20) + math.log(classes)
 

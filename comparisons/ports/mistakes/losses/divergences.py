@@ -27,7 +27,7 @@ def kullback_leibler(call: Call) -> Iterator[tuple[str, Any]]:
         return {"sum": each.sum, "mean": each.mean}.get(reduction, each.clone)()
 
     if (p > 0).all():
-        yield "the divergence the other way round, KL(input || target)", reduced(other)
+        yield "the divergence in the other direction, KL(input || target)", reduced(other)
         yield "without the target's own logarithm: the cross entropy", reduced(-p * log_q)
     yield "the input without its logarithm", reduced(p * (log_p - log_q.exp()))
     if in_logs:

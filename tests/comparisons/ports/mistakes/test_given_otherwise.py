@@ -42,7 +42,7 @@ LOSSES = {
     "r: halved": (program(), program(lambda x, y: F.cross_entropy(x, y) / 2)),
     "r: input and target exchanged": (vae(), vae(bce=exchanged)),
     f"r: {LOGITS}": (vae(), vae(bce=with_logits)),
-    "r: the divergence the other way round, KL(input || target)": (
+    "r: the divergence in the other direction, KL(input || target)": (
         program(lambda x, y: F.kl_div(F.log_softmax(x, 1), likely(x, y), reduction="sum")),
         program(lambda x, y: F.kl_div(likely(x, y).log(), F.softmax(x, 1), reduction="sum")),
     ),
