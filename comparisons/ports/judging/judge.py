@@ -551,7 +551,44 @@ def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
     for stage in second.values():
         if stage.name not in known:
             return _taken_by(step.names[1], stage)
+    return _other_gradient(step, names)
+
+
+def _other_gradient(step: Inspected, names: tuple[str, str]) -> str:
+    """Which side's stages, of which the other side has no like, hand another gradient back: what
+    they return may be the same, as it is with `detach`; empty if none do."""
+    for side, (name, there) in enumerate((names, names[::-1])):
+        alone = _alone_after(step, side, name)
+        if not alone:
+            continue
+        found = step.chains[side].gradient(name, step.own[side].loss)
+        if found is not None and step.own[1 - side].is_gradient(there, found):
+            continue
+        own = step.own[side]
+        cut = [stage for stage in alone if not own.has_gradient(stage)]
+        listed = ", ".join(f"{stage.name} ({stage.layer})" for stage in (cut or alone)[:MOST_ALONE])
+        if cut:
+            return f"in {step.names[side]} no gradient flows through {listed}"
+        if found is None:
+            return f"the gradient of {step.names[side]}'s {listed} cannot be computed again"
+        return f"{step.names[side]}'s {listed} hand back another gradient"
     return ""
+
+
+MOST_ALONE = 4  # stages that are named
+
+
+def _alone_after(step: Inspected, side: int, name: str) -> list[ProgramStage]:
+    """The stages that one side alone has, and that take a value, or what comes of it there."""
+    own, only = step.own[side], step.network.only[side]
+    found: list[ProgramStage] = []
+    waiting = [name]
+    while waiting:
+        for stage in own.step.takers.get(waiting.pop(), ()):
+            if stage in only and stage not in found:
+                found.append(stage)
+                waiting += stage.outputs
+    return found
 
 
 def _reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
