@@ -63,3 +63,11 @@ def test_a_cut_that_makes_no_difference_is_none(tmp_path):
     other = recorded(tmp_path / "port", deviations(lambda x: x.mean(0).detach()))
     found = compare_programs(one, other)
     assert found.agrees, found
+
+
+def test_a_loss_that_is_scaled_by_less_than_the_rule_is_told(tmp_path):
+    one = recorded(tmp_path / "paper", lambda x, y: x + y)
+    other = recorded(tmp_path / "port", lambda x, y: (x + y).sum() * (1 + 1e-5))
+    found = compare_programs(one, other)
+    assert found.first.judged.quantity.passing == "loss"
+    assert "port has mul (mul)" in found.first.words[0]
