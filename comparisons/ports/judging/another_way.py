@@ -284,13 +284,14 @@ class _Ways:
         for one in self._of("forward"):
             if one.quantity.stage != pair:
                 continue
-            values = [self.step.own[side].step.value(one.quantity.value[side]) for side in (0, 1)]
+            first, second = one.quantity.value
+            a, b = self.step.a.value(first), self.step.b.value(second)
             for side, chain in enumerate(chains):
                 name = one.quantity.value[side]
-                value = chain.value(name) if side == 0 else values[1]
-                if value is None or any(v is None for v in values):
+                value = chain.value(name) if side == 0 else b
+                if value is None or a is None or b is None:
                     return False
-                moved = {name: _moved(value, *values)}
+                moved = {name: _moved(value, a, b)}
                 names = [self._names(end)[side] for end in ends]
                 pairs = [(_returned(chain, n), _returned(chain, n, moved)) for n in names]
                 same = [x is not None and y is not None and np.array_equal(x, y) for x, y in pairs]
