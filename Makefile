@@ -79,7 +79,7 @@ vignettes: setup-r
 # the documentation as a site to read, from the same files
 site: setup
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
-	@echo 'built: build/site/index.html'
+	@echo 'built: build/site/index.html (to search in it: .venv/bin/python -m http.server -d build/site)'
 
 site-r: setup-r
 	mkdir -p .venv/r-library

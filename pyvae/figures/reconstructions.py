@@ -53,7 +53,11 @@ def reconstructions_figure(
         names, colours = ("original", "from the mean"), ("dimgray", COLOURS[objective])
         return points_figure(both, groups, title, NOTE.split(". ")[0] + ".", names, colours=colours)
     if len(originals) > MOST:
-        raise UserError(f"{len(originals)} images in a picture", expected=f"1 to {MOST}")
+        raise UserError(
+            f"{len(originals)} images in a picture",
+            "give fewer (--images), or write an .npz file",
+            expected=f"1 to {MOST}",
+        )
     columns = min(COLUMNS, len(originals))
     three = {"original": originals, "from the mean": of_means, "from a draw": of_draws}
     rows = [

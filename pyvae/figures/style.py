@@ -90,10 +90,7 @@ class _Lines(dict[str, str]):
 LINES = _Lines(vae="--")
 DIGIT_COLOURS = matplotlib.colormaps["tab10"](range(10))  # (10, 4)
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
-MEANS_NOTE = (
-    "Each line is one latent dimension; a line that stays near 0 for all images carries no "
-    "information."
-)
+MEANS_NOTE = "Each line is one latent dimension; a flat line says nothing about the image."
 LEAST_DEVIATION = 0.05  # of a pixel over images; MNIST's digits have 0.3 and more
 
 

@@ -115,8 +115,12 @@ vae_fit <- function(x, objective = c("vae", "emae"), recipe = "conv", latent_dim
   here <- environment()
   check_no_more(rlang::exprs(...), "vae_fit", setdiff(names(formals()), "..."))
   if (missing(x)) {
-    abort(c("{.arg x} is missing: the images to fit.",
-            "i" = "Try {.code vae_fit(\"digits\")} for the digits of scikit-learn."), here)
+    hint <- if (is.null(continue)) {
+      "Try {.code vae_fit(\"digits\")} for the digits of scikit-learn."
+    } else {
+      "Give the images that it was trained on: {.code fit(object, x, epochs = 2)}."
+    }
+    abort(c("{.arg x} is missing: the images to fit.", "i" = hint), here)
   }
   check_flag(verbose, "verbose")
   callbacks <- check_callbacks(callbacks)

@@ -91,7 +91,7 @@ def test_a_file_of_the_users_is_replaced_only_if_that_is_asked_for(run, tmp_path
         ),
         (
             ("reconstruct", "run/vae", "--out", "x.png", "--images", "1-121"),
-            "121 images in a picture: expected 1 to 120",
+            "121 images in a picture: expected 1 to 120. Give fewer (--images)",
         ),
         (("interpolate", "run/vae", "--out", "x.png", "--images", "3"), "--images 3: expected two"),
         (("reconstruct", "run/vae", "--out", "x.png", "--seed", "-1"), "--seed -1: expected 0 to"),

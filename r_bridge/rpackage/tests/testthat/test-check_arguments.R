@@ -65,6 +65,7 @@ test_that("arguments that do not exist are refused by every method", {
 
 test_that("vae_fit() without images says so", {
   expect_match(refusal(vae_fit()), "x.* is missing.*vae_fit\\(\"digits\"\\)")
+  expect_match(refusal(vae_fit(continue = 1)), "x.* is missing.*was trained on.*fit\\(object, x")
 })
 
 test_that("labels are one whole number for each image", {
