@@ -124,10 +124,9 @@ def test_the_examples_of_the_documentation_run(tmp_path):
         )
         # the venv that the example names is where make puts it; this one need not be that
         codes.append(code.replace("./.venv", sys.prefix))
+    code = "\n".join(codes)  # in one session, where Python starts once
     environment = {"R_LIBS": str(tmp_path), "RETICULATE_PYTHON": None}
-    done = r(
-        "--no-echo", "-e", "\n".join(codes), folder=tmp_path, **environment
-    )  # Python starts once
+    done = r("--no-echo", "-e", code, folder=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == 2 * ["vae", "emae"]
     assert done.stdout.count("verdict: agree") == 2

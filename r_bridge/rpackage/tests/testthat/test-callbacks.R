@@ -10,15 +10,19 @@ test_that("functions are called after steps and epochs, wherever Python runs", {
   for (own_process in c(FALSE, TRUE)) {
     options(pyvae.own_process = own_process)
     steps <- epochs <- list()
+    last <- if (own_process) 2L else 3L                             # where FALSE ends it
     fit <- short_fit(list(on_step = function(now) steps[[length(steps) + 1L]] <<- now,
-                          on_epoch = function(now) epochs[[length(epochs) + 1L]] <<- now))
-    expect_identical(fit$history, watched_fit()$history)            # they change nothing
-    expect_identical(fit$ended, "complete")
-    expect_identical(vapply(steps, function(now) now$step, 0L), 1:9)
+                          on_epoch = function(now) {
+                            epochs[[length(epochs) + 1L]] <<- now
+                            now$epoch < last || last == 3L
+                          }))
+    expect_identical(fit$history, utils::head(watched_fit()$history, 3L * last))  # nothing changes
+    expect_identical(fit$ended, if (own_process) "callback" else "complete")
+    expect_identical(vapply(steps, function(now) now$step, 0L), seq_len(3L * last))
     expect_equal(vapply(steps, function(now) now$loss[["total"]], 0), fit$history$loss,
                  tolerance = 1e-12)
     expect_identical(unique(vapply(steps, function(now) now$steps, 0L)), 9L)
-    expect_identical(vapply(epochs, function(now) now$epoch, 0L), 1:3)
+    expect_identical(vapply(epochs, function(now) now$epoch, 0L), seq_len(last))
     by_epoch <- as.data.frame(fit, by = "epoch")
     expect_equal(vapply(epochs, function(now) now$loss[["total"]], 0), by_epoch$loss,
                  tolerance = 1e-12)
@@ -30,16 +34,11 @@ test_that("functions are called after steps and epochs, wherever Python runs", {
 
 test_that("FALSE ends the training, and nothing else does", {
   skip_without_python()
-  old <- options(pyvae.own_process = FALSE)
-  on.exit(options(old))
-  for (own_process in c(FALSE, TRUE)) {
-    options(pyvae.own_process = own_process)
-    fit <- short_fit(function(now) now$epoch < 2)
-    expect_identical(max(fit$history$epoch), 2L)
-    expect_identical(fit$ended, "callback")
-    expect_false(fit$interrupted)
-    expect_output(print(fit), "then ended by a callback")
-  }
+  fit <- short_fit(function(now) now$epoch < 2)
+  expect_identical(max(fit$history$epoch), 2L)
+  expect_identical(fit$ended, "callback")
+  expect_false(fit$interrupted)
+  expect_output(print(fit), "then ended by a callback")
   expect_identical(short_fit(function(now) NULL)$ended, "complete")
   expect_identical(short_fit(function(now) 0)$ended, "complete")
 })
