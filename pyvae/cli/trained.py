@@ -150,6 +150,7 @@ def interpolate_command(
     from pyvae.figures.draw_run import trace_interpolation_figure
     from pyvae.runs.trained.generated import interpolate
 
+    _check_number(n, 2)
     _check_out(out, overwrite, NPZ)
     trace, found, rows = _open(run, data, images, recipe)
     if len(rows) != 2:
@@ -176,14 +177,20 @@ def sample_command(
     from pyvae.figures.draw_run import trace_samples_figure
     from pyvae.runs.trained.generated import sample
 
-    if not 1 <= n <= 10_000:
-        raise UserError(f"-n {n}", expected="1 to 10000")
+    _check_number(n, 1)
     _check_seed(seed)
     _check_out(out, overwrite)
     trace = _open_run(run, recipe)
     prior = "p(z|y), the clusters in turn" if "clusters" in trace.settings.hyper else "N(0, I)"
     samples = sample(trace, n, seed)
     _draw(out, lambda: trace_samples_figure(samples, trace, prior))
+
+
+def _check_number(n: int, least: int) -> None:
+    from pyvae.runs.trained.generated import MOST
+
+    if not least <= n <= MOST:
+        raise UserError(f"-n {n}", expected=f"{least} to {MOST}")
 
 
 def _check_seed(seed: int) -> None:
