@@ -184,11 +184,12 @@ ask_python <- function(python) {
 # folders before them, the system's among them, where a Python may find another one's library; then
 # modules of its own fail, such as the resource tracker of processes.
 user_library_paths <- function(file = file.path(R.home("etc"), "ldpaths")) {
-  names <- c("LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
-  paths <- Sys.getenv(names)
-  if (!any(nzchar(paths)) || !file.exists(file)) return(paths)
+  paths <- Sys.getenv(c("LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"))
+  paths <- paths[nzchar(paths)]
+  if (!length(paths) || !file.exists(file)) return(paths)
+  names <- names(paths)
   said <- paste0(". ", shQuote(file), "; printf '%s' \"$", names, "\"; echo", collapse = "; ")
-  nothing <- stats::setNames(c("", ""), names)
+  nothing <- stats::setNames(rep("", length(names)), names)
   run <- tryCatch(processx::run("sh", c("-c", said), env = c("current", nothing, R_HOME = R.home())),
                   error = function(e) NULL)
   theirs <- unlist(strsplit(run$stdout %||% "", "[:\n]"))
