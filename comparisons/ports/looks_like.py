@@ -146,9 +146,22 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
         name = quantity.parameter.a[0] if quantity.parameter else quantity.value[0]
         other = quantity.parameter.b[0] if quantity.parameter else quantity.value[1]
         for side, (one, value) in enumerate(zip((step.a, step.b), (name, other), strict=True)):
-            for stage in one.takers.get(value, ()):
-                if stage in step.network.only[side] and step.own[side].has_gradient(stage):
+            alone = [s for s in one.takers.get(value, ()) if s in step.network.only[side]]
+            for stage in alone:
+                if step.own[side].has_gradient(stage):
                     yield f"only {step.names[side]} takes {value} in {_list([stage])}"
+                elif stage.layer == "detach" and _is_used(step, side, stage):
+                    yield (
+                        f"only {step.names[side]} has {_list([stage])}, through which no gradient "
+                        "flows"
+                    )
+
+
+def _is_used(step: Inspected, side: int, stage: ProgramStage) -> bool:
+    """Whether a stage that backward reached takes what another one returned."""
+    own = step.own[side]
+    takers = [taker for name in stage.outputs for taker in own.step.takers.get(name, ())]
+    return any(map(own.has_gradient, takers))
 
 
 def _between(step: Inspected, side: int, chain: list[ProgramStage], stage: ProgramStage) -> str:

@@ -74,8 +74,8 @@ def _other_ways(sides: tuple[Side, Side], pairs: Sequence[StageMatch]) -> Iterat
     more = f" and {len(named) - MOST_WAYS} more" if len(named) > MOST_WAYS else ""
     yield (
         f"computed another way, with the same result ({sides[0].name} / {sides[1].name}): "
-        f"{', '.join(named[:MOST_WAYS])}{more}. What these return differs; all that depends on "
-        "them agrees"
+        f"{', '.join(named[:MOST_WAYS])}{more}. What these return, or its gradient, differs; "
+        "all that depends on them agrees"
     )
 
 

@@ -17,7 +17,7 @@ from pyvae.files.html import notebook_html
 __all__ = ["FirstPart", "PortComparison"]
 
 
-MOST = 8  # quantities that a notebook shows
+MOST = 8  # quantities or lines that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class PortComparison:
     def lines(self) -> list[str]:
         """What is to be said of it, in a few lines."""
         if self.first is None:
-            return [self.verdict, *self.notes]
+            unseen = [f"{words}, without an effect in these steps" for words in self.declared]
+            return [self.verdict, *unseen[:MOST], *self.notes]
         found = [f"first part at {self.first.place}"]
         found += [f"  looks like: {words}" for words in self.first.words]
         found += [f"  {self.first.element}"] if self.first.element else []

@@ -15,7 +15,7 @@ told as ever. Modules, and what the user's map pairs, are never parted from each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -28,13 +28,20 @@ from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.judge import Inspected, judge_step
 from comparisons.ports.judging.judged import Judged, difference_of
 from comparisons.ports.judging.own import distance
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch, is_module, matched_outputs
+from comparisons.ports.matching.stages import (
+    NetworkMatch,
+    StageMatch,
+    family,
+    is_module,
+    matched_outputs,
+)
 
 __all__ = ["judge_another_way", "without_pairs"]
 
 OUTSIDE = ("input", "draw")
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
+FELT = 1e-6  # of the largest magnitude: what is more than rounding in float64
 SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
 
 
@@ -131,7 +138,12 @@ class _Ways:
                 end: any(self._is_one_function(end, one) for one in chains)
                 for end in set().union(*ends.values())
             }
-            kept = [pair for pair in pairs if all(same[end] for end in ends[pair.a.name])]
+            kept = [
+                pair
+                for pair in pairs
+                if all(same[end] for end in ends[pair.a.name])
+                and self._has_an_effect(pair, ends[pair.a.name], chains[0])
+            ]
             if len(kept) == len(pairs):
                 return pairs
             pairs = _lasting(kept, self._leads_to_what_agrees)
@@ -193,8 +205,11 @@ class _Ways:
 
     def _is_option(self, pair: StageMatch) -> bool:
         """Whether two stages take the same, and declare another option: that is what is to be told,
-        but of sums and products, whose sign and factor may stand elsewhere."""
-        if pair.a.layer in SUMS_AND_PRODUCTS or not declared_differences(pair.a, pair.b):
+        but of sums and products, whose sign and factor may stand elsewhere, of shapes on the way,
+        and of a loss that is summed later."""
+        if pair.a.layer in SUMS_AND_PRODUCTS or family(pair.a.layer) == "view":
+            return False
+        if all(one.startswith("reduction") for one in declared_differences(pair.a, pair.b)):
             return False
         names = list(zip(pair.a.inputs, pair.b.inputs, strict=False))
         values = [(self.step.a.value(one), self.step.b.value(two)) for one, two in names]
@@ -261,15 +276,54 @@ class _Ways:
         largest = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
         return distance(x.ravel(), y.ravel()) <= SAME * largest
 
+    def _has_an_effect(
+        self, pair: StageMatch, ends: set[str], chains: tuple[Chains, Chains]
+    ) -> bool:
+        """Whether what a pair returns otherwise is felt at the ends. If not, as where a mask hides
+        it, that these agree says nothing of it."""
+        for one in self._of("forward"):
+            if one.quantity.stage != pair:
+                continue
+            first, second = one.quantity.value
+            a, b = self.step.a.value(first), self.step.b.value(second)
+            for side, chain in enumerate(chains):
+                name = one.quantity.value[side]
+                value = chain.value(name) if side == 0 else b
+                if value is None or a is None or b is None:
+                    return False
+                moved = {name: _moved(value, a, b)}
+                names = [self._names(end)[side] for end in ends]
+                pairs = [(_returned(chain, n), _returned(chain, n, moved)) for n in names]
+                same = [x is not None and y is not None and np.array_equal(x, y) for x, y in pairs]
+                if name not in names and all(same):
+                    return False
+        return True
+
     def _names(self, end: str) -> tuple[str, str]:
         if end == "loss/total":
             return self.step.own[0].loss, self.step.own[1].loss
         return self.values[0][end.removeprefix("forward/")].quantity.value
 
 
-def _returned(chains: Chains, name: str) -> NDArray | None:
-    """What the stage that returned a value makes of the other side's values; None if that cannot be
-    computed."""
+def _moved(value: NDArray, a: NDArray, b: NDArray) -> NDArray:
+    """A value with something added where two sides differ: of the size of their difference, if that
+    is more than rounding."""
+    value = value.astype(np.float64)
+    if a.shape != b.shape or a.shape != value.shape:
+        return value * 1.1 + 0.1
+    far = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)))
+    far = np.where(far > 0, np.maximum(far, FELT * np.nan_to_num(np.abs(value)).max(initial=0)), 0)
+    return value + far * np.random.default_rng(1).uniform(0.5, 1.5, far.shape)
+
+
+def _returned(
+    chains: Chains, name: str, moved: Mapping[str, NDArray] | None = None
+) -> NDArray | None:
+    """What the stage that returned a value makes of the other side's values, or where some are
+    moved; None if that cannot be computed."""
+    if moved:
+        chains = Chains(chains.own, chains.other, chains.partners)
+        chains.known.update(moved)
     stage = chains.own.producer.get(name)
     arrays = None if stage is None else chains.arrays(stage)
     if stage is None or arrays is None:

@@ -32,6 +32,7 @@ class Chains:
     def __init__(self, own: RecordedStep, other: RecordedStep, partners: dict[str, str]) -> None:
         self.own, self.other, self.partners = own, other, partners
         self.known: dict[str, NDArray | None] = {}
+        self.known_gradients: dict[str, NDArray | None] = {}
 
     @classmethod
     def of_both(
@@ -95,6 +96,52 @@ class Chains:
         changed = Chains(self.own, self.other, self.partners)
         changed.known.update(values)
         return changed.value(name)
+
+    def gradient(self, name: str, loss: str) -> NDArray | None:
+        """What the gradient of a value or parameter would be if this side's stages had the other
+        side's values, and the gradients that it has there; None if it cannot be computed.
+
+        Arguments:
+            name: The value or parameter.
+            loss: The value that this side called `backward` on.
+        """
+        if name == loss:
+            value = self.own.value(name)
+            return None if value is None else np.ones(value.shape)
+        if name not in self.known_gradients:
+            self.known_gradients[name] = None  # nor is one here
+            self.known_gradients[name] = self._gradient(name, loss)
+        return self.known_gradients[name]
+
+    def _gradient(self, name: str, loss: str) -> NDArray | None:
+        value = self.own.value(name)
+        if value is None:
+            return None
+        total = np.zeros(value.shape)
+        for stage in self.own.takers.get(name, ()):
+            reached = [
+                one for one in stage.outputs if one == loss or f"gradient/{one}" in self.own.arrays
+            ]
+            if not reached:
+                continue
+            arrays = self.arrays(stage)
+            gradients = {one: self._gradient_there(one, loss) for one in reached}
+            if arrays is None or any(one is None for one in gradients.values()):
+                return None
+            given = {f"gradient/{one}": x for one, x in gradients.items() if x is not None}
+            found = recompute(stage, arrays | given, self.own.side.trace.index_base)
+            if found is None:
+                return None
+            for one, part in found.gradients.items():
+                if self.own.side.own(one) == name:
+                    total = total + part.numpy().reshape(total.shape)
+        return total
+
+    def _gradient_there(self, output: str, loss: str) -> NDArray | None:
+        """The gradient of what a stage returned: as the other side has it, if it has."""
+        partner = self.partners.get(output)
+        known = None if partner is None else self.other.arrays.get(f"gradient/{partner}")
+        return self.gradient(output, loss) if known is None else known
 
     def _value(self, name: str) -> NDArray | None:
         stage = self.own.producer.get(name)

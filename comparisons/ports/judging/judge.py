@@ -320,6 +320,8 @@ def _stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
     """Stages that one side alone has, and that change what they hand on by less than the rule, but
     more than rounding does."""
     pair = quantity.stage
+    if quantity.key == "loss/total" and not step.exact:
+        return _loss_of_one(step)
     if quantity.passing != "forward" or pair is None or step.exact:
         return []
     for one, two in zip(pair.a.inputs, pair.b.inputs, strict=False):
@@ -338,6 +340,24 @@ def _stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
             if 2 * difference_of(computed, own).max_abs < difference_of(own, there).max_abs:
                 return [f"only {step.names[side]} has what returns {name}"]
     return []
+
+
+def _loss_of_one(step: Inspected) -> list[str]:
+    """Stages before the loss that one side alone has, if in float64, of the same values, the two
+    sides' are not the same function: no rounding is in what they return."""
+    losses, b = (step.own[0].loss, step.own[1].loss), step.b
+    alone = [s for s in (0, 1) if losses[s] and step.chains[s].is_alone(losses[s])]
+    if not alone or not all(losses):
+        return []
+    partners = {name: name for name in step.chains[1].partners}
+    values = step.chains[0].value(losses[0]), Chains(b, b, partners).value(losses[1])
+    if values[0] is None or values[1] is None:
+        return []
+    found = difference_of(*(np.asarray(x, dtype=np.float64) for x in values))
+    if found.problem or found.needed <= ALONE * step.rtol:
+        return []
+    sides = " and ".join(step.names[side] for side in alone)
+    return [f"only {sides} has what returns the loss"]
 
 
 def settings_differences(step: Inspected, quantity: PortQuantity) -> list[str]:
@@ -551,7 +571,44 @@ def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
     for stage in second.values():
         if stage.name not in known:
             return _taken_by(step.names[1], stage)
+    return _other_gradient(step, names)
+
+
+def _other_gradient(step: Inspected, names: tuple[str, str]) -> str:
+    """Which side's stages, of which the other side has no like, hand another gradient back: what
+    they return may be the same, as it is with `detach`; empty if none do."""
+    for side, (name, there) in enumerate((names, names[::-1])):
+        alone = _alone_after(step, side, name)
+        if not alone:
+            continue
+        found = step.chains[side].gradient(name, step.own[side].loss)
+        if found is not None and step.own[1 - side].is_gradient(there, found):
+            continue
+        own = step.own[side]
+        cut = [stage for stage in alone if not own.has_gradient(stage)]
+        listed = ", ".join(f"{stage.name} ({stage.layer})" for stage in (cut or alone)[:MOST_ALONE])
+        if cut:
+            return f"in {step.names[side]} no gradient flows through {listed}"
+        if found is None:
+            return f"the gradient of {step.names[side]}'s {listed} cannot be computed again"
+        return f"{step.names[side]}'s {listed} hand back another gradient"
     return ""
+
+
+MOST_ALONE = 4  # stages that are named
+
+
+def _alone_after(step: Inspected, side: int, name: str) -> list[ProgramStage]:
+    """The stages that one side alone has, and that take a value, or what comes of it there."""
+    own, only = step.own[side], step.network.only[side]
+    found: list[ProgramStage] = []
+    waiting = [name]
+    while waiting:
+        for stage in own.step.takers.get(waiting.pop(), ()):
+            if stage in only and stage not in found:
+                found.append(stage)
+                waiting += stage.outputs
+    return found
 
 
 def _reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:

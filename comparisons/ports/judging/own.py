@@ -153,8 +153,15 @@ class Own:
         what all the stages that take it contribute."""
         return self._kept(f"gradient/{name}", lambda: self._backward(name))
 
-    def _backward(self, name: str) -> Residual | None:
-        recorded = self.step.arrays.get(f"gradient/{name}")
+    def is_gradient(self, name: str, value: NDArray) -> bool:
+        """Whether a value is the gradient with respect to another value or parameter, but for what
+        rounding may make of it."""
+        found = self._backward(name, value)
+        return found is not None and found.is_right
+
+    def _backward(self, name: str, recorded: NDArray | None = None) -> Residual | None:
+        if recorded is None:
+            recorded = self.step.arrays.get(f"gradient/{name}")
         takers = [stage for stage in self.step.takers.get(name, ()) if self.has_gradient(stage)]
         if recorded is None or not takers:
             return None

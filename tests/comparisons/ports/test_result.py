@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from ported import Classifier, Program
+from ported import Classifier, Program, sgd
 
 from comparisons.ports import compare_programs
 
@@ -27,6 +29,15 @@ def test_a_notebook_shows_what_came_closest_where_the_two_agree(pair):
     equal = compare_programs("r", "r")
     assert f": {equal.verdict}</b>" in equal._repr_html_()
     assert "<table" not in equal._repr_html_()
+
+
+def test_what_is_declared_otherwise_is_told_of_two_that_agree(pair):
+    """The first step does not show it."""
+    other = Program(steps=1, optimiser=partial(sgd, momentum=0.5))
+    found = compare_programs(*pair(Program(steps=1), other))
+    words = "optimizer: momentum = 0.5 where it is 0.9, without an effect in these steps"
+    assert found.agrees
+    assert words in found.lines
 
 
 class Wrong(Classifier):

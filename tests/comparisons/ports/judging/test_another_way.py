@@ -184,3 +184,40 @@ def test_what_nothing_depends_on_is_told(tmp_path):
         recorded(tmp_path / name, "float64", squared(of))
     found = compare_programs(tmp_path / "paper", tmp_path / "port")
     assert "sub" in found.first.place
+
+
+HIDDEN = {  # where nothing of it is seen, that the rest agrees says nothing
+    "a mask": lambda y, factor: torch.where(y < 100, y, y * factor),
+    "a limit": lambda y, factor: y + (y * factor - 100).clamp(min=0),
+    "a slice": lambda y, factor: y + torch.cat([y, y * factor])[: len(y)],
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_has_no_effect_is_told(name, tmp_path):
+    for folder, factor in (("paper", 2), ("port", 3)):
+        way = {"mean": lambda y, factor=factor: HIDDEN[name](y, factor).sum()}
+        recorded(tmp_path / folder, "float64", way)
+    found = compare_programs(tmp_path / "paper", tmp_path / "port")
+    assert any("other = 3 where it is 2" in words for words in found.first.words)
+
+
+SAME = {  # options that differ, and make no difference in the end
+    "shapes": (
+        lambda y: y.view(2, 3).flatten().sum(),
+        lambda y: y.reshape(3, 2).flatten().sum(),
+    ),
+    "a sum": (
+        lambda y: F.mse_loss(y, torch.ones_like(y), reduction="sum"),
+        lambda y: F.mse_loss(y, torch.ones_like(y), reduction="none").sum(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_loss_summed_later_and_shapes_on_the_way(name, tmp_path):
+    for folder, way in zip(("paper", "port"), SAME[name], strict=True):
+        recorded(tmp_path / folder, "float32", {"mean": way})
+    found = compare_programs(tmp_path / "paper", tmp_path / "port")
+    assert found.agrees, found
+    assert any("computed another way" in words for words in found.lines)
