@@ -14,7 +14,7 @@
 
 PYTEST_ARGS ?=
 # a process for each core, with one thread each: the tests' networks are too small for more; each
-# takes whole files, so that what a file's tests share is made once, until one of them is idle
+# begins with tests that stand together, which share what they need, and takes others' when it is idle
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
 COMPARE_ARGS ?=
 BENCHMARK_ARGS ?=

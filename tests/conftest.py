@@ -82,6 +82,8 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="session")
 def warm():
     """Starts commands in processes that have imported PyTorch before."""
+    if sys.platform != "linux":
+        pytest.skip("needs Linux: forks a Python that has imported PyTorch")
     warm = Warm()
     yield warm
     warm.close()

@@ -61,6 +61,7 @@ def test_the_end_is_told(warm, tmp_path, is_running):
         os.close(end)
 
 
+@pytest.mark.usefixtures("warm")
 def test_closing_ends_what_runs(tmp_path, is_running):
     warm = Warm()
     waits = warm.start("-c", "import time; time.sleep(600)", folder=tmp_path)

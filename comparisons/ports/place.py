@@ -8,6 +8,8 @@ from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
 from comparisons.ports.looks_like import looks_like
+from comparisons.ports.mistakes.given_otherwise import divergence_of
+from comparisons.ports.mistakes.losses.divergences import DIRECTION
 from comparisons.ports.result import FirstPart
 from comparisons.ports.updates.names import BETWEEN
 from pyvae.trace.program import ProgramStage
@@ -28,6 +30,11 @@ def find_first_part(step: Inspected, judged: Judged) -> FirstPart:
     place = _place(step, judged)
     if judged.quantity.passing == "parameter gradient" and any(BETWEEN in one for one in words):
         place = f"{BETWEEN} ({judged.quantity.value[0]})"
+    if judged.quantity.passing == "input" and any(DIRECTION in one for one in words):
+        loss = divergence_of(step, judged.quantity.value)  # what goes in is right, in its place
+        if loss is not None:
+            of = f"{PASSES['forward']} (of {judged.quantity.value[0]})"
+            place = f"{_both(step, loss.a, loss.b)}, {of}"
     return FirstPart(
         judged,
         f"step {judged.step}, {place}",

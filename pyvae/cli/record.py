@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyvae.cli.options.shared import OUTPUT, RECORDED, in_panel
+from pyvae.cli.options.shared import OUTPUT, QUIET, RECORDED, in_panel
 from pyvae.errors import UserError
 
 __all__ = ["record_command"]
@@ -48,6 +48,9 @@ def record_command(
         bool, in_panel(OUTPUT)("--overwrite", help="Replace a trace that DIR holds already.")
     ] = False,
     out: Annotated[Path, in_panel(OUTPUT)(metavar="DIR", help="Output folder.")],
+    quiet: Annotated[
+        bool, in_panel(OUTPUT)(*QUIET, help="Do not say how much is recorded.")
+    ] = False,
 ) -> None:
     """Run a PyTorch script of your own and record its first training steps, for pyvae compare.
 
@@ -61,7 +64,7 @@ def record_command(
             raise UserError(f"{name} {value}", expected="1 or more")
     code = run_recorded(
         script, arguments or [], out, steps=steps, every=every, start=start, names=names,
-        replay=replay, overwrite=overwrite,
+        replay=replay, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     if code:
         raise SystemExit(code)

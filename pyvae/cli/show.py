@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pyvae.cli.options.shared import RecipeFile
+from pyvae.cli.trained import ImagesFrom
 from pyvae.errors import printable
 
 __all__ = ["doctor_command", "figures_command", "recipes_command"]
@@ -15,16 +16,19 @@ __all__ = ["doctor_command", "figures_command", "recipes_command"]
 
 def figures_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder of pyvae train.")],
+    data: ImagesFrom = None,
     recipe: RecipeFile = None,
 ) -> None:
     """Draw the figures of a trained run again, into its folder."""
     from pyvae.figures.draw_run import draw_run
+    from pyvae.recipes import get_recipe, open_recipe
+    from pyvae.runs.trained.network import load_traces
+    from pyvae.training.inputs import load_for
 
     if recipe is not None:
-        from pyvae.recipes import open_recipe
-
         open_recipe(recipe)
-    draw_run(run, required=True)
+    images = None if data is None else load_for(get_recipe(load_traces(run)[0].recipe), data)
+    draw_run(run, required=True, data=images)
     print(f"written: {printable(str(run))}")
 
 

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from pyvae.data.images import ImageData
     from pyvae.trace.trace import Trace
 
-__all__ = ["encode_command", "interpolate_command", "reconstruct_command", "sample_command"]
+__all__ = [
+    "ImagesFrom",
+    "encode_command",
+    "interpolate_command",
+    "reconstruct_command",
+    "sample_command",
+]
 
 CSV, NPZ = ".csv", ".npz"
 
@@ -104,11 +110,14 @@ def reconstruct_command(
     import numpy as np
 
     from pyvae.figures.draw_run import trace_reconstructions_figure
+    from pyvae.figures.reconstructions import check_pictured
     from pyvae.runs.trained.posterior import reconstruct
 
     _check_seed(seed)
     _check_out(out, overwrite, NPZ)
     trace, found, rows = _open(run, data, images, recipe)
+    if out.suffix != NPZ:
+        check_pictured(len(rows), found.shape)  # before any is reconstructed
     of_mean, of_draw = (reconstruct(trace, found, rows, seed=which) for which in (None, seed))
     if out.suffix == NPZ:
         original = found.batch(np.asarray(rows), trace.settings.torch_dtype).numpy()
@@ -141,6 +150,7 @@ def interpolate_command(
     from pyvae.figures.draw_run import trace_interpolation_figure
     from pyvae.runs.trained.generated import interpolate
 
+    _check_number(n, 2)
     _check_out(out, overwrite, NPZ)
     trace, found, rows = _open(run, data, images, recipe)
     if len(rows) != 2:
@@ -167,14 +177,20 @@ def sample_command(
     from pyvae.figures.draw_run import trace_samples_figure
     from pyvae.runs.trained.generated import sample
 
-    if not 1 <= n <= 10_000:
-        raise UserError(f"-n {n}", expected="1 to 10000")
+    _check_number(n, 1)
     _check_seed(seed)
     _check_out(out, overwrite)
     trace = _open_run(run, recipe)
     prior = "p(z|y), the clusters in turn" if "clusters" in trace.settings.hyper else "N(0, I)"
     samples = sample(trace, n, seed)
     _draw(out, lambda: trace_samples_figure(samples, trace, prior))
+
+
+def _check_number(n: int, least: int) -> None:
+    from pyvae.runs.trained.generated import MOST
+
+    if not least <= n <= MOST:
+        raise UserError(f"-n {n}", expected=f"{least} to {MOST}")
 
 
 def _check_seed(seed: int) -> None:
@@ -213,12 +229,12 @@ def _open(
 ) -> tuple[Trace, ImageData, list[int]]:
     """The trace of a run, images, and the rows of those that were asked for."""
     from pyvae.recipes import get_recipe
-    from pyvae.runs.verify import data_name
+    from pyvae.runs.verify import load_run_data
     from pyvae.training.inputs import load_for
 
     asked = ImageSet.parse(images)
     trace = _open_run(run, recipe)
-    found = load_for(get_recipe(trace.recipe), data or data_name(trace))
+    found = load_for(get_recipe(trace.recipe), data) if data else load_run_data(trace)
     return trace, found, asked.rows(len(found))
 
 

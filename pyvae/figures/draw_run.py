@@ -76,16 +76,14 @@ def draw_run(run: Path, required: bool = False, data: ImageData | None = None) -
 
 def _of_images(traces: Sequence[Trace], data: ImageData | None) -> dict[str, Callable[[], Figure]]:
     """The figures that need the images; raises UserError if they are not there, or do not fit."""
-    from pyvae.recipes import get_recipe
     from pyvae.runs.trained.posterior import encode, reconstruct
-    from pyvae.runs.verify import data_name
-    from pyvae.training.inputs import load_for
+    from pyvae.runs.verify import load_run_data
 
     figures: dict[str, Callable[[], Figure]] = {}
     for trace in traces:
         name = trace.settings.objective
         if data is None:
-            data = load_for(get_recipe(trace.recipe), data_name(trace), log=print_error)
+            data = load_run_data(trace, print_error)
         seen = trace.steps * trace.settings.batch_size
         few = _spread(len(data), RECONSTRUCTED)
         many = _spread(len(data), min(MOST, max(LEAST, seen)))  # a short run is drawn soon

@@ -15,7 +15,7 @@ from pyvae.figures.images import generated_figure, rows_figure
 from pyvae.figures.points import points_figure
 from pyvae.figures.style import COLOURS
 
-__all__ = ["interpolation_figure", "reconstructions_figure"]
+__all__ = ["check_pictured", "interpolation_figure", "reconstructions_figure"]
 
 COLUMNS = 12
 MOST = 120  # images of a picture
@@ -52,12 +52,7 @@ def reconstructions_figure(
         groups = np.repeat([0, 1], len(originals))
         names, colours = ("original", "from the mean"), ("dimgray", COLOURS[objective])
         return points_figure(both, groups, title, NOTE.split(". ")[0] + ".", names, colours=colours)
-    if len(originals) > MOST:
-        raise UserError(
-            f"{len(originals)} images in a picture",
-            "give fewer (--images), or write an .npz file",
-            expected=f"1 to {MOST}",
-        )
+    check_pictured(len(originals), shape)
     columns = min(COLUMNS, len(originals))
     three = {"original": originals, "from the mean": of_means, "from a draw": of_draws}
     rows = [
@@ -76,6 +71,16 @@ def reconstructions_figure(
             )
         )  # fmt: skip
     return figure
+
+
+def check_pictured(images: int, shape: tuple[int, ...]) -> None:
+    """Raises UserError if there are more images than a picture takes; of points it takes any."""
+    if images > MOST and shape != (2,):
+        raise UserError(
+            f"{images} images in a picture",
+            "give fewer (--images), or write an .npz file",
+            expected=f"1 to {MOST}",
+        )
 
 
 def interpolation_figure(

@@ -34,6 +34,7 @@ def record(
     replay: Path | str | None = None,
     names: Path | str | None = None,
     overwrite: bool = False,
+    quiet: bool = False,
 ) -> Recording:
     """Records the next training steps of a program, for `pyvae compare`.
 
@@ -54,6 +55,7 @@ def record(
         names: For `start`: a CSV file with the columns a and b, which says what a parameter is
             called on the other side.
         overwrite: Whether a trace that the folder holds already may be replaced.
+        quiet: Whether the line on standard error that says how much is recorded is left out.
 
     Raises:
         UserError: If the arguments do not fit together; the message says what to do.
@@ -77,7 +79,7 @@ def record(
     if began is not None:
         load_start(parameters, began, mapped)
     output_folder(Path(folder))
-    recording = Recording(network, optimisers, Path(folder), steps, every, fed)
+    recording = Recording(network, optimisers, Path(folder), steps, every, fed, quiet)
     recording.begin()
     return recording
 

@@ -53,6 +53,7 @@ class Recording:
         steps: int | None,
         every: int,
         replay: Replay | None,
+        quiet: bool = False,
     ) -> None:
         self.folder = folder
         self.trace = ProgramTrace(
@@ -72,7 +73,7 @@ class Recording:
         self._own = os.getpid()
         self._number = 1  # of the step that the program makes
         self._listed = 0  # steps that trace.json has
-        self._said = False
+        self._said = quiet
         self._failed = ""
 
     def _repr_html_(self) -> str:

@@ -160,6 +160,17 @@ def data_name(trace: Trace) -> str:
     raise UserError(f"the run's data, '{name}', is not there", "name its file with --data")
 
 
+def load_run_data(trace: Trace, log: Callable[[str], object] = print) -> ImageData:
+    """Loads the images that a run was trained on.
+
+    Raises:
+        UserError: If they are not there, or are others today.
+    """
+    data = load_for(get_recipe(trace.recipe), data_name(trace), log=log)
+    _check_images(trace, data)
+    return data
+
+
 def verify_trace(
     trace: Trace,
     engine: Engine,
@@ -212,6 +223,11 @@ def _check(trace: Trace, data: ImageData) -> None:
             "processes, which sum in another order than one",
             "verify a run of one process",
         )
+    _check_images(trace, data)
+
+
+def _check_images(trace: Trace, data: ImageData) -> None:
+    """Raises UserError unless these are the images that a run was trained on."""
     found = data.describe()
     for name in ("images", "sha256"):
         if trace.data.get(name, found[name]) != found[name]:

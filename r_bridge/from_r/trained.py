@@ -20,7 +20,8 @@ from pyvae.model.recipe import VAE, Recipe
 from pyvae.model.settings import Settings
 from pyvae.recipes import get_recipe, open_recipe
 from pyvae.recipes.clustering_modules import ClusteringVAE
-from pyvae.runs.trained import load_network
+from pyvae.runs.trained.network import load_network
+from pyvae.runs.trained.posterior import BATCH, encode, reconstruct
 from pyvae.trace.trace import Trace
 from pyvae.training.inputs import check_data
 from r_bridge.from_r.exchange import Packed, answers, images_from_r, pack, unpack
@@ -28,7 +29,6 @@ from r_bridge.from_r.exchange import Packed, answers, images_from_r, pack, unpac
 __all__ = ["dimensions", "generate", "measure_dimensions", "predict"]
 
 Model: TypeAlias = Mapping[str, Any]  # parameters (safetensors), recipe, settings
-BATCH = 500  # images that go through a trained network at once
 
 
 @answers
@@ -46,21 +46,20 @@ def predict(model: Model, kind: str, x: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If the images cannot be read, the recipe cannot take them, or has no clusters.
     """
-    network, settings = _network(model)
-    data = _data(model, x)
-    if kind == "cluster" and not isinstance(network, ClusteringVAE):
-        raise UserError(
-            f"recipe {model['recipe']} has no clusters", 'use type = "latent" or "reconstruction"'
-        )
-    found: list[tuple[Tensor, ...]] = []
-    for batch in _batches(data, settings):
-        if isinstance(network, ClusteringVAE) and kind == "cluster":
-            found.append((network.cluster(batch),))
-            continue
-        mu, log_var = network.posterior(batch)
-        found.append((network.decode(mu),) if kind == "reconstruction" else (mu, log_var))
-    arrays = [pack(torch.cat(parts).numpy()) for parts in zip(*found, strict=True)]
-    return {"mu": arrays[0], "log_var": arrays[1]} if kind == "posterior" else arrays[0]
+    trace, data = _trace(model), _data(model, x)
+    if kind == "cluster":
+        network = load_network(trace)
+        if not isinstance(network, ClusteringVAE):
+            raise UserError(
+                f"recipe {model['recipe']} has no clusters",
+                'use type = "latent" or "reconstruction"',
+            )
+        batches = _batches(data, trace.settings)
+        return pack(torch.cat([network.cluster(batch) for batch in batches]).numpy())
+    if kind == "reconstruction":
+        return pack(reconstruct(trace, data))
+    posterior = {name: pack(array) for name, array in encode(trace, data)._asdict().items()}
+    return posterior if kind == "posterior" else posterior["mu"]
 
 
 @answers
@@ -70,8 +69,8 @@ def dimensions(model: Model, x: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If the images cannot be read, or the recipe cannot take them.
     """
-    network, settings = _network(model)
-    return measure_dimensions(network, _batches(_data(model, x), settings))
+    trace, data = _trace(model), _data(model, x)
+    return measure_dimensions(load_network(trace), _batches(data, trace.settings))
 
 
 @torch.no_grad()
@@ -109,8 +108,9 @@ def generate(model: Model, noise: Packed) -> dict[str, Any]:
     Returns:
         (N, 784), pixels in [0, 1].
     """
-    network, settings = _network(model)
-    drawn = torch.from_numpy(np.ascontiguousarray(unpack(noise))).to(settings.torch_dtype)
+    trace = _trace(model)
+    network = load_network(trace)
+    drawn = torch.from_numpy(np.ascontiguousarray(unpack(noise))).to(trace.settings.torch_dtype)
     parts = [network.decode(z) for z in network.from_prior(drawn).split(BATCH)]
     return pack(torch.cat(parts).numpy())
 
@@ -132,8 +132,8 @@ def _recipe(model: Model) -> Recipe:
     return open_recipe(named) if named else get_recipe(model["recipe"])
 
 
-def _network(model: Model) -> tuple[VAE, Settings]:
-    """Builds a fit's network again."""
+def _trace(model: Model) -> Trace:
+    """A fit as the trace of a finished run: its recipe, settings and parameters."""
     recipe = _recipe(model)
     settings = recipe.settings(
         objective=model["objective"],
@@ -148,8 +148,7 @@ def _network(model: Model) -> tuple[VAE, Settings]:
             f"the fit's parameters cannot be read ({error})",
             "use a fit as vae_fit() returned it",
         ) from error
-    trace = Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
-    return load_network(trace), settings
+    return Trace("pytorch", recipe.name, settings, {}, {}, parameters=parameters)
 
 
 def _data(model: Model, x: Mapping[str, Any]) -> ImageData:

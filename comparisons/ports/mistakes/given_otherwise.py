@@ -18,22 +18,9 @@ from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.written_out import Written, names_as, said
 
-__all__ = ["given_otherwise"]
-
+__all__ = ["divergence_of", "given_otherwise"]
 
 DIVERGENCES = ("kl_div", "kl_div_loss")  # of a logarithm, which the other direction has elsewhere
-
-
-def _divergence_of(step: Inspected, inputs: tuple[str, str]) -> StageMatch | None:
-    """The divergence of which both sides take an input, each in a place of its own: one of them
-    its logarithm."""
-    for stage in step.a.takers.get(inputs[0], ()):
-        pair = step.network.partner.get(stage.name)
-        if pair is None or stage.layer not in DIVERGENCES or inputs[1] not in pair.b.inputs:
-            continue
-        if pair.a.inputs.index(inputs[0]) != pair.b.inputs.index(inputs[1]):
-            return pair
-    return None
 
 
 def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -49,7 +36,7 @@ def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
     elif quantity.passing == "forward" and quantity.stage is not None:
         names = quantity.value
     elif quantity.passing == "input" and quantity.stage is not None:
-        pair = _divergence_of(step, quantity.value)
+        pair = divergence_of(step, quantity.value)
         if pair is None:
             return
         names = pair.a.outputs[0], pair.b.outputs[0]
@@ -69,3 +56,15 @@ def given_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
             then = "" if step.following is not None else f"step {judged.step + 1}"
             yield said(step, one, joined(found, then), "in")
             return
+
+
+def divergence_of(step: Inspected, inputs: tuple[str, str]) -> StageMatch | None:
+    """The divergence of which both sides take an input, each in a place of its own: one of them
+    its logarithm."""
+    for stage in step.a.takers.get(inputs[0], ()):
+        pair = step.network.partner.get(stage.name)
+        if pair is None or stage.layer not in DIVERGENCES or inputs[1] not in pair.b.inputs:
+            continue
+        if pair.a.inputs.index(inputs[0]) != pair.b.inputs.index(inputs[1]):
+            return pair
+    return None

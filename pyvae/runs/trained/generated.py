@@ -56,7 +56,7 @@ def interpolate(trace: Trace, data: ImageData, first: int, last: int, n: int = 1
         UserError: As `encode`, or if `n` is out of its range.
     """
     if not 2 <= n <= MOST:
-        raise UserError(f"-n {n}", expected=f"2 to {MOST}")
+        raise UserError(f"n={n}", expected=f"2 to {MOST}")
     start, end = encode(trace, data, [first, last]).mu
     z = np.linspace(start, end, n, dtype=start.dtype)
     with torch.no_grad():

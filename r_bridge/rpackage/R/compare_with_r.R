@@ -95,7 +95,8 @@ run_comparison <- function(python, arguments, folder, report, verbose, call) {
   done <- processx::run(python, c("-m", "pyvae", "compare", arguments, "--out", folder,
                                   if (report) "--report"),
                         error_on_status = FALSE,
-                        env = c("current", callr::rcmd_safe_env(), PYTHONUNBUFFERED = "1"),
+                        env = c("current", callr::rcmd_safe_env(), user_library_paths(),
+                                PYTHONUNBUFFERED = "1"),
                         stdout_line_callback = if (verbose) show)
   if (!done$status %in% 0:1) refuse_comparison(done, call)
   about <- jsonlite::fromJSON(file.path(folder, "comparison.json"), simplifyVector = FALSE)

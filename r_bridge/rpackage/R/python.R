@@ -180,6 +180,24 @@ ask_python <- function(python) {
        foreign = if (!is.null(answer[[4L]])) gsub("[[:cntrl:]]+", " ", answer[[4L]]))
 }
 
+# The library paths of a Python that is started from R: the user's own. R's start (etc/ldpaths) puts
+# folders before them, the system's among them, where a Python may find another one's library; then
+# modules of its own fail, such as the resource tracker of processes.
+user_library_paths <- function(file = file.path(R.home("etc"), "ldpaths")) {
+  paths <- Sys.getenv(c("LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"))
+  paths <- paths[nzchar(paths)]
+  if (!length(paths) || !file.exists(file)) return(paths)
+  names <- names(paths)
+  said <- paste0(". ", shQuote(file), "; printf '%s' \"$", names, "\"; echo", collapse = "; ")
+  nothing <- stats::setNames(rep("", length(names)), names)
+  run <- tryCatch(processx::run("sh", c("-c", said), env = c("current", nothing, R_HOME = R.home())),
+                  error = function(e) NULL)
+  theirs <- unlist(strsplit(run$stdout %||% "", "[:\n]"))
+  vapply(paths, function(path) {
+    paste(setdiff(strsplit(path, ":", fixed = TRUE)[[1L]], theirs), collapse = ":")
+  }, "")
+}
+
 check_python <- function(call = NULL) {
   found <- find_python()
   if (!is.null(found$problem)) {

@@ -53,12 +53,12 @@ pyvae_sitrep <- function() {
                  torch_in_r = torch, own_process = own, ready = ready, problem = found$problem))
 }
 
-# The version of a Python without the library paths that R sets.
+# The version of a Python without the library paths that R's start adds.
 version_outside_r <- function(python) {
   code <- "import sys; print('.'.join(map(str, sys.version_info[:3])))"
   run <- tryCatch(
     processx::run(python, c("-c", code), error_on_status = FALSE, timeout = 60,
-                  env = c("current", LD_LIBRARY_PATH = "", DYLD_FALLBACK_LIBRARY_PATH = "")),
+                  env = c("current", user_library_paths())),
     error = function(e) NULL)
   version <- trimws(run$stdout %||% "")
   if (grepl("^[0-9.]+$", version)) version

@@ -39,8 +39,9 @@ def test_a_script_is_recorded(pyvae, tmp_path, dashes):
         "pyvae: folder 'python' holds a trace already. Choose a new folder, or replace the trace "
         "with --overwrite.\n"
     )
-    done = pyvae("record", "--out", "other", "--start", "python", "train.py", "--lr", "0.5", "7")
-    assert done.returncode == 7
+    words = ("record", "--quiet", "--out", "other", "--start", "python")
+    done = pyvae(*words, "train.py", "--lr", "0.5", "7")
+    assert (done.returncode, done.stderr) == (7, "")
     first, other = (ProgramTrace.load(tmp_path / name).arrays(1) for name in ("python", "other"))
     assert (first["start/weight"] == other["start/weight"]).all()
 

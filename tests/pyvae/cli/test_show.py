@@ -43,6 +43,21 @@ def test_without_the_images_the_other_figures_are_drawn(run, trained, tmp_path):
     )
     found = {path.name for path in (tmp_path / "other").glob("*.png")}
     assert found == FIGURES | {"samples_vae.png"}
+    code, _, err = run("figures", "other", "--data", "digits")
+    assert (code, err) == (0, "")
+    found = {path.name for path in (tmp_path / "other").glob("*.png")}
+    assert found == FIGURES | {f"{figure}_vae.png" for figure in OF_EACH}
+
+
+def test_images_that_are_others_today_are_not_taken_for_the_runs(run, trained, tmp_path):
+    trace = replace(trained["vae"], data=trained["vae"].data | {"sha256": "0" * 64})
+    trace.save(tmp_path / "other")
+    code, _, err = run("figures", "other")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "not drawn: the images are not those of the run (sha256 0000" in err
+    assert not (tmp_path / "other" / "latents_vae.png").exists()
+    assert run("encode", "other", "--out", "x.csv")[0] == 2
+    assert run("encode", "other", "--images", "1", "--data", "digits", "--out", "x.csv")[0] == 0
 
 
 def test_recipes_are_listed_with_their_settings(command, conv):

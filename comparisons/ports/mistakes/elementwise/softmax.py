@@ -102,10 +102,11 @@ def added_in_logarithm(call: Call, found: Tensor) -> Made:
     right = call()
     if found.shape != right.shape:
         return
-    added = float((found.exp() - right.exp()).median())
+    known = right.detach()
+    added = float((found.exp() - known.exp()).median())
     if SMALLEST < added < 0.1:
         yield f"the logarithm of softmax + {added:.3g}", torch.log(right.exp() + added)
     least = float(found.min())
-    if float(right.min()) < least and float((found == least).sum()) > 1:
+    if float(known.min()) < least and float((found == least).sum()) > 1:
         words = f"held at {least:.6g} or more (softmax clamped before its logarithm)"
         yield words, right.clamp(min=least)

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
 
-__all__ = ["gaussian", "kullback_leibler", "poisson"]
+__all__ = ["DIRECTION", "gaussian", "kullback_leibler", "poisson"]
+
+DIRECTION = "the divergence in the other direction"
 
 
 @mistake(("kl_div", "kl_div_loss"))
@@ -27,7 +29,7 @@ def kullback_leibler(call: Call) -> Iterator[tuple[str, Any]]:
         return {"sum": each.sum, "mean": each.mean}.get(reduction, each.clone)()
 
     if (p > 0).all():
-        yield "the divergence in the other direction, KL(input || target)", reduced(other)
+        yield f"{DIRECTION}, KL(input || target)", reduced(other)
         yield "without the target's own logarithm: the cross entropy", reduced(-p * log_q)
     yield "the input without its logarithm", reduced(p * (log_p - log_q.exp()))
     if in_logs:

@@ -56,7 +56,7 @@ def normalised(call: Call, found: Tensor) -> Made:
     if found.shape != right.shape:
         return
     largest = float(found.norm(dim=-1).max())
-    if 0 < largest < float(norms.max()):
+    if 0 < largest < float(norms.detach().max()):
         words = f"its rows held at norm {largest:.6g} or less (max_norm)"
         yield words, right * (largest / norms).clamp(max=1)
 

@@ -65,6 +65,18 @@ test_that("what is chosen becomes the command line's options", {
   expect_equal(options_of()[["--objective"]], "both")
 })
 
+test_that("Python is started with the user's library path, without R's own folders", {
+  skip_if(!file.exists(file.path(R.home("etc"), "ldpaths")), "R sets no library path here")
+  python <- tempfile("python")
+  writeLines(c("#!/bin/sh", "echo \"pyvae: found '$LD_LIBRARY_PATH'\" >&2", "exit 2"), python)
+  Sys.chmod(python, "755")
+  before <- Sys.getenv("LD_LIBRARY_PATH", NA)
+  on.exit(if (is.na(before)) Sys.unsetenv("LD_LIBRARY_PATH") else Sys.setenv(LD_LIBRARY_PATH = before))
+  Sys.setenv(LD_LIBRARY_PATH = paste0(R.home("lib"), ":/nowhere"))
+  said <- refusal(run_comparison(python, character(), tempfile(), FALSE, FALSE, NULL))
+  expect_match(said, "'/nowhere'", fixed = TRUE)
+})
+
 test_that("a disagreement is a result, with the place where the two part", {
   check <- read_comparison_example()
   expect_equal(check$quantities$verdict, c("disagree", "disagree"))

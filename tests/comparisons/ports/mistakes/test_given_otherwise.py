@@ -54,6 +54,9 @@ def test_the_mistake_is_named(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, one in zip(("python", "r"), LOSSES[words], strict=True):
         one.record(tmp_path / name)
-    found = compare_programs("python", "r").first.words
-    assert found[0].startswith(f"{words} (in ")
-    assert len(found) > 1 or "divergence" in words  # and the stages that make it
+    first = compare_programs("python", "r").first
+    assert first.words[0].startswith(f"{words} (in ")
+    if "divergence" in words:
+        assert first.place == "step 1, kl_div (kl_div), forward (of input#2)"
+    else:
+        assert len(first.words) > 1  # and the stages that make it

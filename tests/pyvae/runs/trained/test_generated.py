@@ -79,5 +79,5 @@ def test_a_way_goes_from_one_reconstruction_to_the_other_in_even_steps(any_train
 
 @pytest.mark.parametrize("n", [1, 10_001])
 def test_a_way_of_too_few_or_too_many_images_is_the_users_error(trained, digits, n):
-    with pytest.raises(UserError, match=f"-n {n}: expected 2 to 10000"):
+    with pytest.raises(UserError, match=f"n={n}: expected 2 to 10000"):
         interpolate(trained["vae"], digits, 0, 1, n)
