@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from warm_python import WarmPython
 
 from r_bridge.installed.environment import MEMORY, r_environment
 from r_bridge.rpy2_fit import find_r
@@ -74,25 +73,19 @@ def skip_without(packages: list[str], folder: Path) -> None:
         pytest.skip(f"needs R's packages {', '.join(absent)} (make setup-r)")
 
 
-@pytest.fixture(scope="module")
-def python(warm):
-    """A Python that runs `-m pyvae` in warm processes: the tests of the package start it often."""
-    with WarmPython(warm) as python:
-        yield python
-
-
-def test_the_package_passes_its_check(tmp_path, python):
+def test_the_package_passes_its_check(tmp_path, warm_python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
-    build and the check make pages of them, and run nothing."""
+    build and the check make pages of them, and run nothing. The tests start pyvae often: warm."""
     skip_without(NEEDED, tmp_path)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
     built = r("CMD", "build", PACKAGE, folder=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
+    before = len(warm_python.done)
     done = r(
         "CMD", "check", "--no-manual", archive, folder=tmp_path,
-        RETICULATE_PYTHON=str(python.program),
+        RETICULATE_PYTHON=str(warm_python.program),
     )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
 
@@ -107,7 +100,7 @@ def test_the_package_passes_its_check(tmp_path, python):
     assert (failed, warned) == (0, 0), tests[0]  # they ran, against this Python
     assert skipped == skips_without(absent), tests[0]
     assert passed > 500
-    assert {words[2] for words in python.done} == {"compare", "trace", "train"}
+    assert {words[2] for words in warm_python.done[before:]} == {"compare", "trace", "train"}
 
     for page in ("pyvae.html", "check-your-code.html"):
         kept = (PACKAGE / "inst" / "doc" / page).read_text()
