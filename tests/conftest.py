@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from warm import Warm
+from warm_python import WarmPython
 
 from pyvae.data.images import load_digits
 from pyvae.errors import UserError
@@ -87,6 +88,13 @@ def warm():
     warm = Warm()
     yield warm
     warm.close()
+
+
+@pytest.fixture(scope="session")
+def warm_python(warm):
+    """A Python that runs `-m pyvae` in such processes, for R programs."""
+    with WarmPython(warm) as python:
+        yield python
 
 
 @pytest.fixture

@@ -52,6 +52,10 @@ class Command:
         self.returncode: int | None = None
         self._ended, self._out, self._err = ended, out, err
 
+    def fileno(self) -> int:
+        """What can be read from at its end, until it is waited for."""
+        return self._ended
+
     def poll(self) -> int | None:
         """Its exit code; None if it still runs."""
         if self.returncode is None and select.select([self._ended], [], [], 0)[0]:
@@ -89,9 +93,14 @@ def _content(file: IO[bytes] | None) -> str:
 
 
 class Warm:
-    """Starts programs in processes that have imported everything."""
+    """Starts programs in processes that have imported everything.
 
-    def __init__(self) -> None:
+    Arguments:
+        python: Which Python; by default this one.
+    """
+
+    def __init__(self, python: str | Path = sys.executable) -> None:
+        self._python = python
         self._forking: dict[frozenset[tuple[str, str]], _Forking] = {}
 
     def start(
@@ -116,7 +125,7 @@ class Warm:
         fixed = frozenset(item for item in environment.items() if FIXED.match(item[0]))
         if fixed not in self._forking:
             others = {name: text for name, text in os.environ.items() if not FIXED.match(name)}
-            self._forking[fixed] = _Forking(others | dict(fixed))
+            self._forking[fixed] = _Forking(self._python, others | dict(fixed))
         files = [
             tempfile.TemporaryFile() if descriptor is None else None  # noqa: SIM115
             for descriptor in (stdout, stderr)
@@ -155,12 +164,12 @@ class Warm:
 class _Forking:
     """A process that has imported everything, seen from outside."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, python: str | Path, environment: Mapping[str, str]) -> None:
         # whole requests, not a stream of bytes
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(theirs.fileno()), *MODULES],
+                [python, "-P", __file__, str(theirs.fileno()), *MODULES],
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,

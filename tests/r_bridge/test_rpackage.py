@@ -73,16 +73,20 @@ def skip_without(packages: list[str], folder: Path) -> None:
         pytest.skip(f"needs R's packages {', '.join(absent)} (make setup-r)")
 
 
-def test_the_package_passes_its_check(tmp_path):
+def test_the_package_passes_its_check(tmp_path, warm_python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
-    build and the check make pages of them, and run nothing."""
+    build and the check make pages of them, and run nothing. The tests start pyvae often: warm."""
     skip_without(NEEDED, tmp_path)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
     built = r("CMD", "build", PACKAGE, folder=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
-    done = r("CMD", "check", "--no-manual", archive, folder=tmp_path)
+    before = len(warm_python.done)
+    done = r(
+        "CMD", "check", "--no-manual", archive, folder=tmp_path,
+        RETICULATE_PYTHON=str(warm_python.program),
+    )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
 
     tests = [file.read_text() for file in (folder / "tests").glob("testthat.Rout*")]
@@ -96,6 +100,7 @@ def test_the_package_passes_its_check(tmp_path):
     assert (failed, warned) == (0, 0), tests[0]  # they ran, against this Python
     assert skipped == skips_without(absent), tests[0]
     assert passed > 500
+    assert {words[2] for words in warm_python.done[before:]} == {"compare", "trace", "train"}
 
     for page in ("pyvae.html", "check-your-code.html"):
         kept = (PACKAGE / "inst" / "doc" / page).read_text()

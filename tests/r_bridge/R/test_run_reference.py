@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -250,25 +251,57 @@ def assert_one_line(ran, words):
     assert re.search(words, line), line
 
 
-QUICK = ("unknown", "no value", "objective", "fraction", "rate", "few", "damaged", "within")
+@pytest.fixture(scope="module")
+def refused(mnist, tmp_path_factory):
+    """What the script says of each bad input, and the files before and after: of one R session,
+    which does what `Rscript run_reference.R` does with its arguments."""
+    folders, calls = {}, []
+    for case, (arguments, _) in BAD.items():
+        folder = folders[case] = tmp_path_factory.mktemp("bad")
+        for name in ("empty", "damaged", "taken"):
+            (folder / name).mkdir()
+        (folder / "damaged" / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0")
+        for file in ("file", "taken/vae"):
+            (folder / file).touch()
+        data = [] if "--data" in arguments else ["--data", str(mnist)]
+        words = [*data, "--out", "x", *SMALL, *arguments]  # the last one counts
+        calls.append(f"refuse({json.dumps(str(folder))}, c({', '.join(map(json.dumps, words))}))")
+    before = {case: sorted(folder.rglob("*")) for case, folder in folders.items()}
+    code = f"""reference <- "{R_FILES / "run_reference.R"}"
+    source(reference)
+    reference_file <- reference  # by which it finds the other files
+    refuse <- function(folder, arguments) {{
+        setwd(folder)
+        said <- tryCatch(run_reference(arguments), user_error = conditionMessage)
+        cat(encodeString(said), "\n", sep = "")
+    }}
+    """
+    done = subprocess.run(
+        [find_r(), "--no-echo", "--no-save"],
+        input=code + "\n".join(calls),
+        env=r_environment(find_r(), 1) | {"PYVAE_DATA": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    after = {case: sorted(folder.rglob("*")) for case, folder in folders.items()}
+    lines = done.stdout.splitlines()  # one each: nothing else is printed
+    return dict(zip(BAD, lines, strict=True)), before, after
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow) for c in BAD]
-)
-def test_bad_input_is_one_line_and_nothing_written(case, mnist, tmp_path):
-    arguments, words = BAD[case]
-    for folder in ("empty", "damaged", "taken"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "damaged" / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0")
-    for file in ("file", "taken/vae"):
-        (tmp_path / file).touch()
-    before = sorted(tmp_path.rglob("*"))
-    data = [] if "--data" in arguments else ["--data", mnist]
-    ran = run(*data, "--out", "x", *SMALL, *arguments, folder=tmp_path)  # the last one counts
-    assert_one_line(ran, words)
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_nothing_written(case, refused):
+    said, before, after = refused
+    assert re.search(BAD[case][1], said[case]), said[case]
+    assert after[case] == before[case]
+
+
+def test_bad_input_ends_the_script_with_its_line(mnist, tmp_path):
+    ran = run("--data", mnist, "--steps", "1.5", *SMALL, folder=tmp_path)
+    assert_one_line(ran, "--steps 1.5: expected a whole number")
     assert ran.stdout == ""
-    assert sorted(tmp_path.rglob("*")) == before
+    assert names(tmp_path) == []
 
 
 def test_without_data_it_says_where_to_name_it(tmp_path):
