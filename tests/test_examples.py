@@ -34,7 +34,6 @@ NOTEBOOKS = {  # what has to stand in what is printed, in this order
 }
 FIGURES = {"own_port": 0, "article_figures": 4, "equivalence": 1}
 NEEDS_R = {"equivalence"}
-STARTS_PYVAE_OFTEN = {"own_port"}  # in R
 IMPORTED = ("callr", "cli", "generics", "jsonlite", "processx", "reticulate", "rlang")  # in R
 SCRIPTS = {
     "own_port": [*NOTEBOOKS["own_port"][:4], "agree"],
@@ -128,13 +127,11 @@ def r(tmp_path_factory):
 @pytest.mark.r
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_in_r_prints_what_it_should(name, r, warm_python, tmp_path):
+def test_a_script_in_r_prints_what_it_should(name, r, tmp_path):
     shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
-    warm = {"RETICULATE_PYTHON": str(warm_python.program)} if name in STARTS_PYVAE_OFTEN else {}
     done = subprocess.run(
-        ["Rscript", f"{name}.R"], cwd=tmp_path, env=r | warm, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+        ["Rscript", f"{name}.R"], cwd=tmp_path, env=r, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert_in_order(SCRIPTS[name], done.stdout)
     if name == "article_figures":
