@@ -40,7 +40,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
+def installed(warm, wheel, tmp_path_factory):
     """Runs programs of an environment that has the wheel, in a folder outside of the sources, where
     there is no R; in processes of that environment's Python (tests/warm.py)."""
     place = tmp_path_factory.mktemp("elsewhere")
@@ -58,14 +58,14 @@ def installed(wheel, tmp_path_factory):
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {"PATH": str(programs), "PYVAE_DATA": str(place / "none")}
 
-    warm = Warm(programs / "python")
+    its = Warm(programs / "python")
 
     def run(program, *arguments):
         words = [program] if program == "-c" else [programs / program]
-        return warm.run(*words, *arguments, folder=place, environment=environment)
+        return its.run(*words, *arguments, folder=place, environment=environment)
 
     yield run
-    warm.close()
+    its.close()
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel):

@@ -73,7 +73,14 @@ def skip_without(packages: list[str], folder: Path) -> None:
         pytest.skip(f"needs R's packages {', '.join(absent)} (make setup-r)")
 
 
-def test_the_package_passes_its_check(tmp_path, warm_python):
+@pytest.fixture
+def python(request):
+    """One that runs `-m pyvae` warm, which the tests of the package do often; None where there is
+    none."""
+    return request.getfixturevalue("warm_python") if sys.platform == "linux" else None
+
+
+def test_the_package_passes_its_check(tmp_path, python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
     build and the check make pages of them, and run nothing. The tests start pyvae often: warm."""
     skip_without(NEEDED, tmp_path)
@@ -82,10 +89,9 @@ def test_the_package_passes_its_check(tmp_path, warm_python):
     built = r("CMD", "build", PACKAGE, folder=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
-    before = len(warm_python.done)
+    program = str(python.program) if python else sys.executable
     done = r(
-        "CMD", "check", "--no-manual", archive, folder=tmp_path,
-        RETICULATE_PYTHON=str(warm_python.program),
+        "CMD", "check", "--no-manual", archive, folder=tmp_path, RETICULATE_PYTHON=program
     )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
 
@@ -100,7 +106,8 @@ def test_the_package_passes_its_check(tmp_path, warm_python):
     assert (failed, warned) == (0, 0), tests[0]  # they ran, against this Python
     assert skipped == skips_without(absent), tests[0]
     assert passed > 500
-    assert {words[2] for words in warm_python.done[before:]} == {"compare", "trace", "train"}
+    if python:
+        assert {words[2] for words in python.done} >= {"compare", "trace", "train"}
 
     for page in ("pyvae.html", "check-your-code.html"):
         kept = (PACKAGE / "inst" / "doc" / page).read_text()
