@@ -16,6 +16,7 @@ from pyvae.environment import read_seconds
 from pyvae.errors import UserError
 from pyvae.parallel.dask_worker import differences, do_on_worker
 from pyvae.parallel.jobs import Finished, Job, share
+from pyvae.version import DISTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ CONNECT = 10.0  # of these, until a scheduler has answered
 GREETING = 1.0  # more, for it to say who it is
 INTERVAL = 1.0  # seconds between two looks at whether the scheduler and a worker are there
 AGAIN = "run the same command again to continue"
-SAME = ("python", "pyvae", "torch")  # what the numbers depend on
+SAME = ("python", DISTRIBUTION, "torch")  # what the numbers depend on
 
 
 class Cluster:
@@ -239,7 +240,7 @@ def _wait_for_answer(address: str, seconds: float) -> None:
 
 def _check_workers(client: Client, address: str, log: Callable[[str], object]) -> None:
     """Checks the workers of now; those that come later are checked when they take a job."""
-    found: Any = client.get_versions(packages=["pyvae", "torch"])
+    found: Any = client.get_versions(packages=[DISTRIBUTION, "torch"])
     here = {name: found["client"]["packages"][name] for name in SAME}
     for worker, about in found["workers"].items():
         differing = differences(here, about["packages"])

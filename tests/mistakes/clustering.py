@@ -131,7 +131,7 @@ CLUSTERING_MISTAKES = {
         patch=divergence("kl_categorical",
                          "sum(x[[1L]] * (log(x[[1L]] + class_epsilon) - log(3)))")),
     "KL(p(z|y) || q(z|x,y))": Mistake(
-        (1, "forward", "gaussian_kl"), "the other way round", recipe=TOY,
+        (1, "forward", "gaussian_kl"), "in the other direction", recipe=TOY,
         patch=divergence("kl_gaussians", "right$value(x[c(3L, 4L, 1L, 2L)], options)")),
     "KL from N(0, I)": Mistake(
         (1, "forward", "gaussian_kl"), r"from N\(0, I\)", recipe=TOY,

@@ -48,7 +48,7 @@ def test_what_was_done_is_printed(typed, tmp_path):
         (("gone.pt", "--to", "b.pt"), "'gone.pt' does not exist. Check the path."),
         (("a.pt", "--to", "a.pt"), "'a.pt' exists already"),
         (("a.pt", "--to", "b.onnx"), "--to b.onnx: expected a file that ends in .safetensors"),
-        (("a.pt", "--to", "b.pt", "--map", "no.csv"), "map 'no.csv' cannot be read"),
+        (("a.pt", "--to", "b.pt", "--map", "no.csv"), "there is no map 'no.csv'"),
         (("a.pt", "--to", "b.pt", "--for", "python3"), "did you mean 'python'"),
         (("a.pt", "--to", "b.pt", "--part", "x"), "'a.pt' has no state dict 'x'"),
         (("a.pt", "--to", "no/b.pt"), "folder 'no' does not exist"),

@@ -21,6 +21,7 @@ from pyvae.parallel import dask_client as cluster_module
 from pyvae.parallel import dask_worker as cluster_worker
 from pyvae.parallel.dask_client import Cluster, open_cluster
 from pyvae.parallel.jobs import Job
+from pyvae.version import DISTRIBUTION
 
 pytestmark = pytest.mark.slow
 
@@ -286,12 +287,13 @@ def test_workers_with_other_versions_are_one_line(here, monkeypatch):
     def other(client, **options):
         found = right(client, **options)
         for worker in found["workers"].values():
-            worker["packages"] = {**worker["packages"], "torch": "1.0", "pyvae": None}
+            worker["packages"] = {**worker["packages"], "torch": "1.0", DISTRIBUTION: None}
         return found
 
     monkeypatch.setattr(distributed.Client, "get_versions", other)
     words = (
-        r"has other versions: pyvae missing instead of .*, torch 1.0 instead of .*\. Install the"
+        r"has other versions: port-parity missing instead of \d.*, torch 1.0 instead of .*\. "
+        "Install the"
     )
     with pytest.raises(UserError, match=words), open_cluster(here.scheduler_address, 1):
         pass
