@@ -218,7 +218,6 @@ class DaskCluster:
                 BIN / "dask", *arguments, "--host", "127.0.0.1", folder=self.folder,
                 environment=os.environ | {"PYVAE_CHECKPOINT_SECONDS": "0"},
                 stdout=log.fileno(), stderr=log.fileno(),
-                modules=("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
             )  # fmt: skip
 
     def check(self):
