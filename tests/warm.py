@@ -53,7 +53,7 @@ class Command:
         self._ended, self._out, self._err = ended, out, err
 
     def fileno(self) -> int:
-        """What can be read from at its end, until it is waited for."""
+        """The descriptor that `select` finds readable once the program has ended."""
         return self._ended
 
     def poll(self) -> int | None:

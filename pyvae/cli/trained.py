@@ -43,6 +43,9 @@ ImagesFrom = Annotated[
         autocompletion=choices.complete(choices.DATA),
     ),
 ]
+Images = Annotated[
+    str, typer.Option(metavar="IMAGES", help="Which images, from 1: 1-100, or 3,7-9, or all.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists already.")]
 
 
@@ -54,9 +57,7 @@ def encode_command(
             metavar="FILE", help="Table, arrays or picture to write: a .csv, .npz or .png file."
         ),
     ],
-    images: Annotated[
-        str, typer.Option(metavar="IMAGES", help="Which images, from 1: 1-100, or 3,7-9, or all.")
-    ] = "all",
+    images: Images = "all",
     data: ImagesFrom = None,
     overwrite: Overwrite = False,
     recipe: RecipeFile = None,
@@ -94,9 +95,7 @@ def reconstruct_command(
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="Picture or arrays to write: a .png or .npz file.")
     ],
-    images: Annotated[
-        str, typer.Option(metavar="IMAGES", help="Which images, from 1: 1-100, or 3,7-9, or all.")
-    ] = "1-12",
+    images: Images = "1-12",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")] = 1,
     data: ImagesFrom = None,
     overwrite: Overwrite = False,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from comparisons.ports.expected.call import Bound, NotRecomputableError, bind
+from comparisons.ports.expected.size import check_size, tensors_in
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
 
@@ -34,8 +35,6 @@ REFUSED = (
     ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
     RuntimeError, TypeError, ValueError, NotRecomputableError,
 )  # fmt: skip
-MOST_SIZES = 10_000  # stages whose sizes are remembered
-LARGEST = 2**20  # elements that an output may have, if neither recorded nor made of many
 PART_OF_LOSS = 1e-4  # how near a scalar must be to the loss to be the one that `backward` saw
 
 
@@ -85,7 +84,7 @@ class Prepared:
         Raises:
             NotRecomputableError: If it returned fewer tensors than were recorded.
         """
-        stage, found = self.stage, list(_leaves(results))
+        stage, found = self.stage, list(tensors_in(results))
         if len(found) < len(stage.outputs):
             raise NotRecomputableError(f"{len(found)} results for {len(stage.outputs)} names")
         outputs = dict(zip(stage.outputs, found, strict=False))
@@ -182,7 +181,7 @@ def _prepare(
         "machine_eps": _machine_eps(stage, arrays),
         "recorded": recorded,
     }
-    _check_size(function, stage, tensors, context, 0 if recorded is None else recorded.size)
+    check_size(function, stage, tensors, context, 0 if recorded is None else recorded.size)
     context["updated"] = {}
     return Prepared(stage, bind(function, stage, tensors, **context), leaves, arrays)
 
@@ -209,49 +208,6 @@ def _machine_eps(stage: ProgramStage, arrays: Arrays) -> float:
         if kind.kind == "f":
             return float(np.finfo(kind).eps)
     return float(np.finfo(np.float32).eps)
-
-
-_sizes: dict[tuple[object, ...], int] = {}  # of the largest output, by all that it follows from
-
-
-def _check_size(
-    function: Callable[..., Any],
-    stage: ProgramStage,
-    tensors: Mapping[str, Tensor],
-    context: Mapping[str, Any],
-    recorded: int,
-) -> None:
-    """Raises NotRecomputableError if a stage would return far more than was recorded or went in:
-    its options may come from anyone. Shapes alone are computed here, without memory."""
-    draw = context["draw"]
-    seen = None if context["recorded"] is None else context["recorded"].shape
-    known = (repr(stage), context["index_base"], seen, *map(_shape, (draw, *tensors.values())))
-    if known not in _sizes:
-        shapes = {name: one.detach().to("meta") for name, one in tensors.items()}
-        context = {**context, "draw": None if draw is None else draw.to("meta"), "updated": {}}
-        try:
-            results = list(_leaves(bind(function, stage, shapes, **context)()))
-        except (NotImplementedError, RuntimeError):  # its shape depends on values
-            results = []
-        if len(_sizes) >= MOST_SIZES:
-            _sizes.clear()
-        _sizes[known] = max((one.numel() for one in results), default=0)
-    allowed = max(recorded, 16 * sum(one.numel() for one in tensors.values()), LARGEST)
-    if _sizes[known] > allowed:
-        raise NotRecomputableError("an output that is too large")
-
-
-def _shape(value: Tensor | None) -> tuple[object, ...]:
-    return () if value is None else (value.dtype, *value.shape)
-
-
-def _leaves(value: Any) -> Iterator[Tensor]:
-    """The tensors in what a function returned, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    else:
-        for one in value:
-            yield from _leaves(one)
 
 
 def _gradients(

@@ -15,34 +15,26 @@ told as ever. Modules, and what the user's map pairs, are never parted from each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from comparisons.ports.expected.declared import declared_differences
-from comparisons.ports.expected.recompute import recompute
-from comparisons.ports.judging.chains import Chains
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.judge import Inspected, judge_step
 from comparisons.ports.judging.judged import Judged, difference_of
-from comparisons.ports.judging.own import distance
+from comparisons.ports.judging.one_function import OneFunction, without_pairs
 from comparisons.ports.matching.stages import (
-    NetworkMatch,
     StageMatch,
     family,
     is_module,
     matched_outputs,
 )
 
-__all__ = ["judge_another_way", "without_pairs"]
+__all__ = ["judge_another_way"]
 
 OUTSIDE = ("input", "draw")
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
-FELT = 1e-6  # of the largest magnitude: what is more than rounding in float64
-SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
 
 
 def judge_another_way(
@@ -71,17 +63,6 @@ def judge_another_way(
         step = replace(step, network=without_pairs(step, pairs), judged=[])
         first = judge_step(step)
     return step, first, given_up
-
-
-def without_pairs(step: Inspected, pairs: list[StageMatch]) -> NetworkMatch:
-    """The step's network with fewer pairs."""
-    kept = tuple(pair for pair in step.network.pairs if pair not in pairs)
-    paired = [{pair.a.name for pair in kept}, {pair.b.name for pair in kept}]
-    only = [
-        tuple(stage for stage in one.network if stage.name not in names)
-        for one, names in zip((step.a, step.b), paired, strict=True)
-    ]
-    return NetworkMatch(kept, (only[0], only[1]))
 
 
 def _is_of_functions(pair: StageMatch) -> bool:
@@ -133,16 +114,17 @@ class _Ways:
         pairs = _lasting(pairs, self._leads_to_what_agrees)
         while first in pairs:
             ends = {pair.a.name: self._ends(pair, pairs, self._after) for pair in pairs}
-            chains = list(self._chains(pairs))
+            one_function = OneFunction(self.step, self._names, _is_of_functions)
+            chains = list(one_function.chains(pairs))
             same = {
-                end: any(self._is_one_function(end, one) for one in chains)
+                end: any(one_function.is_one(end, one) for one in chains)
                 for end in set().union(*ends.values())
             }
             kept = [
                 pair
                 for pair in pairs
                 if all(same[end] for end in ends[pair.a.name])
-                and self._has_an_effect(pair, ends[pair.a.name], chains[0])
+                and one_function.is_felt(pair, ends[pair.a.name], chains[0])
             ]
             if len(kept) == len(pairs):
                 return pairs
@@ -258,76 +240,7 @@ class _Ways:
             if f"gradient/{first}" in own.arrays:
                 yield first, self.gradients[side].get(first)
 
-    def _chains(self, pairs: list[StageMatch]) -> Iterator[tuple[Chains, Chains]]:
-        """Both sides' stages, each for the second side's values, where some pairs are none: for
-        those of all other pairs; and, as these are rounded, for those of modules alone."""
-        a, b = self.step.a, self.step.b
-        functions = [pair for pair in self.step.network.pairs if _is_of_functions(pair)]
-        for left_out in (pairs, functions):
-            network = without_pairs(self.step, left_out)
-            first = Chains.of_both(a, b, network, list(self.step.parameters))[0]
-            yield first, Chains(b, b, {name: name for name in first.partners.values()})
-
-    def _is_one_function(self, end: str, chains: tuple[Chains, Chains]) -> bool:
-        """Whether both sides' stages return the same there, in float64."""
-        x, y = (_returned(one, name) for one, name in zip(chains, self._names(end), strict=True))
-        if x is None or y is None or x.size != y.size:
-            return False
-        largest = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
-        return distance(x.ravel(), y.ravel()) <= SAME * largest
-
-    def _has_an_effect(
-        self, pair: StageMatch, ends: set[str], chains: tuple[Chains, Chains]
-    ) -> bool:
-        """Whether what a pair returns otherwise is felt at the ends. If not, as where a mask hides
-        it, that these agree says nothing of it."""
-        for one in self._of("forward"):
-            if one.quantity.stage != pair:
-                continue
-            first, second = one.quantity.value
-            a, b = self.step.a.value(first), self.step.b.value(second)
-            for side, chain in enumerate(chains):
-                name = one.quantity.value[side]
-                value = chain.value(name) if side == 0 else b
-                if value is None or a is None or b is None:
-                    return False
-                moved = {name: _moved(value, a, b)}
-                names = [self._names(end)[side] for end in ends]
-                pairs = [(_returned(chain, n), _returned(chain, n, moved)) for n in names]
-                same = [x is not None and y is not None and np.array_equal(x, y) for x, y in pairs]
-                if name not in names and all(same):
-                    return False
-        return True
-
     def _names(self, end: str) -> tuple[str, str]:
         if end == "loss/total":
             return self.step.own[0].loss, self.step.own[1].loss
         return self.values[0][end.removeprefix("forward/")].quantity.value
-
-
-def _moved(value: NDArray, a: NDArray, b: NDArray) -> NDArray:
-    """A value with something added where two sides differ: of the size of their difference, if that
-    is more than rounding."""
-    value = value.astype(np.float64)
-    if a.shape != b.shape or a.shape != value.shape:
-        return value * 1.1 + 0.1
-    far = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)))
-    far = np.where(far > 0, np.maximum(far, FELT * np.nan_to_num(np.abs(value)).max(initial=0)), 0)
-    return value + far * np.random.default_rng(1).uniform(0.5, 1.5, far.shape)
-
-
-def _returned(
-    chains: Chains, name: str, moved: Mapping[str, NDArray] | None = None
-) -> NDArray | None:
-    """What the stage that returned a value makes of the other side's values, or where some are
-    moved; None if that cannot be computed."""
-    if moved:
-        chains = Chains(chains.own, chains.other, chains.partners)
-        chains.known.update(moved)
-    stage = chains.own.producer.get(name)
-    arrays = None if stage is None else chains.arrays(stage)
-    if stage is None or arrays is None:
-        return None
-    found = recompute(stage, arrays, chains.own.side.trace.index_base)
-    value = None if found is None else found.outputs.get(name)
-    return None if value is None else value.numpy().astype(np.float64)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from comparisons.ports.expected.layers.losses import LOSSES
-from comparisons.ports.judging.another_way import without_pairs
 from comparisons.ports.judging.judge import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.one_function import without_pairs
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.written_out import Written, names_as, said

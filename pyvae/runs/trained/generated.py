@@ -24,12 +24,20 @@ MOST = 10_000
 def sample(trace: Trace, n: int, seed: int) -> NDArray:
     """Decodes n latents drawn from the prior: N(0, I), or p(z|y) of the clusters in turn.
 
+    Arguments:
+        trace: Of a finished run.
+        n: 1 to 10,000.
+        seed: Of the draws.
+
     Returns:
-        Pixels (n, 784) in [0, 1].
+        Pixels (n, 784) in [0, 1], or as many numbers as the recipe's inputs have.
 
     Raises:
-        UserError: If the trace's parameters do not fit its recipe and settings.
+        UserError: If the trace's parameters do not fit its recipe and settings, or if `n` is out of
+            its range.
     """
+    if not 1 <= n <= MOST:
+        raise UserError(f"n={n}", expected=f"1 to {MOST}")
     settings = trace.settings
     network = load_network(trace)
     noise = Draws(seed, settings.dtype).normal("samples", 0, (n, settings.latent_dim))
@@ -40,10 +48,10 @@ class Interpolation(NamedTuple):
     """A way through latent space, by L latent dimensions."""
 
     z: NDArray  # (n, L)
-    pixels: NDArray  # (n, 784) in [0, 1], what they decode to
+    pixels: NDArray  # (n, 784) in [0, 1], or as the recipe's inputs: what they decode to
 
 
-def interpolate(trace: Trace, data: ImageData, first: int, last: int, n: int = 10) -> Interpolation:
+def interpolate(trace: Trace, data: ImageData, first: int, last: int, n: int = 12) -> Interpolation:
     """Goes from one image to another in n even steps of the latents, both ends included.
 
     Arguments:

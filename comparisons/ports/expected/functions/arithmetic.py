@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["ARITHMETIC", "real"]
+__all__ = ["ARITHMETIC", "PRODUCTS", "real"]
 
 Number = bool | int | float
 
@@ -240,3 +240,8 @@ ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "einsum": _einsum,
     "nan_to_num": _nan_to_num,
 }
+# Of these, what returns more than its inputs broadcast against each other
+PRODUCTS = frozenset({
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cdist", "cross", "dot", "einsum", "ger",
+    "inner", "linalg_cross", "linalg_matmul", "matmul", "mm", "mv", "outer", "tensordot",
+})  # fmt: skip

@@ -10,6 +10,7 @@ from one_stage import randn, record_module
 from torch import nn
 
 from comparisons.ports.expected.recompute import expected_buffers, recompute
+from comparisons.ports.expected.size import NO_LARGER
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
 
@@ -134,22 +135,6 @@ def test_a_normalisation_that_is_called_twice_moves_its_buffers_twice():
     assert len(found) == 3
 
 
-def test_nothing_is_computed_that_is_far_larger_than_what_was_recorded():
-    x = {"forward/x": np.ones((1, 1, 2, 2))}
-    for layer, options in [
-        ("upsample", {"scale_factor": 100000}),
-        ("adaptive_avg_pool2d", {"output_size": 1000000}),
-        ("expand", {"size": [1000000, 1000000, 2, 2]}),
-        ("repeat", {"repeats": [100000, 100000, 1, 1]}),
-        ("pad", {"pad": [0, 10**9]}),
-        ("conv2d", {"padding": 10**6}),
-    ]:
-        stage = ProgramStage(
-            "s", layer, ("x",), options, {"weight": "x"} if "conv" in layer else {}
-        )
-        assert recompute(stage, x, 0) is None, layer
-
-
 ANY = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 4), st.floats(-2, 2),
     st.sampled_from(["mean", "same", float("nan"), float("inf")]),
@@ -178,3 +163,10 @@ def test_no_declaration_is_refused_with_an_error(layer, data):
     arrays["gradient/s"] = np.ones(data.draw(st.sampled_from([(2, 3, 4), (4,), ()])))
     found = recompute(stage, arrays, data.draw(st.integers(0, 1)))
     assert found is None or found.outputs
+    if found is not None and layer in NO_LARGER:
+        given = [arrays[f"forward/{one}"] for one in (*stage.inputs, *stage.parameters.values())]
+        try:
+            most = np.prod(np.broadcast_shapes(*(one.shape for one in given)))
+        except ValueError:
+            most = max(one.size for one in given)
+        assert max(one.numel() for one in found.outputs.values()) <= most

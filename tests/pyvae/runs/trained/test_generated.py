@@ -81,3 +81,9 @@ def test_a_way_goes_from_one_reconstruction_to_the_other_in_even_steps(any_train
 def test_a_way_of_too_few_or_too_many_images_is_the_users_error(trained, digits, n):
     with pytest.raises(UserError, match=f"n={n}: expected 2 to 10000"):
         interpolate(trained["vae"], digits, 0, 1, n)
+
+
+@pytest.mark.parametrize("n", [0, 10_001])
+def test_a_number_of_samples_out_of_range_is_refused(trained, n):
+    with pytest.raises(UserError, match=f"n={n}: expected 1 to 10000"):
+        sample(trained["vae"], n, 1)

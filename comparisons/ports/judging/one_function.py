@@ -1,0 +1,122 @@
+"""Whether both sides' stages are one function of the same values, though they are others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.expected.recompute import recompute
+from comparisons.ports.judging.chains import Chains
+from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.own import distance
+from comparisons.ports.matching.stages import NetworkMatch, StageMatch
+
+__all__ = ["OneFunction", "without_pairs"]
+
+PARTED = ("forward", "parted")
+FELT = 1e-6  # of the largest magnitude: what is more than rounding in float64
+SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
+
+
+def without_pairs(step: Inspected, pairs: list[StageMatch]) -> NetworkMatch:
+    """The step's network with fewer pairs."""
+    kept = tuple(pair for pair in step.network.pairs if pair not in pairs)
+    paired = [{pair.a.name for pair in kept}, {pair.b.name for pair in kept}]
+    only = [
+        tuple(stage for stage in one.network if stage.name not in names)
+        for one, names in zip((step.a, step.b), paired, strict=True)
+    ]
+    return NetworkMatch(kept, (only[0], only[1]))
+
+
+class OneFunction:
+    """Both sides' stages of a step, computed in float64 of the same values.
+
+    Arguments:
+        step: The step.
+        names: Both sides' names of a quantity, by its key.
+        can_part: Whether two stages may be no pair.
+    """
+
+    def __init__(
+        self,
+        step: Inspected,
+        names: Callable[[str], tuple[str, str]],
+        can_part: Callable[[StageMatch], bool],
+    ) -> None:
+        self.step, self.names, self.can_part = step, names, can_part
+
+    def chains(self, pairs: list[StageMatch]) -> Iterator[tuple[Chains, Chains]]:
+        """Both sides' stages, each for the second side's values, where some pairs are none: for
+        those of all other pairs; and, as these are rounded, for those of modules alone."""
+        a, b = self.step.a, self.step.b
+        functions = [pair for pair in self.step.network.pairs if self.can_part(pair)]
+        for left_out in (pairs, functions):
+            network = without_pairs(self.step, left_out)
+            first = Chains.of_both(a, b, network, list(self.step.parameters))[0]
+            yield first, Chains(b, b, {name: name for name in first.partners.values()})
+
+    def is_one(self, end: str, chains: tuple[Chains, Chains]) -> bool:
+        """Whether both sides' stages return the same there, in float64, to 1e-9 of the largest
+        magnitude.
+
+        Arguments:
+            end: The quantity's key.
+            chains: One of those that `chains` yields.
+        """
+        x, y = (_returned(one, name) for one, name in zip(chains, self.names(end), strict=True))
+        if x is None or y is None or x.size != y.size:
+            return False
+        largest = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
+        return distance(x.ravel(), y.ravel()) <= SAME * largest
+
+    def is_felt(self, pair: StageMatch, ends: set[str], chains: tuple[Chains, Chains]) -> bool:
+        """Whether what a pair returns otherwise is felt at the ends. If not, as where a mask hides
+        it, that these agree says nothing of it."""
+        for one in self.step.judged:
+            if (one.quantity.stage, one.quantity.passing, one.verdict) != (pair, *PARTED):
+                continue
+            first, second = one.quantity.value
+            a, b = self.step.a.value(first), self.step.b.value(second)
+            for side, chain in enumerate(chains):
+                name = one.quantity.value[side]
+                value = chain.value(name) if side == 0 else b
+                if value is None or a is None or b is None:
+                    return False
+                moved = {name: _moved(value, a, b)}
+                names = [self.names(end)[side] for end in ends]
+                pairs = [(_returned(chain, n), _returned(chain, n, moved)) for n in names]
+                same = [x is not None and y is not None and np.array_equal(x, y) for x, y in pairs]
+                if name not in names and all(same):
+                    return False
+        return True
+
+
+def _moved(value: NDArray, a: NDArray, b: NDArray) -> NDArray:
+    """A value with something added where two sides differ: of the size of their difference, if that
+    is more than rounding."""
+    value = value.astype(np.float64)
+    if a.shape != b.shape or a.shape != value.shape:
+        return value * 1.1 + 0.1
+    far = np.nan_to_num(np.abs(a.astype(np.float64) - b.astype(np.float64)))
+    far = np.where(far > 0, np.maximum(far, FELT * np.nan_to_num(np.abs(value)).max(initial=0)), 0)
+    return value + far * np.random.default_rng(1).uniform(0.5, 1.5, far.shape)
+
+
+def _returned(
+    chains: Chains, name: str, moved: Mapping[str, NDArray] | None = None
+) -> NDArray | None:
+    """What the stage that returned a value makes of the other side's values, or where some are
+    moved; None if that cannot be computed."""
+    if moved:
+        chains = Chains(chains.own, chains.other, chains.partners)
+        chains.known.update(moved)
+    stage = chains.own.producer.get(name)
+    arrays = None if stage is None else chains.arrays(stage)
+    if stage is None or arrays is None:
+        return None
+    found = recompute(stage, arrays, chains.own.side.trace.index_base)
+    value = None if found is None else found.outputs.get(name)
+    return None if value is None else value.numpy().astype(np.float64)
