@@ -3,7 +3,9 @@ and everything else works."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -16,7 +18,7 @@ Made = TypeVar("Made")
 
 def names(group: str) -> list[str]:
     """The names of a group's entry points, sorted."""
-    return sorted({entry.name for entry in metadata.entry_points(group=group)})
+    return sorted({entry.name for entry in _entries(group)})
 
 
 def open_plugin(group: str, name: str, use: Callable[[Any], Made]) -> Made:
@@ -30,7 +32,7 @@ def open_plugin(group: str, name: str, use: Callable[[Any], Made]) -> Made:
     Raises:
         UserError: If it is broken, or two packages have one of this name.
     """
-    found = list(metadata.entry_points(group=group, name=name))
+    found = [entry for entry in _entries(group) if entry.name == name]
     if len(found) != 1:
         packages = " and ".join(sorted(map(_package, found)))
         raise UserError(f"{packages} both have '{name}' in {group}", "uninstall one of them")
@@ -40,13 +42,26 @@ def open_plugin(group: str, name: str, use: Callable[[Any], Made]) -> Made:
 def open_plugins(group: str, use: Callable[[Any], Made]) -> Iterator[Made]:
     """Loads all entry points of a group, by name, and does something with each; those that are
     broken are told on standard error and left out."""
-    for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
+    for entry in sorted(_entries(group), key=lambda entry: entry.name):
         try:
             made = _open(entry, use)
         except UserError as error:
             print_error(str(error))
         else:
             yield made
+
+
+def _entries(group: str) -> tuple[metadata.EntryPoint, ...]:
+    """A group's entry points. They are looked for once: each time all packages are read that are
+    installed."""
+    return _look_for(metadata.entry_points, group, tuple(sys.path))
+
+
+@cache
+def _look_for(
+    look: Callable[..., Any], group: str, path: tuple[str, ...]
+) -> tuple[metadata.EntryPoint, ...]:
+    return tuple(look(group=group))
 
 
 def _open(entry: metadata.EntryPoint, use: Callable[[Any], Made]) -> Made:

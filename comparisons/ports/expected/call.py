@@ -25,6 +25,7 @@ __all__ = [
     "by_place",
     "options_of",
     "same_name",
+    "takes",
 ]
 
 # training: whether the module was in training mode; draw: the recorded mask; index_base: from which
@@ -109,7 +110,7 @@ def bind(
     Raises:
         NotRecomputableError: If the stage has an argument that the function does not know.
     """
-    known = inspect.signature(function).parameters
+    known = takes(function)
     context.setdefault("training", stage.training)
     options = {key: context[key] for key in CONTEXT if key in known}
     named: dict[str, Any] = {}
@@ -138,12 +139,18 @@ def bind(
     return Bound(function, tuple(free[: len(inputs)]), (), named, options, context)
 
 
+@cache
+def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Returns what a function takes, by name; looked up once, as every stage asks several times."""
+    return inspect.signature(function).parameters
+
+
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Returns a function's options with their defaults, those without one left out ("" stands for
     none)."""
     return {
         name: one.default
-        for name, one in inspect.signature(function).parameters.items()
+        for name, one in takes(function).items()
         if one.kind is inspect.Parameter.KEYWORD_ONLY
         and name not in CONTEXT
         and one.default not in (inspect.Parameter.empty, "")
@@ -152,7 +159,7 @@ def options_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 def same_name(function: Callable[..., Any], name: str) -> str:
     """Returns the name that a function has for an argument."""
-    known = inspect.signature(function).parameters
+    known = takes(function)
     return name if name in known else OTHER_NAMES.get(name, name)
 
 
@@ -161,13 +168,13 @@ def by_place(function: Callable[..., Any]) -> tuple[str, ...]:
     """Returns the names of the tensors that a function takes, in their order."""
     return tuple(
         name
-        for name, one in inspect.signature(function).parameters.items()
+        for name, one in takes(function).items()
         if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     )
 
 
 def _takes_more(function: Callable[..., Any]) -> bool:
-    kinds = {one.kind for one in inspect.signature(function).parameters.values()}
+    kinds = {one.kind for one in takes(function).values()}
     return inspect.Parameter.VAR_KEYWORD in kinds
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from comparisons.ports.expected.call import takes
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [
@@ -49,7 +50,7 @@ def settings_of(optimiser: Optimiser, group: int) -> dict[str, Any] | None:
     kind = OPTIMISERS.get(optimiser.kind)
     if kind is None:
         return None
-    known = inspect.signature(kind.__init__).parameters
+    known = takes(kind.__init__)
     settings: dict[str, Any] = {}
     for name, value in plain_settings(optimiser.groups[group].settings).items():
         if name in known:
@@ -72,7 +73,7 @@ def usual_settings(kind: str) -> dict[str, Any]:
     """Returns the settings that an optimiser has by default; empty if it is not known."""
     if kind not in OPTIMISERS:
         return {}
-    known = inspect.signature(OPTIMISERS[kind].__init__).parameters
+    known = takes(OPTIMISERS[kind].__init__)
     return {
         name: one.default
         for name, one in known.items()

@@ -6,7 +6,6 @@ which R torch's optimisers differ from PyTorch's, is no matter.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from comparisons.ports.expected.call import takes
 from comparisons.ports.expected.optimisers import OPTIMISERS, settings_of, state_name
 from comparisons.ports.expected.recompute import REFUSED, as_tensor
 from pyvae.trace.program import ProgramStep
@@ -155,7 +155,7 @@ def _update(
     state: Mapping[str, NDArray],
 ) -> Update:
     kind: Any = OPTIMISERS[of]
-    known = inspect.signature(kind.__init__).parameters
+    known = takes(kind.__init__)
     parameter = torch.nn.Parameter(start.clone())
     parameter.grad = gradient.to(start.dtype).reshape(start.shape)
     with torch.inference_mode(False):

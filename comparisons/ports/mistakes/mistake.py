@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from comparisons.ports.expected.call import CONTEXT, Bound, by_place, options_of, same_name
+from comparisons.ports.expected.call import CONTEXT, Bound, by_place, options_of, same_name, takes
 from comparisons.ports.expected.table import LAYERS
 
 __all__ = ["ANY", "Call", "Mistake", "mistake", "mistakes_of"]
@@ -103,7 +103,7 @@ class Call:
         """
         bound = self._bound
         function = bound.function
-        known = inspect.signature(function).parameters
+        known = takes(function)
         named, options = dict(bound.named), dict(bound.options)
         rest = bound.inputs
         if by_place(function):
