@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from narrow import NARROW
+from undrawn import UNDRAWN, save_a_pixel
 from warm import Warm
 from warm_python import WarmPython
 
 from pyvae.data.images import load_digits
 from pyvae.errors import UserError
 from pyvae.model.settings import Settings
-from pyvae.recipes import get_recipe
+from pyvae.recipes import RECIPES, get_recipe
 from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import check_r
 
@@ -98,11 +101,30 @@ def warm_python(warm):
 
 
 @pytest.fixture
-def pyvae(warm, tmp_path):
-    """Runs the `pyvae` command, in an empty folder, without MNIST."""
+def undrawn(monkeypatch):
+    """Figures are made and not drawn, which takes longer than a small run: for tests that ask of
+    them no more than that they are there. How they are drawn: tests/pyvae/figures,
+    tests/comparisons/report."""
+    monkeypatch.setattr(Figure, "savefig", save_a_pixel)
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def narrow_recipes(monkeypatch):
+    """Commands in this process find recipes with few channels under the published names."""
+    for name, recipe in NARROW.items():
+        monkeypatch.setitem(RECIPES, name, recipe)
+
+
+@pytest.fixture
+def pyvae(warm, tmp_path):
+    """Runs the `pyvae` command, in an empty folder, without MNIST. Its figures are not drawn, if it
+    is not asked for them."""
+
+    def run(
+        *arguments: str, drawn: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         environment = {"PYVAE_DATA": str(tmp_path / "none")} | environment
+        environment |= {} if drawn else UNDRAWN
         return warm.run(PYVAE, *arguments, folder=tmp_path, environment=os.environ | environment)
 
     return run

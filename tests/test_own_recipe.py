@@ -49,8 +49,8 @@ def files(tmp_path):
 def typed(pyvae):
     """Types a command; returns its exit code and what it wrote."""
 
-    def run(*words):
-        done = pyvae(*map(str, words))
+    def run(*words, drawn=False):
+        done = pyvae(*map(str, words), drawn=drawn)
         return done.returncode, done.stdout, done.stderr
 
     return run
@@ -120,7 +120,7 @@ def test_colour_images_are_trained_drawn_and_gone_on_with_to_the_bit(files, type
         ("--steps", "6", "--resume", "parts"),
     ):
         what = () if "--resume" in words else SMALL
-        code, out, err = typed("train", RGB, *what, *words)
+        code, out, err = typed("train", RGB, *what, *words, drawn="whole" in words)
         assert (code, err) == (0, "")
     assert "going on after step 4" in out
     whole, parts = (files / run / "annealed" for run in ("whole", "parts"))

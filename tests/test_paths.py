@@ -48,7 +48,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_images_and_results_may_have_any_name(odd, capsys):
+def test_images_and_results_may_have_any_name(odd, capsys, undrawn):
     run = f"--out={OUT}"
     assert main(["train", "beta", "--data", IMAGES, *SHORT, run]) == 0
     assert names(odd) == {IMAGES, OUT}
@@ -87,7 +87,7 @@ def test_a_command_that_is_told_can_be_copied_into_a_shell(odd, capsys):
     assert shlex.split(told) == ["pyvae", "train", "conv", "--out", "empty 'a' $b"]
 
 
-def test_a_name_that_is_no_text_in_utf_8_ends_no_run(odd, monkeypatch):
+def test_a_name_that_is_no_text_in_utf_8_ends_no_run(odd, monkeypatch, undrawn):
     """Bytes that no program can print; standard output is one that refuses them, as most do."""
     name = os.fsdecode(b"out-\xff\xfe")
     written = io.BytesIO()

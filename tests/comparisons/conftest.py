@@ -12,7 +12,6 @@ from reused_r import ReusedR
 from comparisons.runs.live import compare as compare_engines
 from comparisons.seeds import run_seeds as native
 from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.figures import style
 from pyvae.model.run import Run
 from r_bridge.engines import base as engines
 
@@ -84,11 +83,3 @@ def inline(monkeypatch):
             native.close_engines()
 
     monkeypatch.setattr("pyvae.parallel.processes.ProcessPoolExecutor", Pool)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made and not drawn, which takes longer than a small comparison: for tests that
-    ask of them no more than that they are there. How they are drawn: tests/comparisons/report."""
-    monkeypatch.setattr(style, "save_figure", lambda figure, path: path.write_bytes(b""))
-    monkeypatch.setattr("comparisons.report.html.picture", lambda figure: "data:,")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from undrawn import UNDRAWN
 from warm import Warm
 
 from pages.pages import ROOT, blocks
@@ -102,7 +103,8 @@ class Reader:
         self.ran.append(command)
 
     def _all(self) -> dict[str, str]:
-        return {**(os.environ if self.environment is None else self.environment), "COLUMNS": "200"}
+        given = os.environ if self.environment is None else self.environment
+        return {**given, "COLUMNS": "200", **UNDRAWN}
 
     def _python(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         return self.warm.run(*words, folder=self.folder, environment=self._all())

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from narrow import NARROW_CONV
 
 from comparisons.cli.starts import default_steps, make_starts, objectives_to_compare
 from pyvae.cli.main import main
@@ -23,17 +24,19 @@ from pyvae.trace.trace import Trace
 DATA = ("--data", "digits", "--batch-size", "4", "--engine", "base-r")
 SMALL = (*DATA, "--latent-dim", "4")
 undrawn = pytest.mark.usefixtures("undrawn")
+narrow = pytest.mark.usefixtures("narrow_recipes")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, digits):
-    """A run of the VAE, two steps long, with its last checkpoint."""
+    """A run of the VAE with few channels, two steps long, with its last checkpoint."""
     folder = tmp_path_factory.mktemp("runs") / "conv"
     settings = CONV.settings(objective="vae", batch_size=4, latent_dim=4, steps=2, dtype="float64")
-    train_into(folder, Run(CONV, settings, digits), PyTorchEngine("cpu"))
+    train_into(folder, Run(NARROW_CONV, settings, digits), PyTorchEngine("cpu"))
     return folder
 
 
+@undrawn
 @pytest.mark.r
 @pytest.mark.slow
 def test_by_default_conv_starts_twice_and_everything_says_which(tmp_path, capsys):
@@ -88,6 +91,7 @@ def test_a_disagreement_from_the_trained_state_alone_is_the_verdict(monkeypatch,
     assert capsys.readouterr().out.endswith("verdict: disagree\n")
 
 
+@narrow
 @undrawn
 @pytest.mark.r
 def test_a_run_is_gone_on_from_with_its_moments(trained, tmp_path, capsys):
@@ -113,6 +117,7 @@ def test_a_run_is_gone_on_from_with_its_moments(trained, tmp_path, capsys):
     assert "has start run" in capsys.readouterr().err
 
 
+@narrow
 @undrawn
 @pytest.mark.r
 def test_a_mistake_is_named_by_what_adam_had_kept(monkeypatch, trained, tmp_path, capsys):
@@ -127,6 +132,7 @@ def test_a_mistake_is_named_by_what_adam_had_kept(monkeypatch, trained, tmp_path
     assert "looks like: base-r: epsilon = 1e-07 where it is 1e-08" in said
 
 
+@narrow
 @undrawn
 @pytest.mark.r
 def test_a_folder_of_before_there_was_a_start_goes_on_as_it_was_begun(

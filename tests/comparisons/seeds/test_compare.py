@@ -24,7 +24,7 @@ from comparisons.seeds.many_seeds import SeedOptions
 from pyvae.cli.main import main
 from pyvae.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "narrow_recipes")]
 
 TINY = ("--data", "digits", "--batch-size", "12", "--latent-dim", "4", "--steps", "2")
 NATIVE = ("compare", "--rng", "native", *TINY)
@@ -277,7 +277,7 @@ def test_numbers_have_a_range(name):
 
 
 SIX = (
-    *NATIVE, "--objective", "vae", "--under-test", "gated", "--engine", "base-r", "--seeds", "3",
+    *NATIVE, "--recipe", "beta", "--under-test", "gated", "--engine", "base-r", "--seeds", "3",
     "--margin", "500", "--margin-units", "9", "--margin-spread", "9", "--out", "out",
 )  # fmt: skip
 
@@ -376,7 +376,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(
     assert re.search(rf"\b{6 - len(kept)} runs? in", out)
     assert f"{len(kept)} were done before" in out
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    found = read(tmp_path / "out")["objectives"]["vae"]
+    found = read(tmp_path / "out")["objectives"]["beta"]
     assert found["measures"]["loss"]["reference"]["n"] == 3
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from undrawn import UNDRAWN
 
 from pyvae.cli import main as cli
 from pyvae.cli.main import PANELS, main
@@ -252,7 +253,7 @@ def test_a_closed_pipe_is_silent(closed_pipe, program, arguments, unbuffered):
 def test_a_pipe_that_is_closed_while_it_trains_is_silent(warm, tmp_path, closed_pipe, unbuffered):
     command = warm.start(
         PYVAE, "train", "beta", *SMALL, "--out", "o", folder=tmp_path, stdout=closed_pipe,
-        environment=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        environment=os.environ | UNDRAWN | {"PYTHONUNBUFFERED": unbuffered},
     )  # fmt: skip
     _, error = command.communicate()
     assert (command.returncode, error) == (141, "")
@@ -276,7 +277,7 @@ def test_a_full_device_behind_standard_output_is_a_line(unbuffered):
 
 def test_as_a_user_types_it_whatever_matplotlib_is_set_to(pyvae, tmp_path):
     """With a backend and a `matplotlibrc` that each keep matplotlib from being imported."""
-    plain = pyvae("train", "beta", *SMALL, "--out", "plain")
+    plain = pyvae("train", "beta", *SMALL, "--out", "plain", drawn=True)
     assert (plain.returncode, plain.stderr) == (0, "")
     assert plain.stdout.endswith("written: plain\n")
     (tmp_path / "matplotlibrc").write_text("text.usetex: true\nfigure.dpi: 7\nno.such: 1\n")

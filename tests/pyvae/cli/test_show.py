@@ -19,18 +19,21 @@ FIGURES = {"loss_history.png", "latent_means.png"}
 OF_EACH = ("samples", "reconstructions", "latents")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_figures_are_drawn_again(run, tmp_path):
     assert run("figures", "run") == (0, "written: run\n", "")
     expected = FIGURES | {f"{figure}_{name}.png" for figure in OF_EACH for name in ("vae", "emae")}
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == expected
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_figures_of_one_trace_go_into_its_folder(run, tmp_path):
     assert run("figures", "run/emae")[0] == 0
     found = {path.name for path in (tmp_path / "run" / "emae").iterdir()}
     assert found == TRACE | FIGURES | {f"{figure}_emae.png" for figure in OF_EACH}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_the_images_the_other_figures_are_drawn(run, trained, tmp_path):
     """And one line says so."""
     trace = replace(trained["vae"], data={"name": "mine.npz", "source": "file /gone/mine.npz"})
@@ -49,6 +52,7 @@ def test_without_the_images_the_other_figures_are_drawn(run, trained, tmp_path):
     assert found == FIGURES | {f"{figure}_vae.png" for figure in OF_EACH}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_that_are_others_today_are_not_taken_for_the_runs(run, trained, tmp_path):
     trace = replace(trained["vae"], data=trained["vae"].data | {"sha256": "0" * 64})
     trace.save(tmp_path / "other")

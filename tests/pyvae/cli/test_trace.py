@@ -52,6 +52,7 @@ def test_trace_writes_a_trace_and_the_probes_asked_for(tracing, conv, tmp_path, 
         assert probe["forward/total"] == trace.losses[step - 1, 0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_trace_writes_what_train_would(tracing, command, tmp_path):
     for name in ("traced", "trained"):
         arguments = ("--steps", "2", "--seed", "5", "--objective", "emae", "--out", name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from undrawn import UNDRAWN
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
@@ -32,7 +33,7 @@ def two_processes(warm, tmp_path):
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
         started = []
         for rank in "01":
-            mine = {"RANK": rank, "LOCAL_RANK": rank}
+            mine = UNDRAWN | {"RANK": rank, "LOCAL_RANK": rank}
             one = warm.start(
                 "-m", "pyvae", *arguments, folder=tmp_path, environment=os.environ | shared | mine
             )
@@ -57,12 +58,12 @@ def test_two_processes_go_through_the_same_run_as_one(
     two_processes, tmp_path, digits, recipe, objective, dtype, tolerance
 ):
     said = two_processes(
-        "train", recipe, "--data", "digits", "--objective", objective, "--steps", "5",
+        "train", recipe, "--data", "digits", "--objective", objective, "--steps", "3",
         "--batch-size", str(BATCH), "--dtype", dtype, "--out", "run",
     )  # fmt: skip
     assert said.count("written: run") == 1  # only one of them speaks, and writes
     chosen = get_recipe(recipe)
-    for settings in chosen.runs(objective, steps=5, batch_size=BATCH, dtype=dtype):
+    for settings in chosen.runs(objective, steps=3, batch_size=BATCH, dtype=dtype):
         expected = train(Run(chosen, settings, digits), PyTorchEngine("cpu"))
         found = Trace.load(tmp_path / "run" / settings.objective)
         assert found.environment["processes"] == "2"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from undrawn import UNDRAWN
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.files import writing as files
@@ -473,7 +474,7 @@ def test_the_bits_are_the_same_however_it_is_run(command, tmp_path, pyvae, warm)
     reading, terminal = pty.openpty()
     done = warm.start(
         Path(sys.executable).with_name("pyvae"), *RUN[:-1], "terminal", "--threads", "1",
-        folder=tmp_path, environment=os.environ | {"TERM": "xterm"}, stdout=terminal,
+        folder=tmp_path, environment=os.environ | UNDRAWN | {"TERM": "xterm"}, stdout=terminal,
         stderr=terminal,
     )  # fmt: skip
     os.close(terminal)

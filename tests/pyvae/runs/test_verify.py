@@ -147,6 +147,7 @@ def test_a_folder_is_verified_run_by_run(trained, tmp_path):
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_says_it_in_words_and_exit_code(command, tmp_path):
     run = ("train", "conv", *SMALL, "--steps", 3, "--objective", "both", "--rng", "torch")
     assert command(*run, "--out", "a run")[0] == 0
@@ -189,6 +190,7 @@ def test_its_bad_input_is_one_line(command, tmp_path):
 
 @pytest.mark.r
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn", "narrow_recipes")
 def test_a_comparison_is_verified_in_both_languages(tmp_path, capsys):
     arguments = (*SMALL, "--engine", "base-r", "--steps", "3", "--probe", "none")
     assert main(["compare", *arguments, "--objective", "vae", "--out", str(tmp_path)]) == 0

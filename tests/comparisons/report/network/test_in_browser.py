@@ -192,8 +192,9 @@ WIDER = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("name", ["small", "deep", "equal"])
-@pytest.mark.parametrize("width", [*WIDTHS, 320])
+@pytest.mark.parametrize(
+    ("name", "width"), [("small", 320), ("small", 390), ("deep", 1280), ("equal", 390)]
+)
 def test_nothing_is_wider_than_the_window(opened, name, width):
     page = opened(name, width)
     shown, wider = page.evaluate(WIDER)

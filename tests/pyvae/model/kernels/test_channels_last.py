@@ -83,9 +83,9 @@ def test_single_pixels_are_torchs(images, bias, groups, more):
     bias=st.booleans(),
 )
 def test_gradients_are_those_of_finite_differences(stride, padding, groups, bias):
-    x = torch.randn(2, 2, 3, 4, dtype=torch.double, requires_grad=True)
-    weight = torch.randn(2, 3, 2, 3, dtype=torch.double, requires_grad=True)
-    of_bias = torch.randn(3 * groups, dtype=torch.double, requires_grad=True) if bias else None
+    x = torch.randn(2, 2, 2, 3, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(2, 2, 2, 3, dtype=torch.double, requires_grad=True)
+    of_bias = torch.randn(2 * groups, dtype=torch.double, requires_grad=True) if bias else None
     how = (stride, stride), (padding, padding), (0, 0), groups, (1, 1)
     assert torch.equal(
         transposed_convolution(x, weight, of_bias, *how),
