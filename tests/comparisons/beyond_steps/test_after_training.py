@@ -56,8 +56,7 @@ MISTAKES = {  # engine, recipe, where, words
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize(("name", "side"), [(name, at % 2) for at, name in enumerate(MISTAKES)])
 def test_a_mistake_in_evaluation_is_placed_and_its_side_named(name, side, conv, digits, tmp_path):
     """None of them acts in a step: parameters and losses agree."""
     make, recipe_name, where, words = MISTAKES[name]
@@ -90,8 +89,10 @@ def test_what_follows_from_the_parameters_is_not_laid_on_evaluation(conv, digits
     assert part_after_training(*sides, Run(conv, run, digits)) is None
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["conv", "mlp", "beta", "strided-conv"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("conv", "float32"), ("mlp", "float64"), ("beta", "float32"), ("strided-conv", "float64")],
+)
 def test_nothing_is_found_where_nothing_is_wrong(name, dtype, conv, digits, tmp_path):
     """Even where differences are looked at bit by bit."""
     recipe = NARROW[name]

@@ -89,7 +89,8 @@ FAILURES = {  # engine, what is said to fail, where the two part
 @pytest.mark.parametrize(
     ("name", "side", "mode"),
     [
-        *((name, side, "free") for name in FAILURES for side in (0, 1)),
+        *((name, at % 2, "free") for at, name in enumerate(FAILURES)),
+        ("NaN", 0, "free"),
         ("padding", 1, "resync"),
         ("NaN", 0, "resync"),
     ],

@@ -224,6 +224,7 @@ def test_a_diverging_trace_is_one_line_and_keeps_the_steps_before(
 
 @pytest.mark.slow
 @pytest.mark.r
+@pytest.mark.usefixtures("narrow_recipes")
 def test_a_trace_of_r_follows_one_of_pytorch(tracing, tmp_path):
     both = ("--dtype", "float64", "--steps", 3)
     assert tracing(*both, "--probe", "1-2", "--out", "python")[0] == 0
@@ -327,6 +328,7 @@ def test_bad_input_for_a_generator_is_one_line_and_writes_nothing(
 
 
 @pytest.mark.r
+@pytest.mark.usefixtures("narrow_recipes")
 def test_an_engine_in_r_with_a_generator_that_it_does_not_have(
     tracing, tmp_path, assert_refused, everything_below
 ):

@@ -199,7 +199,7 @@ def test_a_step_with_fast_kernels_is_the_same_step(digits, name):
     hyper = {"labels": 20} if name.endswith("supervised") else {}
     ends = {}
     for dtype in ("float32", "float64"):
-        settings = recipe.settings(dtype=dtype, batch_size=30, steps=1, hyper=hyper)
+        settings = recipe.settings(dtype=dtype, batch_size=12, steps=1, hyper=hyper)
         for kernels in ("fast", "torch"):
             engine = PyTorchEngine("cpu", kernels=kernels)
             trace = train(Run(recipe, settings, digits), engine)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from undrawn import save_a_pixel
 
 from pyvae.cli.main import main
 from pyvae.data.images import load_split
@@ -184,9 +186,11 @@ dask_worker.INTERVAL = 0.05
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
-    """What the command leaves when it trains one run after the other."""
+    """What the command leaves when it trains one run after the other; figures undrawn."""
     out = tmp_path_factory.mktemp("serial") / "out"
-    assert main([*BETA, "--out", str(out)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_a_pixel)
+        assert main([*BETA, "--out", str(out)]) == 0
     return files(out)
 
 
@@ -300,7 +304,7 @@ def wait_until_held(cluster, process):
 
 @pytest.mark.slow
 def test_neither_ctrl_c_nor_a_killed_worker_changes_a_bit(
-    serial, tmp_path, cluster, start_command, capsys, meanwhile
+    serial, tmp_path, cluster, start_command, capsys, meanwhile, undrawn
 ):
     arguments = [*BETA, "--out", str(tmp_path / "out"), "--scheduler", cluster.address]
     process = start_command(*arguments)
@@ -343,7 +347,7 @@ def test_a_scheduler_that_is_killed_is_one_line(tmp_path, cluster, start_command
 
 
 @pytest.mark.slow
-def test_processes_leave_what_one_leaves(serial, tmp_path, capsys):
+def test_processes_leave_what_one_leaves(serial, tmp_path, capsys, undrawn):
     assert main([*BETA, "--out", str(tmp_path / "out"), "--jobs", "2"]) == 0
     said, error = capsys.readouterr()
     assert error == ""
