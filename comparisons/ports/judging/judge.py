@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.r_torch_bugs import known_bugs
-from comparisons.ports.judging.chains import Chains
+from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.alone.parameters import (
+    changed_between_steps,
+    given_on_one_side,
+    other_state_before,
+    trained_on_one_side,
+)
 from comparisons.ports.judging.declared import (
     optimiser_differences,
     settings_matter,
@@ -25,12 +31,6 @@ from comparisons.ports.judging.declared import (
 )
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.judged import RTOL, Difference, Judged, difference_of
-from comparisons.ports.judging.one_sided import (
-    changed_between_steps,
-    given_on_one_side,
-    other_state_before,
-    trained_on_one_side,
-)
 from comparisons.ports.judging.own import Own, Residual
 from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
