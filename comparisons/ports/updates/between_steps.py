@@ -15,7 +15,7 @@ from comparisons.diagnosis.mistakes import FEWEST, slope
 from comparisons.diagnosis.relations import relation
 from comparisons.ports.expected.recompute import as_tensor
 from comparisons.ports.judging.alone.parameters import changed_between_steps
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import EPSILON, Judged
 from comparisons.ports.side import RecordedStep
 from comparisons.ports.updates.ways.candidate import rounded, shown
