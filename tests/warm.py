@@ -37,7 +37,8 @@ FIXED = re.compile(r"PYTHON(?!PATH$|UNBUFFERED$)|MPL|MATPLOTLIB|MALLOC_|LD_|LC_|
 MODULES = (
     "pyvae.cli.main", "pyvae.figures.runs", "pyvae.figures.draw_run", "pyvae.runs.train",
     "comparisons.cli.compare", "comparisons.runs.live", "r_bridge.engines.base_r",
-    "matplotlib.backends.backend_agg", "torch.distributed", "torch._dynamo",
+    "comparisons.ports.compare", "comparisons.report.ports.conclude", "pyvae.recording.record",
+    "matplotlib.backends.backend_agg", "torch.distributed", "torch._dynamo", "typer._adapters",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a request
 PATIENCE = 300.0

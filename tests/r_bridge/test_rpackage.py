@@ -117,13 +117,9 @@ def test_the_package_passes_its_check(tmp_path, python):
     assert not list((folder / "pyvae" / "doc").glob("*.orig"))
 
 
-def test_the_examples_of_the_documentation_run(tmp_path):
+def test_the_examples_of_the_documentation_run(tmp_path, request):
     skip_without([name for name in NEEDED if name not in CHECK_ALONE], tmp_path)
-    installed = r(
-        "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={tmp_path}", PACKAGE,
-        folder=tmp_path,
-    )  # fmt: skip
-    assert installed.returncode == 0, installed.stderr
+    r_package = request.getfixturevalue("r_package")
     codes = []
     for page, fits in (("README.md", 1), ("docs/how-to/use-it-from-r.md", 2)):
         text = (PACKAGE.parents[1] / page).read_text()
@@ -131,13 +127,14 @@ def test_the_examples_of_the_documentation_run(tmp_path):
         (example,) = [one for one in examples if "vae_fit(" in one]
         assert example.count('start = "trained", epochs = 1') == fits
         assert "steps = 3, batch_size = 50" in example
-        code = example.replace("epochs = 1", "epochs = 1, steps = 1").replace(
+        code = example.replace("epochs = 1", "epochs = 1, steps = 1, batch_size = 10").replace(
             "steps = 3, batch_size = 50", "steps = 1, batch_size = 10"
         )
         # the venv that the example names is where make puts it; this one need not be that
-        codes.append(code.replace("./.venv", sys.prefix))
+        prefix = Path(r_package["RETICULATE_PYTHON"]).parents[1]
+        codes.append(code.replace("./.venv", str(prefix)))
     code = "\n".join(codes)  # in one session, where Python starts once
-    environment = {"R_LIBS": str(tmp_path), "RETICULATE_PYTHON": None}
+    environment = {"R_LIBS": r_package["R_LIBS"], "RETICULATE_PYTHON": None}
     done = r("--no-echo", "-e", code, folder=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == 2 * ["vae", "emae"]
