@@ -35,6 +35,11 @@ without_clock <- function(fit) {
   fit
 }
 
+# The command `pyvae`, without R's own libraries.
+run_pyvae <- function(...) {
+  processx::run(find_python()$python, c("-m", "pyvae", ...), env = c("current", user_library_paths()))
+}
+
 # The folder of a trace that Python wrote, with draws.
 python_trace <- function() {
   skip_without_python()
@@ -42,9 +47,8 @@ python_trace <- function() {
     images <- tempfile(fileext = ".npz")
     save_images(images, read_images(noise_images), NULL)
     folder <- tempfile()
-    processx::run(find_python()$python, c(
-      "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae",
-      "--batch-size", "2", "--latent-dim", "3", "--draws", "--out", folder))
+    run_pyvae("trace", "--data", images, "--steps", "2", "--objective", "vae", "--batch-size", "2",
+              "--latent-dim", "3", "--draws", "--out", folder)
     made$trace <- folder
   }
   made$trace

@@ -3,9 +3,9 @@ test_that("a fit is the fit that Python makes with the same seed, to the last bi
   images <- tempfile(fileext = ".npz")
   save_images(images, read_images(noise_images), NULL)
   folder <- tempfile()
-  processx::run(find_python()$python, c(
-    "-m", "pyvae", "train", "conv", "--data", images, "--objective", "both", "--epochs", "2",
-    "--batch-size", "20", "--latent-dim", "4", "--seed", "3", "--device", "cpu", "--out", folder))
+  run_pyvae("train", "conv", "--data", images, "--objective", "both", "--epochs", "2",
+            "--batch-size", "20", "--latent-dim", "4", "--seed", "3", "--device", "cpu",
+            "--out", folder)
   for (objective in c("vae", "emae")) {
     trace <- read_trace(file.path(folder, objective))
     fit <- small_fit(objective)
