@@ -18,7 +18,6 @@ from pyvae.model.stages import Stage
 
 __all__ = ["FEATURES", "SUMMANDS", "Term", "kl_normal", "reduced"]
 
-PER = ("sum", "image", "feature", "element")
 FLOOR = -100.0  # logarithms in the cross entropy are held there
 
 

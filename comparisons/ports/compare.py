@@ -9,7 +9,8 @@ from pathlib import Path
 from comparisons.agreement.tolerances import RULES
 from comparisons.ports.judging.another_way import judge_another_way
 from comparisons.ports.judging.declared import optimiser_differences, stages_declared
-from comparisons.ports.judging.judge import Inspected, judge_step
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.matching.names import check_names, read_names
 from comparisons.ports.matching.parameters import (

@@ -10,12 +10,8 @@ from comparisons.agreement.arrays import ulp_difference
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
-from comparisons.ports.judging.judge import (
-    GIVEN_RTOL,
-    Inspected,
-    bugs_of,
-)
-from comparisons.ports.judging.judged import RTOL, Judged
+from comparisons.ports.judging.inspected import Inspected, bugs_of
+from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
@@ -26,6 +22,7 @@ from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
+from comparisons.ports.relating.saturated import saturated
 from comparisons.ports.relating.terms import other_terms
 from comparisons.ports.updates.modes import in_all_layers
 from comparisons.ports.updates.names import elsewhere, update_names
@@ -81,6 +78,9 @@ def _of_other_stages(step: Inspected, judged: Judged, named: bool) -> list[str]:
     stages = list(_one_sided(step, judged))
     if not stages or named:
         return stages
+    rounded = list(saturated(step))
+    if rounded:
+        return rounded + stages
     words = list(given_otherwise(step, judged)) or list(other_terms(step, judged))
     return words + stages if words else stages + list(effects(step, judged))
 

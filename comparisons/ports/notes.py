@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from comparisons.ports.judging.declared import unseen_padding
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
 from comparisons.ports.looks_like import looks_like

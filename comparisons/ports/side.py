@@ -15,6 +15,11 @@ from pyvae.trace.program import ProgramStage, ProgramStep, ProgramTrace
 __all__ = ["Overlaid", "RecordedStep", "Side", "load_sides"]
 
 Arrays = Mapping[str, NDArray]
+INDEX_TAKERS = (
+    "cross_entropy_loss", "embedding", "embedding_bag", "gather", "index", "index_add",
+    "index_select", "multi_margin_loss", "nll_loss", "nll_loss2d", "one_hot", "scatter",
+    "scatter_add", "take_along_dim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,26 @@ class RecordedStep:
             if key in self.arrays:
                 return self.arrays[key]
         return None
+
+    def is_index(self, name: str, depth: int = 20) -> bool:
+        """Whether a layer takes a whole number as the number of a class or row.
+
+        Arguments:
+            name: The number.
+            depth: Through how many stages it may be handed on.
+        """
+        for stage in self.takers.get(name, ()):
+            if stage.layer in INDEX_TAKERS:
+                return True
+            handed_on = [
+                output
+                for output in stage.outputs
+                if (value := self.arrays.get(f"forward/{output}")) is not None
+                and value.dtype.kind in "iu"
+            ]
+            if depth and any(self.is_index(output, depth - 1) for output in handed_on):
+                return True
+        return False
 
 
 class Overlaid(Mapping[str, NDArray]):

@@ -16,8 +16,9 @@ README = ROOT / "README.md"
 
 
 def every_page() -> list[Path]:
-    """All pages that are ours: those that stand on the site, and the R package's news."""
-    others = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "r_bridge/rpackage/NEWS.md")
+    """All pages that are ours: those that stand on the site, and the R package's own."""
+    package = ("r_bridge/rpackage/README.md", "r_bridge/rpackage/NEWS.md")
+    others = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *package)
     return [*(ROOT / name for name in others), *sorted(DOCS.rglob("*.md"))]
 
 

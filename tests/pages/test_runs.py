@@ -9,7 +9,7 @@ import shutil
 import pytest
 from r_package import r_with_the_package
 
-from pages.pages import DOCS, README, blocks
+from pages.pages import DOCS, README, ROOT, blocks
 from pages.reader import Reader, read_page
 
 PORT = DOCS / "tutorials" / "your-own-port.md"
@@ -75,6 +75,12 @@ def test_the_port_s_page_is_right_in_both_languages(tmp_path, warm, tmp_path_fac
     ran = read_page(PORT, Reader(tmp_path, warm, environment))
     assert sum(command.startswith("Rscript") for command in ran) == 3
     assert (tmp_path / "own-r" / "trace.json").is_file()
+
+
+def test_the_r_package_shows_what_the_readme_does():
+    of_r = {text for language, text in blocks(README) if language == "r"}
+    package = ROOT / "r_bridge" / "rpackage" / "README.md"
+    assert {text for language, text in blocks(package) if language == "r"} == of_r
 
 
 @pytest.mark.slow

@@ -204,6 +204,6 @@ def test_what_pip_installs_has_the_package():
     patterns = about["tool"]["setuptools"]["package-data"]["r_bridge"]
     found = {path for pattern in patterns for path in PACKAGE.parent.glob(pattern)}
     files = {path for suffix in SUFFIXES for path in PACKAGE.rglob(f"*.{suffix}")}
-    files |= {PACKAGE / name for name in ("DESCRIPTION", "NAMESPACE", "LICENSE", "NEWS.md")}
-    files |= {PACKAGE / "inst" / "CITATION"}
+    files |= set(PACKAGE.glob("*.md")) | {PACKAGE / "inst" / "CITATION"}
+    files |= {PACKAGE / name for name in ("DESCRIPTION", "NAMESPACE", "LICENSE")}
     assert files <= found, sorted(files - found)

@@ -20,7 +20,8 @@ from dataclasses import replace
 
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.declared import stage_differences
-from comparisons.ports.judging.judge import Inspected, judge_step
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, difference_of
 from comparisons.ports.judging.one_function import OneFunction, without_pairs
 from comparisons.ports.matching.stages import (

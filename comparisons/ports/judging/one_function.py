@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.recompute import recompute
-from comparisons.ports.judging.chains import Chains
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.own import distance
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from comparisons.ports.expected.layers.losses import LOSSES
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.one_function import without_pairs
 from comparisons.ports.matching.stages import StageMatch

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.expected.recompute import recompute
-from comparisons.ports.judging.chains import Chains
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged, difference_of
 from comparisons.ports.judging.own import Own
 from comparisons.ports.matching.stages import StageMatch, family, is_module

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from numpy.typing import NDArray
 
 from comparisons.diagnosis.relations.names_of_factors import IMAGES
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from pyvae.trace.program import ProgramStage
 

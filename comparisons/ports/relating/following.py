@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from numpy.typing import NDArray
 
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import RTOL, Judged, difference_of
 from comparisons.ports.judging.own import Own, Residual
 from comparisons.ports.judging.quantities import PortQuantity

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from comparisons.diagnosis.relations.noise import other_distribution
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.relating.masks import other_mask
 from comparisons.ports.relating.related import both_values, relation_of

@@ -13,8 +13,8 @@ from comparisons.diagnosis.relations.rows import FROM_ONE
 from comparisons.ports.expected.layers.activations import ACTIVATIONS
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.layers.normalisation import NORMALISATION
-from comparisons.ports.judging.judge import GIVEN_RTOL, Inspected, based
-from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import GIVEN_RTOL, Judged
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.layouts import SAME_LAYOUT, Layout, find_layout
 from comparisons.ports.relating.constants import factors_of, numbers_of
@@ -27,10 +27,10 @@ ROUNDING = 1e-6  # of what comes from outside: it may have been made in float32
 
 def both_values(step: Inspected, judged: Judged) -> tuple[NDArray, NDArray]:
     """Both sides' values of what was judged, indices counted from 0."""
-    a, b = judged.quantity.arrays(step.a, step.b)
+    a, b = step.values(judged.quantity)
     if a is None or b is None:
         raise KeyError(judged.quantity.key)  # it was not judged
-    return based(step, judged.quantity, a, b)
+    return a, b
 
 
 def related(step: Inspected, judged: Judged) -> Iterator[str]:

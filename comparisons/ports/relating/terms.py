@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from comparisons.diagnosis.relations.names_of_factors import named_factors
-from comparisons.ports.judging.chains import Chains
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import EPSILON, Judged
 from comparisons.ports.relating.constants import numbers_of
 from comparisons.ports.side import RecordedStep

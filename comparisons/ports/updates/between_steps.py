@@ -14,9 +14,9 @@ from torch import Tensor
 from comparisons.diagnosis.mistakes import FEWEST, slope
 from comparisons.diagnosis.relations import relation
 from comparisons.ports.expected.recompute import as_tensor
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.alone.parameters import changed_between_steps
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import EPSILON, Judged
-from comparisons.ports.judging.one_sided import changed_between_steps
 from comparisons.ports.side import RecordedStep
 from comparisons.ports.updates.ways.candidate import rounded, shown
 from comparisons.ports.updates.words import matched, parameters_of, those

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from comparisons.ports.judging.judge import Inspected, first_state_differs
+from comparisons.ports.judging.explained import first_state_differs
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.updates.between_steps import changed_between

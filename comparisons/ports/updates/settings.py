@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import islice, pairwise
 
 from comparisons.ports.judging.declared import optimiser_differences
-from comparisons.ports.judging.judge import Inspected, settings_differences
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judge import settings_differences
 from comparisons.ports.judging.own import Own
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch

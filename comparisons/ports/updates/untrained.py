@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.alone.parameters import why_without_gradient
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged, difference_of
-from comparisons.ports.judging.one_sided import why_without_gradient
 from comparisons.ports.updates.parts import optimised
 from comparisons.ports.updates.words import parameters_of, those
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from comparisons.diagnosis.optimiser import together
-from comparisons.ports.judging.judge import Inspected
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.matching.parameters import ParameterMatch
 
 __all__ = ["parameters_of", "those"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from comparisons.agreement.spread import Spread, spread_of
-from comparisons.ports.judging.judge import Inspected, based
+from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged, tolerance
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import in_one_order
@@ -104,10 +104,9 @@ def _entry(one: Judged) -> Entry:
 
 
 def _spread(step: Inspected, quantity: PortQuantity, entry: Entry) -> Spread | None:
-    a, b = quantity.arrays(step.a, step.b)
+    a, b = step.values(quantity)
     if a is None or b is None:
         return None
-    a, b = based(step, quantity, a, b)
     allowed = entry.allowed * entry.largest if np.isfinite(entry.largest) else 0.0
     base = step.a.side.trace.index_base
     return spread_of(a, b, allowed, quantity.parameter is not None, base)

@@ -13,10 +13,9 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 __all__ = [
     "SIGNALS",
@@ -28,7 +27,6 @@ __all__ = [
 
 WARNINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 SIGNALS = (signal.SIGINT, *WARNINGS)
-Handler = Callable[[int, FrameType | None], Any]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -91,10 +91,6 @@ class Adam:
             size = (largest.sqrt() + given["eps"]) / math.sqrt(c2)
         step = m / c1 if self.ahead is None else _ahead(m, g, beta1, count, self.ahead[0])
         return Update(start - rate * step / size, {"exp_avg": m, "exp_avg_sq": v})
-
-    def with_other(self, **other: Any) -> Adam:
-        """The same with other settings."""
-        return replace(self, other=tuple({**dict(self.other), **other}.items()))
 
 
 DECAY = 0.96  # of Nadam's momentum, to the power of the step times a rate

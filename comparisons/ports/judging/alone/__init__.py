@@ -1,0 +1,1 @@
+"""What one side alone has: stages, and what it does to parameters."""

@@ -1,0 +1,60 @@
+"""Stages that one side alone has, and that change what they hand on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import difference_of
+from comparisons.ports.judging.quantities import PortQuantity
+
+__all__ = ["stages_of_one"]
+
+# Stages that one side alone has are computed in float64 from the other side's recorded values: only
+# the other side's rounding is left
+ALONE = 0.02  # of the rule
+
+
+def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
+    """Stages that one side alone has, and that change what they hand on by less than the rule, but
+    more than rounding does."""
+    pair = quantity.stage
+    if quantity.key == "loss/total" and not step.exact:
+        return _loss_of_one(step)
+    if quantity.passing != "forward" or pair is None or step.exact:
+        return []
+    for one, two in zip(pair.a.inputs, pair.b.inputs, strict=False):
+        for side, (name, other) in enumerate(((one, two), (two, one))):
+            chains = step.chains[side]
+            if not chains.is_alone(name):
+                continue
+            own, there = (step.a, step.b)[side].value(name), (step.b, step.a)[side].value(other)
+            computed = chains.value(name)
+            if own is None or there is None or computed is None:
+                continue
+            found = difference_of(computed, there)
+            if found.problem or found.needed <= ALONE * step.rtol:
+                continue
+            # of the two, it is the stages that make the difference, and not what they are given
+            if 2 * difference_of(computed, own).max_abs < difference_of(own, there).max_abs:
+                return [f"only {step.names[side]} has what returns {name}"]
+    return []
+
+
+def _loss_of_one(step: Inspected) -> list[str]:
+    """Stages before the loss that one side alone has, if in float64, of the same values, the two
+    sides' are not the same function: no rounding is in what they return."""
+    losses, b = (step.own[0].loss, step.own[1].loss), step.b
+    alone = [s for s in (0, 1) if losses[s] and step.chains[s].is_alone(losses[s])]
+    if not alone or not all(losses):
+        return []
+    partners = {name: name for name in step.chains[1].partners}
+    values = step.chains[0].value(losses[0]), Chains(b, b, partners).value(losses[1])
+    if values[0] is None or values[1] is None:
+        return []
+    found = difference_of(*(np.asarray(x, dtype=np.float64) for x in values))
+    if found.problem or found.needed <= ALONE * step.rtol:
+        return []
+    sides = " and ".join(step.names[side] for side in alone)
+    return [f"only {sides} has what returns the loss"]

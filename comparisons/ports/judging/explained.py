@@ -1,0 +1,273 @@
+"""Why a difference is not what rounding makes of two runs that go their own ways.
+
+A difference beyond the rule is *explained* only if both sides declare the same, each side returned
+what its declaration gives for its own inputs (computed again in float64), and these inputs belong
+together and agree, or their difference was explained in turn. That is what kinks and sums that
+cancel make of rounding: never of a mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comparisons.ports.expected.layers.losses import LOSSES
+from comparisons.ports.judging.alone.parameters import other_state_before
+from comparisons.ports.judging.declared import stage_differences
+from comparisons.ports.judging.given import change_of
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import Difference, difference_of
+from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.stages import StageMatch, family
+from comparisons.ports.side import Overlaid
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["first_state_differs", "why_unexplained"]
+
+COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
+
+
+def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:
+    """Why a difference is not explained; empty if it is."""
+    if difference.problem:
+        return difference.problem
+    if quantity.passing == "start":
+        return _start(step, quantity, difference)
+    if quantity.passing in ("input", "draw"):
+        return "it comes from outside"
+    if quantity.passing == "loss":
+        return _loss(step, quantity)
+    if quantity.passing == "given gradient":
+        return _given(step, quantity)
+    if quantity.passing == "forward" and quantity.stage is not None:
+        why = _other_inputs(step, quantity.stage)
+    elif quantity.passing in ("backward", "parameter gradient"):
+        why = _other_takers(step, quantity)
+    elif quantity.passing in ("state", "parameter"):
+        why = first_state_differs(step, quantity)
+    else:
+        why = ""
+    return why or _own_faults(step, quantity)
+
+
+def first_state_differs(step: Inspected, quantity: PortQuantity) -> str:
+    """Why the optimisers do not go on from the same state, in the first step of both."""
+    if step.before is not None or step.drift or quantity.parameter is None:
+        return ""
+    return other_state_before((step.a, step.b), quantity.parameter, step.rtol)
+
+
+def _given(step: Inspected, quantity: PortQuantity) -> str:
+    """Whether both sides do the same to the gradients that backward left."""
+    given = quantity.arrays(step.a, step.b)
+    left = replace(quantity, template="gradient/{}").arrays(step.a, step.b)
+    changes = [
+        change_of(old, new, step.rtol)
+        for old, new in zip(left, given, strict=True)
+        if old is not None and new is not None
+    ]
+    if len(changes) == 2 and changes[0].is_like(changes[1], step.rtol):
+        return ""
+    return "it is not what backward left, changed in one way on both sides"
+
+
+def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
+    for name, residual in zip(step.names, step.residuals(quantity), strict=True):
+        if residual is None:
+            return f"{name}'s cannot be computed again"
+        if not residual.is_right:
+            return f"{name}'s is not what it should be for its own inputs"
+    return ""
+
+
+def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:
+    one = quantity.parameter
+    if step.drift and difference.needed <= step.drift:
+        return ""
+    if step.drift:
+        return "the two have parted in steps that were not recorded"
+    if step.before is None or one is None:
+        return "it comes from outside"
+    for before, now, names in zip(step.before, (step.a, step.b), (one.a, one.b), strict=True):
+        for name in names:
+            earlier = before.arrays.get(f"{one.kind}/{name}")
+            start = now.arrays.get(f"start/{name}")
+            if earlier is None or start is None or not difference_of(earlier, start).equal:
+                return f"{now.side.name}'s is not what the step before left"
+    return ""
+
+
+def _loss(step: Inspected, quantity: PortQuantity) -> str:
+    """The loss is what a stage returned on both sides, if these stages belong together."""
+    if quantity.key != "loss/total":
+        return "it is not known how it was computed"
+    losses = step.own[0].loss, step.own[1].loss
+    if not all(losses):
+        return "it is not known which stage returned it"
+    if step.network.values.get(losses[0]) != losses[1]:
+        if _same_function(step, *losses):
+            return ""
+        return "it is not returned by stages that belong together"
+    found = step.verdicts.get(f"forward/{losses[0]}")
+    return "" if found is not None and found.verdict != "parted" else "its stage has parted"
+
+
+def _other_inputs(step: Inspected, pair: StageMatch) -> str:
+    """Why the inputs of two stages do not agree; empty if they do."""
+    if family(pair.a.layer) != family(pair.b.layer):
+        return f"{pair.a.layer} against {pair.b.layer}"
+    first, second = list(pair.a.inputs), list(pair.b.inputs)
+    if len(first) != len(second):
+        return f"{len(first)} inputs against {len(second)}"
+    if pair.a.layer in COMMUTATIVE and len(first) == 2 and not _alike(step, first[0], second[0]):
+        second.reverse()
+    for one, two in zip(first, second, strict=True):
+        if not _alike(step, one, two):
+            return f"{step.names[0]}'s takes {one}, {step.names[1]}'s takes {two}"
+    for role in pair.a.parameters.keys() & pair.b.parameters.keys():
+        one, two = pair.a.parameters[role], pair.b.parameters[role]
+        if not _alike(step, one, two):
+            return f"{step.names[0]}'s {role} is {one}, {step.names[1]}'s is {two}"
+    return _roles_of_one(step, pair)
+
+
+def _roles_of_one(step: Inspected, pair: StageMatch) -> str:
+    """Weights that one side's stage alone has, if with the other side's inputs it does not return
+    what the other side's does: a loss with weights of classes, and one without."""
+    roles = pair.a.parameters, pair.b.parameters
+    if pair.a.layer not in LOSSES or roles[0].keys() == roles[1].keys():
+        return ""
+    inputs = {
+        f"forward/{two}": step.a.arrays[f"forward/{one}"]
+        for one, two in zip(pair.a.inputs, pair.b.inputs, strict=True)
+        if f"forward/{one}" in step.a.arrays
+    }
+    found = step.own[1].computed(pair.b, Overlaid(step.own[1].arrays, inputs))
+    right = step.own[0].stage(pair.a)
+    if found is None or right is None:
+        return ""
+    pairs = zip(right.outputs.values(), found.outputs.values(), strict=False)
+    if all(difference_of(x.numpy(), y.numpy()).needed <= step.rtol for x, y in pairs):
+        return ""
+    alone = [
+        f"{name} alone has its {role} ({stage.parameters[role]})"
+        for name, stage, other in zip(step.names, (pair.a, pair.b), roles[::-1], strict=True)
+        for role in stage.parameters
+        if role not in other
+    ]
+    return ", ".join(alone)
+
+
+def _alike(step: Inspected, one: str, two: str) -> bool:
+    """Whether two values, or parameters, belong together and have not parted, or are equal."""
+    own = step.a.side.own(one), step.b.side.own(two)
+    match = step.parameter_of.get(own[0])
+    if match is not None and match.b == (own[1],):
+        return True  # a start that parted was found before
+    if step.network.values.get(one) == two:
+        return True
+    return _same_function(step, one, two)
+
+
+def _same_function(step: Inspected, one: str, two: str) -> bool:
+    """Whether two values are equal up to rounding, or the stages that each side alone has return
+    for the other side's values what the other side has."""
+    a, b = step.a.value(one), step.b.value(two)
+    if a is None or b is None:
+        return False
+    if difference_of(a, b).needed <= step.rtol:
+        return True
+    alone = [
+        (step.chains[side].value(name), there)
+        for side, (name, there) in enumerate(((one, b), (two, a)))
+        if step.chains[side].is_alone(name)
+    ]
+    return bool(alone) and all(
+        computed is not None and difference_of(computed, there).needed <= step.rtol
+        for computed, there in alone
+    )
+
+
+def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
+    """Why the stages that a gradient comes from do not agree; empty if they do. Those that one side
+    alone has have returned the same as the other side's: else the two had parted before."""
+    names = quantity.value
+    if quantity.parameter is not None:
+        if max(len(quantity.parameter.a), len(quantity.parameter.b)) > 1:
+            return "it is kept in several arrays on one side"
+        names = quantity.parameter.a[0], quantity.parameter.b[0]
+    first, second = (_reached(step, side, name) for side, name in enumerate(names))
+    for stage in first.values():
+        pair = step.network.partner[stage.name]
+        if pair.b.name not in second:
+            return _taken_by(step.names[0], stage)
+        why = _other_inputs(step, pair)
+        if why:
+            return why
+        declared = stage_differences(pair, *step.own, what="gradients")
+        if declared:
+            return declared[0]
+    known = {step.network.partner[name].b.name for name in first}
+    for stage in second.values():
+        if stage.name not in known:
+            return _taken_by(step.names[1], stage)
+    return _other_gradient(step, names)
+
+
+def _other_gradient(step: Inspected, names: tuple[str, str]) -> str:
+    """Which side's stages, of which the other side has no like, hand another gradient back: what
+    they return may be the same, as it is with `detach`; empty if none do."""
+    for side, (name, there) in enumerate((names, names[::-1])):
+        alone = _alone_after(step, side, name)
+        if not alone:
+            continue
+        found = step.chains[side].gradient(name, step.own[side].loss)
+        if found is not None and step.own[1 - side].is_gradient(there, found):
+            continue
+        own = step.own[side]
+        cut = [stage for stage in alone if not own.has_gradient(stage)]
+        listed = ", ".join(f"{stage.name} ({stage.layer})" for stage in (cut or alone)[:MOST_ALONE])
+        if cut:
+            return f"in {step.names[side]} no gradient flows through {listed}"
+        if found is None:
+            return f"the gradient of {step.names[side]}'s {listed} cannot be computed again"
+        return f"{step.names[side]}'s {listed} hand back another gradient"
+    return ""
+
+
+MOST_ALONE = 4  # stages that are named
+
+
+def _alone_after(step: Inspected, side: int, name: str) -> list[ProgramStage]:
+    """The stages that one side alone has, and that take a value, or what comes of it there."""
+    own, only = step.own[side], step.network.only[side]
+    found: list[ProgramStage] = []
+    waiting = [name]
+    while waiting:
+        for stage in own.step.takers.get(waiting.pop(), ()):
+            if stage in only and stage not in found:
+                found.append(stage)
+                waiting += stage.outputs
+    return found
+
+
+def _reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
+    """The stages with a partner that take a value, directly or after stages that one side alone
+    has, and that backward has passed."""
+    own, only = step.own[side], step.network.only[side]
+    found: dict[str, ProgramStage] = {}
+    waiting, seen = [name], {name}
+    while waiting:
+        for stage in own.step.takers.get(waiting.pop(), ()):
+            if not own.has_gradient(stage):
+                continue
+            if stage not in only:
+                found[stage.name] = stage
+                continue
+            further = [output for output in stage.outputs if output not in seen]
+            waiting += further
+            seen.update(further)
+    return found
+
+
+def _taken_by(side: str, stage: ProgramStage) -> str:
+    return f"only {side} takes it in {stage.name} ({stage.layer})"

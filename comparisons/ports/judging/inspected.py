@@ -1,0 +1,143 @@
+"""One step of both sides, and what was found in it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from numpy.typing import NDArray
+
+from comparisons.ports.expected.r_torch_bugs import known_bugs
+from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.judged import RTOL, Judged
+from comparisons.ports.judging.own import Own, Residual
+from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.parameters import ParameterMatch
+from comparisons.ports.matching.stages import NetworkMatch
+from comparisons.ports.side import RecordedStep
+
+__all__ = ["Inspected", "bugs_of"]
+
+
+@dataclass
+class Inspected:
+    """One step of both sides, and what was found in it so far.
+
+    Attributes:
+        a, b: The step of both sides.
+        network, parameters: What belongs together.
+        precision: The coarsest type of number of either side.
+        rtol: The largest needed tolerance that agrees.
+        before: The same two of the step before, if it was compared; of what it did not record, such
+            as parameters of another optimiser, the values of the steps before that.
+        drift: In a step whose predecessor was not compared, what it may have drifted by till then.
+        judged: The verdicts, in the order of computation.
+        read_next: Reads the next recorded step of both sides; None if there is none.
+    """
+
+    a: RecordedStep
+    b: RecordedStep
+    network: NetworkMatch
+    parameters: Sequence[ParameterMatch]
+    precision: str
+    rtol: float
+    before: tuple[RecordedStep, RecordedStep] | None = None
+    drift: float = 0.0
+    judged: list[Judged] = field(default_factory=list)
+    read_next: Callable[[], tuple[RecordedStep, RecordedStep] | None] = lambda: None
+
+    def __post_init__(self) -> None:
+        before = self.before or (None, None)
+        rtol = RTOL[self.precision]
+        optimisers = self.a.about.optimiser, self.b.about.optimiser
+        self.own = (
+            Own(self.a, rtol, self.precision, before[0], optimisers[1]),
+            Own(self.b, rtol, self.precision, before[1], optimisers[0]),
+        )
+        for own, only in zip(self.own, self.network.only, strict=True):
+            own.alone = frozenset(stage.name for stage in only)
+        self.chains = Chains.of_both(self.a, self.b, self.network, list(self.parameters))
+        self.parameter_of = {name: one for one in self.parameters for name in one.a}
+        self.verdicts: dict[str, Judged] = {}
+
+    @cached_property
+    def bugs(self) -> list[str]:
+        """Mistakes of R torch itself that one side met in this step, in words."""
+        found: list[list[str]] = []
+        for one in (self.a, self.b):
+            trace = one.side.trace
+            if trace.engine != "r-torch":
+                found.append([])
+                continue
+            before = self.before[0 if one is self.a else 1].arrays if self.before else {}
+            before = {key: before[key] for key in before if key.startswith("state/")}
+            words = known_bugs(
+                one.about, one.arrays, before, trace.engine, one.network, trace.index_base
+            )
+            found.append([f"{one.side.name}: {word}" for word in words])
+        return found[0] + found[1] if bool(found[0]) != bool(found[1]) else []
+
+    @cached_property
+    def following(self) -> tuple[Own, Own] | None:
+        """What each side should return in the next step that was recorded; None if there is none.
+        A name for a mistake has to hold there, too."""
+        found = self.read_next()
+        if found is None:
+            return None
+        rtol, sides = RTOL[self.precision], []
+        for earlier, now in zip((self.a, self.b), found, strict=True):
+            before = earlier if now.about.step == earlier.about.step + 1 else None
+            sides.append(Own(now, rtol, self.precision, before))
+        return sides[0], sides[1]
+
+    @property
+    def exact(self) -> bool:
+        return self.rtol == 0
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.a.side.name, self.b.side.name
+
+    def values(self, quantity: PortQuantity) -> tuple[NDArray | None, NDArray | None]:
+        """Both sides' values of a quantity, in the first side's order, and indices counted from 0;
+        None for what is not recorded."""
+        a, b = quantity.arrays(self.a, self.b)
+        bases = [one.side.trace.index_base for one in (self.a, self.b)]
+        if a is None or b is None or bases[0] == bases[1]:
+            return a, b
+        if quantity.passing not in ("input", "draw", "forward"):
+            return a, b
+        if not all(x.dtype.kind in "iu" for x in (a, b)):
+            return a, b
+        if not (self.a.is_index(quantity.value[0]) or self.b.is_index(quantity.value[1])):
+            return a, b
+        return a.astype("int64") - bases[0], b.astype("int64") - bases[1]
+
+    def residuals(self, quantity: PortQuantity) -> tuple[Residual | None, Residual | None]:
+        """How far each side's quantity is from what it should be for its own inputs."""
+        first, second = (
+            _residual(own, quantity, name)
+            for own, name in zip(self.own, quantity.value, strict=True)
+        )
+        return first, second
+
+
+def bugs_of(step: Inspected, what: str) -> list[str]:
+    """Those of R torch's own mistakes in a step that are of one kind."""
+    return [words for words in step.bugs if what in words]
+
+
+def _residual(own: Own, quantity: PortQuantity, name: str) -> Residual | None:
+    if quantity.passing == "forward":
+        return own.forward(name)
+    if quantity.passing == "backward":
+        return own.backward(name)
+    one = quantity.parameter
+    if one is None or max(len(one.a), len(one.b)) > 1:
+        return None
+    if quantity.passing == "parameter gradient":
+        return own.backward(name)
+    if quantity.passing in ("state", "parameter", "buffer"):
+        return own.after(quantity.passing, name)
+    return None
