@@ -121,7 +121,9 @@ with_ctrl_c <- function(at, fit) {
 in_session <- function(f, arguments = list(), environment = character(), library = character()) {
   if (.Platform$OS.type == "windows") return(in_new_session(f, arguments, environment, library))
   if (is.null(made$session)) {
-    made$session <- callr::r_session$new(callr::r_session_options(user_profile = FALSE))
+    # its temporary files go with this session's, however it ends
+    made$session <- callr::r_session$new(callr::r_session_options(
+      user_profile = FALSE, env = c(callr::rcmd_safe_env(), TMPDIR = tempdir())))
     made$session$run(function() {
       loadNamespace("reticulate")
       loadNamespace("pyvae")
