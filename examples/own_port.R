@@ -8,7 +8,8 @@ library(pyvae)
 # The original: `pyvae record` runs original.py and writes down its first three steps. The program is
 # not changed, and neither is any bit that it computes.
 python <- reticulate::py_config()$python
-status <- system2(python, c("-m", "pyvae", "record", "--overwrite", "--out", "original", "--", "original.py"))
+status <- system2(python, c("-m", "pyvae", "record", "--overwrite", "--out", "original", "--", "original.py"),
+                  env = "LD_LIBRARY_PATH=")   # R's own libraries are not for Python
 stopifnot(status == 0)
 original <- read_program_trace("original")
 original

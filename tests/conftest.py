@@ -12,6 +12,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from narrow import NARROW
+from r_package import r_with_the_package
 from undrawn import UNDRAWN, save_a_pixel
 from warm import Warm
 from warm_python import WarmPython
@@ -98,6 +99,15 @@ def warm_python(warm):
     """A Python that runs `-m pyvae` in such processes, for R programs."""
     with WarmPython(warm) as python:
         yield python
+
+
+@pytest.fixture(scope="session")
+def r_package(request, tmp_path_factory):
+    """The environment of `Rscript` with this repository's R package, whose `pyvae` commands run in
+    warm processes where that is possible."""
+    fork = sys.platform == "linux"
+    python = request.getfixturevalue("warm_python").program if fork else sys.executable
+    return r_with_the_package(tmp_path_factory.mktemp("library"), python=str(python))
 
 
 @pytest.fixture

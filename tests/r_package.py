@@ -30,15 +30,18 @@ def absent_packages(*packages: str) -> list[str]:
 
 
 @cache
-def r_with_the_package(library: Path, docs: bool = False) -> dict[str, str]:
+def r_with_the_package(
+    library: Path, docs: bool = False, python: str = sys.executable
+) -> dict[str, str]:
     """Installs the R package.
 
     Arguments:
         library: An empty folder.
         docs: Whether its manual and vignettes are installed, too.
+        python: The Python that it uses.
 
     Returns:
-        The environment in which `Rscript` finds it and this Python, on one thread.
+        The environment in which `Rscript` finds it and that Python, on one thread.
     """
     program = find_r()
     assert program is not None
@@ -46,7 +49,7 @@ def r_with_the_package(library: Path, docs: bool = False) -> dict[str, str]:
     environment = os.environ | QUIET_TORCH | {
         "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "R_LIBS": os.pathsep.join(libraries),
-        "RETICULATE_PYTHON": sys.executable,
+        "RETICULATE_PYTHON": python,
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     without = [] if docs else ["--no-docs"]

@@ -33,11 +33,14 @@ from typing import IO, Any
 __all__ = ["Command", "Warm"]
 
 # Variables that Python, the C library or a library reads only once.
-FIXED = re.compile(r"PYTHON(?!PATH$|UNBUFFERED$)|MPL|MATPLOTLIB|MALLOC_|LD_|LC_|LANG|\w+_THREADS$")
+FIXED = re.compile(
+    r"PYTHON(?!PATH$|UNBUFFERED$)|MPL|MATPLOTLIB|MALLOC_|LD_|LC_(ALL|CTYPE)$|LANG$|\w+_THREADS$"
+)
 MODULES = (
     "pyvae.cli.main", "pyvae.figures.runs", "pyvae.figures.draw_run", "pyvae.runs.train",
     "comparisons.cli.compare", "comparisons.runs.live", "r_bridge.engines.base_r",
-    "matplotlib.backends.backend_agg", "torch.distributed", "torch._dynamo",
+    "comparisons.ports.compare", "comparisons.report.ports.conclude", "pyvae.recording.record",
+    "matplotlib.backends.backend_agg", "torch.distributed", "torch._dynamo", "typer._adapters",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a request
 PATIENCE = 300.0
@@ -122,7 +125,9 @@ class Warm:
                 writes.
         """
         environment = dict(os.environ if environment is None else environment)
-        fixed = frozenset(item for item in environment.items() if FIXED.match(item[0]))
+        fixed = frozenset(  # an empty one is read as one that is not there
+            (name, text) for name, text in environment.items() if text and FIXED.match(name)
+        )
         if fixed not in self._forking:
             others = {name: text for name, text in os.environ.items() if not FIXED.match(name)}
             self._forking[fixed] = _Forking(self._python, others | dict(fixed))

@@ -1,8 +1,9 @@
-"""A Python for programs that start `python -m pyvae` themselves, as the R package does.
+"""A Python for programs that start `python -m pyvae` themselves, as the R package does, and for
+notebooks.
 
-It stands in a virtual environment that sees the packages of this one. Started with `-m pyvae` it
-has that run in a process that has imported PyTorch before (tests/warm.py); with all else it is the
-Python that it stands for, which R can also load.
+It stands in a virtual environment that sees the packages of this one. Started with `-m pyvae`, or
+as a notebook's kernel, it has that run in a process that has imported PyTorch before
+(tests/warm.py); with all else it is the Python that it stands for, which R can also load.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ sys.exit(code if code >= 0 else 128 - code)
 PROGRAM = f"""#!/bin/sh
 here=$(dirname "$0")
 real="$here/python{sys.version_info[0]}.{sys.version_info[1]}"
-if [ "$1 $2" = "-m pyvae" ]; then
-    exec "$real" -IS "$here/../asks.py" "$here/../door" "$@"
-fi
-exec "$real" "$@"
+case "$1 $2" in
+    "-m pyvae" | "-m ipykernel_launcher")
+        exec "$real" -IS "$here/../asks.py" "$here/../door" "$@" ;;
+    *) exec "$real" "$@" ;;
+esac
 """
 
 

@@ -36,6 +36,8 @@ def r(
     assert program is not None
     environment = r_environment(program, 1) | {
         **dict.fromkeys(MEMORY),  # R's memory as its users have it
+        # OpenMP's is for all, and the tests' own: warm processes serve both
+        **dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")),
         "RETICULATE_PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
         "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
@@ -82,7 +84,7 @@ def python(request):
 
 def test_the_package_passes_its_check(tmp_path, python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
-    build and the check make pages of them, and run nothing. The tests start pyvae often: warm."""
+    build makes pages of them, and runs nothing. The tests start pyvae often: warm."""
     skip_without(NEEDED, tmp_path)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
@@ -91,7 +93,8 @@ def test_the_package_passes_its_check(tmp_path, python):
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
     program = str(python.program) if python else sys.executable
     done = r(
-        "CMD", "check", "--no-manual", archive, folder=tmp_path, RETICULATE_PYTHON=program
+        "CMD", "check", "--no-manual", "--no-build-vignettes", archive, folder=tmp_path,
+        RETICULATE_PYTHON=program,
     )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
 
@@ -117,13 +120,9 @@ def test_the_package_passes_its_check(tmp_path, python):
     assert not list((folder / "pyvae" / "doc").glob("*.orig"))
 
 
-def test_the_examples_of_the_documentation_run(tmp_path):
+def test_the_examples_of_the_documentation_run(tmp_path, request):
     skip_without([name for name in NEEDED if name not in CHECK_ALONE], tmp_path)
-    installed = r(
-        "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={tmp_path}", PACKAGE,
-        folder=tmp_path,
-    )  # fmt: skip
-    assert installed.returncode == 0, installed.stderr
+    r_package = request.getfixturevalue("r_package")
     codes = []
     for page, fits in (("README.md", 1), ("docs/how-to/use-it-from-r.md", 2)):
         text = (PACKAGE.parents[1] / page).read_text()
@@ -131,13 +130,14 @@ def test_the_examples_of_the_documentation_run(tmp_path):
         (example,) = [one for one in examples if "vae_fit(" in one]
         assert example.count('start = "trained", epochs = 1') == fits
         assert "steps = 3, batch_size = 50" in example
-        code = example.replace("epochs = 1", "epochs = 1, steps = 1").replace(
+        code = example.replace("epochs = 1", "epochs = 1, steps = 1, batch_size = 10").replace(
             "steps = 3, batch_size = 50", "steps = 1, batch_size = 10"
         )
         # the venv that the example names is where make puts it; this one need not be that
-        codes.append(code.replace("./.venv", sys.prefix))
+        prefix = Path(r_package["RETICULATE_PYTHON"]).parents[1]
+        codes.append(code.replace("./.venv", str(prefix)))
     code = "\n".join(codes)  # in one session, where Python starts once
-    environment = {"R_LIBS": str(tmp_path), "RETICULATE_PYTHON": None}
+    environment = {"R_LIBS": r_package["R_LIBS"], "RETICULATE_PYTHON": None}
     done = r("--no-echo", "-e", code, folder=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == 2 * ["vae", "emae"]

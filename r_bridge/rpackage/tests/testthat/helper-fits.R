@@ -35,6 +35,11 @@ without_clock <- function(fit) {
   fit
 }
 
+# The command `pyvae`, without R's own libraries.
+run_pyvae <- function(...) {
+  processx::run(find_python()$python, c("-m", "pyvae", ...), env = c("current", user_library_paths()))
+}
+
 # The folder of a trace that Python wrote, with draws.
 python_trace <- function() {
   skip_without_python()
@@ -42,9 +47,8 @@ python_trace <- function() {
     images <- tempfile(fileext = ".npz")
     save_images(images, read_images(noise_images), NULL)
     folder <- tempfile()
-    processx::run(find_python()$python, c(
-      "-m", "pyvae", "trace", "--data", images, "--steps", "2", "--objective", "vae",
-      "--batch-size", "2", "--latent-dim", "3", "--draws", "--out", folder))
+    run_pyvae("trace", "--data", images, "--steps", "2", "--objective", "vae", "--batch-size", "2",
+              "--latent-dim", "3", "--draws", "--out", folder)
     made$trace <- folder
   }
   made$trace
@@ -69,20 +73,78 @@ read_comparison_example <- function() {
   read_comparison(folder)
 }
 
-# The error of an expression, which has to be one of ours, in one message.
+# The error of an expression, which has to be one of ours, in one message: that of conditionMessage(),
+# for which cli takes twice the time of all else.
 refusal <- function(expression) {
   error <- tryCatch({
     expression
     NULL
   }, error = identity)
   testthat::expect_s3_class(error, "pyvae_error")
-  in_one_line(conditionMessage(error))
+  in_one_line(paste(c(error$message, paste(names(error$body), error$body)), collapse = " "))
 }
 
 in_one_line <- function(text) gsub("[[:space:]]+", " ", cli::ansi_strip(text))
 
-# A function in a fresh R session, with other environment variables.
+# Evaluates code while a function of the package is another one.
+with_stand_in <- function(name, stand_in, code) {
+  ours <- asNamespace("pyvae")
+  before <- ours[[name]]
+  set <- function(value) {
+    unlockBinding(name, ours)
+    assign(name, value, ours)
+    lockBinding(name, ours)
+  }
+  set(stand_in)
+  on.exit(set(before))
+  force(code)
+}
+
+# Presses Ctrl-C, once, when a fit in this session has shown step `at`.
+with_ctrl_c <- function(at, fit) {
+  progress <- training_progress
+  pressed <- FALSE
+  with_stand_in("training_progress", function(verbose) {
+    show <- progress(verbose)
+    function(report) {
+      show(report)
+      if (pressed || report$event != "step" || report$step < at) return()
+      pressed <<- TRUE
+      tools::pskill(Sys.getpid(), tools::SIGINT)
+      Sys.sleep(60)                                                # which Ctrl-C ends
+    }
+  }, fit)
+}
+
+# A function in an R session of its own, with other environment variables: forked, where R can, from
+# one that has loaded this package and reticulate, which takes seconds, and no Python.
 in_session <- function(f, arguments = list(), environment = character(), library = character()) {
+  if (.Platform$OS.type == "windows") return(in_new_session(f, arguments, environment, library))
+  if (is.null(made$session)) {
+    # its temporary files go with this session's, however it ends
+    made$session <- callr::r_session$new(callr::r_session_options(
+      user_profile = FALSE, env = c(callr::rcmd_safe_env(), TMPDIR = tempdir())))
+    made$session$run(function() {
+      loadNamespace("reticulate")
+      loadNamespace("pyvae")
+      loadNamespace("parallel")
+      NULL
+    })
+  }
+  environment(f) <- globalenv()
+  made$session$run(function(f, arguments, environment, library) {
+    job <- parallel::mcparallel({
+      if (length(environment)) do.call(Sys.setenv, as.list(environment))
+      .libPaths(c(library, .libPaths()))
+      do.call(f, arguments)
+    })
+    found <- parallel::mccollect(job)[[1L]]
+    if (inherits(found, "try-error")) stop(attr(found, "condition"))
+    found
+  }, list(f, arguments, environment, library))
+}
+
+in_new_session <- function(f, arguments, environment = character(), library = character()) {
   callr::r(f, arguments, libpath = c(library, .libPaths()), user_profile = FALSE,
            env = c(callr::rcmd_safe_env(), environment))
 }

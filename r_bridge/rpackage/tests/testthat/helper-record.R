@@ -13,7 +13,7 @@ skip_without_torch <- function() {
 # Runs code in a session with torch and this package, and returns its value.
 with_torch <- function(code, ..., arguments = list()) {
   skip_without_torch()
-  in_session(function(code, arguments) {
+  in_new_session(function(code, arguments) {
     library(torch)
     library(pyvae)
     torch_set_num_threads(1)

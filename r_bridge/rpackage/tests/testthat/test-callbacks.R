@@ -3,33 +3,39 @@ short_fit <- function(callbacks, ...) {
           device = "cpu", validation = 0.25, callbacks = callbacks, ...)
 }
 
-test_that("functions are called after steps and epochs, wherever Python runs", {
+# Callbacks that note what they are told, and the notes.
+notes <- function() {
+  here <- environment()
+  here$steps <- here$epochs <- list()
+  here$callbacks <- list(
+    on_step = function(now) here$steps[[length(here$steps) + 1L]] <- now,
+    on_epoch = function(now) here$epochs[[length(here$epochs) + 1L]] <- now)
+  here
+}
+
+# What was told is what the fit without callbacks has.
+expect_told <- function(told, steps, epochs) {
+  fit <- watched_fit()
+  expect_identical(vapply(told$steps, function(now) now$step, 0L), seq_len(steps))
+  expect_equal(vapply(told$steps, function(now) now$loss[["total"]], 0), fit$history$loss[1:steps],
+               tolerance = 1e-12)
+  expect_identical(unique(vapply(told$steps, function(now) now$steps, 0L)), 9L)
+  expect_identical(vapply(told$epochs, function(now) now$epoch, 0L), seq_len(epochs))
+  by_epoch <- utils::head(as.data.frame(fit, by = "epoch"), epochs)
+  expect_equal(vapply(told$epochs, function(now) now$loss[["total"]], 0), by_epoch$loss,
+               tolerance = 1e-12)
+  expect_equal(vapply(told$epochs, function(now) now$validation[["total"]], 0),
+               by_epoch$validation, tolerance = 1e-12)
+  expect_null(told$steps[[1L]]$validation)
+}
+
+test_that("functions are called after steps and epochs, and change nothing", {
   skip_without_python()
-  old <- options(pyvae.own_process = FALSE)
-  on.exit(options(old))
-  for (own_process in c(FALSE, TRUE)) {
-    options(pyvae.own_process = own_process)
-    steps <- epochs <- list()
-    last <- if (own_process) 2L else 3L                             # where FALSE ends it
-    fit <- short_fit(list(on_step = function(now) steps[[length(steps) + 1L]] <<- now,
-                          on_epoch = function(now) {
-                            epochs[[length(epochs) + 1L]] <<- now
-                            now$epoch < last || last == 3L
-                          }))
-    expect_identical(fit$history, utils::head(watched_fit()$history, 3L * last))  # nothing changes
-    expect_identical(fit$ended, if (own_process) "callback" else "complete")
-    expect_identical(vapply(steps, function(now) now$step, 0L), seq_len(3L * last))
-    expect_equal(vapply(steps, function(now) now$loss[["total"]], 0), fit$history$loss,
-                 tolerance = 1e-12)
-    expect_identical(unique(vapply(steps, function(now) now$steps, 0L)), 9L)
-    expect_identical(vapply(epochs, function(now) now$epoch, 0L), seq_len(last))
-    by_epoch <- as.data.frame(fit, by = "epoch")
-    expect_equal(vapply(epochs, function(now) now$loss[["total"]], 0), by_epoch$loss,
-                 tolerance = 1e-12)
-    expect_equal(vapply(epochs, function(now) now$validation[["total"]], 0), by_epoch$validation,
-                 tolerance = 1e-12)
-    expect_null(steps[[1L]]$validation)
-  }
+  told <- notes()
+  fit <- short_fit(told$callbacks)
+  expect_identical(fit$history, watched_fit()$history)
+  expect_identical(fit$ended, "complete")
+  expect_told(told, 9, 3)
 })
 
 test_that("FALSE ends the training, and nothing else does", {
@@ -43,17 +49,23 @@ test_that("FALSE ends the training, and nothing else does", {
   expect_identical(short_fit(function(now) 0)$ended, "complete")
 })
 
-test_that("an error in a function is named, with its reason, and ends the training", {
+test_that("they are called, and an error in one ends the training with its reason, wherever", {
   skip_without_python()
   old <- options(pyvae.own_process = FALSE)
   on.exit(options(old))
   for (own_process in c(FALSE, TRUE)) {
     options(pyvae.own_process = own_process)
-    error <- tryCatch(short_fit(list(on_step = function(now) if (now$step == 2) stop("no disk"))),
-                      error = identity)
+    told <- notes()
+    note <- told$callbacks$on_step
+    told$callbacks$on_step <- function(now) {
+      note(now)
+      if (now$step == 7) stop("no disk")
+    }
+    error <- tryCatch(short_fit(told$callbacks), error = identity)
     expect_s3_class(error, "pyvae_error")
-    expect_match(in_one_line(conditionMessage(error)), "on_step.* has failed in step 2")
+    expect_match(in_one_line(conditionMessage(error)), "on_step.* has failed in step 7")
     expect_equal(conditionMessage(error$parent), "no disk")
+    expect_told(told, 7, 2)
   }
 })
 
@@ -72,6 +84,8 @@ test_that("waiting for an answer ends when the process that should give it has e
   give_answer(function(report) NULL, list(), file)
   expect_true(wait_for_answer(file, Sys.getpid()))
   expect_false(file.exists(file))
+  give_answer(function(report) FALSE, list(), file)
+  expect_false(wait_for_answer(file, Sys.getpid()))
   expect_error(give_answer(function(report) stop("no"), list(), file), "no")
   expect_false(wait_for_answer(file, Sys.getpid()))
 })

@@ -23,20 +23,6 @@ test_that("PyTorch and base R agree, and the tables say how closely", {
   unlink(check$folder, recursive = TRUE)
 })
 
-# Evaluates code while a function of the package is another one.
-with_stand_in <- function(name, stand_in, code) {
-  ours <- asNamespace("pyvae")
-  before <- ours[[name]]
-  set <- function(value) {
-    unlockBinding(name, ours)
-    assign(name, value, ours)
-    lockBinding(name, ours)
-  }
-  set(stand_in)
-  on.exit(set(before))
-  force(code)
-}
-
 # What compare_with_r() gives the command line as options, but for the data.
 options_of <- function(...) {
   found <- with_stand_in("run_comparison", function(python, arguments, ...) arguments, {

@@ -1,15 +1,21 @@
-test_that("a process of its own goes on with a fit to the same fit, and says how far it is", {
+test_that("a process of its own goes on with a fit, says how far it is, and is ended by Ctrl-C", {
   skip_without_python()
-  go_on <- function(verbose) {
-    vae_fit(noise_images, continue = small_fit(), epochs = 1, verbose = verbose)
-  }
-  here <- go_on(FALSE)
   old <- options(pyvae.own_process = TRUE)
   on.exit(options(old))
-  said <- cli::ansi_strip(paste(cli::cli_fmt(there <- go_on(TRUE)), collapse = "\n"))
-  expect_identical(without_clock(there), without_clock(here))
+  said <- cli::ansi_strip(paste(cli::cli_fmt(there <- with_ctrl_c(8, {
+    vae_fit(noise_images, continue = small_fit(), epochs = 5000, verbose = TRUE)
+  })), collapse = "\n"))
   expect_match(said, "steps of 20")
   expect_match(said, "epoch 3: [0-9.]+ nats per image")
+  expect_true(there$interrupted)
+  steps <- nrow(there$history)
+  expect_gt(steps, 7)
+  expect_lt(steps, 10000)
+  options(pyvae.own_process = FALSE)
+  here <- vae_fit(noise_images, continue = small_fit(), steps = steps - 4)
+  same <- c("history", "parameters", "optimiser", "latent_means", "samples")
+  expect_identical(there[same], here[same])                        # no step was left half done
+  expect_false(here$interrupted)
 })
 
 # A package of the name torch in a library of its own, with a namespace that can be loaded.
@@ -49,7 +55,7 @@ test_that("where the R package torch is, Python stays out of the session, and mi
 torch_library <- Sys.getenv("PYVAE_TEST_R_TORCH")
 if (nzchar(torch_library)) test_that("the real torch and a fit live in one session", {
   skip_without_python()
-  found <- in_session(function(x) {
+  found <- in_new_session(function(x) {
     before <- torch::as_array(torch::torch_ones(2))
     fit <- pyvae::vae_fit(x, batch_size = 20, epochs = 1, latent_dim = 2, seed = 1)
     list(before, class(fit), torch::as_array(torch::torch_ones(2)))

@@ -3,9 +3,9 @@ test_that("a fit is the fit that Python makes with the same seed, to the last bi
   images <- tempfile(fileext = ".npz")
   save_images(images, read_images(noise_images), NULL)
   folder <- tempfile()
-  processx::run(find_python()$python, c(
-    "-m", "pyvae", "train", "conv", "--data", images, "--objective", "both", "--epochs", "2",
-    "--batch-size", "20", "--latent-dim", "4", "--seed", "3", "--device", "cpu", "--out", folder))
+  run_pyvae("train", "conv", "--data", images, "--objective", "both", "--epochs", "2",
+            "--batch-size", "20", "--latent-dim", "4", "--seed", "3", "--device", "cpu",
+            "--out", folder)
   for (objective in c("vae", "emae")) {
     trace <- read_trace(file.path(folder, objective))
     fit <- small_fit(objective)
@@ -69,13 +69,13 @@ test_that("a matrix, an array, bytes, and pixels from 0 to 255 or 0 to 1 are the
 
 test_that("every recipe can be fitted, with its own published settings", {
   skip_without_python()
-  x <- noise_images
-  points <- matrix(rnorm(80), 40)
+  x <- noise_images[1:20, , ]
+  points <- matrix(rnorm(40), 20)
   for (recipe in setdiff(recipe_names, "conv")) {
     toy <- recipe == "clustering-toy"
-    labels <- if (recipe == "clustering-semi-supervised") rep(0:9, 4)
-    hyper <- if (!is.null(labels)) list(labels = 20) else list()
-    fit <- vae_fit(if (toy) points else x, recipe = recipe, batch_size = 20, steps = 1, seed = 1,
+    labels <- if (recipe == "clustering-semi-supervised") rep(0:9, 2)
+    hyper <- if (!is.null(labels)) list(labels = 10) else list()
+    fit <- vae_fit(if (toy) points else x, recipe = recipe, batch_size = 10, steps = 1, seed = 1,
                    labels = labels, hyper = hyper)
     published <- answer(python()$describe(recipe))
     expect_equal(fit$settings$latent_dim, published$latent_dim)
@@ -84,7 +84,7 @@ test_that("every recipe can be fitted, with its own published settings", {
     expect_output(print(fit), recipe, fixed = TRUE)
     expect_output(print(summary(fit)), "active of")
     expect_identical(dim(predict(fit, if (toy) points else x)),
-                     c(40L, as.integer(published$latent_dim)))
+                     c(20L, as.integer(published$latent_dim)))
     expect_identical(dim(generate(fit, 3)), if (toy) c(3L, 2L) else c(3L, 28L, 28L))
     expect_equal(utils::tail(fit$history, 1L)[[loss_column(fit)]],
                  as.data.frame(fit, by = "epoch")[[loss_column(fit)]])
@@ -175,49 +175,23 @@ test_that("what had to be taken instead is said even to who wants silence", {
   expect_match(said, "using {digits} instead", fixed = TRUE)
 })
 
-# Presses Ctrl-C in an R session that fits, `after` the fit has begun.
-interrupted_fit <- function(own_process) {
-  begun <- tempfile()
-  session <- callr::r_bg(function(x, own_process, begun) {
-    options(pyvae.own_process = own_process)
-    ours <- asNamespace("pyvae")
-    progress <- ours$training_progress
-    watch <- function(...) {
-      show <- progress(FALSE)
-      function(report) {
-        if (report$event == "step" && report$step >= 2) file.create(begun)
-        show(report)
-      }
-    }
-    unlockBinding("training_progress", ours)
-    assign("training_progress", watch, ours)
-    pyvae::vae_fit(x, epochs = 5000, batch_size = 20, latent_dim = 3, seed = 1)
-  }, list(noise_images, own_process, begun), user_profile = FALSE,
-  env = callr::rcmd_safe_env(), stdout = tempfile(), stderr = tempfile())
-  on.exit(session$kill())
-  while (!file.exists(begun) && session$is_alive()) Sys.sleep(0.1)
-  session$interrupt()
-  session$wait()
-  session$get_result()
-}
-
 test_that("Ctrl-C ends training and returns what was trained until then", {
   skip_without_python()
-  for (own_process in c(FALSE, TRUE)) {
-    fit <- interrupted_fit(own_process)
-    expect_s3_class(fit, "vae_fit")
-    expect_true(fit$interrupted)
-    steps <- nrow(fit$history)
-    expect_gt(steps, 1)
-    expect_lt(steps, 10000)
-    expect_identical(dim(fit$latent_means$evaluation), c(20L, 3L))
-    expect_output(print(fit), "then interrupted")
-    whole <- vae_fit(noise_images, epochs = 5000, steps = steps, batch_size = 20, latent_dim = 3,
-                     seed = 1)                                     # no step was left half done
-    expect_identical(fit$history, whole$history)
-    expect_identical(fit$parameters, whole$parameters)
-    expect_false(whole$interrupted)
-  }
+  fit <- with_ctrl_c(2, {
+    vae_fit(noise_images, epochs = 5000, batch_size = 20, latent_dim = 3, seed = 1)
+  })
+  expect_s3_class(fit, "vae_fit")
+  expect_true(fit$interrupted)
+  steps <- nrow(fit$history)
+  expect_gt(steps, 1)
+  expect_lt(steps, 10000)
+  expect_identical(dim(fit$latent_means$evaluation), c(20L, 3L))
+  expect_output(print(fit), "then interrupted")
+  whole <- vae_fit(noise_images, epochs = 5000, steps = steps, batch_size = 20, latent_dim = 3,
+                   seed = 1)                                       # no step was left half done
+  expect_identical(fit$history, whole$history)
+  expect_identical(fit$parameters, whole$parameters)
+  expect_false(whole$interrupted)
 })
 
 test_that("from the trained state a few steps give digits, and a trace says so", {
