@@ -28,13 +28,13 @@ __all__ = ["record_traces", "write_draws"]
 
 
 def record_traces(
-    folder: RunFolder | Path,
+    folder: RunFolder | Path | str,
     runs: Run | Sequence[Run],
     engine: Engine,
     callbacks: Sequence[Callback | Callable[[Progress], object]] = (),
     *,
     probed: Container[int] = (),
-    follow: Path | None = None,
+    follow: Path | str | None = None,
     draws: bool = False,
 ) -> list[Trace]:
     """Trains runs and writes a trace of each, for a comparison later or elsewhere.
@@ -63,7 +63,7 @@ def record_traces(
     out = folder.path
     places = [out / run.settings.objective if len(runs) > 1 else out for run in runs]
     replaced = {out, *places}  # nothing of it is removed before everything is known to fit
-    leaders = [None if follow is None else _leader(follow, run, replaced) for run in runs]
+    leaders = [None if follow is None else _leader(Path(follow), run, replaced) for run in runs]
     for run in runs:
         if draws and run.settings.rng != "injected":
             raise UserError(

@@ -51,15 +51,15 @@ class RunFolder:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         arguments: Sequence[str] = (),
         log: Callable[[str], object] = _silent,
     ) -> None:
-        self.path = path
+        self.path = Path(path)
         self.log = log
         self.arguments = arguments
         self._write_about: Callable[[], object] = lambda: None
-        self._lock = FolderLock(path)
+        self._lock = FolderLock(self.path)
 
     def __enter__(self) -> RunFolder:
         self._lock.__enter__()

@@ -28,7 +28,7 @@ NOTHING_TO_TRAIN = (
 
 
 def train_into(
-    folder: RunFolder | Path,
+    folder: RunFolder | Path | str,
     runs: Run | Sequence[Run],
     engine: Engine,
     callbacks: Sequence[Callback | Callable[[Progress], object]] = (),

@@ -59,7 +59,7 @@ class Verification:
 
 
 def verify(
-    folder: Path,
+    folder: Path | str,
     steps: int = 10,
     *,
     data: str | None = None,
@@ -90,7 +90,7 @@ def verify(
     """
     if steps < 1:
         raise UserError(f"--steps {steps}", expected="1 or more")
-    return [_verify(one, steps, data, threads, callbacks, log) for one in find_traces(folder)]
+    return [_verify(one, steps, data, threads, callbacks, log) for one in find_traces(Path(folder))]
 
 
 def _verify(

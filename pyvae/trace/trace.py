@@ -200,13 +200,13 @@ class Trace:
         lines = (about, loss, where, "per image, mean of each epoch:" if len(wide) else "")
         return notebook_html(f"Trace of {self._in_words()}", lines, wide.reset_index())
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Writes the trace into a folder; an unfinished run has no arrays yet.
 
         Raises:
             UserError: If it cannot be written there.
         """
-        output_folder(folder)
+        folder = output_folder(Path(folder))
         about = {
             "format": FORMAT,
             "engine": self.engine,
@@ -284,12 +284,13 @@ class Trace:
                 emptied.rmdir()
 
     @classmethod
-    def load(cls, folder: Path) -> Trace:
+    def load(cls, folder: Path | str) -> Trace:
         """Reads a saved trace; its probes stay on disk until they are needed.
 
         Raises:
             UserError: If the folder is not a trace, or a file cannot be read or is damaged.
         """
+        folder = Path(folder)
         header = header_of(
             folder,
             "record one with pyvae trace, or from your own program "

@@ -376,7 +376,7 @@ def test_own_draws_cannot_be_written_beforehand(conv, digits, settings, tmp_path
 def write_any(recipe, settings, data, out, probe="all", follow=None):
     run = Run(recipe, settings, data)
     probed = StepSet.parse(probe)
-    record_traces(out, run, PyTorchEngine("cpu"), probed=probed, follow=follow)
+    record_traces(str(out), run, PyTorchEngine("cpu"), probed=probed, follow=follow and str(follow))
 
 
 @pytest.mark.parametrize("name", ["mlp", "clustering-toy"])

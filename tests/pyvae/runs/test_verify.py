@@ -136,7 +136,7 @@ def test_a_folder_is_verified_run_by_run(trained, tmp_path):
     def look(now):
         seen.append((now.run.settings.objective, now.step, torch.get_num_threads()))
 
-    done = verify(tmp_path, 2, callbacks=[look], log=said.append)
+    done = verify(str(tmp_path), 2, callbacks=[look], log=said.append)
     assert [(one.trace.settings.objective, one.steps) for one in done] == [("vae", 2), ("emae", 2)]
     assert seen == [(name, step, 3) for name in ("vae", "emae") for step in (1, 2)]
     assert torch.get_num_threads() == before

@@ -69,8 +69,8 @@ def saved(tmp_path):
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 6), st.just(3)), elements=numbers))
 def test_losses_survive_saving_to_the_bit(losses):
     with tempfile.TemporaryDirectory() as folder:
-        make_trace(losses).save(Path(folder))
-        loaded = Trace.load(Path(folder)).losses
+        make_trace(losses).save(folder)
+        loaded = Trace.load(folder).losses
     assert loaded.dtype == np.float64
     assert loaded.tobytes() == losses.tobytes()
 
