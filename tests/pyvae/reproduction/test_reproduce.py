@@ -197,6 +197,8 @@ def test_the_folder_lists_all_articles_and_the_measures_of_objectives(everything
     assert all(f"]({name}/README.md)" in contents for name in ARTICLES)
     measures = pd.read_csv(out / "conv" / "measures.csv")
     assert measures["objective"].tolist() == ["vae", "emae", "em"]
+    masked = measures["training_reconstruction_sampled"]
+    assert (masked != measures["reconstruction_sampled"]).all()  # dropout is on there
 
 
 @pytest.mark.slow
