@@ -38,7 +38,6 @@ FAMILIES = {  # layers that go by several names
 }
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
-SAME_SHAPES, SAME_NAME, SAME_LAYER = 8, 2, 3
 
 
 @dataclass(frozen=True)
@@ -247,12 +246,15 @@ def _aligned(
             yield from zip(first[block.a :][: block.size], second[block.b :], strict=False)
         return
 
+    most = min(len(first), len(second)) + 1  # more than there can be pairs
+
     def weight(i: int, j: int) -> int:
+        """Shapes weigh more than any number of pairs, and a pair more than any number of names."""
         if keys_a[i][0] != keys_b[j][0]:
             return 0
         shapes = keys_a[i][1], keys_b[j][1]
-        like = SAME_SHAPES if shapes[0] == shapes[1] or None in shapes else SAME_LAYER
-        return like + SAME_NAME * (first[i].name == second[j].name)
+        same_shapes = shapes[0] == shapes[1] or None in shapes
+        return most**2 * same_shapes + most + (first[i].name == second[j].name)
 
     # best[i][j]: the most that the stages from i and j on have in common
     best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]

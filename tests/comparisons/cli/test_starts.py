@@ -182,6 +182,7 @@ BAD = {
 }
 
 
+@narrow
 @pytest.mark.r
 @pytest.mark.parametrize("name", BAD)
 def test_what_does_not_fit_is_one_line_and_exit_code_2(

@@ -111,7 +111,7 @@ def test_the_readme_and_the_table_say_that_runs_were_cut_short(beta):
     assert set(table["epochs"]) == {"1"}
 
 
-def test_nothing_is_trained_twice(beta, undrawn):
+def test_nothing_is_trained_twice(beta):
     out, table, _ = beta
     traces = {path: path.read_bytes() for path in (out / "runs").glob("*/history.csv")}
     again, lines = reproduce(out, seeds=2)

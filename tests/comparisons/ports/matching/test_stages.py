@@ -72,6 +72,12 @@ def test_modules_of_one_name_belong_together_in_any_order(order):
     assert found(a, b) == {(name, name) for name in names}
 
 
+def test_names_do_not_outweigh_shapes():
+    a = network(*counted([("add", 1), ("add", 2), ("add", 2), ("add", 2)]))
+    b = network(*counted(3 * [("add", 2)]))
+    assert found(a, b) == {("add#2", "add"), ("add#3", "add#2"), ("add#4", "add#3")}
+
+
 def test_the_second_relu_is_missing():
     """The third, which is called the second there, is not taken for it."""
     a = network(
