@@ -6,7 +6,8 @@
 # make vignettes  computes the R package's vignettes anew, with Python: five to ten minutes
 # make site       the documentation as a site, in build/site
 # make site-r     the R package's reference beside it, in build/site/r (needs R's pkgdown)
-# make long       what takes long: fifty killed runs, thousands of steps through R, 200 starts of it
+# make long       what takes long: fifty killed runs, thousands of steps through R, 200 starts of it,
+#                 all the noises and planted mistakes of which make test has a part
 # make coverage   which lines and branches the tests go through (half an hour)
 # make mutants    which small mistakes in losses, draws, layers and agreement no test sees (hours)
 # make fuzz       a minute of spoiled files for every reader (FUZZ_SECONDS)
