@@ -52,8 +52,8 @@ def open_plugins(group: str, use: Callable[[Any], Made]) -> Iterator[Made]:
 
 
 def _entries(group: str) -> tuple[metadata.EntryPoint, ...]:
-    """A group's entry points. They are looked for once: each time all packages are read that are
-    installed."""
+    """A group's entry points, looked up once, as each look-up reads all installed packages: what
+    is installed while this program runs is seen by the next one."""
     return _look_for(metadata.entry_points, group, tuple(sys.path))
 
 

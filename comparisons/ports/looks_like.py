@@ -78,10 +78,8 @@ def _of_other_stages(step: Inspected, judged: Judged, named: bool) -> list[str]:
     stages = list(_one_sided(step, judged))
     if not stages or named:
         return stages
-    rounded = list(saturated(step))
-    if rounded:
-        return rounded + stages
     words = list(given_otherwise(step, judged)) or list(other_terms(step, judged))
+    words = words or list(saturated(step))
     return words + stages if words else stages + list(effects(step, judged))
 
 

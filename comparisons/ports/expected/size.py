@@ -61,7 +61,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def _broadcast(tensors: Mapping[str, Tensor]) -> float:
-    """How many elements the tensors have if they are broadcast; if they cannot be, the largest."""
+    """How many elements the tensors have if they are broadcast; if they cannot be, such as classes
+    and their probabilities, the largest."""
     shapes = [tuple(one.shape) for one in tensors.values()]
     try:
         return float(np.prod(np.broadcast_shapes(*shapes), dtype=float))
@@ -76,7 +77,8 @@ def _largest(
     context: Mapping[str, Any],
 ) -> int:
     """How many elements the largest output has; 0 if that depends on values. Shapes alone are
-    computed, without memory. For most functions PyTorch imports its compiler for that (2.15)."""
+    computed, without memory. For most functions PyTorch 2.15 imports its compiler for that, which
+    takes a second: hence `NO_LARGER`."""
     draw = context["draw"]
     seen = None if context["recorded"] is None else context["recorded"].shape
     known = (repr(stage), context["index_base"], seen, *map(_shape, (draw, *tensors.values())))

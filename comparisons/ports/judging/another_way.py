@@ -35,6 +35,7 @@ __all__ = ["judge_another_way"]
 
 OUTSIDE = ("input", "draw")
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
+OVER_AXES = ("mean", "sum")
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
 
 
@@ -189,8 +190,8 @@ class _Ways:
     def _is_option(self, pair: StageMatch) -> bool:
         """Whether two stages take the same, and declare another option: that is what is to be told,
         but of sums and products, whose sign and factor may stand elsewhere, of shapes on the way,
-        and of a loss that is summed later."""
-        if pair.a.layer in SUMS_AND_PRODUCTS or family(pair.a.layer) == "view":
+        of axes that are summed later, and of a loss that is."""
+        if pair.a.layer in (*SUMS_AND_PRODUCTS, *OVER_AXES) or family(pair.a.layer) == "view":
             return False
         if all(one.startswith("reduction") for one in declared_differences(pair.a, pair.b)):
             return False

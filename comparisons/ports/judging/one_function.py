@@ -56,7 +56,7 @@ class OneFunction:
         for left_out in (pairs, functions):
             network = without_pairs(self.step, left_out)
             first = Chains.of_both(a, b, network, list(self.step.parameters))[0]
-            yield first, Chains(b, b, {name: name for name in first.partners.values()})
+            yield first, Chains.of_one(b, first.partners.values())
 
     def is_one(self, end: str, chains: tuple[Chains, Chains]) -> bool:
         """Whether both sides' stages return the same there, in float64, to 1e-9 of the largest

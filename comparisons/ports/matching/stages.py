@@ -37,6 +37,7 @@ FAMILIES = {  # layers that go by several names
     "unsqueeze": "view",
 }
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
+SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
 
 
@@ -249,12 +250,12 @@ def _aligned(
     most = min(len(first), len(second)) + 1  # more than there can be pairs
 
     def weight(i: int, j: int) -> int:
-        """Shapes weigh more than any number of pairs, and a pair more than any number of names."""
+        """A layer and its shapes weigh more than any number of names."""
         if keys_a[i][0] != keys_b[j][0]:
             return 0
         shapes = keys_a[i][1], keys_b[j][1]
-        same_shapes = shapes[0] == shapes[1] or None in shapes
-        return most**2 * same_shapes + most + (first[i].name == second[j].name)
+        like = SAME_SHAPES if shapes[0] == shapes[1] or None in shapes else SAME_LAYER
+        return like * most + (first[i].name == second[j].name)
 
     # best[i][j]: the most that the stages from i and j on have in common
     best = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]

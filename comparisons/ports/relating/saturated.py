@@ -1,4 +1,4 @@
-"""Probabilities that one side alone computes, and that are rounded to 0 or 1 there."""
+"""Probabilities that one side alone computes, and that are rounded to 0 or 1 before a logarithm."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from pyvae.trace.program import ProgramStage
 __all__ = ["saturated"]
 
 LAYERS = ("sigmoid", "softmax")
-FAR = 10.0  # logits up to there are of probabilities that float64 tells from 0 and 1
-ALIKE = 1e-9  # as two ways to write one function agree in float64
+FAR = 20.0  # logits up to there are of probabilities that float64 tells from 0 and 1
+ALIKE = 1e-7  # as two ways to write one function agree in float64 up to such logits
 
 
 def saturated(step: Inspected) -> Iterator[str]:
-    """Yields the stages that round probabilities to exactly 0 or 1, whose logarithms are lost, if
-    of logits near 0 the one side's stages and the other's are the same function: a sigmoid and a
-    cross entropy, against a cross entropy of logits.
+    """Yields the stages of one side alone that round probabilities to exactly 0 or 1, if that is
+    why the two part: a sigmoid and a cross entropy, against a cross entropy of logits.
+
+    It is why if both sides' stages are the same function where the rounded ones have logits that
+    float64 does not round, and the probabilities as they were recorded make another one of it.
 
     Arguments:
         step: The step.
@@ -36,36 +38,43 @@ def saturated(step: Inspected) -> Iterator[str]:
             if found is None or logits is None or logits.shape != found.shape:
                 continue
             rounded = ((found == 0) | (found == 1)) & np.isfinite(logits)
-            if rounded.any() and _same_near_zero(step, side, stage, logits):
+            held = np.where(rounded, np.clip(logits, -FAR, FAR), logits).astype(np.float64)
+            if rounded.any() and _is_why(step, side, stage, held):
                 yield (
                     f"{step.names[side]}: {stage.name} ({stage.layer}) rounds "
                     f"{int(rounded.sum()):,} of {rounded.size:,} probabilities to exactly 0 or 1, "
-                    f"whose logarithms are lost; {step.names[1 - side]} takes them of the logits"
+                    f"whose logarithms are lost; {step.names[1 - side]} takes them from the logits"
                 )
 
 
-def _same_near_zero(step: Inspected, side: int, stage: ProgramStage, logits: NDArray) -> bool:
-    """Whether what one side alone makes of logits is what the other side makes of them, if they
-    are held near 0."""
-    mine = step.chains[side]
-    partner = mine.partners.get(stage.inputs[0])
-    if partner is None:
+def _is_why(step: Inspected, side: int, stage: ProgramStage, held: NDArray) -> bool:
+    """Whether two ends agree for the logits that are held, and one does not for the probabilities
+    as they were recorded."""
+    mine, other = step.chains[side], (step.b, step.a)[side]
+    logits, probabilities = stage.inputs[0], stage.outputs[0]
+    partner = mine.partners.get(logits)
+    recorded = mine.own.value(probabilities)
+    if partner is None or recorded is None:
         return False
-    held = np.clip(logits.astype(np.float64), -FAR, FAR)
-    other = (step.b, step.a)[side]
-    theirs = Chains(other, other, {name: name for name in step.chains[1 - side].partners})
-    ends = list(_ends(step, side, stage))
+    theirs = Chains.of_one(other, step.chains[1 - side].partners)
+    ends, differs = list(_ends(step, side, stage)), False
     for name, there in ends:
-        values = (
-            mine.value_with(name, {stage.inputs[0]: held}),
-            theirs.value_with(there, {partner: held}),
+        at_held = _distance(
+            mine.value_with(name, {logits: held}), theirs.value_with(there, {partner: held})
         )
-        if values[0] is None or values[1] is None:
+        if at_held > ALIKE:
             return False
-        found = difference_of(*(np.asarray(value, dtype=np.float64) for value in values))
-        if found.problem or found.needed > ALIKE:
-            return False
-    return bool(ends)
+        rounded = mine.value_with(name, {probabilities: recorded})
+        differs = differs or _distance(rounded, theirs.value(there)) > step.rtol
+    return differs
+
+
+def _distance(a: NDArray | None, b: NDArray | None) -> float:
+    """The tolerance with which two values would agree; infinite if one cannot be computed."""
+    if a is None or b is None:
+        return np.inf
+    found = difference_of(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
+    return np.inf if found.problem else found.needed
 
 
 def _ends(step: Inspected, side: int, stage: ProgramStage) -> Iterator[tuple[str, str]]:

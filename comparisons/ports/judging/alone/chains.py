@@ -7,7 +7,7 @@ they are the same function.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,16 @@ class Chains:
         there = network.values | single
         back = {two: one for one, two in there.items()}
         return cls(a, b, there), cls(b, a, back)
+
+    @classmethod
+    def of_one(cls, step: RecordedStep, names: Iterable[str]) -> Chains:
+        """For the stages of one side and its own values.
+
+        Arguments:
+            step: Its step.
+            names: The values that are taken as they are.
+        """
+        return cls(step, step, {name: name for name in names})
 
     def is_alone(self, name: str) -> bool:
         """Whether a value was returned by a stage that the other side lacks."""

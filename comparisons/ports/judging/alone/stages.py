@@ -49,8 +49,10 @@ def _loss_of_one(step: Inspected) -> list[str]:
     alone = [s for s in (0, 1) if losses[s] and step.chains[s].is_alone(losses[s])]
     if not alone or not all(losses):
         return []
-    partners = {name: name for name in step.chains[1].partners}
-    values = step.chains[0].value(losses[0]), Chains(b, b, partners).value(losses[1])
+    values = (
+        step.chains[0].value(losses[0]),
+        Chains.of_one(b, step.chains[1].partners).value(losses[1]),
+    )
     if values[0] is None or values[1] is None:
         return []
     found = difference_of(*(np.asarray(x, dtype=np.float64) for x in values))

@@ -44,6 +44,9 @@ RIGHT = {  # the part that is written in another way
         "kl",
         lambda mu, s, std: -0.5 * (s.sum() - mu.pow(2).sum() - s.exp().sum() + s.numel()),
     ),
+    "image by image": (
+        "kl", lambda mu, s, std: (-0.5 * torch.sum(1 + s - mu.pow(2) - s.exp(), 1)).sum()
+    ),
     "of the deviation": (
         "kl",
         lambda mu, s, std: -(torch.log(std) + 0.5 - (std.pow(2) + mu.pow(2)) / 2).sum(),
@@ -76,6 +79,9 @@ WRONG = {  # the same ways, with a mistake
     "terms summed one by one": (
         "kl",
         lambda mu, s, std: -0.5 * (s.sum() - mu.pow(2).sum() - s.exp().sum() + ROWS),
+    ),
+    "image by image": (
+        "kl", lambda mu, s, std: (-0.5 * torch.sum(1 + s - mu.pow(2) - s.exp(), 1)).mean()
     ),
     "of the deviation": (
         "kl",

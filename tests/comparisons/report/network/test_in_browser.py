@@ -193,7 +193,7 @@ WIDER = """async () => {
 
 
 @pytest.mark.parametrize(
-    ("name", "width"), [("small", 320), ("small", 390), ("deep", 1280), ("equal", 390)]
+    ("name", "width"), [("deep", 320), ("small", 390), ("small", 1280), ("equal", 390)]
 )
 def test_nothing_is_wider_than_the_window(opened, name, width):
     page = opened(name, width)
