@@ -38,13 +38,18 @@ test_that("functions are called after steps and epochs, and change nothing", {
   expect_told(told, 9, 3)
 })
 
-test_that("FALSE ends the training, and nothing else does", {
+test_that("FALSE ends the training, wherever, and nothing else does", {
   skip_without_python()
-  fit <- short_fit(function(now) now$epoch < 2)
-  expect_identical(max(fit$history$epoch), 2L)
-  expect_identical(fit$ended, "callback")
-  expect_false(fit$interrupted)
-  expect_output(print(fit), "then ended by a callback")
+  old <- options(pyvae.own_process = FALSE)
+  on.exit(options(old))
+  for (own_process in c(TRUE, FALSE)) {
+    options(pyvae.own_process = own_process)
+    fit <- short_fit(function(now) now$epoch < 2)
+    expect_identical(max(fit$history$epoch), 2L)
+    expect_identical(fit$ended, "callback")
+    expect_false(fit$interrupted)
+    expect_output(print(fit), "then ended by a callback")
+  }
   expect_identical(short_fit(function(now) NULL)$ended, "complete")
   expect_identical(short_fit(function(now) 0)$ended, "complete")
 })
