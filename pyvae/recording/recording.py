@@ -29,6 +29,9 @@ from pyvae.trace.program_folder import remove_program
 __all__ = ["Recording", "running"]
 
 KEPT_FREE = 2**26  # bytes that a recording leaves on the disk
+# trace.json is written anew after every step, of many steps after every hundredth part of them: a
+# program that is killed loses no more
+STEPS_A_LISTING = 100
 _running: list[Recording] = []
 
 
@@ -232,6 +235,7 @@ class Recording:
             try:
                 step = self._watch.open()
                 step.before_update(optimiser, name, first, closure)
+                self._watch.updating = not closure
             except Exception as error:
                 self._fail(error)
 
@@ -242,6 +246,7 @@ class Recording:
             if not self.goes_on():
                 return
             wanted = self._watch.on and self._is_wanted(at)
+            self._watch.updating = False
             self._calls[at] += 1
             try:
                 if wanted:
@@ -293,7 +298,9 @@ class Recording:
         self._taken[at] += 1
         self._last[at] = self._calls[at]
         self.trace.complete, self.trace.ended = False, self._missing()
-        self._save()
+        steps = len(self.trace.steps)
+        if steps % max(1, steps // STEPS_A_LISTING) == 0:
+            self._save()
 
     def _check_room(self, step: Step) -> None:
         """Says once how much room the recording takes, and leaves the user's disk some.

@@ -85,6 +85,7 @@ class Watch:
         step: The step that is being recorded; None before its first call.
         before: The step before, where its values may be used once more.
         entered: The modules that are being called, the innermost last.
+        updating: Whether an optimiser makes its update, and computes nothing that the model takes.
         paths: Where each module stands in the model.
     """
 
@@ -95,7 +96,7 @@ class Watch:
         failed: Callable[[Exception], None],
         replay: Replay | None = None,
     ) -> None:
-        self.on = False
+        self.on = self.updating = False
         self.failed = failed
         self.step: Step | None = None
         self.before: Step | None = None
@@ -122,7 +123,7 @@ class Watch:
     @survived
     def follow(self, given: object, returned: object) -> None:
         """Notes what a function that is not recorded computes without gradients."""
-        if not self.on or torch.is_grad_enabled() or self._backward.depth:
+        if not self.on or self.updating or torch.is_grad_enabled() or self._backward.depth:
             return
         if self._own != (os.getpid(), threading.get_ident()):
             return

@@ -8,9 +8,8 @@ other languages. Nothing in a trace is ever executed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,13 @@ from pyvae.errors import UserError
 from pyvae.files.arrays import StoredArrays, read_arrays, write_arrays
 from pyvae.files.html import notebook_html
 from pyvae.files.reading import UNREADABLE
-from pyvae.files.writing import output_folder, write_file
-from pyvae.trace.program_header import json_option, read_program_header
+from pyvae.files.writing import output_folder
+from pyvae.trace.program_header import (
+    PROGRAM_FORMAT,
+    json_option,
+    read_program_header,
+    write_program_header,
+)
 from pyvae.trace.trace_folder import header_of
 from pyvae.trace.values_table import COLUMNS, value_rows
 
@@ -42,7 +46,6 @@ __all__ = [
     "step_path",
 ]
 
-PROGRAM_FORMAT = 5
 StepArrays = dict[str, NDArray]
 
 
@@ -305,7 +308,8 @@ class ProgramTrace:
             UserError: If it cannot be written.
         """
         path = step_path(folder, step.step)
-        output_folder(path.parent)
+        if not self.steps:
+            output_folder(path.parent)
         write_arrays(path, {key: np.asarray(value) for key, value in arrays.items()})
         self.steps.append(step)
         self.folder = folder
@@ -317,13 +321,13 @@ class ProgramTrace:
         Raises:
             UserError: If it cannot be written.
         """
-        output_folder(folder)
-        about = asdict(self)
-        del about["folder"]
-        for stage in (stage for network in about["networks"] for stage in network):
-            stage["options"] = {key: json_option(v) for key, v in stage["options"].items()}
-        text = json.dumps({"format": PROGRAM_FORMAT, **about}, indent=1, allow_nan=False)
-        write_file(folder / "trace.json", text + "\n")
+        if folder != self.folder:
+            output_folder(folder)
+        about = {name: value for name, value in vars(self).items() if name != "folder"}
+        about["parameters"] = [vars(one) for one in self.parameters]
+        about["networks"] = [[_stage_values(one) for one in network] for network in self.networks]
+        about["steps"] = [_step_values(one) for one in self.steps]
+        write_program_header(folder / "trace.json", about)
         self.folder = folder
 
     @classmethod
@@ -382,6 +386,22 @@ def unreadable(path: Path, error: Exception) -> UserError:
         f"trace '{path}' cannot be read ({what})",
         "record it again, or compare its files with docs/reference/trace-of-a-program.md",
     )
+
+
+def _stage_values(stage: ProgramStage) -> dict[str, Any]:
+    options = {key: json_option(value) for key, value in stage.options.items()}
+    return {**vars(stage), "options": options, "parameters": dict(stage.parameters)}
+
+
+def _step_values(step: ProgramStep) -> dict[str, Any]:
+    optimiser = None
+    if step.optimiser is not None:
+        groups = [
+            {"parameters": group.parameters, "settings": dict(group.settings)}
+            for group in step.optimiser.groups
+        ]
+        optimiser = {**vars(step.optimiser), "groups": groups}
+    return {**vars(step), "optimiser": optimiser}
 
 
 def _step(about: Mapping[str, Any]) -> ProgramStep:

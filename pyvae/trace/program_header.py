@@ -1,17 +1,20 @@
-"""Reads the `trace.json` of a program's trace (format 5).
+"""Reads and writes the `trace.json` of a program's trace (format 5).
 
 The file may come from anyone: every value is checked here, and has its type from here on.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyvae.files.reading import read_json
+from pyvae.errors import UserError
+from pyvae.files.reading import MOST_JSON, read_json
+from pyvae.files.writing import write_file
 from pyvae.trace.json_values import (
     json_list,
     json_name,
@@ -22,8 +25,15 @@ from pyvae.trace.json_values import (
     shown,
 )
 
-__all__ = ["json_option", "option_value", "read_program_header"]
+__all__ = [
+    "PROGRAM_FORMAT",
+    "json_option",
+    "option_value",
+    "read_program_header",
+    "write_program_header",
+]
 
+PROGRAM_FORMAT = 5
 DEEPEST = 4  # of lists within options
 INFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
@@ -40,8 +50,8 @@ def read_program_header(path: Path) -> dict[str, Any]:
             or wrong.
     """
     about = json_object(read_json(path), "trace.json")
-    if about["format"] != 5:
-        raise ValueError(f"format is {shown(about['format'])}, not 5")
+    if about["format"] != PROGRAM_FORMAT:
+        raise ValueError(f"format is {shown(about['format'])}, not {PROGRAM_FORMAT}")
     complete = about.get("complete", True)
     if not isinstance(complete, bool):
         raise ValueError(f"complete is {shown(complete)}, not true or false")
@@ -71,6 +81,45 @@ def read_program_header(path: Path) -> dict[str, Any]:
         "complete": complete,
         "ended": json_name(about.get("ended", ""), "ended"),
     }
+
+
+def write_program_header(path: Path, about: Mapping[str, Any]) -> None:
+    """Writes the description of a recorded program, a line for each parameter, stage and step.
+
+    Arguments:
+        path: Of the file.
+        about: The fields in their order; `parameters`, `networks` and `steps` as plain values.
+
+    Raises:
+        UserError: If it cannot be written, or nothing could read it.
+    """
+    networks = ",\n".join(map(_lines, about["networks"]))
+    lines = {
+        "parameters": _lines(about["parameters"]),
+        "networks": f"[{networks}]",
+        "steps": _lines(about["steps"]),
+    }
+    text = {"format": _json(PROGRAM_FORMAT)}
+    text |= {name: lines[name] if name in lines else _json(about[name]) for name in about}
+    fields = ",\n".join(f' "{name}": {value}' for name, value in text.items())
+    content = f"{{\n{fields}\n}}\n".encode()
+    if len(content) > MOST_JSON:
+        raise UserError(
+            f"'{path.name}' can have {MOST_JSON / 2**20:g} MiB; to list {len(about['steps']):,} "
+            f"steps of {len(about['networks']):,} different networks takes more",
+            "record fewer steps: every=10 records each tenth",
+        )
+    write_file(path, content)
+
+
+def _json(value: object) -> str:
+    # not indented: Python's own encoder, many times slower, would write it
+    return json.dumps(value, allow_nan=False)
+
+
+def _lines(values: Iterable[Mapping[str, Any]]) -> str:
+    lines = ",\n".join(f"  {_json(value)}" for value in values)
+    return f"[\n{lines}\n ]" if lines else "[]"
 
 
 def json_option(value: Any) -> Any:

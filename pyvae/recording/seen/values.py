@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,18 +14,27 @@ from torch import Tensor
 __all__ = ["Call", "Source", "Value", "tensors_in", "to_array", "unseen", "version_of"]
 
 # Types that a trace has, by those that it lacks.
-TYPES = {"int8": np.int32, "int16": np.int32, "uint16": np.int32, "uint32": np.int64,
-         "uint64": np.int64}  # fmt: skip
+TYPES = {np.dtype(lacks): np.dtype(has) for lacks, has in (
+    ("int8", "int32"), ("int16", "int32"), ("uint16", "int32"), ("uint32", "int64"),
+    ("uint64", "int64"))}  # fmt: skip
 DEEPEST = 8  # of tuples and dicts within each other
+PLAIN = {int, float, bool, str, type(None), torch.dtype, torch.device}  # most arguments
 
 
-@contextmanager
-def unseen() -> Iterator[None]:
+class unseen:  # noqa: N801 - as torch.no_grad, which is slower
     """Computes without gradients, and without being recorded."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch._C.DisableTorchFunction())
-        yield
+
+    __slots__ = ("_gradients", "_unheard")
+
+    def __enter__(self) -> None:
+        self._gradients = torch.is_grad_enabled()
+        self._unheard = torch._C.DisableTorchFunction()
+        self._unheard.__enter__()
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *error: Any) -> None:
+        torch._C._set_grad_enabled(self._gradients)
+        self._unheard.__exit__(*error)
 
 
 def to_array(tensor: Tensor) -> NDArray | None:
@@ -43,24 +51,35 @@ def to_array(tensor: Tensor) -> NDArray | None:
         ):  # fmt: skip
             held = held.float()
         array = np.array(held.cpu().numpy(), order="C")
-    return array.astype(TYPES.get(array.dtype.name, array.dtype), copy=False)
+    return array.astype(TYPES.get(array.dtype, array.dtype), copy=False)
 
 
 def version_of(tensor: Tensor) -> int:
     """How often a tensor was changed in place; 0 if PyTorch does not count it."""
-    return 0 if tensor.is_inference() else tensor._version
+    with torch._C.DisableTorchFunction():
+        return 0 if tensor.is_inference() else tensor._version
 
 
-def tensors_in(given: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors within tuples, lists and dicts, each with its place: `.0`, `.1.hidden`."""
+def tensors_in(given: object) -> list[tuple[str, Tensor]]:
+    """The tensors within tuples, lists and dicts, each with its place: `.0`, `.1.hidden`."""
+    found: list[tuple[str, Tensor]] = []
+    _find(given, "", found, DEEPEST)
+    return found
+
+
+def _find(given: object, name: str, found: list[tuple[str, Tensor]], deeper: int) -> None:
     if isinstance(given, Tensor):
-        yield name, given
-    elif depth < DEEPEST and isinstance(given, Mapping):
-        for key, one in given.items():
-            yield from tensors_in(one, f"{name}.{key}", depth + 1)
-    elif depth < DEEPEST and isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        found.append((name, given))
+    elif deeper and isinstance(given, tuple | list):  # by far the most, and quickly told
         for at, one in enumerate(given):
-            yield from tensors_in(one, f"{name}.{at}", depth + 1)
+            if type(one) not in PLAIN:
+                _find(one, f"{name}.{at}", found, deeper - 1)
+    elif deeper and isinstance(given, Mapping):
+        for key, one in given.items():
+            _find(one, f"{name}.{key}", found, deeper - 1)
+    elif deeper and isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        for at, one in enumerate(given):
+            _find(one, f"{name}.{at}", found, deeper - 1)
 
 
 class Value:

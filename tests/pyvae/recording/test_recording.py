@@ -197,6 +197,19 @@ def test_a_program_that_ends_or_is_killed_leaves_a_trace(tmp_path):
         assert about(tmp_path / name) == (False, ended, [1, 2])
 
 
+def test_of_many_steps_a_killed_program_loses_few(tmp_path, monkeypatch):
+    """`trace.json` is written anew after every step at first, and more and more rarely."""
+    monkeypatch.setattr("pyvae.recording.recording.STEPS_A_LISTING", 2)
+    program, listed = vae(), []
+    with record(program.model, program.optimizer, tmp_path / "trace", steps=9):
+        for _ in range(8):
+            program.train(1)
+            listed.append(len(ProgramTrace.load(tmp_path / "trace").steps))
+        program.train(1)
+    assert listed == [1, 2, 3, 4, 4, 6, 6, 8]
+    assert about(tmp_path / "trace") == (True, "", list(range(1, 10)))
+
+
 def test_terms_of_the_loss_have_names(tmp_path):
     program = vae()
     with record(program.model, program.optimizer, tmp_path / "trace", steps=2) as recording:

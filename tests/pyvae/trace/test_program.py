@@ -94,6 +94,16 @@ def test_options_of_every_kind_survive(tmp_path, options):
     assert ProgramTrace.load(tmp_path).networks[0][0].options == options
 
 
+def test_what_nothing_could_read_is_not_written(saved, monkeypatch):
+    before = (saved.folder / "trace.json").read_bytes()
+    monkeypatch.setattr("pyvae.trace.program_header.MOST_JSON", len(before))
+    saved.save(saved.folder)
+    saved.steps.append(ProgramStep(31))
+    with pytest.raises(UserError, match="3 steps of 2 different networks takes more"):
+        saved.save(saved.folder)
+    assert (saved.folder / "trace.json").read_bytes() == before
+
+
 def test_a_stage_without_outputs_returns_one_value_of_its_name():
     assert ProgramStage("fc", "linear").outputs == ("fc",)
 
