@@ -3,9 +3,11 @@ numbers and of the time. For tests that do not ask for the published widths."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from pyvae.model.draws import Draw, Keep
 from pyvae.model.modules import BatchNorm, Unflatten
@@ -20,7 +22,29 @@ __all__ = ["CHANNELS", "NARROW", "NARROW_CONV"]
 CHANNELS = 8  # of the second convolution
 
 
+def _narrowed(make: Callable[..., None]) -> Callable[..., None]:
+    """An `__init__` that draws the parameters of those layers alone that are left in the end: to
+    draw the published widths, most of which are replaced, would take longer than a step."""
+    kinds = (nn.Linear, _ConvNd)
+    draws = [kind.reset_parameters for kind in kinds]
+
+    def narrowed(network: nn.Module, *args: int) -> None:
+        for kind in kinds:
+            kind.reset_parameters = lambda layer: None
+        try:
+            make(network, *args)
+        finally:
+            for kind, draw in zip(kinds, draws, strict=True):
+                kind.reset_parameters = draw
+        for layer in network.modules():
+            if isinstance(layer, kinds):
+                layer.reset_parameters()
+
+    return narrowed
+
+
 class _NarrowConv(ConvVAE):
+    @_narrowed
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
         encoder = self.encoder
@@ -34,6 +58,7 @@ def _draws(latent_dim: int) -> dict[str, Draw]:
 
 
 class _NarrowStridedConv(StridedConvVAE):
+    @_narrowed
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
         encoder, decoder = self.encoder, self.decoder
@@ -58,6 +83,7 @@ class _NarrowQzXY(ImageQzXY):
 
 
 class _NarrowQyX(QyX):
+    @_narrowed
     def __init__(self, clusters: int) -> None:
         super().__init__(clusters)
         self.conv1, self.bn1 = nn.Conv2d(1, 4, 4, padding=2), BatchNorm(4)
@@ -66,6 +92,7 @@ class _NarrowQyX(QyX):
 
 
 class _NarrowPxZ(PxZ):
+    @_narrowed
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
         self.fc2, self.bn1 = nn.Linear(40, 64), BatchNorm(64)
