@@ -15,7 +15,13 @@ from typing import Any
 from pyvae.data.images import ImageData
 from pyvae.errors import UserError
 from pyvae.parallel.jobs import Finished, Job, Shared, do, share
-from pyvae.parallel.starting import FOR_ONE, adopt, choose_context, hold_back
+from pyvae.parallel.starting import (
+    FOR_ONE,
+    adopt,
+    choose_context,
+    hold_back,
+    importable_main,
+)
 
 __all__ = ["Processes"]
 
@@ -111,7 +117,7 @@ def _pool_processes(pool: ProcessPoolExecutor) -> list[multiprocessing.process.B
 def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
     """The jobs, as they finish."""
     pending: dict[Future[Any], Job] = {}
-    with hold_back(*FOR_ONE):
+    with hold_back(*FOR_ONE), importable_main():
         for job in jobs:
             pending[pool.submit(do, job, shared)] = job
     while pending:

@@ -26,9 +26,19 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["FOR_ONE", "adopt", "choose_context", "hold_back", "surroundings"]
+from pyvae.errors import UserError
+
+__all__ = [
+    "FOR_ONE",
+    "adopt",
+    "choose_context",
+    "hold_back",
+    "importable_main",
+    "surroundings",
+]
 
 FOR_ONE = (signal.SIGINT, signal.SIGHUP)
+FITS, FITS_NOT = 0, 3  # exit codes; a program that cannot be imported ends with others
 PRELOADED = "pyvae.parallel.preloaded"
 # Beginnings of variables that nothing reads at its import. (GNU readline sets the last two, which
 # only processes that are started see.)
@@ -45,6 +55,9 @@ def choose_context(modules: Sequence[str]) -> BaseContext:
 
     Returns:
         The fork server's context, or that of "spawn".
+
+    Raises:
+        UserError: If the main module cannot be imported, as each process will.
     """
     if sys.platform == "linux" and not _is_anothers():
         # not the main module, which may compute: threads of OpenMP do not survive a fork
@@ -67,21 +80,28 @@ def _is_anothers() -> bool:
 
 
 def _serves(modules: Sequence[str]) -> bool:
-    """Whether there is a fork server that fits; a process of it looks."""
+    """Whether there is a fork server that fits; a process of it looks, once it has imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
     with hold_back(*FOR_ONE):  # its processes inherit what it blocks
         forkserver.ensure_running()
     look = context.Process(target=_end_as_fitting, args=(surroundings(),))
-    look.start()
+    with importable_main():
+        look.start()
     look.join()
-    return look.exitcode == 0
+    if look.exitcode not in (None, FITS, FITS_NOT) and look.exitcode > 0:
+        raise UserError(
+            "this program cannot be imported by the processes that it starts (see above)",
+            "put what it does below a line that says if __name__ == '__main__'",
+        )
+    return look.exitcode == FITS
 
 
 def _end_as_fitting(expected: Any) -> None:
-    """In a process of the server: ends with 0 if the server is ours and has these surroundings."""
+    """In a process of the server: tells whether the server is ours and has these surroundings."""
     preloaded: Any = sys.modules.get(PRELOADED)
-    sys.exit(preloaded is None or expected != preloaded.SURROUNDINGS)
+    fits = preloaded is not None and expected == preloaded.SURROUNDINGS
+    sys.exit(FITS if fits else FITS_NOT)
 
 
 def surroundings() -> tuple[dict[str, str], list[tuple[int, int] | None]]:
@@ -114,6 +134,22 @@ def adopt(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     np.random.seed()  # noqa: NPY002
     torch.default_generator.seed()
+
+
+@contextmanager
+def importable_main() -> Iterator[None]:
+    """Lets processes be started by a program that comes from standard input: Python would have each
+    look for a file of that name. No job needs its main module."""
+    main: Any = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file != "<stdin>":
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = file
 
 
 @contextmanager

@@ -148,3 +148,31 @@ def test_the_main_module_is_left_to_the_processes(monkeypatch):
     monkeypatch.setattr(starting, "_serves", lambda modules: asked.append(modules) or True)
     starting.choose_context(["__main__", "comparisons"])
     assert asked == [["comparisons", "pyvae.parallel.preloaded"]]
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """Has processes take this one for a program that was started from such a file."""
+    main = sys.modules["__main__"]
+
+    def start_from(file):
+        monkeypatch.setattr(main, "__spec__", None)
+        monkeypatch.setattr(main, "__file__", str(file), raising=False)
+        return main
+
+    return start_from
+
+
+def test_a_program_may_come_from_standard_input(program):
+    main = program("<stdin>")
+    assert starting.choose_context(["pyvae"]).get_start_method() == "forkserver"
+    assert main.__file__ == "<stdin>"
+
+
+def test_a_program_that_begins_again_in_each_process_is_one_line(program, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from pyvae.parallel.starting import choose_context\nchoose_context([])"
+    )
+    program(tmp_path / "mine.py")
+    with pytest.raises(UserError, match=r"Put .* below a line that says if __name__ == '__main__'"):
+        starting.choose_context(["pyvae"])
