@@ -58,8 +58,8 @@ def two_processes(warm, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "objective", "dtype", "tolerance"),
     [
-        ("mine.py:CONV", "both", "float64", 1e-13),
-        ("mine.py:STRIDED_CONV", "elbo", "float64", 1e-13),  # a mean over images
+        ("of_torchrun_conv.py:CONV", "both", "float64", 1e-13),
+        ("of_torchrun_strided.py:STRIDED_CONV", "elbo", "float64", 1e-13),  # a mean over images
         ("mlp", "elbo", "float64", 1e-9),  # batch norm: rounded otherwise over processes
     ],
 )
@@ -67,7 +67,7 @@ def test_two_processes_go_through_the_same_run_as_one(
     two_processes, tmp_path, monkeypatch, digits, recipe, objective, dtype, tolerance
 ):
     monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(MINE)
+    Path(recipe.partition(":")[0]).write_text(MINE)
     said = two_processes(
         "train", recipe, "--data", "digits", "--objective", objective, "--steps", "3",
         "--batch-size", str(BATCH), "--dtype", dtype, "--out", "run",
