@@ -40,9 +40,9 @@ __all__ = [
 FOR_ONE = (signal.SIGINT, signal.SIGHUP)
 FITS, FITS_NOT = 0, 3  # exit codes; a program that cannot be imported ends with others
 PRELOADED = "pyvae.parallel.preloaded"
-# Beginnings of variables that nothing reads at its import. (GNU readline sets the last two, which
-# only processes that are started see.)
-READ_LATE = ("PYVAE_", "PYTEST_", "COLUMNS", "LINES")
+# Beginnings of variables that nothing that is preloaded reads at its import: no job draws figures.
+# (GNU readline sets the last two, which only processes that are started see.)
+READ_LATE = ("PYVAE_", "PYTEST_", "MPL", "MATPLOTLIB", "COLUMNS", "LINES")
 
 
 def choose_context(modules: Sequence[str]) -> BaseContext:
