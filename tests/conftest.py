@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -152,3 +153,16 @@ def is_running():
         return True
 
     return is_there
+
+
+@pytest.fixture(scope="session")
+def is_gone():
+    """Tells whether a process has ended, whether or not somebody has asked for its exit code."""
+
+    def has_ended(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return has_ended

@@ -5,12 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,6 +15,13 @@ from typing import Any
 from pyvae.data.images import ImageData
 from pyvae.errors import UserError
 from pyvae.parallel.jobs import Finished, Job, Shared, do, share
+from pyvae.parallel.starting import (
+    FOR_ONE,
+    adopt,
+    choose_context,
+    hold_back,
+    importable_main,
+)
 
 __all__ = ["Processes"]
 
@@ -57,11 +61,7 @@ class Processes:
         """Does all jobs, as `pyvae.parallel.jobs.Workers.run` does."""
         # as files: a process reads all that it is handed before the next one is started
         with share(images, self.threads) as shared:
-            pool = ProcessPoolExecutor(
-                min(self.jobs, len(jobs)),
-                multiprocessing.get_context("spawn"),
-                initializer=_end_with_parent,
-            )
+            pool = _open_pool(min(self.jobs, len(jobs)), jobs)
             try:
                 yield from _done(pool, jobs, shared)
             except BrokenProcessPool as error:
@@ -79,6 +79,21 @@ class Processes:
     def __str__(self) -> str:
         of = f" of {self.threads} threads" if self.threads > 1 else ""
         return f"{self.jobs} process{'es' if self.jobs > 1 else ''}{of}"
+
+
+def _open_pool(processes: int, jobs: Sequence[Job]) -> ProcessPoolExecutor:
+    """A pool of so many processes, which are started when they are needed."""
+    context = choose_context(sorted({job.function.__module__ for job in jobs}))
+    forked = context.get_start_method() == "forkserver"
+    environment = dict(os.environ) if forked else None  # else they inherit it
+    return ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(environment,))
+
+
+def _begin(environment: Mapping[str, str] | None) -> None:
+    """The first thing that a process does."""
+    _end_with_parent()
+    if environment is not None:
+        adopt(environment)
 
 
 def _end_with_parent() -> None:
@@ -99,29 +114,10 @@ def _pool_processes(pool: ProcessPoolExecutor) -> list[multiprocessing.process.B
     return list((getattr(pool, "_processes", None) or {}).values())
 
 
-@contextmanager
-def _later(*signals: signal.Signals) -> Iterator[None]:
-    """Holds Ctrl-C and a closed terminal back while processes are started: both are for this one
-    alone, which ends the others. What came meanwhile is raised at the end."""
-    came: list[int] = []
-    # processes inherit what this thread blocks; other threads let signals through to the handlers
-    handlers = {one: signal.signal(one, lambda number, _: came.append(number)) for one in signals}
-    resource_tracker.ensure_running()  # it unblocks both when it is started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
-        for number in came:
-            signal.raise_signal(number)
-
-
 def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Iterator[Finished]:
     """The jobs, as they finish."""
     pending: dict[Future[Any], Job] = {}
-    with _later(signal.SIGINT, signal.SIGHUP):
+    with hold_back(*FOR_ONE), importable_main():
         for job in jobs:
             pending[pool.submit(do, job, shared)] = job
     while pending:

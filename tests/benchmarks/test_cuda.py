@@ -9,6 +9,7 @@ from benchmarks import cuda
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_recipes")
 @pytest.mark.parametrize("rng", cuda.RNGS)
 def test_both_objectives_are_timed_and_held_against_the_cpu(digits, rng):
     found = cuda.measure(digits, 1, "cpu", "full", rng, steps=2)

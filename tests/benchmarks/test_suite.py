@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -114,21 +113,23 @@ def test_a_short_run_leaves_results_tables_and_a_picture(tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_leaves_no_process(tmp_path):
-    run = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", "--only", "conv", "--data", "digits",
-         "--threads", "1", "--out", str(tmp_path)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+def test_an_interrupted_run_leaves_no_process(tmp_path, warm):
+    out, written = os.pipe()
+    run = warm.start(
+        "-m", "benchmarks", "--only", "conv", "--data", "digits", "--threads", "1", "--out",
+        tmp_path, folder=ROOT, stdout=written,
     )  # fmt: skip
-    for line in run.stdout:
-        if line.startswith("conv ..."):
-            break
-    children = []
-    while len(children) < 3:
-        time.sleep(0.1)
-        children = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(signal.SIGINT)
-    _, error = run.communicate(timeout=60)
+    os.close(written)
+    with os.fdopen(out) as said:
+        for line in said:
+            if line.startswith("conv ..."):
+                break
+        children = []
+        while len(children) < 3:
+            time.sleep(0.1)
+            children = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        _, error = run.communicate()
     assert run.returncode == 130
     assert error == "benchmarks: interrupted\n"
     _, alive = psutil.wait_procs(children, timeout=20)

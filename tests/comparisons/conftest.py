@@ -68,9 +68,6 @@ def inline(monkeypatch):
     """Runs seeds in this process, one after the other; as a pool that is ready at once."""
 
     class Pool:
-        def __init__(self, processes, context, initializer):
-            pass
-
         def submit(self, function, *arguments):
             future = Future()
             try:
@@ -82,4 +79,4 @@ def inline(monkeypatch):
         def shutdown(self, **options):
             native.close_engines()
 
-    monkeypatch.setattr("pyvae.parallel.processes.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("pyvae.parallel.processes._open_pool", lambda processes, jobs: Pool())

@@ -308,9 +308,9 @@ class Command:
                 break
         self.look()
 
-    def until(self, kind, number: int = 1) -> None:
-        """Waits for so many processes of a kind."""
-        while sum(map(kind, self.seen)) < number:
+    def until(self, kind) -> None:
+        """Waits for a process of a kind."""
+        while not any(map(kind, self.seen)):
             assert self.process.poll() is None
             time.sleep(0.02)
             self.look()
@@ -341,8 +341,9 @@ def _is_r(process: psutil.Process) -> bool:
     return "r_bridge.process.server" in _words(process)
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    return "spawn_main" in _words(process)
+def _imports_for_workers(process: psutil.Process) -> bool:
+    """On Linux the fork server; elsewhere each worker imports for itself."""
+    return "multiprocessing.forkserver" in _words(process) or "spawn_main" in _words(process)
 
 
 def _words(process: psutil.Process) -> str:
@@ -386,7 +387,7 @@ def test_ctrl_c_before_the_processes_have_started_is_quiet_too(command):
     for line in command.process.stdout:
         if "with their own randomness" in line:
             break
-    command.until(_is_worker, 2)  # they are importing
+    command.until(_imports_for_workers)
     _, error = command.interrupt()
     assert command.process.returncode == 130
     assert error.splitlines() == ["pyvae: interrupted"]

@@ -163,7 +163,7 @@ def test_no_process_is_started_where_all_is_done(
 ):
     runs = planned(settings)
     go(runs, conv, few, tmp_path)
-    monkeypatch.delattr("pyvae.parallel.processes.ProcessPoolExecutor")
+    monkeypatch.delattr("pyvae.parallel.processes._open_pool")
     assert go(runs, conv, few, tmp_path)[1].those(was_there=False) == set()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -85,28 +83,21 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_they_end_when_the_process_that_started_them_is_killed(tmp_path):
-    """One that waits for work, and one that is in the middle of it."""
+def test_they_end_when_the_process_that_started_them_is_killed(tmp_path, warm, is_gone):
+    """One that waits for work, one that is in the middle of it, and the one that they are forked
+    from."""
     (tmp_path / "sitting.py").write_text(SITTING)
     wanted = [tmp_path / name for name in ("1.pid", "2.pid", "1.done")]
-    command = [sys.executable, tmp_path / "sitting.py", tmp_path]
-    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}) as parent:
-        while not all(file.is_file() for file in wanted):
-            assert parent.poll() is None
-            time.sleep(0.05)
-        processes = psutil.Process(parent.pid).children()
-        assert len(processes) >= 2
-        parent.kill()
-    while not all(_gone(process) for process in processes):
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    parent = warm.start(tmp_path / "sitting.py", tmp_path, folder=tmp_path, environment=environment)
+    while not all(file.is_file() for file in wanted):
+        assert parent.poll() is None
         time.sleep(0.05)
-
-
-def _gone(process):
-    """Dead, whether or not somebody has asked for its exit code."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    processes = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
+    assert {int(file.read_text()) for file in wanted[:2]} < set(processes)
+    parent.kill()
+    while not all(map(is_gone, processes)):
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
