@@ -22,7 +22,7 @@ def absent_packages(*packages: str) -> list[str]:
     assert program is not None
     done = subprocess.run(
         [program, "--no-echo", "-e",
-         "for (one in commandArgs(TRUE)) if (!requireNamespace(one, quietly = TRUE)) cat(one, '')",
+         "for (one in commandArgs(TRUE)) if (!nzchar(system.file(package = one))) cat(one, '')",
          "--args", *packages],
         capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
@@ -33,7 +33,7 @@ def absent_packages(*packages: str) -> list[str]:
 def r_with_the_package(
     library: Path, docs: bool = False, python: str = sys.executable
 ) -> dict[str, str]:
-    """Installs the R package.
+    """Installs the R package: not compiled, which takes longer than what a test calls of it.
 
     Arguments:
         library: An empty folder.
@@ -54,12 +54,13 @@ def r_with_the_package(
     }  # fmt: skip
     without = [] if docs else ["--no-docs"]
     done = subprocess.run(
-        [program, "CMD", "INSTALL", *without, "--no-test-load", f"--library={library}", PACKAGE],
+        [program, "CMD", "INSTALL", *without, "--no-byte-compile", "--no-test-load",
+         f"--library={library}", PACKAGE],
         env=environment,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return environment

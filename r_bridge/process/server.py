@@ -29,6 +29,10 @@ def main(descriptor: int, folder: str) -> None:
     connection = socket.socket(fileno=descriptor)
     Thread(target=_end_without_python, args=(descriptor, folder), daemon=True).start()
     try:
+        import rpy2.situation
+
+        # asked of an Rscript at once; initr() asks another for it and all other variables
+        rpy2.situation.r_ld_library_path_from_subprocess = lambda r_home: ""
         import rpy2.rinterface as ri
         import rpy2.rinterface_lib.embedded as embedded
 

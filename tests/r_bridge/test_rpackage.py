@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from r_package import absent_packages
 
 from r_bridge.installed.environment import MEMORY, r_environment
 from r_bridge.rpy2_fit import find_r
@@ -55,12 +56,6 @@ def r(
     )
 
 
-def absent_packages(packages: list[str], folder: Path) -> list[str]:
-    asked = f"cat(!vapply(c({','.join(map(repr, packages))}), requireNamespace, NA, quietly=TRUE))"
-    said = r("--no-echo", "-e", asked, folder=folder).stdout.split()
-    return [name for name, is_absent in zip(packages, said, strict=True) if is_absent == "TRUE"]
-
-
 def skips_without(packages: list[str]) -> int:
     """How many tests of the package skip without R's torch, or luz."""
     texts = [file.read_text() for file in (PACKAGE / "tests" / "testthat").glob("test-*.R")]
@@ -69,8 +64,8 @@ def skips_without(packages: list[str]) -> int:
     return sum(text.count("test_that(") for text in texts if "with_torch(" in text)
 
 
-def skip_without(packages: list[str], folder: Path) -> None:
-    absent = absent_packages(packages, folder)
+def skip_without(packages: list[str]) -> None:
+    absent = absent_packages(*packages)
     if absent:
         pytest.skip(f"needs R's packages {', '.join(absent)} (make setup-r)")
 
@@ -85,10 +80,12 @@ def python(request):
 def test_the_package_passes_its_check(tmp_path, python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
     build makes pages of them, and runs nothing. The tests start pyvae often: warm."""
-    skip_without(NEEDED, tmp_path)
+    skip_without(NEEDED)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
-    built = r("CMD", "build", PACKAGE, folder=tmp_path)
+    built = r(  # compiled in the check, for what it installs to make the pages needs that not
+        "CMD", "build", PACKAGE, folder=tmp_path, R_COMPILE_PKGS="0"
+    )
     assert built.returncode == 0, built.stdout + built.stderr
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
     program = str(python.program) if python else sys.executable
@@ -100,7 +97,7 @@ def test_the_package_passes_its_check(tmp_path, python):
 
     tests = [file.read_text() for file in (folder / "tests").glob("testthat.Rout*")]
     (status,) = re.findall(r"^Status: (.*)$", (folder / "00check.log").read_text(), re.MULTILINE)
-    absent = absent_packages(sorted(TORCH), tmp_path)
+    absent = absent_packages(*sorted(TORCH))
     notes = ("OK", "1 NOTE", "2 NOTEs") if absent else ("OK", "1 NOTE")  # one says what is absent
     assert status in notes, said + "".join(tests)
 
@@ -121,7 +118,7 @@ def test_the_package_passes_its_check(tmp_path, python):
 
 
 def test_the_examples_of_the_documentation_run(tmp_path, request):
-    skip_without([name for name in NEEDED if name not in CHECK_ALONE], tmp_path)
+    skip_without([name for name in NEEDED if name not in CHECK_ALONE])
     r_package = request.getfixturevalue("r_package")
     codes = []
     for page, fits in (("README.md", 1), ("docs/how-to/use-it-from-r.md", 2)):
@@ -130,8 +127,8 @@ def test_the_examples_of_the_documentation_run(tmp_path, request):
         (example,) = [one for one in examples if "vae_fit(" in one]
         assert example.count('start = "trained", epochs = 1') == fits
         assert "steps = 3, batch_size = 50" in example
-        code = example.replace("epochs = 1", "epochs = 1, steps = 1, batch_size = 10").replace(
-            "steps = 3, batch_size = 50", "steps = 1, batch_size = 10"
+        code = example.replace("epochs = 1", "epochs = 1, steps = 1, batch_size = 4").replace(
+            "steps = 3, batch_size = 50", "steps = 1, batch_size = 4"
         )
         # the venv that the example names is where make puts it; this one need not be that
         prefix = Path(r_package["RETICULATE_PYTHON"]).parents[1]
@@ -158,10 +155,10 @@ def test_no_name_is_defined_twice():
 @pytest.mark.r_torch
 def test_programs_of_r_torch_are_recorded(tmp_path):
     """The tests that the check skips where there is no torch."""
-    skip_without([*NEEDED, "torch"], tmp_path)
+    skip_without([*NEEDED, "torch"])
     installed = r(
-        "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={tmp_path}", PACKAGE,
-        folder=tmp_path,
+        "CMD", "INSTALL", "--no-docs", "--no-byte-compile", "--no-test-load",
+        f"--library={tmp_path}", PACKAGE, folder=tmp_path,
     )  # fmt: skip
     assert installed.returncode == 0, installed.stderr
     code = (
@@ -176,7 +173,7 @@ def test_programs_of_r_torch_are_recorded(tmp_path):
         r"\[ FAIL (\d+) \| WARN (\d+) \| SKIP (\d+) \| PASS (\d+) \]", done.stdout
     )
     failed, warned, skipped, passed = map(int, counts)
-    without_luz = skips_without(absent_packages(sorted(TORCH), tmp_path))
+    without_luz = skips_without(absent_packages(*sorted(TORCH)))
     assert (failed, warned, skipped) == (0, 0, without_luz), done.stdout + done.stderr
     assert passed > 100
 

@@ -17,8 +17,8 @@
 #'   state of the generator, or the seed, as [stats::simulate()] does.
 #' @name generate
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 10, seed = 1)
 #' set.seed(1)
 #' images <- generate(fit, 25)
 #' image(t(images[1, 28:1, ]), col = grey.colors(256))

@@ -19,9 +19,9 @@
 #' @returns `x`, invisibly.
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' vae <- vae_fit(x, "vae", latent_dim = 5, epochs = 2, batch_size = 20, seed = 1)
-#' emae <- vae_fit(x, "emae", latent_dim = 5, epochs = 2, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' vae <- vae_fit(x, "vae", latent_dim = 5, epochs = 2, batch_size = 10, seed = 1)
+#' emae <- vae_fit(x, "emae", latent_dim = 5, epochs = 2, batch_size = 10, seed = 1)
 #' plot(vae, emae)
 #' plot(vae, emae, type = "samples")
 #' plot(vae, emae, type = "latent")

@@ -18,8 +18,8 @@
 #'   images x clusters (`cluster1`, ...). Row names are those of `newdata`, if it has any.
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 10, seed = 1)
 #' mu <- predict(fit, x)
 #' head(mu, 2)
 #' again <- predict(fit, x, type = "reconstruction")

@@ -35,8 +35,8 @@ generics::fit
 #' @seealso [glance.vae_fit()], [augment.vae_fit()], [summary()][summary.vae_fit()]
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 10, seed = 1)
 #' tidy(fit)
 #' tidy(fit, x)
 tidy.vae_fit <- function(x, newdata = NULL, ..., scale = NULL) {
@@ -81,9 +81,9 @@ dimension_table <- function(measured) {
 #' @seealso [tidy.vae_fit()], [augment.vae_fit()]
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
 #' fits <- lapply(1:2, function(seed) {
-#'   vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = seed, validation = 0.2)
+#'   vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 10, seed = seed, validation = 0.2)
 #' })
 #' do.call(rbind, lapply(fits, glance))
 glance.vae_fit <- function(x, ...) {
@@ -126,8 +126,8 @@ active_units <- function(fit) {
 #' @seealso [tidy.vae_fit()], [glance.vae_fit()]
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' fit <- vae_fit(x, latent_dim = 2, epochs = 1, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 2, epochs = 1, batch_size = 10, seed = 1)
 #' latents <- augment(fit, x)
 #' plot(.z2 ~ .z1, latents)
 augment.vae_fit <- function(x, data, ..., reconstruction = FALSE, scale = NULL) {
@@ -174,8 +174,8 @@ predict_several <- function(model, types, images, progress, call) {
 #' @returns A fit, as [vae_fit()] returns it.
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' one <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' one <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 10, seed = 1)
 #' three <- fit(one, x, epochs = 2)
 #' as.data.frame(three, by = "epoch")
 fit.vae_fit <- function(object, x, ...) vae_fit(x, ..., continue = object)

@@ -88,14 +88,14 @@
 #'   [glance.vae_fit()], [augment.vae_fit()], [compare_with_r()]
 #' @export
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
 #' set.seed(1)
-#' fit <- vae_fit(x, latent_dim = 5, epochs = 2, batch_size = 20)
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 2, batch_size = 10)
 #' fit
 #' as.data.frame(fit, by = "epoch")
 #'
 #' # a share held out, at most 10 epochs, a line of one's own after each
-#' early <- vae_fit(x, latent_dim = 5, epochs = 10, batch_size = 20, seed = 1, validation = 0.1,
+#' early <- vae_fit(x, latent_dim = 5, epochs = 10, batch_size = 10, seed = 1, validation = 0.1,
 #'                  patience = 2, callbacks = function(now) message("epoch ", now$epoch))
 #' longer <- vae_fit(x, continue = fit, epochs = 1)
 #'

@@ -16,8 +16,8 @@
 #'   pixels from 0 to 1, minus their reconstructions.
 #' @name nobs.vae_fit
 #' @examplesIf pyvae::pyvae_available()
-#' x <- array(runif(100 * 28 * 28), c(100, 28, 28))
-#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 20, seed = 1)
+#' x <- array(runif(20 * 28 * 28), c(20, 28, 28))
+#' fit <- vae_fit(x, latent_dim = 5, epochs = 1, batch_size = 10, seed = 1)
 #' nobs(fit)
 #' mean(residuals(fit, x)^2)
 NULL

@@ -273,7 +273,8 @@ def test_an_rpy2_that_cannot_be_imported_is_told(monkeypatch, tmp_path):
     """As when rpy2 was built for another R: what the import says, not a hang."""
     package = tmp_path / "rpy2"
     package.mkdir()
-    (package / "__init__.py").write_text("")
+    for name in ("__init__.py", "situation.py"):
+        (package / name).write_text("")
     (package / "rinterface.py").write_text("raise ImportError('undefined symbol: R_getVar')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(RProcessError, match=r"could not be started.*undefined symbol: R_getVar"):
