@@ -132,6 +132,33 @@ def killed(
     began = until_it_works(process, out)
     with suppress(subprocess.TimeoutExpired):  # else it has ended before
         process.wait(rng.uniform(0, seconds))
+    return _resumed(warm, process, case, whole, began, folder)
+
+
+def killed_at(
+    warm: Warm, step: int, case: tuple[str, str], whole: dict[str, bytes], folder: Path
+) -> Kill | None:
+    """A kill as soon as a checkpoint of a step is there, and what came of it; None if the command
+    had ended before."""
+    out = folder / "killed"
+    shutil.rmtree(out, ignore_errors=True)
+    process = started(warm, [*CASES[case], "--out", "killed"], folder)
+    began = until_it_works(process, out)
+    while process.poll() is None and (last_checkpoint(out) or 0) < step:
+        time.sleep(0.001)
+    return _resumed(warm, process, case, whole, began, folder)
+
+
+def _resumed(
+    warm: Warm,
+    process: Command,
+    case: tuple[str, str],
+    whole: dict[str, bytes],
+    began: float,
+    folder: Path,
+) -> Kill | None:
+    """Kills a command, and brings its run to its end."""
+    out = folder / "killed"
     process.kill()
     process.communicate()
     after = time.monotonic() - began

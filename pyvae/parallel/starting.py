@@ -6,9 +6,9 @@ where that server would not do, each process is started anew and imports for its
 
 What processes get as they are started is the same in both ways: the folder, the search path and the
 main module come from this process as it is then, and `adopt` brings the environment. What cannot be
-brought later is what libraries read while they are imported. So the server is used only while it
-has the environment and the standard streams of this process (`preloaded.SURROUNDINGS`). A program
-that uses a fork server itself keeps its own.
+brought later is what libraries read while they are imported, and what a process inherits. So the
+server is used only while it has what this process has of it (`surroundings`). A program that uses a
+fork server itself keeps its own.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ __all__ = [
 
 FOR_ONE = (signal.SIGINT, signal.SIGHUP)
 FITS, FITS_NOT = 0, 3  # exit codes; a program that cannot be imported ends with others
+LOST = 255  # what multiprocessing says of a process whose fork server is gone
 PRELOADED = "pyvae.parallel.preloaded"
 # Beginnings of variables that nothing that is preloaded reads at its import: no job draws figures.
 # (GNU readline sets the last two, which only processes that are started see.)
 READ_LATE = ("PYVAE_", "PYTEST_", "MPL", "MATPLOTLIB", "COLUMNS", "LINES")
+
+
+Surroundings = dict[str, Any]
+_fitting: dict[int | None, Surroundings] = {}  # of the fork server, by its process
 
 
 def choose_context(modules: Sequence[str]) -> BaseContext:
@@ -85,32 +90,51 @@ def _serves(modules: Sequence[str]) -> bool:
     context.set_forkserver_preload(list(modules))
     with hold_back(*FOR_ONE):  # its processes inherit what it blocks
         forkserver.ensure_running()
-    look = context.Process(target=_end_as_fitting, args=(surroundings(),))
+    now = surroundings()
+    server = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if server is not None and _fitting.get(server) == now:
+        return True  # it was asked before
+    look = context.Process(target=_end_as_fitting, args=(now,))
     with importable_main():
         look.start()
     look.join()
-    if look.exitcode not in (None, FITS, FITS_NOT) and look.exitcode > 0:
+    if look.exitcode not in (None, FITS, FITS_NOT, LOST) and look.exitcode > 0:
         raise UserError(
             "this program cannot be imported by the processes that it starts (see above)",
             "put what it does below a line that says if __name__ == '__main__'",
         )
-    return look.exitcode == FITS
+    if look.exitcode != FITS:
+        return False
+    _fitting.clear()
+    _fitting[server] = now
+    return True
 
 
-def _end_as_fitting(expected: Any) -> None:
+def _end_as_fitting(expected: Surroundings) -> None:
     """In a process of the server: tells whether the server is ours and has these surroundings."""
     preloaded: Any = sys.modules.get(PRELOADED)
     fits = preloaded is not None and expected == preloaded.SURROUNDINGS
     sys.exit(FITS if fits else FITS_NOT)
 
 
-def surroundings() -> tuple[dict[str, str], list[tuple[int, int] | None]]:
+def surroundings() -> Surroundings:
     """What a process inherits and cannot change well later on: the environment that libraries read
-    while they are imported, and where its standard output and standard error go."""
-    environment = {
-        name: text for name, text in os.environ.items() if not name.startswith(READ_LATE)
+    while they are imported, where its standard output and standard error go, and what it may do."""
+    import resource  # Windows has none
+
+    mask = os.umask(0)
+    os.umask(mask)
+    limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {
+        "environment": {
+            name: text for name, text in os.environ.items() if not name.startswith(READ_LATE)
+        },
+        "streams": [_file_of(descriptor) for descriptor in (1, 2)],
+        "limits": [resource.getrlimit(getattr(resource, name)) for name in limits],
+        "umask": mask,
+        "niceness": os.nice(0),
+        "cores": os.sched_getaffinity(0),
     }
-    return environment, [_file_of(descriptor) for descriptor in (1, 2)]
 
 
 def _file_of(descriptor: int) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -52,6 +53,8 @@ class FunctionMode(TorchFunctionMode):
         if entered is None:
             output = function(*args, **kwargs)
             if not heard:
+                if function is torch._C._set_grad_enabled:
+                    self._watch.updating = False  # what ends an update, interrupted or not
                 self._watch.follow((args, kwargs), output)
             return output
         try:

@@ -32,7 +32,6 @@ class ModuleCalls:
     @survived
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Notes what goes into a module."""
-        self.watch.updating = False  # if the last update was interrupted
         path = self.watch.path_of(module) if self.watch.listens() else None
         if path is None:
             return

@@ -15,7 +15,7 @@ from pyvae.recording.seen.arguments import json_value
 from pyvae.recording.seen.values import tensors_in, to_array
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
-__all__ = ["describe_optimiser", "optimised", "state_arrays"]
+__all__ = ["describe_optimiser", "leaves_its_state_alone", "optimised", "state_arrays"]
 
 # How PyTorch computes the update, which is not what it computes; what schedules keep for
 # themselves.
@@ -46,6 +46,15 @@ def _settings(group: dict[str, Any]) -> dict[str, Any]:
         if kept and key not in LEFT_OUT:
             found[key] = said
     return found
+
+
+def leaves_its_state_alone(optimiser: Optimizer) -> bool:
+    """Whether nothing but parameters and its state is left of what an optimiser's `step` computes:
+    it is PyTorch's own, and nobody else hooks into it. (An average of the parameters that somebody
+    keeps there may be what the loss takes next.)"""
+    hooks = (optimiser._optimizer_step_pre_hooks, optimiser._optimizer_step_post_hooks)
+    own = type(optimiser).__module__.startswith("torch.optim")
+    return own and all(len(ours) == 1 for ours in hooks)
 
 
 def optimised(optimiser: Optimizer, parameters: Parameters) -> Iterator[tuple[str, Tensor]]:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from pyvae.errors import UserError, print_error
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
+from pyvae.recording.optimisers import leaves_its_state_alone
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.step import Step
 from pyvae.recording.watch import Watch
@@ -152,15 +153,14 @@ class Recording:
         with suppress(UserError, OSError):
             self._save()
             return
-        # There is no room for it: what it does not list yet makes some.
-        for one in self.trace.steps[self._listed :]:
-            step_path(self.folder, one.step).unlink(missing_ok=True)
-        del self.trace.steps[self._listed :]
-        if not self.trace.steps:
-            self._leave_nothing()
-            return
-        with suppress(UserError, OSError):  # else the earlier one stays
-            self._save()
+        # There is no room for it: what it does not list yet makes some, the last step first.
+        while len(self.trace.steps) > self._listed:
+            step_path(self.folder, self.trace.steps.pop().step).unlink(missing_ok=True)
+            if not self.trace.steps:
+                self._leave_nothing()
+                return
+            with suppress(UserError, OSError):  # else the earlier one stays
+                self._save()
 
     def _save(self) -> None:
         self.trace.save(self.folder)
@@ -235,7 +235,7 @@ class Recording:
             try:
                 step = self._watch.open()
                 step.before_update(optimiser, name, first, closure)
-                self._watch.updating = not closure
+                self._watch.updating = not closure and leaves_its_state_alone(optimiser)
             except Exception as error:
                 self._fail(error)
 
@@ -246,10 +246,10 @@ class Recording:
             if not self.goes_on():
                 return
             wanted = self._watch.on and self._is_wanted(at)
-            self._watch.updating = False
             self._calls[at] += 1
             try:
                 if wanted:
+                    self._watch.updated(optimiser)
                     self._take(at, optimiser)
                 self._keep_before()
             except Exception as error:

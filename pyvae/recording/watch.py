@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from pyvae.errors import UserError
 from pyvae.recording.given.replay import Replay
@@ -85,7 +86,8 @@ class Watch:
         step: The step that is being recorded; None before its first call.
         before: The step before, where its values may be used once more.
         entered: The modules that are being called, the innermost last.
-        updating: Whether an optimiser makes its update, and computes nothing that the model takes.
+        updating: Whether one of PyTorch's optimisers makes its update: it computes much, of which
+            nothing but its state is left (`updated`).
         paths: Where each module stands in the model.
     """
 
@@ -130,12 +132,20 @@ class Watch:
         with torch._C.DisableTorchFunction():
             self._without_gradients.follow(given, returned, self._is_of_model)
 
+    def updated(self, optimiser: Optimizer) -> None:
+        """An optimiser has made its update, and its state is left."""
+        self.updating = False
+        with torch._C.DisableTorchFunction():
+            states = [one for state in optimiser.state.values() for one in state.values()]
+            self._without_gradients.add(one for _, one in tensors_in(states))
+
     def _is_of_model(self, tensor: Tensor) -> bool:
         found = None if self.step is None else self.step.find(tensor)
         return isinstance(found, str) or (found is not None and found.call.made_by != "other")
 
     def begin(self) -> Step:
         """The step that is being recorded; a new one after an update."""
+        self.updating = False
         if self.step is None:
             self.step = Step(self._parameters, self._backward, self.before, self._without_gradients)
             tensors = self.step.parameters.tensors("parameter")
@@ -171,6 +181,7 @@ class Watch:
         self, losses: Sequence[Tensor], weights: Sequence[Tensor | None] | None
     ) -> None:
         """`backward` begins; one within another is a part of it."""
+        self.updating = False
         if self.on and not self._backward.depth:
             self._add_loss(losses, weights)
         self._backward.depth += 1

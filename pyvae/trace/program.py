@@ -397,7 +397,10 @@ def _step_values(step: ProgramStep) -> dict[str, Any]:
     optimiser = None
     if step.optimiser is not None:
         groups = [
-            {"parameters": group.parameters, "settings": dict(group.settings)}
+            {
+                "parameters": group.parameters,
+                "settings": {key: json_option(value) for key, value in group.settings.items()},
+            }
             for group in step.optimiser.groups
         ]
         optimiser = {**vars(step.optimiser), "groups": groups}

@@ -45,6 +45,7 @@ UNRECORDED = {
     "tril_indices", "triu_indices", "empty_strided", "requires_grad_", "retain_grad", "backward",
     "register_hook", "deepcopy", "share_memory_", "pin_memory", "as_subclass", "set", "set_",
     "delete", "resize_", "record_stream", "reduce_ex", "rename_", "detach_", "zero_grad",
+    "_set_grad_enabled",
 }  # fmt: skip
 
 

@@ -54,6 +54,12 @@ def end_the_server(file, images, on_step):
     signal.pause()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def of_this_process():
+    """Another test may have had a server started that has another environment."""
+    forkserver._forkserver._stop()
+
+
 def results(number, function, *arguments, jobs=1):
     given = [Job(str(n), "a job", function, arguments, ("toy",)) for n in range(jobs)]
     return [done.result for done in Processes(number, 3).run(given, {"toy": load_toy(30)}, None)]
@@ -103,6 +109,10 @@ def a_variable_of_a_library(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
 
 
+def other_rights_for_files(monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: 0o077)
+
+
 def another_standard_output(monkeypatch):
     monkeypatch.setattr(starting, "_file_of", lambda descriptor: (descriptor, 1))
 
@@ -130,8 +140,9 @@ def no_place_for_a_socket(monkeypatch):
 @pytest.mark.parametrize(
     "case",
     [
-        a_variable_of_a_library, another_standard_output, a_program_that_uses_a_fork_server,
-        a_program_that_has_said_what_to_import, another_system, no_place_for_a_socket,
+        a_variable_of_a_library, other_rights_for_files, another_standard_output,
+        a_program_that_uses_a_fork_server, a_program_that_has_said_what_to_import,
+        another_system, no_place_for_a_socket,
     ],
     ids=lambda case: case.__name__,
 )  # fmt: skip
@@ -140,6 +151,19 @@ def test_where_the_server_would_not_do_each_starts_anew(case, monkeypatch, prelo
     assert starting.choose_context(["pyvae"]).get_start_method() == "spawn"
     if "program" in case.__name__:
         assert preload() == ["theirs"]
+
+
+def test_a_server_is_asked_once_and_one_that_is_lost_while_it_is_asked_does_not_fit(monkeypatch):
+    assert starting.choose_context(["pyvae"]).get_start_method() == "forkserver"
+    ask = starting._end_as_fitting
+    monkeypatch.setattr(starting, "_end_as_fitting", None)  # a process would fail
+    assert starting.choose_context(["pyvae"]).get_start_method() == "forkserver"
+    monkeypatch.setattr(starting, "_end_as_fitting", ask)
+    monkeypatch.setattr(starting, "_fitting", {})
+    monkeypatch.setattr(
+        "multiprocessing.context.ForkServerProcess.exitcode", property(lambda self: starting.LOST)
+    )
+    assert starting.choose_context(["pyvae"]).get_start_method() == "spawn"
 
 
 def test_the_main_module_is_left_to_the_processes(monkeypatch):
@@ -154,6 +178,7 @@ def test_the_main_module_is_left_to_the_processes(monkeypatch):
 def program(monkeypatch):
     """Has processes take this one for a program that was started from such a file."""
     main = sys.modules["__main__"]
+    monkeypatch.setattr(starting, "_fitting", {})  # a program asks once
 
     def start_from(file):
         monkeypatch.setattr(main, "__spec__", None)

@@ -94,6 +94,15 @@ def test_options_of_every_kind_survive(tmp_path, options):
     assert ProgramTrace.load(tmp_path).networks[0][0].options == options
 
 
+def test_settings_that_are_not_finite_survive(tmp_path):
+    groups = (OptimiserGroup((), {"max_norm": math.inf, "betas": [0.5, -math.inf]}),)
+    steps = [ProgramStep(1, optimiser=Optimiser("optimizer", "mine", groups))]
+    trace = ProgramTrace("mine", networks=[()])
+    trace.save_step(tmp_path, steps[0], {})
+    trace.save(tmp_path)
+    assert ProgramTrace.load(tmp_path).steps == steps
+
+
 def test_what_nothing_could_read_is_not_written(saved, monkeypatch):
     before = (saved.folder / "trace.json").read_bytes()
     monkeypatch.setattr("pyvae.trace.program_header.MOST_JSON", len(before))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 import torch.nn.functional as F
 from programs import simple
@@ -75,4 +76,81 @@ def test_what_a_teacher_returns_is_no_tensor_from_outside(recorded):
         assert sum(marked) == 1
         loss = next(one for one in trace.network_of(number) if one.layer == "mse_loss")
         target = next(one for one in inputs if one.name == loss.inputs[1])
+        assert target.options == {"without_gradients": True}
+
+
+def with_average(keep):
+    """The loss takes an average of the parameters that was kept while the optimiser updated them.
+
+    Arguments:
+        keep: Is given model and optimiser; returns the average of the first layer's weight.
+    """
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimiser, average = keep(model)
+
+    def loss():
+        x = torch.randn(5, 3)
+        with torch.no_grad():
+            target = average()
+        return F.mse_loss(model(x), torch.ones(5, 2)) + F.mse_loss(model[0].weight, target)
+
+    return simple(model, optimiser, loss)
+
+
+def in_the_state(model):
+    """ASGD keeps one."""
+    optimiser = torch.optim.ASGD(model.parameters(), 0.1, t0=0)
+    state = optimiser.state[model[0].weight]
+    return optimiser, lambda: state.get("ax", torch.ones(4, 3))
+
+
+def in_a_hook(model):
+    average = torch.zeros(4, 3)
+
+    @torch.no_grad()
+    def follow(*given):
+        average.mul_(0.5).add_(model[0].weight.detach(), alpha=0.5)
+
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    optimiser.register_step_post_hook(follow)
+    return optimiser, lambda: average
+
+
+def in_an_optimiser_of_the_users(model):
+    class Averaging(torch.optim.Optimizer):
+        @torch.no_grad()
+        def step(self):
+            for one in self.param_groups[0]["params"]:
+                one.sub_(one.grad, alpha=0.1)
+            average.mul_(0.5).add_(model[0].weight, alpha=0.5)
+
+    average = torch.zeros(4, 3)
+    return Averaging(model.parameters(), {}), lambda: average
+
+
+def after_an_update_that_is_interrupted(model):
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+
+    def average():
+        model[0].weight.grad, optimiser.param_groups[0]["lr"] = torch.ones(4, 3), "much"
+        with pytest.raises(TypeError):
+            optimiser.step()
+        model[0].weight.grad, optimiser.param_groups[0]["lr"] = None, 0.1
+        return model[0].weight * 0.5
+
+    return optimiser, average
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        in_the_state, in_a_hook, in_an_optimiser_of_the_users, after_an_update_that_is_interrupted,
+    ],
+)  # fmt: skip
+def test_an_average_that_is_kept_during_the_update_is_no_tensor_from_outside(recorded, keep):
+    trace = recorded(with_average(keep), 3)
+    for number in (2, 3):
+        loss = [one for one in trace.network_of(number) if one.layer == "mse_loss"][-1]
+        target = next(one for one in trace.network_of(number) if one.name == loss.inputs[1])
         assert target.options == {"without_gradients": True}
