@@ -106,15 +106,20 @@ def in_the_state(model):
 
 
 def in_a_hook(model):
-    average = torch.zeros(4, 3)
+    """It comes after the recorder's own, and thus within the update."""
+    average, hooks = torch.zeros(4, 3), []
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
 
     @torch.no_grad()
     def follow(*given):
         average.mul_(0.5).add_(model[0].weight.detach(), alpha=0.5)
 
-    optimiser = torch.optim.SGD(model.parameters(), 0.1)
-    optimiser.register_step_post_hook(follow)
-    return optimiser, lambda: average
+    def current():
+        if not hooks:
+            hooks.append(optimiser.register_step_pre_hook(follow))
+        return average
+
+    return optimiser, current
 
 
 def in_an_optimiser_of_the_users(model):
