@@ -26,7 +26,8 @@ class ReusedR:
         self.free: list[_Process] = []
 
     def __call__(self, sources: tuple[Path, ...] = (), threads: int = 1) -> RProcess:
-        process = next((one for one in self.free if one.made_for == (sources, threads)), None)
+        made = (one for one in reversed(self.free) if one.made_for == (sources, threads))
+        process = next(made, None)  # the one that was closed last
         if process is None:
             return _Process(self, sources, threads)
         self.free.remove(process)
