@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import torch
 from torch import nn
@@ -20,6 +22,7 @@ __all__ = [
     "InEvaluation",
     "Late",
     "Mistaken",
+    "OnAKink",
     "compare_engines",
     "named",
 ]
@@ -157,6 +160,44 @@ class Late(Mistaken):
         if self.steps == self.wrong_from:
             self.optimizer.param_groups[0]["lr"] *= 1.01
         return super().step(*arguments, **options)
+
+
+class OnAKink(Mistaken):
+    """Before some steps a bias is set so that a pre-activation of the first layer, by far not zero
+    otherwise, is zero up to rounding: a few units in the last place above it or below.
+
+    Arguments:
+        name: Of the engine.
+        above: Whether the pre-activation is above zero, so that its gradient passes.
+        steps: Counted from 1.
+    """
+
+    def __init__(self, name: str, above: bool, steps: Container[int] = (1,)) -> None:
+        super().__init__()
+        self.name, self.above, self.on_kink = name, above, steps
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.next_step = 1
+
+    def restore(self, state) -> None:
+        super().restore(state)
+        self.next_step = int(state["step"]) + 1
+
+    def step(self, x, *arguments, **options):
+        if self.next_step in self.on_kink:
+            self._balance(x)
+        self.next_step += 1
+        return super().step(x, *arguments, **options)
+
+    @torch.no_grad()
+    def _balance(self, x) -> None:
+        layer = self.network.encoder.conv1
+        layer.bias[0] = 0.0
+        found = torch.nn.functional.conv2d(x[:1].reshape(1, 1, 28, 28), layer.weight)[0, 0]
+        value = found.flatten()[found.abs().argmax()].numpy()
+        units = 64 * np.spacing(abs(value))
+        layer.bias[0] = float(-value + (units if self.above else -units))
 
 
 class Failing(Mistaken):

@@ -27,6 +27,8 @@ class StageAgreement:
         index: The element with the largest unexplained difference, counted from 0.
         values: Both sides' values there, under test first.
         explained: What explains the rest, in words.
+        kinks: Of a gradient, how many elements or windows rounding decides where it arises.
+        kinks_at: The layer that has these kinks.
         problem: A shape difference, NaN, infinity or absence, in words.
     """
 
@@ -41,6 +43,8 @@ class StageAgreement:
     values: tuple[float, float] = (math.nan, math.nan)
     explained: str = ""
     problem: str = ""
+    kinks: int = 0
+    kinks_at: str = ""
 
     @property
     def required_rtol(self) -> float:

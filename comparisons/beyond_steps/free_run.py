@@ -18,6 +18,7 @@ from torch import Tensor
 from comparisons.agreement.arrays import Agreement, ulp_difference
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, Rule, is_normalised, rule_of_step, stage_rule
+from comparisons.beyond_steps.across_kinks import FREE_STEPS, run_across_kinks
 from comparisons.beyond_steps.rounding import FACTOR, neighbours
 from comparisons.diagnosis.closeness import same
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
@@ -32,7 +33,7 @@ from pyvae.model.stages import Probe, Quantity
 
 __all__ = ["FREE_STEPS", "FreeRun", "run_freely"]
 
-FREE_STEPS = 5
+WITH_KINKS = 4 * FREE_STEPS  # are taken where kinks interrupt them
 MADE_BY_ADAM = ("first moment", "second moment", "parameter")
 
 
@@ -55,13 +56,15 @@ def run_freely(pair: Pair) -> FreeRun:
 
     In float64 the two may differ by what free runs were measured to (`rule_of_step`). In float32
     that says little: there it is measured on the spot how far PyTorch parts from itself when its
-    parameters are off by one unit in the last place (`comparisons.beyond_steps.rounding`).
+    parameters are off by one unit in the last place (`comparisons.beyond_steps.rounding`). Where
+    rounding decides kinks, both begin the next step from one state
+    (`comparisons.beyond_steps.across_kinks`).
 
     Raises:
         StepFailure: If an engine fails.
     """
-    settings = replace(pair.run.settings, steps=min(pair.run.steps, FREE_STEPS))
-    pair = replace(pair, run=replace(pair.run, settings=settings))
+    whole, pair = pair, _of_length(pair, FREE_STEPS)
+    settings = pair.run.settings
     if pair.exact:
         allowed = [EXACT.rtol] * FREE_STEPS
     elif settings.dtype == "float64":
@@ -80,9 +83,19 @@ def run_freely(pair: Pair) -> FreeRun:
     assert worst is not None  # noqa: S101 (a run has a step, and a step has losses)
     size, end, rtol = worst
     divergence = None
+    across = run_across_kinks(_of_length(whole, WITH_KINKS)) if size > 1 else None
+    if across is not None and across.ends:
+        end = max(across.ends, key=lambda one: one.required_rtol)
+        size = _size(end, rtol)
     if size > 1:
         divergence = _first_not_of_adam(pair, end.step, EXACT.rtol if pair.exact else rtol)
     return FreeRun(_as_agreement(end, rtol, settings.dtype), divergence)
+
+
+def _of_length(pair: Pair, steps: int) -> Pair:
+    """The first steps of a run."""
+    settings = replace(pair.run.settings, steps=min(pair.run.steps, steps))
+    return replace(pair, run=replace(pair.run, settings=settings))
 
 
 def _ends(pair: Pair) -> Iterator[list[StageAgreement]]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from comparisons.agreement.stage import StageAgreement
+from comparisons.beyond_steps.across_kinks import run_across_kinks
 from comparisons.beyond_steps.after_training import AFTER_TRAINING, part_after_training
 from comparisons.beyond_steps.evaluation_mode import compare_in_evaluation_mode
 from comparisons.beyond_steps.free_run import run_freely
@@ -84,6 +85,8 @@ class OneObjective:
                 stages=stages,
                 divergence=divergence,
             )
+            if not comparison.agrees and mode != "resync":
+                comparison = self._across_kinks(comparison, inspect) or comparison
             if comparison.agrees:
                 return self._ask_further(comparison)
             return self._placed(comparison)
@@ -189,6 +192,23 @@ class OneObjective:
             return replace(comparison, divergence=free.divergence, note=HIDDEN)
         return replace(comparison, divergence=None, note=self._rounding_note(comparison))
 
+    def _across_kinks(self, comparison: Comparison, inspect: Container[int]) -> Comparison | None:
+        """The same where both go on from one state after each step in which rounding has decided a
+        kink; None if kinks are not all that drives the two apart."""
+        with shown("past what rounding decides", self.pair, self.progress) as callback:
+            across = run_across_kinks(self.pair, inspect, callback.on_step)
+        if across is None:
+            return None
+        stages = [one for one in across.stages if one.step in inspect]
+        found = replace(
+            compare_whole_runs(*across.traces, self.pair.exact),
+            mode=comparison.mode,
+            stages=stages,
+            joined_after=across.steps,
+            note=f"{across.words()}; left to themselves {_apart(comparison)}",
+        )
+        return found if found.agrees else None
+
     def _after_training(self, judge: bool = False) -> Divergence | None:
         return part_after_training(*self._traces, self.pair.run, self.pair.exact, judge)
 
@@ -245,6 +265,15 @@ class OneObjective:
             divergence=divergence,
             failure="; ".join(words),
         )
+
+
+def _apart(comparison: Comparison) -> str:
+    """What disagrees, with its size, in words."""
+    return "they part: " + ", ".join(
+        f"{name.replace('_', ' ')} {comparison.quantities[name].required_rtol:.1e}"
+        for name in comparison.quantities
+        if name in comparison.disagreeing()
+    )
 
 
 def _title(run: Run) -> str:

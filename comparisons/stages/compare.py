@@ -30,6 +30,7 @@ nothing is.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +93,7 @@ class _Comparer:
         self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
         self.no_effect = NoEffect.of_stages(layers.recipe.stages)
         self.drifted = False  # whether biases without an effect differ at the start
+        self.kinks: dict[str, tuple[int, str]] = {}  # by stage: how many, and in which layer
 
     def compare(self, quantity: Quantity) -> StageAgreement:
         agreement = self._compare(quantity)
@@ -122,7 +124,14 @@ class _Comparer:
         return StageAgreement(
             self.layers.step, quantity, tuple(a.shape), largest, float(size[index]), raw,
             self.rule.rtol, index, (float(a[index]), float(b[index])), "; ".join(notes),
+            **self._kinks_of(quantity),
         )  # fmt: skip
+
+    def _kinks_of(self, quantity: Quantity) -> dict[str, Any]:
+        if quantity.passing != "backward" or quantity.name not in self.kinks:
+            return {}
+        count, layer = self.kinks[quantity.name]
+        return {"kinks": count, "kinks_at": layer}
 
     def _summed(self, quantity: Quantity) -> float:
         """The size of what a quantity is a sum of, where it cancels; 0 where it does not."""
@@ -245,8 +254,8 @@ class _Comparer:
         if len(takers) == 1 and _magnitude(difference) > tolerance:
             count, kinks = self._kinks(takers[0], name, difference, tolerance)
             if count:
-                what = "windows tie" if takers[0].layer == "max_pool2d" else "elements are zero"
-                notes.append(f"{count} {what} up to rounding")
+                notes.append(f"{_kinks_words(count, takers[0])} up to rounding")
+                self.kinks[name] = count, takers[0].name
                 difference -= kinks
                 part = kinks if part is None else part + kinks
         stage = self.layers.stages[name]
@@ -286,6 +295,13 @@ class _Comparer:
         if taker.layer == "max_pool2d":
             return windows_that_tie((a, b), difference, near, tolerance)
         return nothing
+
+
+def _kinks_words(count: int, layer: Stage) -> str:
+    """`1 window ties`, `3 elements are zero`."""
+    if layer.layer == "max_pool2d":
+        return "1 window ties" if count == 1 else f"{count} windows tie"
+    return "1 element is zero" if count == 1 else f"{count} elements are zero"
 
 
 def _summed_kl(pi: Tensor, per: str) -> float:

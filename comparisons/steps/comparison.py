@@ -49,7 +49,10 @@ class Comparison:
         exact: Whether every bit had to be equal.
         stages: Agreement of every stage of the inspected steps.
         divergence: The first place where the two part.
-        note: What is to be said where they disagree and no such place was found.
+        note: What is to be said where they disagree and no such place was found, or agree but for
+            kinks that rounding decides.
+        joined_after: Steps in which rounding decided a kink: both began the next one from one
+            state (`comparisons.beyond_steps.across_kinks`).
         not_judged: Parameters that are left out: they have no effect in front of a batch norm.
         failure: Which engine could not take a step that the other one took, and its error.
         start_named: Whether to say so where the runs started from initial parameters: there are
@@ -64,6 +67,7 @@ class Comparison:
     stages: Sequence[StageAgreement] = ()
     divergence: Divergence | None = None
     note: str = ""
+    joined_after: tuple[int, ...] = ()
     not_judged: tuple[str, ...] = ()
     failure: str = ""
     start_named: bool = False
@@ -306,6 +310,11 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
                 "first_divergence": comparison.divergence and comparison.divergence.as_dict(),
                 **({"failure": comparison.failure} if comparison.failure else {}),
                 **({"note": comparison.note} if comparison.note else {}),
+                **(
+                    {"joined_after": list(comparison.joined_after)}
+                    if comparison.joined_after
+                    else {}
+                ),
                 **({"not_judged": list(comparison.not_judged)} if comparison.not_judged else {}),
             }
             for comparison in comparisons

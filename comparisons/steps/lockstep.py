@@ -1,6 +1,7 @@
 """Two engines side by side, step by step.
 
-*Free*: each goes its own way from step 1. *Re-synchronised*: each step starts from the state
+*Free*: each goes its own way from step 1, or from one that both begin from one state.
+*Re-synchronised*: each step starts from the state
 (parameters, running statistics, Adam's moments, number of steps) of the engine under test, so that
 neither rounding nor a mistake is carried from one step to the next.
 """
@@ -78,6 +79,7 @@ def lockstep(
     resync: bool,
     inspect: Container[int] = (),
     traces: tuple[Trace, Trace] | None = None,
+    join: Container[int] = (),
 ) -> Generator[StepOfBoth, None, None]:
     """Runs two engines through the same run, one step of each in turn.
 
@@ -86,6 +88,9 @@ def lockstep(
         resync: Start every step of the reference from the state of the engine under test.
         inspect: The steps, counted from 1, in which all stages are recorded.
         traces: Are filled as the run goes.
+        join: Steps that the reference begins from the state of the engine under test where it does
+            not begin all of them so; asked before each, and, with the number after the last, before
+            latent means and samples.
 
     Yields:
         One `StepOfBoth` for each step. If an engine fails in a step that is the last, whatever the
@@ -104,7 +109,7 @@ def lockstep(
     sides = ((pair.under_test.name, run_a), (pair.reference.name, run_b))
     with closing(run_a), closing(run_b):
         for step in range(1, pair.run.steps + 1):
-            state = pair.under_test.state() if resync and step > 1 else None
+            state = pair.under_test.state() if (resync and step > 1) or step in join else None
             a.probe = b.probe = None
             progress: list[Progress] = []
             failures: dict[str, Exception] = {}
@@ -119,6 +124,8 @@ def lockstep(
                 return
             yield StepOfBoth(step, tuple(progress), seen)
         failures = {}
+        if step + 1 in join:
+            pair.reference.restore(pair.under_test.state())
         for name, run in sides:  # latent means and samples
             try:
                 next(run, None)

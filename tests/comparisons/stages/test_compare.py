@@ -347,7 +347,7 @@ def test_pixels_that_tie_up_to_rounding_may_get_the_gradient_either_way(probe, p
     found = compared(*(pair[side] for side in order))
     assert apart(found) == []
     kink = found["gradient/encoder.relu2"]
-    assert kink.explained == "1 windows tie up to rounding"
+    assert kink.explained == "1 window ties up to rounding"
     assert kink.raw_max_abs == abs(probe["gradient/encoder.relu2"][first])
     for key in EARLIER:
         assert found[key].explained == "follows from kinks"
@@ -499,7 +499,7 @@ def test_a_zero_up_to_rounding_may_pass_the_gradient_or_not(probe, name, place, 
     pair = (passed(probe, name, unit, size, 1), passed(probe, name, unit, below, 0))
     found = compared(*(pair[side] for side in order))
     assert apart(found) == []
-    assert found[f"gradient/{name}"].explained == "1 elements are zero up to rounding"
+    assert found[f"gradient/{name}"].explained == "1 element is zero up to rounding"
     for key in (f"gradient/{name}", f"gradient/{name}.weight", *BETWEEN[name], *EARLIER):
         assert found[key].raw_max_abs > RULE.rtol * found[key].largest  # else nothing was shown
         assert found[key].max_abs <= 1e-13 * found[key].largest
@@ -513,7 +513,7 @@ def test_a_zero_through_which_no_gradient_goes_is_not_counted(probe):
         pair.append(passed(one, "encoder.fc1", unit, value, share))
     found = compared(*pair)
     assert apart(found) == []
-    assert found["gradient/encoder.fc1"].explained == "1 elements are zero up to rounding"
+    assert found["gradient/encoder.fc1"].explained == "1 element is zero up to rounding"
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -527,7 +527,7 @@ def test_a_kink_in_an_earlier_layer_adds_to_what_follows_from_a_later_one(probe,
     ]
     found = compared(*(pair[side] for side in order))
     assert apart(found) == []
-    both = "follows from kinks; 1 windows tie up to rounding"
+    both = "follows from kinks; 1 window ties up to rounding"
     assert found["gradient/encoder.relu2"].explained == both
     for key in EARLIER:
         assert found[key].raw_max_abs > RULE.rtol * found[key].largest  # else nothing was shown
@@ -595,7 +595,7 @@ def test_what_does_not_follow_from_a_disagreement_is_explained_as_before(probe, 
     index = tuple(n - 1 for n in one[key].shape)
     found = compared(changed(one, key, index, 10 * magnitude(one[key])), other)
     assert apart(found) == [key]
-    assert found["gradient/encoder.relu2"].explained == "1 windows tie up to rounding"
+    assert found["gradient/encoder.relu2"].explained == "1 window ties up to rounding"
 
 
 def test_moments_of_a_gradient_that_parts_are_not_explained(probe):

@@ -1,0 +1,199 @@
+"""Two free runs that part where rounding decides a kink.
+
+A pre-activation may be zero, or two pixels of a max-pooling window equal, up to rounding. One
+engine then passes a gradient where the other does not, and neither is wrong
+(`comparisons.stages.kinks`). What follows is no rounding any more: two free runs differ from there
+on by as much as a mistake would make them. So they are run once more, and after each such step
+both go on from one state, that of the engine under test.
+
+Nothing is taken for a kink that merely looks like one: every step after which the two were given
+one state is inspected, stage by stage, and all of its differences have to follow from kinks that
+are seen in it. All other steps stay free, so that what an engine keeps from step to step shows as
+before.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from comparisons.agreement.stage import StageAgreement
+from comparisons.agreement.tolerances import Rule, rule_of_step
+from comparisons.steps.compare import compare_ends
+from comparisons.steps.lockstep import lockstep
+from comparisons.steps.pair import Pair
+from pyvae.trace.trace import Trace
+from pyvae.training.callbacks import Progress
+
+__all__ = ["FREE_STEPS", "AcrossKinks", "run_across_kinks"]
+
+FREE_STEPS = 5  # in a row, that show what an engine keeps to itself
+SUDDEN = 10.0  # times what the two differed by after the step before
+
+
+@dataclass(frozen=True)
+class AcrossKinks:
+    """What was found.
+
+    Attributes:
+        traces: Of both, under test first.
+        steps: Those in which kinks were decided by rounding: both began the next from one state.
+        free: The most steps in a row in which each went its own way.
+        stages: The agreement of all stages of these steps, and of those that were asked for.
+        ends: What was known after each other step: losses, moments, parameters.
+    """
+
+    traces: tuple[Trace, Trace]
+    steps: tuple[int, ...]
+    free: int
+    stages: Sequence[StageAgreement]
+    ends: Sequence[StageAgreement]
+
+    def words(self) -> str:
+        """Where the kinks are, and what was done about them."""
+        found: dict[str, list[StageAgreement]] = {}
+        for one in self.stages:
+            if one.kinks and one.step in self.steps:
+                found.setdefault(one.kinks_at, []).append(one)
+        where = " and ".join(
+            f"{layer} ({sum(one.kinks for one in its):,} in {_steps(one.step for one in its)})"
+            for layer, its in found.items()
+        )
+        return (
+            f"rounding decides whether a gradient passes in {where}: a pre-activation is zero, or "
+            "two pixels that are pooled are equal, up to rounding, and neither engine is wrong. "
+            f"After {_steps(self.steps)} both went on from the state of {self.traces[0].engine}"
+        )
+
+
+def _steps(steps: Iterable[int]) -> str:
+    """`step 1`, or `steps 1, 3 and 4`."""
+    *rest, last = [str(step) for step in dict.fromkeys(steps)]
+    return f"steps {', '.join(rest)} and {last}" if rest else f"step {last}"
+
+
+@dataclass
+class _Found:
+    """A run whose steps are free but for those after a sudden one.
+
+    Attributes:
+        drift: By sudden step, how far the two were apart before it, relative.
+        joined: The steps that the reference begins from the other's state.
+        ends: What was known after the other steps.
+    """
+
+    drift: dict[int, float] = field(default_factory=dict)
+    joined: set[int] = field(default_factory=set)
+    ends: list[StageAgreement] = field(default_factory=list)
+
+
+def run_across_kinks(
+    pair: Pair,
+    inspect: Container[int] = (),
+    on_step: Callable[[Progress], object] = lambda now: None,
+) -> AcrossKinks | None:
+    """Runs both engines, each on its own but for steps after which rounding has decided a kink.
+
+    In float32 rounding decides kinks all the time, and what it makes of a run is measured
+    (`comparisons.beyond_steps.rounding`); where every bit has to be equal nothing is explained.
+
+    Arguments:
+        pair: The engines, and the run.
+        inspect: Further steps whose stages are compared.
+        on_step: Called after every step of the run that is kept.
+
+    Returns:
+        What was found; None if it is not kinks alone that drive the two apart: they part in no
+        step suddenly, or in one whose differences do not follow from kinks, or an engine fails, or
+        there are so many kinks that hardly a step is free.
+    """
+    if pair.exact or pair.run.settings.dtype != "float64":
+        return None
+    first = _run(pair, only_first=True)
+    if first is None or not first.drift or _kinks_alone(pair, first, ()) is None:
+        return None
+    traces = pair.new_traces()
+    found = _run(pair, traces, on_step)
+    if found is None:
+        return None
+    stages = _kinks_alone(pair, found, inspect)
+    steps = tuple(found.drift)
+    free = _longest_free(steps, pair.run.steps)
+    if stages is None or free < min(FREE_STEPS, pair.run.steps):
+        return None
+    return AcrossKinks(traces, steps, free, stages, found.ends)
+
+
+def _run(
+    pair: Pair,
+    traces: tuple[Trace, Trace] | None = None,
+    on_step: Callable[[Progress], object] = lambda now: None,
+    only_first: bool = False,
+) -> _Found | None:
+    """Takes all steps, or those up to the first sudden one; None if an engine fails, or numbers are
+    not finite."""
+    found = _Found()
+    before = 0.0
+    with closing(lockstep(pair, resync=False, join=found.joined, traces=traces)) as steps:
+        for both in steps:
+            if both.failures:
+                return None
+            on_step(both.progress[1])
+            ends = compare_ends(pair, both)
+            if any(end.problem for end in ends):
+                return None
+            apart = max(end.required_rtol for end in ends)
+            if apart > max(pair.rule.rtol, SUDDEN * before):
+                found.drift[both.step] = before
+                found.joined.add(both.step + 1)
+                before = 0.0
+                if only_first:
+                    return found
+            else:
+                found.ends += ends
+                before = max(before, apart)
+    return found
+
+
+def _kinks_alone(pair: Pair, found: _Found, inspect: Container[int]) -> list[StageAgreement] | None:
+    """The stages of the sudden steps, and of those asked for; None if a sudden one has differences
+    that do not follow from kinks in it."""
+    run = pair.run
+    asked = {step for step in range(1, run.steps + 1) if step in inspect}
+    inspected = asked | set(found.drift)
+    last = max(inspected)
+    agreements: list[StageAgreement] = []
+    previous = None
+    steps = lockstep(pair, resync=False, join=found.joined, inspect=inspected)
+    with closing(steps):
+        for both in steps:
+            if both.failures:
+                return None
+            if both.probes is not None:
+                step = pair.inspected(both.step, both.probes, previous)
+                rule = rule_of_step(
+                    run.settings.dtype, both.step, False, pair.exact, pair.is_normalised
+                )
+                if both.step in found.drift:
+                    least = pair.rule.rtol
+                    rule = Rule(max(least, SUDDEN * found.drift[both.step]), pair.rule.scale)
+                stages = step.compare(rule)
+                agreements += stages
+                if both.step in found.drift and not _are_kinks(stages):
+                    return None
+            previous = both.probes
+            if both.step == last:
+                break
+    return agreements
+
+
+def _are_kinks(stages: Sequence[StageAgreement]) -> bool:
+    return all(one.agrees for one in stages) and any(one.kinks for one in stages)
+
+
+def _longest_free(joined_after: Sequence[int], steps: int) -> int:
+    """The most steps in a row that no join interrupts."""
+    bounds = [0, *joined_after, steps]
+    return max(end - begin for begin, end in itertools.pairwise(bounds))
