@@ -29,12 +29,10 @@ where_python_is <- function(name, arguments, progress = function(report) NULL, c
   }
   python <- check_python(call)$python
   reply <- tempfile("reply")
-  process <- callr::r_bg(
-    run_for_other, list(name, arguments, reply, Sys.getpid()),
-    package = FALSE, user_profile = FALSE, stdout = "|", stderr = "|",
-    env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = python))
+  taken <- take_process(python)
+  process <- taken$process
   on.exit({
-    process$kill()
+    keep_process(taken)
     unlink(reply)
   })
   errors <- character()
@@ -48,24 +46,66 @@ where_python_is <- function(name, arguments, progress = function(report) NULL, c
     }
     errors <<- utils::tail(c(errors, process$read_error_lines()), 20L)
   }
+  process$call(run_for_other, list(name, arguments, reply, Sys.getpid(), getwd()))
+  done <- NULL
   repeat {
     tryCatch({
       process$poll_io(200L)
       read_output()
+      done <- process$read()
     }, interrupt = function(condition) process$interrupt())
-    if (!process$is_alive()) break
+    if (has_ended(done) || !process$is_alive()) break
   }
   read_output()
-  result <- tryCatch(process$get_result(), error = identity)
-  if (inherits(result, "error")) {
-    why <- first_line(paste(c(errors, conditionMessage(result)), collapse = "\n"))
+  if (is.null(done$result)) {
+    why <- first_line(paste(c(errors, conditionMessage(done$error %||% ended)), collapse = "\n"))
     abort(c("The R process that runs Python has stopped.", "x" = "{why}"), call)
   }
-  if (!is.null(result$error)) {
-    result$error$call <- rlang::error_call(call)
-    rlang::cnd_signal(result$error)
+  if (!is.null(done$result$error)) {
+    done$result$error$call <- rlang::error_call(call)
+    rlang::cnd_signal(done$result$error)
   }
-  result$value
+  done$result$value
+}
+
+ended <- simpleError("It ended without a word.")
+
+# Whether what an r_session of callr says is its last word on a call: done, or that it has ended. It
+# says other things on the way.
+has_ended <- function(said) !is.null(said) && (said$code == 200L || said$code >= 500L)
+
+# The process for a call, with what it has inherited of this session and the number of that. R and
+# PyTorch take seconds to start, so that it is kept for the next call, unless what a new one would
+# inherit is no longer the same: the$process, which is NULL while a call uses it. One that a forked
+# session has from its parent is the parent's, and would be killed if it were freed.
+take_process <- function(python) {
+  inherited <- list(python, .libPaths(), Sys.getenv())
+  kept <- the$process
+  the$process <- NULL
+  if (!is.null(kept)) {
+    if (kept$session != Sys.getpid()) {
+      the$process_of_parent <- kept
+    } else if (kept$process$is_alive() && identical(kept$inherited, inherited)) {
+      return(kept)
+    } else {
+      kept$process$kill()
+    }
+  }
+  process <- callr::r_session$new(callr::r_session_options(
+    user_profile = FALSE, stdout = "|", stderr = "|",
+    env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = python)), wait_timeout = 600000L)
+  list(process = process, inherited = inherited, session = Sys.getpid())
+}
+
+# Keeps a process for the next call, unless its own was broken off. A callback of the call may have
+# made another call, with a process of its own.
+keep_process <- function(taken) {
+  if (!taken$process$is_alive() || taken$process$get_state() != "idle") {
+    taken$process$kill()
+    return(invisible())
+  }
+  if (!is.null(the$process)) the$process$process$kill()
+  the$process <- taken
 }
 
 report_mark <- "pyvae-report:"
@@ -98,8 +138,9 @@ is_alive <- function(process) {
 }
 
 # Runs in the other process.
-run_for_other <- function(name, arguments, reply, asker) {
+run_for_other <- function(name, arguments, reply, asker, folder) {
   options(pyvae.own_process = FALSE)
+  if (!is.null(folder)) setwd(folder)                              # NULL: it has been removed
   ours <- asNamespace("pyvae")
   progress <- function(report) {
     cat(ours$report_mark, jsonlite::toJSON(report, auto_unbox = TRUE, digits = NA, null = "null"),

@@ -18,6 +18,57 @@ test_that("a process of its own goes on with a fit, says how far it is, and is e
   expect_false(here$interrupted)
 })
 
+test_that("the next call, from another folder, is of the same process", {
+  skip_without_python()
+  old <- options(pyvae.own_process = TRUE)
+  folder <- setwd(tempdir())
+  on.exit({
+    options(old)
+    setwd(folder)
+  })
+  means <- predict(small_fit(), noise_images)
+  first <- the$process$process$get_pid()
+  dir.create("elsewhere")
+  setwd("elsewhere")
+  saveRDS(noise_images, "images.rds")
+  expect_identical(predict(small_fit(), "images.rds"), means)
+  expect_identical(the$process$process$get_pid(), first)
+})
+
+test_that("a process is kept as long as it is as a new one would be", {
+  use <- function(within = function() NULL) {
+    taken <- take_process("python")
+    on.exit(keep_process(taken))
+    within()
+    taken$process$get_pid()
+  }
+  on.exit(Sys.unsetenv("PYVAE_TEST_OWN_PROCESS"))
+  first <- use()
+  expect_identical(use(), first)
+  inner <- NULL                                                    # a call within a call
+  expect_identical(use(function() inner <<- use()), first)
+  expect_false(inner == first)
+  expect_identical(use(), first)
+  if (.Platform$OS.type != "windows") {
+    forked <- parallel::mccollect(parallel::mcparallel(c(use(), use())))[[1L]]
+    expect_identical(forked[[1L]], forked[[2L]])
+    expect_false(forked[[1L]] == first)
+    expect_identical(use(), first)
+  }
+  Sys.setenv(PYVAE_TEST_OWN_PROCESS = "1")
+  second <- use()
+  expect_false(second == first)
+  expect_true(!is_alive(first) || .Platform$OS.type == "windows")
+  the$process$process$kill()
+  third <- use()
+  expect_false(third == second)
+  taken <- take_process("python")                                  # its call is broken off
+  taken$process$call(function() Sys.sleep(600))
+  keep_process(taken)
+  expect_false(taken$process$is_alive())
+  expect_null(the$process)
+})
+
 # A package of the name torch in a library of its own, with a namespace that can be loaded.
 stand_in_torch <- function() {
   folder <- tempfile("library")
