@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter, NullFormatter, ScalarFormatter
 
 __all__ = ["drawable", "glyphs_of_other_fonts", "width"]
 
+NUMBERS = (LogFormatter, NullFormatter, ScalarFormatter)
 SIZE = 20.0  # at which letters are measured; any size would do
 
 
@@ -42,7 +46,7 @@ def width(text: str) -> float:
 @contextmanager
 def glyphs_of_other_fonts(figure: Figure) -> Iterator[None]:
     """Draws letters that the font lacks in another font, without warnings."""
-    for text in figure.findobj(Text):
+    for text in _texts(figure):
         letters = [letter for letter in set(text.get_text()) if not _own(letter)]
         fonts = {font for font in map(_other_font, letters) if font}
         if fonts:
@@ -50,6 +54,18 @@ def glyphs_of_other_fonts(figure: Figure) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         yield
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    """The texts of a figure, but for numbers along an axis: to ask for those makes all ticks, also
+    of axes that are not drawn."""
+    if isinstance(artist, Text):
+        yield artist
+    elif isinstance(artist, Axis) and isinstance(artist.get_major_formatter(), NUMBERS):
+        yield artist.label
+    else:
+        for child in artist.get_children():
+            yield from _texts(child)
 
 
 @cache

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager, get_font
+from matplotlib.text import Text
 from PIL import Image
 
 from pyvae.figures import glyphs
@@ -58,6 +59,32 @@ def test_a_letter_is_drawn_in_another_font_that_has_it(only_matplotlibs, tmp_pat
         for font in fontManager.ttflist
         if font.name == family
     )
+
+
+def test_a_letter_is_drawn_in_another_font_wherever_it_stands(only_matplotlibs, tmp_path):
+    figure = Figure(figsize=(4, 3))
+    left, right, last = figure.subplots(1, 3)
+    for text in (left.set_title, left.set_xlabel, left.set_ylabel, figure.suptitle):
+        text(f"a{LACKED}")
+    left.set_xticks([0, 1], [f"b{LACKED}", "c"])
+    left.set_yticks([0], [f"d{LACKED}"])
+    left.plot([0, 1], label=f"e{LACKED}")
+    left.legend()
+    right.annotate(f"f{LACKED}", (0, 0))
+    last.semilogy([1, 10])
+    figure.colorbar(right.imshow(np.ones((2, 2)))).set_label(f"g{LACKED}")
+    save_figure(figure, tmp_path / "a.png")
+    found = [text for text in figure.findobj(Text) if LACKED in text.get_text()]
+    assert {text.get_text()[0] for text in found} == set("abdefg")
+    assert all(glyphs._other_font(LACKED) in text.get_fontfamily() for text in found)
+
+
+def test_ticks_that_are_not_drawn_are_not_made(tmp_path):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.axis("off")
+    save_figure(figure, tmp_path / "a.png")
+    assert len(vars(axes.xaxis)["majorTicks"]) <= 1
 
 
 @pytest.mark.parametrize("text", ["iiii", "WWWW", "a plain text", "ü µ"])
