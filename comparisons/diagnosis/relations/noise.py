@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from typing import Any
 
 import numpy as np
-from scipy import stats
 from torch import Tensor
 
 __all__ = ["not_normal", "other_distribution"]
 
-# by name, as scipy has them
-DISTRIBUTIONS = {
-    "normal": stats.norm(),
-    "uniform in [0, 1)": stats.uniform(0, 1),
-    "uniform in [-1, 1)": stats.uniform(-1, 2),
-    "uniform in [-0.5, 0.5)": stats.uniform(-0.5, 1),
-    "uniform with deviation 1": stats.uniform(-math.sqrt(3), 2 * math.sqrt(3)),
-    "normal, cut off at two deviations": stats.truncnorm(-2, 2),
-    "Laplace": stats.laplace(),
-    "logistic": stats.logistic(),
-    "Gumbel": stats.gumbel_r(),
-    "exponential": stats.expon(),
-    "Cauchy": stats.cauchy(),
-    "|x| of normal x": stats.halfnorm(),
-    "x^2 of normal x": stats.chi2(1),
-    "exp(x) of normal x": stats.lognorm(1),
-}
 NORMAL = "normal"
 FEWEST = 40  # numbers: of so many, normal ones are not all in [-1, 1)
 LIKELY = 0.01  # by chance, if they are of the distribution
@@ -86,21 +70,47 @@ def not_normal(x: Tensor) -> str:
     return name if far and name != NORMAL else ""
 
 
+@cache
+def _distributions() -> dict[str, Any]:
+    """The known ones, by name, as scipy has them: whose import takes a second, where none is asked
+    for."""
+    from scipy import stats
+
+    return {
+        "normal": stats.norm(),
+        "uniform in [0, 1)": stats.uniform(0, 1),
+        "uniform in [-1, 1)": stats.uniform(-1, 2),
+        "uniform in [-0.5, 0.5)": stats.uniform(-0.5, 1),
+        "uniform with deviation 1": stats.uniform(-math.sqrt(3), 2 * math.sqrt(3)),
+        "normal, cut off at two deviations": stats.truncnorm(-2, 2),
+        "Laplace": stats.laplace(),
+        "logistic": stats.logistic(),
+        "Gumbel": stats.gumbel_r(),
+        "exponential": stats.expon(),
+        "Cauchy": stats.cauchy(),
+        "|x| of normal x": stats.halfnorm(),
+        "x^2 of normal x": stats.chi2(1),
+        "exp(x) of normal x": stats.lognorm(1),
+    }
+
+
 def _numbers(x: Tensor) -> np.ndarray:
     return x.flatten().numpy()
 
 
 def _likelihood(x: np.ndarray, name: str) -> float:
     """The logarithm of it."""
-    return float(DISTRIBUTIONS[name].logpdf(x).sum())
+    return float(_distributions()[name].logpdf(x).sum())
 
 
 def _likely(x: np.ndarray) -> list[str]:
     """The distributions that the numbers may be of; of those that nearly coincide, the likeliest
     by far."""
+    from scipy import stats
+
     inside = {
         name: _likelihood(x, name)
-        for name, one in DISTRIBUTIONS.items()
+        for name, one in _distributions().items()
         if stats.kstest(x, one.cdf).pvalue >= LIKELY
     }
     best = max(inside.values(), default=0.0)
