@@ -15,7 +15,7 @@ before.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -111,14 +111,19 @@ def run_across_kinks(
     """
     if pair.exact or pair.run.settings.dtype != "float64":
         return None
+    asked = {step for step in range(1, pair.run.steps + 1) if step in inspect}
     first = _run(pair, only_first=True)
-    if first is None or not first.drift or _kinks_alone(pair, first, ()) is None:
+    if first is None or not first.drift:
+        return None
+    stages = _kinks_alone(pair, first, set(first.drift))
+    if stages is None:
         return None
     traces = pair.new_traces()
     found = _run(pair, traces, on_step)
     if found is None:
         return None
-    stages = _kinks_alone(pair, found, inspect)
+    if asked | found.drift.keys() != first.drift.keys():
+        stages = _kinks_alone(pair, found, asked | found.drift.keys())
     steps = tuple(found.drift)
     free = _longest_free(steps, pair.run.steps)
     if stages is None or free < min(FREE_STEPS, pair.run.steps):
@@ -157,12 +162,10 @@ def _run(
     return found
 
 
-def _kinks_alone(pair: Pair, found: _Found, inspect: Container[int]) -> list[StageAgreement] | None:
-    """The stages of the sudden steps, and of those asked for; None if a sudden one has differences
-    that do not follow from kinks in it."""
+def _kinks_alone(pair: Pair, found: _Found, inspected: Set[int]) -> list[StageAgreement] | None:
+    """The stages of these steps; None if a sudden one has differences that do not follow from kinks
+    in it."""
     run = pair.run
-    asked = {step for step in range(1, run.steps + 1) if step in inspect}
-    inspected = asked | set(found.drift)
     last = max(inspected)
     agreements: list[StageAgreement] = []
     previous = None
