@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -32,15 +33,22 @@ def find_r() -> Path | None:
 
 
 def r_version(program: Path) -> tuple[int, ...] | None:
-    """R's version, or None if the program does not say one."""
+    """R's version, or None if the program does not say one. It is asked once, until it changes."""
     try:
-        said = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return _said_version(program, program.stat().st_mtime_ns)
+    except (LookupError, OSError, subprocess.TimeoutExpired):
         return None
+
+
+@cache
+def _said_version(program: Path, changed: int) -> tuple[int, ...]:
+    said = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, timeout=30, check=False
+    )
     match = re.search(r"R version (\d+)\.(\d+)\.(\d+)", said.stdout + said.stderr)
-    return tuple(int(part) for part in match.groups()) if match else None
+    if match is None:
+        raise LookupError
+    return tuple(int(part) for part in match.groups())
 
 
 def requirements(r: tuple[int, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -49,6 +50,21 @@ def test_rpy2_that_is_absent_is_a_misfit():
 )
 def test_r_says_its_version(tmp_path, says, version):
     assert r_version(fake_r(tmp_path, says)) == version
+
+
+def test_r_is_asked_once_until_it_changes(tmp_path):
+    program = fake_r(tmp_path, "R version 4.1.0 $(echo asked >>$0.log)")
+    asked = tmp_path / "R.log"
+    program.write_text(program.read_text().replace("<<'END'", "<<END"))
+    assert [r_version(program), r_version(program)] == 2 * [(4, 1, 0)]
+    assert asked.read_text().count("asked") == 1
+    os.utime(program, ns=(1, 1))
+    assert r_version(program) == (4, 1, 0)
+    assert asked.read_text().count("asked") == 2
+    fake_r(tmp_path, "no R")
+    assert r_version(program) is None
+    program.unlink()
+    assert r_version(program) is None
 
 
 def test_r_home_comes_before_the_path(tmp_path, monkeypatch):
