@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "pyvae": {"pyvae"},
     "r_bridge": {"pyvae", "r_bridge"},
     "comparisons": {"pyvae", "comparisons"},
+    "benchmarks": {"pyvae", "r_bridge", "comparisons", "benchmarks"},
 }
 # From the top: a room imports from those below it alone. Metrics stand above the trace: they
 # measure one.
@@ -31,6 +32,10 @@ ROOMS = {
     "r_bridge": (
         ("doctor", "from_r"), "engines", "process", "installed",
         ("errors", "rpy2_fit", "torch_in_r"),
+    ),
+    "benchmarks": (
+        ("__main__", "cuda", "diagnosis", "recording"), "suite", "report", "measured", "sides",
+        ("plain_loops", "limits"), "given",
     ),
 }  # fmt: skip
 
