@@ -12,11 +12,11 @@ import psutil
 import pytest
 import torch
 from matplotlib.figure import Figure
-from narrow import NARROW
-from r_package import r_with_the_package
-from undrawn import UNDRAWN, save_a_pixel
-from warm import Warm
-from warm_python import WarmPython
+from processes.r_package import r_with_the_package
+from processes.undrawn import UNDRAWN, save_a_pixel
+from processes.warm import Warm
+from processes.warm_python import WarmPython
+from stand_ins.narrow import NARROW
 
 from pyvae.data.images import load_digits
 from pyvae.errors import UserError

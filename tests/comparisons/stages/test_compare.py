@@ -11,7 +11,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.agreement.tolerances import STAGE_RULES, Rule
 from comparisons.expected.layers import Layers, float64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 from torch import nn
 
 from pyvae.engines.adam import ADAMS

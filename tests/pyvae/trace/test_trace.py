@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from figures_help import finished_trace
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from shown.figures_help import finished_trace
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError

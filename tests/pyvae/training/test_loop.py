@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine

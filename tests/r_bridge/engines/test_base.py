@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from patched_r import PatchedBaseR, PatchedRTorch
 from scipy import optimize, signal
+from stand_ins.patched_r import PatchedBaseR, PatchedRTorch
 
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from patched_r import PatchedRTorch
+from stand_ins.patched_r import PatchedRTorch
 from torch import nn
 
 from comparisons import compare

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from ported import Program
 from torch import Tensor, nn
+
+from recorded.ported import Program
 
 
 class Vae(nn.Module):

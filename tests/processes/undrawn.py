@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 __all__ = ["UNDRAWN", "leave_undrawn", "save_a_pixel"]
 
-UNDRAWN = {"PYVAE_TESTS_UNDRAWN": "1"}  # of the environment of a program (tests/warm.py)
+UNDRAWN = {"PYVAE_TESTS_UNDRAWN": "1"}  # of the environment of a program (tests/processes/warm.py)
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )

@@ -1,4 +1,4 @@
-"""A Python for programs that start `python -m pyvae` themselves (tests/warm_python.py)."""
+"""A Python for programs that start `python -m pyvae` themselves (processes/warm_python.py)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "planted-mistakes.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "planted-mistakes.md"
 THE_LAYER = "*the layer*"
 IN_PLACE = f" where it is {THE_LAYER}"
 UPDATED = bool(os.environ.get("PYVAE_UPDATE_DOCS"))

@@ -3,7 +3,7 @@ notebooks.
 
 It stands in a virtual environment that sees the packages of this one. Started with `-m pyvae`, or
 as a notebook's kernel, it has that run in a process that has imported PyTorch before
-(tests/warm.py); with all else it is the Python that it stands for, which R can also load.
+(tests/processes/warm.py); with all else it is the Python that it stands for, which R can also load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import venv
 from pathlib import Path
 from typing import Self
 
-from warm import LONGEST, Warm
+from processes.warm import LONGEST, Warm
 
 __all__ = ["WarmPython"]
 

@@ -7,7 +7,7 @@ What is read at the start only (`FIXED`) is as it was asked for: for other value
 process that forks. At its end it does what Python does, except that it frees nothing, which takes
 longer than most programs. A test of the start itself, or of a terminal, needs a process of its own.
 
-    python tests/warm.py DESCRIPTOR MODULE ...     the process that forks (`Warm` starts it)
+    python tests/processes/warm.py DESCRIPTOR MODULE ...   the process that forks (`Warm` starts it)
 """
 
 from __future__ import annotations

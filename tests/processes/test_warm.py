@@ -1,4 +1,4 @@
-"""Programs in processes that have imported PyTorch before they begin (tests/warm.py)."""
+"""Programs in processes that have imported PyTorch before they begin (tests/processes/warm.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from warm import Warm
+
+from processes.warm import Warm
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ sys.exit(7)
 @pytest.fixture
 def of_torch(warm, monkeypatch):
     """Another one, which imports no more than PyTorch."""
-    monkeypatch.setattr("warm.MODULES", ("torch",))
+    monkeypatch.setattr("processes.warm.MODULES", ("torch",))
     of_torch = Warm()
     yield of_torch
     of_torch.close()

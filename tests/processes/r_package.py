@@ -13,7 +13,7 @@ from r_bridge.rpy2_fit import find_r
 
 __all__ = ["PACKAGE", "absent_packages", "r_with_the_package"]
 
-PACKAGE = Path(__file__).parents[1] / "r_bridge" / "rpackage"
+PACKAGE = Path(__file__).parents[2] / "r_bridge" / "rpackage"
 
 
 def absent_packages(*packages: str) -> list[str]:
