@@ -25,6 +25,7 @@ from pyvae.recipes import RECIPES, get_recipe
 from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import check_r
 
+pytest.register_assert_rewrite("alike", "stand_ins.kept_runs")  # what differs is shown
 PYVAE = Path(sys.executable).with_name("pyvae")
 LONGEST = {"test_the_package_passes_its_check"}  # by far
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["assert_close", "copied", "part", "same"]
+__all__ = ["assert_close", "copied", "equal", "part", "same"]
+
+
+def equal(one, two):
+    """Whether two arrays are the same to the bit."""
+    return one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes()
 
 
 def same(one, two):
     """Whether two dicts of arrays are the same to the bit."""
-    return one.keys() == two.keys() and all(
-        one[key].dtype == two[key].dtype
-        and one[key].shape == two[key].shape
-        and one[key].tobytes() == two[key].tobytes()
-        for key in one
-    )
+    return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
 
 
 def copied(arrays):

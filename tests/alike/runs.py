@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alike.arrays import same
+from alike.arrays import equal, same
 from pyvae.model.run import Run
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
@@ -17,6 +17,7 @@ __all__ = [
     "assert_goes_on",
     "assert_probes_alike",
     "assert_same_bits",
+    "assert_same_run",
     "go_through",
 ]
 
@@ -45,6 +46,17 @@ def assert_close(one, two, scale=1.0):
             one.latent_means[mode], two.latent_means[mode], atol=1e-11 * scale
         )
     np.testing.assert_allclose(one.samples, two.samples, atol=1e-11 * scale)
+
+
+def assert_same_run(one, two):
+    """Two traces of complete runs, to the bit."""
+    assert equal(one.losses, two.losses)
+    assert equal(one.epochs, two.epochs)
+    assert same(one.parameters, two.parameters)
+    assert same(one.latent_means, two.latent_means)
+    assert equal(one.samples, two.samples)
+    assert one.complete
+    assert (one.settings, one.environment) == (two.settings, two.environment)
 
 
 def assert_same_bits(found, expected):
