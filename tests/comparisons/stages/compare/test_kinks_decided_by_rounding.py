@@ -1,257 +1,31 @@
-"""Where two probes differ is where they were made to; what is explained follows from rounding."""
+"""What follows from a kink that rounding decides is explained, and nothing else."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
-from stand_ins.narrow import NARROW_CONV
+from stand_ins.probes import (
+    CONV,
+    PARAMETERS,
+    RULE,
+    SETTINGS,
+    adam,
+    apart,
+    changed,
+    compared,
+    magnitude,
+    places,
+    sides,
+)
 
-from comparisons.agreement.tolerances import STAGE_RULES, Rule
 from comparisons.expected.layers import Layers, float64
-from comparisons.stages.compare import StageAgreement, compare_probes
-from pyvae.engines.pytorch import PyTorchEngine
-from pyvae.model.draws import Draws
-from pyvae.model.stages import Quantity, quantities
 
 pytestmark = pytest.mark.slow
-
-CONV = NARROW_CONV
-BATCH, LATENT = 6, 3
-SETTINGS = CONV.settings(batch_size=BATCH, latent_dim=LATENT, dtype="float64")
-PARAMETERS = CONV.parameter_names(LATENT)
-KEYS = [quantity.key for quantity in quantities(CONV.stages, PARAMETERS)]
-RULE = STAGE_RULES["float64"]
-places = st.integers(0, 2**40)
-sides = st.sampled_from([(0, 1), (1, 0)])
-
-
-class Seen(dict):
-    """A probe that does not fill the screen where a test fails."""
-
-    def __repr__(self):
-        return f"a probe of {len(self)}"
-
-
-@pytest.fixture(scope="module")
-def probe(digits):
-    """What PyTorch's engine saw in its first step. One thread: that two wait for each other
-    takes longer than what they do."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    engine = PyTorchEngine("cpu")
-    engine.start(CONV, SETTINGS, CONV.initial_parameters(SETTINGS.seed, LATENT))
-    seen = Seen()
-    x = digits.batch(np.arange(BATCH), torch.float64)
-    engine.step(x, Draws(SETTINGS.seed).step(0, BATCH, CONV.draws(LATENT)), seen)
-    yield seen
-    torch.set_num_threads(threads)
-
-
-def compared(a, b, rule=RULE, keys=None):
-    """Agreements by key."""
-    found = compare_probes(a, b, CONV, SETTINGS, 1, rule, keys)
-    return {agreement.quantity.key: agreement for agreement in found}
-
-
-def changed(probe, key, index, value):
-    """The probe with another value at one place."""
-    array = probe[key].copy()
-    array[index] = value
-    return probe | {key: array}
-
-
-def apart(agreements):
-    return [key for key, agreement in agreements.items() if not agreement.agrees]
-
-
-def magnitude(array):
-    return float(np.abs(array).max())
-
-
-# One element
-
-
-def test_a_probe_agrees_with_itself_everywhere_without_a_difference(probe):
-    found = compared(probe, {key: value.copy() for key, value in probe.items()}, Rule(0, "tensor"))
-    assert list(found) == KEYS
-    for key, agreement in found.items():
-        assert agreement.agrees
-        assert agreement.max_abs == agreement.raw_max_abs == agreement.required_rtol == 0
-        assert agreement.ulps("float64") == 0
-        assert agreement.largest == magnitude(probe[key])
-        assert agreement.shape == probe[key].shape
-        assert (agreement.explained, agreement.problem) == ("", "")
-
-
-@given_settings(max_examples=30, deadline=None)
-@given(st.sampled_from(KEYS), places, st.floats(0.05, 14), st.booleans(), sides)
-def test_one_changed_element_is_found_with_its_place_and_values(
-    probe, key, place, power, negative, order
-):
-    """Changed by more than the tolerance: from hardly more to a thousand times the largest."""
-    index = tuple(int(i) for i in np.unravel_index(place % probe[key].size, probe[key].shape))
-    change = 10**power * RULE.rtol * magnitude(probe[key])
-    before = float(probe[key][index])
-    after = before - change if negative else before + change
-    pair = (changed(probe, key, index, after), probe)
-    found = compared(*(pair[side] for side in order))
-    assert apart(found) == [key]
-    assert found[key].index == index
-    assert found[key].values == tuple((after, before)[side] for side in order)
-    assert found[key].max_abs == abs(after - before)
-    assert found[key].largest == max(magnitude(one[key]) for one in pair)
-    assert all(one.raw_max_abs == 0 for other, one in found.items() if other != key)
-
-
-@pytest.mark.slow
-@given_settings(max_examples=25, deadline=None)
-@given(st.sampled_from(KEYS), places, st.floats(-4, -0.05), st.booleans(), sides)
-def test_one_element_changed_by_less_than_the_tolerance_agrees(
-    probe, key, place, power, negative, order
-):
-    index = tuple(int(i) for i in np.unravel_index(place % probe[key].size, probe[key].shape))
-    change = 10**power * RULE.rtol * magnitude(probe[key])
-    before = float(probe[key][index])
-    after = before - change if negative else before + change
-    assume(after != before)
-    pair = (changed(probe, key, index, after), probe)
-    found = compared(*(pair[side] for side in order))
-    assert apart(found) == []
-    assert found[key].index == index
-    assert found[key].max_abs == abs(after - before)
-
-
-@pytest.mark.parametrize(
-    "bad", [math.nan, *(pytest.param(v, marks=pytest.mark.slow) for v in (math.inf, -math.inf))]
-)
-@given_settings(max_examples=15, deadline=None)
-@given(key=st.sampled_from(KEYS), place=places, order=sides, both=st.booleans())
-def test_what_is_not_finite_is_a_disagreement_with_a_word(probe, bad, key, place, order, both):
-    """On both sides as well: nobody knows what it hides."""
-    index = tuple(int(i) for i in np.unravel_index(place % probe[key].size, probe[key].shape))
-    one = changed(probe, key, index, bad)
-    pair = (one, one if both else probe)
-    a, b = (pair[side] for side in order)
-    found = compared(a, b, Rule(1e300, "tensor"))
-    assert apart(found) == [key]
-    assert found[key].problem == f"{float(a[key][index])} against {float(b[key][index])}"
-    assert found[key].index == index
-    np.testing.assert_array_equal(found[key].values, (a[key][index], b[key][index]))
-    assert math.isnan(found[key].required_rtol)
-    assert math.isnan(found[key].ulps("float64"))
-
-
-def test_numbers_whose_sum_overflows_are_finite(probe):
-    key = "gradient/encoder.fc1"
-    large = probe | {key: np.full_like(probe[key], 1e308)}
-    assert apart(compared(large, large)) == []
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-@pytest.mark.parametrize("key", ["forward/encoder.conv1", "gradient/encoder.fc1.weight"])
-def test_another_shape_is_a_disagreement_with_a_word(probe, key, order):
-    """Also one that NumPy would broadcast."""
-    pair = (probe, probe | {key: probe[key][:1]})
-    a, b = (pair[side] for side in order)
-    found = compared(a, b, Rule(1e300, "tensor"))
-    assert apart(found) == [key]
-    assert found[key].problem == f"shape {a[key].shape} against {b[key].shape}"
-    assert found[key].shape == a[key].shape
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_an_absent_key_is_a_disagreement_with_a_word(probe, order):
-    key = "gradient/encoder.relu1"
-    without = {k: v for k, v in probe.items() if k != key}
-    found = compared(*((without, probe)[side] for side in order), Rule(1e300, "tensor"))
-    assert apart(found) == [key]
-    assert found[key].problem == "is on one side only"
-    found = compared(without, without, Rule(1e300, "tensor"))
-    assert apart(found) == [key]
-    assert found[key].problem == "is on neither side"
-
-
-def test_nothing_to_compare_is_no_agreement(probe):
-    empty = probe | {"forward/encoder.fc1": np.empty((0, 128))}
-    found = compared(empty, empty)
-    assert apart(found) == ["forward/encoder.fc1"]
-    assert found["forward/encoder.fc1"].problem == "is empty"
-
-
-@given_settings(max_examples=25, deadline=None)
-@given(st.sampled_from(KEYS), st.integers(0, 2**32), st.floats(-17, 1), sides)
-def test_the_tolerance_that_is_said_to_suffice_does_and_a_smaller_one_does_not(
-    probe, key, seed, power, order
-):
-    noise = np.random.default_rng(seed).normal(size=probe[key].shape) * 10**power
-    pair = (probe, probe | {key: probe[key] + noise * magnitude(probe[key])})
-    a, b = (pair[side] for side in order)
-    needed = compared(a, b, keys={key})[key].required_rtol
-    assume(needed > 0)
-    assert needed == magnitude(a[key] - b[key]) / max(magnitude(a[key]), magnitude(b[key]))
-    assert compared(a, b, Rule(needed, "tensor"), {key})[key].agrees
-    assert not compared(a, b, Rule(needed * 0.999, "tensor"), {key})[key].agrees
-
-
-def test_only_what_is_asked_for_is_compared_in_the_order_of_computation(probe):
-    asked = {"parameter/encoder.conv1.bias", "forward/total", "moment1/decoder.fc1.weight"}
-    assert list(compared(probe, probe, keys=asked)) == [
-        "forward/total",
-        "moment1/decoder.fc1.weight",
-        "parameter/encoder.conv1.bias",
-    ]
-
-
-# Units of the last place
-
-
-def agreement_of(max_abs, largest):
-    quantity = Quantity("forward/total", "forward", ("total",))
-    return StageAgreement(1, quantity, (), largest, max_abs, max_abs, 1e-11)
-
-
-@given_settings(max_examples=300, deadline=None)
-@given(st.floats(0, 1e300, exclude_min=True), st.integers(0, 10**6))
-def test_ulps_count_the_steps_of_the_largest_magnitude(largest, steps):
-    assert agreement_of(steps * math.ulp(largest), largest).ulps("float64") == steps
-
-
-@given_settings(max_examples=300, deadline=None)
-@given(st.floats(0, float(np.float32(1e30)), width=32, exclude_min=True), st.integers(0, 10**6))
-def test_ulps_count_the_steps_in_single_precision(largest, steps):
-    one = float(np.nextafter(np.float32(largest), np.float32(np.inf))) - largest
-    assert agreement_of(steps * one, largest).ulps("float32") == steps
-
-
-@pytest.mark.parametrize("power", [-1074, -1022, -3, 0, 3, 1000])
-def test_ulps_shrink_below_a_power_of_two(power):
-    """Below it the numbers lie twice as close, where they have all their digits."""
-    largest = 2.0**power
-    below = math.nextafter(largest, 0.0)
-    assert agreement_of(math.ulp(largest), largest).ulps("float64") == 1
-    if below > 0:
-        assert agreement_of(math.ulp(below), below).ulps("float64") == 1
-
-
-def test_ulps_are_those_of_the_numbers_compared(probe):
-    key = "forward/total"
-    value = float(probe[key])
-    other = value
-    for _ in range(5):
-        other = math.nextafter(other, math.inf)
-    found = compared(changed(probe, key, (), other), probe)[key]
-    assert found.ulps("float64") == 5
-    assert replace(found, problem="nan against 1").ulps("float64") is math.nan
-
-
-# Kinks decided by rounding
 
 
 def follow(probe, name):
@@ -278,19 +52,6 @@ def follow(probe, name):
             else:
                 gradients[part] = gradients.get(part, 0) + value
     return probe
-
-
-def adam(name, start, gradient, epsilon=1e-8):
-    """Kingma & Ba (2015), algorithm 1, for the first step."""
-    moment1, moment2 = (1 - 0.9) * gradient, (1 - 0.999) * gradient**2
-    parameter = stepped(start, moment1, moment2, epsilon)
-    parts = {"moment1": moment1, "moment2": moment2, "parameter": parameter}
-    return {f"{kind}/{name}": value for kind, value in parts.items()}
-
-
-def stepped(start, moment1, moment2, epsilon=1e-8):
-    mean, square = moment1 / (1 - 0.9), moment2 / (1 - 0.999)
-    return start - SETTINGS.learning_rate * mean / (np.sqrt(square) + epsilon)
 
 
 def winners(probe):
@@ -610,51 +371,3 @@ def test_moments_of_a_gradient_that_parts_are_not_explained(probe):
         assert found[key].explained == ""
         assert not found[key].agrees
         assert found[key].max_abs == found[key].raw_max_abs
-
-
-# Adam's amplification of rounding
-
-
-def amplified(probe, name, seed, epsilon=1e-8):
-    """The probe with some gradients of a parameter that cancelled but for rounding."""
-    random = np.random.default_rng(seed)
-    start = probe[f"start/{name}"]
-    moment1, moment2 = (probe[f"{kind}/{name}"].copy() for kind in ("moment1", "moment2"))
-    chosen = np.random.default_rng(1).random(start.shape) < 0.3
-    noise = 2e-16 * magnitude(moment1) * random.uniform(-1, 1, start.shape)
-    moment1[chosen] = noise[chosen]
-    moment2[chosen] = (1 - 0.999) * (noise[chosen] / (1 - 0.9)) ** 2
-    parts = {"moment1": moment1, "moment2": moment2}
-    parts["parameter"] = stepped(start, moment1, moment2, epsilon)
-    return probe | {f"{kind}/{name}": value for kind, value in parts.items()}
-
-
-names = st.sampled_from(["decoder.conv1.weight", "encoder.fc3.weight", "decoder.fc2.weight"])
-
-
-@given_settings(max_examples=8, deadline=None)
-@given(names, st.integers(0, 2**32))
-def test_what_adam_makes_of_the_moments_rounding_is_explained(probe, name, seed):
-    found = compared(amplified(probe, name, seed), amplified(probe, name, seed + 1))
-    assert apart(found) == []
-    parameter = found[f"parameter/{name}"]
-    assert parameter.explained == "follows from the moments' rounding"
-    assert parameter.raw_max_abs > RULE.rtol * parameter.largest  # else nothing was shown
-    assert parameter.max_abs <= 1e-15 * parameter.largest
-
-
-@given_settings(max_examples=8, deadline=None)
-@given(names, st.integers(0, 2**32), sides)
-def test_another_epsilon_is_not_explained(probe, name, seed, order):
-    pair = (amplified(probe, name, seed, epsilon=1e-7), amplified(probe, name, seed + 1))
-    found = compared(*(pair[side] for side in order))
-    assert apart(found) == [f"parameter/{name}"]
-
-
-def test_moments_that_differ_are_not_explained_by_themselves(probe):
-    """What they make of the parameter would be explained; they are not."""
-    name = "encoder.fc3.weight"
-    wrong = probe | adam(name, probe[f"start/{name}"], 1.001 * probe[f"gradient/{name}"])
-    found = compared(wrong, probe)
-    assert apart(found)[0] == f"moment1/{name}"
-    assert found[f"parameter/{name}"].explained == ""
