@@ -125,6 +125,11 @@ def test_rooms_and_functions_stay_small(package):
             assert lines <= MOST_LINES, f"{file}: {node.name} has {lines} lines"
 
 
+def test_rooms_of_tests_stay_small():
+    rooms = Counter(file.parent for file in files("tests") if file.name != "__init__.py")
+    assert max(rooms.values()) <= MOST_MODULES, rooms.most_common(1)
+
+
 def test_only_the_r_process_imports_rpy2():
     allowed = {"server.py", "conversion.py"}
     found = {
