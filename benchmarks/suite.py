@@ -10,17 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.bridge import measure_bridge
-from benchmarks.conv import measure_conv
-from benchmarks.draws import measure_draws
-from benchmarks.figures import growth_figure, performance_figure
-from benchmarks.growth import Sizes, measure_growth, thread_counts
-from benchmarks.images import Images, image_folder
-from benchmarks.machine import about, cores
-from benchmarks.recipes import OTHERS, measure_recipes
-from benchmarks.startup import measure_startup
-from benchmarks.tables import markdown as as_markdown
-from benchmarks.tables import print_tables
+from benchmarks.given.images import Images, image_folder
+from benchmarks.measured.bridge import measure_bridge
+from benchmarks.measured.conv import measure_conv
+from benchmarks.measured.draws import measure_draws
+from benchmarks.measured.growth import Sizes, measure_growth, thread_counts
+from benchmarks.measured.recipes import OTHERS, measure_recipes
+from benchmarks.measured.startup import measure_startup
+from benchmarks.report.figures import growth_figure, performance_figure
+from benchmarks.report.machine import about, cores
+from benchmarks.report.tables import markdown as as_markdown
+from benchmarks.report.tables import print_tables
 from pyvae.errors import UserError, choose
 from pyvae.figures.style import own_style, save_figure
 from pyvae.files.writing import output_folder, write_file

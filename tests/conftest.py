@@ -12,11 +12,11 @@ import psutil
 import pytest
 import torch
 from matplotlib.figure import Figure
-from narrow import NARROW
-from r_package import r_with_the_package
-from undrawn import UNDRAWN, save_a_pixel
-from warm import Warm
-from warm_python import WarmPython
+from processes.r_package import r_with_the_package
+from processes.undrawn import UNDRAWN, save_a_pixel
+from processes.warm import Warm
+from processes.warm_python import WarmPython
+from stand_ins.narrow import NARROW
 
 from pyvae.data.images import load_digits
 from pyvae.errors import UserError
@@ -25,6 +25,7 @@ from pyvae.recipes import RECIPES, get_recipe
 from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import check_r
 
+pytest.register_assert_rewrite("alike", "stand_ins.kept_runs")  # what differs is shown
 PYVAE = Path(sys.executable).with_name("pyvae")
 LONGEST = {"test_the_package_passes_its_check"}  # by far
 

@@ -2,9 +2,9 @@
 
     python tests/killed_runs.py --kills 50 --seed 1
 
-Each kill hits the process of the command (forked, see warm.py) at a random moment between the
-beginning of its work and its end: in a step, in R, while it writes a checkpoint (there is one after
-every step), in the figures. `--resume` then brings it to its end, and all that it leaves is
+Each kill hits the process of the command (forked, see processes/warm.py) at a random moment between
+the beginning of its work and its end: in a step, in R, while it writes a checkpoint (there is one
+after every step), in the figures. `--resume` then brings it to its end, and all that it leaves is
 compared with what the same command leaves undisturbed.
 """
 
@@ -25,7 +25,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from warm import Command, Warm
+from processes.warm import Command, Warm
 
 PYVAE = Path(sys.executable).with_name("pyvae")
 SMALL = ("--data", "digits", "--batch-size", "10", "--latent-dim", "4", "--threads", "1")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from r_package import absent_packages
+from processes.r_package import absent_packages
 
 nbformat = pytest.importorskip("nbformat", reason="needs nbclient: the extra dev")
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from killed_runs import CASES, SMALL, kill_often, killed_at, undisturbed
-from undrawn import UNDRAWN
+from processes.undrawn import UNDRAWN
 
 QUICK = {
     ("pytorch", "beta"): ("train", "beta", *SMALL, "--steps", "15", "--rng", "torch"),

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "pyvae": {"pyvae"},
     "r_bridge": {"pyvae", "r_bridge"},
     "comparisons": {"pyvae", "comparisons"},
+    "benchmarks": {"pyvae", "r_bridge", "comparisons", "benchmarks"},
 }
 # From the top: a room imports from those below it alone. Metrics stand above the trace: they
 # measure one.
@@ -31,6 +32,10 @@ ROOMS = {
     "r_bridge": (
         ("doctor", "from_r"), "engines", "process", "installed",
         ("errors", "rpy2_fit", "torch_in_r"),
+    ),
+    "benchmarks": (
+        ("__main__", "cuda", "diagnosis", "recording"), "suite", "report", "measured", "sides",
+        ("plain_loops", "limits"), "given",
     ),
 }  # fmt: skip
 
@@ -118,6 +123,11 @@ def test_rooms_and_functions_stay_small(package):
             assert len(parameters) <= MOST_PARAMETERS, f"{file}: {node.name}"
             lines = (node.end_lineno or 0) - node.lineno + 1
             assert lines <= MOST_LINES, f"{file}: {node.name} has {lines} lines"
+
+
+def test_rooms_of_tests_stay_small():
+    rooms = Counter(file.parent for file in files("tests") if file.name != "__init__.py")
+    assert max(rooms.values()) <= MOST_MODULES, rooms.most_common(1)
 
 
 def test_only_the_r_process_imports_rpy2():

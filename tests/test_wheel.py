@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from warm import Warm
+from processes.warm import Warm
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pyvae", "r_bridge", "comparisons")
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def installed(warm, wheel, tmp_path_factory):
     """Runs programs of an environment that has the wheel, in a folder outside of the sources, where
-    there is no R; in processes of that environment's Python (tests/warm.py)."""
+    there is no R; in processes of that environment's Python (tests/processes/warm.py)."""
     place = tmp_path_factory.mktemp("elsewhere")
     venv.create(place / "env", with_pip=False)
     programs = place / "env" / "bin"

@@ -1,6 +1,7 @@
 """Finds and reads files in LeCun's IDX format, in which MNIST was published.
 
-r_bridge/rpackage/R/idx.R has the same rules; tests/mnist_layouts.py lists what both find.
+r_bridge/rpackage/R/idx.R has the same rules; tests/written_files/mnist_layouts.py lists what both
+find.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import child
-from benchmarks.arithmetic import Series
-from benchmarks.case import Case
-from benchmarks.child import Turn
-from benchmarks.conv import summary
-from benchmarks.processes import Memory
+from benchmarks.given.case import Case
+from benchmarks.measured.conv import summary
+from benchmarks.sides import child
+from benchmarks.sides.arithmetic import Series
+from benchmarks.sides.child import Turn
+from benchmarks.sides.processes import Memory
 
 
 @pytest.fixture

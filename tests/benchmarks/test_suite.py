@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks import suite
 from benchmarks.__main__ import main
-from benchmarks.case import Case
-from benchmarks.conv import SIDES, measure_conv
+from benchmarks.given.case import Case
+from benchmarks.measured.conv import SIDES, measure_conv
 from benchmarks.suite import PARTS, Plan, run_suite, write_results
 from pyvae.errors import UserError
 from r_bridge.installed.r_torch import RTorch

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from narrow import NARROW_CONV
-from patched_r import PatchedBaseR
-from reused_r import ReusedR
+from processes.reused_r import ReusedR
+from stand_ins.narrow import NARROW_CONV
+from stand_ins.patched_r import PatchedBaseR
 
 from comparisons.runs.live import compare as compare_engines
 from comparisons.seeds import run_seeds as native

@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW
 from rich.console import Console
-from rounding import RoundedOtherwise
+from stand_ins.narrow import NARROW
+from stand_ins.rounding import RoundedOtherwise
 
 from comparisons.report.html import write_report
 from comparisons.report.tables import last_step_line

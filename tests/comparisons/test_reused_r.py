@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 import pytest
-from patched_r import PatchedBaseR
+from stand_ins.patched_r import PatchedBaseR
 
 from r_bridge import R_FILES
 from r_bridge.engines.base_r import BaseREngine

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from r_lists import HEAD, r_list, save_r_list
+from written_files.r_lists import HEAD, r_list, save_r_list
 
 from comparisons.seeds.saved_outcome import SeedRun, load_outcome, save_outcome
 from pyvae.data.mnist import FILES, load_mnist_family

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from narrow import NARROW
-from patched_r import PatchedBaseR
+from stand_ins.narrow import NARROW
+from stand_ins.patched_r import PatchedBaseR
 from torch import nn
 
 from pyvae.data.images import ImageData, load_toy

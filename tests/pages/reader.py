@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from undrawn import UNDRAWN
-from warm import Warm
+from processes.undrawn import UNDRAWN
+from processes.warm import Warm
 
 from pages.pages import ROOT, blocks
 

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from r_package import r_with_the_package
+from processes.r_package import r_with_the_package
 
 from pages.pages import DOCS, README, ROOT, blocks
 from pages.reader import Reader, read_page

@@ -71,8 +71,8 @@ def test_the_python_reference_has_all_that_is_exported(site):
 
 
 def test_sources_that_pages_link_to_are_there(site):
-    text = (site / "source" / "benchmarks" / "plain_loop.py.txt").read_text()
-    assert text == (ROOT / "benchmarks" / "plain_loop.py").read_text()
+    text = (site / "source" / "benchmarks" / "plain_loops" / "plain_loop.py.txt").read_text()
+    assert text == (ROOT / "benchmarks" / "plain_loops" / "plain_loop.py").read_text()
 
 
 def test_notebooks_are_pages_with_what_they_print(site):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from r_package import r_with_the_package
+from processes.r_package import r_with_the_package
 
 
 @pytest.fixture(scope="session")

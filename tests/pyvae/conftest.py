@@ -8,7 +8,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 from pyvae.cli.main import main
 from pyvae.data.images import data_root, load_toy

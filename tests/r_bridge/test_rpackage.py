@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from r_package import absent_packages
+from processes.r_package import absent_packages
 
 from r_bridge.installed.environment import MEMORY, r_environment
 from r_bridge.rpy2_fit import find_r

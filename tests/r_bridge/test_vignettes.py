@@ -10,7 +10,7 @@ import re
 import subprocess
 
 import pytest
-from r_package import PACKAGE, r_with_the_package
+from processes.r_package import PACKAGE, r_with_the_package
 
 FOLDER = PACKAGE / "vignettes"
 NAMES = sorted(path.name.removesuffix(".Rmd.orig") for path in FOLDER.glob("*.Rmd.orig"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from verdicts import AMSGrad, Drifting, Late, OnAKink, compare_engines
+from stand_ins.verdicts import AMSGrad, Drifting, Late, OnAKink, compare_engines
 
 from comparisons.beyond_steps.across_kinks import run_across_kinks
 from comparisons.beyond_steps.free_run import run_freely

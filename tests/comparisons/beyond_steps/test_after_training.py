@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from narrow import NARROW
-from verdicts import Averaged, InEvaluation, Mistaken, compare_engines
+from stand_ins.narrow import NARROW
+from stand_ins.verdicts import Averaged, InEvaluation, Mistaken, compare_engines
 
 from comparisons.beyond_steps.after_training import part_after_training
 from comparisons.saved.compare import compare_traces

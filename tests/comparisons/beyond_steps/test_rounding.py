@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from rounding import RoundedOtherwise
-from verdicts import AMSGrad, Drifting, Mistaken, compare_engines
+from stand_ins.rounding import RoundedOtherwise
+from stand_ins.verdicts import AMSGrad, Drifting, Mistaken, compare_engines
 
 from comparisons.beyond_steps.rounding import FACTOR, Neighbour, measure_rounding
 from comparisons.steps.comparison import compare_whole_runs

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from patched_r import replace_engine
+from stand_ins.patched_r import replace_engine
 
 from comparisons.agreement import tolerances
 from pyvae.cli.main import main

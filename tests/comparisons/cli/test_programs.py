@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ported import Classifier, Program, rewrite
+from recorded.ported import Classifier, Program, rewrite
 
 from pyvae.cli.main import main
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.cli.starts import default_steps, make_starts, objectives_to_compare
 from pyvae.cli.main import main
@@ -74,7 +74,7 @@ def test_by_default_conv_starts_twice_and_everything_says_which(tmp_path, capsys
 @pytest.mark.slow
 def test_a_disagreement_from_the_trained_state_alone_is_the_verdict(monkeypatch, tmp_path, capsys):
     """A mistake that shows only where the network has learned something."""
-    from patched_r import replace_engine
+    from stand_ins.patched_r import replace_engine
 
     replace_engine(monkeypatch, """
       right <- session_restore
@@ -122,7 +122,7 @@ def test_a_run_is_gone_on_from_with_its_moments(trained, tmp_path, capsys):
 @pytest.mark.r
 def test_a_mistake_is_named_by_what_adam_had_kept(monkeypatch, trained, tmp_path, capsys):
     """In the first step of the comparison, which is Adam's third."""
-    from patched_r import replace_engine
+    from stand_ins.patched_r import replace_engine
 
     replace_engine(monkeypatch, "adam_settings$epsilon <- 1e-7")
     arguments = ["--start", str(trained), "--steps", "2", "--out", str(tmp_path)]

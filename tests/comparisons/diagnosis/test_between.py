@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.diagnosis.between import changed_in_place
 from comparisons.diagnosis.place import Place

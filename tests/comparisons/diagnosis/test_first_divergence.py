@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mistakes import MISTAKES, planted, recipe_of, settings_of, small_data
-from narrow import CHANNELS, NARROW
-from planted_docs import UPDATED, section, write_section
+from pages.planted_docs import UPDATED, section, write_section
+from stand_ins.narrow import CHANNELS, NARROW
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import EXACT, STAGE_RULES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.diagnosis.optimiser import other_optimiser
 from comparisons.diagnosis.place import Place

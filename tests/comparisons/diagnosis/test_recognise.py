@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from narrow import CHANNELS, NARROW_CONV
 from numpy.typing import NDArray
+from stand_ins.narrow import CHANNELS, NARROW_CONV
 
 from comparisons.diagnosis.place import Place
 from comparisons.diagnosis.recognise import Finding, recognise

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from ported import Program
+from recorded.ported import Program
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ported import Classifier, Program, adam, sgd
+from recorded.ported import Classifier, Program, adam, sgd
 from torch import nn
 
 from comparisons.ports import compare_programs

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from ported import Classifier, Program, rewrite
+from recorded.ported import Classifier, Program, rewrite
 from torch import nn
 
 from comparisons.ports import compare_programs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from ported import Classifier, Program, sgd
+from recorded.ported import Classifier, Program, sgd
 
 from comparisons.ports import compare_programs
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from figures_help import assert_readable, note_of
 from matplotlib.colors import to_rgba
 from PIL import Image
+from shown.figures_help import assert_readable, note_of
 
 from comparisons.report import figures
 from comparisons.steps.comparison import compare_whole_runs, tell_starts_apart

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from ported import Classifier, Program, rewrite
+from recorded.ported import Classifier, Program, rewrite
 
 from comparisons.ports import compare_programs
 from comparisons.report.network.render import SCRIPT

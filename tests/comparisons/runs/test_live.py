@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from patched_r import PatchedBaseR
-from verdicts import named
+from stand_ins.patched_r import PatchedBaseR
+from stand_ins.verdicts import named
 
 from comparisons.runs.live import CompareOptions, compare
 from pyvae.data.images import load_toy

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from patched_r import add_engine
+from stand_ins.patched_r import add_engine
 
 from comparisons.runs.sides import RANDOMNESS, choose_sides, open_side, open_sides
 from pyvae.engines.abilities import Abilities

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.saved.compare import compare_traces
 from comparisons.saved.pairs import load_pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from verdicts import named
+from stand_ins.verdicts import named
 
 from comparisons.runs.live import compare
 from pyvae.cli.main import main

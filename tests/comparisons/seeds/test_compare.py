@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import LocalCluster
-from gated import GATE, install
+from stand_ins.gated import GATE, install
 
 from comparisons.seeds.equivalence import UNITS
 from comparisons.seeds.many_seeds import SeedOptions

@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import time
 
-import gated
 import numpy as np
 import pytest
 import torch
-from patched_r import PatchedBaseR, add_engine, replace_engine
+from stand_ins import gated
+from stand_ins.patched_r import PatchedBaseR, add_engine, replace_engine
 
 from comparisons.runs.sides import Sides
 from comparisons.seeds import run_seeds as native

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 from comparisons.stages.no_effect import NoEffect
 from pyvae.data.images import load_toy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from verdicts import R_TORCHS, Failing, Late, named
+from stand_ins.verdicts import R_TORCHS, Failing, Late, named
 
 from comparisons.steps.compare import compare_steps
 from comparisons.steps.lockstep import StepFailure

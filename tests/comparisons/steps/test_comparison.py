@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from narrow import CHANNELS
-from patched_r import PatchedBaseR
+from stand_ins.narrow import CHANNELS
+from stand_ins.patched_r import PatchedBaseR
 
 from comparisons.runs.live import compare as compare_engines
 from comparisons.steps.comparison import compare_whole_runs, summary

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from stand_ins.verdicts import Mistaken, compare_engines
 from torch import nn
-from verdicts import Mistaken, compare_engines
 
 from comparisons.report.write import conclude
 from comparisons.steps.comparison import summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from verdicts import R_TORCHS, Failing, Late, Mistaken, named
+from stand_ins.verdicts import R_TORCHS, Failing, Late, Mistaken, named
 
 from comparisons.steps.locate import locate
 from comparisons.steps.pair import Pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from verdicts import Late, named
+from stand_ins.verdicts import Late, named
 
 from comparisons.steps.lockstep import lockstep
 from comparisons.steps.pair import Pair

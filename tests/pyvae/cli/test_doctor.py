@@ -4,7 +4,7 @@ import platform
 
 import pytest
 import torch
-from mnist_layouts import Layout
+from written_files.mnist_layouts import Layout
 
 from pyvae.checks import Check
 from pyvae.cli import doctor

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from undrawn import UNDRAWN
+from processes.undrawn import UNDRAWN
 
 from pyvae.cli import main as cli
 from pyvae.cli.main import PANELS, main

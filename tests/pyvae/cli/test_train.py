@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from undrawn import save_a_pixel
+from processes.undrawn import save_a_pixel
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.objectives import OBJECTIVES

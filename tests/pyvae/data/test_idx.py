@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnist_layouts import LAYOUTS, OTHERS
+from written_files.mnist_layouts import LAYOUTS, OTHERS
 
 from pyvae.data.idx import read_idx
 from pyvae.data.mnist import DownloadError, load_mnist_family

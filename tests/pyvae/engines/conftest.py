@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 from pyvae.cli.main import main
 from pyvae.engines.precision import Precision, multiplies_bf16

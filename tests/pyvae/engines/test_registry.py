@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from patched_r import add_engine
+from stand_ins.patched_r import add_engine
 
 from pyvae.engines.abilities import Abilities
 from pyvae.engines.adam import ADAMS

@@ -7,10 +7,9 @@ import socket
 import sys
 from pathlib import Path
 
-import narrow
 import numpy as np
 import pytest
-from undrawn import UNDRAWN
+from processes.undrawn import UNDRAWN
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
@@ -18,13 +17,13 @@ from pyvae.recipes import open_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
-NARROW = str(Path(narrow.__file__).parent)
+TESTS = str(Path(__file__).parents[2])
 TORCHRUN = Path(sys.executable).with_name("torchrun")
 BATCH = 13  # shares of 6 and 7
 MINE = """
 from dataclasses import replace
 
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 CONV = replace(NARROW["conv"], name="narrow-conv")
 STRIDED_CONV = replace(NARROW["strided-conv"], name="narrow-strided-conv")
@@ -42,7 +41,7 @@ def two_processes(warm, tmp_path):
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
         started = []
         for rank in "01":
-            mine = UNDRAWN | {"RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": NARROW}
+            mine = UNDRAWN | {"RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": TESTS}
             one = warm.start(
                 "-m", "pyvae", *arguments, folder=tmp_path, environment=os.environ | shared | mine
             )

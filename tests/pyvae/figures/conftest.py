@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from figures_help import finished_trace
+from shown.figures_help import finished_trace
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures_help import assert_readable, note_of
+from shown.figures_help import assert_readable, note_of
 
 from pyvae.errors import UserError
 from pyvae.figures.images import (

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures_help import assert_readable, note_of, words_of
 from scipy.stats import norm
+from shown.figures_help import assert_readable, note_of, words_of
 
 from pyvae.errors import UserError
 from pyvae.figures.latents import latent_scatter, manifold_figure, tsne_scatter

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from figures_help import assert_readable, made_trace, note_of, words_of
 from matplotlib.colors import to_hex
+from shown.figures_help import assert_readable, made_trace, note_of, words_of
 
 from pyvae.figures.losses import losses_figure, terms_figure, train_test_figure
 from pyvae.figures.style import COLOURS

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures_help import assert_readable, note_of
 from matplotlib.colors import to_rgb
+from shown.figures_help import assert_readable, note_of
 
 from pyvae.errors import UserError
 from pyvae.figures.reconstructions import interpolation_figure, reconstructions_figure

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from figures_help import assert_readable, made_trace, note_of
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from shown.figures_help import assert_readable, made_trace, note_of
 
 from pyvae.figures.runs import (
     draw_latent_means,

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-from figures_help import assert_readable, note_of, words_of
 from matplotlib.colors import to_hex
+from shown.figures_help import assert_readable, note_of, words_of
 
 from pyvae.figures.spread import mean_and_variance_figure, spread_figure
 from pyvae.figures.style import COLOURS

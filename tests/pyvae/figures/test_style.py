@@ -8,12 +8,12 @@ import hypothesis
 import matplotlib
 import numpy as np
 import pytest
-from figures_help import assert_readable, made_trace, note_of
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from shown.figures_help import assert_readable, made_trace, note_of
 
 from pyvae.errors import UserError
 from pyvae.figures.losses import terms_figure

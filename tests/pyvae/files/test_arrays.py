@@ -1,4 +1,4 @@
-"""Arrays by name on disk. What is damaged is in tests/fuzz; see also test_trace.py."""
+"""Arrays by name on disk. What is damaged is in tests/fuzz; see also tests/pyvae/trace."""
 
 from __future__ import annotations
 

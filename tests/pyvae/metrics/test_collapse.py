@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from figures_help import finished_trace
+from shown.figures_help import finished_trace
 
 from pyvae.metrics.collapse import latents_in_words
 

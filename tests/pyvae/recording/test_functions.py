@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from programs import simple
+from recorded.programs import simple
 from torch import Tensor, nn
 
 from pyvae.recording.record import record

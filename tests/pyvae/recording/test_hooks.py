@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from programs import mlp
+from recorded.programs import mlp
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from pyvae.recording.hooks import Hooks, put_under, take_out

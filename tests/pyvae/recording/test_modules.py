@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from programs import mlp, simple
+from recorded.programs import mlp, simple
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from programs import PROGRAMS, Vae, closure, cnn, gan, mlp, transformer, vae
+from recorded.programs import PROGRAMS, Vae, closure, cnn, gan, mlp, transformer, vae
 from torch import nn, optim
 from torch.overrides import _get_current_function_mode_stack
 

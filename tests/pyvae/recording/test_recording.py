@@ -14,7 +14,7 @@ from collections import namedtuple
 
 import pytest
 import torch
-from programs import cnn, gan, mlp, vae
+from recorded.programs import cnn, gan, mlp, vae
 from torch import nn
 
 from pyvae.files import writing

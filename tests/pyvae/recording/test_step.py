@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from programs import mlp
+from recorded.programs import mlp
 from torch import nn
 
 from pyvae.recording.parameters import Parameters

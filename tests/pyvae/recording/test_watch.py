@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import torch
-from programs import cnn, mlp
+from recorded.programs import cnn, mlp
 
 from pyvae.recording.record import record
 

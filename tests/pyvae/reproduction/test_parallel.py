@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.figure import Figure
-from undrawn import save_a_pixel
+from processes.undrawn import save_a_pixel
 
 from pyvae.cli.main import main
 from pyvae.data.images import load_split

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from narrow import NARROW
 from sklearn import manifold
+from stand_ins.narrow import NARROW
 
 import pyvae
 from pyvae.cli.main import main

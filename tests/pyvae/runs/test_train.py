@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from undrawn import UNDRAWN
+from processes.undrawn import UNDRAWN
 
 from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine

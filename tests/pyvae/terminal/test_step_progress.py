@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from figures_help import finished_trace
 from rich.console import Console
+from shown.figures_help import finished_trace
 
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.terminal.step_progress import ShowProgress, _epoch_line, _title

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 from pyvae.engines.engine import DivergedError
 from pyvae.engines.pytorch import PyTorchEngine

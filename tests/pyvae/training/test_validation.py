@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from pyvae.data.images import ImageData
 from pyvae.data.split import hold_out

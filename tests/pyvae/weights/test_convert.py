@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import safetensors.torch
 import torch
-from r_lists import save_r_list
 from torch import nn
+from written_files.r_lists import save_r_list
 
 from pyvae import convert_weights
 from pyvae.errors import UserError

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from r_lists import HEAD, r_list, r_texts
+from written_files.r_lists import HEAD, r_list, r_texts
 
 from pyvae.weights.r_serialised import Address, RefusedError, unserialise
 from r_bridge.rpy2_fit import find_r

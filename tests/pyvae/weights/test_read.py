@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from r_lists import save_r_list
+from written_files.r_lists import save_r_list
 
 from pyvae.errors import UserError
 from pyvae.weights.read import read_weights

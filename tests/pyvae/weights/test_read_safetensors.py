@@ -7,7 +7,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from r_lists import HEAD, r_list, save_r_list
+from written_files.r_lists import HEAD, r_list, save_r_list
 
 from pyvae.errors import UserError
 from pyvae.weights.read_safetensors import read_safetensors

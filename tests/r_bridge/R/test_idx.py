@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mnist_layouts import LAYOUTS, OTHERS
+from written_files.mnist_layouts import LAYOUTS, OTHERS
 
 from pyvae.data.images import ImageData
 from r_bridge import R_FILES

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from patched_r import PatchedRTorch
+from stand_ins.patched_r import PatchedRTorch
 from torch import nn
 
 from comparisons import compare
@@ -35,7 +35,7 @@ SMALL = {
     "clustering": {},
     "clustering-semi-supervised": {"hyper": {"labels": 11}},
 }
-NAMES = [  # conv is tested in test_base.py
+NAMES = [  # conv is tested in base/
     pytest.param(name, marks=pytest.mark.slow) if name.startswith("clustering") else name
     for name in SMALL
 ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 from torch import nn
 
 from pyvae.data.images import load_digits, load_toy

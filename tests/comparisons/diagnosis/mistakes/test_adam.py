@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from narrow import NARROW_CONV
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.diagnosis.mistakes.adam import update
 from comparisons.expected.layers import Layers

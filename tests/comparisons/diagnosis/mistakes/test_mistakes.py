@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
-from narrow import NARROW_CONV
-from told_apart import assert_told_apart, off, one_with
+from mistakes.told_apart import assert_told_apart, off, one_with
+from stand_ins.narrow import NARROW_CONV
 
 from comparisons.diagnosis import mistakes as alternatives
 from comparisons.expected.layers import Layers, float64

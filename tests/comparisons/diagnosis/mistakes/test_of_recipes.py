@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from narrow import NARROW
-from told_apart import assert_told_apart, off, one_with
+from mistakes.told_apart import assert_told_apart, off, one_with
+from stand_ins.narrow import NARROW
 
 from comparisons.diagnosis import mistakes as alternatives
 from comparisons.expected.layers import Layers, float64

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_stage import randn, record_module
+from recorded.one_stage import randn, record_module
 from torch import nn
 
 from comparisons.ports.expected.recompute import expected_buffers, recompute

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from one_stage import randn, record_function, record_module
+from recorded.one_stage import randn, record_function, record_module
 from torch import nn
 from torch.nn import functional as F
 

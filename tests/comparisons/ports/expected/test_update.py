@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_update import recorded_updates
+from recorded.one_update import recorded_updates
 
 from comparisons.ports.expected.update import expected_update, state_before
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ported import Program, adam
+from recorded.ported import Program, adam
 
 from comparisons.ports.judging.own import Own
 from comparisons.ports.side import Overlaid, Side

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ported import Program, rewrite
+from recorded.ported import Program, rewrite
 
 from comparisons.ports import compare_programs
 from comparisons.ports.matching.names import names_table, read_names

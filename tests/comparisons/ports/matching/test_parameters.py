@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ported import Classifier, Program, adam, rewrite
+from recorded.ported import Classifier, Program, adam, rewrite
 from torch import nn
 
 from comparisons.ports import compare_programs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from ported import Program
-from ported_vae import vae
+from recorded.ported import Program
+from recorded.ported_vae import vae
 
 from comparisons.ports import compare_programs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from by_hand import Written, batch_norm, of_images
+from recorded.by_hand import Written, batch_norm, of_images
 
 from comparisons.ports import compare_programs
 

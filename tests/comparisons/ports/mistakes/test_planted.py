@@ -7,7 +7,7 @@ from collections import Counter
 from zlib import crc32
 
 import pytest
-from planted_docs import UPDATED, section, table_of_rooms, write_section
+from pages.planted_docs import UPDATED, section, table_of_rooms, write_section
 
 from comparisons.ports import compare_programs
 from comparisons.ports.mistakes.mistake import find_mistakes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from by_hand import Written, batch_norm, conv, of_images, record_steps
+from recorded.by_hand import Written, batch_norm, conv, of_images, record_steps
 from torch import nn
 
 from comparisons.ports import compare_programs

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ported import Program
-from ported_vae import vae
+from recorded.ported import Program
+from recorded.ported_vae import vae
+from recorded.trained import Training
 from torch import nn
-from trained import Training
 
 pytestmark = pytest.mark.slow
 FLOAT64 = {"dtype": torch.float64, "steps": 2}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ported_vae import divergence, vae
+from recorded.ported_vae import divergence, vae
+from recorded.trained import Training
 from torch import nn
-from trained import Training
 
 pytestmark = pytest.mark.slow
 EFFECTS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ported_vae import vae
+from recorded.ported_vae import vae
 
 pytestmark = pytest.mark.slow
 

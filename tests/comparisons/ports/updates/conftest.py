@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from trained import Training
+from recorded.trained import Training
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from trained import Training
+from recorded.trained import Training
 
 from comparisons.ports import compare_programs
 

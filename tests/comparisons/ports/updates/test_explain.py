@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from recorded.trained import ByHand, Training, adam, say
 from torch import optim
-from trained import ByHand, Training, adam, say
 
 from comparisons.ports import compare_programs
 

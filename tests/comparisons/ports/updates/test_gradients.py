@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from recorded.trained import Training
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
-from trained import Training
 
 from comparisons.ports import compare_programs
 from pyvae.files.arrays import write_arrays

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded.trained import Training
 from torch import Tensor, nn
-from trained import Training
 
 from comparisons.ports import compare_programs
 from pyvae.trace.program import ProgramTrace

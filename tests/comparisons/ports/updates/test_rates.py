@@ -7,8 +7,8 @@ import re
 
 import pytest
 import torch
+from recorded.trained import Training, say
 from torch import optim
-from trained import Training, say
 
 from comparisons.ports import compare_programs
 from comparisons.ports.updates.rates import schedule_difference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from trained import Training
+from recorded.trained import Training
 
 from comparisons.ports import compare_programs
 

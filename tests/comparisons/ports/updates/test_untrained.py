@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from recorded.trained import Net, Training
 from torch import nn
-from trained import Net, Training
 
 from comparisons.ports import compare_programs
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ported import Classifier, Program, rewrite
-from shown_networks import chain
+from recorded.ported import Classifier, Program, rewrite
+from shown.shown_networks import chain
 from torch import nn
 
 from comparisons.ports import compare_programs

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from shown_networks import chain, entry, network
+from shown.shown_networks import chain, entry, network
 
 from comparisons.report.network.model import STATES, ShownNetwork, power
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from shown_networks import chain, entry, network
+from shown.shown_networks import chain, entry, network
 
 from comparisons.agreement.spread import spread_of
 from comparisons.report.network.render import MOST_DRAWN, NEAR, NetworkView

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from shown_networks import chain, network
+from shown.shown_networks import chain, network
 
 from comparisons.report.network.rows import AROUND, MOST_LANES, MOST_ROWS, draw_rows
 

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from PIL import Image
-from shown_networks import chain, network
+from shown.shown_networks import chain, network
 
 from comparisons.agreement.spread import spread_of
 from comparisons.report.network.rows import draw_rows

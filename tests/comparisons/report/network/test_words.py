@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shown_networks import chain, network
+from shown.shown_networks import chain, network
 
 from comparisons.report.network.words import LONGEST, network_lines, rest_words, short
 

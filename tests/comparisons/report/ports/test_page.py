@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from ported import Classifier, Program, rewrite
+from recorded.ported import Classifier, Program, rewrite
 
 from comparisons.ports import compare_programs
 from comparisons.report.network.render import SCRIPT, script_hash

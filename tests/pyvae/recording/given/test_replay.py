@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import cnn, gru, lstm, mlp, simple, transformer, vae
+from recorded.programs import cnn, gru, lstm, mlp, simple, transformer, vae
 from torch import nn
 
 from pyvae.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from programs import PROGRAMS, cnn, mlp
+from recorded.programs import PROGRAMS, cnn, mlp
 from torch import nn
 
 from pyvae.errors import UserError

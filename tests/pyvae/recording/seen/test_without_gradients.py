@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import simple
+from recorded.programs import simple
 from torch import nn
 
 from pyvae.recording.seen.without_gradients import WithoutGradients

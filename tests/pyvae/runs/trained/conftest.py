@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from narrow import NARROW
+from stand_ins.narrow import NARROW
 
 from pyvae.recipes import RECIPES
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_stage import BOUNDS, randn, record_function
+from recorded.one_stage import BOUNDS, randn, record_function
 from scipy import special
 
 from comparisons.ports.expected.recompute import recompute

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from one_stage import randn, record_function
+from recorded.one_stage import randn, record_function
 
 from comparisons.ports.expected.recompute import recompute
 from pyvae.trace.program import ProgramStage

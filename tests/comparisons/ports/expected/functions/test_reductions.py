@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_stage import BOUNDS, randn, record_function
+from recorded.one_stage import BOUNDS, randn, record_function
 from scipy.special import logsumexp
 
 PRECISIONS = pytest.mark.parametrize("dtype", BOUNDS, ids=["float64", "float32"])

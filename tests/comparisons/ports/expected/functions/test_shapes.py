@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from one_stage import BOUNDS, randn, record_function, record_module
+from recorded.one_stage import BOUNDS, randn, record_function, record_module
 from torch import nn
 
 from comparisons.ports.expected.recompute import recompute

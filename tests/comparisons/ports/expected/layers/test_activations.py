@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from one_stage import BOUNDS, randn, record_function, record_module
+from recorded.one_stage import BOUNDS, randn, record_function, record_module
 from scipy import special
 from torch import nn
 from torch.nn import functional as F

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_stage import BOUNDS, randn, record_function, record_module
+from recorded.one_stage import BOUNDS, randn, record_function, record_module
 from scipy.special import softmax
 from torch import nn
 from torch.nn import functional as F

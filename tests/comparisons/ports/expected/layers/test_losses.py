@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from one_stage import BOUNDS, randn, record_module
+from recorded.one_stage import BOUNDS, randn, record_module
 from scipy.special import expit, log_softmax, logsumexp
 from torch import nn
 

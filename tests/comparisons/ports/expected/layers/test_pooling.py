@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
-from one_stage import BOUNDS, randn, record_function, record_module
+from recorded.one_stage import BOUNDS, randn, record_function, record_module
 from torch import nn
 from torch.nn import functional as F
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_stage import BOUNDS, randn, record_module
+from recorded.one_stage import BOUNDS, randn, record_module
 from scipy.special import expit
 from torch import nn
 

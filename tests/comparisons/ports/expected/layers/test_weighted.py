@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_stage import BOUNDS, randn, record_function, record_module
+from recorded.one_stage import BOUNDS, randn, record_function, record_module
 from scipy.signal import correlate
 from torch import nn
 

@@ -1,0 +1,1 @@
+"""What every side of a benchmark is given: a recipe with its settings, and images."""

@@ -1,0 +1,1 @@
+"""What was measured as tables and figures, and on which machine."""

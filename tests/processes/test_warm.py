@@ -1,0 +1,77 @@
+"""Programs in processes that have imported PyTorch before they begin (tests/processes/warm.py)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from processes.warm import Warm
+
+pytestmark = pytest.mark.slow
+
+TELLS = """
+import os, sys
+print(sys.argv, os.getcwd(), os.environ.get("MINE"), sys.stdin.read(), __name__)
+print("torch" in sys.modules, sys.modules["torch"].get_num_threads())
+sys.stderr.write("to the end, without a new line")
+sys.exit(7)
+"""
+
+
+@pytest.fixture
+def of_torch(warm, monkeypatch):
+    """Another one, which imports no more than PyTorch."""
+    monkeypatch.setattr("processes.warm.MODULES", ("torch",))
+    of_torch = Warm()
+    yield of_torch
+    of_torch.close()
+
+
+def test_what_one_is_given_is_not_there_in_the_next(of_torch, tmp_path):
+    """Also where the first one was the reason to start what forks."""
+    tells = "import os, sys; print('/mine' in sys.path, os.environ.get('PYTHONPATH'))"
+    for given, told in (("/mine", "True /mine\n"), ("", "False \n")):
+        environment = os.environ | {"PYTHONPATH": given, "OMP_NUM_THREADS": "3"}
+        assert of_torch.run("-c", tells, folder=tmp_path, environment=environment).stdout == told
+
+
+def test_it_is_as_in_a_process_that_was_started_for_it(of_torch, tmp_path):
+    # PyTorch reads the number of threads when it is imported
+    environment = os.environ | {"MINE": "é", "OMP_NUM_THREADS": "3"}
+    warmed = of_torch.run("-c", TELLS, "a b", folder=tmp_path, environment=environment)
+    started = subprocess.run(
+        [sys.executable, "-c", f"import torch\n{TELLS}", "a b"], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert warmed.returncode == started.returncode == 7
+    assert (warmed.stdout, warmed.stderr) == (started.stdout, started.stderr)
+
+
+def test_the_end_is_told(warm, tmp_path, is_running):
+    failed = warm.run("-c", "raise KeyError('gone')", folder=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("\nKeyError: 'gone'\n")
+    given, told = os.pipe(), os.pipe()  # with one for both it may read what it wrote itself
+    waits = warm.start(
+        "-c", "import sys; print('here', flush=True); sys.stdin.read()", folder=tmp_path,
+        stdin=given[0], stdout=told[1],
+    )  # fmt: skip
+    assert os.read(told[0], 5) == b"here\n"
+    assert waits.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        waits.wait(0.01)
+    waits.send_signal(signal.SIGTERM)
+    assert waits.wait() == waits.poll() == -signal.SIGTERM
+    assert not is_running(waits.pid)
+    for end in (*given, *told):
+        os.close(end)
+
+
+def test_closing_ends_what_runs(of_torch, tmp_path, is_running):
+    waits = of_torch.start("-c", "import time; time.sleep(600)", folder=tmp_path)
+    of_torch.close()
+    assert not is_running(waits.pid)

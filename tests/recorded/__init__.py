@@ -1,0 +1,1 @@
+"""Programs as users write them, and single calls, as a recorder writes them down."""

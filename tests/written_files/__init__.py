@@ -1,0 +1,1 @@
+"""Files as other programs write them: MNIST's, and R's lists of tensors."""
