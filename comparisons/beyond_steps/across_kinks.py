@@ -146,7 +146,7 @@ def _run(
             if both.failures:
                 return None
             on_step(both.progress[1])
-            ends = compare_ends(pair, both)
+            ends = compare_ends(pair, both, drifted=both.step > 1)
             if any(end.problem for end in ends):
                 return None
             apart = max(end.required_rtol for end in ends)

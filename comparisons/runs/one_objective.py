@@ -195,7 +195,7 @@ class OneObjective:
     def _across_kinks(self, comparison: Comparison, inspect: Container[int]) -> Comparison | None:
         """The same where both go on from one state after each step in which rounding has decided a
         kink; None if kinks are not all that drives the two apart."""
-        with shown("past what rounding decides", self.pair, self.progress) as callback:
+        with shown("once more, from one state after a kink", self.pair, self.progress) as callback:
             across = run_across_kinks(self.pair, inspect, callback.on_step)
         if across is None:
             return None

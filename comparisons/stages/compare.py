@@ -62,6 +62,7 @@ def compare_probes(
     rule: Rule,
     keys: set[str] | None = None,
     taken: int = 0,
+    drifted: bool = False,
 ) -> list[StageAgreement]:
     """Compares what two engines returned in one step.
 
@@ -72,13 +73,15 @@ def compare_probes(
         rule: What every quantity is held against, relative to its tensor's largest element.
         keys: Compare these alone; everything by default.
         taken: Steps that Adam had taken before the run began.
+        drifted: Whether the two began the step from states of their own, where the probes do not
+            hold these: biases without an effect then differ.
 
     Returns:
         One `StageAgreement` for each quantity, in the order of computation.
     """
     drawn = {step: own_draws((under_test, reference))}
     layers = Layers(recipe, settings, step, drawn, taken)
-    comparer = _Comparer(under_test, reference, layers, rule)
+    comparer = _Comparer(under_test, reference, layers, rule, drifted)
     return [
         comparer.compare(quantity)
         for quantity in recipe.quantities(settings)
@@ -87,12 +90,14 @@ def compare_probes(
 
 
 class _Comparer:
-    def __init__(self, a: Probe, b: Probe, layers: Layers, rule: Rule) -> None:
+    def __init__(
+        self, a: Probe, b: Probe, layers: Layers, rule: Rule, drifted: bool = False
+    ) -> None:
         self.a, self.b, self.layers, self.rule = a, b, layers, rule
         self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
         self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
         self.no_effect = NoEffect.of_stages(layers.recipe.stages)
-        self.drifted = False  # whether biases without an effect differ at the start
+        self.drifted = drifted  # whether biases without an effect differ at the start
         self.kinks: dict[str, tuple[int, str]] = {}  # by stage: how many, and in which layer
 
     def compare(self, quantity: Quantity) -> StageAgreement:

@@ -77,9 +77,15 @@ def compare_steps(
                 return
 
 
-def compare_ends(pair: Pair, both: StepOfBoth) -> list[StageAgreement]:
+def compare_ends(pair: Pair, both: StepOfBoth, drifted: bool = False) -> list[StageAgreement]:
     """Compares what is known of a step that is not inspected: its losses, and the state after it;
-    by the rule of steps that both start from one state."""
+    by the rule of steps that both start from one state.
+
+    Arguments:
+        pair: The engines, and the run.
+        both: The step.
+        drifted: Whether they did not start it from one.
+    """
     ends = []
     for engine, progress in zip(pair.engines, both.progress, strict=True):
         losses = progress.losses.cpu().double().numpy()
@@ -89,4 +95,4 @@ def compare_ends(pair: Pair, both: StepOfBoth) -> list[StageAgreement]:
     a, b = ends
     recipe, settings = pair.run.recipe, pair.run.settings
     keys = set(a) | set(b)
-    return compare_probes(a, b, recipe, settings, both.step, pair.rule, keys, pair.taken)
+    return compare_probes(a, b, recipe, settings, both.step, pair.rule, keys, pair.taken, drifted)
