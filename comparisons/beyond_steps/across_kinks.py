@@ -8,8 +8,9 @@ both go on from one state, that of the engine under test.
 
 Nothing is taken for a kink that merely looks like one: every step after which the two were given
 one state is inspected, stage by stage, and all of its differences have to follow from kinks that
-are seen in it. All other steps stay free, so that what an engine keeps from step to step shows as
-before.
+are seen in it. All other steps stay free. An engine that is given a state may forget what it keeps
+from step to step, a schedule of its own, say: so the runs are made both ways round, and in each of
+them one engine goes through all of its steps by itself.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ SUDDEN = 10.0  # times what the two differed by after the step before
 
 @dataclass(frozen=True)
 class AcrossKinks:
-    """What was found.
+    """What was found, one way round.
 
     Attributes:
-        traces: Of both, under test first.
+        traces: Of both, first that of the engine that went through all steps by itself.
         steps: Those in which kinks were decided by rounding: both began the next from one state.
         free: The most steps in a row in which each went its own way.
         stages: The agreement of all stages of these steps, and of those that were asked for.
@@ -51,21 +52,32 @@ class AcrossKinks:
     stages: Sequence[StageAgreement]
     ends: Sequence[StageAgreement]
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether there are steps enough without a kink, the last one among them: what is computed
+        after it is each engine's own."""
+        steps = self.traces[0].steps
+        return steps not in self.steps and self.free >= min(FREE_STEPS, steps - 1)
+
     def words(self) -> str:
         """Where the kinks are, and what was done about them."""
+        return (
+            f"{self.where()}: a pre-activation is zero, or two pixels that are pooled are equal, "
+            "up to rounding, and neither engine is wrong. "
+            f"After {_steps(self.steps)} both went on from the state of {self.traces[0].engine}"
+        )
+
+    def where(self) -> str:
+        """Where the kinks are."""
         found: dict[str, list[StageAgreement]] = {}
         for one in self.stages:
             if one.kinks and one.step in self.steps:
                 found.setdefault(one.kinks_at, []).append(one)
-        where = " and ".join(
+        places = " and ".join(
             f"{layer} ({sum(one.kinks for one in its):,} in {_steps(one.step for one in its)})"
             for layer, its in found.items()
         )
-        return (
-            f"rounding decides whether a gradient passes in {where}: a pre-activation is zero, or "
-            "two pixels that are pooled are equal, up to rounding, and neither engine is wrong. "
-            f"After {_steps(self.steps)} both went on from the state of {self.traces[0].engine}"
-        )
+        return f"rounding decides whether a gradient passes in {places}"
 
 
 def _steps(steps: Iterable[int]) -> str:
@@ -106,8 +118,7 @@ def run_across_kinks(
 
     Returns:
         What was found; None if it is not kinks alone that drive the two apart: they part in no
-        step suddenly, or in one whose differences do not follow from kinks, or an engine fails, or
-        there are so many kinks that hardly a step is free.
+        step suddenly, or in one whose differences do not follow from kinks, or an engine fails.
     """
     if pair.exact or pair.run.settings.dtype != "float64":
         return None
@@ -125,10 +136,9 @@ def run_across_kinks(
     if asked | found.drift.keys() != first.drift.keys():
         stages = _kinks_alone(pair, found, asked | found.drift.keys())
     steps = tuple(found.drift)
-    free = _longest_free(steps, pair.run.steps)
-    if stages is None or free < min(FREE_STEPS, pair.run.steps):
+    if stages is None:
         return None
-    return AcrossKinks(traces, steps, free, stages, found.ends)
+    return AcrossKinks(traces, steps, _longest_free(steps, pair.run.steps), stages, found.ends)
 
 
 def _run(

@@ -44,10 +44,15 @@ class FreeRun:
     Attributes:
         agreement: Of the quantity and step that come nearest to what is allowed, or are beyond.
         divergence: The first stage that parts, if one does.
+        kinks: Where rounding decides kinks, and what was done about them; empty if it decides none
+            that drive the two apart.
+        undecided: Whether kinks leave too few steps to tell.
     """
 
     agreement: Agreement
     divergence: Divergence | None
+    kinks: str = ""
+    undecided: bool = False
 
 
 def run_freely(pair: Pair) -> FreeRun:
@@ -83,13 +88,18 @@ def run_freely(pair: Pair) -> FreeRun:
     assert worst is not None  # noqa: S101 (a run has a step, and a step has losses)
     size, end, rtol = worst
     divergence = None
+    kinks, undecided = "", False
     across = run_across_kinks(_of_length(whole, WITH_KINKS)) if size > 1 else None
-    if across is not None and across.ends:
-        end = max(across.ends, key=lambda one: one.required_rtol)
-        size = _size(end, rtol)
+    if across is not None:
+        back = run_across_kinks(_of_length(whole, WITH_KINKS).other_way_round)
+        undecided = back is None or not (across.is_telling and back.is_telling)
+        kinks = across.where() if undecided else across.words()
+        if back is not None and not undecided:
+            end = max((*across.ends, *back.ends), key=lambda one: one.required_rtol)
+            size = _size(end, rtol)
     if size > 1:
         divergence = _first_not_of_adam(pair, end.step, EXACT.rtol if pair.exact else rtol)
-    return FreeRun(_as_agreement(end, rtol, settings.dtype), divergence)
+    return FreeRun(_as_agreement(end, rtol, settings.dtype), divergence, kinks, undecided)
 
 
 def _of_length(pair: Pair, steps: int) -> Pair:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from comparisons.agreement.stage import StageAgreement
 from comparisons.beyond_steps.across_kinks import run_across_kinks
 from comparisons.beyond_steps.after_training import AFTER_TRAINING, part_after_training
 from comparisons.beyond_steps.evaluation_mode import compare_in_evaluation_mode
-from comparisons.beyond_steps.free_run import run_freely
+from comparisons.beyond_steps.free_run import FreeRun, run_freely
 from comparisons.beyond_steps.rounding import measure_rounding, rounding_note
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.steps.compare import compare_steps
@@ -74,7 +76,7 @@ class OneObjective:
         steps = self.pair.run.steps
         try:
             if mode == "resync":
-                stages, divergence = self._side_by_side(inspect, steps, resync=True)
+                stages, divergence = self._resynchronised(inspect)
             else:
                 self._each_alone()
                 last = max((step for step in range(1, steps + 1) if step in inspect), default=0)
@@ -87,9 +89,10 @@ class OneObjective:
             )
             if not comparison.agrees and mode != "resync":
                 comparison = self._across_kinks(comparison, inspect) or comparison
-            if comparison.agrees:
-                return self._ask_further(comparison)
-            return self._placed(comparison)
+            if not comparison.agrees:
+                return self._placed(comparison)
+            asked = self._ask_further(comparison)
+            return asked if asked.agrees or not asked.joined_after else replace(asked, note="")
         except StepFailure as failure:
             return self._failed(failure, mode)
         except EngineFailure as failure:  # in evaluation mode
@@ -136,14 +139,22 @@ class OneObjective:
                 trace=kept.trace, resume=kept.checkpoint,
             )  # fmt: skip
 
-    def _side_by_side(self, inspect: Container[int], last: int, *, resync: bool) -> Found:
+    def _side_by_side(
+        self,
+        inspect: Container[int],
+        last: int,
+        *,
+        resync: bool,
+        traces: tuple[Trace, Trace] | None = None,
+    ) -> Found:
         """The stages of all steps up to the last that is asked for, and where they part first."""
         stages: list[StageAgreement] = []
         divergence = None
         if not last:
             return stages, divergence
         title = "re-synchronised" if resync else "stage by stage"
-        traces = self._traces if resync else None
+        if resync and traces is None:
+            traces = self._traces
         with shown(title, self.pair, self.progress) as callback:
             for found in compare_steps(
                 self.pair, last=last, resync=resync, inspect=inspect, traces=traces
@@ -152,6 +163,20 @@ class OneObjective:
                 divergence = divergence or found.divergence
                 callback.on_step(found.progress)
         return stages, divergence
+
+    def _resynchronised(self, inspect: Container[int]) -> Found:
+        """All steps, each from the state of the engine under test. In float64 those that differ
+        without being inspected are, in a second pass: rounding may have decided a kink in them."""
+        steps = self.pair.run.steps
+        stages, divergence = self._side_by_side(inspect, steps, resync=True)
+        apart = {one.step for one in stages if not one.agrees and one.step not in inspect}
+        if not apart or divergence or self.pair.run.settings.dtype != "float64":
+            return stages, divergence
+        again, divergence = self._side_by_side(
+            apart, max(apart), resync=True, traces=self.pair.new_traces()
+        )
+        kept = [one for one in stages if one.step not in apart]
+        return kept + [one for one in again if one.step in apart], divergence
 
     def _ask_further(self, comparison: Comparison) -> Comparison:
         """What agrees so far is compared in what such a run does not show.
@@ -171,7 +196,7 @@ class OneObjective:
             return comparison
         free = run_freely(self.pair)
         quantities["free_run"] = free.agreement
-        note = "" if free.agreement.agrees else HIDDEN
+        note = _free_note(free)
         return replace(comparison, quantities=quantities, divergence=free.divergence, note=note)
 
     def _placed(self, comparison: Comparison) -> Comparison:
@@ -189,15 +214,25 @@ class OneObjective:
         if not free.agreement.agrees:
             quantities = {**comparison.quantities, "free_run": free.agreement}
             comparison = replace(comparison, quantities=quantities)
-            return replace(comparison, divergence=free.divergence, note=HIDDEN)
+            return replace(comparison, divergence=free.divergence, note=_free_note(free))
         return replace(comparison, divergence=None, note=self._rounding_note(comparison))
 
     def _across_kinks(self, comparison: Comparison, inspect: Container[int]) -> Comparison | None:
         """The same where both go on from one state after each step in which rounding has decided a
         kink; None if kinks are not all that drives the two apart."""
-        with shown("once more, from one state after a kink", self.pair, self.progress) as callback:
+        kept = self._traces
+        title = "once more, from one state after a kink"
+        with shown(title, self.pair, self.progress) as callback:
             across = run_across_kinks(self.pair, inspect, callback.on_step)
-        if across is None:
+        if across is None or not (across.is_telling and _same_bits(across.traces[0], kept[0])):
+            return None
+        other = self.pair.other_way_round
+        with shown(title, other, self.progress) as callback:
+            back = run_across_kinks(other, on_step=callback.on_step)
+        if back is None or not (back.is_telling and _same_bits(back.traces[0], kept[1])):
+            return None
+        reference, under_test = back.traces
+        if not compare_whole_runs(under_test, reference, self.pair.exact).agrees:
             return None
         stages = [one for one in across.stages if one.step in inspect]
         found = replace(
@@ -205,7 +240,7 @@ class OneObjective:
             mode=comparison.mode,
             stages=stages,
             joined_after=across.steps,
-            note=f"{across.words()}; left to themselves {_apart(comparison)}",
+            note=f"{across.words()}{_apart(comparison)}",
         )
         return found if found.agrees else None
 
@@ -267,13 +302,36 @@ class OneObjective:
         )
 
 
+def _free_note(free: FreeRun) -> str:
+    """What is said of steps in which each engine goes its own way; empty if there is nothing."""
+    if free.agreement.agrees:
+        return f"where each goes its own way, {free.kinks}" if free.kinks else ""
+    if free.undecided:
+        return (
+            f"{SAME_START}, but where each goes its own way {free.kinks}, and too few steps are "
+            "left to tell a mistake from what follows: compare more steps"
+        )
+    return HIDDEN
+
+
+def _same_bits(a: Trace, b: Trace) -> bool:
+    """Whether a run was repeated: what is said of the second holds for the first."""
+    names = a.parameters.keys()
+    return (
+        np.array_equal(a.losses, b.losses)
+        and names == b.parameters.keys()
+        and all(np.array_equal(a.parameters[name], b.parameters[name]) for name in names)
+    )
+
+
 def _apart(comparison: Comparison) -> str:
-    """What disagrees, with its size, in words."""
-    return "they part: " + ", ".join(
+    """What disagrees, with its size, in words; empty if only stages do."""
+    sizes = ", ".join(
         f"{name.replace('_', ' ')} {comparison.quantities[name].required_rtol:.1e}"
         for name in comparison.quantities
         if name in comparison.disagreeing()
     )
+    return f"; left to themselves they part: {sizes}" if sizes else ""
 
 
 def _title(run: Run) -> str:

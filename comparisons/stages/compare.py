@@ -291,15 +291,15 @@ class _Comparer:
         a, b = (float64(probe[f"forward/{name}"]) for probe in (self.a, self.b))
         if a.shape != b.shape or a.shape != difference.shape:
             return nothing
+        if taker.layer not in ("relu", "leaky_relu", "max_pool2d"):
+            return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
-        if taker.layer in ("relu", "leaky_relu"):
-            slope = taker.options.get("slope", 0.0)
-            passed = float64(self.a[f"gradient/{taker.name}"])
-            kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
-            return int(kink.sum()), torch.where(kink, difference, 0.0)
+        passed = float64(self.a[f"gradient/{taker.name}"])
         if taker.layer == "max_pool2d":
-            return windows_that_tie((a, b), difference, near, tolerance)
-        return nothing
+            return windows_that_tie((a, b), passed, difference, near, tolerance)
+        slope = taker.options.get("slope", 0.0)
+        kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
+        return int(kink.sum()), torch.where(kink, difference, 0.0)
 
 
 def _kinks_words(count: int, layer: Stage) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,13 +38,22 @@ def elements_on_a_kink(
 
 
 def windows_that_tie(
-    values: tuple[Tensor, Tensor], difference: Tensor, near: float, tolerance: float
+    values: tuple[Tensor, Tensor],
+    passed: Tensor,
+    difference: Tensor,
+    near: float,
+    tolerance: float,
 ) -> tuple[int, Tensor]:
-    """Windows of max-pooling whose winners tie up to rounding, but not exactly on both sides.
+    """Windows of max-pooling whose winners tie up to rounding, and are two.
+
+    Each side has to give all of the gradient to the pixel that is largest there, so that one which
+    shares it, or gives it to another, is not taken for one that rounds. Where two pixels are equal
+    on both sides, exactly, the sides have to choose alike.
 
     Arguments:
         values: What goes into the layer on both sides, (B, C, H, W).
-        difference: Of the gradients with respect to it.
+        passed: The gradient with respect to its result, (B, C, H / 2, W / 2).
+        difference: Of the gradients with respect to its input.
         near: What counts as a tie.
         tolerance: What the gradient may be off by.
 
@@ -57,16 +64,22 @@ def windows_that_tie(
     windows, va, vb = (_windows(x) for x in (difference, *values))
     odd = (windows.abs() > tolerance).any(-1).nonzero()[:, 0]
     windows, va, vb = windows[odd], va[odd], vb[odd]
-    moved = windows.abs() > tolerance  # where one side's gradient went and the other's did not
-    low, high = math.inf, -math.inf
+    g = passed.flatten()[odd]
+    signed = windows * g.sign()[:, None]
+    to_a, to_b = signed.argmax(-1), signed.argmin(-1)  # where each side's gradient went
 
-    def spread(v: Tensor) -> Tensor:
-        return torch.where(moved, v, high).amax(-1) - torch.where(moved, v, low).amin(-1)
+    def at(v: Tensor, place: Tensor) -> Tensor:
+        return v.gather(-1, place[:, None])[:, 0]
 
-    near_both = (spread(va) <= near) & (spread(vb) <= near)
-    on_both = (spread(va) == 0) & (spread(vb) == 0)
-    whole = windows.sum(-1).abs() <= tolerance
-    accepted = odd[near_both & ~on_both & whole]
+    winners = (at(va, to_a) == va.amax(-1)) & (at(vb, to_b) == vb.amax(-1))
+    gaps = at(va, to_a) - at(va, to_b), at(vb, to_b) - at(vb, to_a)
+    near_both = (gaps[0] <= near) & (gaps[1] <= near)
+    on_both = (gaps[0] == 0) & (gaps[1] == 0)
+    expected = torch.zeros_like(windows)
+    expected.scatter_(-1, to_a[:, None], g[:, None])
+    expected.scatter_add_(-1, to_b[:, None], -g[:, None])
+    whole = ((windows - expected).abs() <= tolerance).all(-1)
+    accepted = odd[winners & near_both & ~on_both & whole]
     n, c, h, w = difference.shape
     mask = torch.zeros(n * c * (h // 2) * (w // 2), dtype=torch.bool)
     mask[accepted] = True

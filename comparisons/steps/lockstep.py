@@ -89,8 +89,7 @@ def lockstep(
         inspect: The steps, counted from 1, in which all stages are recorded.
         traces: Are filled as the run goes.
         join: Steps that the reference begins from the state of the engine under test where it does
-            not begin all of them so; asked before each, and, with the number after the last, before
-            latent means and samples.
+            not begin all of them so; asked before each.
 
     Yields:
         One `StepOfBoth` for each step. If an engine fails in a step that is the last, whatever the
@@ -124,8 +123,6 @@ def lockstep(
                 return
             yield StepOfBoth(step, tuple(progress), seen)
         failures = {}
-        if step + 1 in join:
-            pair.reference.restore(pair.under_test.state())
         for name, run in sides:  # latent means and samples
             try:
                 next(run, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comparisons.agreement.tolerances import Rule, is_normalised, stage_rule
 from comparisons.diagnosis.place import InspectedStep, Probes
@@ -37,6 +37,11 @@ class Pair:
     @property
     def names(self) -> tuple[str, str]:
         return self.under_test.name, self.reference.name
+
+    @property
+    def other_way_round(self) -> Pair:
+        """The same engines, the reference under test."""
+        return replace(self, under_test=self.reference, reference=self.under_test)
 
     @property
     def taken(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from comparisons.stages.kinks import elements_on_a_kink, windows_that_tie
 
 NEAR, TOLERANCE = 1e-12, 1e-9
+ONES = torch.ones((1, 1, 2, 2), dtype=torch.float64)  # gradients with respect to pooled pixels
 
 
 def values(*numbers):
@@ -39,11 +40,39 @@ def test_a_tie_in_a_window_is_accepted_and_an_odd_edge_is_in_none(size):
     b[0, 0, 2, 3] = 2.0 - 1e-15
     difference = torch.zeros_like(a)
     difference[0, 0, 2, 2], difference[0, 0, 2, 3] = -1.0, 1.0
-    count, explained = windows_that_tie((a, b), difference, NEAR, TOLERANCE)
+    count, explained = windows_that_tie((a, b), ONES, difference, NEAR, TOLERANCE)
     assert count == 1
     torch.testing.assert_close(explained, difference)
     if size == 5:
         difference[0, 0, 4, 4] = 1.0  # no window passes a gradient there
-        count, explained = windows_that_tie((a, b), difference, NEAR, TOLERANCE)
+        count, explained = windows_that_tie((a, b), ONES, difference, NEAR, TOLERANCE)
         assert count == 1
         assert explained[0, 0, 4, 4] == 0
+
+
+UP, DOWN = 2 + 1e-15, 2 - 1e-15
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "moved", "accepted"),
+    [
+        ((2, UP), (UP, 2), (-1, 1), True),
+        ((2, 2), (DOWN, 2), (1, -1), True),  # exactly equal on one side: its rule decides
+        ((2, UP), (2, UP), (-1, 1), False),  # both have the same winner
+        ((2, 2), (2, 2), (1, -1), False),  # the rule differs
+        ((2, UP), (UP, 2), (1, -1), False),  # to the smaller pixel
+        ((2, UP), (UP, 2), (-0.5, 0.5), False),  # shared on one side
+        ((2, UP), (UP, 2), (-1.5, 1.5), False),
+        ((2, UP), (UP, 2), (-1, 0), False),  # lost
+        ((2, 2.1), (2.1, 2), (-1, 1), False),  # by far no tie
+    ],
+)
+def test_each_side_gives_all_of_the_gradient_to_its_largest_pixel(a, b, moved, accepted):
+    x = torch.zeros((2, 1, 1, 2, 2), dtype=torch.float64)
+    x[0, 0, 0, 0], x[1, 0, 0, 0] = values(*a), values(*b)
+    difference = torch.zeros_like(x[0])
+    difference[0, 0, 0] = -3 * values(*moved)
+    passed = torch.full((1, 1, 1, 1), -3.0, dtype=torch.float64)
+    count, explained = windows_that_tie((x[0], x[1]), passed, difference, NEAR, TOLERANCE)
+    assert count == accepted
+    torch.testing.assert_close(explained, difference if accepted else torch.zeros_like(x[0]))
