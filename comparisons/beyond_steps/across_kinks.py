@@ -23,12 +23,16 @@ from dataclasses import dataclass, field
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule, rule_of_step
 from comparisons.steps.compare import compare_ends
+from comparisons.steps.failures import EngineFailure, Guarded
 from comparisons.steps.lockstep import lockstep
 from comparisons.steps.pair import Pair
+from pyvae.engines.engine import DivergedError
+from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
+from pyvae.training.loop import training_steps
 
-__all__ = ["FREE_STEPS", "AcrossKinks", "run_across_kinks"]
+__all__ = ["FREE_STEPS", "AcrossKinks", "run_across_kinks", "run_other_way_round"]
 
 FREE_STEPS = 5  # in a row, that show what an engine keeps to itself
 SUDDEN = 10.0  # times what the two differed by after the step before
@@ -139,6 +143,45 @@ def run_across_kinks(
     if stages is None:
         return None
     return AcrossKinks(traces, steps, _longest_free(steps, pair.run.steps), stages, found.ends)
+
+
+def run_other_way_round(
+    pair: Pair,
+    steps: Container[int],
+    on_step: Callable[[Progress], object] = lambda now: None,
+) -> tuple[Trace, Trace] | None:
+    """Runs the engine under test through all steps, from the reference's state after each of these.
+
+    Arguments:
+        pair: The engines, and the run.
+        steps: Those in which rounding decided a kink.
+        on_step: Called after every step of the engine under test.
+
+    Returns:
+        Its trace, and that of the reference, which ends with the last of these steps; None if an
+        engine fails.
+    """
+    states: dict[int, Probe] = {}
+    traces = pair.new_traces()
+    under_test, reference = (Guarded(engine) for engine in pair.engines)
+    every = range(1, pair.run.steps + 1)
+    last = max(step for step in every if step in steps)
+    given = training_steps(
+        pair.run, under_test, traces[0], state=lambda step: states.pop(step, None)
+    )
+    giving = training_steps(pair.run, reference, traces[1])
+    try:
+        with closing(given), closing(giving):
+            for step in every:
+                if step <= last:
+                    next(giving)
+                    if step in steps:
+                        states[step + 1] = reference.state()
+                on_step(next(given))
+            next(given, None)  # latent means and samples
+    except (EngineFailure, DivergedError):
+        return None
+    return traces
 
 
 def _run(
