@@ -69,6 +69,23 @@ test_that("a process is kept as long as it is as a new one would be", {
   expect_null(the$process)
 })
 
+test_that("a process leaves no temporary files when the session has ended", {
+  folder <- tempfile("temporary")
+  dir.create(folder)
+  there <- in_new_session(function() {
+    ours <- asNamespace("pyvae")
+    use <- function() {
+      taken <- ours$take_process("python")
+      on.exit(ours$keep_process(taken))
+      dir.exists(taken$process$run(function() tempdir()))
+    }
+    if (.Platform$OS.type == "windows") return(use())
+    c(use(), parallel::mccollect(parallel::mcparallel(use()))[[1L]])
+  }, list(), environment = c(TMPDIR = folder))
+  expect_true(all(there))
+  expect_identical(list.files(folder), character())
+})
+
 # A package of the name torch in a library of its own, with a namespace that can be loaded.
 stand_in_torch <- function() {
   folder <- tempfile("library")
