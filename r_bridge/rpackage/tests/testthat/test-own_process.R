@@ -18,6 +18,34 @@ test_that("a process of its own goes on with a fit, says how far it is, and is e
   expect_false(here$interrupted)
 })
 
+test_that("Ctrl-C that breaks off the other process's call breaks off this session's, no more", {
+  skip_on_os("windows")                                            # where pskill() ends a process
+  busy <- function(name, arguments, reply, asker, folder) {
+    cat("pyvae-report:{\"event\": \"loading\"}\n")
+    flush(stdout())
+    Sys.sleep(600)
+  }
+  said <- NULL
+  press <- function(report) {
+    said <<- report$event
+    tools::pskill(Sys.getpid(), tools::SIGINT)
+    Sys.sleep(60)                                                  # which Ctrl-C ends
+  }
+  old <- options(pyvae.own_process = TRUE)
+  on.exit(options(old))
+  keep_process(take_process("python"))
+  half_loaded <- the$process$process
+  ended_by <- with_stand_in("check_python", function(call) list(python = "python"), {
+    with_stand_in("run_for_other", busy, {
+      tryCatch(where_python_is("vae_fit", list(), press), interrupt = identity, error = identity)
+    })
+  })
+  expect_identical(said, "loading")
+  expect_identical(class(ended_by), c("interrupt", "condition"))
+  expect_false(half_loaded$is_alive())
+  expect_null(the$process)
+})
+
 test_that("the next call, from another folder, is of the same process", {
   skip_without_python()
   old <- options(pyvae.own_process = TRUE)
