@@ -18,6 +18,7 @@ from pyvae.model.stages import Probe, is_buffer
 from pyvae.model.start import start_name
 from pyvae.recipes import Recipe
 from pyvae.runs.run_folder import RunFolder
+from pyvae.trace.program import is_program_trace
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
 from pyvae.training.feeds import batches
@@ -39,7 +40,8 @@ def record_traces(
 ) -> list[Trace]:
     """Trains runs and writes a trace of each, for a comparison later or elsewhere.
 
-    A trace that is there is replaced.
+    A trace of a recipe that is there is replaced; that of a program, which cannot be computed
+    again from its settings, is not.
 
     Arguments:
         folder: Gets the trace, or, of several runs, a folder for each, with its objective's name. A
@@ -55,14 +57,16 @@ def record_traces(
         The traces, complete.
 
     Raises:
-        UserError: If the folder cannot be written or another run writes into it, the trace to
-            follow does not fit, or the engine cannot be used in this way.
+        UserError: If the folder cannot be written, holds the trace of a program, or another run
+            writes into it, the trace to follow does not fit, or the engine cannot be used in this
+            way.
     """
     runs = [runs] if isinstance(runs, Run) else runs
     folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     out = folder.path
     places = [out / run.settings.objective if len(runs) > 1 else out for run in runs]
     replaced = {out, *places}  # nothing of it is removed before everything is known to fit
+    _check_replaced(replaced)
     leaders = [None if follow is None else _leader(Path(follow), run, replaced) for run in runs]
     for run in runs:
         if draws and run.settings.rng != "injected":
@@ -146,6 +150,16 @@ class _Probes(Callback):
         if self.seen is not None:
             self.trace.save_probe(self.folder, now.step, self.seen)
             self.seen = None
+
+
+def _check_replaced(folders: Collection[Path]) -> None:
+    """Raises UserError where the trace of a program would be replaced."""
+    for folder in sorted(folders):
+        if is_program_trace(folder):
+            raise UserError(
+                f"folder '{folder}' holds the trace of a program",
+                "choose another folder with --out",
+            )
 
 
 def _leader(follow: Path, run: Run, replaced: Collection[Path]) -> Trace:

@@ -58,6 +58,10 @@ where_python_is <- function(name, arguments, progress = function(report) NULL, c
   }
   read_output()
   if (is.null(done$result)) {
+    if (inherits(done$error$parent, "interrupt")) {
+      process$kill()                         # no half-loaded PyTorch is loaded again
+      rlang::interrupt()
+    }
     why <- first_line(paste(c(errors, conditionMessage(done$error %||% ended)), collapse = "\n"))
     abort(c("The R process that runs Python has stopped.", "x" = "{why}"), call)
   }
@@ -78,8 +82,10 @@ has_ended <- function(said) !is.null(said) && (said$code == 200L || said$code >=
 # PyTorch take seconds to start, so that it is kept for the next call, unless what a new one would
 # inherit is no longer the same: the$process, which is NULL while a call uses it. One that a forked
 # session has from its parent is the parent's, and would be killed if it were freed.
+# A process is killed without a chance to remove its temporary files: they lie in this session's
+# folder, and go with it (those of a forked session with its parent's).
 take_process <- function(python) {
-  inherited <- list(python, .libPaths(), Sys.getenv())
+  inherited <- list(python, .libPaths(), Sys.getenv(), tempdir())
   kept <- the$process
   the$process <- NULL
   if (!is.null(kept)) {
@@ -93,7 +99,8 @@ take_process <- function(python) {
   }
   process <- callr::r_session$new(callr::r_session_options(
     user_profile = FALSE, stdout = "|", stderr = "|",
-    env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = python)), wait_timeout = 600000L)
+    env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = python, TMPDIR = tempdir())),
+    wait_timeout = 600000L)
   list(process = process, inherited = inherited, session = Sys.getpid())
 }
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pyvae import write_program_trace
 from pyvae.cli.options.shared import STEPS
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.stages import quantities
@@ -92,6 +93,21 @@ def test_a_second_trace_replaces_the_first_with_its_probes(tracing, tmp_path):
     assert [path.name for path in (tmp_path / "out" / "probes").iterdir()] == [
         "step-000001.safetensors"
     ]
+
+
+@pytest.mark.parametrize(
+    ("objective", "held"), [("vae", "out"), ("both", "out"), ("both", "out/emae")]
+)
+def test_the_trace_of_a_program_is_not_replaced(
+    tracing, tmp_path, assert_refused, everything_below, objective, held
+):
+    steps = [{"loss/total": np.array(1.5)}]
+    write_program_trace(tmp_path / held, "mine", steps=steps)
+    before = everything_below(tmp_path)
+    result = tracing("--steps", 1, "--objective", objective, "--out", "out")
+    said = f"folder '{held}' holds the trace of a program. Choose another folder with --out."
+    assert_refused(result, said)
+    assert everything_below(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["here", "link", "."])

@@ -18,6 +18,34 @@ test_that("a process of its own goes on with a fit, says how far it is, and is e
   expect_false(here$interrupted)
 })
 
+test_that("Ctrl-C that breaks off the other process's call breaks off this session's, no more", {
+  skip_on_os("windows")                                            # where pskill() ends a process
+  busy <- function(name, arguments, reply, asker, folder) {
+    cat("pyvae-report:{\"event\": \"loading\"}\n")
+    flush(stdout())
+    Sys.sleep(600)
+  }
+  said <- NULL
+  press <- function(report) {
+    said <<- report$event
+    tools::pskill(Sys.getpid(), tools::SIGINT)
+    Sys.sleep(60)                                                  # which Ctrl-C ends
+  }
+  old <- options(pyvae.own_process = TRUE)
+  on.exit(options(old))
+  keep_process(take_process("python"))
+  half_loaded <- the$process$process
+  ended_by <- with_stand_in("check_python", function(call) list(python = "python"), {
+    with_stand_in("run_for_other", busy, {
+      tryCatch(where_python_is("vae_fit", list(), press), interrupt = identity, error = identity)
+    })
+  })
+  expect_identical(said, "loading")
+  expect_identical(class(ended_by), c("interrupt", "condition"))
+  expect_false(half_loaded$is_alive())
+  expect_null(the$process)
+})
+
 test_that("the next call, from another folder, is of the same process", {
   skip_without_python()
   old <- options(pyvae.own_process = TRUE)
@@ -67,6 +95,23 @@ test_that("a process is kept as long as it is as a new one would be", {
   keep_process(taken)
   expect_false(taken$process$is_alive())
   expect_null(the$process)
+})
+
+test_that("a process leaves no temporary files when the session has ended", {
+  folder <- tempfile("temporary")
+  dir.create(folder)
+  there <- in_new_session(function() {
+    ours <- asNamespace("pyvae")
+    use <- function() {
+      taken <- ours$take_process("python")
+      on.exit(ours$keep_process(taken))
+      dir.exists(taken$process$run(function() tempdir()))
+    }
+    if (.Platform$OS.type == "windows") return(use())
+    c(use(), parallel::mccollect(parallel::mcparallel(use()))[[1L]])
+  }, list(), environment = c(TMPDIR = folder))
+  expect_true(all(there))
+  expect_identical(list.files(folder), character())
 })
 
 # A package of the name torch in a library of its own, with a namespace that can be loaded.
