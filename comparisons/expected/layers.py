@@ -184,6 +184,21 @@ class Layers:
             if taker.is_term and name in taker.inputs
         )
 
+    def term_gradient(self, stage: Stage, name: str, probe: Probe) -> Tensor:
+        """The derivative of the total with respect to a stage's result, by way of one term."""
+        term, inputs = self.term(stage), self.inputs(stage, probe)
+        weight = self.coefficient(stage.name)
+        if term.kind == "bce":
+            q, x = (value.flatten(1) for value in inputs)
+            count = {"sum": 1, "image": len(q), "element": q.numel(), "feature": q[0].numel()}
+            # torch's own: q (1 - q) is held above 1e-12 rounded to float32
+            held = ((1 - q) * q).clamp(min=9.999999960041972e-13)
+            return weight / count[term.per] * (q - x) / held
+        given = [value.clone().requires_grad_() for value in inputs]
+        found = torch.autograd.grad(term.value(given), given, allow_unused=True)
+        part = found[stage.inputs.index(name)]
+        return torch.zeros_like(given[0]) if part is None else weight * part
+
     def adam_update(self, moment1: Tensor, moment2: Tensor) -> Tensor:
         r"""What Adam subtracts from a parameter.
 

@@ -1,7 +1,7 @@
 """Two engines' probes of one step, held side by side, stage by stage.
 
 Each quantity is judged by its largest absolute difference, relative to the largest magnitude
-that it has on either side. Three kinds of difference are *explained* and taken off first, each
+that it has on either side. Four kinds of difference are *explained* and taken off first, each
 counted and shown:
 
 - **Kinks decided by rounding.** Max-pooling passes its gradient to one of four pixels, ReLU
@@ -14,7 +14,8 @@ counted and shown:
 - **Adam's amplification.** Where a gradient is not large against Adam's epsilon, the update
   multiplies its rounding error by up to (learning rate / epsilon). What the two sides' own
   moments explain of the parameters' difference is taken off; the moments themselves are compared.
-
+- **Probabilities near 1** (`comparisons.stages.own_values`). Rounding one of them moves the cross
+  entropy's gradient with respect to it; what the sigmoid then makes of both sides' agrees.
 - **No effect in front of batch norm** (`comparisons.stages.no_effect`). Where two runs have
   gone their own ways the biases there have drifted apart, and shift all images alike: that shift,
   and the running mean that follows it, is taken off.
@@ -43,6 +44,7 @@ from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.expected.loss_terms import reduced
 from comparisons.stages.kinks import elements_on_a_kink, windows_that_tie
 from comparisons.stages.no_effect import NoEffect
+from comparisons.stages.own_values import parted_by_rounding
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, Quantity, Stage
 from pyvae.recipes import Recipe
@@ -263,6 +265,12 @@ class _Comparer:
                 self.kinks[name] = count, takers[0].name
                 difference -= kinks
                 part = kinks if part is None else part + kinks
+        if not takers and _magnitude(difference) > tolerance:
+            probes = self.a, self.b
+            parted = parted_by_rounding(self.layers, name, probes, difference, self.rule.rtol)
+            if parted.any():  # nothing of it is left in earlier layers
+                difference[parted] = 0
+                notes.append(f"{_elements(int(parted.sum()))}, which rounding moves apart")
         stage = self.layers.stages[name]
         if part is not None and stage.inputs:
             self._hand_on(stage, part)
@@ -300,6 +308,11 @@ class _Comparer:
         slope = taker.options.get("slope", 0.0)
         kink = elements_on_a_kink((a, b), passed, slope, difference, near, tolerance)
         return int(kink.sum()), torch.where(kink, difference, 0.0)
+
+
+def _elements(count: int) -> str:
+    one = "1 element is" if count == 1 else f"{count} elements are"
+    return f"{one} what each side's own values give"
 
 
 def _kinks_words(count: int, layer: Stage) -> str:

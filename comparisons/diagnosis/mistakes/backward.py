@@ -25,27 +25,12 @@ def right_gradient(layers: Layers, name: str, probe: Probe) -> dict[str, Tensor]
         if name not in taker.inputs or (name == "input" and taker.is_term):
             continue
         if taker.is_term:
-            part = _of_term(layers, taker, name, probe)
+            part = layers.term_gradient(taker, name, probe)
         else:
             gradient = float64(probe[f"gradient/{taker.name}"])
             part = layers.backward(taker, probe, gradient)[name]
         parts[taker.name] = part.reshape(value.shape)
     return parts
-
-
-def _of_term(layers: Layers, taker: Stage, name: str, probe: Probe) -> Tensor:
-    """The derivative of the total by way of one term."""
-    term, inputs = layers.term(taker), layers.inputs(taker, probe)
-    weight = layers.coefficient(taker.name)
-    if term.kind == "bce":
-        q, x = (value.flatten(1) for value in inputs)
-        count = {"sum": 1, "image": len(q), "element": q.numel()}[term.per]
-        # torch's own: q (1 - q) is held above 1e-12 rounded to float32
-        return weight / count * (q - x) / ((1 - q) * q).clamp(min=9.999999960041972e-13)
-    given = [value.clone().requires_grad_() for value in inputs]
-    found = torch.autograd.grad(term.value(given), given, allow_unused=True)
-    part = found[taker.inputs.index(name)]
-    return torch.zeros_like(given[0]) if part is None else weight * part
 
 
 def parameter_gradient(layers: Layers, name: str, probe: Probe) -> dict[str, Tensor]:
