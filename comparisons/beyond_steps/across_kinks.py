@@ -3,8 +3,8 @@
 A pre-activation may be zero, or two pixels of a max-pooling window equal, up to rounding. One
 engine then passes a gradient where the other does not, and neither is wrong
 (`comparisons.stages.kinks`). What follows is no rounding any more: two free runs differ from there
-on by as much as a mistake would make them. So they are run once more, and after each such step
-both go on from one state, that of the engine under test.
+on by as much as a mistake would make them. So they are run once more, and after each such step one
+goes on from the state of the other.
 
 Nothing is taken for a kink that merely looks like one: every step after which the two were given
 one state is inspected, stage by stage, and all of its differences have to follow from kinks that
@@ -32,7 +32,13 @@ from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
 from pyvae.training.loop import training_steps
 
-__all__ = ["FREE_STEPS", "AcrossKinks", "run_across_kinks", "run_other_way_round"]
+__all__ = [
+    "FREE_STEPS",
+    "AcrossKinks",
+    "explains_kinks",
+    "run_across_kinks",
+    "run_other_way_round",
+]
 
 FREE_STEPS = 5  # in a row, that show what an engine keeps to itself
 SUDDEN = 10.0  # times what the two differed by after the step before
@@ -105,15 +111,19 @@ class _Found:
     ends: list[StageAgreement] = field(default_factory=list)
 
 
+def explains_kinks(pair: Pair) -> bool:
+    """Whether kinks are looked for: in float32 rounding decides them all the time, and what it
+    makes of a run is measured (`comparisons.beyond_steps.rounding`); where every bit has to be
+    equal nothing is explained."""
+    return not pair.exact and pair.run.settings.dtype == "float64"
+
+
 def run_across_kinks(
     pair: Pair,
     inspect: Container[int] = (),
     on_step: Callable[[Progress], object] = lambda now: None,
 ) -> AcrossKinks | None:
     """Runs both engines, each on its own but for steps after which rounding has decided a kink.
-
-    In float32 rounding decides kinks all the time, and what it makes of a run is measured
-    (`comparisons.beyond_steps.rounding`); where every bit has to be equal nothing is explained.
 
     Arguments:
         pair: The engines, and the run.
@@ -124,7 +134,7 @@ def run_across_kinks(
         What was found; None if it is not kinks alone that drive the two apart: they part in no
         step suddenly, or in one whose differences do not follow from kinks, or an engine fails.
     """
-    if pair.exact or pair.run.settings.dtype != "float64":
+    if not explains_kinks(pair):
         return None
     asked = {step for step in range(1, pair.run.steps + 1) if step in inspect}
     first = _run(pair, only_first=True)

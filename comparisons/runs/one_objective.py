@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from comparisons.agreement.stage import StageAgreement
-from comparisons.beyond_steps.across_kinks import run_across_kinks, run_other_way_round
+from comparisons.beyond_steps.across_kinks import (
+    explains_kinks,
+    run_across_kinks,
+    run_other_way_round,
+)
 from comparisons.beyond_steps.after_training import AFTER_TRAINING, part_after_training
 from comparisons.beyond_steps.evaluation_mode import compare_in_evaluation_mode
 from comparisons.beyond_steps.free_run import FreeRun, run_freely
@@ -220,13 +224,16 @@ class OneObjective:
     def _across_kinks(self, comparison: Comparison, inspect: Container[int]) -> Comparison | None:
         """The same where both go on from one state after each step in which rounding has decided a
         kink; None if kinks are not all that drives the two apart."""
+        if not explains_kinks(self.pair):
+            return None
         kept = self._traces
-        title = "once more, from one state after a kink"
+        title = "looking for kinks that rounding decides"
         with shown(title, self.pair, self.progress) as callback:
             across = run_across_kinks(self.pair, inspect, callback.on_step)
         if across is None or not (across.is_telling and _same_bits(across.traces[0], kept[0])):
             return None
-        with shown(f"{title}, the other way round", self.pair, self.progress) as callback:
+        title = "past these kinks, the other way round"
+        with shown(title, self.pair, self.progress) as callback:
             back = run_other_way_round(self.pair, across.steps, callback.on_step)
         if back is None:
             return None
