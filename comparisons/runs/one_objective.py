@@ -143,22 +143,14 @@ class OneObjective:
                 trace=kept.trace, resume=kept.checkpoint,
             )  # fmt: skip
 
-    def _side_by_side(
-        self,
-        inspect: Container[int],
-        last: int,
-        *,
-        resync: bool,
-        traces: tuple[Trace, Trace] | None = None,
-    ) -> Found:
+    def _side_by_side(self, inspect: Container[int], last: int, *, resync: bool) -> Found:
         """The stages of all steps up to the last that is asked for, and where they part first."""
         stages: list[StageAgreement] = []
         divergence = None
         if not last:
             return stages, divergence
         title = "re-synchronised" if resync else "stage by stage"
-        if resync and traces is None:
-            traces = self._traces
+        traces = self._traces if resync else None
         with shown(title, self.pair, self.progress) as callback:
             for found in compare_steps(
                 self.pair, last=last, resync=resync, inspect=inspect, traces=traces
@@ -169,18 +161,25 @@ class OneObjective:
         return stages, divergence
 
     def _resynchronised(self, inspect: Container[int]) -> Found:
-        """All steps, each from the state of the engine under test. In float64 those that differ
-        without being inspected are, in a second pass: rounding may have decided a kink in them."""
-        steps = self.pair.run.steps
-        stages, divergence = self._side_by_side(inspect, steps, resync=True)
+        """All steps, each from the state of the engine under test. Those that differ without being
+        inspected are, in a second pass, up to the first that parts: rounding may have decided a
+        kink in them."""
+        stages, divergence = self._side_by_side(inspect, self.pair.run.steps, resync=True)
         apart = {one.step for one in stages if not one.agrees and one.step not in inspect}
-        if not apart or divergence or self.pair.run.settings.dtype != "float64":
+        if not apart or divergence or not explains_kinks(self.pair):
             return stages, divergence
-        again, divergence = self._side_by_side(
-            apart, max(apart), resync=True, traces=self.pair.new_traces()
-        )
-        kept = [one for one in stages if one.step not in apart]
-        return kept + [one for one in again if one.step in apart], divergence
+        again: dict[int, Sequence[StageAgreement]] = {}
+        with shown("looking for where they part", self.pair, self.progress) as callback:
+            for found in compare_steps(self.pair, last=max(apart), resync=True, inspect=apart):
+                callback.on_step(found.progress)
+                if found.progress.step in apart:
+                    again[found.progress.step] = found.agreements
+                if found.divergence is not None:
+                    divergence = found.divergence
+                    break
+        stages = [one for one in stages if one.step not in again]
+        stages += [one for agreements in again.values() for one in agreements]
+        return sorted(stages, key=lambda one: one.step), divergence
 
     def _ask_further(self, comparison: Comparison) -> Comparison:
         """What agrees so far is compared in what such a run does not show.

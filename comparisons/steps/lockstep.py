@@ -1,9 +1,9 @@
 """Two engines side by side, step by step.
 
-*Free*: each goes its own way from step 1, or from one that both begin from one state.
-*Re-synchronised*: each step starts from the state
-(parameters, running statistics, Adam's moments, number of steps) of the engine under test, so that
-neither rounding nor a mistake is carried from one step to the next.
+*Free*: each goes its own way from step 1, or from a step that both begin from one state.
+*Re-synchronised*: each step starts from the state (parameters, running statistics, Adam's moments,
+number of steps) of the engine under test, so that neither rounding nor a mistake is carried from
+one step to the next.
 """
 
 from __future__ import annotations

@@ -58,10 +58,8 @@ where_python_is <- function(name, arguments, progress = function(report) NULL, c
   }
   read_output()
   if (is.null(done$result)) {
-    if (inherits(done$error$parent, "interrupt")) {
-      process$kill()                         # no half-loaded PyTorch is loaded again
-      rlang::interrupt()
-    }
+    process$kill()                                                 # what is half loaded stays so
+    if (inherits(done$error$parent, "interrupt")) rlang::interrupt()
     why <- first_line(paste(c(errors, conditionMessage(done$error %||% ended)), collapse = "\n"))
     abort(c("The R process that runs Python has stopped.", "x" = "{why}"), call)
   }
