@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyvae.model.run import Run
 from pyvae.reproduction.cost import Cost, in_words
+from pyvae.runs.kept_run import checkpoint_seconds
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress
 from pyvae.training.checkpoint import Checkpoint
@@ -17,13 +18,15 @@ __all__ = ["AllRuns"]
 
 TRUSTED = 10.0  # seconds of training that the estimate before it is worth
 LOOKS = 5.0  # seconds between two looks at the folders
+LATE = 2.0  # intervals between checkpoints, after which others that leave none stand still
 
 
 class AllRuns:
     """Counts the steps of all runs, and tells the time left from the pace so far.
 
     The pace is the time that passed against the time that was estimated for the same steps: runs
-    of other recipes have other steps. Figures that are drawn between two runs do not count.
+    of other recipes have other steps. Figures that are drawn between two runs do not count. What
+    others do is seen when they leave a checkpoint: until the next, they go on at the same pace.
 
     Arguments:
         cost: What all runs cost, estimated before the first.
@@ -38,6 +41,8 @@ class AllRuns:
         self._passed = 0.0
         self._since: float | None = None
         self._looked = -LOOKS
+        self._seen: float | None = None  # how much had passed when others had come further
+        self._late = LATE * checkpoint_seconds()
 
     @contextmanager
     def going(self) -> Iterator[None]:
@@ -60,9 +65,12 @@ class AllRuns:
     def look(self) -> None:
         """Counts what others have done, by the checkpoints that they left."""
         self._looked = self._clock()
+        before = sum(self._done.values())
         for run in self.cost.runs:
             if self._done[run.folder] < run.steps:
                 self.count(run.folder, Checkpoint.newest_step(run.folder))
+        if self._seen is None or sum(self._done.values()) > before:
+            self._seen = self._passed_so_far()
 
     def line_of_others(self) -> str:
         """As `str`, of runs that others train; their folders are not looked at every time."""
@@ -79,10 +87,12 @@ class AllRuns:
     def seconds_left(self) -> float:
         """Until the last run ends, at the pace so far."""
         left = self.cost.seconds(self._done)
-        passed = self._passed
-        if self._since is not None:
-            passed += self._clock() - self._since
-        return left * (passed + TRUSTED) / (self._whole - left + TRUSTED)
+        if left == 0:
+            return 0.0
+        passed = self._passed_so_far()
+        unseen = 0.0 if self._seen is None else min(passed - self._seen, self._late)
+        pace = (passed - unseen + TRUSTED) / (self._whole - left + TRUSTED)
+        return max(left * pace - unseen, 0.0)
 
     def __str__(self) -> str:
         """Which run of how many, steps done of all, and the time left; empty at the end."""
@@ -95,6 +105,10 @@ class AllRuns:
             which = f"{ended} of {len(runs)} runs done"
         done, steps = sum(self._done.values()), sum(run.steps for run in runs)
         return f"all: {which}, {done:,} of {steps:,} steps, {in_words(self.seconds_left)} left"
+
+    def _passed_so_far(self) -> float:
+        now = 0.0 if self._since is None else self._clock() - self._since
+        return self._passed + now
 
     def _start(self) -> None:
         self._since = self._clock()

@@ -22,11 +22,20 @@ from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
 from pyvae.training.checkpoint import Checkpoint, run_identity
 
-__all__ = ["KeptRun"]
+__all__ = ["KeptRun", "checkpoint_seconds"]
 
 AGAIN = ": starting again"
 UNSAID = {"precision": "full", "kernels": "torch"}  # what an environment does not name
 EVERY = 20.0  # seconds between checkpoints, unless PYVAE_CHECKPOINT_SECONDS says otherwise
+
+
+def checkpoint_seconds() -> float:
+    """Between two checkpoints: $PYVAE_CHECKPOINT_SECONDS, else 20.
+
+    Raises:
+        UserError: If it is not a number of seconds.
+    """
+    return read_seconds("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
 
 
 class KeptRun:
@@ -65,9 +74,7 @@ class KeptRun:
         self.folder = folder
         self.trace = trace
         self.longer = longer
-        if every is None:
-            every = read_seconds("PYVAE_CHECKPOINT_SECONDS", EVERY, or_zero=True, most=math.inf)
-        self.every = every
+        self.every = checkpoint_seconds() if every is None else every
         self.found = self.other = ""
         self.taken = self.complete = self.finished = self.unfinished = False
         self.checkpoint: Checkpoint | None = None

@@ -123,3 +123,25 @@ def test_others_are_counted_by_their_checkpoints_not_all_the_time(clock, tmp_pat
     assert "7 of 30 steps" in all_runs.line_of_others()
     Checkpoint(30, {"step": np.array(30)}).save(folder)
     assert all_runs.seconds_of_others() == 0  # asked for when a run has ended: looks at once
+
+
+def test_until_the_next_checkpoint_others_go_on_at_the_same_pace(clock, tmp_path, monkeypatch):
+    """A checkpoint every 300 s: of 1000 steps of a second each none is seen for 299 s, then 300,
+    done as fast as estimated. After two intervals without another they are taken to stand still."""
+    monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "300")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    all_runs = AllRuns(Cost((RunCost(folder, "x", 1000, 0, 1.0),), at_once=2), clock)
+    with all_runs.going():
+        assert all_runs.seconds_of_others() == 1000
+        clock.now += 299
+        assert all_runs.seconds_of_others() == 1000 - 299
+        clock.now += 1
+        Checkpoint(300, {"step": np.array(300)}).save(folder)
+        assert all_runs.seconds_of_others() == pytest.approx(700)
+        clock.now += 290
+        assert all_runs.seconds_of_others() == pytest.approx(700 - 290)
+        clock.now += 310
+        assert all_runs.seconds_of_others() == pytest.approx(700 - 600)
+        clock.now += 610  # twice the time that it took until then
+        assert all_runs.seconds_of_others() == pytest.approx(700 * (910 + 10) / (300 + 10) - 600)
