@@ -7,7 +7,7 @@ check_trace <- function(folder, name, call) {
           call)
   }
   path <- file.path(folder, "trace.json")
-  if (!file.exists(path)) {
+  if (is.character(path) && length(path) == 1L && !is.na(path) && !file.exists(path)) {
     abort(c(if (dir.exists(folder)) "{.file {folder}} holds no trace: there is no trace.json in it."
             else "There is no folder {.file {folder}}.",
             "i" = "{.arg {name}} takes the folder that another program was recorded to."), call)
@@ -27,6 +27,10 @@ step_path <- function(folder, step) {
 
 # A map of names, as `pyvae compare` writes it.
 check_map <- function(path, call) {
+  if (is.character(path) && length(path) == 1L && !is.na(path) && !file.exists(path)) {
+    abort(c("{.arg names} must be a CSV file with the columns a and b.",
+            "x" = "There is no file {.file {path}}."), call)
+  }
   rows <- tryCatch(utils::read.csv(path, colClasses = "character", check.names = FALSE),
                    error = function(e) NULL, warning = function(w) NULL)
   if (is.null(rows) || !all(c("a", "b") %in% names(rows))) {
