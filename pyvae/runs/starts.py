@@ -15,6 +15,7 @@ from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.start import Start
 from pyvae.runs.state_file import read_state
+from pyvae.trace.recipe import recipe_of
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
@@ -144,7 +145,7 @@ def start_of_trace(trace: Trace) -> Start | None:
     about = trace.start
     if not about:
         return None
-    recipe = pyvae.recipes.get_recipe(trace.recipe)
+    recipe = recipe_of(trace)
     source = str(about.get("source", ""))
     start = (
         start_from_run(Path(source), recipe, trace.settings)
