@@ -164,7 +164,7 @@ def _complain(error: object) -> int:
 
 def _in_words(error: TyperException) -> str:
     """A usage error as pyvae says it: typer quotes pydantic where a value is not a number."""
-    found = getattr(error.__cause__, "errors", list)()
+    found: list[Any] = getattr(error.__cause__, "errors", list)()
     wanted = {"int_parsing": "a whole number", "float_parsing": "a number"}
     parameter = getattr(error, "param", None)
     if parameter is None or not found or found[0]["type"] not in wanted:

@@ -118,7 +118,6 @@ def trace_command(
     from pyvae.engines.registry import get_abilities, open_engine, resolve_rng
     from pyvae.model.run import Run
     from pyvae.recipes import open_recipe
-    from pyvae.recipes.from_file import names_recipe_file
     from pyvae.runs.record import record_traces
     from pyvae.runs.run_folder import RunFolder
     from pyvae.terminal.console import Terminal
@@ -147,9 +146,7 @@ def trace_command(
     ) as engine:
         images = load_for(chosen, data, settings[0], log)
         probed.check(settings[0].total_steps(len(images)))
-        decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)
-        if names_recipe_file(recipe):  # no file is run because a trace names it
-            decided.pop("recipe", None)
+        decided = {} if what.like is None else _decided_by_like(recipe)
         words = command_words(context, threads=torch.get_num_threads(), **decided)
         runs = [Run(chosen, one, images, at) for one, at in zip(settings, starts, strict=True)]
         record_traces(
@@ -179,6 +176,14 @@ def _read_like(context: typer.Context, like: Path, recipe: str) -> Repeat:
         )
     _check_like(context, repeat.data, own is not None)
     return repeat
+
+
+def _decided_by_like(recipe: str) -> dict[str, None]:
+    """The options that are left out of the command that repeats one with --like."""
+    from pyvae.recipes.from_file import names_recipe_file
+
+    own = names_recipe_file(recipe)  # no file is run because a trace names it
+    return {name: None for name in LIKE_DECIDES if not (own and name == "recipe")}
 
 
 def _check_like(context: typer.Context, data: str, own: bool) -> None:

@@ -49,6 +49,7 @@ PYVAE = Path(sys.executable).with_name("pyvae")
         (("train", "conv", "--data", "absent.npz"), "'absent.npz' does not exist"),
         (("train", "conv", "--dtype", "float23"), "Did you mean 'float32'?"),
         (("train", "conv", "--device", "cdua"), "Did you mean 'cuda'?"),
+        (("train", "conv", "--device", "gpu"), "Did you mean 'cuda'?"),
         (("train", "conv", "--latent-dim", "0"), "--latent-dim 0: expected 1 or more"),
         (("train", "conv", "--steps", "0"), "--steps 0: expected 1 or more"),
         (("train", "conv", "--epochs", "-1"), "--epochs -1: expected 1 or more"),
