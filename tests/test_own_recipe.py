@@ -205,12 +205,15 @@ def test_a_run_of_a_file_with_pyvae_s_loss_asks_for_the_file_too(files, typed):
         ("encode", "run", "--out", "e.csv"),
         ("verify", "run"),
         ("trace", "--like", "run", "--out", "again"),
+        ("compare", "again", "again", "--out", "compared"),
     ):
         code, _, err = typed(*command)
         assert (code, err.count("\n")) == (2, 1), err
         assert "is of the recipe 'pytorch-examples' of your own. Add --recipe FILE.py:NAME" in err
         done = typed(*command, "--recipe", EXAMPLES)
         assert done[0] == 0, done
+    code, _, err = typed("compare", "--start", "run", "--data", "digits", "--steps", "1")
+    assert (code, "Use --recipe FILE.py:NAME, the file that defines it, or" in err) == (2, True)
     code, _, err = typed("trace", "--like", "run", "--recipe", RGB, "--out", "other")
     assert (code, err) == (2, "pyvae: 'run/vae' is of the recipe 'pytorch-examples' of your own. "
                               "Add --recipe FILE.py:NAME, the file that defines it.\n")  # fmt: skip

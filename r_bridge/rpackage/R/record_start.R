@@ -7,7 +7,7 @@ check_trace <- function(folder, name, call) {
           call)
   }
   path <- file.path(folder, "trace.json")
-  if (is.character(path) && length(path) == 1L && !is.na(path) && !file.exists(path)) {
+  if (!file.exists(path)) {
     abort(c(if (dir.exists(folder)) "{.file {folder}} holds no trace: there is no trace.json in it."
             else "There is no folder {.file {folder}}.",
             "i" = "{.arg {name}} takes the folder that another program was recorded to."), call)
