@@ -196,6 +196,35 @@ def test_only_a_file_that_the_user_names_is_run(files, typed):
     assert (code, err) == (0, "")
 
 
+def test_a_run_of_a_file_with_pyvae_s_loss_asks_for_the_file_too(files, typed):
+    words = ("--data", "digits", "--steps", "1", "--batch-size", "8", "--out", "run")
+    code, out, _ = typed("train", EXAMPLES, *words)
+    assert (code, "summed over its 1 batch; " in out) == (0, True)  # and not of an article
+    for command in (
+        ("sample", "run", "--out", "s.png"),
+        ("encode", "run", "--out", "e.csv"),
+        ("verify", "run"),
+        ("trace", "--like", "run", "--out", "again"),
+        ("compare", "again", "again", "--out", "compared"),
+    ):
+        code, _, err = typed(*command)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "is of the recipe 'pytorch-examples' of your own. Add --recipe FILE.py:NAME" in err
+        done = typed(*command, "--recipe", EXAMPLES)
+        assert done[0] == 0, done
+    code, _, err = typed("compare", "--start", "run", "--data", "digits", "--steps", "1")
+    assert (code, "Use --recipe FILE.py:NAME, the file that defines it, or" in err) == (2, True)
+    code, _, err = typed("trace", "--like", "run", "--recipe", RGB, "--out", "other")
+    assert (code, err) == (2, "pyvae: 'run/vae' is of the recipe 'pytorch-examples' of your own. "
+                              "Add --recipe FILE.py:NAME, the file that defines it.\n")  # fmt: skip
+    code, _, err = typed(
+        "trace", "--like", "again", "--recipe", EXAMPLES, "--seed", "3", "--out", "b"
+    )
+    assert (code, "--seed cannot be used with --like" in err) == (2, True)
+    words = json.loads((files / "again" / "run.json").read_text())["command"]
+    assert f"{files.resolve() / 'pytorch_examples_vae.py'}:RECIPE" in words
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

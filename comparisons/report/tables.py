@@ -147,17 +147,15 @@ def allowed_text(rtol: float) -> str:
     return f"{rtol:.0e}" if rtol else "0"
 
 
-def plain_table(title: str, caption: str, headers: Sequence[str]) -> Table:
+def plain_table(caption: str, headers: Sequence[str]) -> Table:
     """An empty table with a line below its heads.
 
     Arguments:
-        title, caption: Above and below; nothing if empty.
+        caption: Below; nothing if empty.
         headers: Of the columns.
     """
     table = Table(
-        title=Text(title) if title else None,
         caption=Text(caption) if caption else None,
-        title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -183,7 +181,8 @@ def print_table(
 
     Arguments:
         console: Where to.
-        title, caption, headers: Of `plain_table`.
+        title: A line above; nothing if empty. It is not broken where the table is narrower.
+        caption, headers: Of `plain_table`.
         rows: Its cells.
         spare: The columns that are left out where the terminal is too narrow for all, in this
             order.
@@ -194,7 +193,7 @@ def print_table(
     kept = list(range(len(headers)))
     for gone in (None, *spare):
         kept = [place for place in kept if place != gone]
-        table = plain_table(title, caption, [headers[place] for place in kept])
+        table = plain_table(caption, [headers[place] for place in kept])
         if numbers:
             table.show_edge = False
             for column in table.columns[1:]:
@@ -203,6 +202,8 @@ def print_table(
             table.add_row(*(row[place] for place in kept), style=its)
         if console.measure(table, options=unbounded).maximum <= console.width:
             break
+    if title:
+        console.print(Text(title, "table.title"), soft_wrap=True)
     console.print(table)
 
 

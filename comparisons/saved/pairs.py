@@ -8,7 +8,7 @@ from typing import Any
 
 from pyvae.errors import UserError
 from pyvae.model.start import start_name
-from pyvae.recipes import get_recipe
+from pyvae.trace.recipe import recipe_of
 from pyvae.trace.trace import Trace
 from pyvae.trace.trace_folder import check_folder
 
@@ -115,7 +115,7 @@ def _checked(pair: tuple[Trace, Trace], names: tuple[str, str]) -> tuple[Trace, 
         starts = [start_name(trace.start) for trace in pair]
         check_same("start", starts, "--start")
         check_same("a start with checksum", checksums, "--start")
-    get_recipe(pair[0].recipe)
+    recipe_of(pair[0])
     for trace, name in zip(pair, names, strict=True):
         absent = {"training", "evaluation"} - set(trace.latent_means)
         if absent:

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # an error shows here, not when Python ends
     except (UserError, TyperException) as error:
-        return _complain(error.format_message() if isinstance(error, TyperException) else error)
+        return _complain(_in_words(error) if isinstance(error, TyperException) else error)
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
         if not _is_closed_pipe(error.__context__):
             raise
@@ -160,6 +160,17 @@ def _complain(error: object) -> int:
     if str(error).split():  # empty after `pyvae` alone, which shows its help
         print_error(str(error))
     return UNUSABLE
+
+
+def _in_words(error: TyperException) -> str:
+    """A usage error as pyvae says it: typer quotes pydantic where a value is not a number."""
+    found: list[Any] = getattr(error.__cause__, "errors", list)()
+    wanted = {"int_parsing": "a whole number", "float_parsing": "a number"}
+    parameter = getattr(error, "param", None)
+    if parameter is None or not found or found[0]["type"] not in wanted:
+        return error.format_message()
+    flag = max(parameter.opts, key=len)
+    return str(UserError(f"{flag} {found[0]['input']}", expected=wanted[found[0]["type"]]))
 
 
 def _exit_unexpected(error: Exception) -> int:

@@ -21,13 +21,14 @@ def figures_command(
 ) -> None:
     """Draw the figures of a trained run again, into its folder."""
     from pyvae.figures.draw_run import draw_run
-    from pyvae.recipes import get_recipe, open_recipe
+    from pyvae.recipes import open_recipe
     from pyvae.runs.trained.network import load_traces
+    from pyvae.trace.recipe import recipe_of
     from pyvae.training.inputs import load_for
 
     if recipe is not None:
         open_recipe(recipe)
-    images = None if data is None else load_for(get_recipe(load_traces(run)[0].recipe), data)
+    images = None if data is None else load_for(recipe_of(load_traces(run)[0]), data)
     draw_run(run, required=True, data=images)
     print(f"written: {printable(str(run))}")
 

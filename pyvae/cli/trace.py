@@ -132,7 +132,7 @@ def trace_command(
         )
         starts: list[Start | None] = [None] * len(settings)
     else:
-        repeat = _read_like(context, what.like)
+        repeat = _read_like(context, what.like, recipe)
         chosen, settings, starts = repeat.recipe, repeat.runs, repeat.starts
         data = repeat.data or data
         threads = threads or repeat.threads
@@ -146,7 +146,7 @@ def trace_command(
     ) as engine:
         images = load_for(chosen, data, settings[0], log)
         probed.check(settings[0].total_steps(len(images)))
-        decided: dict[str, None] = {} if what.like is None else dict.fromkeys(LIKE_DECIDES)
+        decided = {} if what.like is None else _decided_by_like(recipe)
         words = command_words(context, threads=torch.get_num_threads(), **decided)
         runs = [Run(chosen, one, images, at) for one, at in zip(settings, starts, strict=True)]
         record_traces(
@@ -157,19 +157,39 @@ def trace_command(
     log(f"written: {out}")
 
 
-def _read_like(context: typer.Context, like: Path) -> Repeat:
-    """What to repeat; raises UserError for options that it decides."""
+def _read_like(context: typer.Context, like: Path, recipe: str) -> Repeat:
+    """What to repeat; raises UserError for options that it decides.
+
+    Arguments:
+        recipe: `FILE.py:NAME` where the trace is of a recipe of the user's own.
+    """
+    from pyvae.recipes import open_recipe
+    from pyvae.recipes.from_file import names_recipe_file
     from pyvae.runs.repeat import read_repeat
 
+    own = open_recipe(recipe) if names_recipe_file(recipe) else None
     repeat = read_repeat(like)
-    _check_like(context, repeat.data)
+    if own is not None and repeat.recipe.name != own.name:
+        raise UserError(
+            f"'{like}' is of recipe '{repeat.recipe.name}', not of '{own.name}'",
+            "leave out --recipe" if repeat.recipe.file is None else "name that one",
+        )
+    _check_like(context, repeat.data, own is not None)
     return repeat
 
 
-def _check_like(context: typer.Context, data: str) -> None:
+def _decided_by_like(recipe: str) -> dict[str, None]:
+    """The options that are left out of the command that repeats one with --like."""
+    from pyvae.recipes.from_file import names_recipe_file
+
+    own = names_recipe_file(recipe)  # no file is run because a trace names it
+    return {name: None for name in LIKE_DECIDES if not (own and name == "recipe")}
+
+
+def _check_like(context: typer.Context, data: str, own: bool) -> None:
     """Raises UserError for options that the trace to be like decides."""
     for name in (*LIKE_DECIDES, *(["data"] if data else [])):
-        if was_given(context, name):
+        if was_given(context, name) and not (own and name == "recipe"):
             raise UserError(
                 f"{option(name)} cannot be used with --like", f"leave out {option(name)} or --like"
             )

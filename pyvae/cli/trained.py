@@ -227,13 +227,13 @@ def _open(
     run: Path, data: str | None, images: str, recipe: str | None
 ) -> tuple[Trace, ImageData, list[int]]:
     """The trace of a run, images, and the rows of those that were asked for."""
-    from pyvae.recipes import get_recipe
     from pyvae.runs.verify import load_run_data
+    from pyvae.trace.recipe import recipe_of
     from pyvae.training.inputs import load_for
 
     asked = ImageSet.parse(images)
     trace = _open_run(run, recipe)
-    found = load_for(get_recipe(trace.recipe), data) if data else load_run_data(trace)
+    found = load_for(recipe_of(trace), data) if data else load_run_data(trace)
     return trace, found, asked.rows(len(found))
 
 

@@ -121,7 +121,9 @@ def data_root() -> Path:
 
 
 def load_data(
-    name: str, log: Callable[[str], object] = print, shape: tuple[int, ...] = DIGITS
+    name: str | os.PathLike[str],
+    log: Callable[[str], object] = print,
+    shape: tuple[int, ...] = DIGITS,
 ) -> ImageData:
     """Loads images by name.
 
@@ -135,6 +137,13 @@ def load_data(
     Raises:
         UserError: If the name is unknown, or the data cannot be read or downloaded.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UserError(
+            f"load_data() was given a {type(name).__name__}",
+            "write images to a file first, with np.savez('images.npz', images=...)",
+            expected="a name or the path of a file",
+        )
+    name = os.fspath(name)
     if is_array_file(name):
         pixels, labels = load_arrays(Path(name), shape)
         return ImageData(Path(name).name, pixels, labels, f"file {Path(name).resolve()}", shape)

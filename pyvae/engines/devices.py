@@ -11,6 +11,7 @@ from pyvae.errors import UserError, choose
 
 __all__ = ["choose_device", "set_threads", "threads_set"]
 
+DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
 
 
@@ -49,7 +50,13 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UserError: If the name is unknown, or CUDA is asked for and absent.
     """
-    choose("device", name, ("auto", "cpu", "cuda"))
+    if name.lower() == "gpu":  # whose nearest name would be cpu
+        raise UserError(
+            f"unknown device '{name}'",
+            "did you mean 'cuda'?",
+            expected=f"one of {', '.join(DEVICES)}",
+        )
+    choose("device", name, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "--device cuda, but PyTorch finds no NVIDIA GPU",

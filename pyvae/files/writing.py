@@ -75,6 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with _naming(path):
         try:
             yield temporary
+            temporary.chmod(0o666 & ~_umask())  # safetensors makes its files for the owner alone
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

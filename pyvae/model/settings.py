@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 
 import torch
 
@@ -57,6 +58,8 @@ class Settings:
         choose("rng", self.rng, RNGS)
         for name in ("epochs", "steps", "batch_size", "latent_dim"):
             value = getattr(self, name)
+            if value is not None and not hasattr(value, "__index__"):
+                raise UserError(f"{_option(name)} {value}", expected="a whole number")
             if value is not None and value < 1:
                 raise UserError(f"{_option(name)} {value}", expected="1 or more")
             if value is not None and value >= 2**63:
@@ -65,12 +68,12 @@ class Settings:
             raise UserError(
                 f"--latent-dim {self.latent_dim}", expected=f"1 to {MOST_LATENT_DIMENSIONS}"
             )
-        if not 0 < self.learning_rate <= MOST:
+        if not isinstance(self.learning_rate, Real) or not 0 < self.learning_rate <= MOST:
             raise UserError(
                 f"--learning-rate {self.learning_rate}",
                 expected=f"a number above 0, at most {MOST:g}",
             )
-        if not 0 <= self.seed < 2**63:
+        if not hasattr(self.seed, "__index__") or not 0 <= self.seed < 2**63:
             raise UserError(f"--seed {self.seed}", expected="0 to 2^63 - 1")
 
     @property

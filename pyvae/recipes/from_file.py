@@ -77,7 +77,7 @@ def load_recipe_file(text: str) -> Recipe:
     checksum = hashlib.sha256(content).hexdigest()
     found = getattr(_module(path, content, checksum), name, None)
     if not isinstance(found, Recipe):
-        given = "no object" if found is None else f"a {type(found).__name__}"
+        given = "not in it" if found is None else f"of type {type(found).__name__}"
         there = _recipes_in(_loaded[path][1])
         remedy = (
             f"it has {' and '.join(there)}" if there else "define it: docs/how-to/write-a-recipe.md"

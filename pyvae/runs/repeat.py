@@ -10,9 +10,10 @@ from pyvae.engines.registry import get_abilities
 from pyvae.errors import UserError
 from pyvae.model.settings import Settings
 from pyvae.model.start import Start
-from pyvae.recipes import Recipe, get_recipe
+from pyvae.recipes import Recipe
 from pyvae.runs.starts import start_of_trace
 from pyvae.runs.trained import load_traces
+from pyvae.trace.recipe import recipe_of
 from pyvae.trace.trace import Trace
 
 __all__ = ["Repeat", "read_repeat"]
@@ -58,7 +59,7 @@ def read_repeat(folder: Path) -> Repeat:
     threads = first.environment.get("threads", "")
     name = first.data["name"]
     return Repeat(
-        get_recipe(first.recipe),
+        recipe_of(first),
         [trace.settings for trace in traces],
         name if name in DATA_NAMES else "",
         _adam_of(first),

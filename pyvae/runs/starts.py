@@ -15,6 +15,8 @@ from pyvae.model.recipe import Recipe
 from pyvae.model.settings import Settings
 from pyvae.model.start import Start
 from pyvae.runs.state_file import read_state
+from pyvae.trace.header import RECIPE_FILE
+from pyvae.trace.recipe import recipe_of
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 
@@ -84,9 +86,11 @@ def start_from_run(folder: Path, recipe: Recipe, settings: Settings) -> Start:
     found = runs_in(folder)
     names = {trace.recipe for trace in found.values()}
     if names != {recipe.name}:
+        own = any(RECIPE_FILE in trace.environment for trace in found.values())
+        named = "FILE.py:NAME, the file that defines it" if own else min(names)
         raise UserError(
             f"{option}: a run of recipe {', '.join(sorted(names))}, not of {recipe.name}",
-            f"use --recipe {min(names)}, or start from another run",
+            f"use --recipe {named}, or start from another run",
         )
     trace = found.get(settings.objective)
     if trace is None:
@@ -144,7 +148,7 @@ def start_of_trace(trace: Trace) -> Start | None:
     about = trace.start
     if not about:
         return None
-    recipe = pyvae.recipes.get_recipe(trace.recipe)
+    recipe = recipe_of(trace)
     source = str(about.get("source", ""))
     start = (
         start_from_run(Path(source), recipe, trace.settings)

@@ -16,8 +16,8 @@ from pyvae.errors import UserError
 from pyvae.files.reading import is_array_file
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.run import Run
-from pyvae.recipes import get_recipe
 from pyvae.runs.starts import start_of_trace
+from pyvae.trace.recipe import recipe_of
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Progress, StopTraining
 from pyvae.training.inputs import load_for
@@ -104,7 +104,7 @@ def _verify(
     about = trace.environment
     had = about.get("threads", "")
     threads = threads or (int(had) if had.isdecimal() else None)
-    images = load_for(get_recipe(trace.recipe), data or data_name(trace), log=log)
+    images = load_for(recipe_of(trace), data or data_name(trace), log=log)
     objective = OBJECTIVES[trace.settings.objective]
     log(f"{objective.title}: {objective.formula}")
     adam = about.get("adam") if "adam" in get_abilities(trace.engine).options else None
@@ -166,7 +166,7 @@ def load_run_data(trace: Trace, log: Callable[[str], object] = print) -> ImageDa
     Raises:
         UserError: If they are not there, or are others today.
     """
-    data = load_for(get_recipe(trace.recipe), data_name(trace), log=log)
+    data = load_for(recipe_of(trace), data_name(trace), log=log)
     _check_images(trace, data)
     return data
 
@@ -192,7 +192,7 @@ def verify_trace(
             computed by several processes, or the images are others.
     """
     _check(trace, data)
-    run = Run(get_recipe(trace.recipe), trace.settings, data, start_of_trace(trace))
+    run = Run(recipe_of(trace), trace.settings, data, start_of_trace(trace))
     again = Trace.of_run(run, engine)
     steps = min(steps, trace.steps)
 

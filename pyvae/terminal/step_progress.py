@@ -16,6 +16,7 @@ from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.run import Run
 from pyvae.terminal.bar import Bar, nothing
 from pyvae.terminal.console import Terminal, progress_console
+from pyvae.trace.header import RECIPE_FILE
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback
 from pyvae.training.callbacks import Progress as Step
@@ -56,6 +57,7 @@ class ShowProgress(Callback):
     def on_start(self, run: Run, trace: Trace) -> None:
         self._shown = self.title or _title(trace)
         self._images = run.settings.batch_size
+        self._of_article = RECIPE_FILE not in trace.environment
         self._step = 0
         self._first: int | None = None  # not 1 in a run that continues an interrupted one
         self._started = self._printed = time.monotonic()
@@ -74,7 +76,7 @@ class ShowProgress(Callback):
             objective = OBJECTIVES[now.trace.settings.objective]
             fields["loss"] = objective.words(last[objective.column], 2)
             if self.epochs:
-                self._print(_epoch_line(last, objective, self._images))
+                self._print(_epoch_line(last, objective, self._images, self._of_article))
         self._bar.update(self._task, completed=now.step, total=now.steps, **fields)
 
     def on_end(self, now: Step | None, error: BaseException | None) -> None:
@@ -135,15 +137,20 @@ def _title(trace: Trace) -> str:
     return title if processes is None else f"{title}, {processes} processes"
 
 
-def _epoch_line(epoch: pd.Series, objective: Objective, batch_size: int) -> str:
+def _epoch_line(
+    epoch: pd.Series, objective: Objective, batch_size: int, of_article: bool = True
+) -> str:
+    """The losses of an epoch in a line; only pyvae's recipes are of an article."""
     images = epoch.steps * batch_size
+    batches = "1 batch" if epoch.steps == 1 else f"{epoch.steps:.0f} batches"
     parts = {term: objective.per_image(epoch[term], images) for term in objective.terms[1:]}
     mine = f"{objective.words(epoch[objective.column])} ({objective.words_of_parts(parts)})"
     if objective.mean:
-        return f"  epoch {epoch.epoch:.0f}: {mine}, mean over its {epoch.steps:.0f} batches"
+        return f"  epoch {epoch.epoch:.0f}: {mine}, mean over its {batches}"
+    article = " (as the article prints it)" if of_article else ""
     return (
-        f"  epoch {epoch.epoch:.0f}: {epoch.total:,.2f} nats, summed over its "
-        f"{epoch.steps:.0f} batches (as the article prints it); {mine}"
+        f"  epoch {epoch.epoch:.0f}: {epoch.total:,.2f} nats, summed over its {batches}{article}; "
+        f"{mine}"
     )
 
 

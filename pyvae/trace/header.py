@@ -26,7 +26,7 @@ from pyvae.trace.json_values import (
     shown,
 )
 
-__all__ = ["FORMAT", "RECIPE_FILE", "read_about"]
+__all__ = ["FORMAT", "RECIPE_FILE", "file_not_named", "read_about"]
 
 RECIPE_FILE = "recipe file"  # in the environment: the SHA-256 of a user's own recipe's file
 
@@ -115,10 +115,17 @@ def _check_known(folder: Path, recipe: str, environment: dict[str, str], setting
     that a trace names."""
     objective = settings.get("objective") if isinstance(settings, dict) else None
     if RECIPE_FILE in environment and isinstance(objective, str) and objective not in OBJECTIVES:
-        raise UserError(
-            f"'{folder}' is of the recipe '{recipe}' of your own",
-            "add --recipe FILE.py:NAME, the file that defines it",
-        )
+        raise file_not_named(folder, recipe)
+
+
+def file_not_named(folder: Path | None, recipe: str) -> UserError:
+    """The error where a recipe of the user's own is needed, and its file was not opened."""
+    return UserError(
+        f"'{folder}' is of the recipe '{recipe}' of your own"
+        if folder
+        else f"'{recipe}' is a recipe of your own",
+        "add --recipe FILE.py:NAME, the file that defines it",
+    )
 
 
 def _settings(given: object) -> Settings:

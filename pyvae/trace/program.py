@@ -382,6 +382,8 @@ def step_path(folder: Path, step: int) -> Path:
 
 def unreadable(path: Path, error: Exception) -> UserError:
     what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    if isinstance(error, FileNotFoundError) and error.filename:
+        what = f"{Path(error.filename).name} is missing"
     return UserError(
         f"trace '{path}' cannot be read ({what})",
         "record it again, or compare its files with docs/reference/trace-of-a-program.md",

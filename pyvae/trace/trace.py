@@ -362,6 +362,8 @@ def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    if isinstance(error, FileNotFoundError) and error.filename:
+        what = f"{Path(error.filename).name} is missing"
     return UserError(
         f"trace '{path}' cannot be read ({what})",
         "record it again, or compare its files with docs/reference/trace-format.md",

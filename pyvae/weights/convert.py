@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,4 +104,17 @@ def convert_weights(
             )
         )
     write_weights(target, written)
-    return Conversion(state.kind, about, state.left_out, state.notes, how_to_load(target, language))
+    load = how_to_load(target, language)
+    return Conversion(state.kind, about, state.left_out, (*state.notes, *_looks_like(said)), load)
+
+
+def _looks_like(names: Iterable[str]) -> list[str]:
+    """A note where names are Keras' after all."""
+    last = {"kernel", "gamma", "moving_mean", "embeddings"}
+    alike = [name for name in names if "/" in name and name.rpartition("/")[2] in last]
+    if not alike:
+        return []
+    return [
+        f"'{alike[0]}' is a name of Keras', and its numbers are written as they were: with "
+        "--from-keras they are put into the order that PyTorch has"
+    ]

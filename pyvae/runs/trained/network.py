@@ -10,7 +10,7 @@ import torch
 from pyvae.errors import UserError
 from pyvae.model.objectives import OBJECTIVES
 from pyvae.model.recipe import VAE
-from pyvae.recipes import get_recipe
+from pyvae.trace.recipe import recipe_of
 from pyvae.trace.trace import Trace
 
 __all__ = ["load_network", "load_trace", "load_traces"]
@@ -22,7 +22,7 @@ def load_network(trace: Trace) -> VAE:
     Raises:
         UserError: If the trace's parameters do not fit its recipe and settings.
     """
-    settings, recipe = trace.settings, get_recipe(trace.recipe)
+    settings, recipe = trace.settings, recipe_of(trace)
     parameters = {name: torch.from_numpy(value) for name, value in trace.parameters.items()}
     try:
         with torch.device("meta"):  # takes no memory, whatever size the trace says

@@ -47,7 +47,7 @@ install_pyvae <- function(source = getOption("pyvae.source"),
     }
   }
   folder <- if (grepl("[/\\\\]", envname)) path.expand(envname)
-    else file.path(reticulate::virtualenv_root(), envname)
+    else path.expand(file.path(reticulate::virtualenv_root(), envname))  # "~/.virtualenvs"
   is_new <- !file.exists(folder)
   done <- FALSE
   # an environment without pyvae would be taken before any other from now on

@@ -27,6 +27,10 @@ step_path <- function(folder, step) {
 
 # A map of names, as `pyvae compare` writes it.
 check_map <- function(path, call) {
+  if (is.character(path) && length(path) == 1L && !is.na(path) && !file.exists(path)) {
+    abort(c("{.arg names} must be a CSV file with the columns a and b.",
+            "x" = "There is no file {.file {path}}."), call)
+  }
   rows <- tryCatch(utils::read.csv(path, colClasses = "character", check.names = FALSE),
                    error = function(e) NULL, warning = function(w) NULL)
   if (is.null(rows) || !all(c("a", "b") %in% names(rows))) {

@@ -29,6 +29,13 @@ def printed(width):
     return console.file.getvalue()
 
 
+def test_a_title_is_one_line_above_a_narrower_table():
+    file = io.StringIO()
+    title = "VAE from a trained run: BCE + KL, summed over pixels and images, weights 1 and 1"
+    print_table(Console(file=file, width=80), title, "", ("", "needed"), [("loss", "1e-16")], ())
+    assert file.getvalue().splitlines()[0] == title
+
+
 @pytest.mark.parametrize(
     ("width", "shown"), [(100, HEADS), (52, ("needed", "verdict")), (40, ("verdict",)), (24, ())]
 )

@@ -87,6 +87,15 @@ def test_a_named_data_set_is_never_replaced_by_another(empty_root, name):
     assert list(empty_root.iterdir()) == []
 
 
+def test_a_path_is_a_name_and_an_array_is_none(tmp_path):
+    pixels = np.zeros((3, 28, 28), np.uint8)
+    np.save(tmp_path / "mine.npy", pixels + 2)
+    assert len(load_data(tmp_path / "mine.npy")) == 3
+    for other in (pixels, 3, None):
+        with pytest.raises(UserError, match=r"was given a \w+: expected a name or .*np\.savez"):
+            load_data(other)
+
+
 def test_a_network_that_hangs_is_not_waited_for(empty_root, monkeypatch):
     monkeypatch.setattr(mnist, "PATIENCE", 0.2)
     over = threading.Event()

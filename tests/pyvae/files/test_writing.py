@@ -18,11 +18,21 @@ def test_a_file_holds_what_was_written(tmp_path, content):
     assert (tmp_path / "file").read_bytes() == expected
 
 
+def by_a_library(path, content):
+    """Writes as safetensors does: a new file that is the owner's alone."""
+    with (
+        replacing(path) as name,
+        os.fdopen(os.open(name, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f,
+    ):
+        f.write(content)
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_a_file_is_as_readable_as_any_other(tmp_path, mask):
+@pytest.mark.parametrize("way", [write_file, by_a_library])
+def test_a_file_is_as_readable_as_any_other(tmp_path, mask, way):
     before = os.umask(mask)
     try:
-        write_file(tmp_path / "ours", "x")
+        way(tmp_path / "ours", "x")
         (tmp_path / "other").write_text("x")
         assert os.umask(mask) == mask  # unchanged by writing
     finally:

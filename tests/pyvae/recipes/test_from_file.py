@@ -86,11 +86,11 @@ def test_a_file_is_run_once_as_a_module_of_its_name_beside_its_own_modules(write
         ("import json\njson.loads('{')\n", "', line 2: JSONDecodeError: Expecting property"),
         ("raise SystemExit(3)\n", "', line 1: SystemExit: 3."),
         ("import no_such_module\n", "', line 1: ModuleNotFoundError: No module named 'no_such"),
-        ("OTHER = 1\n", "': 'RECIPE' is no object: expected a pyvae Recipe. Define it: docs/"),
-        ("RECIPE = 1\n", "': 'RECIPE' is a int: expected a pyvae Recipe."),
+        ("OTHER = 1\n", "': 'RECIPE' is not in it: expected a pyvae Recipe. Define it: docs/"),
+        ("RECIPE = 1\n", "': 'RECIPE' is of type int: expected a pyvae Recipe."),
         (
             TINY.replace("EPOCHS", "1").replace("RECIPE", "MINE"),
-            "': 'RECIPE' is no object: expected a pyvae Recipe. It has MINE.",
+            "': 'RECIPE' is not in it: expected a pyvae Recipe. It has MINE.",
         ),
         (TINY.replace("EPOCHS", "1").replace('"tiny"', '"conv"'), "a recipe named 'conv', as pyv"),
         (

@@ -92,6 +92,8 @@ def test_a_loss_that_is_a_mean_is_not_called_a_sum(name, words):
     terms = {"total": 0.55, "reconstruction": 0.17, "regulariser": 0.013174}
     epoch = pd.Series({"epoch": 2, "steps": 3, **terms, objective.column: 0.183174})
     assert _epoch_line(epoch, objective, 12) == f"  epoch 2: {words}, mean over its 3 batches"
+    epoch.steps = 1
+    assert _epoch_line(epoch, objective, 12).endswith(", mean over its 1 batch")
 
 
 @pytest.mark.parametrize(

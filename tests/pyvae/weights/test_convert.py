@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 from torch import nn
@@ -34,6 +36,23 @@ def equal(found, wanted):
         torch.equal(found[key], one) and found[key].shape == one.shape
         for key, one in wanted.items()
     )
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors"])
+def test_names_of_keras_are_told_where_they_are_taken_as_they_are(tmp_path, name):
+    path = tmp_path / name
+    for names, told in ((("dense/kernel", "dense/bias"), True), (("dense.kernel", "a/b"), False)):
+        arrays = {one: np.zeros((2, 3), np.float32) for one in names}
+        if path.suffix == ".npz":
+            np.savez(path, **arrays)
+        else:
+            safetensors.numpy.save_file(arrays, path)
+        done = convert_weights(path, tmp_path / "b.pt", overwrite=True)
+        assert any("'dense/kernel' is a name of Keras'" in note for note in done.notes) == told
+        assert all(one.shape == (2, 3) for one in done.weights)
+    np.savez(path.with_suffix(".npz"), **{"dense/kernel": np.zeros((2, 3), np.float32)})
+    done = convert_weights(path.with_suffix(".npz"), tmp_path / "c.pt", keras=True)
+    assert not any("--from-keras" in note for note in done.notes)
 
 
 def test_to_r_and_back_is_the_same_and_everything_done_is_said(tmp_path):

@@ -28,7 +28,10 @@ test_that("what is wrong with the arguments is one message", {
   a <- write_program_example()
   expect_match(refusal(compare_traces(a, tempfile())), "b.* must be the folder of a trace")
   expect_match(refusal(compare_traces(a, a, names = 3)), "names.* must be a data frame")
-  expect_match(refusal(compare_traces(a, a, names = tempfile())), "names.* must be a CSV file")
+  expect_match(refusal(compare_traces(a, a, names = tempfile())),
+               "names.* must be a CSV file.*There is no file")
+  expect_match(refusal(compare_traces(a, a, names = file.path(a, "trace.json"))),
+               "names.* must be a CSV file.*It is ")
   expect_match(refusal(compare_traces(a, a, folder = a)), "folder.* must not be the folder of a")
   skip_without_python()
   expect_match(refusal(compare_traces(a, a, names = data.frame(a = "q", b = "fc"))),

@@ -76,11 +76,12 @@ test_that("an environment that could not be filled is removed, and only if it wa
   theirs <- file.path(home, "theirs")
   dir.create(theirs, recursive = TRUE)
   file.create(file.path(theirs, "notes.txt"))
-  said <- in_session(function(project, python) {
+  # as by default, where the folder of all environments is "~/.virtualenvs"
+  said <- in_new_session(function(project, python) {
     lapply(c("r-pyvae", "theirs"), function(name) {
       tryCatch(pyvae::install_pyvae(project, "virtualenv", name, python), error = conditionMessage)
     })
-  }, list(project(), python), c(WORKON_HOME = home, PIP_NO_INDEX = "1"))
+  }, list(project(), python), c(HOME = dirname(home), WORKON_HOME = file.path("~", basename(home)), PIP_NO_INDEX = "1"))
   expect_match(in_one_line(said[[1L]]),
                "could not be installed into \"r-pyvae\".*pip can install")
   expect_match(in_one_line(said[[2L]]), "could not be installed into \"theirs\"")

@@ -25,7 +25,7 @@ def test_a_file_cut_short_is_the_users_error(saved, file):
 @pytest.mark.parametrize("file", ["parameters.safetensors", "latents.safetensors", "history.csv"])
 def test_an_absent_file_is_the_users_error(saved, file):
     (saved / file).unlink()
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=rf"cannot be read \({file} is missing\)"):
         Trace.load(saved)
 
 
