@@ -42,7 +42,7 @@ from comparisons.agreement.tolerances import Rule
 from comparisons.expected.functions import reduced_axes
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.expected.loss_terms import reduced
-from comparisons.stages.kinks import elements_on_a_kink, windows_that_tie
+from comparisons.stages.kinks import KINKED, elements_on_a_kink, windows_that_tie
 from comparisons.stages.no_effect import NoEffect
 from comparisons.stages.own_values import parted_by_rounding
 from pyvae.model.settings import Settings
@@ -299,7 +299,7 @@ class _Comparer:
         a, b = (float64(probe[f"forward/{name}"]) for probe in (self.a, self.b))
         if a.shape != b.shape or a.shape != difference.shape:
             return nothing
-        if taker.layer not in ("relu", "leaky_relu", "max_pool2d"):
+        if taker.layer not in KINKED:
             return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
         passed = float64(self.a[f"gradient/{taker.name}"])
