@@ -152,7 +152,8 @@ def _follow(trace: Trace, run: Run, progress: ProgressOf) -> _Followed:
                 theirs = float(trace.losses[now.step - 1, 0])
                 apart = max(apart, _relative(float(now.losses[0]), theirs))
                 step = None if seen is None else _recorded(trace, run, now.step, seen, before)
-                stages = [] if step is None else _compare(step, run, apart)
+                fresh = now.step == 1 or now.step - 1 in found.joined  # both in one state
+                stages = [] if step is None else _compare(step, run, None if fresh else apart)
                 found.stages += stages
                 if not (apart <= rule.rtol and all(one.agrees for one in stages)):
                     found.parted = now.step
@@ -228,17 +229,19 @@ def _recorded(
     )  # fmt: skip
 
 
-def _compare(step: InspectedStep, run: Run, apart: float) -> list[StageAgreement]:
+def _compare(step: InspectedStep, run: Run, apart: float | None) -> list[StageAgreement]:
     """The stages of a step. The two may differ by somewhat more than they did before it, and by no
     more than free runs do.
 
     Arguments:
         step: What both returned.
         run: What is trained.
-        apart: What their losses have differed by.
+        apart: What their losses have differed by; None if both began the step in one state.
     """
     dtype, normalised = run.settings.dtype, is_normalised(run.recipe.stages)
     rule = stage_rule(dtype, False, normalised)
+    if apart is None:
+        return step.compare(rule)
     starts = {key for key in step.probes[0] if key.startswith("start/")}
     before = compare_probes(
         *step.probes, run.recipe, run.settings, step.step, rule, starts, step.taken

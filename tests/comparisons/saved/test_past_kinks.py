@@ -107,6 +107,12 @@ class MovedAfterTheKink(Beside):
             self.network.encoder.fc1.bias += 1e-9
 
 
+class MovedALittle(Beside):
+    def after(self, step: int) -> None:
+        if step == 1:
+            self.network.encoder.fc1.bias *= 1 + 5e-11
+
+
 class ForgetsMoments(Beside):
     def after(self, step: int) -> None:
         if step == 1:
@@ -285,6 +291,12 @@ def test_so_does_one_of_the_other_trace(compared, mistake):
     found = compared(mistake("below", False), Beside("above", True), (1, STEPS))
     assert not found.agrees
     assert PROVEN not in found.note
+
+
+def test_what_is_moved_between_two_recorded_steps_is_found_where_both_begin(compared):
+    found = compared(MovedALittle("below", False), Beside("above", True), (1, 2))
+    assert not found.agrees
+    assert (found.divergence.step, found.divergence.passing) == (2, "start")
 
 
 def test_a_mistake_that_both_share_is_not_proven_right(compared):
