@@ -44,7 +44,7 @@ from torch import Tensor
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule
-from comparisons.expected.functions import reduced_axes
+from comparisons.expected.functions import per_channel, reduced_axes
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.expected.loss_terms import reduced
 from comparisons.stages.kinks import KINKED, elements_on_a_kink, windows_that_tie
@@ -312,14 +312,22 @@ class _Comparer:
             return None
         if not all(key in probe for key in keys for probe in (self.a, self.b)):
             return None
-        a, b = (
-            [
-                self.layers.backward(stage, probe, float64(probe[f"gradient/{stage.name}"]))[name]
-                for stage in users
-            ]
-            for probe in (self.a, self.b)
-        )
+        if any(f"forward/{stage.name}" in self.parted for stage in users):
+            return None
+        a, b = ([self._summed_of(name, stage, p) for stage in users] for p in (self.a, self.b))
         return torch.stack(a).sum(0) - torch.stack(b).sum(0)
+
+    def _summed_of(self, name: str, stage: Stage, probe: Probe) -> Tensor:
+        """A parameter's gradient by way of one stage, of what a side's stages have returned. A
+        batch norm's is a sum of its result before weight and bias: its own, since that is rounded
+        where its input hardly varies."""
+        gradient = float64(probe[f"gradient/{stage.name}"])
+        if stage.layer == "batch_norm" and name.endswith(".weight"):
+            result = float64(probe[f"forward/{stage.name}"])
+            weight, bias = (per_channel(one, result) for one in self.layers.weights(stage, probe))
+            if bool((weight != 0).all()):
+                return ((result - bias) / weight * gradient).sum(reduced_axes(result))
+        return self.layers.backward(stage, probe, gradient)[name]
 
     def _hand_on(self, stage: Stage, part: Tensor) -> None:
         """What a part of the gradient with respect to a stage's result makes of the gradients
