@@ -34,14 +34,22 @@ from pyvae.training.loop import training_steps
 
 __all__ = [
     "FREE_STEPS",
+    "NEITHER_IS_WRONG",
+    "SUDDEN",
     "AcrossKinks",
     "explains_kinks",
     "run_across_kinks",
     "run_other_way_round",
+    "steps_words",
+    "where_kinks_are",
 ]
 
 FREE_STEPS = 5  # in a row, that show what an engine keeps to itself
 SUDDEN = 10.0  # times what the two differed by after the step before
+NEITHER_IS_WRONG = (
+    "a pre-activation is zero, or two pixels that are pooled are equal, up to rounding, and "
+    "neither engine is wrong"
+)
 
 
 @dataclass(frozen=True)
@@ -72,25 +80,30 @@ class AcrossKinks:
     def words(self) -> str:
         """Where the kinks are, and what was done about them."""
         return (
-            f"{self.where()}: a pre-activation is zero, or two pixels that are pooled are equal, "
-            "up to rounding, and neither engine is wrong. "
-            f"After {_steps(self.steps)} both went on from the state of {self.traces[0].engine}"
+            f"{self.where()}: {NEITHER_IS_WRONG}. "
+            f"After {steps_words(self.steps)} both went on from the state of "
+            f"{self.traces[0].engine}"
         )
 
     def where(self) -> str:
         """Where the kinks are."""
-        found: dict[str, list[StageAgreement]] = {}
-        for one in self.stages:
-            if one.kinks and one.step in self.steps:
-                found.setdefault(one.kinks_at, []).append(one)
-        places = " and ".join(
-            f"{layer} ({sum(one.kinks for one in its):,} in {_steps(one.step for one in its)})"
-            for layer, its in found.items()
-        )
-        return f"rounding decides whether a gradient passes in {places}"
+        return where_kinks_are(self.stages, self.steps)
 
 
-def _steps(steps: Iterable[int]) -> str:
+def where_kinks_are(stages: Iterable[StageAgreement], steps: Container[int]) -> str:
+    """Where rounding decides kinks in these steps, in words."""
+    found: dict[str, list[StageAgreement]] = {}
+    for one in stages:
+        if one.kinks and one.step in steps:
+            found.setdefault(one.kinks_at, []).append(one)
+    places = " and ".join(
+        f"{layer} ({sum(one.kinks for one in its):,} in {steps_words(one.step for one in its)})"
+        for layer, its in found.items()
+    )
+    return f"rounding decides whether a gradient passes in {places}"
+
+
+def steps_words(steps: Iterable[int]) -> str:
     """`step 1`, or `steps 1, 3 and 4`."""
     *rest, last = [str(step) for step in dict.fromkeys(steps)]
     return f"steps {', '.join(rest)} and {last}" if rest else f"step {last}"

@@ -31,7 +31,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Probe, Quantity
 
-__all__ = ["FREE_STEPS", "FreeRun", "run_freely"]
+__all__ = ["FREE_STEPS", "FreeRun", "as_agreement", "run_freely"]
 
 WITH_KINKS = 4 * FREE_STEPS  # are taken where kinks interrupt them
 MADE_BY_ADAM = ("first moment", "second moment", "parameter")
@@ -99,7 +99,7 @@ def run_freely(pair: Pair) -> FreeRun:
             size = _size(end, rtol)
     if size > 1:
         divergence = _first_not_of_adam(pair, end.step, EXACT.rtol if pair.exact else rtol)
-    return FreeRun(_as_agreement(end, rtol, settings.dtype), divergence, kinks, undecided)
+    return FreeRun(as_agreement(end, rtol, settings.dtype), divergence, kinks, undecided)
 
 
 def _of_length(pair: Pair, steps: int) -> Pair:
@@ -184,7 +184,7 @@ def _of_adam(layers: Layers, quantity: Quantity, probe: Probe, before: Probe | N
     return beta * old + (1 - beta) * gradient
 
 
-def _as_agreement(end: StageAgreement, allowed: float, dtype: str) -> Agreement:
+def as_agreement(end: StageAgreement, allowed: float, dtype: str) -> Agreement:
     """As a row of the table of the whole run: its worst element."""
     rule = Rule(allowed, "tensor")
     worst = f"{end.quantity.key}{list(end.index)} of step {end.step}"

@@ -18,6 +18,7 @@ from comparisons.beyond_steps.across_kinks import (
 from comparisons.beyond_steps.after_training import AFTER_TRAINING, part_after_training
 from comparisons.beyond_steps.evaluation_mode import compare_in_evaluation_mode
 from comparisons.beyond_steps.free_run import FreeRun, run_freely
+from comparisons.beyond_steps.other_way_round import OtherWayRound, compare_other_way_round
 from comparisons.beyond_steps.rounding import measure_rounding, rounding_note
 from comparisons.diagnosis.first_divergence import Divergence
 from comparisons.steps.compare import compare_steps
@@ -49,6 +50,11 @@ HIDDEN = (
     f"{SAME_START}, but not where each goes its own way for a few steps: an engine keeps something "
     "from step to step that is not in its state (the maximum of AMSGrad, a second momentum, a "
     "schedule)"
+)
+OTHER_WAY = (
+    "every step agrees when {1} starts it from the state of {0}; when {0} starts from that of {1}, "
+    "{2} does not: look for what {1} keeps from step to step, and forgets when it is given a state "
+    "(a schedule, an average of the weights, the maximum of AMSGrad)"
 )
 
 
@@ -186,7 +192,7 @@ class OneObjective:
 
         That is evaluation mode from one state, where batch norm has drifted; what each side's own
         parameters give; and, where every step started from the other's state, what an optimiser
-        keeps to itself.
+        keeps to itself: in a few free steps, and in all steps the other way round.
         """
         quantities = dict(comparison.quantities)
         if self.pair.is_normalised:
@@ -198,9 +204,28 @@ class OneObjective:
         if comparison.mode != "resync":
             return comparison
         free = run_freely(self.pair)
-        quantities["free_run"] = free.agreement
-        note = _free_note(free)
-        return replace(comparison, quantities=quantities, divergence=free.divergence, note=note)
+        undecided = free.undecided and free.divergence is None  # all steps both ways round tell
+        if not undecided:
+            quantities["free_run"] = free.agreement
+            if not free.agreement.agrees:
+                return replace(
+                    comparison, quantities=quantities, divergence=free.divergence,
+                    note=_free_note(free),
+                )  # fmt: skip
+        back = self._other_way_round()
+        quantities["other_way_round"] = back.agreement
+        note = f"where each goes its own way, {free.kinks}" if free.kinks else ""
+        if not back.agreement.agrees:
+            note = self._other_way_note(back)
+        return replace(comparison, quantities=quantities, divergence=back.divergence, note=note)
+
+    def _other_way_round(self) -> OtherWayRound:
+        with shown("the other way round", self.pair, self.progress) as callback:
+            return compare_other_way_round(self.pair, callback.on_step)
+
+    def _other_way_note(self, back: OtherWayRound) -> str:
+        where = "what is computed after the last one" if back.step is None else f"step {back.step}"
+        return OTHER_WAY.format(*self.pair.names, where)
 
     def _placed(self, comparison: Comparison) -> Comparison:
         """What disagrees, with the place where the two part, or what is known of it."""
@@ -247,7 +272,7 @@ class OneObjective:
             mode=comparison.mode,
             stages=stages,
             joined_after=across.steps,
-            note=f"{across.words()}{_apart(comparison)}",
+            note=f"{across.words()}{comparison.apart_words()}",
         )
         return found if found.agrees else None
 
@@ -329,16 +354,6 @@ def _same_bits(a: Trace, b: Trace) -> bool:
         and names == b.parameters.keys()
         and all(np.array_equal(a.parameters[name], b.parameters[name]) for name in names)
     )
-
-
-def _apart(comparison: Comparison) -> str:
-    """What disagrees, with its size, in words; empty if only stages do."""
-    sizes = ", ".join(
-        f"{name.replace('_', ' ')} {comparison.quantities[name].required_rtol:.1e}"
-        for name in comparison.quantities
-        if name in comparison.disagreeing()
-    )
-    return f"; left to themselves they part: {sizes}" if sizes else ""
 
 
 def _title(run: Run) -> str:

@@ -15,6 +15,8 @@ from comparisons.beyond_steps.rounding import measure_rounding, rounding_note
 from comparisons.diagnosis.first_divergence import first_divergence
 from comparisons.diagnosis.place import InspectedStep, Probes
 from comparisons.saved.pairs import pair_up
+from comparisons.saved.past_kinks import MOST_STEPS, look_past_kinks
+from comparisons.saved.probes import read_probe
 from comparisons.steps.comparison import Comparison, compare_whole_runs
 from comparisons.steps.progress import ProgressOf, not_shown
 from pyvae.data.images import DATA_NAMES, load_data
@@ -27,7 +29,6 @@ from pyvae.trace.trace import Trace
 
 __all__ = ["compare_traces"]
 
-MOST_STEPS = 2000  # of a run that is made again to measure rounding
 RESYNCHRONISED = (
     "every step started from the same state: what an optimiser keeps to itself (AMSGrad's "
     "maximum) shows only in free runs; compare two of them as well"
@@ -72,18 +73,28 @@ def compare_traces(
         stages += agreements
         divergence = divergence or first_divergence(step, agreements)
     comparison = replace(comparison, stages=stages, divergence=divergence)
-    if divergence is not None:
-        return comparison
     run = _run(a, b)
     if comparison.agrees:
         after = None if run is None else part_after_training(a, b, run, exact, judge=True)
         note = RESYNCHRONISED if resync and after is None else ""
         return replace(comparison, divergence=after, note=note)
-    return _placed(comparison, run, progress)
+    past = look_past_kinks(comparison, run, progress)
+    if past.proven is not None and run is not None:
+        after = part_after_training(a, b, run, exact, judge=True)
+        return past.proven if after is None else replace(comparison, divergence=after)
+    if past.note and divergence is not None:  # they began that step apart
+        divergence = replace(divergence, wrong="", words=())
+    divergence = past.divergence or divergence
+    if divergence is not None:
+        return replace(comparison, divergence=divergence, note=past.note)
+    return _placed(comparison, run, progress, past.note)
 
 
-def _placed(comparison: Comparison, run: Run | None, progress: ProgressOf) -> Comparison:
-    """Adds the place, or a note, to a disagreement that no recorded step explains.
+def _placed(
+    comparison: Comparison, run: Run | None, progress: ProgressOf, kinks: str
+) -> Comparison:
+    """Adds the place, or a note, to a disagreement that no recorded step explains; what is said of
+    kinks comes first.
 
     Where the images can be had, latent means and samples are computed again from the traces' own
     parameters, and the effect of rounding is measured; else the note says what to do.
@@ -93,7 +104,7 @@ def _placed(comparison: Comparison, run: Run | None, progress: ProgressOf) -> Co
         after = part_after_training(a, b, run, comparison.exact)
         if after is not None and comparison.disagreeing() <= AFTER_TRAINING:
             return replace(comparison, divergence=after)
-    what_to_do = _what_to_do(comparison)
+    what_to_do = kinks or _what_to_do(comparison)
     other = set(a.parameters) != set(b.parameters)
     if run is None or comparison.exact or comparison.mode == "resync" or other:
         return replace(comparison, note=what_to_do)
@@ -106,7 +117,7 @@ def _placed(comparison: Comparison, run: Run | None, progress: ProgressOf) -> Co
     except (UserError, RuntimeError):  # it diverges, or its generator is not there
         return replace(comparison, note=what_to_do)
     said = rounding_note(rounding, comparison)
-    if rounding.beyond(comparison):
+    if kinks or rounding.beyond(comparison):
         said = f"{what_to_do}; {said.removeprefix('but ')}"
     return replace(comparison, note=said)
 
@@ -185,21 +196,6 @@ def _recorded(
     a: Trace, b: Trace, steps: Collection[int] | None = None
 ) -> Iterator[tuple[int, Probes]]:
     """What both traces recorded of every step that both have, or of these alone."""
-    recipe = get_recipe(a.recipe)
-    wanted = [quantity.key for quantity in recipe.quantities(a.settings)]
-    terms = [stage.name for stage in recipe.stages if stage.is_term]
     both = set(a.probed) & set(b.probed)
     for step in sorted(both if steps is None else both & set(steps)):
-        probes = a.probe(step), b.probe(step)
-        for trace, probe in zip((a, b), probes, strict=True):
-            missing = [key for key in wanted if key not in probe]
-            if missing:
-                raise UserError(
-                    f"trace '{trace.folder}' lacks {len(missing)} of {len(wanted)} entries in its "
-                    f"probe of step {step}, the first {missing[0]}",
-                    "record all that docs/reference/trace-format.md lists",
-                )
-            for name in terms:  # R has no numbers without a dimension
-                value = probe[f"forward/{name}"]
-                probe[f"forward/{name}"] = value.reshape(()) if value.size == 1 else value
-        yield step, probes
+        yield step, (read_probe(a, step), read_probe(b, step))

@@ -1,7 +1,7 @@
 """Two engines' probes of one step, held side by side, stage by stage.
 
 Each quantity is judged by its largest absolute difference, relative to the largest magnitude
-that it has on either side. Four kinds of difference are *explained* and taken off first, each
+that it has on either side. Five kinds of difference are *explained* and taken off first, each
 counted and shown:
 
 - **Kinks decided by rounding.** Max-pooling passes its gradient to one of four pixels, ReLU
@@ -16,6 +16,11 @@ counted and shown:
   moments explain of the parameters' difference is taken off; the moments themselves are compared.
 - **Probabilities near 1** (`comparisons.stages.own_values`). Rounding one of them moves the cross
   entropy's gradient with respect to it; what the sigmoid then makes of both sides' agrees.
+- **Sums of values that agree.** A gradient with respect to a parameter is a sum over the batch.
+  What goes into it agrees relative to its tensor's largest element; where a batch norm has made
+  small numbers large, the same rounding is a larger part of most others, alike in all images, and
+  adds up. What each side's own values and gradients give is computed in float64; how far these two
+  differ is taken off, and each side's sum is still held against its own.
 - **No effect in front of batch norm** (`comparisons.stages.no_effect`). Where two runs have
   gone their own ways the biases there have drifted apart, and shift all images alike: that shift,
   and the running mean that follows it, is taken off.
@@ -39,10 +44,10 @@ from torch import Tensor
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule
-from comparisons.expected.functions import reduced_axes
+from comparisons.expected.functions import per_channel, reduced_axes
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.expected.loss_terms import reduced
-from comparisons.stages.kinks import elements_on_a_kink, windows_that_tie
+from comparisons.stages.kinks import KINKED, elements_on_a_kink, windows_that_tie
 from comparisons.stages.no_effect import NoEffect
 from comparisons.stages.own_values import parted_by_rounding
 from pyvae.model.settings import Settings
@@ -52,6 +57,8 @@ from pyvae.recipes import Recipe
 __all__ = ["NO_EFFECT", "StageAgreement", "compare_probes"]
 
 NO_EFFECT = "no effect in front of batch norm"
+FROM_KINKS = "follows from kinks"
+FROM_SUMMANDS = "follows from the rounding of what it is summed from"
 POWERS = {"backward": 1, "first moment": 1, "second moment": 2}  # of the gradient
 
 
@@ -97,6 +104,7 @@ class _Comparer:
     ) -> None:
         self.a, self.b, self.layers, self.rule = a, b, layers, rule
         self.explained: dict[str, Tensor] = {}  # of gradients, by stage or parameter
+        self.why: dict[str, str] = {}  # by parameter, where it is not kinks
         self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
         self.no_effect = NoEffect.of_stages(layers.recipe.stages)
         self.drifted = drifted  # whether biases without an effect differ at the start
@@ -209,16 +217,15 @@ class _Comparer:
             return [NO_EFFECT]
         if quantity.passing == "backward" and name in self.layers.stages:
             return self._explain_gradient(name, difference, tolerance)
-        if quantity.passing == "backward" and name in self.explained:
-            difference -= self.explained[name]
-            return ["follows from kinks"]
+        if quantity.passing == "backward":
+            return self._explain_parameter_gradient(name, difference, tolerance)
         if quantity.passing == "first moment" and name in self.explained:
             difference -= (1 - BETA1) * self.explained[name]
-            return ["follows from kinks"]
+            return [self.why.get(name, FROM_KINKS)]
         if quantity.passing == "second moment" and name in self.explained:
             a, b = (float64(probe[f"gradient/{name}"]) for probe in (self.a, self.b))
             difference -= (1 - BETA2) * (a**2 - b**2)
-            return ["follows from kinks"]
+            return [self.why.get(name, FROM_KINKS)]
         if quantity.passing == "parameter":
             keys = [f"{moment}/{name}" for moment in ("moment1", "moment2")]
             if all(key in probe for key in keys for probe in (self.a, self.b)):
@@ -256,7 +263,7 @@ class _Comparer:
         part = self.explained.get(name)  # of later layers, which have come before
         if part is not None:
             difference -= part
-            notes.append("follows from kinks")
+            notes.append(FROM_KINKS)
         takers = self.layers.takers(name)
         if len(takers) == 1 and _magnitude(difference) > tolerance:
             count, kinks = self._kinks(takers[0], name, difference, tolerance)
@@ -275,6 +282,52 @@ class _Comparer:
         if part is not None and stage.inputs:
             self._hand_on(stage, part)
         return notes
+
+    def _explain_parameter_gradient(
+        self, name: str, difference: Tensor, tolerance: float
+    ) -> list[str]:
+        """Takes off what follows from kinks; if that is not all, what follows from how far the
+        values differ that each side's gradient is summed from."""
+        notes = []
+        kinks = self.explained.get(name)
+        if kinks is not None:
+            difference -= kinks
+            notes.append(FROM_KINKS)
+        if _magnitude(difference) > tolerance:
+            own = self._of_own_values(name)
+            if own is not None:
+                difference -= own if kinks is None else own - kinks
+                self.explained[name], self.why[name] = own, FROM_SUMMANDS
+                notes.append(FROM_SUMMANDS)
+        return notes
+
+    def _of_own_values(self, name: str) -> Tensor | None:
+        """How far two sides' gradients with respect to a parameter differ if each is computed, in
+        float64, of what that side's stages have returned, all of which agree; None if it cannot
+        be."""
+        users = self.layers.users(name.rpartition(".")[0])
+        keys = {f"start/{name}", *(f"gradient/{stage.name}" for stage in users)}
+        keys |= {f"forward/{one}" for stage in users for one in stage.inputs}
+        if not users or keys & self.parted:
+            return None
+        if not all(key in probe for key in keys for probe in (self.a, self.b)):
+            return None
+        if any(f"forward/{stage.name}" in self.parted for stage in users):
+            return None
+        a, b = ([self._summed_of(name, stage, p) for stage in users] for p in (self.a, self.b))
+        return torch.stack(a).sum(0) - torch.stack(b).sum(0)
+
+    def _summed_of(self, name: str, stage: Stage, probe: Probe) -> Tensor:
+        """A parameter's gradient by way of one stage, of what a side's stages have returned. A
+        batch norm's is a sum of its result before weight and bias: its own, since that is rounded
+        where its input hardly varies."""
+        gradient = float64(probe[f"gradient/{stage.name}"])
+        if stage.layer == "batch_norm" and name.endswith(".weight"):
+            result = float64(probe[f"forward/{stage.name}"])
+            weight, bias = (per_channel(one, result) for one in self.layers.weights(stage, probe))
+            if bool((weight != 0).all()):
+                return ((result - bias) / weight * gradient).sum(reduced_axes(result))
+        return self.layers.backward(stage, probe, gradient)[name]
 
     def _hand_on(self, stage: Stage, part: Tensor) -> None:
         """What a part of the gradient with respect to a stage's result makes of the gradients
@@ -299,7 +352,7 @@ class _Comparer:
         a, b = (float64(probe[f"forward/{name}"]) for probe in (self.a, self.b))
         if a.shape != b.shape or a.shape != difference.shape:
             return nothing
-        if taker.layer not in ("relu", "leaky_relu", "max_pool2d"):
+        if taker.layer not in KINKED:
             return nothing
         near = self.rule.rtol * max(_magnitude(a), _magnitude(b))
         passed = float64(self.a[f"gradient/{taker.name}"])

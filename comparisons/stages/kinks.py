@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["elements_on_a_kink", "windows_that_tie"]
+from pyvae.model.stages import Probe, Stage
+
+__all__ = ["KINKED", "elements_on_a_kink", "nearly_on_a_kink", "windows_that_tie"]
+
+KINKED = ("relu", "leaky_relu", "max_pool2d")
 
 
 def elements_on_a_kink(
@@ -86,6 +93,34 @@ def windows_that_tie(
     mask = mask.reshape(n, c, h // 2, 1, w // 2, 1).expand(n, c, h // 2, 2, w // 2, 2)
     inside = F.pad(mask.reshape(n, c, h // 2 * 2, w // 2 * 2), (0, w % 2, 0, h % 2))
     return len(accepted), torch.where(inside, difference, 0.0)
+
+
+def nearly_on_a_kink(probe: Probe, stages: Sequence[Stage], rtol: float) -> dict[str, int]:
+    """In one side's step: how many elements or windows rounding may decide, by layer.
+
+    Those that are zero, or equal, to the bit are no such: both sides' rules decide these.
+
+    Arguments:
+        probe: What its stages returned.
+        stages: Of the network.
+        rtol: What counts as zero, relative to a tensor's largest element.
+    """
+    found = {}
+    for stage in stages:
+        keys = [f"forward/{name}" for name in stage.inputs] + [f"gradient/{stage.name}"]
+        if stage.layer not in KINKED or not all(key in probe for key in keys):
+            continue
+        x, passed = (torch.from_numpy(np.array(probe[key])).double() for key in keys)
+        near = rtol * float(x.abs().max())
+        if stage.layer == "max_pool2d":
+            first, second = _windows(x).topk(2).values.unbind(-1)
+            close, passed = (first - second <= near) & (first != second), passed.flatten()
+        else:
+            close, passed = (x.abs() <= near) & (x != 0), passed.reshape(x.shape)
+        count = int((close & (passed != 0)).sum())
+        if count:
+            found[stage.name] = count
+    return found
 
 
 def _windows(x: Tensor) -> Tensor:

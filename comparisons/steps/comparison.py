@@ -44,7 +44,7 @@ class Comparison:
             norm `latent_mean` in training mode, `evaluation_mean` and, of live runs that agree,
             `evaluation_mode`: means and decoded images in evaluation mode from one state; of
             re-synchronised live runs `free_run`: parameters after a few steps in which each goes
-            its own way.
+            its own way, and `other_way_round`: all steps, from the reference's state.
         mode: `free`, or `resync` if every step of the reference started from the other's state.
         exact: Whether every bit had to be equal.
         stages: Agreement of every stage of the inspected steps.
@@ -137,6 +137,16 @@ class Comparison:
     def disagreeing(self) -> set[str]:
         """The names of the quantities that disagree."""
         return {name for name, agreement in self.quantities.items() if not agreement.agrees}
+
+    def apart_words(self) -> str:
+        """What disagrees of two runs that were left to themselves, with its size; empty if only
+        stages do."""
+        sizes = ", ".join(
+            f"{name.replace('_', ' ')} {agreement.required_rtol:.1e}"
+            for name, agreement in self.quantities.items()
+            if not agreement.agrees
+        )
+        return f"; left to themselves they part: {sizes}" if sizes else ""
 
     @property
     def inspected_steps(self) -> list[int]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from comparisons.diagnosis.place import Probes
 from comparisons.steps.failures import EngineFailure, Guarded
 from comparisons.steps.pair import Pair
-from pyvae.engines.engine import DivergedError
+from pyvae.engines.engine import DivergedError, Engine
 from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
@@ -72,6 +72,12 @@ class _Recorder:
         self.probe = {} if step in self.inspect else None
         return self.probe
 
+    def end(self, engine: Engine) -> None:
+        """The next step starts from an engine's state, whatever its step has returned."""
+        if self.probe is not None:
+            probe = self.probe
+            probe.update((key, value) for key, value in engine.state().items() if key in probe)
+
 
 def lockstep(
     pair: Pair,
@@ -105,28 +111,29 @@ def lockstep(
     run_b = training_steps(
         pair.run, Guarded(pair.reference), trace_b, probe=b.begin, state=lambda step: state
     )
-    sides = ((pair.under_test.name, run_a), (pair.reference.name, run_b))
+    sides = ((pair.under_test, run_a, a), (pair.reference, run_b, b))
     with closing(run_a), closing(run_b):
         for step in range(1, pair.run.steps + 1):
             state = pair.under_test.state() if (resync and step > 1) or step in join else None
             a.probe = b.probe = None
             progress: list[Progress] = []
             failures: dict[str, Exception] = {}
-            for name, run in sides:
+            for engine, run, recorder in sides:
                 try:
                     progress.append(next(run))
+                    recorder.end(engine)
                 except (EngineFailure, DivergedError) as error:
-                    failures[name] = error
+                    failures[engine.name] = error
             seen = None if a.probe is None or b.probe is None else (a.probe, b.probe)
             if failures:
                 yield StepOfBoth(step, (), seen, failures)
                 return
             yield StepOfBoth(step, tuple(progress), seen)
         failures = {}
-        for name, run in sides:  # latent means and samples
+        for engine, run, _ in sides:  # latent means and samples
             try:
                 next(run, None)
             except EngineFailure as error:
-                failures[name] = error
+                failures[engine.name] = error
         if failures:
             yield StepOfBoth(step, (), None, failures)
