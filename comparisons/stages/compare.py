@@ -121,25 +121,43 @@ class _Comparer:
         problem = self._problem(key)
         if problem:
             shape = self.a[key].shape if key in self.a else ()
-            value = math.nan
-            index, values = self._first_bad(key)
-            return StageAgreement(
-                self.layers.step, quantity, tuple(shape), value, value, value, self.rule.rtol,
-                index, values, problem=problem,
-            )  # fmt: skip
+            return self._with_problem(quantity, tuple(shape), problem)
         a, b = float64(self.a[key]), float64(self.b[key])
-        largest = max(_magnitude(a), _magnitude(b), self._summed(quantity))
+        sizes = _magnitude(a), _magnitude(b)
+        if not all(map(math.isfinite, sizes)):
+            index = _first_not_finite(a, b)
+            values = float(a[index]), float(b[index])
+            words = f"{values[0]} against {values[1]}"
+            return self._with_problem(quantity, tuple(a.shape), words, index, values)
+        largest = max(*sizes, self._summed(quantity))
         difference = a - b
-        raw = _magnitude(difference)
+        raw = size = _magnitude(difference)
         notes = []
-        if raw > 0 and self.rule.rtol > 0 and self._explicable(quantity):
-            notes = self._explain(quantity, difference, self.rule.rtol * largest)
-        size = difference.abs_()
-        index = _index(size)
+        index = (0,) * a.ndim
+        if raw > 0:
+            if self.rule.rtol > 0 and self._explicable(quantity):
+                notes = self._explain(quantity, difference, self.rule.rtol * largest)
+            absolute = difference.abs_()
+            index = _index(absolute)
+            size = float(absolute[index])
         return StageAgreement(
-            self.layers.step, quantity, tuple(a.shape), largest, float(size[index]), raw,
+            self.layers.step, quantity, tuple(a.shape), largest, size, raw,
             self.rule.rtol, index, (float(a[index]), float(b[index])), "; ".join(notes),
             **self._kinks_of(quantity),
+        )  # fmt: skip
+
+    def _with_problem(
+        self,
+        quantity: Quantity,
+        shape: tuple[int, ...],
+        problem: str,
+        index: tuple[int, ...] = (),
+        values: tuple[float, float] = (math.nan, math.nan),
+    ) -> StageAgreement:
+        nan = math.nan
+        return StageAgreement(
+            self.layers.step, quantity, shape, nan, nan, nan, self.rule.rtol, index, values,
+            problem=problem,
         )  # fmt: skip
 
     def _kinks_of(self, quantity: Quantity) -> dict[str, Any]:
@@ -178,6 +196,7 @@ class _Comparer:
         return f"gradient/{name}" not in self.parted
 
     def _problem(self, key: str) -> str:
+        """Why a quantity has no numbers that can be held against each other; or nothing."""
         if (key in self.a) != (key in self.b):
             return "is on one side only"
         if key not in self.a:
@@ -185,27 +204,7 @@ class _Comparer:
         a, b = self.a[key], self.b[key]
         if a.shape != b.shape:
             return f"shape {tuple(a.shape)} against {tuple(b.shape)}"
-        if a.size == 0:
-            return "is empty"
-        _, values = self._first_bad(key)
-        if any(not math.isfinite(value) for value in values):
-            return f"{values[0]} against {values[1]}"
-        return ""
-
-    def _first_bad(self, key: str) -> tuple[tuple[int, ...], tuple[float, float]]:
-        """The first element that is not finite on either side."""
-        nowhere: tuple[tuple[int, ...], tuple[float, float]] = ((), (math.nan, math.nan))
-        if key not in self.a or key not in self.b or self.a[key].shape != self.b[key].shape:
-            return nowhere
-        a, b = float64(self.a[key]), float64(self.b[key])
-        # a sum is finite only if every element is (an overflow would be looked into as well)
-        if math.isfinite(float(a.sum())) and math.isfinite(float(b.sum())):
-            return ((), (0.0, 0.0))
-        bad = ~(torch.isfinite(a) & torch.isfinite(b))
-        if not bad.any():
-            return ((), (0.0, 0.0))
-        index = tuple(int(i) for i in bad.nonzero()[0])
-        return index, (float(a[index]), float(b[index]))
+        return "is empty" if a.size == 0 else ""
 
     def _explain(self, quantity: Quantity, difference: Tensor, tolerance: float) -> list[str]:
         """Takes off a difference what is explained; says what."""
@@ -385,7 +384,14 @@ def _has_inputs(stage: Stage, probe: Probe) -> bool:
     return all(f"forward/{name}" in probe for name in stage.inputs)
 
 
+def _first_not_finite(a: Tensor, b: Tensor) -> tuple[int, ...]:
+    """The first element that is not finite on either side."""
+    bad = ~(torch.isfinite(a) & torch.isfinite(b))
+    return tuple(int(i) for i in bad.nonzero()[0])
+
+
 def _magnitude(x: Tensor) -> float:
+    """The size of the largest element; NaN if one is NaN."""
     low, high = torch.aminmax(x)
     return max(abs(float(low)), abs(float(high)))
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VAE", "GaussianVAE", "Given", "Recipe", "RecipeFile", "VAEOutput"]
 
+_Hyper = tuple[tuple[str, float], ...]  # hyperparameters by name, sorted: a key of what is kept
+
 SIZES = (5, 7)  # of the batches that stages are derived from
 
 
@@ -214,8 +216,8 @@ class Recipe:
         Raises:
             UserError: If the network or the objective computes what no stage describes.
         """
-        hyper = tuple(sorted(settings.hyper.items()))
-        return _stages(self, OBJECTIVES[settings.objective], settings.latent_dim, hyper)
+        objective = OBJECTIVES[settings.objective]
+        return _stages(self, objective, settings.latent_dim, _sorted(settings.hyper))
 
     def runs(self, objective: str | None = None, **changes: Any) -> list[Settings]:
         """The settings of one run for each objective.
@@ -250,26 +252,46 @@ class Recipe:
 
     def parameter_names(self, latent_dim: int, **hyper: float) -> list[str]:
         """The parameters' names, in the order in which the network creates them."""
-        with torch.device("meta"):
-            return [name for name, _ in self.network(latent_dim, **hyper).named_parameters()]
+        return list(_names(self, latent_dim, _sorted(hyper))[0])
 
     def buffer_names(self, latent_dim: int, **hyper: float) -> list[str]:
         """The names of batch norm's running statistics, which are in the state but not trained."""
-        with torch.device("meta"):
-            return [name for name, _ in self.network(latent_dim, **hyper).named_buffers()]
+        return list(_names(self, latent_dim, _sorted(hyper))[1])
 
     def quantities(self, settings: Settings) -> list[Quantity]:
         """All that a probe of a run holds, in the order of computation; of an optimiser other than
         Adam without its state, which has names of its own."""
-        size, hyper = settings.latent_dim, settings.hyper
-        parameters = self.parameter_names(size, **hyper)
-        found = quantities(self.stages_for(settings), parameters, self.buffer_names(size, **hyper))
-        return [q for q in found if self.optimizer is None or not q.passing.endswith("moment")]
+        objective = OBJECTIVES[settings.objective]
+        return list(_quantities(self, objective, settings.latent_dim, _sorted(settings.hyper)))
+
+
+def _sorted(hyper: Mapping[str, float]) -> _Hyper:
+    return tuple(sorted(hyper.items()))
+
+
+# To build a network takes longer than a step of it, and comparisons ask at every step.
+@lru_cache(maxsize=64)
+def _names(
+    recipe: Recipe, latent_dim: int, hyper: _Hyper
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    with torch.device("meta"):
+        network = recipe.network(latent_dim, **dict(hyper))
+    parameters = tuple(name for name, _ in network.named_parameters())
+    return parameters, tuple(name for name, _ in network.named_buffers())
+
+
+@lru_cache(maxsize=64)
+def _quantities(
+    recipe: Recipe, objective: Objective, latent_dim: int, hyper: _Hyper
+) -> tuple[Quantity, ...]:
+    names = _names(recipe, latent_dim, hyper)
+    found = quantities(_stages(recipe, objective, latent_dim, hyper), *names)
+    return tuple(q for q in found if recipe.optimizer is None or not q.passing.endswith("moment"))
 
 
 @lru_cache(maxsize=64)
 def _stages(
-    recipe: Recipe, objective: Objective, latent_dim: int, hyper: tuple[tuple[str, float], ...]
+    recipe: Recipe, objective: Objective, latent_dim: int, hyper: _Hyper
 ) -> tuple[Stage, ...]:
     settled = dict(hyper)
     with torch.random.fork_rng(devices=[]):

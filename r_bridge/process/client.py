@@ -30,6 +30,7 @@ __all__ = ["RProcess"]
 
 TIMEOUT = 600.0  # seconds for one call, unless PYVAE_R_TIMEOUT says otherwise
 GRACE = 2.0  # seconds to end by itself once the connection is closed
+DYING = 30.0  # seconds to be gone for one that has closed it itself
 OF_RPY2 = "R callback write-console:"  # in front of what R says
 MEMORY_HINT = "the system may have been out of memory: free some, or use a smaller batch"
 R_ERROR = re.compile(r"\b(Error|Fatal error)\b(: | in ).*")  # as R begins it
@@ -222,7 +223,7 @@ class RProcess:
 
     def _died(self, who: str) -> tuple[str, str]:
         try:
-            code = self._process.wait(GRACE)
+            code = self._process.wait(DYING)
         except subprocess.TimeoutExpired:
             code = self._kill()
         how = f"exit code {code}"

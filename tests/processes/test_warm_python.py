@@ -45,6 +45,6 @@ def test_who_is_killed_takes_it_along(warm_python, tmp_path, is_running):
     assert is_running(pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert select.select([process.stdout], [], [], 60)[0]
+    assert select.select([process.stdout], [], [], 600)[0]
     assert process.stdout.read() == b""  # nobody can write there any more
     process.stdout.close()

@@ -55,7 +55,7 @@ def test_no_round_begins_after_the_time_is_over(told):
 
 
 def test_all_end_when_something_fails(is_running):
-    waits = "import os, time; print('ready', os.getpid(), flush=True); time.sleep(60)"
+    waits = "import os, time; print('ready', os.getpid(), flush=True); time.sleep(600)"
     children = [Child("plain", [sys.executable, "-c", waits], dict(os.environ)) for _ in range(2)]
     with pytest.raises(KeyboardInterrupt), running(children):
         raise KeyboardInterrupt

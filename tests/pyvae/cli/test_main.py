@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from processes.undrawn import UNDRAWN
 
 from pyvae.cli import main as cli
@@ -154,6 +155,22 @@ def test_a_command_of_another_package_is_listed_after_ours(command, monkeypatch)
     _, out, _ = command("--help")
     assert "more" in out[out.index("Commands of other packages") :]
     assert command("more") == (0, "", "")
+
+
+def test_only_the_options_of_the_command_that_is_typed_are_read(command, monkeypatch):
+    read, make = [], typer.main.get_command_from_info
+
+    def noted(command_info, **options):
+        read.append(command_info.name)
+        return make(command_info, **options)
+
+    monkeypatch.setattr(typer.main, "get_command_from_info", noted)
+    assert command("recipes", "--help")[0] == 0
+    assert read == ["recipes"]
+    for words in ((), ("--help",), ("recipe",)):  # which show all commands, or look for one's name
+        read.clear()
+        command(*words)
+        assert set(PANELS) <= set(read)
 
 
 def test_help_version_and_completion_do_not_wait_for_pytorch():

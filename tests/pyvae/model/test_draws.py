@@ -75,7 +75,6 @@ def test_another_process_draws_the_same_bits():
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
     )
     here = Draws(11).step(2, 7, {"m": Keep((9,), 0.25), "n": Normal((3,))})
     assert said.stdout.split() == [str(zlib.crc32(here[name].tobytes())) for name in "mn"]

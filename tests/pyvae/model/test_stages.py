@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -115,6 +117,20 @@ def test_who_computes_what_with_labels(small, key, by):
     recipe = get_recipe("clustering-semi-supervised")
     found = {q.key: q.computed_by for q in recipe.quantities(small(recipe))}
     assert found[key] == by
+
+
+def test_what_a_probe_holds_is_derived_once(small):
+    recipe, made = get_recipe("conv"), []
+    counted = replace(recipe, network=lambda size: made.append(size) or recipe.network(size))
+    settings = small(counted)
+    counted.quantities(settings).clear()  # a list of one's own
+    taken = len(made)
+    assert counted.quantities(settings) == recipe.quantities(settings) != []
+    size = settings.latent_dim
+    assert counted.parameter_names(size) == recipe.parameter_names(size) != []
+    assert len(made) == taken
+    counted.parameter_names(size + 1)
+    assert made[taken:] == [size + 1]
 
 
 def test_what_is_given_is_not_differentiated(small):

@@ -60,7 +60,7 @@ def test_what_r_writes_is_read(tmp_path, version):
     rscript = find_r().with_name("Rscript")
     subprocess.run(
         [rscript, "--vanilla", "--encoding=UTF-8", "write.R", "list", version],
-        cwd=tmp_path, check=True, capture_output=True, timeout=120,
+        cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
     found = unserialise((tmp_path / "list").read_bytes())
     assert isinstance(found, dict)

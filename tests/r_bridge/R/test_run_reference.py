@@ -359,7 +359,7 @@ def test_an_interrupted_run_keeps_its_losses_in_place_of_an_older_trace(mnist, a
     for _ in range(3):
         process.stdout.readline()  # what runs, and two epochs of three steps
     os.kill(process.pid, signal.SIGINT)
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=600)
     assert process.returncode == 130
     assert complaint == "run_reference: interrupted\n"
     assert "the losses until then are in out/vae" in said

@@ -29,12 +29,12 @@ def test_the_training_waits_for_the_answer(toy):
     thread.start()
     seen = []
     for _ in range(toy.steps):
-        assert woken.wait(60)
+        assert woken.wait(600)
         woken.clear()
         seen.append(asker.question["step"])
         assert thread.is_alive()
         asker.answer(True)
-    thread.join(60)
+    thread.join(600)
     assert seen == [1, 2, 3, 4, 5, 6]
     assert asker.question is None
     assert not asker.stopped

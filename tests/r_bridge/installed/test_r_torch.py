@@ -224,7 +224,7 @@ def test_one_that_works_is_found(noise, code, stand_in, tmp_path, monkeypatch):
 
 @r_test
 def test_an_r_that_does_not_answer_is_no_package_that_is_absent(stand_in, monkeypatch):
-    stand_in(NEW, "Sys.sleep(60)")
+    stand_in(NEW, "Sys.sleep(600)")
     monkeypatch.setattr(r_torch, "TIMEOUT", 1)
     assert find_r_torch().problem().problem.endswith("the package torch (R: no answer in 1 s)")
 

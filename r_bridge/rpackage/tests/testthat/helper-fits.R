@@ -1,7 +1,13 @@
 # What several tests share: fits are small, and made once.
 
+# The Python of these tests, asked once: each question starts it.
+tests_python <- function() {
+  if (is.null(made$python)) made$python <- find_python()
+  made$python
+}
+
 skip_without_python <- function() {
-  problem <- find_python()$problem
+  problem <- tests_python()$problem
   testthat::skip_if(!is.null(problem), paste("needs Python with pyvae:", problem[[1L]]))
 }
 
@@ -37,7 +43,8 @@ without_clock <- function(fit) {
 
 # The command `pyvae`, without R's own libraries.
 run_pyvae <- function(...) {
-  processx::run(find_python()$python, c("-m", "pyvae", ...), env = c("current", user_library_paths()))
+  processx::run(tests_python()$python, c("-m", "pyvae", ...),
+                env = c("current", user_library_paths()))
 }
 
 # The folder of a trace that Python wrote, with draws.
@@ -156,7 +163,7 @@ without_python <- c(RETICULATE_PYTHON = file.path(tempdir(), "no-python"))
 make_python <- function(at_start = NULL) {
   skip_without_python()
   folder <- tempfile("venv")
-  made <- processx::run(find_python()$python, c("-m", "venv", "--without-pip", folder),
+  made <- processx::run(tests_python()$python, c("-m", "venv", "--without-pip", folder),
                         error_on_status = FALSE)
   skip_if(made$status != 0L, "needs Python's venv")
   if (!is.null(at_start)) {
@@ -212,7 +219,7 @@ unfit_pythons <- function() {
   pythons$failing <- tempfile("python")
   writeLines(c("#!/bin/sh", "exit 1"), pythons$failing)
   Sys.chmod(pythons$failing, "755")
-  made$unfit <- ask_pythons(pythons, find_python()$python)
+  made$unfit <- ask_pythons(pythons, tests_python()$python)
   made$unfit
 }
 

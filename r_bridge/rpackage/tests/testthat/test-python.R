@@ -71,7 +71,7 @@ test_that("PyTorch multiplies with its own BLAS, not with R's", {
     "b = torch.randn(300, 100, generator=torch.Generator().manual_seed(2))",
     "torch.set_num_threads(1)",
     "bits = hashlib.sha256((a @ b).numpy().tobytes()).hexdigest()", sep = "\n")
-  alone <- processx::run(find_python()$python, c("-c", paste0(code, "\nprint(bits)")))$stdout
+  alone <- processx::run(tests_python()$python, c("-c", paste0(code, "\nprint(bits)")))$stdout
   python()
   threads <- reticulate::import("torch")$get_num_threads()
   here <- reticulate::py_run_string(code)$bits

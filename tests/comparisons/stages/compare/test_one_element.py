@@ -86,6 +86,15 @@ def test_what_is_not_finite_is_a_disagreement_with_a_word(probe, bad, key, place
     assert math.isnan(found[key].ulps("float64"))
 
 
+def test_of_several_that_are_not_finite_the_first_is_told_whichever_side_it_is_on(probe):
+    key = "gradient/encoder.fc1.weight"
+    later, first = changed(probe, key, (3, 2), math.nan), changed(probe, key, (1, 4), math.inf)
+    for pair in ((later, first), (first, later)):
+        found = compared(*pair)[key]
+        assert found.index == (1, 4)
+        np.testing.assert_array_equal(found.values, [side[key][1, 4] for side in pair])
+
+
 def test_numbers_whose_sum_overflows_are_finite(probe):
     key = "gradient/encoder.fc1"
     large = probe | {key: np.full_like(probe[key], 1e308)}
