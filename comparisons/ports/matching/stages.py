@@ -131,7 +131,7 @@ def match_stages(
         found[stage.name] = StageMatch(stage, other, how)
     taken = {pair.b.name for pair in found.values()}
     for name, pair in there.items():  # no stage tells more
-        if name not in found and pair.b.name not in taken:
+        if name not in found and pair.b.name not in taken and _may_be_one(a, b, pair):
             found[name] = pair
     taken = {pair.b.name for pair in found.values()}
     return NetworkMatch(
@@ -301,6 +301,15 @@ def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> b
     gap = b.side.trace.index_base - a.side.trace.index_base
     shifted = one.dtype.kind in "iu" and two.dtype.kind in "iu" and np.array_equal(one + gap, two)
     return not shifted and not np.allclose(one, two, rtol=GIVEN, atol=0, equal_nan=True)
+
+
+def _may_be_one(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
+    """Whether an input or draw may be another one with other numbers, though no stages that belong
+    together take them: a mask is no target, and what has another shape is something else."""
+    one, two = a.arrays.get(f"forward/{pair.a.name}"), b.arrays.get(f"forward/{pair.b.name}")
+    if one is None or two is None:
+        return True
+    return one.shape == two.shape and (one.dtype.kind == "b") == (two.dtype.kind == "b")
 
 
 def _sources_of_pairs(

@@ -21,7 +21,7 @@ __all__ = ["draws", "inputs"]
 def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
     """Rows in another order, indices that are off by one, the batch of another step."""
     a, b = both_values(step, judged)
-    if a.shape != b.shape:
+    if a.shape != b.shape or (a.dtype.kind == "b") != (b.dtype.kind == "b"):
         return
     if a.dtype.kind == b.dtype.kind == "b" and np.array_equal(a, ~b):
         yield f"{step.names[1]}'s is {step.names[0]}'s inverted: true where it is false"
