@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from comparisons.ports.expected.layers.losses import LOSSES
-from comparisons.ports.judging.alone.parameters import other_state_before
+from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
@@ -50,8 +50,13 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
 
 
 def first_state_differs(step: Inspected, quantity: PortQuantity) -> str:
-    """Why the optimisers do not go on from the same state, in the first step of both."""
-    if step.before is not None or step.drift or quantity.parameter is None:
+    """Why the optimisers do not go on from the same state, in the first step of both; or in any, of
+    a state that one side has another name for: it is held against the other's nowhere else."""
+    if quantity.parameter is None:
+        return ""
+    if any(own.has_own_states for own in step.own):
+        return other_state_kept(step.own, quantity.parameter, step.rtol)
+    if step.before is not None or step.drift:
         return ""
     return other_state_before((step.a, step.b), quantity.parameter, step.rtol)
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from comparisons.ports.expected.optimisers import standing_in
 from comparisons.ports.expected.recompute import Recomputed, expected_buffers, recompute
-from comparisons.ports.expected.update import Update, expected_update
+from comparisons.ports.expected.state_names import Renamed, with_known_states
+from comparisons.ports.expected.update import Update, expected_update, state_before
 from comparisons.ports.judging.updates import update_noise
 from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage
@@ -74,6 +75,10 @@ class Own:
     ) -> None:
         self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
         self.stand_in = stand_in
+        taken_for = self.optimiser
+        if taken_for is not None:
+            self.step = with_known_states(step, taken_for.kind)
+            self.before = None if before is None else with_known_states(before, taken_for.kind)
         self.known: dict[str, Recomputed | None] = {}
         self.newest: tuple[str, Update | None] = ("", None)
         self.latest: tuple[str, Residual | None] = ("", None)
@@ -230,6 +235,16 @@ class Own:
     def optimiser(self) -> Optimiser | None:
         """The step's optimiser; one of a kind that is not known as the other side's kind."""
         return standing_in(self.step.about.optimiser, self.stand_in)
+
+    @property
+    def has_own_states(self) -> bool:
+        """Whether the optimiser's state goes by names of the program's own."""
+        return isinstance(self.step.arrays, Renamed)
+
+    def state_before(self, name: str) -> dict[str, NDArray] | None:
+        """The optimiser's state of a parameter before the step, by key; None if it is not known."""
+        before = self.before.arrays if self.before is not None else {}
+        return state_before(name, self.step.about, self.step.arrays, before)
 
     def update(self, name: str, optimiser: Optimiser | None = None) -> Update | None:
         """What the optimiser should leave of a parameter; None if it cannot be told.
