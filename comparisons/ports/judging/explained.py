@@ -16,6 +16,7 @@ from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
+from comparisons.ports.judging.own import unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
@@ -33,7 +34,7 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     if quantity.passing == "start":
         return _start(step, quantity, difference)
     if quantity.passing in ("input", "draw"):
-        return "it comes from outside"
+        return _outside(quantity)
     if quantity.passing == "loss":
         return _loss(step, quantity)
     if quantity.passing == "given gradient":
@@ -75,13 +76,47 @@ def _given(step: Inspected, quantity: PortQuantity) -> str:
     return "it is not what backward left, changed in one way on both sides"
 
 
+def _outside(quantity: PortQuantity) -> str:
+    """Where an input comes from, as far as that is known."""
+    stages = [] if quantity.stage is None else [quantity.stage.a, quantity.stage.b]
+    made = [str(stage.options.get("grad_fn", "")) for stage in stages]
+    if made and all(made):
+        what = " and ".join(dict.fromkeys(map(unseen_words, made)))
+        return f"it is what {what} returned, which is not looked into"
+    if any(stage.options.get("without_gradients") for stage in stages):
+        return (
+            "it was computed without gradients from parameters, as by a target network or a "
+            "teacher, which is not looked into"
+        )
+    return "it comes from outside"
+
+
 def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
-    for name, residual in zip(step.names, step.residuals(quantity), strict=True):
+    types = [one.side.trace.environment.get("computed_in", "") for one in (step.a, step.b)]
+    for side, residual in enumerate(step.residuals(quantity)):
+        name, own = step.names[side], step.own[side]
         if residual is None:
-            return f"{name}'s cannot be computed again"
-        if not residual.is_right:
-            return f"{name}'s is not what it should be for its own inputs"
+            return _unseen(step, side, quantity) or f"{name}'s cannot be computed again"
+        if residual.is_right:
+            continue
+        if types[side] and not types[1 - side]:
+            return f"{name} computes in {types[side]}, {step.names[1 - side]} does not"
+        if quantity.passing in ("backward", "parameter gradient") and own.unseen:
+            what = " and ".join(map(unseen_words, own.unseen))
+            return f"{name}'s may come from {what} as well, which is not looked into"
+        return f"{name}'s is not what it should be for its own inputs"
     return ""
+
+
+def _unseen(step: Inspected, side: int, quantity: PortQuantity) -> str:
+    """Whether what takes a value is nothing that was recorded."""
+    own, name = step.own[side], quantity.value[side]
+    if quantity.passing != "backward" or not own.unseen:
+        return ""
+    if any(own.has_gradient(stage) for stage in own.step.takers.get(name, ())):
+        return ""
+    what = " and ".join(map(unseen_words, own.unseen))
+    return f"{step.names[side]}'s comes from {what}, which is not looked into"
 
 
 def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:

@@ -24,7 +24,7 @@ from comparisons.ports.judging.updates import update_noise
 from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage
 
-__all__ = ["Own", "Residual", "distance"]
+__all__ = ["Own", "Residual", "distance", "unseen_words"]
 
 DRAWS = 3  # of rounding errors; a single one may be small by chance
 
@@ -113,6 +113,17 @@ class Own:
                 ):
                     return name
         return ""
+
+    @cached_property
+    def unseen(self) -> tuple[str, ...]:
+        """What computed values that backward went through, and was not recorded: what autograd
+        calls it, each once."""
+        found = [
+            str(stage.options["grad_fn"])
+            for stage in self.step.network
+            if stage.layer == "input" and stage.options.get("grad_fn") and self.has_gradient(stage)
+        ]
+        return tuple(dict.fromkeys(found))
 
     def stage(self, stage: ProgramStage) -> Recomputed | None:
         """Computes a stage again; None if its layer is not known or a value is missing."""
@@ -314,6 +325,15 @@ class Own:
             if moved is not None and moved.size == expected.size:
                 most = max(most, distance(moved.reshape(expected.shape), expected))
         return most
+
+
+def unseen_words(grad_fn: str) -> str:
+    """What is known of something that was not recorded by what autograd calls it."""
+    if grad_fn == "CopySlices":
+        return "a change in place through a part of a tensor"
+    if grad_fn.endswith("Backward"):  # PyTorch's own have a number: ReluBackward0
+        return f"the program's own function {grad_fn.removesuffix('Backward')}"
+    return f"something that ends in {grad_fn} (of torch.jit, torch.func or torch.autograd?)"
 
 
 def distance(a: NDArray, b: NDArray) -> float:
