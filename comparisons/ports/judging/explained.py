@@ -22,7 +22,7 @@ from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["first_state_differs", "why_unexplained"]
+__all__ = ["first_state_differs", "own_state_differs", "why_unexplained"]
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
@@ -44,22 +44,25 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     elif quantity.passing in ("backward", "parameter gradient"):
         why = _other_takers(step, quantity)
     elif quantity.passing in ("state", "parameter"):
-        why = first_state_differs(step, quantity)
+        why = first_state_differs(step, quantity) or own_state_differs(step, quantity)
     else:
         why = ""
     return why or _own_faults(step, quantity)
 
 
 def first_state_differs(step: Inspected, quantity: PortQuantity) -> str:
-    """Why the optimisers do not go on from the same state, in the first step of both; or in any, of
-    a state that one side has another name for: it is held against the other's nowhere else."""
-    if quantity.parameter is None:
-        return ""
-    if any(own.has_own_states for own in step.own):
-        return other_state_kept(step.own, quantity.parameter, step.rtol)
-    if step.before is not None or step.drift:
+    """Why the optimisers do not go on from the same state, in the first step of both."""
+    if step.before is not None or step.drift or quantity.parameter is None:
         return ""
     return other_state_before((step.a, step.b), quantity.parameter, step.rtol)
+
+
+def own_state_differs(step: Inspected, quantity: PortQuantity) -> str:
+    """Why the optimisers do not go on from the same state, of which one side has another name for
+    it: such a state is held against the other's nowhere else."""
+    if quantity.parameter is None or not any(own.has_own_states for own in step.own):
+        return ""
+    return other_state_kept(step.own, quantity.parameter, step.rtol)
 
 
 def _given(step: Inspected, quantity: PortQuantity) -> str:

@@ -307,7 +307,10 @@ def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> b
 
 def _may_be_one(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
     """Whether an input or draw may be another one with other numbers, though no stages that belong
-    together take them: a mask is no target, and what has another shape is something else."""
+    together take them: a mask is no target, and what has another shape is something else; but noise
+    may be drawn once for all."""
+    if pair.a.layer == pair.b.layer == "draw":
+        return True
     one, two = a.arrays.get(f"forward/{pair.a.name}"), b.arrays.get(f"forward/{pair.b.name}")
     if one is None or two is None:
         return True

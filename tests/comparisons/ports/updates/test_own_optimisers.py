@@ -67,10 +67,10 @@ class Moments(torch.optim.Optimizer):
             if not state:
                 state |= {"t": 0, "m": torch.zeros_like(one), "v": torch.zeros_like(one)}
             state["t"] += 1
-            first = 0.99 if self.how == "betas" and state["t"] > 1 else 0.9
-            state["m"] = first * state["m"] + (1 - first) * one.grad
-            state["v"] = 0.999 * state["v"] + 0.001 * one.grad**2
-            m, v = state["m"] / (1 - 0.9 ** state["t"]), state["v"] / (1 - 0.999 ** state["t"])
+            second = 0.99 if self.how == "betas" else 0.999
+            state["m"] = 0.9 * state["m"] + 0.1 * one.grad
+            state["v"] = second * state["v"] + (1 - second) * one.grad**2
+            m, v = state["m"] / (1 - 0.9 ** state["t"]), state["v"] / (1 - second ** state["t"])
             eps = 1e-3 if self.how == "eps" else 1e-8
             one.sub_(1e-2 * m / (v.sqrt() + eps))
 
@@ -114,7 +114,7 @@ def test_a_right_one_agrees(ours, own, tmp_path, monkeypatch):
             "what port's optimiser keeps as momentum_buffer before the step is not what paper's",
         ),
         (adam, Moments, "eps", 1, "eps = 0.001 where it is 1e-08"),
-        (adam, Moments, "betas", 2, "optimiser moments where it is adam"),
+        (adam, Moments, "betas", 2, "betas = (0.9, 0.99) where it is (0.9, 0.999)"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_it_is_named(ours, own, how, number, words, tmp_path, monkeypatch):
