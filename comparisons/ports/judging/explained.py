@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
-from comparisons.ports.judging.own import unseen_words
+from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
@@ -98,6 +100,8 @@ def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
     types = [one.side.trace.environment.get("computed_in", "") for one in (step.a, step.b)]
     for side, residual in enumerate(step.residuals(quantity)):
         name, own = step.names[side], step.own[side]
+        if residual is None and quantity.passing == "buffer":
+            residual = _kept_by_hand(step, side, quantity)
         if residual is None:
             return _unseen(step, side, quantity) or f"{name}'s cannot be computed again"
         if residual.is_right:
@@ -109,6 +113,38 @@ def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
             return f"{name}'s may come from {what} as well, which is not looked into"
         return f"{name}'s is not what it should be for its own inputs"
     return ""
+
+
+def _kept_by_hand(step: Inspected, side: int, quantity: PortQuantity) -> Residual | None:
+    """How far a buffer that one side moves by hand is from what the other side's layer would make
+    of that side's values; None if it cannot be told."""
+    one, own, other = quantity.parameter, step.own[side], step.own[1 - side]
+    recorded = own.step.arrays.get(f"buffer/{quantity.value[side]}")
+    if one is None or max(len(one.a), len(one.b)) > 1 or recorded is None:
+        return None
+    stages = other.step.takers.get(quantity.value[1 - side], ())
+    if len(stages) != 1:
+        return None
+    partners = step.chains[1 - side].partners
+    changed = {}
+    for name in stages[0].inputs:
+        value = own.step.value(partners[name]) if name in partners else None
+        if value is None:
+            return None
+        changed[f"forward/{name}"] = value
+    for match in step.parameters:
+        if len(match.a) == len(match.b) == 1:
+            names = match.a[0], match.b[0]
+            start = own.step.arrays.get(f"start/{names[side]}")
+            if start is not None:
+                changed[f"start/{names[1 - side]}"] = start
+    found = other.computed(stages[0], Overlaid(other.arrays, changed))
+    moved = None if found is None else found.buffers.get(quantity.value[1 - side])
+    if moved is None or moved.numel() != recorded.size:
+        return None
+    expected = moved.numpy().reshape(recorded.shape)
+    size = distance(recorded.astype(np.float64), expected)
+    return Residual(expected, size, step.rtol * float(np.abs(expected).max(initial=0)))
 
 
 def _unseen(step: Inspected, side: int, quantity: PortQuantity) -> str:
