@@ -43,6 +43,7 @@ def train(name, act=F.silu, follow=0.0, dtype=None):
     torch.manual_seed(1)
     model = Network(act)
     teacher = copy.deepcopy(model)
+    teacher.act = F.silu
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with record(model, optimizer, name, steps=2):
         for _ in range(2):
@@ -58,6 +59,17 @@ def train(name, act=F.silu, follow=0.0, dtype=None):
                 for one, other in zip(teacher.parameters(), model.parameters(), strict=True):
                     one.lerp_(other, follow)
     return name
+
+
+def tripled(columns):
+    """A change in place through a part of a tensor, which the recorder sees as another tensor."""
+
+    def act(x):
+        x = x.clone()
+        x[:, :columns].mul_(3)
+        return torch.tanh(x)
+
+    return act
 
 
 TEACHER = (
@@ -77,6 +89,10 @@ TEACHER = (
             {"act": swish()}, {"act": lambda x: swish(1.5)(x + 0.01 * x.detach().cos())},
             "input (input), input",
             "it is what the program's own function Swish returned, which is not looked into",
+        ),
+        (
+            {"act": tripled(2)}, {"act": tripled(1)}, "index (index), forward",
+            "port: index = (:, :1) where it is (:, :2)",
         ),
         ({"follow": 0.5}, {"follow": 0.4}, "input (input), input", TEACHER),
         (
