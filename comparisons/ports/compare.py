@@ -20,7 +20,7 @@ from comparisons.ports.matching.parameters import (
     settle_layouts,
 )
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
-from comparisons.ports.notes import notes, padding_hints
+from comparisons.ports.notes import notes, padding_hints, precision_hint
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
@@ -141,7 +141,7 @@ class _Comparer:
             read_next=lambda: None if following is None else self._read(following),
         )  # fmt: skip
         self.declared += settings_declared(step)
-        for name, words in padding_hints(step):
+        for name, words in (*padding_hints(step), *precision_hint(step)):
             self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:

@@ -195,8 +195,14 @@ def _wiring(step: Inspected, pair: StageMatch) -> Iterator[str]:
             yield f"{step.names[0]}'s takes {one}, {step.names[1]}'s takes {two}"
 
 
+MOST_LISTED, FIRST, LAST = 12, 6, 3  # a recurrent layer that is written out has hundreds
+
+
 def _list(stages: list[ProgramStage]) -> str:
-    return ", ".join(f"{stage.name} ({stage.layer})" for stage in stages)
+    shown = [f"{stage.name} ({stage.layer})" for stage in stages]
+    if len(shown) > MOST_LISTED:
+        shown[FIRST:-LAST] = [f"{len(shown) - FIRST - LAST} more"]
+    return ", ".join(shown)
 
 
 def _clipped(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from comparisons.ports.judging.declared import unseen_padding
 from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import precision_of, tolerance
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
 
-__all__ = ["notes", "padding_hints"]
+__all__ = ["notes", "padding_hints", "precision_hint"]
 
 MOST_WAYS = 6  # stages that are named
 
@@ -64,6 +65,29 @@ def padding_hints(step: Inspected) -> Iterator[tuple[str, str]]:
                 "of what it pads is constant. Record images whose borders are not constant"
             )
             yield pair.a.name, words
+
+
+def precision_hint(step: Inspected) -> Iterator[tuple[str, str]]:
+    """That one side alone rounds to half precision, which decides what counts as rounding."""
+    half = [precision_of([one]) == "float16" for one in (step.a, step.b)]
+    if half[0] == half[1]:
+        return
+    side = half.index(True)
+    one = (step.a, step.b)[side]
+    names = (
+        name
+        for stage in one.network
+        for name in stage.outputs
+        if stage.layer not in ("input", "draw")
+        and (value := one.arrays.get(f"forward/{name}")) is not None
+        and value.dtype.name == "float16"
+    )
+    where = next((f" (first in {name})" for name in names), "")
+    yield (
+        "half precision",
+        f"{step.names[side]} computes in half precision{where}, {step.names[1 - side]} does not: "
+        f"what is within {tolerance('float16', False):.0e} counts as rounding",
+    )
 
 
 def _other_ways(sides: tuple[Side, Side], pairs: Sequence[StageMatch]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def find_first_part(step: Inspected, judged: Judged) -> FirstPart:
     return FirstPart(
         judged,
         f"step {judged.step}, {place}",
-        _wrong(step, judged),
+        _wrong(step, judged, words),
         words,
         _element(step, judged),
     )
@@ -89,16 +89,22 @@ def _both(step: Inspected, a: ProgramStage, b: ProgramStage | None) -> str:
     return f"{a.name} ({a.layer}; in {step.names[1]} {b.name}, {b.layer})"
 
 
-def _wrong(step: Inspected, judged: Judged) -> str:
-    """The one side that does not return what it should for its own inputs."""
+def _wrong(step: Inspected, judged: Judged, words: tuple[str, ...]) -> str:
+    """The one side that does not return what it should for its own inputs; of a gradient to which
+    something may have added that was not recorded, only if it is known how."""
     if judged.difference.problem.startswith("shape"):
         return ""
     residuals = step.residuals(judged.quantity)
     right = [one is not None and one.is_right for one in residuals]
     known = [one is not None for one in residuals]
-    if all(known) and right[0] != right[1]:
-        return step.names[right.index(False)]
-    return ""
+    if not all(known) or right[0] == right[1]:
+        return ""
+    side = right.index(False)
+    name = step.names[side]
+    backward = judged.quantity.passing in ("backward", "parameter gradient")
+    if backward and step.own[side].unseen and not any(w.startswith(f"{name}: ") for w in words):
+        return ""
+    return name
 
 
 def _element(step: Inspected, judged: Judged) -> str:

@@ -66,9 +66,11 @@ class ModuleCalls:
         kwargs, output = rest
         layer = layer_name(module)
         call = Call(
-            entered.name or layer, layer, options=module_options(module),
-            roles=dict(module_roles(module, entered.name)), training=module.training,
-        )  # fmt: skip
+            entered.name or layer, layer, options=module_options(module), training=module.training
+        )
+        for role, one in module_roles(module, entered.name).items():
+            source = one if isinstance(one, str) else self.watch.source(entered, one)
+            call.roles[role] = source
         for _, tensor in tensors_in(args):
             call.inputs.append(self.watch.source(entered, tensor))
         for key, value in kwargs.items():

@@ -70,7 +70,7 @@ class Recording:
         self._taken = [0] * len(self._optimisers)
         self._last = [0] * len(self._optimisers)  # which call was recorded last
         self._replay = replay
-        self._watch = Watch(model, self._parameters, self._fail, replay)
+        self._watch = Watch(model, self._parameters, self._fail, replay, self._note_transform)
         self._hooks = Hooks(self._watch, self._note_scale, self._compiled)
         self._terms: dict[str, Any] = {}
         self._handles: list[Any] = []
@@ -78,6 +78,7 @@ class Recording:
         self._number = 1  # of the step that the program makes
         self._listed = 0  # steps that trace.json has
         self._said = quiet
+        self._transformed = False
         self._failed = ""
 
     def _repr_html_(self) -> str:
@@ -329,6 +330,15 @@ class Recording:
                 "gradients of the scaled one, and what the optimizer was given"
             )
         self.trace.environment["loss_scale"] = f"{factor:g}"
+
+    def _note_transform(self) -> None:
+        """Says once that a part of the program cannot be seen."""
+        if not self._transformed:
+            self._transformed = True
+            print_error(
+                "what torch.func computes (vmap, grad, jacrev, ...) is not recorded step by step: "
+                "its results are, where the model, the loss or the optimizer takes them"
+            )
 
     def _compiled(self, model: object) -> None:
         """What torch.compile makes of the model cannot be seen."""

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
@@ -80,6 +81,7 @@ class Watch:
         parameters: Names its parameters, as they are now.
         failed: Called with an error of the recorder.
         replay: Masks and draws that replace the program's own.
+        transformed: Called when a function of torch.func computes something of the program.
 
     Attributes:
         on: Whether calls are recorded now.
@@ -97,9 +99,11 @@ class Watch:
         parameters: Callable[[], Parameters],
         failed: Callable[[Exception], None],
         replay: Replay | None = None,
+        transformed: Callable[[], None] = lambda: None,
     ) -> None:
         self.on = self.updating = False
         self.failed = failed
+        self.transformed = transformed
         self.step: Step | None = None
         self.before: Step | None = None
         self.entered: list[Entered] = []
@@ -112,15 +116,20 @@ class Watch:
         self._own = (os.getpid(), threading.get_ident())
 
     def listens(self) -> bool:
-        """Whether calls are recorded now: not without gradients, within `backward` or a layer, or
-        in a worker of a DataLoader."""
-        return (
+        """Whether calls are recorded now: not without gradients, within `backward`, a layer or a
+        function of torch.func, whose tensors have no numbers yet, or in a worker of a
+        DataLoader."""
+        heard = (
             self.on
             and torch.is_grad_enabled()
             and not self._backward.depth
             and not (self.entered and self.entered[-1].layer)
             and self._own == (os.getpid(), threading.get_ident())
         )
+        if heard and _functorch.peek_interpreter_stack() is not None:
+            self.transformed()
+            return False
+        return heard
 
     @survived
     def follow(self, given: object, returned: object) -> None:

@@ -58,7 +58,7 @@ def factor(
 def affine(two: TwoValues) -> list[str]:
     """Whether a constant was added, to the one or to a multiple of it."""
     a, b, names = two.a, two.b, two.names
-    if a.numel() < FEWEST or same(a, a.mean(), two.rtol) or same(b, b.mean(), two.rtol):
+    if a.numel() < FEWEST or any(same(x, x.mean().expand_as(x), two.rtol) for x in (a, b)):
         return []
     exact = 1e-6 if two.rtol < COARSE else 1e-5
     shift = float((b - a).median())

@@ -35,6 +35,10 @@ OPTIMISERS: Mapping[str, Kind] = {
     **PLAIN,
     **{f"ignite_{name}": PLAIN[name] for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad")},
 }
+# PyTorch's that are not computed again, and are no hand-written ones either
+OF_TORCH = {
+    name.lower() for name, kind in vars(torch.optim).items() if isinstance(kind, type)
+} - OPTIMISERS.keys()
 OTHER_NAMES = {"lambda": "lambd"}  # R torch's name of an option, and PyTorch's
 OTHER_STATES = {"max_exp_avg_sqs": "max_exp_avg_sq"}
 # How it is computed, what a schedule started from, and what AdamW's groups say of themselves
@@ -90,6 +94,8 @@ def standing_in(own: Optimiser | None, other: Optimiser | None) -> Optimiser | N
     """Returns an optimiser; one of a kind that is not known as if it were the other's: with its own
     settings, as far as they have the names of the other's, and the other's where it has none."""
     if own is None or other is None or own.kind in OPTIMISERS or other.kind not in OPTIMISERS:
+        return own
+    if own.kind in OF_TORCH:
         return own
     if not other.groups:
         return own

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from comparisons.ports.expected.layers.losses import LOSSES
-from comparisons.ports.judging.alone.parameters import other_state_before
+from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
+from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["first_state_differs", "why_unexplained"]
+__all__ = ["first_state_differs", "own_state_differs", "why_unexplained"]
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
@@ -33,7 +36,7 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     if quantity.passing == "start":
         return _start(step, quantity, difference)
     if quantity.passing in ("input", "draw"):
-        return "it comes from outside"
+        return _outside(quantity)
     if quantity.passing == "loss":
         return _loss(step, quantity)
     if quantity.passing == "given gradient":
@@ -43,7 +46,7 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     elif quantity.passing in ("backward", "parameter gradient"):
         why = _other_takers(step, quantity)
     elif quantity.passing in ("state", "parameter"):
-        why = first_state_differs(step, quantity)
+        why = first_state_differs(step, quantity) or own_state_differs(step, quantity)
     else:
         why = ""
     return why or _own_faults(step, quantity)
@@ -54,6 +57,14 @@ def first_state_differs(step: Inspected, quantity: PortQuantity) -> str:
     if step.before is not None or step.drift or quantity.parameter is None:
         return ""
     return other_state_before((step.a, step.b), quantity.parameter, step.rtol)
+
+
+def own_state_differs(step: Inspected, quantity: PortQuantity) -> str:
+    """Why the optimisers do not go on from the same state, of which one side has another name for
+    it: such a state is held against the other's nowhere else."""
+    if quantity.parameter is None or not any(own.has_own_states for own in step.own):
+        return ""
+    return other_state_kept(step.own, quantity.parameter, step.rtol)
 
 
 def _given(step: Inspected, quantity: PortQuantity) -> str:
@@ -70,13 +81,81 @@ def _given(step: Inspected, quantity: PortQuantity) -> str:
     return "it is not what backward left, changed in one way on both sides"
 
 
+def _outside(quantity: PortQuantity) -> str:
+    """Where an input comes from, as far as that is known."""
+    stages = [] if quantity.stage is None else [quantity.stage.a, quantity.stage.b]
+    made = [str(stage.options.get("grad_fn", "")) for stage in stages]
+    if made and all(made):
+        what = " and ".join(dict.fromkeys(map(unseen_words, made)))
+        return f"it is what {what} returned, which is not looked into"
+    if any(stage.options.get("without_gradients") for stage in stages):
+        return (
+            "it was computed without gradients from parameters, as by a target network or a "
+            "teacher, which is not looked into"
+        )
+    return "it comes from outside"
+
+
 def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
-    for name, residual in zip(step.names, step.residuals(quantity), strict=True):
+    types = [one.side.trace.environment.get("computed_in", "") for one in (step.a, step.b)]
+    for side, residual in enumerate(step.residuals(quantity)):
+        name, own = step.names[side], step.own[side]
+        if residual is None and quantity.passing == "buffer":
+            residual = _kept_by_hand(step, side, quantity)
         if residual is None:
-            return f"{name}'s cannot be computed again"
-        if not residual.is_right:
-            return f"{name}'s is not what it should be for its own inputs"
+            return _unseen(step, side, quantity) or f"{name}'s cannot be computed again"
+        if residual.is_right:
+            continue
+        if types[side] and not types[1 - side]:
+            return f"{name} computes in {types[side]}, {step.names[1 - side]} does not"
+        if quantity.passing in ("backward", "parameter gradient") and own.unseen:
+            what = " and ".join(map(unseen_words, own.unseen))
+            return f"{name}'s may come from {what} as well, which is not looked into"
+        return f"{name}'s is not what it should be for its own inputs"
     return ""
+
+
+def _kept_by_hand(step: Inspected, side: int, quantity: PortQuantity) -> Residual | None:
+    """How far a buffer that one side moves by hand is from what the other side's layer would make
+    of that side's values; None if it cannot be told."""
+    one, own, other = quantity.parameter, step.own[side], step.own[1 - side]
+    recorded = own.step.arrays.get(f"buffer/{quantity.value[side]}")
+    if one is None or max(len(one.a), len(one.b)) > 1 or recorded is None:
+        return None
+    stages = other.step.takers.get(quantity.value[1 - side], ())
+    if len(stages) != 1:
+        return None
+    partners = step.chains[1 - side].partners
+    changed = {}
+    for name in stages[0].inputs:
+        value = own.step.value(partners[name]) if name in partners else None
+        if value is None:
+            return None
+        changed[f"forward/{name}"] = value
+    for match in step.parameters:
+        if len(match.a) == len(match.b) == 1:
+            names = match.a[0], match.b[0]
+            start = own.step.arrays.get(f"start/{names[side]}")
+            if start is not None:
+                changed[f"start/{names[1 - side]}"] = start
+    found = other.computed(stages[0], Overlaid(other.arrays, changed))
+    moved = None if found is None else found.buffers.get(quantity.value[1 - side])
+    if moved is None or moved.numel() != recorded.size:
+        return None
+    expected = moved.numpy().reshape(recorded.shape)
+    size = distance(recorded.astype(np.float64), expected)
+    return Residual(expected, size, step.rtol * float(np.abs(expected).max(initial=0)))
+
+
+def _unseen(step: Inspected, side: int, quantity: PortQuantity) -> str:
+    """Whether what takes a value is nothing that was recorded."""
+    own, name = step.own[side], quantity.value[side]
+    if quantity.passing != "backward" or not own.unseen:
+        return ""
+    if any(own.has_gradient(stage) for stage in own.step.takers.get(name, ())):
+        return ""
+    what = " and ".join(map(unseen_words, own.unseen))
+    return f"{step.names[side]}'s comes from {what}, which is not looked into"
 
 
 def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:

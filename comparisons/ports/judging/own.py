@@ -18,12 +18,13 @@ from torch import Tensor
 
 from comparisons.ports.expected.optimisers import standing_in
 from comparisons.ports.expected.recompute import Recomputed, expected_buffers, recompute
-from comparisons.ports.expected.update import Update, expected_update
+from comparisons.ports.expected.state_names import Renamed, with_known_states
+from comparisons.ports.expected.update import Update, expected_update, state_before
 from comparisons.ports.judging.updates import update_noise
 from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage
 
-__all__ = ["Own", "Residual", "distance"]
+__all__ = ["Own", "Residual", "distance", "unseen_words"]
 
 DRAWS = 3  # of rounding errors; a single one may be small by chance
 
@@ -74,6 +75,10 @@ class Own:
     ) -> None:
         self.step, self.rtol, self.precision, self.before = step, rtol, precision, before
         self.stand_in = stand_in
+        taken_for = self.optimiser
+        if taken_for is not None:
+            self.step = with_known_states(step, taken_for.kind)
+            self.before = None if before is None else with_known_states(before, taken_for.kind)
         self.known: dict[str, Recomputed | None] = {}
         self.newest: tuple[str, Update | None] = ("", None)
         self.latest: tuple[str, Residual | None] = ("", None)
@@ -108,6 +113,17 @@ class Own:
                 ):
                     return name
         return ""
+
+    @cached_property
+    def unseen(self) -> tuple[str, ...]:
+        """What computed values that backward went through, and was not recorded: what autograd
+        calls it, each once."""
+        found = [
+            str(stage.options["grad_fn"])
+            for stage in self.step.network
+            if stage.layer == "input" and stage.options.get("grad_fn") and self.has_gradient(stage)
+        ]
+        return tuple(dict.fromkeys(found))
 
     def stage(self, stage: ProgramStage) -> Recomputed | None:
         """Computes a stage again; None if its layer is not known or a value is missing."""
@@ -231,6 +247,16 @@ class Own:
         """The step's optimiser; one of a kind that is not known as the other side's kind."""
         return standing_in(self.step.about.optimiser, self.stand_in)
 
+    @property
+    def has_own_states(self) -> bool:
+        """Whether the optimiser's state goes by names of the program's own."""
+        return isinstance(self.step.arrays, Renamed)
+
+    def state_before(self, name: str) -> dict[str, NDArray] | None:
+        """The optimiser's state of a parameter before the step, by key; None if it is not known."""
+        before = self.before.arrays if self.before is not None else {}
+        return state_before(name, self.step.about, self.step.arrays, before)
+
     def update(self, name: str, optimiser: Optimiser | None = None) -> Update | None:
         """What the optimiser should leave of a parameter; None if it cannot be told.
 
@@ -299,6 +325,15 @@ class Own:
             if moved is not None and moved.size == expected.size:
                 most = max(most, distance(moved.reshape(expected.shape), expected))
         return most
+
+
+def unseen_words(grad_fn: str) -> str:
+    """What is known of something that was not recorded by what autograd calls it."""
+    if grad_fn == "CopySlices":
+        return "a change in place through a part of a tensor"
+    if grad_fn.endswith("Backward"):  # PyTorch's own have a number: ReluBackward0
+        return f"the program's own function {grad_fn.removesuffix('Backward')}"
+    return f"something that ends in {grad_fn} (of torch.jit, torch.func or torch.autograd?)"
 
 
 def distance(a: NDArray, b: NDArray) -> float:

@@ -94,15 +94,19 @@ def _all(
 ) -> Iterator[PortQuantity]:
     pairs = network.pairs
     yield from _of_parameters("start", "start/{}", parameters)
-    yield from _of_stages("input", "forward", (p for p in pairs if p.a.layer == "input"))
+    outside = [pair for pair in pairs if pair.a.layer == "input" and not _is_computed(pair)]
+    yield from _of_stages("input", "forward", outside)
     for pair in pairs:
         if pair.a.layer == "draw":
             yield from _of_stages("draw", "forward", [pair])
         else:
             keys = f"draw/{pair.a.name}", f"draw/{pair.b.name}"
             yield PortQuantity("draw", *keys, pair)
-    inner = [pair for pair in pairs if pair.a.layer not in ("input", "draw")]
-    yield from _of_stages("forward", "forward", inner)
+    for pair in pairs:
+        if pair.a.layer == "input" and _is_computed(pair):
+            yield from _of_stages("input", "forward", [pair])
+        elif pair.a.layer not in ("input", "draw"):
+            yield from _of_stages("forward", "forward", [pair])
     losses = {key for step in (a, b) for key in step.arrays if key.startswith("loss/")}
     for key in sorted(losses, key=lambda key: (key != "loss/total", key)):
         yield PortQuantity("loss", key, key)
@@ -119,6 +123,11 @@ def _all(
     yield from _of_parameters("parameter", "parameter/{}", trained)
     buffers = [one for one in parameters if one.kind == "buffer"]
     yield from _of_parameters("buffer", "buffer/{}", buffers)
+
+
+def _is_computed(pair: StageMatch) -> bool:
+    """Whether an input was computed from what comes before it, by something that was not seen."""
+    return any(stage.options.get("grad_fn") for stage in (pair.a, pair.b))
 
 
 def _state_keys(keys: AbstractSet[str]) -> dict[str, list[str]]:

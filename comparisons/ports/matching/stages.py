@@ -131,8 +131,10 @@ def match_stages(
         found[stage.name] = StageMatch(stage, other, how)
     taken = {pair.b.name for pair in found.values()}
     for name, pair in there.items():  # no stage tells more
-        if name not in found and pair.b.name not in taken:
+        if name not in found and pair.b.name not in taken and _may_be_one(a, b, pair):
             found[name] = pair
+    for name in _strangers(a, b, found):
+        del found[name]
     taken = {pair.b.name for pair in found.values()}
     return NetworkMatch(
         tuple(found[stage.name] for stage in a.network if stage.name in found),
@@ -303,6 +305,18 @@ def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> b
     return not shifted and not np.allclose(one, two, rtol=GIVEN, atol=0, equal_nan=True)
 
 
+def _may_be_one(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
+    """Whether an input or draw may be another one with other numbers, though no stages that belong
+    together take them: a mask is no target, and what has another shape is something else; but noise
+    may be drawn once for all."""
+    if pair.a.layer == pair.b.layer == "draw":
+        return True
+    one, two = a.arrays.get(f"forward/{pair.a.name}"), b.arrays.get(f"forward/{pair.b.name}")
+    if one is None or two is None:
+        return True
+    return one.shape == two.shape and (one.dtype.kind == "b") == (two.dtype.kind == "b")
+
+
 def _sources_of_pairs(
     a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]
 ) -> list[tuple[ProgramStage, ProgramStage]]:
@@ -325,6 +339,31 @@ def _sources_of_pairs(
             pairs[source.name] = source, other
             known.add(other.name)
     return list(pairs.values())
+
+
+def _strangers(a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]) -> list[str]:
+    """Functions that nothing but their order has brought together: what they take does not belong
+    together, and what they return has another shape, or is another part of it."""
+    gone: list[str] = []
+    for stage in a.network:
+        pair = found.get(stage.name)
+        if pair is None or pair.how == "map" or stage.layer in OUTSIDE:
+            continue
+        shapes = _shapes(a, pair.a), _shapes(b, pair.b)
+        if is_module(pair.a) or is_module(pair.b) or None in shapes:
+            continue
+        parts = stage.layer == pair.b.layer == "index" and pair.a.options != pair.b.options
+        if shapes[0] == shapes[1] and not parts:
+            continue
+        sources = [[one.producer.get(name) for name in stage.inputs]
+                   for one, stage in ((a, pair.a), (b, pair.b))]  # fmt: skip
+        if not all(sources) or any(source is None for side in sources for source in side):
+            continue  # parameters, which are matched later
+        known = [found[one.name].b for one in sources[0]
+                 if one is not None and one.name in found and one.name not in gone]  # fmt: skip
+        if not any(one in sources[1] for one in known):
+            gone.append(stage.name)
+    return gone
 
 
 OUTSIDE = ("input", "draw")

@@ -38,9 +38,17 @@ def kept_by_hand(step: Inspected, judged: Judged) -> Iterator[str]:
 
 
 def _with_buffers(step: Inspected, both: tuple[Own, Own], side: int) -> Own:
-    """One side, as if its step had begun with the other side's buffers, and had left them."""
+    """One side, as if its step had begun with the other side's buffers, and had left them, and its
+    layers had what the other side has in place of what they take."""
     own, other = both[side], both[1 - side]
     changed = {}
+    partners = step.chains[side].partners
+    buffers = {one.name for one in own.step.side.trace.parameters if one.kind == "buffer"}
+    for stage in own.step.network:
+        for name in stage.inputs if buffers & {*stage.parameters.values()} else ():
+            value = other.step.value(partners[name]) if name in partners else None
+            if value is not None:
+                changed[f"forward/{name}"] = value
     for one in step.parameters:
         if one.kind == "buffer" and len(one.a) == len(one.b) == 1:
             mine, there = (one.a[0], one.b[0]) if side == 0 else (one.b[0], one.a[0])

@@ -21,7 +21,9 @@ __all__ = ["draws", "inputs"]
 def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
     """Rows in another order, indices that are off by one, the batch of another step."""
     a, b = both_values(step, judged)
-    if a.shape != b.shape:
+    if a.shape[1:] == b.shape[1:] and a.shape != b.shape:
+        yield from _in_parts(step, judged)
+    if a.shape != b.shape or (a.dtype.kind == "b") != (b.dtype.kind == "b"):
         return
     if a.dtype.kind == b.dtype.kind == "b" and np.array_equal(a, ~b):
         yield f"{step.names[1]}'s is {step.names[0]}'s inverted: true where it is false"
@@ -43,6 +45,49 @@ def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     if judged.quantity.passing == "input":
         yield from _of_other_steps(step, judged, a, b)
+
+
+def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Whether one side takes the rows in several parts, one after the other, as it does where
+    gradients are accumulated; and what that makes of the gradients."""
+    values = both_values(step, judged)
+    side = 0 if len(values[0]) < len(values[1]) else 1
+    whole, small = values[1 - side], values[side]
+    one = (step.a, step.b)[side]
+    parts = [
+        value
+        for stage in one.network
+        if stage.layer in ("input", "draw")
+        and (value := one.arrays.get(f"forward/{stage.name}")) is not None
+        and (value.shape[1:], value.dtype) == (small.shape[1:], small.dtype)
+    ]
+    if len(parts) < 2 or sum(map(len, parts)) != len(whole):
+        return
+    if _rows(np.concatenate(parts), whole) != _rows(whole, small):
+        return
+    name, other = step.names[side], step.names[1 - side]
+    times = [_times(step, side, factor) for factor in (1, len(parts))]
+    what = "the gradients of the parameters are others"
+    if times[0]:
+        what = "the gradients of all parameters agree"
+    elif times[1]:
+        what = f"the gradients are {len(parts)} times {other}'s: a sum where it is a mean"
+    yield f"{name} takes the {len(whole)} rows in {len(parts)} parts; {what}"
+
+
+def _times(step: Inspected, side: int, factor: int) -> bool:
+    """Whether a side's gradients of all parameters are the other's, times a factor."""
+    found = False
+    for one in step.parameters:
+        pair = one.values(step.a.arrays, step.b.arrays, "gradient/{}")
+        if one.kind != "parameter" or pair[0] is None or pair[1] is None:
+            continue
+        mine, other = (pair[i].astype(np.float64) for i in (side, 1 - side))  # type: ignore[union-attr]
+        allowed = step.rtol * np.abs(mine).max(initial=0)
+        if mine.shape != other.shape or np.abs(mine - factor * other).max(initial=0) > allowed:
+            return False
+        found = True
+    return found
 
 
 def _indices(step: Inspected, a: NDArray, b: NDArray) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from comparisons.ports.judging.explained import first_state_differs
+from comparisons.ports.judging.explained import first_state_differs, own_state_differs
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
@@ -111,7 +111,10 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         named = True
         yield f"{step.names[side]}: {words}"
     kinds = [one.about.optimiser.kind if one.about.optimiser else "" for one in (step.a, step.b)]
-    if not named and kinds[0] != kinds[1]:  # classes of the programs' own
+    why = "" if named else own_state_differs(step, quantity)
+    if why:
+        yield why
+    elif not named and kinds[0] != kinds[1]:  # classes of the programs' own
         yield f"{step.names[1]}: optimiser {kinds[1]} where it is {kinds[0]}"
 
 

@@ -40,7 +40,8 @@ def untrained(step: Inspected, judged: Judged) -> Iterator[str]:
         for name in (other.a, other.b)[side]
     ]
     shapes = parameters_of(step, side)
-    own = [name for name in shapes if name not in _foreign(step, side)]
+    foreign = {*_foreign(step, side)} - {*names}
+    own = [name for name in shapes if name not in foreign]
     verb = "get" if kind == "no gradient" else "are"
     if len(names) == 1:
         verb = {"get": "gets", "are": "is"}[verb]

@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pyvae.recording.seen.arguments import json_value
 
@@ -100,10 +100,13 @@ def _arguments(kind: Any) -> tuple[str, ...]:
     return tuple(name for name in names if name not in left_out and not name.startswith("_"))
 
 
-def module_roles(module: nn.Module, path: str) -> dict[str, str]:
-    """The parameters and buffers of a layer, by role."""
-    named = [
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),
-    ]
-    return {role: f"{path}.{role}" if path else role for role, _ in named}
+def module_roles(module: nn.Module, path: str) -> dict[str, str | Tensor]:
+    """The parameters and buffers of a layer, by role: each one's name, or the tensor that
+    `torch.func.functional_call` has put in a parameter's place."""
+    found: dict[str, str | Tensor] = {}
+    for role, one in module.named_parameters(remove_duplicate=False):
+        name = f"{path}.{role}" if path else role
+        found[role] = name if isinstance(one, nn.Parameter) else one
+    for role, _ in module.named_buffers(remove_duplicate=False):
+        found[role] = f"{path}.{role}" if path else role
+    return found

@@ -7,6 +7,7 @@ import pytest
 import torch
 from recorded.programs import mlp, simple
 from torch import nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from pyvae.recording.record import record
@@ -85,3 +86,31 @@ def test_evaluation_mode_is_written(recorded):
         "0": True, "1": False, "2": False,
     }  # fmt: skip
     assert not any(key.startswith("draw/") for key in arrays)
+
+
+def test_weights_that_stand_in_for_a_layers_own_are_taken_as_they_are(recorded):
+    """As where one step of the gradient is taken within another."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def loss():
+        weights, x = dict(model.named_parameters()), torch.randn(5, 3)
+        inner = functional_call(model, weights, (x,)).square().mean()
+        gradients = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+        moved = {
+            name: one - 0.1 * gradient
+            for (name, one), gradient in zip(weights.items(), gradients, strict=True)
+        }
+        return functional_call(model, moved, (torch.randn(5, 3),)).square().mean()
+
+    stages, arrays = train(model, loss, recorded)
+    first, second = (one for one in stages if one.name.partition("#")[0] == "2")
+    assert first.parameters == {"weight": "2.weight", "bias": "2.bias"}
+    taken = second.parameters["weight"]
+    (moved,) = [one for one in stages if taken in one.outputs]
+    assert moved.layer == "sub"
+    assert moved.inputs[0] == "2.weight"
+    x, weight, bias = (
+        arrays[f"forward/{name}"]
+        for name in (second.inputs[0], *(second.parameters[role] for role in ("weight", "bias")))
+    )
+    assert np.allclose(arrays[f"forward/{second.name}"], x @ weight.T + bias, atol=1e-6)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import torch
 from recorded.programs import cnn, mlp
+from torch.func import functional_call, grad, jacrev, vmap
 
 from pyvae.recording.record import record
 
@@ -45,3 +47,62 @@ def test_steps_between_those_recorded_are_left_alone(tmp_path):
         program.train(2)
         assert torch.nn.modules.module._global_forward_hooks
         program.train(1)
+
+
+def per_sample(program):
+    """Gradients of each image by itself, clipped, as they are made for privacy."""
+    weights = {name: one.detach() for name, one in program.model.named_parameters()}
+
+    def loss(weights, x, y):
+        return (functional_call(program.model, weights, (x,)) - y).square().mean()
+
+    def step():
+        x, y = torch.randn(5, 3), torch.randn(5, 2)
+        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, x, y)
+        program.optimizer.zero_grad()
+        for name, one in program.model.named_parameters():
+            one.grad = gradients[name].clamp(-0.1, 0.1).mean(0)
+        program.optimizer.step()
+
+    return step
+
+
+def penalised(program):
+    """A penalty on the Jacobian, beside a loss that is seen."""
+
+    def step():
+        x = torch.randn(5, 3)
+        penalty = vmap(jacrev(program.model))(x).square().sum()
+        program.optimizer.zero_grad()
+        (program.model(x).square().mean() + 0.1 * penalty).backward()
+        program.optimizer.step()
+
+    return step
+
+
+@pytest.mark.parametrize("train", [per_sample, penalised])
+def test_functions_of_torch_func_go_on_as_without_a_recording(train, tmp_path, capsys):
+    """Their tensors have no numbers while they are computed; it is said once."""
+    bits = []
+    for recorded in (True, False):
+        torch.manual_seed(1)
+        program = mlp()
+        step = train(program)
+        if recorded:
+            with record(program.model, program.optimizer, tmp_path, steps=2) as recording:
+                step()
+                step()
+        else:
+            step()
+            step()
+        bits.append(program.bits())
+    assert bits[0] == bits[1]
+    assert recording.trace.complete
+    assert len(recording.trace.steps) == 2
+    err = capsys.readouterr().err
+    assert err.count("torch.func") == 1
+    assert "ended" not in err
+    arrays = recording.trace.arrays(2)
+    assert {f"gradient/{name}" for name, _ in program.model.named_parameters()} <= arrays.keys()
+    called = [one.name for one in recording.trace.networks[0]]
+    assert ("0" in called) == (train is penalised)

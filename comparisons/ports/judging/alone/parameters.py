@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.judging.judged import EPSILON
+from comparisons.ports.judging.own import Own
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.side import RecordedStep
 
 __all__ = [
-    "changed_between_steps", "given_on_one_side", "other_state_before", "trained_on_one_side",
-    "why_without_gradient",
+    "changed_between_steps", "given_on_one_side", "other_state_before", "other_state_kept",
+    "trained_on_one_side", "why_without_gradient",
 ]  # fmt: skip
 
 Both = tuple[RecordedStep, RecordedStep]
@@ -136,6 +137,37 @@ def other_state_before(both: Both, one: ParameterMatch, rtol: float) -> str:
         x, y = (v.astype(np.float64).ravel() for v in values if v is not None)
         if x.size != y.size or np.abs(x - y).max(initial=0) > rtol * np.abs(x).max(initial=0):
             return f"the two optimisers start from different states ({key})"
+    return ""
+
+
+def other_state_kept(own: tuple[Own, Own], one: ParameterMatch, rtol: float) -> str:
+    """Why two optimisers do not go on from the same state, of which one goes by names of the
+    program's own; empty if they do.
+
+    Arguments:
+        own: The step of both sides, with PyTorch's names of states.
+        one: The parameter.
+        rtol: What a state may be off, relative to its largest magnitude.
+    """
+    if max(len(one.a), len(one.b)) > 1:
+        return "it is kept in several arrays on one side"
+    first, second = own[0].state_before(one.a[0]), own[1].state_before(one.b[0])
+    names = [side.step.side.name for side in own]
+    if first is None or second is None:
+        return "an optimiser's state before the step was not recorded"
+    for key in sorted(first.keys() | second.keys()):
+        x, y = first.get(key), second.get(key)
+        if (x is None or y is None) and key == "step":
+            continue  # it may be counted for all parameters together
+        if x is None or y is None:
+            lacks = names[0 if x is None else 1]
+            return f"{lacks}'s optimiser has no {key} before the step, or none that can be told"
+        x, y = (v.astype(np.float64).ravel() for v in (x, y))
+        if x.size != y.size or np.abs(x - y).max(initial=0) > rtol * np.abs(x).max(initial=0):
+            return (
+                f"what {names[1]}'s optimiser keeps as {key} before the step is not what "
+                f"{names[0]}'s does"
+            )
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
@@ -24,6 +25,16 @@ def column_major(call: Call) -> Tensor | None:
 @mistake("linear", "its bias is added twice")
 def bias_twice(call: Call) -> Tensor:
     return call() + call["bias"]
+
+
+@mistake("linear", "its bias is added down the columns, as R's `+` recycles a vector")
+def bias_recycled(call: Call) -> Tensor | None:
+    plain, bias = call(bias=None), call["bias"]
+    if plain.dim() != 2 or not len(plain):
+        return None
+    rows, columns = plain.shape
+    numbers = bias[torch.arange(rows * columns, device=bias.device) % columns]
+    return plain + numbers.reshape(columns, rows).T
 
 
 @mistake("linear", "its bias is subtracted")

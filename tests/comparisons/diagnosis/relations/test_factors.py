@@ -84,3 +84,12 @@ def test_an_affine_map_is_told(seed, shift, times):
     if "where x is" not in words:
         sign = -1 if start.endswith("minus") else 1
         assert sign * float(number) == pytest.approx(shift, rel=1e-3)
+
+
+@pytest.mark.parametrize("constant", [-0.05, 3.0])
+def test_a_constant_side_is_no_affine_map(constant):
+    """Gradients that are clipped by value may all be the same."""
+    a = random(1, 6)
+    same = torch.full_like(a, constant)
+    for both in ((a, same), (same, a)):
+        assert affine(TwoValues(("this", "that"), *both, 1e-4)) == []

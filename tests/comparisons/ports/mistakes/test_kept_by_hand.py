@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from recorded.by_hand import Written, batch_norm, of_images
+from torch import nn
 
 from comparisons.ports import compare_programs
+from pyvae.recording.record import record
 
 pytestmark = pytest.mark.slow
 
@@ -56,3 +58,49 @@ def test_a_mistake_is_named_in_buffers_that_are_moved_by_hand(tmp_path, words):
 def test_nothing_is_found_where_they_are_moved_rightly(tmp_path):
     python = of_images(tmp_path / "python")
     assert compare_programs(python, of_images(tmp_path / "r", norm=by_hand())).agrees
+
+
+class Biased(nn.Module):
+    """A bias that batch norm takes off again: its gradient is rounding, which Adagrad makes a step
+    of, in one way or the other; the running mean follows it."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.kept = kept
+        self.inner, self.norm = nn.Linear(4, 6), nn.BatchNorm1d(6)
+        self.outer = nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = self.inner(x)
+        if self.kept is None:
+            return self.outer(torch.relu(self.norm(x)))
+        own = self.norm
+        with torch.no_grad():
+            own.running_mean.mul_(self.kept).add_((1 - self.kept) * x.mean(0))
+            own.running_var.mul_(self.kept).add_((1 - self.kept) * x.var(0))
+            own.num_batches_tracked.add_(1)
+        x = (x - x.mean(0)) / torch.sqrt(x.var(0, unbiased=False) + own.eps)
+        return self.outer(torch.relu(x * own.weight + own.bias))
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (0.9, ()),
+        (0.1, ("port: momentum = 0.9 where it is 0.1 (Keras's convention: what is kept)",)),
+    ],
+)
+def test_where_rounding_moves_what_they_follow(kept, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, how in (("paper", None), ("port", kept)):
+        torch.manual_seed(1)
+        model = Biased(how)
+        optimizer = torch.optim.Adagrad(model.parameters(), 1e-2)
+        with record(model, optimizer, name, steps=3):
+            for _ in range(3):
+                x, y = torch.randn(8, 4), torch.randn(8, 2)
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(x), y).backward()
+                optimizer.step()
+    first = compare_programs("paper", "port").first
+    assert (() if first is None else first.words) == words

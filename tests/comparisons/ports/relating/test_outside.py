@@ -11,6 +11,9 @@ from recorded.ported_vae import vae
 from recorded.trained import Training
 from torch import nn
 
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
 pytestmark = pytest.mark.slow
 FLOAT64 = {"dtype": torch.float64, "steps": 2}
 
@@ -98,3 +101,27 @@ def test_noise_that_is_shared_is_told(parted):
 
     words = "r draws one row of noise for all: (1, 5) where it is (12, 5) in python"
     assert parted(vae(), vae(noise=shared)) == (words,)
+
+
+@pytest.mark.parametrize(
+    ("divided", "words"),
+    [
+        (True, "the gradients of all parameters agree"),
+        (False, "the gradients are 3 times paper's: a sum where it is a mean"),
+    ],
+)
+def test_rows_that_are_taken_in_parts_are_told(divided, words, tmp_path, monkeypatch):
+    """As where gradients are accumulated; what that makes of them is said as well."""
+    monkeypatch.chdir(tmp_path)
+    for name, parts in (("paper", 1), ("port", 3)):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, name, steps=1):
+            x, y = torch.randn(12, 4), torch.randn(12, 1)
+            for few, targets in zip(x.chunk(parts), y.chunk(parts), strict=True):
+                loss = F.mse_loss(model(few), targets)
+                (loss / parts if divided else loss).backward()
+            optimizer.step()
+    first = compare_programs("paper", "port").first
+    assert first.words == (f"port takes the 12 rows in 3 parts; {words}",)

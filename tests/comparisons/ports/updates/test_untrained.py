@@ -8,6 +8,7 @@ from recorded.trained import Net, Training
 from torch import nn
 
 from comparisons.ports import compare_programs
+from pyvae.recording.record import record
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,35 @@ def test_parameters_that_are_shared_on_one_side(pair, networks, words):
 def test_two_that_share_the_same_agree(pair):
     found = compare_programs(*pair(Training(network=Tied), Training(network=Tied)))
     assert found.agrees
+
+
+class ByHand(nn.Module):
+    """A layer norm that is written out, on one side without its weight."""
+
+    def __init__(self, weight: bool):
+        super().__init__()
+        self.weighted = weight
+        self.inner = nn.Linear(4, 6)
+        self.norm = nn.LayerNorm(6)
+        self.outer = nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = self.inner(x)
+        x = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        return self.outer(x * self.norm.weight + self.norm.bias if self.weighted else x)
+
+
+def test_a_parameter_that_no_stage_takes_is_said_to_get_no_gradient(tmp_path, monkeypatch):
+    """The optimiser has it all the same."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("original", "port"):
+        torch.manual_seed(1)
+        model = ByHand(name == "original")
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        with record(model, optimizer, name, steps=2):
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(torch.randn(5, 4)).square().mean().backward()
+                optimizer.step()
+    found = compare_programs("original", "port")
+    assert found.first.words == ("port: norm.* get no gradient",)

@@ -1,0 +1,141 @@
+"""Where something that no recorder sees computes a value, that is said, and what it is called."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
+
+def swish(factor=1.0, right=True):
+    class Swish(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            s = torch.sigmoid(x)
+            ctx.save_for_backward(x, s)
+            return factor * x * s
+
+        @staticmethod
+        def backward(ctx, gradient):
+            x, s = ctx.saved_tensors
+            return factor * gradient * (s + x * s * (1 - s) if right else s)
+
+    return Swish.apply
+
+
+class Network(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.inner, self.act, self.outer = nn.Linear(3, 5), act, nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.outer(self.act(self.inner(x)))
+
+
+def train(name, act=F.silu, follow=0.0, dtype=None):
+    """Two steps; the targets are a network's that follows this one."""
+    torch.manual_seed(1)
+    model = Network(act)
+    teacher = copy.deepcopy(model)
+    teacher.act = F.silu
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with record(model, optimizer, name, steps=2):
+        for _ in range(2):
+            x = torch.randn(6, 3)
+            optimizer.zero_grad()
+            with torch.no_grad():
+                y = teacher(x) + 1
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is not None):
+                z = model(x)
+            F.mse_loss(z.float(), y).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for one, other in zip(teacher.parameters(), model.parameters(), strict=True):
+                    one.lerp_(other, follow)
+    return name
+
+
+def tripled(columns):
+    """A change in place through a part of a tensor, which the recorder sees as another tensor."""
+
+    def act(x):
+        x = x.clone()
+        x[:, :columns].mul_(3)
+        return torch.tanh(x)
+
+    return act
+
+
+TEACHER = (
+    "it was computed without gradients from parameters, as by a target network or a teacher, "
+    "which is not looked into"
+)
+
+
+@pytest.mark.parametrize(
+    ("original", "port", "place", "words"),
+    [
+        (
+            {"act": swish()}, {"act": swish(right=False)}, "backward (gradient of inner)",
+            "original's comes from the program's own function Swish, which is not looked into",
+        ),
+        (
+            {"act": swish()}, {"act": lambda x: swish(1.5)(x + 0.01 * x.detach().cos())},
+            "input (input), input",
+            "it is what the program's own function Swish returned, which is not looked into",
+        ),
+        (
+            {"act": tripled(2)}, {"act": tripled(1)}, "index (index), forward",
+            "port: index = (:, :1) where it is (:, :2)",
+        ),
+        ({"follow": 0.5}, {"follow": 0.4}, "input (input), input", TEACHER),
+        (
+            {"dtype": torch.bfloat16}, {}, "inner (linear), forward",
+            "original computes in bfloat16, port does not",
+        ),
+    ],
+)  # fmt: skip
+def test_it_is_said(original, port, place, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = compare_programs(train("original", **original), train("port", **port)).first
+    assert first.place.partition(", ")[2] == place
+    assert words in " ".join(first.words)
+
+
+def test_a_gradient_that_it_may_have_added_to_is_not_laid_at_a_side(tmp_path, monkeypatch):
+    """The function takes a weight, and hands back a gradient of it that no recorder sees."""
+    monkeypatch.chdir(tmp_path)
+
+    def penalised(factor):
+        class Penalty(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, weight):
+                return x.clone()
+
+            @staticmethod
+            def backward(ctx, gradient):
+                return gradient, factor * torch.ones(5, 3)
+
+        class Penalised(Network):
+            def forward(self, x):
+                return self.outer(Penalty.apply(torch.tanh(self.inner(x)), self.inner.weight))
+
+        return Penalised
+
+    for name, factor in (("original", 0.1), ("port", 0.0)):
+        torch.manual_seed(1)
+        model = penalised(factor)(None)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, name, steps=1):
+            model(torch.randn(6, 3)).square().mean().backward()
+            optimizer.step()
+    first = compare_programs("original", "port").first
+    assert first.place == "step 1, inner (linear), backward (gradient of inner.weight)"
+    assert first.words == ("port is original minus 0.1",)
+    assert first.wrong == ""

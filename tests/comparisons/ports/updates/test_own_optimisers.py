@@ -1,0 +1,126 @@
+"""Optimisers that a program writes itself, which keep their state under names of their own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
+pytestmark = pytest.mark.slow
+
+LR, MOMENTUM, DECAY = 0.1, 0.9, 0.01
+
+
+class Momentum(torch.optim.Optimizer):
+    """SGD with momentum and weight decay."""
+
+    def __init__(self, parameters, how="right"):
+        super().__init__(parameters, {"lr": LR})
+        self.how = how
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            decay = 0 if self.how in ("decoupled", "no decay") else DECAY
+            gradient = one.grad + decay * one
+            state = self.state[one]
+            if "velocity" not in state:
+                state["velocity"] = gradient.clone()
+            else:
+                part = 1 - MOMENTUM if self.how == "average" else 1
+                state["velocity"] = MOMENTUM * state["velocity"] + part * gradient
+            if self.how == "decoupled":
+                one.mul_(1 - LR * DECAY)
+            ahead = MOMENTUM * state["velocity"] + gradient
+            one.sub_(LR * (ahead if self.how == "nesterov" else state["velocity"]))
+
+
+class Scaled(torch.optim.Optimizer):
+    """The same, with the learning rate within the momentum: another state, no other update."""
+
+    def __init__(self, parameters, how=""):
+        super().__init__(parameters, {"lr": LR})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            state = self.state[one]
+            moved = LR * (one.grad + DECAY * one)
+            state["v"] = MOMENTUM * state["v"] + moved if "v" in state else moved
+            one.sub_(state["v"])
+
+
+class Moments(torch.optim.Optimizer):
+    """Adam."""
+
+    def __init__(self, parameters, how="right"):
+        super().__init__(parameters, {"lr": 1e-2})
+        self.how = how
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            state = self.state[one]
+            if not state:
+                state |= {"t": 0, "m": torch.zeros_like(one), "v": torch.zeros_like(one)}
+            state["t"] += 1
+            second = 0.99 if self.how == "betas" else 0.999
+            state["m"] = 0.9 * state["m"] + 0.1 * one.grad
+            state["v"] = second * state["v"] + (1 - second) * one.grad**2
+            m, v = state["m"] / (1 - 0.9 ** state["t"]), state["v"] / (1 - second ** state["t"])
+            eps = 1e-3 if self.how == "eps" else 1e-8
+            one.sub_(1e-2 * m / (v.sqrt() + eps))
+
+
+def sgd(parameters, how=""):
+    return torch.optim.SGD(parameters, LR, momentum=MOMENTUM, weight_decay=DECAY)
+
+
+def adam(parameters, how=""):
+    return torch.optim.Adam(parameters, 1e-2)
+
+
+def train(name, optimiser, how="right"):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    optimizer = optimiser(model.parameters(), how)
+    with record(model, optimizer, name, steps=3):
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(
+                model(torch.randn(8, 4)), torch.randint(0, 3, (8,))
+            ).backward()
+            optimizer.step()
+    return name
+
+
+@pytest.mark.parametrize(("ours", "own"), [(sgd, Momentum), (sgd, Scaled), (adam, Moments)])
+def test_a_right_one_agrees(ours, own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compare_programs(train("paper", ours), train("port", own)).first is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "own", "how", "number", "words"),
+    [
+        (sgd, Momentum, "average", 2, "the momentum is an average"),
+        (sgd, Momentum, "nesterov", 1, "Nesterov's momentum"),
+        (sgd, Momentum, "no decay", 1, "weight_decay = 0 where it is 0.01"),
+        (
+            sgd, Momentum, "decoupled", 2,
+            "what port's optimiser keeps as momentum_buffer before the step is not what paper's",
+        ),
+        (adam, Moments, "eps", 1, "eps = 0.001 where it is 1e-08"),
+        (adam, Moments, "betas", 2, "betas = (0.9, 0.99) where it is (0.9, 0.999)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_it_is_named(ours, own, how, number, words, tmp_path, monkeypatch):
+    """Decoupled decay leaves the same parameters in the first step, but not the same momentum: of
+    that, the second update is the right one."""
+    monkeypatch.chdir(tmp_path)
+    first = compare_programs(train("paper", ours), train("port", own, how)).first
+    assert first.place.startswith(f"step {number}, optimizer ")
+    assert words in " ".join(first.words)
