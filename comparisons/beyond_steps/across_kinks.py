@@ -16,7 +16,7 @@ them one engine goes through all of its steps by itself.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -37,6 +37,7 @@ __all__ = [
     "NEITHER_IS_WRONG",
     "SUDDEN",
     "AcrossKinks",
+    "are_telling",
     "explains_kinks",
     "run_across_kinks",
     "run_other_way_round",
@@ -74,8 +75,7 @@ class AcrossKinks:
     def is_telling(self) -> bool:
         """Whether there are steps enough without a kink, the last one among them: what is computed
         after it is each engine's own."""
-        steps = self.traces[0].steps
-        return steps not in self.steps and self.free >= min(FREE_STEPS, steps - 1)
+        return are_telling(self.steps, self.traces[0].steps)
 
     def words(self) -> str:
         """Where the kinks are, and what was done about them."""
@@ -272,7 +272,15 @@ def _are_kinks(stages: Sequence[StageAgreement]) -> bool:
     return all(one.agrees for one in stages) and any(one.kinks for one in stages)
 
 
-def _longest_free(joined_after: Sequence[int], steps: int) -> int:
+def are_telling(joined_after: Collection[int], steps: int) -> bool:
+    """Whether the steps of a run are enough to tell a mistake, where one goes on from the other's
+    state after some: the last is none of those, and enough steps in a row are free."""
+    return steps not in joined_after and _longest_free(joined_after, steps) >= min(
+        FREE_STEPS, steps - 1
+    )
+
+
+def _longest_free(joined_after: Iterable[int], steps: int) -> int:
     """The most steps in a row that no join interrupts."""
-    bounds = [0, *joined_after, steps]
+    bounds = [0, *sorted(joined_after), steps]
     return max(end - begin for begin, end in itertools.pairwise(bounds))

@@ -11,7 +11,7 @@ one that starts from the same state, by the same rule: rounding does not add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from comparisons.agreement.stage import StageAgreement
 from comparisons.beyond_steps.after_training import part_after_training
 from comparisons.beyond_steps.free_run import as_agreement
 from comparisons.diagnosis.first_divergence import Divergence
-from comparisons.steps.compare import compare_steps
+from comparisons.steps.compare import compare_steps, differ_as_much
 from comparisons.steps.comparison import compare_whole_runs
 from comparisons.steps.locate import inspect_step
 from comparisons.steps.pair import Pair
@@ -38,11 +38,13 @@ class OtherWayRound:
         agreement: Of the quantity and step that come nearest to what is allowed, or are beyond.
         divergence: The first stage that parts, if one does; under test first.
         step: The first that parts; of what is computed after the last one, None.
+        recorded: Whether it parts where its stages are recorded.
     """
 
     agreement: Agreement
     divergence: Divergence | None = None
     step: int | None = None
+    recorded: bool = True
 
 
 def compare_other_way_round(
@@ -63,7 +65,7 @@ def compare_other_way_round(
     back = pair.other_way_round
     traces = back.new_traces()
     worst = _Worst()
-    apart: set[int] = set()
+    apart: dict[int, Sequence[StageAgreement]] = {}
     steps = compare_steps(back, last=pair.run.steps, resync=True, inspect=(), traces=traces)
     with closing(steps):
         for found in steps:
@@ -71,13 +73,16 @@ def compare_other_way_round(
             if all(one.agrees for one in found.agreements):
                 worst.take(found.agreements)
             else:
-                apart.add(found.progress.step)
+                apart[found.progress.step] = found.agreements
     parted = (apart and _inspected(back, apart, worst)) or _after_steps(pair, traces)
     return parted or OtherWayRound(worst.agreement(pair))
 
 
-def _inspected(back: Pair, apart: Set[int], worst: _Worst) -> OtherWayRound | None:
-    """The first of these steps that parts once its stages are compared."""
+def _inspected(
+    back: Pair, apart: Mapping[int, Sequence[StageAgreement]], worst: _Worst
+) -> OtherWayRound | None:
+    """The first of these steps that parts once its stages are compared, or differs less where they
+    are recorded."""
     steps = compare_steps(back, last=max(apart), resync=True, inspect=apart)
     with closing(steps):
         for found in steps:
@@ -88,6 +93,10 @@ def _inspected(back: Pair, apart: Set[int], worst: _Worst) -> OtherWayRound | No
                 named = inspect_step(back, step)[1] or found.divergence
                 named = _under_test_first(named)
                 return OtherWayRound(_of_stage(back, named.agreement), named, step)
+            if not differ_as_much(apart[step], found.agreements):
+                ends = _Worst()
+                ends.take(apart[step])
+                return OtherWayRound(ends.agreement(back), step=step, recorded=False)
             worst.take(found.agreements)
     return None
 

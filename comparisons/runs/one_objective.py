@@ -21,7 +21,7 @@ from comparisons.beyond_steps.free_run import FreeRun, run_freely
 from comparisons.beyond_steps.other_way_round import OtherWayRound, compare_other_way_round
 from comparisons.beyond_steps.rounding import measure_rounding, rounding_note
 from comparisons.diagnosis.first_divergence import Divergence
-from comparisons.steps.compare import compare_steps
+from comparisons.steps.compare import compare_steps, differ_as_much
 from comparisons.steps.comparison import Comparison, compare_whole_runs
 from comparisons.steps.failures import EngineFailure, Guarded
 from comparisons.steps.locate import Found, inspect_step, locate
@@ -53,8 +53,16 @@ HIDDEN = (
 )
 OTHER_WAY = (
     "every step agrees when {1} starts it from the state of {0}; when {0} starts from that of {1}, "
-    "{2} does not: look for what {1} keeps from step to step, and forgets when it is given a state "
-    "(a schedule, an average of the weights, the maximum of AMSGrad)"
+    "{2} does not"
+)
+FORGETS = (
+    "look for what {1} keeps from step to step, and forgets when it is given a state (a schedule, "
+    "an average of the weights, the maximum of AMSGrad)"
+)
+GIVEN = "look for what {0} makes of a state that it is given"
+NOT_RECORDED = (
+    "taken again, with its stages recorded, it does: look for what an engine does otherwise in a "
+    "step that is not recorded"
 )
 
 
@@ -174,14 +182,16 @@ class OneObjective:
         apart = {one.step for one in stages if not one.agrees and one.step not in inspect}
         if not apart or divergence or not explains_kinks(self.pair):
             return stages, divergence
+        ends = {step: [one for one in stages if one.step == step] for step in apart}
         again: dict[int, Sequence[StageAgreement]] = {}
         with shown("looking for where they part", self.pair, self.progress) as callback:
             for found in compare_steps(self.pair, last=max(apart), resync=True, inspect=apart):
                 callback.on_step(found.progress)
-                if found.progress.step in apart:
-                    again[found.progress.step] = found.agreements
-                if found.divergence is not None:
-                    divergence = found.divergence
+                step, divergence = found.progress.step, found.divergence
+                explained = step not in apart or differ_as_much(ends[step], found.agreements)
+                if step in apart and (explained or divergence is not None):
+                    again[step] = found.agreements
+                if divergence is not None or not explained:
                     break
         stages = [one for one in stages if one.step not in again]
         stages += [one for agreements in again.values() for one in agreements]
@@ -224,8 +234,11 @@ class OneObjective:
             return compare_other_way_round(self.pair, callback.on_step)
 
     def _other_way_note(self, back: OtherWayRound) -> str:
+        names = self.pair.names
         where = "what is computed after the last one" if back.step is None else f"step {back.step}"
-        return OTHER_WAY.format(*self.pair.names, where)
+        under_test = back.divergence is not None and back.divergence.wrong == names[0]
+        what = (GIVEN if under_test else FORGETS) if back.recorded else NOT_RECORDED
+        return f"{OTHER_WAY}: {what}".format(*names, where)
 
     def _placed(self, comparison: Comparison) -> Comparison:
         """What disagrees, with the place where the two part, or what is known of it."""
@@ -238,6 +251,10 @@ class OneObjective:
         comparison = replace(comparison, stages=[*comparison.stages, *more])
         if divergence is not None or after is not None:
             return replace(comparison, divergence=divergence or after)
+        bare = next((one.step for one in comparison.stages if not one.agrees), None)
+        if bare is not None and comparison.mode == "resync" and explains_kinks(self.pair):
+            note = f"step {bare} does not agree; {NOT_RECORDED}"
+            return replace(comparison, note=note)
         free = run_freely(self.pair)
         if not free.agreement.agrees:
             quantities = {**comparison.quantities, "free_run": free.agreement}

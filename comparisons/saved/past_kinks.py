@@ -32,6 +32,7 @@ from comparisons.agreement.tolerances import (
 from comparisons.beyond_steps.across_kinks import (
     NEITHER_IS_WRONG,
     SUDDEN,
+    are_telling,
     steps_words,
     where_kinks_are,
 )
@@ -96,6 +97,16 @@ class _Followed:
     parted: int | None = None
     quantities: dict[str, Agreement] = field(default_factory=dict)
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether PyTorch has gone on by itself for long enough to tell a mistake."""
+        return are_telling(self.joined, self.trace.steps)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether all that it differs in follows from kinks."""
+        return self.parted is None and self.is_telling
+
 
 def look_past_kinks(comparison: Comparison, run: Run | None, progress: ProgressOf) -> PastKinks:
     """Tells whether kinks that rounding decides are all that drives two traces apart.
@@ -121,7 +132,7 @@ def look_past_kinks(comparison: Comparison, run: Run | None, progress: ProgressO
         return PastKinks(note=note if recorded else "")
     followed = [_follow(trace, run, progress) for trace in (a, b)]
     joined = sorted(followed[0].joined | followed[1].joined)
-    if joined and a.steps not in joined and not any(one.parted for one in followed):
+    if joined and all(one.is_proven for one in followed):
         return PastKinks(_proven(comparison, followed, joined))
     found = [one.divergence for one in followed if one.divergence is not None and joined]
     return PastKinks(divergence=next(iter(found), None), note=_not_proven(followed, run, progress))
@@ -303,8 +314,8 @@ def _not_proven(followed: Sequence[_Followed], run: Run, progress: ProgressOf) -
     if joined:
         words.append(f"{_where(followed, joined)}: {NEITHER_IS_WRONG}")
     words += [_not_given(one, joined) for one in followed if one.parted and joined]
-    if run.steps in joined:
-        words.append("too few steps are left to tell a mistake from what follows")
+    if not all(one.is_telling for one in followed):
+        words.append("too few steps in a row are left to tell a mistake from what follows")
     near: dict[int, dict[str, int]] = {}
     for one in followed:
         if one.parted:

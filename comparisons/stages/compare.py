@@ -334,6 +334,8 @@ class _Comparer:
         rows: Tensor | slice = part.flatten(1).any(1).nonzero()[:, 0]
         if stage.layer == "batch_norm":  # the images depend on each other
             rows = slice(None)
+        elif not part.any():  # a mask has taken all of it
+            return
         for name, value in self.layers.backward(stage, self.b, part[rows], rows).items():
             if name in self.layers.stages:
                 if f"gradient/{name}" not in self.b:  # given with the step

@@ -40,7 +40,7 @@ def elements_on_a_kink(
     a, b = values
     steep = (a > 0).to(a.dtype) - (b > 0).to(a.dtype)
     expected = passed.reshape(a.shape) * (1 - slope) * steep
-    kink = (a.abs() <= near) & (b.abs() <= near) & (expected != 0)
+    kink = (a.abs() <= near) & (b.abs() <= near) & (expected != 0) & (difference != 0)
     return kink & ((difference - expected).abs() <= tolerance)
 
 

@@ -18,7 +18,7 @@ from pyvae.model.stages import Probe
 from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Progress
 
-__all__ = ["StepComparison", "compare_ends", "compare_steps"]
+__all__ = ["StepComparison", "compare_ends", "compare_steps", "differ_as_much"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +96,28 @@ def compare_ends(pair: Pair, both: StepOfBoth, drifted: bool = False) -> list[St
     recipe, settings = pair.run.recipe, pair.run.settings
     keys = set(a) | set(b)
     return compare_probes(a, b, recipe, settings, both.step, pair.rule, keys, pair.taken, drifted)
+
+
+def differ_as_much(ends: Sequence[StageAgreement], inspected: Sequence[StageAgreement]) -> bool:
+    """Whether a step that was taken once more, to be inspected, differs as much as it did before:
+    only then what explains its differences explains those. An engine may compute otherwise where
+    nothing is recorded.
+
+    Arguments:
+        ends: What was known of the step without its stages.
+        inspected: The same step's stages.
+    """
+    again = {one.quantity.key: one for one in inspected}
+    apart = {one.quantity.key for one in ends if not one.agrees}
+    for one in ends:
+        key, name = one.quantity.key, one.quantity.name
+        follows = one.quantity.passing == "parameter" and not apart.isdisjoint(
+            {f"moment1/{name}", f"moment2/{name}"}
+        )
+        if one.agrees or follows:  # Adam divides by its moments: rounding makes much of them
+            continue
+        if one.problem or key not in again:
+            return False
+        if not abs(one.raw_max_abs - again[key].raw_max_abs) <= one.rtol * one.largest:
+            return False
+    return True

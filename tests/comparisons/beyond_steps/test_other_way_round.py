@@ -239,3 +239,57 @@ def test_two_right_engines_agree(compared, kinks, dtype):
     undecided = len(kinks) > 1  # five free steps tell nothing then
     assert ("free_run" in found.quantities) != undecided
     assert found.note.startswith("where each goes its own way, rounding decides") == bool(kinks)
+
+
+class NotRecorded(Forgetful):
+    """Goes wrong in one step, if nothing is recorded of it.
+
+    Arguments:
+        begin: That step.
+    """
+
+    def step(self, *arguments, probe=None, **options):
+        self.recorded = probe is not None
+        given = {} if probe is None else {"probe": probe}
+        return super().step(*arguments, **given, **options)
+
+    def after(self) -> None:
+        if not self.recorded and self.age == self.begin:
+            for kept in self.optimizer.state.values():
+                kept["exp_avg_sq"] *= 1.5
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_is_done_only_where_nothing_is_recorded_is_no_agreement(compared, dtype):
+    found = compared(named("pytorch"), NotRecorded(), dtype=dtype)
+    assert not found.agrees
+    assert f"when pytorch starts from that of port, step {LATE} does not" in found.note
+    assert "taken again, with its stages recorded, it does: look for what an engine" in found.note
+
+
+def test_nor_is_it_of_the_engine_under_test(compared):
+    found = compared(NotRecorded(), named("pytorch"))
+    assert not found.agrees
+    assert f"step {LATE} does not agree; taken again, with its stages recorded" in found.note
+
+
+def test_what_is_done_where_nothing_is_recorded_is_not_taken_for_a_kink(compared):
+    class Both(OnAKink, NotRecorded):
+        def __init__(self) -> None:
+            NotRecorded.__init__(self)
+            self.name, self.above, self.on_kink = "above", True, (LATE,)
+
+    found = compared(OnAKink("below", False, (LATE,)), Both())
+    assert (found.agrees, found.divergence) == (False, None)
+    assert f"step {LATE} does not: taken again" in found.note
+
+
+def test_an_engine_that_spoils_a_state_it_is_given_is_told_so(compared):
+    class Spoils(Mistaken):
+        def restore(self, state) -> None:
+            key = "moment2/encoder.fc1.weight"
+            super().restore({**state, key: 0 * state[key]})
+
+    found = compared(Spoils(), named("pytorch"))
+    assert (found.agrees, found.divergence.wrong) == (False, "port")
+    assert "look for what port makes of a state that it is given" in found.note

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from stand_ins.narrow import NARROW_CONV
-from stand_ins.verdicts import Mistaken
+from stand_ins.verdicts import Mistaken, OnAKink
 from torch import nn
 
 from comparisons.saved import compare as saved
+from comparisons.saved import past_kinks
 from comparisons.saved.compare import compare_traces
 from pyvae.errors import UserError
 from pyvae.model.run import Run
@@ -174,6 +175,20 @@ class _FartherFromZero(torch.autograd.Function):
         return gradient * (x > -1e-5)
 
 
+class _JustBelowZero(torch.autograd.Function):
+    """A ReLU that passes a gradient for what is negative by rounding."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * (x > -1e-12)
+
+
 class _Module(nn.Module):
     def __init__(self, function) -> None:
         super().__init__()
@@ -193,6 +208,10 @@ class HalfAtZero(Beside):
 
 class FartherFromZero(HalfAtZero):
     function = _FartherFromZero
+
+
+class JustBelowZero(HalfAtZero):
+    function = _JustBelowZero
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -286,7 +305,9 @@ def test_a_mistake_beside_a_kink_still_disagrees(compared, mistake):
     assert PROVEN not in found.note
 
 
-@pytest.mark.parametrize("mistake", [OtherRateLater, MovedAfterTheKink, OtherSamples])
+@pytest.mark.parametrize(
+    "mistake", [OtherRateLater, MovedAfterTheKink, OtherSamples, JustBelowZero]
+)
 def test_so_does_one_of_the_other_trace(compared, mistake):
     found = compared(mistake("below", False), Beside("above", True), (1, STEPS))
     assert not found.agrees
@@ -312,3 +333,25 @@ def test_a_mistake_after_a_kink_is_placed_where_it_is(compared):
     assert (
         "that is not all: PyTorch, run again, does not give above's trace from step 4" in found.note
     )
+
+
+class DriftsOnKinks(OnAKink):
+    """Less than a few steps show, and more than a whole run may differ by."""
+
+    def step(self, *arguments, **options):
+        losses = super().step(*arguments, **options)
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter *= 1 + 3e-13
+        return losses
+
+
+@pytest.mark.parametrize("kind", [DriftsOnKinks, OnAKink])
+def test_between_many_kinks_too_few_steps_in_a_row_tell(compared, monkeypatch, kind):
+    kinks = (1, 3, 5)
+    monkeypatch.setattr(past_kinks, "_engine", lambda trace: OnAKink("pytorch", False, kinks))
+    found = compared(OnAKink("below", False, kinks), kind("above", True, kinks), kinks)
+    assert not found.agrees
+    assert "encoder.relu1 (3 in steps 1, 3 and 5)" in found.note
+    assert "too few steps in a row are left to tell a mistake from what follows" in found.note
+    assert "that is not all" not in found.note

@@ -24,6 +24,13 @@ def test_an_element_that_is_zero_up_to_rounding_may_go_either_way(slope):
     assert found.tolist() == [True, False, False]
 
 
+def test_an_element_that_does_not_differ_is_no_kink():
+    """Though its gradient would be within the tolerance of one."""
+    a, b = values(1e-15), values(-1e-15)
+    found = elements_on_a_kink((a, b), values(1e-10), 0.0, values(0.0), NEAR, TOLERANCE)
+    assert not found.any()
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.2])
 def test_another_slope_is_not_a_kink(slope):
     a, b = values(1e-15), values(-1e-15)
