@@ -181,7 +181,7 @@ def print_table(
 
     Arguments:
         console: Where to.
-        title: A line above; nothing if empty. It is not broken where the table is narrower.
+        title: A line above; nothing if empty. It is as wide as the terminal, not as the table.
         caption, headers: Of `plain_table`.
         rows: Its cells.
         spare: The columns that are left out where the terminal is too narrow for all, in this
@@ -203,7 +203,7 @@ def print_table(
         if console.measure(table, options=unbounded).maximum <= console.width:
             break
     if title:
-        console.print(Text(title, "table.title"), soft_wrap=True)
+        console.print(Text(title, "table.title"))
     console.print(table)
 
 
