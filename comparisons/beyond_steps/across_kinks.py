@@ -60,14 +60,12 @@ class AcrossKinks:
     Attributes:
         traces: Of both, first that of the engine that went through all steps by itself.
         steps: Those in which kinks were decided by rounding: both began the next from one state.
-        free: The most steps in a row in which each went its own way.
         stages: The agreement of all stages of these steps, and of those that were asked for.
         ends: What was known after each other step: losses, moments, parameters.
     """
 
     traces: tuple[Trace, Trace]
     steps: tuple[int, ...]
-    free: int
     stages: Sequence[StageAgreement]
     ends: Sequence[StageAgreement]
 
@@ -165,7 +163,7 @@ def run_across_kinks(
     steps = tuple(found.drift)
     if stages is None:
         return None
-    return AcrossKinks(traces, steps, _longest_free(steps, pair.run.steps), stages, found.ends)
+    return AcrossKinks(traces, steps, stages, found.ends)
 
 
 def run_other_way_round(

@@ -100,7 +100,7 @@ def pair(conv, settings, digits):
 def test_all_steps_but_those_after_a_kink_are_free(pair, kinks):
     across = run_across_kinks(pair(OnAKink("below", False, kinks), OnAKink("above", True, kinks)))
     assert across.steps == kinks
-    assert across.free == max(kinks[0], STEPS - kinks[-1])
+    assert across.is_telling
     found = [one for one in across.stages if one.kinks_at == "encoder.relu1"]
     assert [(one.step, one.kinks) for one in found] == [(step, 1) for step in kinks]
     assert {one.step for one in across.ends} == set(range(1, STEPS + 1)) - set(kinks)
