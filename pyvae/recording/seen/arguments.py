@@ -82,7 +82,7 @@ def split_arguments(
     """Sorts the arguments of a function into inputs, weights and settings."""
     found = Arguments(layer)
     if layer in ("index", "index_put"):
-        _split_index(found, args)
+        _split_index(found, args, kwargs)
         return found
     if layer == "einsum":
         found.options["equation"] = args[0]
@@ -181,11 +181,16 @@ def _is_of(value: object, kind: str) -> bool:
     return isinstance(value, torch.device) and kind == "Device"
 
 
-def _split_index(found: Arguments, args: Sequence[Any]) -> None:
+def _split_index(found: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """`x[...]`: option `index` has a number, null (a new axis), "...", "start:stop:step", or
-    "tensor", which stands for an input, for each place."""
-    found.inputs.append(args[0])
-    places = args[1] if isinstance(args[1], tuple) else (args[1],)
+    "tensor", which stands for an input, for each place. `index_put` may add to what is there."""
+    names = ("input", "indices", "values", "accumulate")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    given.setdefault("input", given.get("self"))
+    found.inputs.append(given["input"])
+    index = given["indices"]
+    puts = "values" in given and isinstance(index, list)  # index_put takes a list as a tuple
+    places = index if isinstance(index, tuple) or puts else (index,)
     said: list[Any] = []
     for place in places:
         if isinstance(place, Tensor):
@@ -200,5 +205,7 @@ def _split_index(found: Arguments, args: Sequence[Any]) -> None:
         else:
             said.append(json_value(place)[1])
     found.options["index"] = said
-    for one in args[2:]:
-        found.add("value", one)
+    if "values" in given:
+        found.add("value", given["values"])
+    if given.get("accumulate"):
+        found.options["accumulate"] = True
