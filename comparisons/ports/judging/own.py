@@ -117,11 +117,12 @@ class Own:
     @cached_property
     def unseen(self) -> tuple[str, ...]:
         """What computed values that backward went through, and was not recorded: what autograd
-        calls it, each once."""
+        calls it, each once; `grad` if they are derivatives themselves."""
         found = [
-            str(stage.options["grad_fn"])
+            stage.layer if stage.layer == "grad" else str(stage.options["grad_fn"])
             for stage in self.step.network
-            if stage.layer == "input" and stage.options.get("grad_fn") and self.has_gradient(stage)
+            if stage.layer == "grad" or (stage.layer == "input" and stage.options.get("grad_fn"))
+            if self.has_gradient(stage)
         ]
         return tuple(dict.fromkeys(found))
 
@@ -331,6 +332,8 @@ def unseen_words(grad_fn: str) -> str:
     """What is known of something that was not recorded by what autograd calls it."""
     if grad_fn == "CopySlices":
         return "a change in place through a part of a tensor"
+    if grad_fn == "grad":
+        return "the derivative of what torch.autograd.grad computed"
     if grad_fn.endswith("Backward"):  # PyTorch's own have a number: ReluBackward0
         return f"the program's own function {grad_fn.removesuffix('Backward')}"
     return f"something that ends in {grad_fn} (of torch.jit, torch.func or torch.autograd?)"
