@@ -20,7 +20,7 @@ from comparisons.ports.matching.parameters import (
     settle_layouts,
 )
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
-from comparisons.ports.notes import notes, padding_hints, precision_hint
+from comparisons.ports.notes import notes, padding_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
@@ -77,6 +77,7 @@ class _Comparer:
         self.parameters: list[ParameterMatch] | None = None
         self.judged: list[Judged] = []
         self.declared: list[str] = []
+        self.kept: list[str] = []
         self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
@@ -117,7 +118,7 @@ class _Comparer:
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            list(dict.fromkeys([*declared, *self.declared])), said, self.other_ways,
+            list(dict.fromkeys([*declared, *self.declared, *self.kept])), said, self.other_ways,
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
@@ -141,6 +142,8 @@ class _Comparer:
             read_next=lambda: None if following is None else self._read(following),
         )  # fmt: skip
         self.declared += settings_declared(step)
+        if self.first is None and not self.kept:
+            self.kept = list(states_kept(step))
         for name, words in (*padding_hints(step), *precision_hint(step)):
             self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)

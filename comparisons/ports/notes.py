@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from comparisons.ports.expected.state_names import Renamed
 from comparisons.ports.judging.declared import unseen_padding
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import precision_of, tolerance
+from comparisons.ports.judging.own import distance
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
 
-__all__ = ["notes", "padding_hints", "precision_hint"]
+__all__ = ["notes", "padding_hints", "precision_hint", "states_kept"]
 
 MOST_WAYS = 6  # stages that are named
 
@@ -88,6 +92,39 @@ def precision_hint(step: Inspected) -> Iterator[tuple[str, str]]:
         f"{step.names[side]} computes in half precision{where}, {step.names[1 - side]} does not: "
         f"what is within {tolerance('float16', False):.0e} counts as rounding",
     )
+
+
+def states_kept(step: Inspected) -> Iterator[str]:
+    """What an optimiser keeps under a name of its own, if that is neither what the other side's
+    keeps nor what the gradients give: no quantity of the step holds one against the other."""
+    said: set[str] = set()
+    for one in step.parameters:
+        if one.kind != "parameter" or len(one.a) != 1 or len(one.b) != 1:
+            continue
+        names = one.a[0], one.b[0]
+        for side, own in enumerate(step.own):
+            arrays, other = own.step.arrays, step.own[1 - side].step.arrays
+            if not isinstance(arrays, Renamed):
+                continue
+            start = f"state/{names[side]}."
+            for key in (key.removeprefix(start) for key in arrays.names if key.startswith(start)):
+                kept = arrays.names[start + key].removeprefix(start)
+                there = other.get(f"state/{names[1 - side]}.{key}")
+                if there is None or kept in said or key in (kept, "step"):
+                    continue
+                here = arrays[start + key]
+                if here.size == there.size:
+                    allowed = step.rtol * np.abs(there).max(initial=0)
+                    if distance(here.ravel().astype(np.float64), there.ravel()) <= allowed:
+                        continue
+                residual = own.after("state", f"{names[side]}.{key}")
+                if residual is not None and not residual.is_right:
+                    said.add(kept)
+                    yield (
+                        f"{step.names[side]}: what its optimiser keeps as {kept} is not the {key} "
+                        f"that {step.names[1 - side]}'s would keep of the same gradients (first in "
+                        f"step {step.a.about.step}, {names[side]})"
+                    )
 
 
 def _other_ways(sides: tuple[Side, Side], pairs: Sequence[StageMatch]) -> Iterator[str]:
