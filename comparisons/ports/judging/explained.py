@@ -66,6 +66,7 @@ def own_state_differs(step: Inspected, quantity: PortQuantity) -> str:
     if quantity.parameter is None or not any(own.has_own_states for own in step.own):
         return ""
     why = other_state_kept(step.own, quantity.parameter, step.rtol)
+    why = why or step.doubted.get(quantity.parameter.name, "")
     return why or next(filter(None, (numbers_differ(step, s) for s in _states(step, quantity))), "")
 
 
