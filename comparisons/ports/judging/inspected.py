@@ -33,8 +33,8 @@ class Inspected:
             as parameters of another optimiser, the values of the steps before that.
         drift: In a step whose predecessor was not compared, what it may have drifted by till then.
         judged: The verdicts, in the order of computation.
-        doubted: By parameter, what is to be said of a state that an earlier step left otherwise than
-            it should have, under a name of the program's own.
+        doubted: By parameter, what is to be said of a state that an earlier step left, under a name
+            of the program's own, otherwise than it should have.
         read_next: Reads the next recorded step of both sides; None if there is none.
     """
 
