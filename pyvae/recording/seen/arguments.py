@@ -82,7 +82,8 @@ def split_arguments(
     """Sorts the arguments of a function into inputs, weights and settings."""
     found = Arguments(layer)
     if layer in ("index", "index_put"):
-        _split_index(found, args, kwargs)
+        called = getattr(function, "__name__", "").startswith("index_put")
+        _split_index(found, args, kwargs, called)
         return found
     if layer == "einsum":
         found.options["equation"] = args[0]
@@ -181,16 +182,18 @@ def _is_of(value: object, kind: str) -> bool:
     return isinstance(value, torch.device) and kind == "Device"
 
 
-def _split_index(found: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def _split_index(
+    found: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any], called: bool
+) -> None:
     """`x[...]`: option `index` has a number, null (a new axis), "...", "start:stop:step", or
-    "tensor", which stands for an input, for each place. `index_put` may add to what is there."""
+    "tensor", which stands for an input, for each place. `index_put`, if it is called by
+    that name, has tensors alone, which may be in a list, and may add to what is there."""
     names = ("input", "indices", "values", "accumulate")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     given.setdefault("input", given.get("self"))
     found.inputs.append(given["input"])
     index = given["indices"]
-    puts = "values" in given and isinstance(index, list)  # index_put takes a list as a tuple
-    places = index if isinstance(index, tuple) or puts else (index,)
+    places = index if isinstance(index, tuple) or called else (index,)
     said: list[Any] = []
     for place in places:
         if isinstance(place, Tensor):
