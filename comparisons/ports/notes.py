@@ -126,7 +126,7 @@ def states_kept(step: Inspected) -> Iterator[tuple[ParameterMatch, str, str]]:
 
 def _is_otherwise(own: Own, here: NDArray, there: NDArray, name: str, key: str) -> bool:
     x, y = (value.astype(np.float64).ravel() for value in (here, there))
-    if x.size == y.size and (np.abs(x - y) <= own.rtol * np.abs(y)).all():
+    if x.size == y.size and np.allclose(x, y, rtol=own.rtol, atol=0, equal_nan=True):
         return False
     if not own.keeps_each_number(name, key):
         return True

@@ -95,7 +95,7 @@ def numbers_differ(step: Inspected, quantity: PortQuantity) -> str:
     if values[0] is None or values[1] is None or values[0].size != values[1].size:
         return ""
     x, y = (value.astype(np.float64).ravel() for value in values if value is not None)
-    if (np.abs(x - y) <= step.rtol * np.abs(x)).all():
+    if np.allclose(x, y, rtol=step.rtol, atol=0, equal_nan=True):
         return ""
     for own, names, key in zip(step.own, (one.a, one.b), (quantity.key, quantity.key_b),
                                strict=True):  # fmt: skip
