@@ -20,7 +20,7 @@ from comparisons.ports.matching.parameters import (
     settle_layouts,
 )
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
-from comparisons.ports.notes import notes, padding_hints, precision_hint
+from comparisons.ports.notes import notes, padding_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
@@ -77,6 +77,8 @@ class _Comparer:
         self.parameters: list[ParameterMatch] | None = None
         self.judged: list[Judged] = []
         self.declared: list[str] = []
+        self.kept: dict[str, str] = {}
+        self.doubted: dict[str, str] = {}
         self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
@@ -117,7 +119,8 @@ class _Comparer:
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            list(dict.fromkeys([*declared, *self.declared])), said, self.other_ways,
+            list(dict.fromkeys([*declared, *self.declared, *self.kept.values()])), said,
+            self.other_ways,
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
@@ -139,8 +142,13 @@ class _Comparer:
             self._earlier(before) if before is not None and follows else None,
             0.0 if self.exact or before is None or follows else _drift(precision),
             read_next=lambda: None if following is None else self._read(following),
+            doubted=dict(self.doubted),
         )  # fmt: skip
         self.declared += settings_declared(step)
+        if self.first is None:
+            for one, kept, words in states_kept(step):
+                self.kept.setdefault(kept, words)
+                self.doubted.setdefault(one.name, words)
         for name, words in (*padding_hints(step), *precision_hint(step)):
             self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)

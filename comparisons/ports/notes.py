@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.expected.state_names import Renamed
 from comparisons.ports.judging.declared import unseen_padding
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import precision_of, tolerance
+from comparisons.ports.judging.own import Own, distance
+from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
 
-__all__ = ["notes", "padding_hints", "precision_hint"]
+__all__ = ["notes", "padding_hints", "precision_hint", "states_kept"]
 
 MOST_WAYS = 6  # stages that are named
 
@@ -88,6 +94,46 @@ def precision_hint(step: Inspected) -> Iterator[tuple[str, str]]:
         f"{step.names[side]} computes in half precision{where}, {step.names[1 - side]} does not: "
         f"what is within {tolerance('float16', False):.0e} counts as rounding",
     )
+
+
+def states_kept(step: Inspected) -> Iterator[tuple[ParameterMatch, str, str]]:
+    """What an optimiser keeps under a name of its own, if that is neither what the other side's
+    keeps nor what the gradients give: no quantity of the step holds one against the other.
+
+    Yields:
+        Whose state it is, the optimiser's own name of it, and what is to be said.
+    """
+    for one in step.parameters:
+        if one.kind != "parameter" or len(one.a) != 1 or len(one.b) != 1:
+            continue
+        names = one.a[0], one.b[0]
+        for side, own in enumerate(step.own):
+            arrays, other = own.step.arrays, step.own[1 - side].step.arrays
+            if not isinstance(arrays, Renamed):
+                continue
+            start = f"state/{names[side]}."
+            for key in (key.removeprefix(start) for key in arrays.names if key.startswith(start)):
+                kept = arrays.names[start + key].removeprefix(start)
+                there = other.get(f"state/{names[1 - side]}.{key}")
+                if there is None or key in (kept, "step"):
+                    continue
+                if _is_otherwise(own, arrays[start + key], there, names[side], key):
+                    words = f"{step.names[side]}: what its optimiser keeps as {kept}"
+                    words += f" is not the {key} that {step.names[1 - side]}'s would keep of the "
+                    words += f"same gradients (first in step {step.a.about.step}, {names[side]})"
+                    yield one, kept, words
+
+
+def _is_otherwise(own: Own, here: NDArray, there: NDArray, name: str, key: str) -> bool:
+    x, y = (value.astype(np.float64).ravel() for value in (here, there))
+    if x.size == y.size and np.allclose(x, y, rtol=own.rtol, atol=0, equal_nan=True):
+        return False
+    if not own.keeps_each_number(name, key):
+        return True
+    if x.size == y.size and distance(x, y) <= own.rtol * np.abs(y).max(initial=0):
+        return False
+    residual = own.after("state", f"{name}.{key}")
+    return residual is not None and not residual.is_right
 
 
 def _other_ways(sides: tuple[Side, Side], pairs: Sequence[StageMatch]) -> Iterator[str]:

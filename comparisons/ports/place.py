@@ -109,7 +109,12 @@ def _wrong(step: Inspected, judged: Judged, words: tuple[str, ...]) -> str:
 
 def _element(step: Inspected, judged: Judged) -> str:
     difference = judged.difference
-    if difference.problem.startswith("shape") or np.isnan(difference.values).all():
+    if difference.problem.startswith("shape"):
+        shapes = [None if value is None else value.shape for value in step.values(judged.quantity)]
+        if None in shapes:
+            return ""
+        return f"shape {shapes[0]} in {step.names[0]}, {shapes[1]} in {step.names[1]}"
+    if np.isnan(difference.values).all():
         return ""
     words = f"{difference.values[0]:.9g} in {step.names[0]}, {difference.values[1]:.9g} in "
     words += step.names[1]

@@ -115,7 +115,8 @@ class FunctionCalls:
             What it is to return instead; None if it stays as it is.
         """
         watch, known, given = self.watch, entered.function, entered.arguments
-        returned = args[0] if known.layer == "index_put" else output
+        sets = known.layer == "index_put" and output is None  # x[0] = y returns nothing
+        returned = args[0] if sets else output
         first = first_tensor([returned])
         if first is None or (first is first_tensor(args) and version_of(first) == entered.version):
             return None  # no tensor, or the same: x.to(x.device)

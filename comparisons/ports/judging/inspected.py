@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +33,8 @@ class Inspected:
             as parameters of another optimiser, the values of the steps before that.
         drift: In a step whose predecessor was not compared, what it may have drifted by till then.
         judged: The verdicts, in the order of computation.
+        doubted: By parameter, what is to be said of a state that an earlier step left, under a name
+            of the program's own, otherwise than it should have.
         read_next: Reads the next recorded step of both sides; None if there is none.
     """
 
@@ -46,6 +48,7 @@ class Inspected:
     drift: float = 0.0
     judged: list[Judged] = field(default_factory=list)
     read_next: Callable[[], tuple[RecordedStep, RecordedStep] | None] = lambda: None
+    doubted: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         before = self.before or (None, None)

@@ -15,7 +15,7 @@ from comparisons.ports.judging.declared import (
     settings_matter,
     stage_differences,
 )
-from comparisons.ports.judging.explained import why_unexplained
+from comparisons.ports.judging.explained import numbers_differ, why_unexplained
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
@@ -118,7 +118,9 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     if not parted and not declared:
         declared = stages_of_one(step, quantity)
     if difference.needed <= rtol and not declared:
-        return Judged(number, quantity, difference, rtol, "within")
+        alike = quantity.passing != "state" or parted or step.exact
+        why = "" if alike else numbers_differ(step, quantity)
+        return Judged(number, quantity, difference, rtol, "parted" if why else "within", why)
     if parted or step.exact:
         return Judged(number, quantity, difference, rtol, "parted")
     if declared:

@@ -16,16 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comparisons.ports.expected.optimisers import standing_in
+from comparisons.ports.expected.optimisers import settings_of, standing_in, state_name
 from comparisons.ports.expected.recompute import Recomputed, expected_buffers, recompute
 from comparisons.ports.expected.state_names import Renamed, with_known_states
 from comparisons.ports.expected.update import Update, expected_update, state_before
+from comparisons.ports.judging.judged import EPSILON
 from comparisons.ports.judging.updates import update_noise
 from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage
 
 __all__ = ["Own", "Residual", "distance", "unseen_words"]
 
+AVERAGES = {
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "grad_avg", "sum",
+}  # fmt: skip
+ROUNDINGS = 64  # that may go into a number of these, at most
+SMALLEST = 1e-36  # below which float32 has less than its bits
 DRAWS = 3  # of rounding errors; a single one may be small by chance
 
 
@@ -117,11 +123,12 @@ class Own:
     @cached_property
     def unseen(self) -> tuple[str, ...]:
         """What computed values that backward went through, and was not recorded: what autograd
-        calls it, each once."""
+        calls it, each once; `grad` if they are derivatives themselves."""
         found = [
-            str(stage.options["grad_fn"])
+            stage.layer if stage.layer == "grad" else str(stage.options["grad_fn"])
             for stage in self.step.network
-            if stage.layer == "input" and stage.options.get("grad_fn") and self.has_gradient(stage)
+            if stage.layer == "grad" or (stage.layer == "input" and stage.options.get("grad_fn"))
+            if self.has_gradient(stage)
         ]
         return tuple(dict.fromkeys(found))
 
@@ -230,6 +237,51 @@ class Own:
         size = distance(recorded.astype(np.float64), expected)
         return Residual(expected, size, max(self.rtol * step, noise))
 
+    def keeps_each_number(self, name: str, key: str) -> bool:
+        """Whether each number of an optimiser's average of gradients, or of their squares, is what
+        it should be, but for its own rounding; true if it cannot be told. A small one matters as
+        much as a large one where the update is divided by it, and a rule that goes by the largest
+        does not see it."""
+        if state_name(key) not in AVERAGES or self.precision == "float16":
+            return True
+        recorded = self.step.arrays.get(f"state/{name}.{key}")
+        update, before = self.update(name), self.state_before(name)
+        start, gradient = (
+            next(
+                (
+                    one
+                    for kind in kinds
+                    if (one := self.step.arrays.get(f"{kind}/{name}")) is not None
+                ),
+                None,
+            )
+            for kinds in (("start",), ("given", "gradient"))
+        )
+        expected = None if update is None else update.state.get(key)
+        if recorded is None or expected is None or start is None or gradient is None:
+            return True
+        if not expected.numel() == recorded.size == start.size == gradient.size:
+            return True
+        decay = self._decay_in_gradient(name) * np.abs(start.astype(np.float64).ravel())
+        if state_name(key) not in ("exp_avg", "grad_avg", "exp_inf") and decay.any():
+            decay = (decay + np.abs(gradient.astype(np.float64).ravel())) ** 2
+        earlier = (before or {}).get(key, np.zeros(recorded.size)).astype(np.float64).ravel()
+        wanted, found = expected.numpy().ravel(), recorded.astype(np.float64).ravel()
+        size = np.abs(wanted) + np.abs(earlier) + decay
+        if not (np.isfinite(found) & np.isfinite(wanted)).all():
+            return True
+        allowed = ROUNDINGS * EPSILON[self.precision] * size + SMALLEST
+        return bool((np.abs(found - wanted) <= allowed).all())
+
+    def _decay_in_gradient(self, name: str) -> float:
+        """The weight decay that is added to a parameter's gradient."""
+        optimiser = self.optimiser
+        for number, group in enumerate(optimiser.groups if optimiser else ()):
+            if optimiser is not None and name in group.parameters:
+                settings = settings_of(optimiser, number) or {}
+                return abs(float(settings.get("weight_decay") or 0))
+        return 0.0
+
     @cached_property
     def buffers(self) -> dict[str, Tensor]:
         """The buffers that the step should leave."""
@@ -331,6 +383,8 @@ def unseen_words(grad_fn: str) -> str:
     """What is known of something that was not recorded by what autograd calls it."""
     if grad_fn == "CopySlices":
         return "a change in place through a part of a tensor"
+    if grad_fn == "grad":
+        return "the derivative of what torch.autograd.grad computed"
     if grad_fn.endswith("Backward"):  # PyTorch's own have a number: ReluBackward0
         return f"the program's own function {grad_fn.removesuffix('Backward')}"
     return f"something that ends in {grad_fn} (of torch.jit, torch.func or torch.autograd?)"

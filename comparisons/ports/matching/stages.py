@@ -307,10 +307,13 @@ def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> b
 
 def _may_be_one(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
     """Whether an input or draw may be another one with other numbers, though no stages that belong
-    together take them: a mask is no target, and what has another shape is something else; but noise
-    may be drawn once for all."""
+    together take them: a mask is no target, what has another shape is something else, and what
+    one side computes of its weights, unseen, is nothing that the other one is given; but noise may
+    be drawn once for all."""
     if pair.a.layer == pair.b.layer == "draw":
         return True
+    if bool(pair.a.options.get("grad_fn")) != bool(pair.b.options.get("grad_fn")):
+        return False
     one, two = a.arrays.get(f"forward/{pair.a.name}"), b.arrays.get(f"forward/{pair.b.name}")
     if one is None or two is None:
         return True

@@ -97,8 +97,9 @@ def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
     which = ", ".join(names[:3])
     if one.kind == "parameter":
         which = those(names, parameters_of(step, side), _unmoved(step, side, names))
+    words = words.replace("{}", which)  # several ways, each with its own
     yield (
-        f"{step.names[side]}: {words.format(which)}, between step {last} and step {last + 1}; "
+        f"{step.names[side]}: {words}, between step {last} and step {last + 1}; "
         f"{step.names[1 - side]} does not"
     )
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from comparisons.ports.judging.explained import first_state_differs, own_state_differs
+from comparisons.ports.judging.explained import (
+    first_state_differs,
+    numbers_differ,
+    own_state_differs,
+)
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
@@ -112,6 +116,8 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         yield f"{step.names[side]}: {words}"
     kinds = [one.about.optimiser.kind if one.about.optimiser else "" for one in (step.a, step.b)]
     why = "" if named else own_state_differs(step, quantity)
+    if not named and not why and quantity.passing == "state":
+        why = numbers_differ(step, quantity)
     if why:
         yield why
     elif not named and kinds[0] != kinds[1]:  # classes of the programs' own

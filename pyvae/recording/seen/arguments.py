@@ -82,7 +82,8 @@ def split_arguments(
     """Sorts the arguments of a function into inputs, weights and settings."""
     found = Arguments(layer)
     if layer in ("index", "index_put"):
-        _split_index(found, args)
+        called = getattr(function, "__name__", "").startswith("index_put")
+        _split_index(found, args, kwargs, called)
         return found
     if layer == "einsum":
         found.options["equation"] = args[0]
@@ -181,11 +182,18 @@ def _is_of(value: object, kind: str) -> bool:
     return isinstance(value, torch.device) and kind == "Device"
 
 
-def _split_index(found: Arguments, args: Sequence[Any]) -> None:
+def _split_index(
+    found: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any], called: bool
+) -> None:
     """`x[...]`: option `index` has a number, null (a new axis), "...", "start:stop:step", or
-    "tensor", which stands for an input, for each place."""
-    found.inputs.append(args[0])
-    places = args[1] if isinstance(args[1], tuple) else (args[1],)
+    "tensor", which stands for an input, for each place. `index_put`, if it is called by
+    that name, has tensors alone, which may be in a list, and may add to what is there."""
+    names = ("input", "indices", "values", "accumulate")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    given.setdefault("input", given.get("self"))
+    found.inputs.append(given["input"])
+    index = given["indices"]
+    places = index if isinstance(index, tuple) or called else (index,)
     said: list[Any] = []
     for place in places:
         if isinstance(place, Tensor):
@@ -200,5 +208,7 @@ def _split_index(found: Arguments, args: Sequence[Any]) -> None:
         else:
             said.append(json_value(place)[1])
     found.options["index"] = said
-    for one in args[2:]:
-        found.add("value", one)
+    if "values" in given:
+        found.add("value", given["values"])
+    if given.get("accumulate"):
+        found.options["accumulate"] = True

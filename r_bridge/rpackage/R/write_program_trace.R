@@ -402,7 +402,8 @@ check_values <- function(x, what) {
   if (is.data.frame(x)) refuse(what, " is a data frame; use as.matrix()")
   if (is.factor(x)) refuse(what, " is a factor; use as.integer()")
   if (!is.numeric(x) && !is.logical(x) || is.object(x) && !inherits(x, "AsIs")) {
-    refuse(what, " is not an array of numbers, but ", class(x)[[1L]])
+    kind <- if (is.object(x)) class(x)[[1L]] else typeof(x)
+    refuse(what, " is not an array of real numbers, but ", kind)
   }
   if (!is.double(x) && anyNA(x)) refuse(what, " has NA, which has no place among whole numbers")
 }

@@ -17,6 +17,7 @@ from torch import nn
 from comparisons.ports import compare_programs
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
+from pyvae.recording.record import record
 from pyvae.trace.program import ProgramParameter, ProgramStage, ProgramTrace
 
 pytestmark = pytest.mark.slow
@@ -316,6 +317,21 @@ def test_the_worst_element_is_counted_as_each_language_does(pair):
     counted = re.match(r"\[(.*)\] in Python, \[(.*)\] in R: .* in python, .* in r", element)
     first, second = ([int(i) for i in part.split(", ")] for part in counted.groups())
     assert second == [i + 1 for i in first]
+
+
+def test_two_shapes_are_told(tmp_path, monkeypatch):
+    """Of two graphs, one has an edge less."""
+    monkeypatch.chdir(tmp_path)
+    for name, edges in (("paper", [0, 1, 2, 0]), ("port", [0, 1, 2])):
+        torch.manual_seed(1)
+        layer = nn.Linear(2, 3)
+        optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+        with record(layer, optimizer, name, steps=1):
+            out = layer(torch.randn(4, 2))
+            out[torch.tensor(edges)].square().sum().backward()
+            optimizer.step()
+    first = compare_programs("paper", "port").first
+    assert first.element == "shape (4,) in paper, (3,) in port"
 
 
 def test_names_alone_say_where_two_part(pair):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from recorded.programs import simple
@@ -70,6 +71,25 @@ def test_a_part_that_is_set_in_place(recorded):
     assert stages["index_put#2"].options == {"index": [":", 1], "value": 7}
     assert arrays["forward/mul"].tolist() == [[0, 2, 4], [6, 8, 10]]
     assert arrays["forward/relu"].tolist() == [[1, 7, 5], [6, 7, 10]]
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda z, rows, x: z.index_put_((rows,), x, accumulate=True),
+        lambda z, rows, x: z.index_put((rows,), x, True),
+        lambda z, rows, x: torch.index_put(input=z, indices=[rows], values=x, accumulate=True),
+    ],
+)
+def test_a_part_that_is_put_or_added_by_a_function(put, recorded):
+    """Of those that change nothing in place, nothing was recorded, and of none that it adds."""
+    rows = torch.tensor([0, 0])
+    stages, arrays = run(lambda w: put(torch.zeros(2, 3), rows, w * 2).sin(), recorded)
+    assert stages["index_put"].inputs == ("input", "input#2", "mul")
+    assert stages["index_put"].options == {"index": ["tensor"], "accumulate": True}
+    assert stages["sin"].inputs == ("index_put",)
+    assert arrays["forward/index_put"].tolist() == [[6, 10, 14], [0, 0, 0]]
+    assert arrays["forward/input"].tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_what_changes_nothing_is_no_stage(recorded):

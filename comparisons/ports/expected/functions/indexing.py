@@ -121,16 +121,22 @@ def _index_put(
     *tensors: Tensor,
     index: Sequence[Any],
     value: float | None = None,
+    accumulate: bool = False,
     index_base: int = 0,
 ) -> Tensor:
     """The value comes last, if it is a tensor."""
     changed = input.clone()
     if value is None:
         *tensors, put = tensors  # type: ignore[assignment]
-        changed[_places(index, tensors, index_base)] = put
     else:
-        changed[_places(index, tensors, index_base)] = value
-    return changed
+        put = input.new_tensor(value)
+    places = _places(index, tensors, index_base)
+    if not accumulate:
+        changed[places] = put
+        return changed
+    if not all(isinstance(one, Tensor) for one in places):
+        raise NotRecomputableError("places that are no tensors")
+    return changed.index_put(places, put.to(changed.dtype), accumulate=True)
 
 
 INDEXING: Mapping[str, Callable[..., Any]] = {

@@ -172,7 +172,8 @@ test_that("what is no trace is one line, and nothing is written", {
   expect_match(step(start = list(fc.weight = NULL, fc.bias = 0)), "'fc.weight' has no values")
   expect_match(step(forward = list(x = factor("a"))), "is a factor; use as.integer")
   expect_match(step(forward = list(x = data.frame(a = 1))), "is a data frame; use as.matrix")
-  expect_match(step(forward = list(x = "a")), "not an array of numbers, but character")
+  expect_match(step(forward = list(x = "a")), "not an array of real numbers, but character")
+  expect_match(step(forward = list(x = 1i)), "not an array of real numbers, but complex")
   expect_match(step(forward = list(x = c(1L, NA))), "has NA")
 
   expect_match(wrong(steps = list()), "record at least one step")

@@ -104,3 +104,23 @@ def test_where_rounding_moves_what_they_follow(kept, words, tmp_path, monkeypatc
                 optimizer.step()
     first = compare_programs("paper", "port").first
     assert (() if first is None else first.words) == words
+
+
+def test_where_they_are_set_to_zero_between_two_steps(tmp_path, monkeypatch):
+    """Two things that it may be: that ended in an error."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("paper", "port"):
+        torch.manual_seed(1)
+        model = Biased(None)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+        with record(model, optimizer, name, steps=3):
+            for step in range(3):
+                if step == 2 and name == "port":
+                    model.norm.running_mean.zero_()
+                optimizer.zero_grad()
+                model(torch.randn(8, 4)).square().mean().backward()
+                optimizer.step()
+    first = compare_programs("paper", "port").first
+    assert first.place == "step 3, norm.running_mean, what the step starts from"
+    assert ", or sets norm.running_mean to zero" in first.words[0]
+    assert first.words[0].endswith(", between step 2 and step 3; paper does not")

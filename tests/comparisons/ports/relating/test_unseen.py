@@ -139,3 +139,50 @@ def test_a_gradient_that_it_may_have_added_to_is_not_laid_at_a_side(tmp_path, mo
     assert first.place == "step 1, inner (linear), backward (gradient of inner.weight)"
     assert first.words == ("port is original minus 0.1",)
     assert first.wrong == ""
+
+
+def train_with_penalty(name, of=""):
+    """Three steps; the loss has a penalty on the network's slopes, which are computed in one way or
+    another, and followed or not."""
+    torch.manual_seed(1)
+    model = Network(torch.tanh)
+    weights = dict(model.named_parameters())
+    optimizer = torch.optim.SGD(weights.values(), 0.1)
+    followed = {k: w.detach() for k, w in weights.items()} if of == "detached" else weights
+
+    def out(given, x):
+        return torch.func.functional_call(model, given, (x,)).sum()
+
+    with record(model, optimizer, name, steps=3):
+        for _ in range(3):
+            x, y = torch.randn(6, 3), torch.randn(6, 2)
+            at = torch.ones(4, 3)
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            if of == "autograd":
+                at.requires_grad_()
+                (slopes,) = torch.autograd.grad(model(at).sum(), at, create_graph=True)
+            else:
+                slopes = torch.func.vmap(torch.func.grad(out, 1), (None, 0))(followed, at)
+            (loss + 0.1 * (slopes**2).mean()).backward()
+            optimizer.step()
+    return name
+
+
+def test_what_is_computed_unseen_is_not_what_the_other_side_is_given(tmp_path, monkeypatch):
+    """It has the shape of it, here."""
+    monkeypatch.chdir(tmp_path)
+    original = train_with_penalty("original", "autograd")
+    assert compare_programs(original, train_with_penalty("port")).agrees
+
+
+def test_derivatives_of_derivatives_are_no_mistake_of_the_side_that_has_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    original = train_with_penalty("original", "autograd")
+    first = compare_programs(original, train_with_penalty("port", "detached")).first
+    assert first.place == "step 1, outer (linear), backward (gradient of outer.weight)"
+    assert first.words == (
+        "original's may come from the derivative of what torch.autograd.grad computed as well, "
+        "which is not looked into",
+    )
+    assert not first.wrong

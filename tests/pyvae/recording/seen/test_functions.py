@@ -20,7 +20,7 @@ SAME = {
     "relu": (torch.relu, torch.relu_, F.relu, Tensor.relu_),
     "sigmoid": (torch.sigmoid, Tensor.sigmoid),
     "index": (Tensor.__getitem__,),
-    "index_put": (Tensor.__setitem__, Tensor.index_put_),
+    "index_put": (Tensor.__setitem__, Tensor.index_put_, Tensor.index_put, torch.index_put),
     "cat": (torch.cat, torch.concat),
     "to": (Tensor.float, Tensor.to, Tensor.double, Tensor.cpu),
     "feature_dropout": (F.dropout2d, torch.feature_dropout),

@@ -72,6 +72,16 @@ def test_pieces_that_are_put_in():
     assert found.residual() == 0
 
 
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_pieces_that_are_added(accumulate):
+    def put(x, rows, value):
+        return x.index_put((rows,), value, accumulate=accumulate)
+
+    options = {"index": ["tensor"]} | ({"accumulate": True} if accumulate else {})
+    value = randn(3, 4, 5, seed=2)
+    assert record_function(put, "index_put", X, ROWS, value, **options).residual() == 0
+
+
 def test_other_pieces():
     found = record_function(lambda x: x.select(1, 2), "select", X, dim=1, index=2)
     assert found.residual() == 0
