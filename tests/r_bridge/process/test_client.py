@@ -126,10 +126,8 @@ def test_the_last_words_of_a_dead_process_are_kept(r):
 def test_no_answer_in_time_ends_the_process(is_running):
     with RProcess(timeout=PATIENCE) as process:
         process.timeout = 0.5
-        started = time.monotonic()
         with pytest.raises(RProcessError, match=r"no answer in 0.5 s.*PYVAE_R_TIMEOUT"):
             process.evaluate("repeat {}")
-        assert time.monotonic() - started < 60
     assert not is_running(process.pid)
 
 
