@@ -161,32 +161,21 @@ class _HalfAtZero(torch.autograd.Function):
         return gradient * torch.where(x.abs() < 1e-10, 0.5, (x > 0).double())
 
 
-class _FartherFromZero(torch.autograd.Function):
-    """A ReLU that passes a gradient for what is negative by somewhat more than rounding."""
+def _passes_above(bound):
+    """A ReLU that passes a gradient for what is above a bound."""
 
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
+    class PassesAbove(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.clamp(min=0)
 
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient * (x > -1e-5)
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            return gradient * (x > bound)
 
-
-class _JustBelowZero(torch.autograd.Function):
-    """A ReLU that passes a gradient for what is negative by rounding."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient * (x > -1e-12)
+    return PassesAbove
 
 
 class _Module(nn.Module):
@@ -207,11 +196,11 @@ class HalfAtZero(Beside):
 
 
 class FartherFromZero(HalfAtZero):
-    function = _FartherFromZero
+    function = _passes_above(-1e-5)  # somewhat more than rounding
 
 
 class JustBelowZero(HalfAtZero):
-    function = _JustBelowZero
+    function = _passes_above(-1e-12)  # as rounding does
 
 
 @pytest.fixture(scope="module", autouse=True)
