@@ -33,6 +33,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell: what the tests start would be deaf to Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What tests write need not outlive a power cut: a disk takes milliseconds for each file. Tests of a
+# disk that is full put another in its place.
+os.fsync = lambda handle: None
+
 if not torch.cuda.is_available():
     # `torch.manual_seed` keeps each seed, with the stack that it was called from, for devices that
     # may come: eight milliseconds.

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from pyvae.model.draws import Draw, Keep
+from pyvae.model.kernels.channels_last import ConvTranspose2d
 from pyvae.model.modules import BatchNorm, Unflatten
 from pyvae.recipes import RECIPES
 from pyvae.recipes.clustering import CLUSTERING, SEMI_SUPERVISED, ImageQzXY, PxZ, PzY, QyX
@@ -17,9 +18,10 @@ from pyvae.recipes.clustering_modules import ClusteringVAE, QzXY
 from pyvae.recipes.conv import CONV, ConvVAE
 from pyvae.recipes.strided_conv import STRIDED_CONV, StridedConvVAE
 
-__all__ = ["CHANNELS", "NARROW", "NARROW_CONV"]
+__all__ = ["CHANNELS", "HIDDEN", "NARROW", "NARROW_CONV"]
 
 CHANNELS = 8  # of the second convolution
+HIDDEN = 32  # features before the last layers of encoder and decoder
 
 
 def _narrowed(make: Callable[..., None]) -> Callable[..., None]:
@@ -47,14 +49,21 @@ class _NarrowConv(ConvVAE):
     @_narrowed
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
-        encoder = self.encoder
+        encoder, decoder = self.encoder, self.decoder
         encoder.conv1 = nn.Conv2d(1, 4, 3)
         encoder.conv2 = nn.Conv2d(4, CHANNELS, 3)
-        encoder.fc1 = nn.Linear(12 * 12 * CHANNELS, 128)
+        encoder.fc1 = nn.Linear(12 * 12 * CHANNELS, HIDDEN)
+        encoder.fc2 = nn.Linear(HIDDEN, latent_dim)
+        encoder.fc3 = nn.Linear(HIDDEN, latent_dim)
+        decoder.conv1 = ConvTranspose2d(128, HIDDEN, 1)
+        decoder.conv2 = ConvTranspose2d(HIDDEN, 784, 1)
 
 
 def _draws(latent_dim: int) -> dict[str, Draw]:
-    return CONV.draws(latent_dim) | {"dropout1": Keep((CHANNELS, 12, 12), 0.25)}
+    return CONV.draws(latent_dim) | {
+        "dropout1": Keep((CHANNELS, 12, 12), 0.25),
+        "dropout2": Keep((HIDDEN,), 0.5),
+    }
 
 
 class _NarrowStridedConv(StridedConvVAE):

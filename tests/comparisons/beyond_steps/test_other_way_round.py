@@ -6,8 +6,8 @@ import pytest
 import torch
 from stand_ins.verdicts import Mistaken, OnAKink, compare_engines, named
 
-STEPS = 9
-LATE = 7  # more free steps than the five that a re-synchronised comparison has beside
+STEPS = 7
+LATE = 6  # after the five free steps that a re-synchronised comparison has beside
 
 
 class Forgetful(Mistaken):
@@ -221,7 +221,7 @@ def test_a_mistake_is_found_past_kinks(compared):
             Rate.__init__(self, 8)
             self.name, self.above, self.on_kink = "above", True, (3, 6)
 
-    found = compared(OnAKink("below", False, (3, 6)), Both())
+    found = compared(OnAKink("below", False, (3, 6)), Both(), steps=9)
     assert (found.agrees, found.divergence.step, found.divergence.wrong) == (False, 8, "above")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from stand_ins.narrow import CHANNELS, NARROW_CONV
+from stand_ins.narrow import CHANNELS, HIDDEN, NARROW_CONV
 
 from comparisons.diagnosis.place import Place
 from comparisons.diagnosis.recognise import Finding, recognise
@@ -136,8 +136,8 @@ def last(equal):
 def oriented(p, _):
     """A transposed convolution's weight, read as a convolution's, on an image of one pixel."""
     weight, bias = (p[f"start/decoder.conv1.{kind}"] for kind in ("weight", "bias"))
-    y = p["forward/decoder.relu2"] @ weight.reshape(256, 128).T + bias
-    return y.reshape(BATCH, 256, 1, 1)
+    y = p["forward/decoder.relu2"] @ weight.reshape(HIDDEN, 128).T + bias
+    return y.reshape(BATCH, HIDDEN, 1, 1)
 
 
 def sampled(sigma):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 SEEDS = 3
 WRONG = """right <- initial_parameters
-initial_parameters <- function(layers) lapply(right(layers), function(w) 2 * w)"""
+initial_parameters <- function(layers) lapply(right(layers), function(w) 3 * w)"""
 
 
 @pytest.fixture
@@ -438,7 +438,8 @@ def test_labels_go_to_the_processes_and_means_are_not_divided(inline, digits, tm
 def test_wrong_initial_weights_are_found_and_right_ones_are_equivalent(
     inline, conv, settings, digits, tmp_path, monkeypatch
 ):
-    """What a comparison on injected draws cannot see: R starts with weights of twice the size."""
+    """What a comparison on injected draws cannot see: R starts with weights of three times the size
+    of PyTorch's."""
 
     class Wrong(PatchedBaseR):
         name = "wrong-r"

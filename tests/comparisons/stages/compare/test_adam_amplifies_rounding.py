@@ -26,7 +26,7 @@ def amplified(probe, name, seed, epsilon=1e-8):
     return probe | {f"{kind}/{name}": value for kind, value in parts.items()}
 
 
-names = st.sampled_from(["decoder.conv1.weight", "encoder.fc3.weight", "decoder.fc2.weight"])
+names = st.sampled_from(["decoder.conv1.weight", "encoder.fc1.weight", "decoder.fc2.weight"])
 
 
 @given_settings(max_examples=8, deadline=None)
