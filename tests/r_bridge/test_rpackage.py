@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from processes.r_package import absent_packages
+from processes.undrawn import UNDRAWN
 
 from r_bridge.installed.environment import MEMORY, r_environment
 from r_bridge.rpy2_fit import find_r
@@ -41,6 +42,7 @@ def r(
         **dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")),
         "RETICULATE_PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
+        **UNDRAWN,  # nobody looks at pyvae's own figures
         "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
         "_R_CHECK_FORCE_SUGGESTS_": "false",  # torch and luz need not be there
         **changes,

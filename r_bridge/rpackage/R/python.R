@@ -1,6 +1,7 @@
 # Python: found and checked before the session binds to it, loaded on first use.
 
-the <- new.env(parent = emptyenv())                                # the$module: r_bridge/from_r
+# the$module: r_bridge/from_r; the$asked: see known_python()
+the <- new.env(parent = emptyenv())
 python_oldest <- "3.11"
 
 # The functions of r_bridge/from_r.
@@ -59,8 +60,9 @@ first_line <- function(text) {
 }
 
 # The Python that would be used: list(python, version, pyvae, problem). `problem` is NULL, or three
-# texts: what is wrong, what was found, what to do. Loads nothing into the session.
-find_python <- function() {
+# texts: what is wrong, what was found, what to do. Loads nothing into the session. `ask` tells of a
+# Python what ask_python() does.
+find_python <- function(ask = ask_python) {
   found <- list(python = NULL, version = NULL, pyvae = NULL, problem = NULL)
   config <- tryCatch(discover_python(), error = identity)
   if (inherits(config, "error") && grepl("occurred running", conditionMessage(config))) {
@@ -81,7 +83,7 @@ find_python <- function() {
     return(found)
   }
   found$python <- config$python
-  asked <- ask_python(config$python)
+  asked <- ask(config$python)
   if (is.null(asked)) {
     found$problem <- c("Python cannot be run.", paste0(config$python, " does not run."),
                        "Choose another with `reticulate::use_python()`.")
@@ -180,6 +182,16 @@ ask_python <- function(python) {
        foreign = if (!is.null(answer[[4L]])) gsub("[[:cntrl:]]+", " ", answer[[4L]]))
 }
 
+# As ask_python(), of which a Python that has our pyvae is asked once: to start one takes longer than
+# most calls of it. Asked again where it, or what it inherits of this session, is another one.
+known_python <- function(python) {
+  question <- list(python, Sys.getenv(), getwd())
+  if (identical(the$asked$question, question)) return(the$asked$answer)
+  answer <- ask_python(python)
+  if (isTRUE(answer$bridge)) the$asked <- list(question = question, answer = answer)
+  answer
+}
+
 # The library paths of a Python that is started from R: the user's own. R's start (etc/ldpaths) puts
 # folders before them, the system's among them, where a Python may find another one's library; then
 # modules of its own fail, such as the resource tracker of processes.
@@ -199,7 +211,7 @@ user_library_paths <- function(file = file.path(R.home("etc"), "ldpaths")) {
 }
 
 check_python <- function(call = NULL) {
-  found <- find_python()
+  found <- find_python(known_python)
   if (!is.null(found$problem)) {
     problem <- found$problem
     abort(c("{problem[[1L]]}", "x" = "{problem[[2L]]}", "i" = "{problem[[3L]]}"), call,

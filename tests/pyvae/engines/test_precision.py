@@ -140,9 +140,9 @@ def test_what_has_no_channels_last_is_left_as_it_is():
 
 
 @pytest.mark.slow
-def test_a_run_in_bfloat16_says_so_and_is_verified_in_it(tmp_path, capsys, processor):
+def test_a_run_in_bfloat16_says_so_and_is_verified_in_it(tmp_path, capsys, processor, undrawn):
     out = tmp_path / "run"
-    arguments = ["conv", "--data", "digits", "--batch-size", "50", "--steps", "3", "--objective",
+    arguments = ["conv", "--data", "digits", "--batch-size", "10", "--steps", "3", "--objective",
                  "vae", "--device", "cpu", "--threads", "1", "--precision", "bf16"]  # fmt: skip
     assert main(["train", *arguments, "--out", str(out)]) == 0
     about = json.loads((out / "run.json").read_text())

@@ -7,8 +7,6 @@ import json
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 from collections import namedtuple
 
@@ -172,7 +170,7 @@ def test_an_error_of_the_program_is_its_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_program_that_ends_or_is_killed_leaves_a_trace(tmp_path):
+def test_a_program_that_ends_or_is_killed_leaves_a_trace(tmp_path, warm):
     """At its end, `trace.json` says how many steps there are; killed, it is there as well."""
     script = """
         import os, sys
@@ -189,9 +187,7 @@ def test_a_program_that_ends_or_is_killed_leaves_a_trace(tmp_path):
             os.kill(os.getpid(), 9)
     """
     for name, code in (("end", 0), ("kill", -9)):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script), name, name], cwd=tmp_path, check=False
-        )
+        done = warm.run("-c", textwrap.dedent(script), name, name, folder=tmp_path)
         assert done.returncode == code
         ended = "the program made 2 of 5 steps to record"
         assert about(tmp_path / name) == (False, ended, [1, 2])

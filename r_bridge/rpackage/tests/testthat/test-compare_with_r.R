@@ -82,7 +82,7 @@ test_that("what cannot be compared is one message, in Python's own words", {
 })
 
 test_that("what R can know is refused before Python is looked for", {
-  with_stand_in("find_python", function() abort("Python was looked for."), {
+  with_stand_in("find_python", function(...) abort("Python was looked for."), {
     refused <- function(...) refusal(compare_with_r(noise_images, ...))
     expect_match(refused(), "40 images are fewer than one batch of 250.*batch_size = 40")
     expect_match(refused(hyper = list(beta = 2)), "\"conv\" has no setting \"beta\".*It has none")

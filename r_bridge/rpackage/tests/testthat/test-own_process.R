@@ -18,6 +18,23 @@ test_that("a process of its own goes on with a fit, says how far it is, and is e
   expect_false(here$interrupted)
 })
 
+test_that("the next call, from another folder, is of the same process", {
+  skip_without_python()
+  old <- options(pyvae.own_process = TRUE)
+  folder <- setwd(tempdir())
+  on.exit({
+    options(old)
+    setwd(folder)
+  })
+  means <- predict(small_fit(), noise_images)
+  first <- the$process$process$get_pid()
+  dir.create("elsewhere")
+  setwd("elsewhere")
+  saveRDS(noise_images, "images.rds")
+  expect_identical(predict(small_fit(), "images.rds"), means)
+  expect_identical(the$process$process$get_pid(), first)
+})
+
 test_that("Ctrl-C that breaks off the other process's call breaks off this session's, no more", {
   skip_on_os("windows")                                            # where pskill() ends a process
   busy <- function(name, arguments, reply, asker, folder) {
@@ -44,23 +61,6 @@ test_that("Ctrl-C that breaks off the other process's call breaks off this sessi
   expect_identical(class(ended_by), c("interrupt", "condition"))
   expect_false(half_loaded$is_alive())
   expect_null(the$process)
-})
-
-test_that("the next call, from another folder, is of the same process", {
-  skip_without_python()
-  old <- options(pyvae.own_process = TRUE)
-  folder <- setwd(tempdir())
-  on.exit({
-    options(old)
-    setwd(folder)
-  })
-  means <- predict(small_fit(), noise_images)
-  first <- the$process$process$get_pid()
-  dir.create("elsewhere")
-  setwd("elsewhere")
-  saveRDS(noise_images, "images.rds")
-  expect_identical(predict(small_fit(), "images.rds"), means)
-  expect_identical(the$process$process$get_pid(), first)
 })
 
 test_that("a process is kept as long as it is as a new one would be", {

@@ -63,6 +63,32 @@ test_that("asking does not bind the session to a Python", {
   expect_false(unfit_pythons()$bound)
 })
 
+test_that("a Python with pyvae is asked once, until it or what it inherits is another one", {
+  before <- the$asked
+  on.exit({
+    the$asked <- before
+    Sys.unsetenv("PYVAE_TEST_PYTHON")
+  })
+  the$asked <- NULL
+  times <- 0
+  ask <- function(bridge) {
+    with_stand_in("ask_python", function(python) {
+      times <<- times + 1
+      list(version = "3.11.0", pyvae = "0.2.0", bridge = bridge)
+    }, known_python("/some/python"))
+  }
+  for (i in 1:2) ask(FALSE)                                        # it may be installed meanwhile
+  expect_equal(times, 2)
+  for (i in 1:2) expect_true(ask(TRUE)$bridge)
+  expect_equal(times, 3)
+  Sys.setenv(PYVAE_TEST_PYTHON = "1")
+  for (i in 1:2) ask(TRUE)
+  expect_equal(times, 4)
+  found <- with_stand_in("ask_python", function(python) list(version = python, bridge = TRUE),
+                         known_python("/another"))
+  expect_identical(found$version, "/another")
+})
+
 test_that("PyTorch multiplies with its own BLAS, not with R's", {
   skip_without_python()
   code <- paste(
