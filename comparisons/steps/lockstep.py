@@ -95,7 +95,8 @@ def lockstep(
         inspect: The steps, counted from 1, in which all stages are recorded.
         traces: Are filled as the run goes.
         join: Steps that the reference begins from the state of the engine under test where it does
-            not begin all of them so; asked before each.
+            not begin all of them so; asked before each, and after the last for the one that would
+            follow: what is computed after it then is computed from that state.
 
     Yields:
         One `StepOfBoth` for each step. If an engine fails in a step that is the last, whatever the
@@ -130,6 +131,12 @@ def lockstep(
                 return
             yield StepOfBoth(step, tuple(progress), seen)
         failures = {}
+        if pair.run.steps + 1 in join:
+            try:
+                Guarded(pair.reference).restore(pair.under_test.state())
+            except EngineFailure as error:
+                yield StepOfBoth(step, (), None, {pair.reference.name: error})
+                return
         for engine, run, _ in sides:  # latent means and samples
             try:
                 next(run, None)
