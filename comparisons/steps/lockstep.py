@@ -8,7 +8,7 @@ one step to the next.
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator
+from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -130,17 +130,23 @@ def lockstep(
                 yield StepOfBoth(step, (), seen, failures)
                 return
             yield StepOfBoth(step, tuple(progress), seen)
-        failures = {}
-        if pair.run.steps + 1 in join:
-            try:
-                Guarded(pair.reference).restore(pair.under_test.state())
-            except EngineFailure as error:
-                yield StepOfBoth(step, (), None, {pair.reference.name: error})
-                return
-        for engine, run, _ in sides:  # latent means and samples
-            try:
-                next(run, None)
-            except EngineFailure as error:
-                failures[engine.name] = error
+        state = pair.under_test.state() if pair.run.steps + 1 in join else None
+        failures = _complete(sides, state)
         if failures:
             yield StepOfBoth(step, (), None, failures)
+
+
+def _complete(
+    sides: Sequence[tuple[Engine, Iterator[Progress], _Recorder]], state: Probe | None
+) -> dict[str, Exception]:
+    """Has latent means and samples computed, the reference's from a state, if one is given; says
+    who failed."""
+    failures: dict[str, Exception] = {}
+    for engine, run, _ in sides:
+        try:
+            if state is not None and engine is sides[1][0]:
+                Guarded(engine).restore(state)
+            next(run, None)
+        except EngineFailure as error:
+            failures[engine.name] = error
+    return failures
