@@ -7,10 +7,12 @@ on by as much as a mistake would make them. So they are run once more, and after
 goes on from the state of the other.
 
 Nothing is taken for a kink that merely looks like one: every step after which the two were given
-one state is inspected, stage by stage, and all of its differences have to follow from kinks that
-are seen in it. All other steps stay free. An engine that is given a state may forget what it keeps
-from step to step, a schedule of its own, say: so the runs are made both ways round, and in each of
-them one engine goes through all of its steps by itself.
+one state is inspected, stage by stage, all of its differences have to follow from kinks that are
+seen in it, and it has to differ as much as it did where nothing was recorded. All other steps stay
+free. After the last step, what is computed from the trained network begins from one state, too. An
+engine that is given a state may forget what it keeps from step to step, a schedule of its own, say:
+so the runs are made both ways round, and in each of them one engine goes through all of its steps
+by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from dataclasses import dataclass, field
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule, rule_of_step
-from comparisons.steps.compare import compare_ends
+from comparisons.steps.compare import compare_ends, differ_as_much
 from comparisons.steps.failures import EngineFailure, Guarded
 from comparisons.steps.lockstep import lockstep
 from comparisons.steps.pair import Pair
@@ -71,9 +73,9 @@ class AcrossKinks:
 
     @property
     def is_telling(self) -> bool:
-        """Whether there are steps enough without a kink, the last one among them: what is computed
-        after it is each engine's own."""
-        return are_telling(self.steps, self.traces[0].steps)
+        """Whether there are steps enough without a kink. The last may have one: what is computed
+        after it then begins from one state, both ways round."""
+        return are_telling(self.steps, self.traces[0].steps, last_too=True)
 
     def words(self) -> str:
         """Where the kinks are, and what was done about them."""
@@ -113,11 +115,14 @@ class _Found:
 
     Attributes:
         drift: By sudden step, how far the two were apart before it, relative.
-        joined: The steps that the reference begins from the other's state.
+        sudden: What was known after each sudden step.
+        joined: The steps that the reference begins from the other's state; that after the last, if
+            what is computed after it begins from it.
         ends: What was known after the other steps.
     """
 
     drift: dict[int, float] = field(default_factory=dict)
+    sudden: dict[int, list[StageAgreement]] = field(default_factory=dict)
     joined: set[int] = field(default_factory=set)
     ends: list[StageAgreement] = field(default_factory=list)
 
@@ -199,6 +204,8 @@ def run_other_way_round(
                     if step in steps:
                         states[step + 1] = reference.state()
                 on_step(next(given))
+            if last == pair.run.steps:
+                under_test.restore(states[last + 1])
             next(given, None)  # latent means and samples
     except (EngineFailure, DivergedError):
         return None
@@ -226,6 +233,7 @@ def _run(
             apart = max(end.required_rtol for end in ends)
             if apart > max(pair.rule.rtol, SUDDEN * before):
                 found.drift[both.step] = before
+                found.sudden[both.step] = ends
                 found.joined.add(both.step + 1)
                 before = 0.0
                 if only_first:
@@ -258,7 +266,10 @@ def _kinks_alone(pair: Pair, found: _Found, inspected: Set[int]) -> list[StageAg
                     rule = Rule(max(least, SUDDEN * found.drift[both.step]), pair.rule.scale)
                 stages = step.compare(rule)
                 agreements += stages
-                if both.step in found.drift and not _are_kinks(stages):
+                sudden = found.sudden.get(both.step)
+                if sudden is not None and not (
+                    _are_kinks(stages) and differ_as_much(sudden, stages)
+                ):
                     return None
             previous = both.probes
             if both.step == last:
@@ -270,12 +281,13 @@ def _are_kinks(stages: Sequence[StageAgreement]) -> bool:
     return all(one.agrees for one in stages) and any(one.kinks for one in stages)
 
 
-def are_telling(joined_after: Collection[int], steps: int) -> bool:
+def are_telling(joined_after: Collection[int], steps: int, last_too: bool = False) -> bool:
     """Whether the steps of a run are enough to tell a mistake, where one goes on from the other's
-    state after some: the last is none of those, and enough steps in a row are free."""
-    return steps not in joined_after and _longest_free(joined_after, steps) >= min(
-        FREE_STEPS, steps - 1
-    )
+    state after some: enough steps in a row are free, and the last is none of those, unless what is
+    computed after it begins from the other's state as well."""
+    if steps in joined_after and not (last_too and steps > 1):
+        return False
+    return _longest_free(joined_after, steps) >= min(FREE_STEPS, steps - 1)
 
 
 def _longest_free(joined_after: Iterable[int], steps: int) -> int:

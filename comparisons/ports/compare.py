@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
+from comparisons.ports.judging.alone.parameters import states_that_follow
 from comparisons.ports.judging.another_way import judge_another_way
 from comparisons.ports.judging.declared import optimiser_differences, stages_declared
 from comparisons.ports.judging.inspected import Inspected
@@ -79,6 +80,7 @@ class _Comparer:
         self.declared: list[str] = []
         self.kept: dict[str, str] = {}
         self.doubted: dict[str, str] = {}
+        self.followed: set[str] = set()
         self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
@@ -142,13 +144,17 @@ class _Comparer:
             self._earlier(before) if before is not None and follows else None,
             0.0 if self.exact or before is None or follows else _drift(precision),
             read_next=lambda: None if following is None else self._read(following),
-            doubted=dict(self.doubted),
+            doubted=dict(self.doubted), followed=self.followed if follows else (),
         )  # fmt: skip
         self.declared += settings_declared(step)
         if self.first is None:
             for one, kept, words in states_kept(step):
                 self.kept.setdefault(kept, words)
                 self.doubted.setdefault(one.name, words)
+            if any(own.has_own_states for own in step.own):
+                self.followed = states_that_follow(
+                    step.own, step.parameters, step.rtol, step.followed
+                )
         for name, words in (*padding_hints(step), *precision_hint(step)):
             self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)

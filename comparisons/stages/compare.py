@@ -20,7 +20,8 @@ counted and shown:
   What goes into it agrees relative to its tensor's largest element; where a batch norm has made
   small numbers large, the same rounding is a larger part of most others, alike in all images, and
   adds up. What each side's own values and gradients give is computed in float64; how far these two
-  differ is taken off, and each side's sum is still held against its own.
+  differ is taken off, and each side's sum is still held against its own. The values themselves
+  have to follow from each other on both sides (`comparisons.stages.own_chain`).
 - **No effect in front of batch norm** (`comparisons.stages.no_effect`). Where two runs have
   gone their own ways the biases there have drifted apart, and shift all images alike: that shift,
   and the running mean that follows it, is taken off.
@@ -44,11 +45,12 @@ from torch import Tensor
 
 from comparisons.agreement.stage import StageAgreement
 from comparisons.agreement.tolerances import Rule
-from comparisons.expected.functions import per_channel, reduced_axes
+from comparisons.expected.functions import reduced_axes
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64, own_draws
 from comparisons.expected.loss_terms import reduced
 from comparisons.stages.kinks import KINKED, elements_on_a_kink, windows_that_tie
 from comparisons.stages.no_effect import NoEffect
+from comparisons.stages.own_chain import OwnChain, normalised
 from comparisons.stages.own_values import parted_by_rounding
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, Quantity, Stage
@@ -107,6 +109,7 @@ class _Comparer:
         self.why: dict[str, str] = {}  # by parameter, where it is not kinks
         self.parted: set[str] = set()  # keys: what follows from a disagreement is not explained
         self.no_effect = NoEffect.of_stages(layers.recipe.stages)
+        self.chains = OwnChain(layers, a), OwnChain(layers, b)
         self.drifted = drifted  # whether biases without an effect differ at the start
         self.kinks: dict[str, tuple[int, str]] = {}  # by stage: how many, and in which layer
 
@@ -313,6 +316,8 @@ class _Comparer:
             return None
         if any(f"forward/{stage.name}" in self.parted for stage in users):
             return None
+        if not all(self._follows(stage) for stage in users):
+            return None
         a, b = ([self._summed_of(name, stage, p) for stage in users] for p in (self.a, self.b))
         return torch.stack(a).sum(0) - torch.stack(b).sum(0)
 
@@ -322,11 +327,18 @@ class _Comparer:
         where its input hardly varies."""
         gradient = float64(probe[f"gradient/{stage.name}"])
         if stage.layer == "batch_norm" and name.endswith(".weight"):
-            result = float64(probe[f"forward/{stage.name}"])
-            weight, bias = (per_channel(one, result) for one in self.layers.weights(stage, probe))
-            if bool((weight != 0).all()):
-                return ((result - bias) / weight * gradient).sum(reduced_axes(result))
+            scaled = normalised(self.layers, stage, probe)
+            if scaled is not None:
+                return (scaled * gradient).sum(reduced_axes(scaled))
         return self.layers.backward(stage, probe, gradient)[name]
+
+    def _follows(self, stage: Stage) -> bool:
+        """Whether a stage's result and gradient follow from each side's own values, as do all that
+        they are computed from."""
+        return all(
+            chain.result_follows(stage.name) and chain.gradient_follows(stage.name)
+            for chain in self.chains
+        )
 
     def _hand_on(self, stage: Stage, part: Tensor) -> None:
         """What a part of the gradient with respect to a stage's result makes of the gradients

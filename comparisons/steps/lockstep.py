@@ -8,7 +8,7 @@ one step to the next.
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator
+from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -95,7 +95,8 @@ def lockstep(
         inspect: The steps, counted from 1, in which all stages are recorded.
         traces: Are filled as the run goes.
         join: Steps that the reference begins from the state of the engine under test where it does
-            not begin all of them so; asked before each.
+            not begin all of them so; asked before each, and after the last for the one that would
+            follow: what is computed after it then is computed from that state.
 
     Yields:
         One `StepOfBoth` for each step. If an engine fails in a step that is the last, whatever the
@@ -129,11 +130,23 @@ def lockstep(
                 yield StepOfBoth(step, (), seen, failures)
                 return
             yield StepOfBoth(step, tuple(progress), seen)
-        failures = {}
-        for engine, run, _ in sides:  # latent means and samples
-            try:
-                next(run, None)
-            except EngineFailure as error:
-                failures[engine.name] = error
+        state = pair.under_test.state() if pair.run.steps + 1 in join else None
+        failures = _complete(sides, state)
         if failures:
             yield StepOfBoth(step, (), None, failures)
+
+
+def _complete(
+    sides: Sequence[tuple[Engine, Iterator[Progress], _Recorder]], state: Probe | None
+) -> dict[str, Exception]:
+    """Has latent means and samples computed, the reference's from a state, if one is given; says
+    who failed."""
+    failures: dict[str, Exception] = {}
+    for engine, run, _ in sides:
+        try:
+            if state is not None and engine is sides[1][0]:
+                Guarded(engine).restore(state)
+            next(run, None)
+        except EngineFailure as error:
+            failures[engine.name] = error
+    return failures

@@ -65,7 +65,7 @@ def own_state_differs(step: Inspected, quantity: PortQuantity) -> str:
     it: such a state is held against the other's nowhere else."""
     if quantity.parameter is None or not any(own.has_own_states for own in step.own):
         return ""
-    why = other_state_kept(step.own, quantity.parameter, step.rtol)
+    why = other_state_kept(step.own, quantity.parameter, step.rtol, step.followed)
     why = why or step.doubted.get(quantity.parameter.name, "")
     return why or next(filter(None, (numbers_differ(step, s) for s in _states(step, quantity))), "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,6 +35,8 @@ class Inspected:
         judged: The verdicts, in the order of computation.
         doubted: By parameter, what is to be said of a state that an earlier step left, under a name
             of the program's own, otherwise than it should have.
+        followed: States, as PARAMETER.KEY by the first side's names, that earlier gradients give on
+            both sides, from where these were the same.
         read_next: Reads the next recorded step of both sides; None if there is none.
     """
 
@@ -49,6 +51,7 @@ class Inspected:
     judged: list[Judged] = field(default_factory=list)
     read_next: Callable[[], tuple[RecordedStep, RecordedStep] | None] = lambda: None
     doubted: Mapping[str, str] = field(default_factory=dict)
+    followed: Collection[str] = ()
 
     def __post_init__(self) -> None:
         before = self.before or (None, None)

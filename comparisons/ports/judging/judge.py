@@ -126,6 +126,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     if declared:
         return Judged(number, quantity, difference, rtol, "parted", declared[0])
     why = why_unexplained(step, quantity, difference)
+    if quantity.passing == "state":
+        why = why or numbers_differ(step, quantity)
     verdict = "parted" if why else "explained"
     drifted = quantity.passing == "start" and step.drift > 0
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"

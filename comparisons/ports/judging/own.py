@@ -273,12 +273,19 @@ class Own:
         allowed = ROUNDINGS * EPSILON[self.precision] * size + SMALLEST
         return bool((np.abs(found - wanted) <= allowed).all())
 
+    def keeps_what_gradients_give(self, name: str, key: str) -> bool:
+        """Whether it is known that an optimiser's state is what the step should leave."""
+        found = self.after("state", f"{name}.{key}")
+        return found is not None and found.is_right and self.keeps_each_number(name, key)
+
     def _decay_in_gradient(self, name: str) -> float:
         """The weight decay that is added to a parameter's gradient."""
         optimiser = self.optimiser
         for number, group in enumerate(optimiser.groups if optimiser else ()):
             if optimiser is not None and name in group.parameters:
                 settings = settings_of(optimiser, number) or {}
+                if optimiser.kind.endswith("adamw") or settings.get("decoupled_weight_decay"):
+                    return 0.0
                 return abs(float(settings.get("weight_decay") or 0))
         return 0.0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stand_ins.verdicts import AMSGrad, Drifting, Late, OnAKink, compare_engines
+import torch
+from stand_ins.verdicts import AMSGrad, Averaged, Drifting, Late, OnAKink, compare_engines
 
 from comparisons.beyond_steps.across_kinks import run_across_kinks
 from comparisons.beyond_steps.free_run import run_freely
@@ -71,11 +72,61 @@ class Stale(OnAKink):
         return found
 
 
+class AveragedToo(OnAKink, Averaged):
+    """A kink, and averaged weights in what is computed after training."""
+
+
+class Unseen(OnAKink):
+    """A kink, and a learning rate that is off in the steps that have one, unless it is recorded."""
+
+    def step(self, x, draws, probe=None):
+        rate = self.settings.learning_rate
+        off = self.next_step in self.on_kink and probe is None
+        self.optimizer.param_groups[0]["lr"] = rate * (1.01 if off else 1)
+        return super().step(x, draws, probe)
+
+
+class AfterTheLast(OnAKink):
+    """A kink, and one thing that is changed after the last step's update."""
+
+    change = ""
+
+    def step(self, *arguments, **options):
+        losses = super().step(*arguments, **options)
+        if self.next_step > STEPS:
+            self._spoil()
+        return losses
+
+    def _spoil(self) -> None:
+        parameter = self.network.encoder.fc2.weight
+        if self.change == "parameter":
+            with torch.no_grad():
+                parameter[0, 0] += 1e-6
+        elif self.change == "moment":
+            self.optimizer.state[parameter]["exp_avg"] *= 1 + 1e-6
+        elif self.change == "second moment":
+            self.optimizer.state[parameter]["exp_avg_sq"][0] *= 1.001
+
+    def latent_means(self, x, draws, training):
+        found = super().latent_means(x, draws, training)
+        return found * 1.5 if self.change == "means" and not training else found
+
+    def decode(self, z):
+        found = super().decode(z)
+        return {"inverted": 1 - found, "a pixel": found + 1e-6 * (found == found.max())}.get(
+            self.change, found
+        )
+
+
+def after_the_last(what):
+    return type("AfterTheLast", (AfterTheLast,), {"change": what})
+
+
 class LateToo(OnAKink):
     """A kink, and a learning rate that is off by 1 % from one step on."""
 
-    def __init__(self, name, above, wrong_from) -> None:
-        super().__init__(name, above)
+    def __init__(self, name, above, wrong_from, steps=(1,)) -> None:
+        super().__init__(name, above, steps)
         self.wrong_from = wrong_from
 
     def step(self, *arguments, **options):
@@ -112,9 +163,16 @@ def test_all_steps_but_those_after_a_kink_are_free(pair, kinks):
 
 @pytest.mark.parametrize(
     ("kinks", "steps", "telling"),
-    [((STEPS,), STEPS, False), (range(1, STEPS), STEPS, False), ((1,), 1, False), ((1,), 2, True)],
+    [
+        ((STEPS,), STEPS, True),
+        (range(1, STEPS + 1), STEPS, False),
+        (range(1, STEPS), STEPS, False),
+        ((1,), 1, False),
+        ((1,), 2, True),
+        ((2,), 2, True),
+    ],
 )
-def test_kinks_in_the_last_step_or_in_most_of_them_leave_nothing_to_tell(
+def test_kinks_in_the_only_step_or_in_most_of_them_leave_nothing_to_tell(
     pair, kinks, steps, telling
 ):
     across = run_across_kinks(
@@ -167,6 +225,13 @@ def test_a_comparison_that_rounding_drives_apart_agrees_and_says_so(compared):
     assert "left to themselves they part: loss " in found.note
 
 
+def test_so_does_one_with_a_kink_in_its_last_step(compared):
+    found = compared(OnAKink("below", False, (STEPS,)), OnAKink("above", True, (STEPS,)))
+    assert found.agrees
+    assert found.joined_after == (STEPS,)
+    assert f"encoder.relu1 (1 in step {STEPS})" in found.note
+
+
 @pytest.mark.parametrize("kinks", [(1,), (3,)])
 def test_so_does_one_whose_steps_begin_from_one_state(compared, kinks):
     found = compared(
@@ -188,6 +253,23 @@ def test_so_does_one_whose_steps_begin_from_one_state(compared, kinks):
         (OnAKink, OnceWrong, (1,), STEPS, "free"),
         (OnceWrong, OnAKink, (1,), STEPS, "free"),
         (OnAKink, Stale, (STEPS,), STEPS, "free"),
+        (Stale, OnAKink, (STEPS,), STEPS, "free"),
+        (OnAKink, DrawsApart, (STEPS,), STEPS, "free"),
+        (DrawsApart, OnAKink, (STEPS,), STEPS, "free"),
+        (OnAKink, Drifts, (STEPS,), STEPS, "free"),
+        (OnAKink, OnceWrong, (STEPS,), STEPS, "free"),
+        (OnAKink, Scheduled, (STEPS,), STEPS, "free"),
+        (OnAKink, AveragedToo, (STEPS,), STEPS, "free"),
+        (AveragedToo, OnAKink, (STEPS,), STEPS, "free"),
+        (OnAKink, Unseen, (STEPS,), STEPS, "free"),
+        (Unseen, OnAKink, (STEPS,), STEPS, "free"),
+        (OnAKink, Unseen, (2,), STEPS, "free"),
+        (OnAKink, after_the_last("parameter"), (STEPS,), STEPS, "free"),
+        (after_the_last("moment"), OnAKink, (STEPS,), STEPS, "free"),
+        (OnAKink, after_the_last("second moment"), (STEPS,), STEPS, "free"),
+        (OnAKink, after_the_last("means"), (STEPS,), STEPS, "free"),
+        (after_the_last("inverted"), OnAKink, (STEPS,), STEPS, "free"),
+        (OnAKink, after_the_last("a pixel"), (STEPS,), STEPS, "free"),
     ],
 )
 def test_a_mistake_beside_a_kink_still_disagrees(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from comparisons.ports.side import RecordedStep
 
 __all__ = [
     "changed_between_steps", "given_on_one_side", "other_state_before", "other_state_kept",
-    "trained_on_one_side", "why_without_gradient",
+    "states_that_follow", "trained_on_one_side", "why_without_gradient",
 ]  # fmt: skip
 
 Both = tuple[RecordedStep, RecordedStep]
@@ -140,7 +140,9 @@ def other_state_before(both: Both, one: ParameterMatch, rtol: float) -> str:
     return ""
 
 
-def other_state_kept(own: tuple[Own, Own], one: ParameterMatch, rtol: float) -> str:
+def other_state_kept(
+    own: tuple[Own, Own], one: ParameterMatch, rtol: float, followed: Collection[str] = ()
+) -> str:
     """Why two optimisers do not go on from the same state, of which one goes by names of the
     program's own; empty if they do.
 
@@ -148,6 +150,7 @@ def other_state_kept(own: tuple[Own, Own], one: ParameterMatch, rtol: float) -> 
         own: The step of both sides, with PyTorch's names of states.
         one: The parameter.
         rtol: What a state may be off, relative to its largest magnitude.
+        followed: States, as PARAMETER.KEY, that earlier gradients give on both sides.
     """
     if max(len(one.a), len(one.b)) > 1:
         return "it is kept in several arrays on one side"
@@ -159,6 +162,10 @@ def other_state_kept(own: tuple[Own, Own], one: ParameterMatch, rtol: float) -> 
         x, y = first.get(key), second.get(key)
         if (x is None or y is None) and key == "step":
             continue  # it may be counted for all parameters together
+        if f"{one.name}.{key}" in followed:
+            continue
+        if (x is None or y is None) and _are_same([x, y], rtol):
+            continue  # not kept yet, or nothing but zeros
         if x is None or y is None:
             lacks = names[0 if x is None else 1]
             return f"{lacks}'s optimiser has no {key} before the step, or none that can be told"
@@ -169,6 +176,51 @@ def other_state_kept(own: tuple[Own, Own], one: ParameterMatch, rtol: float) -> 
                 f"{names[0]}'s does"
             )
     return ""
+
+
+def states_that_follow(
+    own: tuple[Own, Own], parameters: Iterable[ParameterMatch], rtol: float, before: Collection[str]
+) -> set[str]:
+    """The states that a step leaves and that both sides' gradients give, from where they were the
+    same: whatever they differ by follows from that of the gradients.
+
+    Arguments:
+        own: The step of both sides.
+        parameters: Those of the step.
+        rtol: What a state may be off, relative to its largest magnitude.
+        before: Those of which that was known before the step.
+
+    Returns:
+        Each as PARAMETER.KEY, by the first side's names.
+    """
+    found = set()
+    for one in parameters:
+        if one.kind != "parameter" or max(len(one.a), len(one.b)) > 1:
+            continue
+        names = one.a[0], one.b[0]
+        states = [side.state_before(name) for side, name in zip(own, names, strict=True)]
+        start = f"state/{names[0]}."
+        keys = [key.removeprefix(start) for key in own[0].step.arrays if key.startswith(start)]
+        for key in keys if None not in states else ():
+            values = [state.get(key) for state in states if state is not None]
+            same = f"{one.name}.{key}" in before or _are_same(values, rtol)
+            if same and all(
+                side.keeps_what_gradients_give(name, key)
+                for side, name in zip(own, names, strict=True)
+            ):
+                found.add(f"{one.name}.{key}")
+    return found
+
+
+def _are_same(values: Sequence[NDArray | None], rtol: float) -> bool:
+    """Whether two states agree; one that is not kept yet is zero."""
+    kept = [value.astype(np.float64).ravel() for value in values if value is not None]
+    if len(kept) < len(values):
+        return not any(value.any() for value in kept)
+    x, y = kept
+    if x.size != y.size:
+        return False
+    return bool(np.abs(x - y).max(initial=0) <= rtol * np.abs(x).max(initial=0))
 
 
 def given_on_one_side(both: Both, one: ParameterMatch, precision: str) -> bool:

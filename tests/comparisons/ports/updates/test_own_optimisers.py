@@ -57,6 +57,7 @@ class Moments(torch.optim.Optimizer):
     """Adam."""
 
     names = ("t", "m", "v")
+    decay = 0.0  # of the parameters themselves
 
     def __init__(self, parameters, how="right"):
         super().__init__(parameters, {"lr": 1e-2})
@@ -74,7 +75,12 @@ class Moments(torch.optim.Optimizer):
             state[v] = second * state[v] + (1 - second) * one.grad**2
             mean, square = state[m] / (1 - 0.9 ** state[t]), state[v] / (1 - second ** state[t])
             eps = 1e-3 if self.how == "eps" else 1e-8
+            one.mul_(1 - 1e-2 * self.decay)
             one.sub_(1e-2 * mean / (square.sqrt() + eps))
+            if self.how == "least" and state[t] == 1 and one.shape == (6,):
+                state[v][state[v].argmin()] += 5e-5 * state[v].max()
+            if self.how == "small":
+                state[v][state[v] < 1e-5 * state[v].max()] *= 1.05
             if self.how == "held" or (self.how == "held once" and state[t] == 1):
                 state[v].clamp_(min=5e-5 * float(state[v].max()))
 
@@ -93,9 +99,30 @@ def adam(parameters, how=""):
     return torch.optim.Adam(parameters, 1e-2)
 
 
-def train(name, optimiser, how="right", inputs=1.0):
+class Backwards(nn.Linear):
+    """A linear layer that sums its inputs from the last to the first."""
+
+    def forward(self, x):
+        return (self.weight.flip(1) @ x.flip(1).T).T + self.bias
+
+
+def plain(linear=nn.Linear):
+    return nn.Sequential(linear(4, 6), nn.Tanh(), linear(6, 3))
+
+
+def normalised(linear=nn.Linear):
+    """A bias in front of a batch norm: its gradient is rounding."""
+    return nn.Sequential(linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), linear(6, 3))
+
+
+def biased(linear=nn.Linear):
+    """The same, where no other parameter has as many numbers."""
+    return nn.Sequential(linear(4, 6), nn.BatchNorm1d(6, affine=False), nn.ReLU(), linear(6, 3))
+
+
+def train(name, optimiser, how="right", inputs=1.0, network=plain):
     torch.manual_seed(1)
-    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    model = network()
     optimizer = optimiser(model.parameters(), how)
     with record(model, optimizer, name, steps=3):
         for _ in range(3):
@@ -111,6 +138,101 @@ def train(name, optimiser, how="right", inputs=1.0):
 def test_a_right_one_agrees(ours, own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert compare_programs(train("paper", ours), train("port", own)).first is None
+
+
+def rmsprop(parameters, how=""):
+    return torch.optim.RMSprop(parameters, 1e-3)
+
+
+class Squares(torch.optim.Optimizer):
+    """RMSprop."""
+
+    def __init__(self, parameters, how="right"):
+        super().__init__(parameters, {"lr": 1e-3})
+        self.how = how
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            state = self.state[one]
+            kept = 0.99 * state["v"] if "v" in state else 0.0
+            state["v"] = kept + 0.01 * one.grad**2
+            one.sub_(1e-3 * one.grad / (state["v"].sqrt() + 1e-8))
+            if self.how == "held":
+                state["v"].clamp_(min=0.5 * float(state["v"].max()))
+
+
+def adagrad(parameters, how=""):
+    return torch.optim.Adagrad(parameters, 1e-2)
+
+
+class Sum(torch.optim.Optimizer):
+    """Adagrad, whose sum begins with its first step: PyTorch's is zero before it."""
+
+    def __init__(self, parameters, how="right"):
+        super().__init__(parameters, {"lr": 1e-2})
+        self.how = how
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            state = self.state[one]
+            state["h"] = state.get("h", 0.0) + one.grad**2
+            one.sub_(1e-2 * one.grad / (state["h"].sqrt() + 1e-10))
+            if self.how == "held":
+                state["h"].clamp_(min=0.5 * float(state["h"].max()))
+
+
+OURS_AND_OWN = [(adam, Moments), (rmsprop, Squares), (adagrad, Sum)]
+
+
+@pytest.mark.parametrize(("ours", "own"), OURS_AND_OWN)
+def test_a_right_one_agrees_where_a_gradient_is_rounding(ours, own, tmp_path, monkeypatch):
+    """Its state then differs as much as the gradients do, and follows from them on both sides."""
+    monkeypatch.chdir(tmp_path)
+    train("paper", ours, network=normalised)
+    train("port", own, network=lambda: normalised(Backwards))
+    found = compare_programs("paper", "port")
+    assert found.first is None
+    assert [one for one in found.judged if one.verdict == "explained"]  # else nothing was shown
+
+
+@pytest.mark.parametrize(("ours", "own"), OURS_AND_OWN)
+def test_a_wrong_one_does_not(ours, own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train("paper", ours, network=normalised)
+    train("port", own, "held", network=lambda: normalised(Backwards))
+    assert compare_programs("paper", "port").first is not None
+
+
+@pytest.mark.parametrize("own", [Moments, Named])
+def test_a_state_that_differs_by_rounding_hides_no_mistake(own, tmp_path, monkeypatch):
+    """In one number of the bias in front of the batch norm, after the first step."""
+    monkeypatch.chdir(tmp_path)
+    train("paper", adam, network=biased)
+    assert compare_programs("paper", train("right", own, network=lambda: biased(Backwards))).agrees
+    train("port", own, "least", network=lambda: biased(Backwards))
+    assert not compare_programs("paper", "port").agrees
+
+
+def adamw(parameters, how=""):
+    return torch.optim.AdamW(parameters, 1e-2, weight_decay=0.1)
+
+
+class Decoupled(Named):
+    """AdamW."""
+
+    decay = 0.1
+
+
+def test_a_decay_that_is_no_part_of_a_gradient_hides_no_mistake(tmp_path, monkeypatch):
+    """Small squares are held to their own rounding, not to that of the decay."""
+    monkeypatch.chdir(tmp_path)
+    unlike = torch.tensor([1, 1e-2, 1e-3, 1e-3])
+    train("paper", adamw, inputs=unlike), train("right", Decoupled, inputs=unlike)
+    assert compare_programs("paper", "right").agrees
+    first = compare_programs("paper", train("port", Decoupled, "small", unlike)).first
+    assert first.words[0].startswith("numbers of port's exp_avg_sq that are small")
 
 
 @pytest.mark.parametrize(
