@@ -19,8 +19,9 @@ from comparisons.ports.matching.parameters import (
     match_parameters,
     settle_layouts,
 )
+from comparisons.ports.matching.parts import together
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
-from comparisons.ports.notes import notes, padding_hints, precision_hint, states_kept
+from comparisons.ports.notes import notes, padding_hints, parts_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
@@ -74,6 +75,7 @@ class _Comparer:
     def __init__(self, sides: tuple[Side, Side], names: Mapping[str, str], exact: bool) -> None:
         self.sides, self.names, self.exact = sides, names, exact
         self.networks: dict[tuple[int, int], NetworkMatch] = {}
+        self.sizes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
         self.parameters: list[ParameterMatch] | None = None
         self.judged: list[Judged] = []
         self.declared: list[str] = []
@@ -124,13 +126,14 @@ class _Comparer:
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
-        a, b = (side.step(number) for side in self.sides)
+        a, b = together(*(side.step(number) for side in self.sides))
         precision = precision_of((a, b))
         if RANK.index(precision) < RANK.index(self.precision):
             self.precision = precision
         key = a.about.network, b.about.network
-        if key not in self.networks:
+        if self.sizes.get(key) != (a.parts, b.parts):
             self.networks[key] = match_stages(a, b, self.names)
+            self.sizes[key] = a.parts, b.parts
         network = self.networks[key]
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
@@ -149,7 +152,7 @@ class _Comparer:
             for one, kept, words in states_kept(step):
                 self.kept.setdefault(kept, words)
                 self.doubted.setdefault(one.name, words)
-        for name, words in (*padding_hints(step), *precision_hint(step)):
+        for name, words in (*padding_hints(step), *precision_hint(step), *parts_hints(step)):
             self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
@@ -164,7 +167,7 @@ class _Comparer:
 
     def _read(self, number: int) -> tuple[RecordedStep, RecordedStep]:
         """A step of both sides, its parameters in the order of the first side's."""
-        a, b = (side.step(number) for side in self.sides)
+        a, b = together(*(side.step(number) for side in self.sides))
         return in_one_order(a, b, self.parameters or [])
 
     def _earlier(self, before: Inspected) -> tuple[RecordedStep, RecordedStep]:

@@ -15,6 +15,7 @@ from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
+from comparisons.ports.mistakes.in_parts import in_parts
 from comparisons.ports.mistakes.kept_by_hand import kept_by_hand
 from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.undrawn import with_mask_of
@@ -41,6 +42,10 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     """
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield next(elsewhere(step, judged), judged.why)  # one side alone has it
+        return
+    words = list(in_parts(step, judged))
+    if words:
+        yield from words
         return
     words = list(written_out(step, judged))
     words += in_all_layers(step, list(_declared(step, judged)))
