@@ -25,6 +25,7 @@ from comparisons.ports.notes import notes, padding_hints, parts_hints, precision
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
+from comparisons.ports.updates.hooks import hooked
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramTrace
 
@@ -161,6 +162,8 @@ class _Comparer:
             self.other_ways += other_ways
             if first is not None:
                 self.first = find_first_part(step, first)
+        for name, words in hooked(step):
+            self.hints.setdefault(name, words)
         self.judged += step.judged
         self._count_lacking(step)
         return step

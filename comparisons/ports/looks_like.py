@@ -25,6 +25,7 @@ from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
 from comparisons.ports.relating.saturated import saturated
 from comparisons.ports.relating.terms import other_terms
+from comparisons.ports.updates.hooks import in_a_hook
 from comparisons.ports.updates.modes import in_all_layers
 from comparisons.ports.updates.names import elsewhere, update_names
 from comparisons.ports.updates.settings import declared_words
@@ -72,6 +73,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         words += [*_as_if(step, judged), *kept_by_hand(step, judged)]
     if not words:
         words += related(step, judged)
+    if not words:
+        words += in_a_hook(step, judged)
     if not words and judged.why:
         words.append(judged.why)
     yield from dict.fromkeys(words)

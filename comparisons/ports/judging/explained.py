@@ -17,6 +17,7 @@ from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
+from comparisons.ports.judging.hooked import changed_in_a_hook
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words
@@ -46,6 +47,8 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
         why = _other_inputs(step, quantity.stage)
     elif quantity.passing in ("backward", "parameter gradient"):
         why = _other_takers(step, quantity)
+        if not why and changed_in_a_hook(step, quantity):
+            return ""
     elif quantity.passing in ("state", "parameter"):
         why = first_state_differs(step, quantity) or own_state_differs(step, quantity)
     else:

@@ -16,6 +16,7 @@ from comparisons.ports.judging.declared import (
     stage_differences,
 )
 from comparisons.ports.judging.explained import numbers_differ, why_unexplained
+from comparisons.ports.judging.hooked import HOOKED, changed_in_a_hook
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
@@ -94,6 +95,9 @@ def _done_by_one(step: Inspected, quantity: PortQuantity) -> str:
     if one is None:
         return ""
     both = step.a, step.b
+    left = step.verdicts.get(quantity.key.replace("given/", "gradient/"))
+    if quantity.passing == "given gradient" and left is not None and left.why == HOOKED:
+        return ""
     if quantity.passing == "given gradient" and given_on_one_side(both, one, step.precision):
         return "one side alone changes it between backward and the optimiser"
     if quantity.passing == "start" and step.before is not None:
@@ -128,6 +132,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     why = why_unexplained(step, quantity, difference)
     verdict = "parted" if why else "explained"
     drifted = quantity.passing == "start" and step.drift > 0
+    if not why and changed_in_a_hook(step, quantity):
+        return Judged(number, quantity, difference, rtol, verdict, HOOKED)
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
     return Judged(number, quantity, difference, rtol, verdict, why or follows)
 
