@@ -21,6 +21,7 @@ from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
+from comparisons.ports.relating.labels import other_labels
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
 from comparisons.ports.relating.saturated import saturated
@@ -44,7 +45,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield next(elsewhere(step, judged), judged.why)  # one side alone has it
         return
-    words = list(in_parts(step, judged))
+    words = [*in_parts(step, judged), *other_labels(step, judged)]
     if words:
         yield from words
         return

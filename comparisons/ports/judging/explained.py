@@ -14,10 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from comparisons.ports.expected.layers.losses import LOSSES
+from comparisons.ports.judging.alone.hooks import changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
-from comparisons.ports.judging.hooked import changed_in_a_hook
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from comparisons.ports.judging.alone.hooks import HOOKED, changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import (
     changed_between_steps,
     given_on_one_side,
@@ -16,7 +17,6 @@ from comparisons.ports.judging.declared import (
     stage_differences,
 )
 from comparisons.ports.judging.explained import numbers_differ, why_unexplained
-from comparisons.ports.judging.hooked import HOOKED, changed_in_a_hook
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities

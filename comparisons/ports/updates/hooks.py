@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from comparisons.ports.judging.alone.hooks import changed_within_backward
 from comparisons.ports.judging.given import change_of
-from comparisons.ports.judging.hooked import changed_within_backward
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 
@@ -36,7 +36,12 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     side = right.index(False)
     own, residual, recorded = step.own[side], residuals[side], values[side]
-    if residual is None or recorded is None or residual.expected.size != recorded.size or own.unseen:
+    if (
+        residual is None
+        or recorded is None
+        or residual.expected.size != recorded.size
+        or own.unseen
+    ):
         return
     name, other = step.names[side], step.names[1 - side]
     value = quantity.value[side]
@@ -48,8 +53,8 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     found = MADE.get(change.kind, f"changed by up to {by:.3g}").format(change.number)
     yield (
         f"{name}: the gradient of {value} is what the backward pass of {layers} gives, {found}; "
-        f"{other}'s is as backward gives it. Look for a hook in {name} (register_hook), or for a "
-        "backward pass of its own"
+        f"{other}'s is as backward gives it. Look for a hook in {name} (register_hook, on it or on "
+        f"what {layers} returns), or for a backward pass of its own"
     )
 
 

@@ -12,7 +12,9 @@ from comparisons.ports.judging.quantities import PortQuantity
 
 __all__ = ["HOOKED", "changed_in_a_hook", "changed_within_backward"]
 
-HOOKED = "one side changes it within backward (a hook), the other one after it, with the same result"
+HOOKED = (
+    "one side changes it within backward (a hook), the other one after it, with the same result"
+)
 
 
 def changed_in_a_hook(step: Inspected, quantity: PortQuantity) -> bool:
