@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["UserError", "choose", "print_error", "printable"]
+__all__ = ["UserError", "choose", "given", "print_error", "printable"]
 
 LONGEST = 4000  # characters of a part of an error: a file can hold a name of any length
 # What a terminal obeys instead of showing it (C0, C1), what changes the order in which text is
@@ -81,6 +81,25 @@ def _line(text: str) -> str:
     if len(line) <= LONGEST:
         return line
     return f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+
+
+def given(value: object) -> str:
+    """What a function was given in place of what it takes, in words.
+
+    Example:
+        >>> given("conv")
+        "the text 'conv'"
+        >>> given({})
+        'a dict'
+    """
+    if isinstance(value, str):
+        return f"the text '{value}'"
+    if value is None:
+        return "None"
+    kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    if kind.startswith("the "):
+        return kind
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:

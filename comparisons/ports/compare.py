@@ -20,11 +20,13 @@ from comparisons.ports.matching.parameters import (
     match_parameters,
     settle_layouts,
 )
+from comparisons.ports.matching.parts import together
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
-from comparisons.ports.notes import notes, padding_hints, precision_hint, states_kept
+from comparisons.ports.notes import notes, padding_hints, parts_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
+from comparisons.ports.updates.hooks import hooked
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramTrace
 
@@ -75,6 +77,7 @@ class _Comparer:
     def __init__(self, sides: tuple[Side, Side], names: Mapping[str, str], exact: bool) -> None:
         self.sides, self.names, self.exact = sides, names, exact
         self.networks: dict[tuple[int, int], NetworkMatch] = {}
+        self.sizes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
         self.parameters: list[ParameterMatch] | None = None
         self.judged: list[Judged] = []
         self.declared: list[str] = []
@@ -126,13 +129,14 @@ class _Comparer:
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
-        a, b = (side.step(number) for side in self.sides)
+        a, b = together(*(side.step(number) for side in self.sides))
         precision = precision_of((a, b))
         if RANK.index(precision) < RANK.index(self.precision):
             self.precision = precision
         key = a.about.network, b.about.network
-        if key not in self.networks:
+        if self.sizes.get(key) != (a.parts, b.parts):
             self.networks[key] = match_stages(a, b, self.names)
+            self.sizes[key] = a.parts, b.parts
         network = self.networks[key]
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
@@ -155,7 +159,7 @@ class _Comparer:
                 self.followed = states_that_follow(
                     step.own, step.parameters, step.rtol, step.followed
                 )
-        for name, words in (*padding_hints(step), *precision_hint(step)):
+        for name, words in (*padding_hints(step), *precision_hint(step), *parts_hints(step)):
             self.hints.setdefault(name, words)
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
@@ -164,13 +168,15 @@ class _Comparer:
             self.other_ways += other_ways
             if first is not None:
                 self.first = find_first_part(step, first)
+        for name, words in hooked(step):
+            self.hints.setdefault(name, words)
         self.judged += step.judged
         self._count_lacking(step)
         return step
 
     def _read(self, number: int) -> tuple[RecordedStep, RecordedStep]:
         """A step of both sides, its parameters in the order of the first side's."""
-        a, b = (side.step(number) for side in self.sides)
+        a, b = together(*(side.step(number) for side in self.sides))
         return in_one_order(a, b, self.parameters or [])
 
     def _earlier(self, before: Inspected) -> tuple[RecordedStep, RecordedStep]:

@@ -15,15 +15,18 @@ from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
+from comparisons.ports.mistakes.in_parts import in_parts
 from comparisons.ports.mistakes.kept_by_hand import kept_by_hand
 from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
+from comparisons.ports.relating.labels import other_labels
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
 from comparisons.ports.relating.saturated import saturated
 from comparisons.ports.relating.terms import other_terms
+from comparisons.ports.updates.hooks import in_a_hook
 from comparisons.ports.updates.modes import in_all_layers
 from comparisons.ports.updates.names import elsewhere, update_names
 from comparisons.ports.updates.settings import declared_words
@@ -41,6 +44,10 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     """
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield next(elsewhere(step, judged), judged.why)  # one side alone has it
+        return
+    words = [*in_parts(step, judged), *other_labels(step, judged)]
+    if words:
+        yield from words
         return
     words = list(written_out(step, judged))
     words += in_all_layers(step, list(_declared(step, judged)))
@@ -67,6 +74,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         words += [*_as_if(step, judged), *kept_by_hand(step, judged)]
     if not words:
         words += related(step, judged)
+    if not words:
+        words += in_a_hook(step, judged)
     if not words and judged.why:
         words.append(judged.why)
     yield from dict.fromkeys(words)

@@ -14,9 +14,10 @@ from comparisons.ports.judging.judged import precision_of, tolerance
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.mistakes.in_parts import parts_words
 from comparisons.ports.side import Side
 
-__all__ = ["notes", "padding_hints", "precision_hint", "states_kept"]
+__all__ = ["notes", "padding_hints", "parts_hints", "precision_hint", "states_kept"]
 
 MOST_WAYS = 6  # stages that are named
 
@@ -94,6 +95,18 @@ def precision_hint(step: Inspected) -> Iterator[tuple[str, str]]:
         f"{step.names[side]} computes in half precision{where}, {step.names[1 - side]} does not: "
         f"what is within {tolerance('float16', False):.0e} counts as rounding",
     )
+
+
+def parts_hints(step: Inspected) -> Iterator[tuple[str, str]]:
+    """That one side takes a batch in parts, which were put together."""
+    for own in step.own:
+        words = parts_words(own.step)
+        if words:
+            yield (
+                f"parts of {own.step.side.name}",
+                f"{words}, one backward for each, and its gradients are their sum: the parts are "
+                "compared put together",
+            )
 
 
 def states_kept(step: Inspected) -> Iterator[tuple[ParameterMatch, str, str]]:

@@ -60,12 +60,16 @@ class RecordedStep:
         about: Its number, its optimiser and the state of its generator.
         network: Its stages, in the order of execution.
         arrays: Its values, by key (docs/reference/trace-of-a-program.md).
+        parts: Where the parts of a batch were put together, the rows of each.
+        alone: Names of stages that have no partner: of what was not put together.
     """
 
     side: Side
     about: ProgramStep
     network: tuple[ProgramStage, ...]
     arrays: Arrays
+    parts: tuple[int, ...] = ()
+    alone: frozenset[str] = frozenset()
 
     @cached_property
     def producer(self) -> dict[str, ProgramStage]:

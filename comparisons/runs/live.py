@@ -13,7 +13,7 @@ from comparisons.steps.pair import Pair
 from comparisons.steps.progress import ProgressOf, not_shown
 from pyvae.engines.engine import Engine
 from pyvae.files.writing import output_folder
-from pyvae.model.run import Run
+from pyvae.model.run import Run, as_runs
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.run_folder import RunFolder
 
@@ -83,7 +83,7 @@ def compare(
     kept: list[KeptRun] = []
     comparisons = []
     try:
-        for run in [runs] if isinstance(runs, Run) else runs:
+        for run in as_runs(runs):
             pair = Pair(run, under_test, reference, options.exact)
             traces = pair.new_traces()
             traces[1].mode = options.mode

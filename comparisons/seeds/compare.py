@@ -20,7 +20,7 @@ from comparisons.seeds.table import print_equivalence
 from comparisons.seeds.write import write_many_seeds
 from pyvae.files.writing import output_folder
 from pyvae.model.objectives import OBJECTIVES
-from pyvae.model.run import Run
+from pyvae.model.run import Run, as_runs
 from pyvae.parallel.jobs import Workers
 from pyvae.parallel.processes import Processes
 from pyvae.runs.folder_lock import FolderLock
@@ -68,7 +68,7 @@ def equivalence(
         >>> found.verdict  # doctest: +SKIP
         'equivalent'
     """
-    runs = [runs] if isinstance(runs, Run) else runs
+    runs = as_runs(runs)
     shown = Console(quiet=True) if console is None else console
     about = _about(runs[0], sides, options.threads)
     planned = _plan(runs, sides, options, about)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyvae.data.images import ImageData
+from pyvae.errors import UserError, given
 from pyvae.files.html import notebook_html
 from pyvae.model.objectives import OBJECTIVES, Objective
 from pyvae.model.recipe import Recipe
@@ -12,7 +14,30 @@ from pyvae.model.settings import Settings
 from pyvae.model.stages import Quantity
 from pyvae.model.start import Start
 
-__all__ = ["Run"]
+__all__ = ["Run", "as_runs"]
+
+GIVE = {
+    "recipe": ("a recipe", "use get_recipe('{}')", "conv"),
+    "settings": ("the recipe's settings", "use recipe.settings(epochs=1)", ""),
+    "data": ("images", "use load_data('{}')", "digits"),
+}
+
+
+def as_runs(runs: Run | Sequence[Run]) -> Sequence[Run]:
+    """One run, or several, as a sequence.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    if isinstance(runs, Run):
+        return [runs]
+    if not isinstance(runs, Sequence) or not all(isinstance(one, Run) for one in runs):
+        raise UserError(
+            f"{given(runs)} is not what can be trained",
+            "use Run(recipe, recipe.settings(epochs=1), load_data('digits'))",
+            expected="a Run, or a list of them",
+        )
+    return runs
 
 
 @dataclass(frozen=True)
@@ -25,6 +50,9 @@ class Run:
         data: Images (or points) that the recipe takes.
         start: What it starts from; by default the recipe's initial parameters for the seed.
 
+    Raises:
+        UserError: If one is of another type.
+
     Example:
         >>> from pyvae import get_recipe, load_data
         >>> conv = get_recipe("conv")
@@ -36,6 +64,21 @@ class Run:
     settings: Settings
     data: ImageData
     start: Start | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("recipe", Recipe), ("settings", Settings), ("data", ImageData)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                what, remedy, usual = GIVE[name]
+                said = f"Run was given {given(value)} for its {name}"
+                name_of = value if isinstance(value, str) else usual
+                raise UserError(said, remedy.format(name_of), expected=what)
+        if not isinstance(self.start, Start | None):
+            raise UserError(
+                f"Run was given {given(self.start)} for its start",
+                "leave it out for the recipe's initial parameters",
+                expected="a pyvae.model.start.Start",
+            )
 
     @property
     def objective(self) -> Objective:

@@ -47,6 +47,7 @@ class Recording:
     Attributes:
         folder: Of the trace.
         trace: What was recorded so far.
+        no_step: What is said if the program makes no step.
     """
 
     def __init__(
@@ -60,6 +61,9 @@ class Recording:
         quiet: bool = False,
     ) -> None:
         self.folder = folder
+        self.no_step = (
+            "the optimizer's step() was not called. Call record before the training loop."
+        )
         self.trace = ProgramTrace(
             "pytorch", program=Path(sys.argv[0]).name, environment=_environment()
         )
@@ -138,10 +142,14 @@ class Recording:
             self._end(self._missing())
 
     def _missing(self) -> str:
-        if self._steps is None:
+        if self.wanted is None:
             return ""
-        wanted = self._steps * len(self._optimisers)
-        return f"the program made {len(self.trace.steps)} of {wanted} steps to record"
+        return f"the program made {len(self.trace.steps)} of {self.wanted} steps to record"
+
+    @property
+    def wanted(self) -> int | None:
+        """How many steps are to be recorded; None if all are."""
+        return None if self._steps is None else self._steps * len(self._optimisers)
 
     def _end(self, ended: str) -> None:
         """Takes everything out again, and writes the trace."""
@@ -189,10 +197,7 @@ class Recording:
             with suppress(OSError):  # it has something of the user's
                 folder.rmdir()
         if not self._failed:
-            print_error(
-                f"no step was recorded to '{self.folder}': the optimizer's step() was not called. "
-                "Call record before the training loop."
-            )
+            print_error(f"no step was recorded to '{self.folder}': {self.no_step}")
 
     def _fail(self, error: Exception) -> None:
         """Ends the recording, and not the training: at the next update, when nothing of it is
@@ -313,7 +318,7 @@ class Recording:
         if not self._said:
             self._said = True
             count = step.parameters.count()
-            steps = None if self._steps is None else self._steps * len(self._optimisers)
+            steps = self.wanted
             many = "all steps" if steps is None else f"{steps} step{'s' if steps > 1 else ''}"
             much = f"{_bytes(size)} a step" if steps is None else _bytes(size * steps)
             print_error(

@@ -47,18 +47,19 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
         raise UserError(f"script '{script}' is not there", "give the path of a Python script")
     check_new_folder(folder, bool(options.get("overwrite")), how_to_overwrite="--overwrite")
     found = _Found(folder, options)
-    with _as_main(script, arguments), found.watching():
-        code = _run(script)
+    try:
+        with _as_main(script, arguments), found.watching():
+            code = _run(script)
+    except KeyboardInterrupt:
+        found.end(script, bool(options.get("quiet")))
+        raise
     if found.recording is None and code == 0:
         raise UserError(
             f"'{script}' made no optimizer of torch.optim, and nothing was recorded",
             "record a script that trains a model with PyTorch",
         )
-    if found.recording is not None:
-        found.recording.end_of_program()
-        if code == 0 and not found.recording.trace.steps:
-            return 2  # which it has said
-    return code
+    steps = found.end(script, bool(options.get("quiet")))
+    return code if code or steps else 2  # which it has said
 
 
 @contextmanager
@@ -135,6 +136,21 @@ class _Found:
         models = _named(find_model(one) for one in self.optimisers)
         model = next(iter(models.values())) if len(models) == 1 else models
         self.recording = record(model, self.optimisers, self.folder, **self.options)
+
+    def end(self, script: Path, quiet: bool) -> int:
+        """Ends the recording with its script, and says how many steps it has; returns that."""
+        if self.recording is None:
+            return 0
+        self.recording.no_step = f"'{script}' ended before the first step() of its optimizer"
+        self.recording.end_of_program()
+        trace = self.recording.trace
+        steps = len(trace.steps)
+        if steps and not quiet:
+            wanted = self.recording.wanted
+            of = f" of {wanted}" if wanted is not None and steps < wanted else ""
+            more = "" if steps == 1 and not of else "s"
+            print_error(f"recorded {steps}{of} step{more} to '{self.folder}'")
+        return steps
 
 
 def _named(models: Iterator[nn.Module]) -> dict[str, nn.Module]:

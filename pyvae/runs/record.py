@@ -12,7 +12,7 @@ from pyvae.engines.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
 from pyvae.files.writing import output_folder
-from pyvae.model.run import Run
+from pyvae.model.run import Run, as_runs
 from pyvae.model.settings import Settings
 from pyvae.model.stages import Probe, is_buffer
 from pyvae.model.start import start_name
@@ -61,7 +61,7 @@ def record_traces(
             writes into it, the trace to follow does not fit, or the engine cannot be used in this
             way.
     """
-    runs = [runs] if isinstance(runs, Run) else runs
+    runs = as_runs(runs)
     folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     out = folder.path
     places = [out / run.settings.objective if len(runs) > 1 else out for run in runs]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyvae.engines.data_parallel import ALONE, Shares
 from pyvae.engines.engine import DivergedError, Engine
 from pyvae.metrics.collapse import latents_in_words
-from pyvae.model.run import Run
+from pyvae.model.run import Run, as_runs
 from pyvae.runs.callbacks.keep import train_kept
 from pyvae.runs.kept_run import KeptRun
 from pyvae.runs.kernels import as_begun
@@ -62,7 +62,7 @@ def train_into(
     Example:
         >>> train_into(Path("runs/conv"), run, PyTorchEngine())  # doctest: +SKIP
     """
-    runs = [runs] if isinstance(runs, Run) else runs
+    runs = as_runs(runs)
     folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     shares: Shares = getattr(engine, "shares", ALONE)
     if len({run.settings.objective for run in runs}) < len(runs):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 import torch
 
 from pyvae.engines.engine import Engine
+from pyvae.errors import UserError, given
 from pyvae.model.run import Run
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
@@ -109,6 +111,24 @@ class _OnStep(Callback):
         self.function(now)
 
 
+def _checked(callbacks: object) -> list[Any]:
+    """Callbacks and functions as a list; raises UserError if they are none."""
+    if isinstance(callbacks, str | type) or not isinstance(callbacks, Iterable):
+        raise UserError(
+            f"train was given {given(callbacks)} for its callbacks",
+            "put it into a list: train(run, engine, [callback])",
+            expected="a list of callbacks or functions",
+        )
+    found = list(callbacks)
+    for one in found:
+        if isinstance(one, type) or not (isinstance(one, Callback) or callable(one)):
+            raise UserError(
+                f"train was given {given(one)} for a callback",
+                expected="a Callback, or a function that is called after every step",
+            )
+    return found
+
+
 class Calls:
     """Calls the callbacks of a training.
 
@@ -120,7 +140,8 @@ class Calls:
     """
 
     def __init__(self, callbacks: Sequence[Callback | Callable[[Progress], object]]) -> None:
-        self._all = [one if isinstance(one, Callback) else _OnStep(one) for one in callbacks]
+        all_of_them = _checked(callbacks)
+        self._all = [one if isinstance(one, Callback) else _OnStep(one) for one in all_of_them]
         self._now: Progress | None = None
         self.stopped = False
 

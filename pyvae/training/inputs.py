@@ -1,4 +1,4 @@
-"""Whether data fit a recipe."""
+"""Whether data fit a recipe, and what is to be trained can be."""
 
 from __future__ import annotations
 
@@ -6,18 +6,35 @@ from collections.abc import Callable
 
 from pyvae.data.images import ImageData, load_data
 from pyvae.data.pixels import DIGITS
-from pyvae.errors import UserError
+from pyvae.engines.engine import Engine
+from pyvae.errors import UserError, given
 from pyvae.model.recipe import Recipe
 from pyvae.model.run import Run
 from pyvae.model.settings import Settings
 
-__all__ = ["check_data", "check_run", "load_for"]
+__all__ = ["check_data", "check_engine", "check_run", "load_for"]
 
 
 def check_run(run: Run) -> None:
     """Raises UserError if a recipe cannot take the data's inputs, or they are too few."""
+    if not isinstance(run, Run):
+        raise UserError(
+            f"train was given {given(run)} to train",
+            "use Run(recipe, recipe.settings(epochs=1), load_data('digits'))",
+            expected="a Run",
+        )
     check_data(run.recipe, run.data)
     run.settings.total_steps(len(run.data))
+
+
+def check_engine(engine: Engine) -> None:
+    """Raises UserError if it is none: its name, or its class."""
+    if isinstance(engine, type) or not hasattr(engine, "step"):
+        raise UserError(
+            f"train was given {given(engine)} for its engine",
+            "use PyTorchEngine()",
+            expected="an engine",
+        )
 
 
 def check_data(recipe: Recipe, data: ImageData) -> None:

@@ -17,7 +17,7 @@ from pyvae.trace.trace import Trace
 from pyvae.training.callbacks import Callback, Calls, Progress
 from pyvae.training.checkpoint import Checkpoint, run_identity
 from pyvae.training.feeds import CPU, InjectedFeed, OwnFeed
-from pyvae.training.inputs import check_run
+from pyvae.training.inputs import check_engine, check_run
 from pyvae.training.not_finite import first_not_finite
 
 __all__ = ["start", "train", "training_steps"]
@@ -54,14 +54,16 @@ def train(
         The trace, complete.
 
     Raises:
-        UserError: If there are fewer images than one batch, or training diverges.
+        UserError: If there are fewer images than one batch, training diverges, or an argument is
+            of another type.
 
     Example:
         >>> train(run, PyTorchEngine(), [lambda now: print(now.step)])  # doctest: +SKIP
     """
     check_run(run)  # before any callback starts
-    trace = Trace.of_run(run, engine) if trace is None else trace
+    check_engine(engine)
     calls = Calls(callbacks)
+    trace = Trace.of_run(run, engine) if trace is None else trace
     steps = training_steps(
         run, engine, trace, resume=resume, probe=probe, state=state, stop=lambda: calls.stopped
     )
@@ -97,6 +99,7 @@ def training_steps(
         UserError: If there are fewer images than one batch, or training diverges.
     """
     check_run(run)
+    check_engine(engine)
     start(engine, run)
     if resume is not None:
         engine.restore(resume.state)

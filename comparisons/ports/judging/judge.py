@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from comparisons.ports.judging.alone.hooks import HOOKED, changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import (
     changed_between_steps,
     given_on_one_side,
@@ -94,6 +95,9 @@ def _done_by_one(step: Inspected, quantity: PortQuantity) -> str:
     if one is None:
         return ""
     both = step.a, step.b
+    left = step.verdicts.get(quantity.key.replace("given/", "gradient/"))
+    if quantity.passing == "given gradient" and left is not None and left.why == HOOKED:
+        return ""
     if quantity.passing == "given gradient" and given_on_one_side(both, one, step.precision):
         return "one side alone changes it between backward and the optimiser"
     if quantity.passing == "start" and step.before is not None:
@@ -130,6 +134,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         why = why or numbers_differ(step, quantity)
     verdict = "parted" if why else "explained"
     drifted = quantity.passing == "start" and step.drift > 0
+    if not why and changed_in_a_hook(step, quantity):
+        return Judged(number, quantity, difference, rtol, verdict, HOOKED)
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
     return Judged(number, quantity, difference, rtol, verdict, why or follows)
 

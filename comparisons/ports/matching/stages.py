@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -107,6 +107,11 @@ def match_stages(
         a, b: A step of both sides.
         names: The map that the user gave: names of the first side's stages, each with the second's.
     """
+    whole = a, b
+    a, b = (
+        replace(one, network=tuple(stage for stage in one.network if stage.name not in one.alone))
+        for one in whole
+    )
     found = dict(_by_map(a.network, b.network, names or {}))
     taken = {pair.b.name for pair in found.values()}
     for stage, other in _by_name(a.network, b.network):
@@ -139,8 +144,8 @@ def match_stages(
     return NetworkMatch(
         tuple(found[stage.name] for stage in a.network if stage.name in found),
         (
-            tuple(stage for stage in a.network if stage.name not in found),
-            tuple(stage for stage in b.network if stage.name not in taken),
+            tuple(stage for stage in whole[0].network if stage.name not in found),
+            tuple(stage for stage in whole[1].network if stage.name not in taken),
         ),
     )
 

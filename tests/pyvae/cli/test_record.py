@@ -52,3 +52,43 @@ def test_what_is_out_of_range_is_named_as_it_is_typed(command, tmp_path, option)
     code, _, said = command("record", "--out", "python", option, "0", "train.py")
     assert (code, said) == (2, f"pyvae: {option} 0: expected 1 or more\n")
     assert not (tmp_path / "python").exists()
+
+
+ENDS = """
+import sys
+import torch
+
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(5):
+    if step == int(sys.argv[1]):
+        exec(sys.argv[2])
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("9", ""), 0, "recorded 3 steps to 'python'"),
+        (("3", "1 / 0"), 1, "recorded 3 steps to 'python'"),
+        (("2", "1 / 0"), 1, "recorded 2 of 3 steps to 'python'"),
+        (("1", "sys.exit(7)"), 7, "recorded 1 of 3 steps to 'python'"),
+        (("1", "sys.exit()"), 0, "recorded 1 of 3 steps to 'python'"),
+        (("2", "raise KeyboardInterrupt"), 130, "recorded 2 of 3 steps to 'python'"),
+        (
+            ("0", "sys.exit(7)"),
+            7,
+            "no step was recorded to 'python': 'ends.py' ended before the first step() of its "
+            "optimizer",
+        ),
+    ],
+)
+def test_how_many_steps_were_recorded_is_said(pyvae, tmp_path, arguments, code, said):
+    (tmp_path / "ends.py").write_text(ENDS)
+    done = pyvae("record", "--out", "python", "--", "ends.py", *arguments)
+    assert done.returncode == code
+    lines = [line for line in done.stderr.splitlines() if line.startswith("pyvae: ")]
+    assert lines.count(f"pyvae: {said}") == 1
+    assert ("no step" in said) != (tmp_path / "python" / "trace.json").exists()

@@ -111,7 +111,8 @@ def test_noise_that_is_shared_is_told(parted):
     ],
 )
 def test_rows_that_are_taken_in_parts_are_told(divided, words, tmp_path, monkeypatch):
-    """As where gradients are accumulated; what that makes of them is said as well."""
+    """And what that makes of the gradients. Where each part has a `backward` of its own, they are
+    put together (`matching/test_parts.py`)."""
     monkeypatch.chdir(tmp_path)
     for name, parts in (("paper", 1), ("port", 3)):
         torch.manual_seed(1)
@@ -119,9 +120,9 @@ def test_rows_that_are_taken_in_parts_are_told(divided, words, tmp_path, monkeyp
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
         with record(model, optimizer, name, steps=1):
             x, y = torch.randn(12, 4), torch.randn(12, 1)
-            for few, targets in zip(x.chunk(parts), y.chunk(parts), strict=True):
-                loss = F.mse_loss(model(few), targets)
-                (loss / parts if divided else loss).backward()
+            both = zip(x.chunk(parts), y.chunk(parts), strict=True)
+            loss = torch.stack([F.mse_loss(model(few), targets) for few, targets in both]).sum()
+            (loss / parts if divided else loss).backward()
             optimizer.step()
     first = compare_programs("paper", "port").first
     assert first.words == (f"port takes the 12 rows in 3 parts; {words}",)

@@ -1,0 +1,171 @@
+"""What is usually wrong where a batch is taken in parts and their gradients are accumulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.own import Own
+from comparisons.ports.side import Overlaid, RecordedStep
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["in_parts", "parts_words"]
+
+
+def parts_words(step: RecordedStep) -> str:
+    """Says how a side takes the rows of its batch; empty if it takes them at once."""
+    if not step.parts:
+        return ""
+    rows, count = sum(step.parts), len(step.parts)
+    return f"{step.side.name} takes the {rows} rows in {count} parts"
+
+
+def in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Yields what a side that takes its batch in parts does otherwise than the whole batch would.
+
+    Arguments:
+        step: The step, as far as it was judged.
+        judged: Its first quantity that parts.
+    """
+    for side, own in enumerate(step.own):
+        if not own.step.parts:
+            continue
+        if judged.quantity.passing == "loss":
+            yield from _loss(step, side)
+        elif judged.quantity.passing == "parameter gradient":
+            yield from _left(step, judged, side)
+        elif judged.quantity.passing == "forward":
+            yield from _mixed(step, judged, side)
+
+
+def _loss(step: Inspected, side: int) -> Iterator[str]:
+    """Losses of parts that are added up where the other side has a mean, and the other way round;
+    or whose mean is not that of all rows."""
+    totals = [one.arrays.get("loss/total") for one in (step.a, step.b)]
+    if totals[0] is None or totals[1] is None:
+        return
+    parts = step.own[side].step.parts
+    mine, other = float(totals[side].item()), float(totals[1 - side].item())  # type: ignore[union-attr]
+    count, there = len(parts), step.names[1 - side]
+    said = parts_words(step.own[side].step)
+    divided = count * other / mine if mine else 0.0  # of what a mean over the parts would be
+    if _is(divided, 1, step.rtol):
+        yield (
+            f"{said}, and adds up their losses: {count} times {there}'s, a sum where it is a mean "
+            f"(divide the loss of each part by {count})"
+        )
+    elif _is(divided, count**2, step.rtol):
+        yield (
+            f"{said}, and divides their losses by {count}: {there}'s is {count} times as large, a "
+            "mean where it is a sum"
+        )
+    elif divided > 1.5 and _is(divided, round(divided), step.rtol):
+        yield f"{said}, and divides their losses by {round(divided)}: {there} has the mean"
+    elif len(set(parts)) > 1 or not _is_mean(step, side):
+        rows = f"{', '.join(map(str, parts[:-1]))} and {parts[-1]} rows"
+        yield (
+            f"{said} ({rows}), and their losses together are not the loss of all rows: a mean of "
+            "means weighs each part alike, however many rows it has, or labels that count "
+            "(ignore_index)"
+        )
+
+
+def _is(found: float, number: int, rtol: float) -> bool:
+    return abs(found - number) <= rtol * number
+
+
+def _is_mean(step: Inspected, side: int) -> bool:
+    """Whether the parts' losses were put together."""
+    own = step.own[side].step
+    return not any(stage.layer == "stack" and stage.name in own.alone for stage in own.network)
+
+
+def _left(step: Inspected, judged: Judged, side: int) -> Iterator[str]:
+    """A gradient of some parts alone."""
+    own, name = step.own[side], judged.quantity.value[side]
+    recorded = own.step.arrays.get(f"gradient/{name}")
+    takers = [stage for stage in own.step.takers.get(name, ()) if own.has_gradient(stage)]
+    if recorded is None or not takers:
+        return
+    count = len(own.step.parts)
+    for at, words in ((count - 1, "last"), (0, "first")):
+        total = np.zeros(recorded.shape)
+        for stage in takers:
+            found = own.computed(stage, Overlaid(own.arrays, _of_part(own, stage, at)))
+            there = own.aliases(name) & set(found.gradients) if found is not None else set()
+            if found is None or not there:
+                return
+            for one in there:
+                total = total + found.gradients[one].numpy().reshape(recorded.shape)
+        if np.abs(total - recorded).max(initial=0) <= step.rtol * np.abs(recorded).max(initial=0):
+            yield (
+                f"{parts_words(own.step)}, and has the gradient of the {words} part alone (is "
+                "zero_grad called for each part?)"
+            )
+            return
+
+
+def _of_part(own: Own, stage: ProgramStage, at: int) -> Mapping[str, NDArray]:
+    """The gradients of what a stage returned, with nothing in the rows of other parts."""
+    changed = {}
+    for name in stage.outputs:
+        value = own.arrays.get(f"gradient/{name}")
+        axis = None if value is None else _axis(value, own.step.parts)
+        if value is None or axis is None:
+            continue
+        kept = np.zeros_like(value)
+        rows = _slices(value, own.step.parts, axis)[at]
+        kept[rows] = value[rows]
+        changed[f"gradient/{name}"] = kept
+    return changed
+
+
+def _mixed(step: Inspected, judged: Judged, side: int) -> Iterator[str]:
+    """A layer that returns for each part what it should, and for all rows something else."""
+    own, name = step.own[side], judged.quantity.value[side]
+    stage, recorded = own.step.producer.get(name), own.step.arrays.get(f"forward/{name}")
+    residual = own.forward(name)
+    if stage is None or recorded is None or residual is None or residual.is_right:
+        return
+    axis, parts = _axis(recorded, own.step.parts), own.step.parts
+    if axis is None:
+        return
+    for at in range(len(parts)):
+        changed = {}
+        for one in stage.inputs:
+            value = own.arrays.get(f"forward/{one}")
+            where = None if value is None else _axis(value, parts)
+            if value is not None and where is not None:
+                changed[f"forward/{one}"] = value[_slices(value, parts, where)[at]]
+        mine = recorded[_slices(recorded, parts, axis)[at]]
+        changed[f"forward/{name}"] = mine
+        found = own.computed(stage, Overlaid(own.arrays, changed))
+        value = None if found is None else found.outputs[name].numpy()
+        if value is None or value.shape != mine.shape:
+            return
+        if np.abs(value - mine).max(initial=0) > step.rtol * np.abs(mine).max(initial=0):
+            return
+    yield (
+        f"{parts_words(own.step)}, each by itself: what {stage.name} ({stage.layer}) returns for a "
+        "row depends on the other rows, and a step in parts is not the step of the whole batch"
+    )
+
+
+def _axis(value: NDArray, parts: tuple[int, ...]) -> int | None:
+    """Along which axis the rows of the parts stand."""
+    rows = sum(parts)
+    if rows in value.shape:
+        return value.shape.index(rows)
+    return 0 if value.ndim and len(value) and len(value) % rows == 0 else None
+
+
+def _slices(value: NDArray, parts: tuple[int, ...], axis: int) -> list[tuple[slice, ...]]:
+    """Where the rows of each part are."""
+    times = value.shape[axis] // sum(parts)
+    ends = [times * int(end) for end in np.cumsum((0, *parts))]
+    return [(slice(None),) * axis + (slice(start, end),) for start, end in pairwise(ends)]
