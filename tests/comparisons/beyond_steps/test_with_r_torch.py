@@ -96,8 +96,7 @@ def compared(conv, settings, digits, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("kinks", [(1,), (3, 6)])
-@pytest.mark.parametrize("mode", ["free", "resync"])
+@pytest.mark.parametrize(("mode", "kinks"), [("free", (3, 6)), ("resync", (1,))])
 @pytest.mark.parametrize("first", ["pytorch", "r-torch"])
 def test_a_comparison_that_rounding_drives_apart_agrees_and_says_so(compared, kinks, mode, first):
     with on_a_kink(kinks, True) as r_torch:
@@ -110,9 +109,14 @@ def test_a_comparison_that_rounding_drives_apart_agrees_and_says_so(compared, ki
         assert found.joined_after == kinks
 
 
-@pytest.mark.parametrize("mode", ["free", "resync"])
-@pytest.mark.parametrize("mistake", [AMSGRAD, DRIFTS], ids=["amsgrad", "drifts"])
-@pytest.mark.parametrize("first", ["pytorch", "r-torch"])
+@pytest.mark.parametrize(
+    ("mistake", "mode", "first"),
+    [
+        pytest.param(AMSGRAD, "free", "pytorch", id="amsgrad-free"),
+        pytest.param(AMSGRAD, "resync", "r-torch", id="amsgrad-resync"),
+        pytest.param(DRIFTS, "free", "r-torch", id="drifts"),
+    ],
+)
 def test_a_mistake_beside_a_kink_still_disagrees(compared, mistake, mode, first):
     with on_a_kink((1,), True, mistake) as r_torch:
         both = [OnAKink("pytorch", False, (1,)), r_torch]
