@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from comparisons.ports.expected.call import REDUCTIONS, options_of, same_name
@@ -10,7 +10,13 @@ from comparisons.ports.expected.optimisers import OPTIMISERS, plain_settings, us
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["declared_differences", "declared_settings", "other_setting", "shown"]
+__all__ = [
+    "counted_from",
+    "declared_differences",
+    "declared_settings",
+    "other_setting",
+    "shown",
+]
 
 NOTHING = object()  # an option of which nothing is known
 INDEX_OPTIONS = {"padding_idx", "ignore_index"}
@@ -42,8 +48,25 @@ def declared_differences(
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):
             continue
-        words.append(f"{name} = {shown(values[1])} where it is {shown(values[0])}")
+        first_said, second_said = _said(name, values, index_bases)
+        words.append(f"{name} = {second_said} where it is {first_said}")
     return [*words, *_roles(a, b, words)]
+
+
+def counted_from(index_base: int, options: Mapping[str, Any], own_base: int) -> dict[str, Any]:
+    """Options as a language has them that counts from another number.
+
+    Arguments:
+        index_base: From what that language counts.
+        options: As they were declared.
+        own_base: From what those count that are an index.
+    """
+    return {
+        name: value - own_base + index_base
+        if name in INDEX_OPTIONS and isinstance(value, int | float) and value >= own_base
+        else value
+        for name, value in options.items()
+    }
 
 
 def declared_settings(
@@ -100,6 +123,16 @@ def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
         elif role not in a.parameters:
             words.append(f"{role} where there is none")
     return words
+
+
+def _said(name: str, values: Sequence[Any], index_bases: tuple[int, int]) -> list[str]:
+    """Both values in words; an index with what it is counted from, where that is not the same."""
+    if name not in INDEX_OPTIONS or len(set(index_bases)) == 1:
+        return [shown(value) for value in values]
+    return [
+        f"{shown(value)} (counted from {base})" if isinstance(value, int | float) else shown(value)
+        for value, base in zip(values, index_bases, strict=True)
+    ]
 
 
 def _same(name: str, values: list[Any], index_bases: tuple[int, int]) -> bool:

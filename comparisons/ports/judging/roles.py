@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.declared import counted_from
 from comparisons.ports.expected.recompute import Recomputed
 from comparisons.ports.judging.own import Own
 from comparisons.ports.matching.stages import StageMatch
@@ -29,8 +30,10 @@ def as_the_other(pair: StageMatch, a: Own, b: Own) -> Recomputed | None:
     Returns:
         None if it cannot be computed.
     """
+    bases = a.step.side.trace.index_base, b.step.side.trace.index_base
     other = replace(
-        pair.a, layer=pair.b.layer, options=pair.b.options, training=pair.b.training
+        pair.a, layer=pair.b.layer, training=pair.b.training,
+        options=counted_from(bases[0], pair.b.options, bases[1]),
     )  # fmt: skip
     if pair.a.parameters.keys() == pair.b.parameters.keys() or _goes_on_alone(pair, a, b):
         return a.computed(other)

@@ -139,15 +139,17 @@ def _layers(step: Inspected, judged: Judged) -> Iterator[Written]:
             further = [names for names in parted if _is_alone(step, 1 - side, names)]
             if any(_is_alone(step, side, names) for names in parted):
                 continue
-            if further and _differ_themselves(pair, further):
+            if further and _differ_themselves(step, pair, further):
                 yield Written(stage, side, quantity.value)
 
 
-def _differ_themselves(pair: StageMatch, further: list[tuple[str, str]]) -> bool:
+def _differ_themselves(step: Inspected, pair: StageMatch, further: list[tuple[str, str]]) -> bool:
     """Whether stages differ by more than by what goes into them: by their options, or by what is
     done to their weights."""
     weights = {*pair.a.parameters.values()}
-    return any(one in weights for one, _ in further) or bool(declared_differences(pair.a, pair.b))
+    bases = step.a.side.trace.index_base, step.b.side.trace.index_base
+    otherwise = declared_differences(pair.a, pair.b, bases)
+    return any(one in weights for one, _ in further) or bool(otherwise)
 
 
 def _taken(pair: StageMatch) -> list[tuple[str, str]]:

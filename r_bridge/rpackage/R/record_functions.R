@@ -254,8 +254,8 @@ see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL) {
   if (about$layer %in% without_roles) taken[] <- FALSE
   call$roles <- lapply(arguments[taken], function(x) source_of(seen, x))
   call$inputs <- vapply(do.call(c, unname(given[!taken])), function(x) source_of(seen, x), "")
-  call$options <- about$options %||%
-    number_last(function_options(arguments, about$left_out), about$layer)
+  call$options <- about$options %||% number_last(
+    places_from_zero(function_options(arguments, about$left_out), about$layer), about$layer)
   call$training <- !isFALSE(arguments[["training"]] %||% arguments[["train"]])
   call$mask <- mask_of(drawn, out) %||% mask_within(inner, out)
   add_stage(seen, call, returned, changes)

@@ -1,8 +1,11 @@
 # Options of a stage: the settings of a module or the arguments of a function, as PyTorch has them.
-# Axes count from 0 there; classes and indices, which are data, stay as R counts them.
+# Axes, and places along an axis, count from 0 there; classes and indices, which are data, stay as R
+# counts them.
 
 axes <- c("dim", "dims", "dim0", "dim1", "dim2", "start_dim", "end_dim", "source", "destination",
           "dims_self", "dims_other", "axis0", "axis1")
+counted_places <- list(narrow = "start", narrow_copy = "start", select = "index",
+                       select_scatter = "index")
 not_options <- c("inplace", "device", "generator", "memory_format", "options", "layout",
                  "pin_memory", "names", "out", "training", "train", "requires_grad", "size_average",
                  "reduce", "non_blocking", "copy", "return_indices")
@@ -59,6 +62,14 @@ function_options <- function(arguments, defaults = list()) {
     if (is.list(value) && !all(vapply(value, is.atomic, NA))) next
     options[name] <- list(option_value(name, value))
   }
+  options
+}
+
+# Places from 0; negative ones count from the end in both languages.
+places_from_zero <- function(options, layer) {
+  name <- counted_places[[layer]]
+  place <- if (!is.null(name)) options[[name]]
+  if (is.numeric(place) && length(place) == 1L && place > 0) options[[name]] <- place - 1
   options
 }
 

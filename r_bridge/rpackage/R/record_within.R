@@ -51,8 +51,12 @@ mask_within <- function(within, out) {
     draw(ones)
   }
   mask <- noise$ne(0)$to(dtype = torch::torch_uint8())
-  again <- tryCatch(tensors_in(within$compute(mask))[[1L]], error = function(e) NULL)
-  if (!is.null(again) && same_values(again, like)) mask
+  # with gradients, as it was computed, or without: an LSTM may round otherwise
+  for (as_then in list(torch::with_enable_grad, torch::with_no_grad)) {
+    again <- tryCatch(tensors_in(as_then(within$compute(mask)))[[1L]], error = function(e) NULL)
+    if (!is.null(again) && same_values(again, like)) return(mask)
+  }
+  NULL
 }
 
 # Has a layer use the masks of another program; for what draws them in R, see see_within().

@@ -300,8 +300,36 @@ def test_a_language_that_counts_from_1(pair):
     assert found.agrees, found.verdict
 
 
-def as_r(folder, shift=1):
+def ignoring(counted_from_0):
+    return Program(loss=lambda x, y: F.cross_entropy(x, y, ignore_index=counted_from_0))
+
+
+def test_another_class_that_is_ignored_has_the_same_number_where_counting_begins_with_1(pair):
+    """2 in R is the second class, in Python the third."""
+    pair(ignoring(2), ignoring(1))
+    as_r(Path("r"), ignored=2)
+    for first, second in (("python", "r"), ("r", "python")):
+        found = compare_programs(first, second)
+        assert found.verdict.startswith("part at step 1, cross_entropy_loss")
+        assert any("ignore_index = 2 (counted from" in words for words in found.first.words)
+    pair(ignoring(2), ignoring(2))
+    as_r(Path("r"), ignored=3)
+    found = compare_programs("python", "r")
+    assert (found.agrees, found.declared) == (True, [])
+
+
+def as_r(folder, shift=1, ignored=None):
     trace = ProgramTrace.load(folder)
+    if ignored is not None:
+        trace.networks = [
+            tuple(
+                replace(stage, options={**stage.options, "ignore_index": ignored})
+                if stage.layer == "cross_entropy_loss"
+                else stage
+                for stage in network
+            )
+            for network in trace.networks
+        ]
     for step in trace.steps:
         arrays = trace.arrays(step.step)
         arrays["forward/input#2"] = arrays["forward/input#2"] + shift

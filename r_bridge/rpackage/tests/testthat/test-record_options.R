@@ -10,6 +10,14 @@ test_that("axes count from 0, reductions have names, the rest stays", {
   expect_null(option_value("padding_idx", NULL))
 })
 
+test_that("a place along an axis counts from 0, or from the end", {
+  expect_identical(places_from_zero(list(dim = 1, start = 2, length = 2), "narrow"),
+                   list(dim = 1, start = 1, length = 2))
+  expect_identical(places_from_zero(list(dim = 1, index = 1), "select"), list(dim = 1, index = 0))
+  expect_identical(places_from_zero(list(dim = 1, index = -1), "select"), list(dim = 1, index = -1))
+  expect_identical(places_from_zero(list(start = 1, end = 3), "slice"), list(start = 1, end = 3))
+})
+
 test_that("numbers that are not finite are written as texts", {
   expect_identical(option_value("value", -Inf), "-inf")
   expect_identical(program_json(option_value("bounds", c(1, Inf))), "[1, \"inf\"]")

@@ -47,7 +47,12 @@ def test_options_that_differ_are_said(layer, a, b, said):
     ("option", "values", "bases", "said"),
     [
         ("padding_idx", (0, 1), (0, 1), []),
-        ("padding_idx", (1, 1), (0, 1), ["padding_idx = 1 where it is 1"]),
+        (
+            "padding_idx",
+            (1, 1),
+            (0, 1),
+            ["padding_idx = 1 (counted from 1) where it is 1 (counted from 0)"],
+        ),
         ("padding_idx", (1, 2), (0, 0), ["padding_idx = 2 where it is 1"]),
         ("ignore_index", (-100, -100), (0, 1), []),
         ("ignore_index", (3, 4), (0, 1), []),
