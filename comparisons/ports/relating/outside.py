@@ -3,7 +3,7 @@ batches, indices that are off by one, noise of another distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -61,7 +61,10 @@ def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
         and (value := one.arrays.get(f"forward/{stage.name}")) is not None
         and (value.shape[1:], value.dtype) == (small.shape[1:], small.dtype)
     ]
-    if len(parts) < 2 or sum(map(len, parts)) != len(whole):
+    if len(parts) < 2:
+        return
+    if sum(map(len, parts)) != len(whole):
+        yield from _not_all_rows(step, side, parts, whole)
         return
     if _rows(np.concatenate(parts), whole) != _rows(whole, small):
         return
@@ -73,6 +76,24 @@ def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
     elif times[1]:
         what = f"the gradients are {len(parts)} times {other}'s: a sum where it is a mean"
     yield f"{name} takes the {len(whole)} rows in {len(parts)} parts; {what}"
+
+
+def _not_all_rows(
+    step: Inspected, side: int, parts: Sequence[NDArray], whole: NDArray
+) -> Iterator[str]:
+    """Rows of the whole batch that the parts lack, or take more than once."""
+    rows, there = _rows(np.concatenate(parts), whole), _rows(whole, parts[0])
+    if not set(rows) & set(there) or whole[0].size < FEWEST_NUMBERS:
+        return
+    name, other = step.names[side], step.names[1 - side]
+    base = (step.a, step.b)[1 - side].side.trace.index_base
+    said = f"{name} takes {len(rows)} rows in {len(parts)} parts, {other} takes {len(whole)}"
+    for wanted, words in ((0, "is in no part"), (2, "is in more than one")):
+        found = [at for at, row in enumerate(there) if min(rows.count(row), 2) == wanted]
+        if found:
+            yield f"{said}: row {found[0] + base} of {other} {words}"
+            return
+    yield said
 
 
 def _times(step: Inspected, side: int, factor: int) -> bool:

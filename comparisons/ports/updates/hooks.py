@@ -10,6 +10,7 @@ from comparisons.ports.judging.alone.hooks import changed_within_backward
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.in_parts import backward_calls
 
 __all__ = ["hooked", "in_a_hook"]
 
@@ -51,10 +52,16 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     change = change_of(expected, recorded, step.rtol)
     by = float(np.abs(expected - recorded.astype(np.float64)).max(initial=0))
     found = MADE.get(change.kind, f"changed by up to {by:.3g}").format(change.number)
+    calls = backward_calls(own.step)
+    where = f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or "
+    if calls > 1:
+        where = (
+            f"Look at what {name} does to gradients between its {calls} calls of backward "
+            "(clipping, zero_grad), and for a hook (register_hook) or "
+        )
     yield (
         f"{name}: the gradient of {value} is what the backward pass of {layers} gives, {found}; "
-        f"{other}'s is as backward gives it. Look for a hook in {name} (register_hook, on it or on "
-        f"what {layers} returns), or for a backward pass of its own"
+        f"{other}'s is as backward gives it. {where}for a backward pass of its own"
     )
 
 
