@@ -156,6 +156,7 @@ class _Joined:
     alone: set[str] = field(default_factory=set)  # stages that the other side has no like of
     axis: int = 0
     rows: list[int] = field(default_factory=list)
+    theirs: list[int] = field(default_factory=list)  # the other side's rows, of each part
 
     def step(self) -> RecordedStep | None:
         """The step with its parts put together; None if they are no parts of a batch."""
@@ -197,10 +198,10 @@ class _Joined:
     def _find_rows(self) -> bool:
         """Whether what the other side is given is as long as the parts together, and along which
         axis."""
-        there = {found[:2] for found in _put_together(self.other, self.others)}
+        there = {(*found,): rows for *found, _, rows in _put_together(self.other, self.others)}
         for *found, axis, rows in _put_together(self.own, self.parts):
             if tuple(found) in there:
-                self.axis, self.rows = axis, rows
+                self.axis, self.rows, self.theirs = axis, rows, there[tuple(found)]
                 return True
         return False
 
@@ -297,7 +298,7 @@ class _Joined:
         ]
         for axis in found:  # of several, one that the other side's rows stand along
             shape = list(values[0].shape)
-            shape[axis] = sum(self.rows)
+            shape[axis] = self.theirs[0]
             if self._is_there(stage, tuple(shape)):
                 return axis
         if found:

@@ -45,6 +45,8 @@ def in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
             yield from _loss(step, side)
         elif judged.quantity.passing == "parameter gradient":
             yield from _left(step, judged, side)
+        elif judged.quantity.passing == "backward":
+            yield from _weighed(step, judged, side)
         elif judged.quantity.passing == "forward":
             yield from _mixed(step, judged, side)
 
@@ -128,6 +130,44 @@ def _is_mean(step: Inspected, side: int) -> bool:
     """Whether the parts' losses were put together."""
     own = step.own[side].step
     return not any(stage.layer == "stack" and stage.name in own.alone for stage in own.network)
+
+
+def _weighed(step: Inspected, judged: Judged, side: int) -> Iterator[str]:
+    """Gradients of the parts' rows that are the other side's times another number in each part, or
+    come from what depends on more than a row."""
+    own, name = step.own[side].step, judged.quantity.value[side]
+    pair = judged.quantity.arrays(step.a, step.b)
+    mine, other = pair[side], pair[1 - side]
+    cut = [one for one in own.takers.get(name, ()) if one.name in own.alone]
+    axis = None if mine is None else _axis(mine, own.parts)
+    if not cut or mine is None or other is None or mine.shape != other.shape or axis is None:
+        return
+    times = [
+        f"{_times(mine[rows], other[rows], step.rtol):.6g}"
+        for rows in _slices(mine, own.parts, axis)
+    ]
+    said, there = parts_words(own), step.names[1 - side]
+    if "nan" not in times:
+        yield (
+            f"{said}, and the gradient of {name} is {', '.join(times[:-1])} and {times[-1]} times "
+            f"{there}'s in their rows: the parts count otherwise than in the whole batch, or "
+            "a row's loss depends on other rows"
+        )
+        return
+    yield (
+        f"{said}, and the gradient of {name} is not {there}'s: the parts count otherwise than in "
+        "the whole batch, or a row's loss depends on other rows"
+    )
+
+
+def _times(mine: NDArray, other: NDArray, rtol: float) -> float:
+    """By which number one gradient is the other; NaN if by none."""
+    x, y = mine.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    if not y.any():
+        return float("nan")
+    times = float(x @ y / (y @ y))
+    fits = np.abs(x - times * y).max(initial=0) <= rtol * np.abs(y).max(initial=0)
+    return times if fits else float("nan")
 
 
 def _left(step: Inspected, judged: Judged, side: int) -> Iterator[str]:

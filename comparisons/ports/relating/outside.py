@@ -62,6 +62,7 @@ def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
         and (value.shape[1:], value.dtype) == (small.shape[1:], small.dtype)
     ]
     if len(parts) < 2:
+        yield from _in_steps(step, judged, side, small, whole)
         return
     if sum(map(len, parts)) != len(whole):
         yield from _not_all_rows(step, side, parts, whole)
@@ -76,6 +77,26 @@ def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
     elif times[1]:
         what = f"the gradients are {len(parts)} times {other}'s: a sum where it is a mean"
     yield f"{name} takes the {len(whole)} rows in {len(parts)} parts; {what}"
+
+
+def _in_steps(
+    step: Inspected, judged: Judged, side: int, small: NDArray, whole: NDArray
+) -> Iterator[str]:
+    """Whether one side takes the rows in several steps, one part in each."""
+    if whole[0].size < FEWEST_NUMBERS or not len(small):
+        return
+    later = {n: batch for n, batch in _batches(step, judged, side) if n > judged.step}
+    parts = [small]
+    for number in sorted(later):
+        if sum(map(len, parts)) < len(whole) and later[number].shape[1:] == whole.shape[1:]:
+            parts.append(later[number])
+    joined = np.concatenate(parts)[: len(whole)]
+    if len(parts) > 1 and _rows(joined, whole) == _rows(whole, small)[: len(joined)]:
+        yield (
+            f"{step.names[side]} takes the {len(whole)} rows in several steps, {len(small)} in "
+            f"step {judged.step}: it calls its optimiser's step for each part, "
+            f"{step.names[1 - side]} once for all (are smaller batches meant?)"
+        )
 
 
 def _not_all_rows(
