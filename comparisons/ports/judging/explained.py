@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from comparisons.ports.expected.layers.losses import LOSSES
+from comparisons.ports.expected.optimisers import OPTIMISERS
 from comparisons.ports.judging.alone.hooks import changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.declared import stage_differences
@@ -147,7 +148,11 @@ def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
         if residual is None and quantity.passing == "buffer":
             residual = _kept_by_hand(step, side, quantity)
         if residual is None:
-            return _unseen(step, side, quantity) or f"{name}'s cannot be computed again"
+            return (
+                _unseen(step, side, quantity)
+                or _unknown_optimiser(step, quantity)
+                or f"{name}'s cannot be computed again"
+            )
         if residual.is_right:
             continue
         if types[side] and not types[1 - side]:
@@ -200,6 +205,22 @@ def _unseen(step: Inspected, side: int, quantity: PortQuantity) -> str:
         return ""
     what = " and ".join(map(unseen_words, own.unseen))
     return f"{step.names[side]}'s comes from {what}, which is not looked into"
+
+
+def _unknown_optimiser(step: Inspected, quantity: PortQuantity) -> str:
+    """Whether an update is that of an optimiser which nobody can compute again, on both sides."""
+    if quantity.passing not in ("state", "parameter"):
+        return ""
+    kinds = [own.optimiser.kind for own in step.own if own.optimiser is not None]
+    if len(kinds) < 2 or any(kind in OPTIMISERS for kind in kinds):
+        return ""
+    what = " and ".join(dict.fromkeys(kinds))
+    return (
+        f"both sides give the optimiser ({what}) the same gradients and the same state, and it "
+        "makes another update of them; pyvae does not know it, and cannot say which side is wrong. "
+        "Compare what the step() of both does, term by term, or put an optimiser of torch.optim in "
+        "its place: if the two agree then, it is this optimiser"
+    )
 
 
 def _start(step: Inspected, quantity: PortQuantity, difference: Difference) -> str:

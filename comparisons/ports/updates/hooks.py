@@ -51,17 +51,25 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     expected = residual.expected.reshape(recorded.shape)
     change = change_of(expected, recorded, step.rtol)
     by = float(np.abs(expected - recorded.astype(np.float64)).max(initial=0))
-    found = MADE.get(change.kind, f"changed by up to {by:.3g}").format(change.number)
+    look = (
+        f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for a "
+    )
     calls = backward_calls(own.step)
-    where = f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or "
     if calls > 1:
-        where = (
+        look = (
             f"Look at what {name} does to gradients between its {calls} calls of backward "
             "(clipping, zero_grad), and for a hook (register_hook) or "
         )
+    look += "a backward pass of its own"
+    if change.kind not in MADE:  # which is no name
+        yield (
+            f"{name}'s is not what it should be for its own inputs: it is up to {by:.3g} off what "
+            f"the backward pass of {layers} gives. {look}"
+        )
+        return
     yield (
-        f"{name}: the gradient of {value} is what the backward pass of {layers} gives, {found}; "
-        f"{other}'s is as backward gives it. {where}for a backward pass of its own"
+        f"{name}: the gradient of {value} is what the backward pass of {layers} gives, "
+        f"{MADE[change.kind].format(change.number)}; {other}'s is as backward gives it. {look}"
     )
 
 

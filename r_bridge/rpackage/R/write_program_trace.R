@@ -295,6 +295,11 @@ describe_optimiser <- function(given, parameters, trained) {
     refuse("optimiser must be a list with its kind, such as ",
            "list(kind = \"sgd\", settings = list(lr = 0.1))")
   }
+  odd <- setdiff(names(given), c("kind", "name", "settings", "groups"))
+  if (length(odd)) {
+    refuse("optimiser has '", odd[[1L]], "'; it may have kind, name, settings and groups. ",
+           "Settings of the optimiser belong into its settings = list()")
+  }
   groups <- given$groups
   if (is.null(groups)) groups <- list(list(parameters = trained, settings = given$settings))
   list(name = if (is.null(given$name)) "optimizer" else given$name, kind = given$kind,
@@ -365,6 +370,7 @@ keyed_values <- function(step, trained, where) {
   }
   for (entry in setdiff(names(step), c("optimiser", "stages"))) {
     x <- step[[entry]]
+    if (is.null(x) && entry %in% step_kinds) next                  # all of a step is optional
     kind <- sub("/.*", "", entry)
     if (!kind %in% step_kinds) {
       refuse(where, " has '", entry, "'; it may have ", paste(step_kinds, collapse = ", "))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from stand_ins.narrow import NARROW_CONV
 
 from comparisons.saved.compare import compare_traces
 from comparisons.saved.pairs import load_pairs
@@ -20,12 +19,12 @@ from pyvae.data.images import load_digits
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.run import Run
 from pyvae.model.stages import Stage
-from pyvae.recipes import RECIPES, get_recipe
+from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 from r_bridge.process.client import RProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_conv", "undrawn")]
 
 FORMAT = (Path(__file__).parents[3] / "docs" / "reference" / "trace-format.md").read_text()
 R_TRACE = Path(__file__).parents[3] / "r_bridge" / "rpackage" / "R" / "write_trace.R"
@@ -48,16 +47,8 @@ def write(folder: Path, probed=(1,), change=None, **changes) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _narrow_conv():
-    """The recipe `conv` has few channels here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RECIPES, "conv", NARROW_CONV)
-        yield
-
-
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(narrow_conv, tmp_path_factory):
     """Two traces of the same run. Read only."""
     root = tmp_path_factory.mktemp("traces")
     return write(root / "a"), write(root / "b")

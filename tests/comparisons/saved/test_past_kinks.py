@@ -17,11 +17,10 @@ from comparisons.saved.compare import compare_traces
 from pyvae.errors import UserError
 from pyvae.model.run import Run
 from pyvae.model.start import Start
-from pyvae.recipes import RECIPES
 from pyvae.training.feeds import InjectedFeed
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_conv")]
 
 STEPS = 6
 PROVEN = "gives both to their ends"
@@ -201,13 +200,6 @@ class FartherFromZero(HalfAtZero):
 
 class JustBelowZero(HalfAtZero):
     function = _passes_above(-1e-12)  # as rounding does
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _narrow_conv():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RECIPES, "conv", NARROW_CONV)
-        yield
 
 
 @pytest.fixture(scope="module")

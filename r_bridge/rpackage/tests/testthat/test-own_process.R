@@ -114,6 +114,20 @@ test_that("a process leaves no temporary files when the session has ended", {
   expect_identical(list.files(folder), character())
 })
 
+test_that("a session that has forked ends at once, and says nothing", {
+  skip_on_os("windows")
+  errors <- tempfile()
+  callr::r(function() {
+    own <- processx::process$new(file.path(R.home("bin"), "R"), "--version")
+    parallel::mccollect(parallel::mcparallel(1))
+    own$wait()
+    again <- callr::r_session$new()
+    parallel::mccollect(parallel::mcparallel(2))
+    again$close()
+  }, stderr = errors, user_profile = FALSE)
+  expect_identical(readLines(errors), character())
+})
+
 # A package of the name torch in a library of its own, with a namespace that can be loaded.
 stand_in_torch <- function() {
   folder <- tempfile("library")

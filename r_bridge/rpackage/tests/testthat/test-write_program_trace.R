@@ -27,6 +27,16 @@ test_that("what is written is read again, to the last bit", {
   expect_length(values, 14L)
 })
 
+test_that("what a step leaves out may be NULL as well", {
+  kinds <- c("draw", "given", "before", "state", "buffer", "loss", "optimiser", "stages")
+  for (kind in kinds) {
+    without <- do.call(with_step, stats::setNames(list(NULL), kind))
+    values <- read_program_trace(write_program_example(steps = without))$arrays(1)
+    expect_false(any(startsWith(names(values), paste0(kind, "/"))), info = kind)
+    expect_true("forward/fc" %in% names(values), info = kind)
+  }
+})
+
 test_that("names alone are a trace as well", {
   folder <- tempfile()
   x <- array(rnorm(24), 2:4)
@@ -186,6 +196,8 @@ test_that("what is no trace is one line, and nothing is written", {
   expect_match(wrong(environment = list("4.2")), "environment must be a named list of text")
   expect_match(wrong(optimiser = list(lr = 1)), "optimiser must be a list with its kind")
   expect_match(wrong(optimiser = list(kind = "sgd", settings = list(1))), "settings must be")
+  expect_match(wrong(optimiser = list(kind = "sgd", lr = 0.1)),
+               "optimiser has 'lr'; it may have kind, name, settings and groups")
   expect_match(wrong(optimiser = list(kind = "sgd", groups = list(list(parameters = "w")))),
                "optimiser has 'w', which is not a parameter")
   expect_match(wrong(parameters = list(1)), "parameters must be a named list")

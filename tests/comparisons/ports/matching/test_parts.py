@@ -225,9 +225,7 @@ def test_a_layer_that_mixes_the_rows_of_a_batch_is_placed(found):
 
 def test_gradients_that_are_changed_between_the_parts_are_told(found):
     (words,) = found({"sizes": (6, 6), "scaled": 0.5}).first.words
-    assert words.startswith(
-        "port: the gradient of out.weight is what the backward pass of out (linear) gives, changed "
-    )
+    assert words.startswith("port's is not what it should be for its own inputs: it is up to ")
     assert "what port does to gradients between its 2 calls of backward (clipping" in words
 
 

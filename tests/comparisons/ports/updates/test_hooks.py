@@ -108,8 +108,8 @@ def test_another_bound_in_a_hook_is_told(tmp_path, monkeypatch):
         ),
         (
             {"activation": clamp(0.01)},
-            "port: the gradient of 0.weight is what the backward pass of 0 (linear) gives, changed "
-            "by up to {}; paper's is as backward gives it.",
+            "port's is not what it should be for its own inputs: it is up to {} off what the "
+            "backward pass of 0 (linear) gives.",
         ),
     ],
 )
@@ -118,7 +118,7 @@ def test_what_a_hook_makes_of_a_gradient_is_told(port, words, tmp_path, monkeypa
     first = compared(port).first
     assert first.wrong == "port"
     (said,) = first.words
-    words = words.format(*re.findall(r"up to (\S+);", said))
+    words = words.format(*re.findall(r"up to (\S+) off", said))
     assert said == (
         f"{words} Look for a hook in port (register_hook, on it or on what 0 (linear) returns), or "
         "for a backward pass of its own"

@@ -190,3 +190,35 @@ def test_small_numbers_of_a_state_count(own, number, words, how, tmp_path, monke
     first = compare_programs("paper", train("port", own, how, unlike)).first
     assert first.place.startswith(f"step {number}, optimizer (adam), update of ")
     assert first.words[0].startswith(words)
+
+
+class Odd(torch.optim.Optimizer):
+    """What nobody knows."""
+
+    def __init__(self, parameters, by):
+        super().__init__(parameters, {"lr": LR})
+        self.by = by
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            one.sub_(self.by * one.grad.sign() * one.grad.abs().sqrt())
+
+
+def test_an_optimiser_that_nobody_knows_says_what_can_be_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, by in (("paper", 0.1), ("port", 0.13)):
+        torch.manual_seed(1)
+        model = nn.Linear(3, 2)
+        optimizer = Odd(model.parameters(), by)
+        with record(model, optimizer, name, steps=1, quiet=True):
+            model(torch.ones(4, 3)).pow(2).sum().backward()
+            optimizer.step()
+    first = compare_programs("paper", "port").first
+    assert first.place.startswith("step 1, optimizer (odd), update of ")
+    (words,) = first.words
+    assert words.startswith(
+        "both sides give the optimiser (odd) the same gradients and the same state, and it makes "
+        "another update of them; pyvae does not know it"
+    )
+    assert "put an optimiser of torch.optim in its place" in words
