@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from comparisons.diagnosis.relations.noise import other_distribution
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.in_parts import backward_calls
 from comparisons.ports.relating.masks import other_mask
 from comparisons.ports.relating.related import both_values, relation_of
 
@@ -103,6 +104,8 @@ def _not_all_rows(
     step: Inspected, side: int, parts: Sequence[NDArray], whole: NDArray
 ) -> Iterator[str]:
     """Rows of the whole batch that the parts lack, or take more than once."""
+    if backward_calls((step.a, step.b)[1 - side]) > 1:
+        return  # it may take its rows more than once, too
     rows, there = _rows(np.concatenate(parts), whole), _rows(whole, parts[0])
     if not set(rows) & set(there) or whole[0].size < FEWEST_NUMBERS:
         return

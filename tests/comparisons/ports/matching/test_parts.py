@@ -301,3 +301,30 @@ def test_parts_that_count_otherwise_in_the_gradient_alone_are_told(found):
         "paper's in their rows: the parts count otherwise than in the whole batch, or a row's loss "
         "depends on other rows",
     )
+
+
+def test_rows_of_an_optimiser_that_evaluates_several_times_are_not_taken_twice(
+    tmp_path, monkeypatch
+):
+    """LBFGS takes the batch in each evaluation: that is no row in two parts."""
+    monkeypatch.chdir(tmp_path)
+    x, y = torch.randn(6, 4), torch.randint(3, (6,))
+    for name, sizes in (("paper", (6,)), ("port", (3, 3))):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+        optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=2)
+
+        def evaluate(model=model, optimizer=optimizer, sizes=sizes):
+            optimizer.zero_grad()
+            total = torch.zeros(())
+            parts = zip(x.split(sizes), y.split(sizes), strict=True)
+            for part, labels in parts if len(sizes) > 1 else [(x, y)]:
+                loss = F.cross_entropy(model(part), labels) / len(sizes)
+                loss.backward()
+                total += loss.detach()
+            return total
+
+        with record(model, optimizer, name, steps=1, quiet=True):
+            optimizer.step(evaluate)
+    first = compare_programs("paper", "port").first
+    assert first.words == ("paper has shape (6, 4), port has shape (3, 4)",)
