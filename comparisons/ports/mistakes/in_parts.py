@@ -16,6 +16,8 @@ from pyvae.trace.program import ProgramStage
 
 __all__ = ["backward_calls", "in_parts", "parts_words"]
 
+MOST_PARTS = 8  # whose gradients are added up, from either end
+
 
 def parts_words(step: RecordedStep) -> str:
     """Says how a side takes the rows of its batch; empty if it takes them at once."""
@@ -177,11 +179,11 @@ def _left(step: Inspected, judged: Judged, side: int) -> Iterator[str]:
     takers = [stage for stage in own.step.takers.get(name, ()) if own.has_gradient(stage)]
     if recorded is None or not takers:
         return
-    count = len(own.step.parts)
-    each = [_of_part(own, takers, name, at, recorded.shape) for at in range(count)]
-    for end, found in (("last", each[::-1]), ("first", each)):
+    order = range(len(own.step.parts))
+    for end, places in (("last", order[:0:-1]), ("first", order[:-1])):
         total = np.zeros(recorded.shape)
-        for some, one in enumerate(found[:-1], 1):
+        for some, at in enumerate(places[:MOST_PARTS], 1):
+            one = _of_part(own, takers, name, at, recorded.shape)
             if one is None:
                 return
             total = total + one

@@ -3,6 +3,7 @@ batches, indices that are off by one, noise of another distribution."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -112,8 +113,9 @@ def _not_all_rows(
     name, other = step.names[side], step.names[1 - side]
     base = (step.a, step.b)[1 - side].side.trace.index_base
     said = f"{name} takes {len(rows)} rows in {len(parts)} parts, {other} takes {len(whole)}"
+    counts = Counter(rows)
     for wanted, words in ((0, "is in no part"), (2, "is in more than one")):
-        found = [at for at, row in enumerate(there) if min(rows.count(row), 2) == wanted]
+        found = [at for at, row in enumerate(there) if min(counts[row], 2) == wanted]
         if found:
             yield f"{said}: row {found[0] + base} of {other} {words}"
             return

@@ -51,9 +51,7 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     expected = residual.expected.reshape(recorded.shape)
     change = change_of(expected, recorded, step.rtol)
     by = float(np.abs(expected - recorded.astype(np.float64)).max(initial=0))
-    look = (
-        f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for a "
-    )
+    look = f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for "
     calls = backward_calls(own.step)
     if calls > 1:
         look = (

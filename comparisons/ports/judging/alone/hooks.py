@@ -75,9 +75,10 @@ def small_set_to_zero(step: Inspected, quantity: PortQuantity) -> str:
     for side, pair in enumerate(((a, b), (b, a))):
         zero = _zero_alone(step, *pair)
         residual = step.residuals(quantity)[side] if zero.any() else None
-        if residual is None or residual.expected.size != a.size:
+        recorded = step.own[side].step.arrays.get(f"gradient/{quantity.value[side]}")
+        if residual is None or recorded is None or residual.expected.size != recorded.size:
             continue
-        count = int((zero & _zero_alone(step, pair[0], residual.expected)).sum())
+        count = int(_zero_alone(step, recorded, residual.expected).sum())
         if count:
             return (
                 f"{step.names[side]}: {count} of {a.size} numbers of the gradient of "
