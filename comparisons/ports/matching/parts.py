@@ -89,15 +89,15 @@ def _parts(step: RecordedStep) -> list[Part]:
     return parts if any(stage.parameters for stage in parts[0]) else []
 
 
-def _given(step: RecordedStep, parts: list[Part]) -> list[list[tuple[int, ...]]]:
-    """The shapes of what each part is given."""
+def _given(step: RecordedStep, parts: list[Part]) -> list[list[int]]:
+    """How many numbers each part is given: as many in other layouts are no other rows."""
     return [
-        [
-            value.shape
+        sorted(
+            value.size
             for stage in part
             if stage.layer in OUTSIDE
             and (value := step.arrays.get(f"forward/{stage.name}")) is not None
-        ]
+        )
         for part in parts
     ]
 
