@@ -119,6 +119,8 @@ class _Comparer:
             for words in stages_declared(network.pairs, self.sides)
         ]
         parted = " ".join(self.first.words) if self.first is not None else ""
+        if self.first is not None:
+            self.hints.pop("hooks", None)  # what agreed until then
         hints = self.hints.values() if "padding_mode" not in parted else ()
         said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
         return PortComparison(

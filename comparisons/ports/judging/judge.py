@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from comparisons.ports.judging.alone.hooks import HOOKED, changed_in_a_hook
+from comparisons.ports.judging.alone.hooks import HOOKED, changed_in_a_hook, small_set_to_zero
 from comparisons.ports.judging.alone.parameters import (
     changed_between_steps,
     given_on_one_side,
@@ -122,8 +122,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     if not parted and not declared:
         declared = stages_of_one(step, quantity)
     if difference.needed <= rtol and not declared:
-        alike = quantity.passing != "state" or parted or step.exact
-        why = "" if alike else numbers_differ(step, quantity)
+        why = "" if parted or step.exact else _small_numbers(step, quantity)
         return Judged(number, quantity, difference, rtol, "parted" if why else "within", why)
     if parted or step.exact:
         return Judged(number, quantity, difference, rtol, "parted")
@@ -138,6 +137,13 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, verdict, HOOKED)
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
     return Judged(number, quantity, difference, rtol, verdict, why or follows)
+
+
+def _small_numbers(step: Inspected, quantity: PortQuantity) -> str:
+    """Why what agrees in its largest numbers does not in its small ones; empty if it does."""
+    if quantity.passing == "state":
+        return numbers_differ(step, quantity)
+    return small_set_to_zero(step, quantity)
 
 
 def _of_update(step: Inspected, quantity: PortQuantity, difference: Difference) -> Difference:

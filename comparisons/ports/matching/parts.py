@@ -40,7 +40,7 @@ def together(a: RecordedStep, b: RecordedStep) -> tuple[RecordedStep, RecordedSt
         The two, each as it was where there is nothing to be put together.
     """
     found = [_parts(one) for one in (a, b)]
-    if len(found[0]) == len(found[1]):
+    if len(found[0]) == len(found[1]) and _given(a, found[0]) == _given(b, found[1]):
         return a, b
     sides = []
     for step, parts, other, others in ((a, found[0], b, found[1]), (b, found[1], a, found[0])):
@@ -89,6 +89,36 @@ def _parts(step: RecordedStep) -> list[Part]:
     return parts if any(stage.parameters for stage in parts[0]) else []
 
 
+def _given(step: RecordedStep, parts: list[Part]) -> list[list[int]]:
+    """How many numbers each part is given: as many in other layouts are no other rows."""
+    return [
+        sorted(
+            value.size
+            for stage in part
+            if stage.layer in OUTSIDE
+            and (value := step.arrays.get(f"forward/{stage.name}")) is not None
+        )
+        for part in parts
+    ]
+
+
+def _put_together(
+    step: RecordedStep, parts: list[Part]
+) -> Iterator[tuple[tuple[int, ...], str, int, list[int]]]:
+    """The shapes that what the parts are given may have, put together: each with its kind of
+    number, the axis, and the rows of each part. Those of a step that has none, as they are."""
+    for calls in zip(*(parts or [list(step.network)]), strict=True):
+        values = [step.arrays.get(f"forward/{one.name}") for one in calls]
+        there = [value for value in values if value is not None and value.ndim]
+        if calls[0].layer not in OUTSIDE or len(there) < len(calls):
+            continue
+        shape, kind = there[0].shape, there[0].dtype.kind
+        for axis in range(len(shape)):
+            if _may_follow(there, axis):
+                rows = [value.shape[axis] for value in there]
+                yield (*shape[:axis], sum(rows), *shape[axis + 1 :]), kind, axis, rows
+
+
 def _called(stage: ProgramStage) -> tuple[str, str]:
     return stage.name.partition("#")[0], stage.layer
 
@@ -126,6 +156,7 @@ class _Joined:
     alone: set[str] = field(default_factory=set)  # stages that the other side has no like of
     axis: int = 0
     rows: list[int] = field(default_factory=list)
+    theirs: list[int] = field(default_factory=list)  # the other side's rows, of each part
 
     def step(self) -> RecordedStep | None:
         """The step with its parts put together; None if they are no parts of a batch."""
@@ -167,26 +198,11 @@ class _Joined:
     def _find_rows(self) -> bool:
         """Whether what the other side is given is as long as the parts together, and along which
         axis."""
-        others = [stage for part in self.others for stage in part] or list(self.other.network)
-        for calls in zip(*self.parts, strict=True):
-            values = [self.own.arrays.get(f"forward/{one.name}") for one in calls]
-            there = [value for value in values if value is not None and value.ndim]
-            if calls[0].layer not in OUTSIDE or len(there) < len(calls):
-                continue
-            for axis in range(there[0].ndim):
-                if not _may_follow(there, axis):
-                    continue
-                rows = [value.shape[axis] for value in there]
-                shape = (*there[0].shape[:axis], sum(rows), *there[0].shape[axis + 1 :])
-                if self.others or any(
-                    (value := self.other.arrays.get(f"forward/{one.name}")) is not None
-                    and value.shape == shape
-                    and value.dtype.kind == there[0].dtype.kind
-                    for one in others
-                    if one.layer in OUTSIDE
-                ):
-                    self.axis, self.rows = axis, rows
-                    return True
+        there = {(*found,): rows for *found, _, rows in _put_together(self.other, self.others)}
+        for *found, axis, rows in _put_together(self.own, self.parts):
+            if tuple(found) in there:
+                self.axis, self.rows, self.theirs = axis, rows, there[tuple(found)]
+                return True
         return False
 
     def _join(self, calls: Sequence[ProgramStage]) -> bool:
@@ -275,11 +291,18 @@ class _Joined:
     def _axis(self, stage: ProgramStage, values: Sequence[NDArray]) -> int | None:
         """Along which axis the rows of each part stand."""
         axes = [self.axis, *(n for n in range(values[0].ndim) if n != self.axis)]
-        for axis in axes:
-            if not _may_follow(values, axis):
-                continue
-            if [value.shape[axis] for value in values] == self.rows:
+        found = [
+            axis
+            for axis in axes
+            if _may_follow(values, axis) and [value.shape[axis] for value in values] == self.rows
+        ]
+        for axis in found:  # of several, one that the other side's rows stand along
+            shape = list(values[0].shape)
+            shape[axis] = self.theirs[0]
+            if self._is_there(stage, tuple(shape)):
                 return axis
+        if found:
+            return found[0]
         if not values[0].ndim or not _may_follow(values, 0):
             return None
         times = {len(value) / rows for value, rows in zip(values, self.rows, strict=True)}
@@ -287,8 +310,8 @@ class _Joined:
             return None
         if family(stage.layer) == "view":  # rows of rows stay in their order
             before = self.arrays.get(f"forward/{stage.inputs[0]}") if stage.inputs else None
-            found = np.concatenate(values)
-            if before is None or not np.array_equal(before.ravel(), found.ravel(), equal_nan=True):
+            joined = np.concatenate(values)
+            if before is None or not np.array_equal(before.ravel(), joined.ravel(), equal_nan=True):
                 return None
         return 0
 
@@ -380,7 +403,7 @@ class _Joined:
         total = self.own.arrays.get("loss/total")
         name = f"loss {OVER_PARTS}"
         self.alone.add(name)
-        ends = [self._end(at, part) for at, part in enumerate(self.parts)]
+        ends = self._ends()
         if total is None or not all(ends):
             return False
         value = np.asarray(total).reshape(())
@@ -409,17 +432,23 @@ class _Joined:
         self.arrays[f"forward/{name}"] = value
         return True
 
-    def _end(self, at: int, part: Part) -> str:
-        """What `backward` was called on in a part."""
-        loss = self.own.arrays.get(f"loss/backward.{at + 1}")
-        for stage in reversed(part):
-            for name in stage.outputs:
-                value = self.own.arrays.get(f"forward/{name}")
-                if loss is None or value is None or value.size != 1:
-                    continue
-                if float(value.item()) == float(loss.item()):
-                    return name
-        return ""
+    def _ends(self) -> list[str]:
+        """What `backward` was called on in each part, in whatever order it was called."""
+        arrays = self.own.arrays
+        losses = [float(arrays[key].item()) for key in arrays if key.startswith("loss/backward.")]
+        found = []
+        for part in self.parts:
+            numbers = {
+                name: float(value.item())
+                for stage in part
+                for name in stage.outputs
+                if (value := arrays.get(f"forward/{name}")) is not None and value.size == 1
+            }
+            there = [name for name, number in numbers.items() if number in losses]
+            if there:
+                losses.remove(numbers[there[-1]])
+            found.append(there[-1] if there else "")
+        return found
 
 
 def _may_follow(values: Sequence[NDArray], axis: int) -> bool:

@@ -3,7 +3,8 @@ batches, indices that are off by one, noise of another distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from comparisons.diagnosis.relations.noise import other_distribution
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.in_parts import backward_calls
 from comparisons.ports.relating.masks import other_mask
 from comparisons.ports.relating.related import both_values, relation_of
 
@@ -61,7 +63,11 @@ def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
         and (value := one.arrays.get(f"forward/{stage.name}")) is not None
         and (value.shape[1:], value.dtype) == (small.shape[1:], small.dtype)
     ]
-    if len(parts) < 2 or sum(map(len, parts)) != len(whole):
+    if len(parts) < 2:
+        yield from _in_steps(step, judged, side, small, whole)
+        return
+    if sum(map(len, parts)) != len(whole):
+        yield from _not_all_rows(step, side, parts, whole)
         return
     if _rows(np.concatenate(parts), whole) != _rows(whole, small):
         return
@@ -73,6 +79,47 @@ def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
     elif times[1]:
         what = f"the gradients are {len(parts)} times {other}'s: a sum where it is a mean"
     yield f"{name} takes the {len(whole)} rows in {len(parts)} parts; {what}"
+
+
+def _in_steps(
+    step: Inspected, judged: Judged, side: int, small: NDArray, whole: NDArray
+) -> Iterator[str]:
+    """Whether one side takes the rows in several steps, one part in each."""
+    if whole[0].size < FEWEST_NUMBERS or not len(small):
+        return
+    later = {n: batch for n, batch in _batches(step, judged, side) if n > judged.step}
+    parts = [small]
+    for number in sorted(later):
+        if sum(map(len, parts)) < len(whole) and later[number].shape[1:] == whole.shape[1:]:
+            parts.append(later[number])
+    joined = np.concatenate(parts)[: len(whole)]
+    if len(parts) > 1 and _rows(joined, whole) == _rows(whole, small)[: len(joined)]:
+        yield (
+            f"{step.names[side]} takes the {len(whole)} rows in several steps, {len(small)} in "
+            f"step {judged.step}: it calls its optimiser's step for each part, "
+            f"{step.names[1 - side]} once for all (are smaller batches meant?)"
+        )
+
+
+def _not_all_rows(
+    step: Inspected, side: int, parts: Sequence[NDArray], whole: NDArray
+) -> Iterator[str]:
+    """Rows of the whole batch that the parts lack, or take more than once."""
+    if backward_calls((step.a, step.b)[1 - side]) > 1:
+        return  # it may take its rows more than once, too
+    rows, there = _rows(np.concatenate(parts), whole), _rows(whole, parts[0])
+    if not set(rows) & set(there) or whole[0].size < FEWEST_NUMBERS:
+        return
+    name, other = step.names[side], step.names[1 - side]
+    base = (step.a, step.b)[1 - side].side.trace.index_base
+    said = f"{name} takes {len(rows)} rows in {len(parts)} parts, {other} takes {len(whole)}"
+    counts = Counter(rows)
+    for wanted, words in ((0, "is in no part"), (2, "is in more than one")):
+        found = [at for at, row in enumerate(there) if min(counts[row], 2) == wanted]
+        if found:
+            yield f"{said}: row {found[0] + base} of {other} {words}"
+            return
+    yield said
 
 
 def _times(step: Inspected, side: int, factor: int) -> bool:

@@ -10,6 +10,7 @@ from comparisons.ports.judging.alone.hooks import changed_within_backward
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.mistakes.in_parts import backward_calls
 
 __all__ = ["hooked", "in_a_hook"]
 
@@ -50,10 +51,14 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     expected = residual.expected.reshape(recorded.shape)
     change = change_of(expected, recorded, step.rtol)
     by = float(np.abs(expected - recorded.astype(np.float64)).max(initial=0))
-    look = (
-        f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for a "
-        "backward pass of its own"
-    )
+    look = f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for "
+    calls = backward_calls(own.step)
+    if calls > 1:
+        look = (
+            f"Look at what {name} does to gradients between its {calls} calls of backward "
+            "(clipping, zero_grad), and for a hook (register_hook) or "
+        )
+    look += "a backward pass of its own"
     if change.kind not in MADE:  # which is no name
         yield (
             f"{name}'s is not what it should be for its own inputs: it is up to {by:.3g} off what "
