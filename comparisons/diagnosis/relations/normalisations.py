@@ -201,6 +201,8 @@ def _fit(two: TwoValues, axis: int) -> tuple[Tensor, Tensor] | None:
 def _standardised(x: Tensor, over: list[int]) -> Iterator[tuple[str, Tensor]]:
     mean = x.mean(over, keepdim=True)
     yield "centred: its own mean subtracted", x - mean
+    if mean.numel() == x.numel():  # single numbers have neither deviation nor range
+        return
     for words, unbiased in (("deviation", True), ("deviation (biased, by n)", False)):
         deviation = x.std(over, unbiased=unbiased, keepdim=True)
         yield f"standardised by its own mean and {words}", (x - mean) / deviation

@@ -10,7 +10,12 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
 from comparisons.diagnosis.relations import relation
-from comparisons.diagnosis.relations.normalisations import by_channels, by_rows, normalisation
+from comparisons.diagnosis.relations.normalisations import (
+    by_channels,
+    by_rows,
+    normalisation,
+    standardised,
+)
 from comparisons.diagnosis.relations.two_values import TwoValues
 
 seeds = st.integers(0, 2**63 - 1)
@@ -80,6 +85,12 @@ def test_columns_are_told_to_be_standardised(seed):
         assert related(x, y) == [expected]
     y = (x - x.amin(0)) / (x.amax(0) - x.amin(0))
     assert related(x, y) == ["that is this with each column scaled from its own range to [0, 1]"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_batch_of_one_has_columns_of_single_numbers_and_no_warning():
+    two = TwoValues(("this", "that"), random(1, 1, 1, 12), random(2, 1, 1, 12), 1e-9)
+    assert not standardised(two)
 
 
 @given_settings(max_examples=30, deadline=None)

@@ -42,7 +42,9 @@ def some_of(planted, label):
     return [*(forward[crc32(label.encode()) % len(forward) :][:1] if forward else ()), *backward]
 
 
-@pytest.mark.parametrize(("example", "label"), zip(EXAMPLES, labels(), strict=True), ids=labels())
+@pytest.mark.parametrize(
+    ("example", "label"), list(zip(EXAMPLES, labels(), strict=True)), ids=labels()
+)
 def test_planted_mistakes_are_named(example, label, tmp_path):
     planted = list(first_of_each(example))
     some = planted if example.keeps_buffers else some_of(planted, label)
