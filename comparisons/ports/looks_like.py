@@ -99,6 +99,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
         if family(pair.a.layer) != family(pair.b.layer):
             yield f"{step.names[1]}: {pair.b.layer} where it is {pair.a.layer}"
             return
+        yield from bugs_of(step, "ignore_index")
         yield from stage_differences(pair, *step.own)
     elif quantity.passing == "draw" and quantity.stage is not None:
         if quantity.stage.a.layer != quantity.stage.b.layer:

@@ -22,6 +22,7 @@ __all__ = ["known_bugs"]
 Arrays = Mapping[str, NDArray]
 NEAR = 1e-5  # relative to the largest: rounding in float32, with something to spare
 ENGINE = "r-torch"
+IGNORING = {"cross_entropy_loss", "cross_entropy", "nll_loss", "nll_loss2d", "nll_loss_nd"}
 
 
 def known_bugs(
@@ -44,7 +45,11 @@ def known_bugs(
     """
     if engine != ENGINE:
         return []
-    return [*_decayed_by_place(step, arrays, before), *_padding(network, arrays, index_base)]
+    return [
+        *_decayed_by_place(step, arrays, before),
+        *_padding(network, arrays, index_base),
+        *_ignored(network, arrays, index_base),
+    ]
 
 
 def _decayed_by_place(step: ProgramStep, arrays: Arrays, before: Arrays) -> list[str]:
@@ -123,6 +128,39 @@ def _padding(network: Sequence[ProgramStage], arrays: Arrays, index_base: int) -
                 f"R torch's nn_embedding(padding_idx = {row}) is at fault: it sets row {row} to 0, "
                 f"but keeps the gradient of row {row + 1} from the weight. Leave padding_idx out, "
                 f"set row {row} to 0 and its gradient before each update"
+            ] = None
+    return list(words)
+
+
+def _ignored(network: Sequence[ProgramStage], arrays: Arrays, index_base: int) -> list[str]:
+    """Whether a loss ignored the class after the one that it was told to (R torch up to 0.17.0:
+    `ignore_index` went on to LibTorch as it was, and the classes were counted from 0 before)."""
+    words: dict[str, None] = {}
+    for stage in network:
+        ignored = stage.options.get("ignore_index")
+        recorded = arrays.get(f"forward/{stage.name}")
+        if stage.layer not in IGNORING or not isinstance(ignored, int | float) or recorded is None:
+            continue
+        ignored = int(ignored)
+        if ignored < 0:
+            continue
+        size = np.abs(recorded[np.isfinite(recorded)]).max(initial=0)
+        meant, found = (
+            recompute(
+                replace(stage, options={**stage.options, "ignore_index": k}), arrays, index_base
+            )
+            for k in (ignored, ignored + 1)
+        )
+        if meant is None or found is None:
+            continue
+        if _is_near(meant.outputs[stage.name], recorded, size):
+            continue
+        if _is_near(found.outputs[stage.name], recorded, size):
+            words[
+                f"R torch's ignore_index = {ignored} is at fault: up to version 0.17.0 it counts "
+                f"from 0 where the classes count from 1, and ignores class {ignored + 1}. "
+                f"ignore_index = {ignored - 1} ignores class {ignored} there; later versions "
+                "are right"
             ] = None
     return list(words)
 

@@ -318,6 +318,16 @@ def test_another_class_that_is_ignored_has_the_same_number_where_counting_begins
     assert (found.agrees, found.declared) == (True, [])
 
 
+def test_r_torch_that_ignores_the_class_after_is_at_fault(pair):
+    """Up to 0.17.0, 3 in R is the fourth class."""
+    pair(ignoring(2), ignoring(3))
+    as_r(Path("r"), ignored=3)
+    found = compare_programs("python", "r")
+    assert found.verdict == "part at step 1, cross_entropy_loss (cross_entropy_loss), forward"
+    assert found.first.words[0].startswith("r: R torch's ignore_index = 3 is at fault")
+    assert "ignores class 4" in found.first.words[0]
+
+
 def as_r(folder, shift=1, ignored=None):
     trace = ProgramTrace.load(folder)
     if ignored is not None:

@@ -138,3 +138,32 @@ def test_the_row_after_the_padding_row_is_r_torch_s_own(row, tied, dtype):
 def test_other_gradients_of_an_embedding_are_no_bug_of_r_torch_s(masked, dtype):
     stages, arrays = embedding(3, masked, dtype)
     assert known_bugs(ProgramStep(1), arrays, {}, "r-torch", stages) == []
+
+
+def loss(layer: str, said: int, ignored: int, dtype: torch.dtype) -> list[str]:
+    """What is said of R torch's loss of classes 1 to 4 that was told to ignore one and ignored
+    another (both from 1; 0 for none)."""
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(8, 4, generator=generator, dtype=dtype).log_softmax(1)
+    classes = torch.tensor([1, 2, 3, 4] * 2)
+    function = F.cross_entropy if layer == "cross_entropy_loss" else F.nll_loss
+    value = function(logits, classes - 1, ignore_index=ignored - 1)
+    stages = [
+        ProgramStage("x", "input"),
+        ProgramStage("y", "input"),
+        ProgramStage("loss", layer, ("x", "y"), {"ignore_index": said}),
+    ]
+    arrays = {"forward/x": logits, "forward/y": classes, "forward/loss": value}
+    given = {name: array.numpy() for name, array in arrays.items()}
+    return known_bugs(ProgramStep(1), given, {}, "r-torch", stages)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("layer", ["cross_entropy_loss", "nll_loss"])
+def test_the_class_after_the_ignored_one_is_r_torch_s_own(layer, dtype):
+    """As far as 0.17.0; later versions ignore what they are told to, and users other classes."""
+    (words,) = loss(layer, 2, 3, dtype)
+    assert "ignores class 3. ignore_index = 1 ignores class 2 there" in words
+    assert loss(layer, 4, 0, dtype) != []
+    for said, ignored in ((2, 2), (4, 4), (2, 1), (2, 4), (2, 0)):
+        assert loss(layer, said, ignored, dtype) == []
