@@ -37,12 +37,6 @@ BINARY += ("parameters", "latents", "probe", "program-step", "outcome")
 BINARY += ("r-weights", "r-list", "pytorch-weights")
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Nobody pulls the plug: a thousand files need not reach the disk."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _warm(tmp_path_factory):
     """What a reader imports when it is first called is not memory that a file takes."""

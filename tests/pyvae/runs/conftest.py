@@ -22,9 +22,3 @@ def signals_as_in_a_program():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def no_waiting_for_the_disk(monkeypatch):
-    """Files are not synced: there is no power cut in these tests."""
-    monkeypatch.setattr("os.fsync", lambda handle: None)

@@ -33,7 +33,7 @@ BOTH = ("train", "conv", *FEW, "--rng", "torch", "--out", "out", "--objective", 
 
 
 pytestmark = [
-    pytest.mark.usefixtures("signals_as_in_a_program", "no_waiting_for_the_disk"),
+    pytest.mark.usefixtures("signals_as_in_a_program"),
     pytest.mark.slow,
 ]
 

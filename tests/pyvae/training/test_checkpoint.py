@@ -29,12 +29,6 @@ arrays = KINDS.flatmap(
 states = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=9), arrays, max_size=5)
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    """No power cut in these tests."""
-    monkeypatch.setattr("os.fsync", lambda handle: None)
-
-
 def to_the_bit(one, two):
     if one is None or two is None:
         return one is two

@@ -37,7 +37,7 @@ class StoppedError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def _a_checkpoint_at_every_step(monkeypatch, no_waiting_for_the_disk):
+def _a_checkpoint_at_every_step(monkeypatch):
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
 
 

@@ -17,8 +17,6 @@ from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
 
 def test_a_run_with_other_hyperparameters_is_another(tmp_path, data_of):
     recipe = get_recipe("clustering-toy")

@@ -14,8 +14,6 @@ from pyvae.model.run import Run
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
 
 def cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -15,7 +15,6 @@ from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 every_rng = pytest.mark.parametrize("rng", RNGS)
 every_rng_and_adam = pytest.mark.parametrize(
     ("rng", "adam"), [("injected", "torch"), ("torch", "r-torch"), ("r", "torch")]

@@ -13,8 +13,6 @@ from pyvae.trace import trace as trace_module
 from pyvae.trace.trace import Trace
 from pyvae.training import checkpoint as checkpoint_module
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
 
 def kill_at_write(monkeypatch, number):
     """Ends the run at the n-th file that it writes."""

@@ -18,8 +18,6 @@ from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
 
 class NoEngine(PyTorchEngine):
     def start(self, *arguments):
