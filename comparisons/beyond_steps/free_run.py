@@ -6,6 +6,7 @@ re-synchronised run gives it no time to act. A few free steps do.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,6 +25,7 @@ from comparisons.diagnosis.closeness import same
 from comparisons.diagnosis.first_divergence import Divergence, first_divergence
 from comparisons.diagnosis.place import InspectedStep, Probes
 from comparisons.expected.layers import BETA1, BETA2, Layers, float64
+from comparisons.stages.no_effect import NoEffect
 from comparisons.steps.compare import compare_ends
 from comparisons.steps.lockstep import StepFailure, lockstep
 from comparisons.steps.pair import Pair
@@ -47,12 +49,15 @@ class FreeRun:
         kinks: Where rounding decides kinks, and what was done about them; empty if it decides none
             that drive the two apart.
         undecided: Whether kinks leave too few steps to tell.
+        driven: The parameter that Adam drives apart where its gradients are rounding alone, and how
+            far; empty if there is none, or no more than a stage may differ by.
     """
 
     agreement: Agreement
     divergence: Divergence | None
     kinks: str = ""
     undecided: bool = False
+    driven: str = ""
 
 
 def run_freely(pair: Pair) -> FreeRun:
@@ -99,7 +104,11 @@ def run_freely(pair: Pair) -> FreeRun:
             size = _size(end, rtol)
     if size > 1:
         divergence = _first_not_of_adam(pair, end.step, EXACT.rtol if pair.exact else rtol)
-    return FreeRun(as_agreement(end, rtol, settings.dtype), divergence, kinks, undecided)
+    found = as_agreement(end, rtol, settings.dtype)
+    driven = ""
+    if size > 1 and divergence is None and settings.dtype == "float32":
+        driven = _driven(pair, end.step)  # in float64 rounding is far below Adam's epsilon
+    return FreeRun(found, divergence, kinks, undecided, driven)
 
 
 def _of_length(pair: Pair, steps: int) -> Pair:
@@ -134,6 +143,31 @@ def _size(end: StageAgreement, allowed: float) -> float:
     if allowed == 0:
         return math.inf if end.required_rtol else 0.0
     return end.required_rtol / allowed
+
+
+def _driven(pair: Pair, last: int) -> str:
+    """The parameter that Adam has driven furthest apart before a step, if by more than a stage may
+    differ: by what it makes of each side's own moments, where these agree. Of a gradient that is
+    rounding alone it makes as much as of any other: one side may go up by the learning rate, the
+    other down."""
+    run = pair.run
+    without_effect = NoEffect.of_stages(run.recipe.stages).biases
+    drift: dict[str, Tensor] = {}
+    apart: dict[str, float] = {}
+    with closing(lockstep(pair, resync=False)) as steps:
+        for both in itertools.islice(steps, last - 1):
+            ends = {one.quantity.key: one for one in compare_ends(pair, both, both.step > 1)}
+            layers = Layers(run.recipe, run.settings, both.step, taken=pair.taken)
+            states = [engine.state() for engine in pair.engines]
+            for name in (key.partition("/")[2] for key in ends if key.startswith("moment1/")):
+                keys = [f"{moment}/{name}" for moment in ("moment1", "moment2")]
+                if name in without_effect or not all(ends[key].agrees for key in keys):
+                    continue
+                a, b = (layers.adam_update(*(float64(one[key]) for key in keys)) for one in states)
+                drift[name] = drift.get(name, torch.zeros_like(a)) + a - b
+                apart[name] = float(drift[name].abs().max()) / ends[f"parameter/{name}"].largest
+    name = max(apart, key=lambda name: apart[name], default="")
+    return f"{name} by {apart[name]:.1e}" if name and apart[name] > pair.rule.rtol else ""
 
 
 def _first_not_of_adam(pair: Pair, last: int, rtol: float) -> Divergence | None:

@@ -51,6 +51,10 @@ HIDDEN = (
     "from step to step that is not in its state (the maximum of AMSGrad, a second momentum, a "
     "schedule)"
 )
+DRIVEN = (
+    "Adam makes as much of gradients that are rounding alone as of any other, and drives the two "
+    "apart ({}): whether more than what follows differs cannot be told; compare in float64"
+)
 OTHER_WAY = (
     "every step agrees when {1} starts it from the state of {0}; when {0} starts from that of {1}, "
     "{2} does not"
@@ -360,6 +364,8 @@ def _free_note(free: FreeRun) -> str:
             f"{SAME_START}, but where each goes its own way {free.kinks}, and too few steps are "
             "left to tell a mistake from what follows: compare more steps"
         )
+    if free.driven:
+        return f"{SAME_START}, but where each goes its own way {DRIVEN.format(free.driven)}"
     return HIDDEN
 
 
