@@ -1,12 +1,4 @@
-"""A batch that one side takes in several parts, one after the other, as where gradients accumulate.
-
-Where one program calls `backward` on the whole batch, and the other one on each of its parts, no
-value of one is a value of the other; the parts put together are. So the stages of the parts are
-made one: their rows stand one after the other, each with its gradient, and what a layer returns for
-them is what it returns for the whole batch, unless it mixes rows, as a batch norm does. A number
-that is the mean, or the sum, of rows is the mean, or the sum, of what the parts have. What is
-neither stays as it is, for each part by itself, and takes its rows of what was put together.
-"""
+"""The parts of a step, put together."""
 
 from __future__ import annotations
 
@@ -16,124 +8,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from comparisons.ports.expected.recompute import recompute
+from comparisons.ports.matching.parts.find import OUTSIDE, Part, ends_of, put_together
+from comparisons.ports.matching.parts.of_all import number_of_all, options_of_all
+from comparisons.ports.matching.parts.whole import Whole, made_one, may_follow
 from comparisons.ports.matching.stages import family
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["OVER_PARTS", "together"]
+__all__ = ["OVER_PARTS", "Joined"]
 
 OVER_PARTS = "over the parts"  # names of stages that no program has called
-OUTSIDE = ("input", "draw")
 OF_STAGES = ("forward", "gradient", "draw")
-SHAPES = ("view", "expand", "repeat", "zeros", "ones", "full", "randn", "rand")
-ROUNDED = {2: 1e-2, 4: 1e-5, 8: 1e-12}  # how near a mean is to one of means, by a number's bytes
-
-
-def together(a: RecordedStep, b: RecordedStep) -> tuple[RecordedStep, RecordedStep]:
-    """Makes the parts of a batch one where the two sides do not take as many.
-
-    Arguments:
-        a, b: A step of both sides.
-
-    Returns:
-        The two, each as it was where there is nothing to be put together.
-    """
-    found = [_parts(one) for one in (a, b)]
-    if len(found[0]) == len(found[1]) and _given(a, found[0]) == _given(b, found[1]):
-        return a, b
-    sides = []
-    for step, parts, other, others in ((a, found[0], b, found[1]), (b, found[1], a, found[0])):
-        joined: RecordedStep | None = step
-        if len(parts) > 1:
-            joined = _Joined(step, parts, other, others).step()
-            joined = joined or _Joined(step, parts, other, others, numbers=False).step()
-        if joined is None:
-            return a, b
-        sides.append(joined)
-    return sides[0], sides[1]
-
-
-Part = list[ProgramStage]
-
-
-def _parts(step: RecordedStep) -> list[Part]:
-    """The stages that lead to each `backward`, if they are the same calls for each; else none."""
-    losses = [key for key in step.arrays if key.startswith("loss/backward.")]
-    if len(losses) < 2:
-        return []
-    group = {stage.name: stage.name for stage in step.network}
-
-    def root(name: str) -> str:
-        while group[name] != name:
-            name = group[name]
-        return name
-
-    for stage in step.network:
-        for name in (*stage.inputs, *stage.parameters.values()):
-            before = step.producer.get(name)
-            if before is not None and before.layer != "input":
-                group[root(stage.name)] = root(before.name)
-    takers = {s.name: {root(t.name) for t in step.takers.get(s.name, ())} for s in step.network}
-    found: dict[str, Part] = {}
-    for stage in step.network:
-        one = root(stage.name)
-        if stage.layer == "input":
-            if len(takers[stage.name]) != 1:
-                continue  # all parts take it
-            one = next(iter(takers[stage.name]))
-        found.setdefault(one, []).append(stage)
-    parts = list(found.values())
-    if len(parts) != len(losses) or len({tuple(map(_called, part)) for part in parts}) > 1:
-        return []
-    return parts if any(stage.parameters for stage in parts[0]) else []
-
-
-def _given(step: RecordedStep, parts: list[Part]) -> list[list[int]]:
-    """How many numbers each part is given: as many in other layouts are no other rows."""
-    return [
-        sorted(
-            value.size
-            for stage in part
-            if stage.layer in OUTSIDE
-            and (value := step.arrays.get(f"forward/{stage.name}")) is not None
-        )
-        for part in parts
-    ]
-
-
-def _put_together(
-    step: RecordedStep, parts: list[Part]
-) -> Iterator[tuple[tuple[int, ...], str, int, list[int]]]:
-    """The shapes that what the parts are given may have, put together: each with its kind of
-    number, the axis, and the rows of each part. Those of a step that has none, as they are."""
-    for calls in zip(*(parts or [list(step.network)]), strict=True):
-        values = [step.arrays.get(f"forward/{one.name}") for one in calls]
-        there = [value for value in values if value is not None and value.ndim]
-        if calls[0].layer not in OUTSIDE or len(there) < len(calls):
-            continue
-        shape, kind = there[0].shape, there[0].dtype.kind
-        for axis in range(len(shape)):
-            if _may_follow(there, axis):
-                rows = [value.shape[axis] for value in there]
-                yield (*shape[:axis], sum(rows), *shape[axis + 1 :]), kind, axis, rows
-
-
-def _called(stage: ProgramStage) -> tuple[str, str]:
-    return stage.name.partition("#")[0], stage.layer
 
 
 @dataclass
-class _Whole:
-    """What the parts' values of one name make, put together: `rows` one after the other along an
-    axis, the `same` in each, their `mean` or their `sum`."""
-
-    how: str
-    axis: int = 0
-
-
-@dataclass
-class _Joined:
+class Joined:
     """The parts of a step, put together.
 
     Arguments:
@@ -150,7 +39,7 @@ class _Joined:
     numbers: bool = True
     arrays: dict[str, NDArray] = field(default_factory=dict)
     stages: list[ProgramStage] = field(default_factory=list)
-    known: dict[str, _Whole] = field(default_factory=dict)
+    known: dict[str, Whole] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)  # the first part's name of a value
     cut: dict[str, list[str]] = field(default_factory=dict)  # rows of each part, by the whole
     alone: set[str] = field(default_factory=set)  # stages that the other side has no like of
@@ -164,7 +53,7 @@ class _Joined:
             return None
         mine = {stage.name for part in self.parts for stage in part}
         self.stages = [stage for stage in self.own.network if stage.name not in mine]
-        self.known = {name: _Whole("same") for stage in self.stages for name in stage.outputs}
+        self.known = {name: Whole("same") for stage in self.stages for name in stage.outputs}
         for name in self.known:
             self._keep(name, name)
         for calls in zip(*self.parts, strict=True):
@@ -198,8 +87,8 @@ class _Joined:
     def _find_rows(self) -> bool:
         """Whether what the other side is given is as long as the parts together, and along which
         axis."""
-        there = {(*found,): rows for *found, _, rows in _put_together(self.other, self.others)}
-        for *found, axis, rows in _put_together(self.own, self.parts):
+        there = {(*found,): rows for *found, _, rows in put_together(self.other, self.others)}
+        for *found, axis, rows in put_together(self.own, self.parts):
             if tuple(found) in there:
                 self.axis, self.rows, self.theirs = axis, rows, there[tuple(found)]
                 return True
@@ -217,7 +106,7 @@ class _Joined:
             return False
         if len({len(one.outputs) for one in calls}) > 1:
             return False
-        options = self._options(calls)
+        options = options_of_all(calls, self.axis, self.rows)
         if options is None:
             return False
         stage = replace(
@@ -246,26 +135,7 @@ class _Joined:
     def _name(self, name: str) -> str:
         return self.first.get(name, name)
 
-    def _options(self, calls: Sequence[ProgramStage]) -> Mapping[str, object] | None:
-        """The options of a call for all rows: a shape that has a part's rows has all."""
-        found = dict(calls[0].options)
-        for name, value in found.items():
-            values = [one.options.get(name) for one in calls]
-            if isinstance(value, list | tuple) and family(calls[0].layer) in SHAPES:
-                sizes = [list(one) for one in values if isinstance(one, list | tuple)]
-                at = self.axis if self.axis < len(value) else 0
-                if len(sizes) == len(calls) and len({len(one) for one in sizes}) == 1 and value:
-                    times = {one[at] / rows for one, rows in zip(sizes, self.rows, strict=True)}
-                    if len(times) == 1 and times.copy().pop() > 0:
-                        size = list(value)
-                        size[at] = sum(one[at] for one in sizes)
-                        found[name] = size
-                        continue
-            if any(one != value for one in values):
-                return None
-        return found
-
-    def _whole(self, stage: ProgramStage, names: Sequence[str]) -> _Whole | None:
+    def _whole(self, stage: ProgramStage, names: Sequence[str]) -> Whole | None:
         values = [self.own.arrays.get(f"forward/{name}") for name in names]
         there = [value for value in values if value is not None]
         if len(there) < len(values):
@@ -275,8 +145,8 @@ class _Joined:
         same = all(np.array_equal(value, there[0], equal_nan=True) for value in there)
         axis = self._axis(stage, there)
         if same and (axis is None or self._is_there(stage, there[0].shape)):
-            return _Whole("same")
-        return None if axis is None else _Whole("rows", axis)
+            return Whole("same")
+        return None if axis is None else Whole("rows", axis)
 
     def _is_there(self, stage: ProgramStage, shape: tuple[int, ...]) -> bool:
         """Whether a stage of the other side returns what has a shape."""
@@ -294,7 +164,7 @@ class _Joined:
         found = [
             axis
             for axis in axes
-            if _may_follow(values, axis) and [value.shape[axis] for value in values] == self.rows
+            if may_follow(values, axis) and [value.shape[axis] for value in values] == self.rows
         ]
         for axis in found:  # of several, one that the other side's rows stand along
             shape = list(values[0].shape)
@@ -303,10 +173,10 @@ class _Joined:
                 return axis
         if found:
             return found[0]
-        if not values[0].ndim or not _may_follow(values, 0):
+        if not values[0].ndim or not may_follow(values, 0):
             return None
         times = {len(value) / rows for value, rows in zip(values, self.rows, strict=True)}
-        if len(times) > 1 or not float(times.copy().pop()).is_integer():
+        if len(times) > 1 or not float(next(iter(times))).is_integer():
             return None
         if family(stage.layer) == "view":  # rows of rows stay in their order
             before = self.arrays.get(f"forward/{stage.inputs[0]}") if stage.inputs else None
@@ -315,42 +185,27 @@ class _Joined:
                 return None
         return 0
 
-    def _number(self, stage: ProgramStage, name: str, values: Sequence[NDArray]) -> _Whole | None:
-        """Whether a number of all rows is the mean of what the parts have, or their sum."""
-        numbers = [float(value.item()) for value in values]
+    def _number(self, stage: ProgramStage, name: str, values: Sequence[NDArray]) -> Whole | None:
         if stage.layer in OUTSIDE:
-            return _Whole("same") if len(set(numbers)) == 1 else None
+            return Whole("same") if len({float(value.item()) for value in values}) == 1 else None
         if not self.numbers:
             return None
-        arrays = dict(self.arrays)
-        for one in (*stage.inputs, *stage.parameters.values()):
-            if f"forward/{one}" not in arrays and f"start/{one}" in self.own.arrays:
-                arrays[f"start/{one}"] = self.own.arrays[f"start/{one}"]
-        arrays[f"forward/{name}"] = values[0]
-        found = recompute(stage, arrays, self.own.side.trace.index_base)
-        if found is None or name not in found.outputs:
-            return None
-        expected = float(found.outputs[name].item())
-        allowed = ROUNDED.get(values[0].dtype.itemsize, 0.0)
-        allowed *= max(map(abs, (*numbers, expected)))
-        if len(set(self.rows)) == 1 and abs(float(np.mean(numbers)) - expected) <= allowed:
-            return _Whole("mean")
-        return _Whole("sum") if abs(float(np.sum(numbers)) - expected) <= allowed else None
+        return number_of_all(stage, name, values, self.arrays, self.own, self.rows)
 
-    def _put(self, names: Sequence[str], whole: _Whole) -> None:
+    def _put(self, names: Sequence[str], whole: Whole) -> None:
         values = [self.own.arrays[f"forward/{name}"] for name in names]
-        self.arrays[f"forward/{names[0]}"] = _made_one(values, whole)
+        self.arrays[f"forward/{names[0]}"] = made_one(values, whole)
         slopes = [self.own.arrays.get(f"gradient/{name}") for name in names]
         there = [one for one in slopes if one is not None]
         if len(there) == len(slopes):
             # a mean moves by a part of what each number does, and what is one by all of them
             how = {"mean": "sum", "same": "sum", "sum": "mean"}.get(whole.how, whole.how)
-            self.arrays[f"gradient/{names[0]}"] = _made_one(there, _Whole(how, whole.axis))
+            self.arrays[f"gradient/{names[0]}"] = made_one(there, Whole(how, whole.axis))
 
-    def _put_mask(self, calls: Sequence[ProgramStage], whole: _Whole) -> None:
+    def _put_mask(self, calls: Sequence[ProgramStage], whole: Whole) -> None:
         masks = [self.own.arrays.get(f"draw/{one.name}") for one in calls]
         there = [one for one in masks if one is not None]
-        if len(there) == len(masks) and whole.how == "rows" and _may_follow(there, whole.axis):
+        if len(there) == len(masks) and whole.how == "rows" and may_follow(there, whole.axis):
             self.arrays[f"draw/{calls[0].name}"] = np.concatenate(there, whole.axis)
 
     def _leave(self, calls: Sequence[ProgramStage]) -> bool:
@@ -373,7 +228,7 @@ class _Joined:
             self._keep(stage.name, stage.name)
         return True
 
-    def _rows_of(self, first: str, name: str, at: int, whole: _Whole) -> str:
+    def _rows_of(self, first: str, name: str, at: int, whole: Whole) -> str:
         """The name of a part's rows of a value that was put together."""
         if whole.how == "same":
             return first
@@ -403,7 +258,7 @@ class _Joined:
         total = self.own.arrays.get("loss/total")
         name = f"loss {OVER_PARTS}"
         self.alone.add(name)
-        ends = self._ends()
+        ends = ends_of(self.own, self.parts)
         if total is None or not all(ends):
             return False
         value = np.asarray(total).reshape(())
@@ -431,40 +286,6 @@ class _Joined:
             self.alone.add(row)
         self.arrays[f"forward/{name}"] = value
         return True
-
-    def _ends(self) -> list[str]:
-        """What `backward` was called on in each part, in whatever order it was called."""
-        arrays = self.own.arrays
-        losses = [float(arrays[key].item()) for key in arrays if key.startswith("loss/backward.")]
-        found = []
-        for part in self.parts:
-            numbers = {
-                name: float(value.item())
-                for stage in part
-                for name in stage.outputs
-                if (value := arrays.get(f"forward/{name}")) is not None and value.size == 1
-            }
-            there = [name for name, number in numbers.items() if number in losses]
-            if there:
-                losses.remove(numbers[there[-1]])
-            found.append(there[-1] if there else "")
-        return found
-
-
-def _may_follow(values: Sequence[NDArray], axis: int) -> bool:
-    """Whether arrays have one shape but for an axis."""
-    shapes = {(*one.shape[:axis], *one.shape[axis + 1 :]) for one in values}
-    return len(shapes) == 1 and len({one.ndim for one in values}) == 1 and axis < values[0].ndim
-
-
-def _made_one(values: Sequence[NDArray], whole: _Whole) -> NDArray:
-    if whole.how == "rows":
-        return np.concatenate(values, whole.axis)
-    if whole.how == "same":
-        return values[0]
-    summed = np.sum(values, axis=0, dtype=np.float64)
-    summed = summed / len(values) if whole.how == "mean" else summed
-    return np.asarray(summed).astype(values[0].dtype)
 
 
 class _Changed(Mapping[str, NDArray]):
