@@ -80,7 +80,7 @@ def python(request):
 
 def test_the_package_passes_its_check(tmp_path, python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
-    build makes pages of them, and runs nothing. The tests start pyvae often: warm."""
+    build makes pages of them, and there is nothing to run. The tests start pyvae often: warm."""
     skip_without(NEEDED)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
@@ -91,7 +91,7 @@ def test_the_package_passes_its_check(tmp_path, python):
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
     program = str(python.program) if python else sys.executable
     done = r(
-        "CMD", "check", "--no-manual", "--no-build-vignettes", archive, folder=tmp_path,
+        "CMD", "check", "--no-manual", "--no-vignettes", archive, folder=tmp_path,
         RETICULATE_PYTHON=program,
     )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
