@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -51,19 +51,29 @@ def module_of(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    """The imports and functions of a file."""
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, kinds)]
+
+
+@cache
+def imports(file: Path) -> list[str]:
     """The modules that a file imports, at the top, within functions or for type checking alone; of
     `from package import name` the module `package.name` if there is one."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    found = []
+    for node in nodes(file):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} imports from a place, not from a name"
             assert node.module
             place = ROOT / Path(*node.module.split("."))
             for alias in node.names:
                 inside = (place / f"{alias.name}.py").exists() or (place / alias.name).is_dir()
-                yield f"{node.module}.{alias.name}" if inside else node.module
+                found.append(f"{node.module}.{alias.name}" if inside else node.module)
+    return found
 
 
 def packages(file: Path) -> set[str]:
@@ -115,7 +125,7 @@ def test_rooms_and_functions_stay_small(package):
     rooms = Counter(file.parent for file in files(package) if file.name != "__init__.py")
     assert max(rooms.values()) <= MOST_MODULES, rooms.most_common(1)
     for file in files(package):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in nodes(file):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             given = node.args

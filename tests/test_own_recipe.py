@@ -104,7 +104,7 @@ def test_the_network_of_pytorch_examples_starts_from_the_original_s_parameters(f
     ],
 )
 def test_base_r_computes_a_recipe_from_a_file(files, typed, recipe, more):
-    words = ("compare", "--recipe", recipe, *more, "--engine", "base-r", "--steps", "6")
+    words = ("compare", "--recipe", recipe, *more, "--engine", "base-r", "--steps", "3")
     code, out, err = typed(*words, "--out", "c", "--report")
     assert (code, err) == (0, "")
     assert "verdict: agree" in out

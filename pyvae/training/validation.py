@@ -40,7 +40,7 @@ class Validate(Callback):
         >>> from pyvae.data.split import hold_out
         >>> beta, digits = pyvae.get_recipe("beta"), pyvae.load_data("digits")
         >>> split = hold_out(digits, 0.1)
-        >>> run = pyvae.Run(beta, beta.settings(epochs=30), split.train)
+        >>> run = pyvae.Run(beta, beta.settings(epochs=5), split.train)
         >>> validate = Validate(split.held_out)
         >>> stop = StopEarly(validate, patience=2)
         >>> trace = pyvae.train(run, pyvae.PyTorchEngine(), [validate, stop])

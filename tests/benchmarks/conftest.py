@@ -33,7 +33,8 @@ def series():
 
 @pytest.fixture
 def warm_sides(warm, monkeypatch):
-    """Sides are processes that have imported PyTorch and torchvision before."""
+    """Sides are processes that have imported PyTorch and torchvision before, the same as those of
+    other tests: they are told of threads by the one variable that these have, too."""
 
     def start(command, *, cwd, env, stderr, **others):
         theirs, to_them = os.pipe()
@@ -49,6 +50,7 @@ def warm_sides(warm, monkeypatch):
 
     changed = SimpleNamespace(**vars(subprocess) | {"Popen": start})
     monkeypatch.setattr(child, "subprocess", changed)
+    monkeypatch.setattr(child, "THREADS", ("OMP_NUM_THREADS",))
 
 
 @pytest.fixture

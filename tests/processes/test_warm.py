@@ -22,12 +22,17 @@ sys.exit(7)
 """
 
 
-@pytest.fixture
-def of_torch(warm, monkeypatch):
+# PyTorch reads the number of threads when it is imported
+THREADS = {"OMP_NUM_THREADS": "3"}
+
+
+@pytest.fixture(scope="module")
+def of_torch(warm):
     """Another one, which imports no more than PyTorch."""
-    monkeypatch.setattr("processes.warm.MODULES", ("torch",))
     of_torch = Warm()
-    yield of_torch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processes.warm.MODULES", ("torch",))
+        yield of_torch
     of_torch.close()
 
 
@@ -35,13 +40,12 @@ def test_what_one_is_given_is_not_there_in_the_next(of_torch, tmp_path):
     """Also where the first one was the reason to start what forks."""
     tells = "import os, sys; print('/mine' in sys.path, os.environ.get('PYTHONPATH'))"
     for given, told in (("/mine", "True /mine\n"), ("", "False \n")):
-        environment = os.environ | {"PYTHONPATH": given, "OMP_NUM_THREADS": "3"}
+        environment = os.environ | THREADS | {"PYTHONPATH": given}
         assert of_torch.run("-c", tells, folder=tmp_path, environment=environment).stdout == told
 
 
 def test_it_is_as_in_a_process_that_was_started_for_it(of_torch, tmp_path):
-    # PyTorch reads the number of threads when it is imported
-    environment = os.environ | {"MINE": "é", "OMP_NUM_THREADS": "3"}
+    environment = os.environ | THREADS | {"MINE": "é"}
     warmed = of_torch.run("-c", TELLS, "a b", folder=tmp_path, environment=environment)
     started = subprocess.run(
         [sys.executable, "-c", f"import torch\n{TELLS}", "a b"], cwd=tmp_path, env=environment,
@@ -72,6 +76,7 @@ def test_the_end_is_told(warm, tmp_path, is_running):
 
 
 def test_closing_ends_what_runs(of_torch, tmp_path, is_running):
-    waits = of_torch.start("-c", "import time; time.sleep(600)", folder=tmp_path)
+    words = ("-c", "import time; time.sleep(600)")
+    waits = of_torch.start(*words, folder=tmp_path, environment=os.environ | THREADS)
     of_torch.close()
     assert not is_running(waits.pid)

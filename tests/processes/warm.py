@@ -41,6 +41,17 @@ MODULES = (
     "comparisons.cli.compare", "comparisons.runs.live", "r_bridge.engines.base_r",
     "comparisons.ports.compare", "comparisons.report.ports.conclude", "pyvae.recording.record",
     "matplotlib.backends.backend_agg", "torch.distributed", "torch._dynamo", "typer._adapters",
+    # what commands import when they come to it
+    "pyvae.cli.again", "pyvae.runs.record", "pyvae.runs.verify", "pyvae.runs.trained.generated",
+    "pyvae.terminal.step_progress", "pyvae.figures.latents", "pyvae.figures.latent_map",
+    "pyvae.figures.points", "pyvae.figures.reconstructions", "pyvae.recording.script",
+    "comparisons.cli.progress", "comparisons.cli.starts", "comparisons.runs.sides",
+    "comparisons.saved.compare", "comparisons.saved.folder", "comparisons.report.write",
+    "comparisons.report.html", "comparisons.report.ports.figure", "comparisons.report.ports.page",
+    "matplotlib.style", "pandas.io.formats.csvs", "safetensors.torch", "PIL.JpegImagePlugin",
+    "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.PpmImagePlugin", "rich.table",
+    "rich._emoji_codes", "pydantic.plugin._loader", "charset_normalizer", "pydoc", "fileinput",
+    "psutil",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a request
 PATIENCE = 300.0

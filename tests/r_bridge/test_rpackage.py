@@ -26,7 +26,6 @@ NAMED = re.findall(
 )
 NEEDED = [name for name in NAMED if name not in TORCH]
 SUFFIXES = ("R", "Rd", "Rmd", "html", "png")
-CHECK_ALONE = {"ggplot2", "knitr", "rmarkdown", "testthat"}
 
 pytestmark = [pytest.mark.r, pytest.mark.slow]
 
@@ -81,7 +80,7 @@ def python(request):
 
 def test_the_package_passes_its_check(tmp_path, python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
-    build makes pages of them, and runs nothing. The tests start pyvae often: warm."""
+    build makes pages of them, and there is nothing to run. The tests start pyvae often: warm."""
     skip_without(NEEDED)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
@@ -92,7 +91,7 @@ def test_the_package_passes_its_check(tmp_path, python):
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
     program = str(python.program) if python else sys.executable
     done = r(
-        "CMD", "check", "--no-manual", "--no-build-vignettes", archive, folder=tmp_path,
+        "CMD", "check", "--no-manual", "--no-vignettes", archive, folder=tmp_path,
         RETICULATE_PYTHON=program,
     )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
@@ -117,30 +116,6 @@ def test_the_package_passes_its_check(tmp_path, python):
         assert made.count("<img") == kept.count("<img")
         assert made.count("verdict: agree") == kept.count("verdict: agree") > 0
     assert not list((folder / "pyvae" / "doc").glob("*.orig"))
-
-
-def test_the_examples_of_the_documentation_run(tmp_path, request):
-    skip_without([name for name in NEEDED if name not in CHECK_ALONE])
-    r_package = request.getfixturevalue("r_package")
-    codes = []
-    for page, fits in (("README.md", 1), ("docs/how-to/use-it-from-r.md", 2)):
-        text = (PACKAGE.parents[1] / page).read_text()
-        examples = re.findall(r"```r\n(.*?)```", text, re.DOTALL)
-        (example,) = [one for one in examples if "vae_fit(" in one]
-        assert example.count('start = "trained", epochs = 1') == fits
-        assert "steps = 3, batch_size = 50" in example
-        code = example.replace("epochs = 1", "epochs = 1, steps = 1, batch_size = 4").replace(
-            "steps = 3, batch_size = 50", "steps = 1, batch_size = 4"
-        )
-        # the venv that the example names is where make puts it; this one need not be that
-        prefix = Path(r_package["RETICULATE_PYTHON"]).parents[1]
-        codes.append(code.replace("./.venv", str(prefix)))
-    code = "\n".join(codes)  # in one session, where Python starts once
-    environment = {"R_LIBS": r_package["R_LIBS"], "RETICULATE_PYTHON": None}
-    done = r("--no-echo", "-e", code, folder=tmp_path, **environment)
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"^ +(\w+) +loss ", done.stdout, re.MULTILINE) == 2 * ["vae", "emae"]
-    assert done.stdout.count("verdict: agree") == 2
 
 
 def test_no_name_is_defined_twice():

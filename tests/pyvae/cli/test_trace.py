@@ -12,7 +12,7 @@ from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.stages import quantities
 from pyvae.trace.trace import Trace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_recipes")]
 
 TRACE = {"trace.json", "history.csv", "parameters.safetensors", "latents.safetensors"}
 TINY = ("--data", "digits", "--batch-size", "3", "--latent-dim", "2", "--dtype", "float32")
@@ -20,7 +20,7 @@ TINY = ("--data", "digits", "--batch-size", "3", "--latent-dim", "2", "--dtype",
 
 @pytest.fixture
 def tracing(command, tmp_path):
-    """Runs `pyvae trace` in this process; the probes (30 MB each) go when the test is over."""
+    """Runs `pyvae trace` in this process; the probes go when the test is over."""
 
     def trace(*arguments):
         return command("trace", *TINY, *arguments)
@@ -240,7 +240,6 @@ def test_a_diverging_trace_is_one_line_and_keeps_the_steps_before(
 
 @pytest.mark.slow
 @pytest.mark.r
-@pytest.mark.usefixtures("narrow_recipes")
 def test_a_trace_of_r_follows_one_of_pytorch(tracing, tmp_path):
     both = ("--dtype", "float64", "--steps", 3)
     assert tracing(*both, "--probe", "1-2", "--out", "python")[0] == 0
@@ -344,7 +343,6 @@ def test_bad_input_for_a_generator_is_one_line_and_writes_nothing(
 
 
 @pytest.mark.r
-@pytest.mark.usefixtures("narrow_recipes")
 def test_an_engine_in_r_with_a_generator_that_it_does_not_have(
     tracing, tmp_path, assert_refused, everything_below
 ):

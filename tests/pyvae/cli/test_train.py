@@ -18,7 +18,7 @@ from pyvae.model.objectives import OBJECTIVES
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_recipes")]
 undrawn = pytest.mark.usefixtures("undrawn")
 
 SMALL = ("--data", "digits", "--batch-size", "8", "--latent-dim", "3", "--steps", "2")

@@ -14,6 +14,7 @@ from stand_ins.narrow import NARROW
 
 import pyvae
 from pyvae.cli.main import main
+from pyvae.data import images
 from pyvae.errors import UserError
 from pyvae.figures import style
 from pyvae.metrics import digit_classifier
@@ -55,7 +56,8 @@ def beta(tmp_path_factory):
 def everything(tmp_path_factory, digits):
     """All write-ups, one call after the other, their networks with few channels, on 260 digits to
     train on (mlp has batches of 1,000) and 65 to test with, and a classifier that has hardly seen
-    them. Figures are drawn, and empty files written. The last table, and the lines of all calls."""
+    them; on 300 points. Figures are drawn, and empty files written. The last table, and the lines
+    of all calls."""
     out = tmp_path_factory.mktemp("all")
     pixels, labels = digits.pixels[:325].numpy(), digits.labels[:325].numpy()
     np.savez(out / "few.npz", images=pixels.reshape(-1, 28, 28), labels=labels)
@@ -63,6 +65,7 @@ def everything(tmp_path_factory, digits):
         patch.setattr(digit_classifier, "EPOCHS", 1)
         patch.setattr(digit_classifier, "LEAST_STEPS", 5)
         patch.setattr(style, "save_figure", lambda figure, path: path.touch())
+        patch.setattr(images, "load_toy", partial(images.load_toy, 300))
         patch.setattr(manifold, "TSNE", partial(manifold.TSNE, max_iter=250))  # its least
         for name, recipe in NARROW.items():
             patch.setitem(RECIPES, name, recipe)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from stand_ins.narrow import NARROW_CONV
 
 from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
@@ -14,7 +15,12 @@ from pyvae.runs.repeat import read_repeat
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_recipes")]
+
+
+@pytest.fixture
+def conv():
+    return NARROW_CONV
 
 
 @pytest.fixture

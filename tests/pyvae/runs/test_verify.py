@@ -6,16 +6,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stand_ins.narrow import NARROW_CONV
 
 from pyvae.cli.main import main
 from pyvae.data.images import ImageData
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
+from pyvae.model.run import Run
 from pyvae.runs.verify import data_name, find_traces, verify, verify_trace
 from pyvae.trace import trace as trace_module
 from pyvae.trace.trace import Trace
+from pyvae.training.loop import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_recipes")]
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    """A short run of each objective of the narrow conv, by name. Read only."""
+    small = {"batch_size": 12, "latent_dim": 5, "steps": 3, "dtype": "float64", "seed": 3}
+    runs = {name: NARROW_CONV.settings(objective=name, **small) for name in NARROW_CONV.objectives}
+    return {
+        name: train(Run(NARROW_CONV, settings, digits), PyTorchEngine("cpu"))
+        for name, settings in runs.items()
+    }
 
 
 @pytest.fixture
@@ -190,7 +204,7 @@ def test_its_bad_input_is_one_line(command, tmp_path):
 
 @pytest.mark.r
 @pytest.mark.slow
-@pytest.mark.usefixtures("undrawn", "narrow_recipes")
+@pytest.mark.usefixtures("undrawn")
 def test_a_comparison_is_verified_in_both_languages(tmp_path, capsys):
     arguments = (*SMALL, "--engine", "base-r", "--steps", "3", "--probe", "none")
     assert main(["compare", *arguments, "--objective", "vae", "--out", str(tmp_path)]) == 0

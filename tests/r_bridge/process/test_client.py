@@ -181,18 +181,16 @@ def test_a_users_profile_does_not_change_r(tmp_path, monkeypatch):
 
 @r_test
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "said",
     [
-        ("R_DEFAULT_PACKAGES", "NULL"),
-        ("R_SCRIPT_DEFAULT_PACKAGES", "NULL"),
-        ("R_LIBS", "/none:/etc/passwd"),
-        ("LC_ALL", "xx_YY.UTF-8"),
-        ("TMPDIR", "/none"),
-        ("PYTHONWARNINGS", "error"),
+        {"R_DEFAULT_PACKAGES": "NULL", "R_LIBS": "/none:/etc/passwd", "TMPDIR": "/none"},
+        {"R_SCRIPT_DEFAULT_PACKAGES": "NULL", "LC_ALL": "xx_YY.UTF-8", "PYTHONWARNINGS": "error"},
     ],
+    ids=" ".join,
 )
-def test_r_starts_whatever_the_environment_says(monkeypatch, name, value):
-    monkeypatch.setenv(name, value)
+def test_r_starts_whatever_the_environment_says(monkeypatch, said):
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
     with RProcess() as r:
         assert r.evaluate("nrow(stats::setNames(data.frame(a = 1:3), 'b'))") == 3
 

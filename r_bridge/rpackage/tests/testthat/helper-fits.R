@@ -35,6 +35,56 @@ watched_fit <- function() {
   made$watched
 }
 
+# A short fit with callbacks.
+short_fit <- function(callbacks, ...) {
+  vae_fit(noise_images, recipe = "beta", latent_dim = 3, batch_size = 10, epochs = 3, seed = 3,
+          device = "cpu", validation = 0.25, callbacks = callbacks, ...)
+}
+
+# Callbacks that note what they are told, and the notes.
+notes <- function() {
+  here <- environment()
+  here$steps <- here$epochs <- list()
+  here$callbacks <- list(
+    on_step = function(now) here$steps[[length(here$steps) + 1L]] <- now,
+    on_epoch = function(now) here$epochs[[length(here$epochs) + 1L]] <- now)
+  here
+}
+
+# What was told is what the fit without callbacks has.
+expect_told <- function(told, steps, epochs) {
+  fit <- watched_fit()
+  testthat::expect_identical(vapply(told$steps, function(now) now$step, 0L), seq_len(steps))
+  testthat::expect_equal(vapply(told$steps, function(now) now$loss[["total"]], 0), fit$history$loss[1:steps],
+               tolerance = 1e-12)
+  testthat::expect_identical(unique(vapply(told$steps, function(now) now$steps, 0L)), 9L)
+  testthat::expect_identical(vapply(told$epochs, function(now) now$epoch, 0L), seq_len(epochs))
+  by_epoch <- utils::head(as.data.frame(fit, by = "epoch"), epochs)
+  testthat::expect_equal(vapply(told$epochs, function(now) now$loss[["total"]], 0), by_epoch$loss,
+               tolerance = 1e-12)
+  testthat::expect_equal(vapply(told$epochs, function(now) now$validation[["total"]], 0),
+               by_epoch$validation, tolerance = 1e-12)
+  testthat::expect_null(told$steps[[1L]]$validation)
+}
+
+# The same in this process and in one of its own.
+expect_end_by_error <- function(own_process) {
+  skip_without_python()
+  old <- options(pyvae.own_process = own_process)
+  on.exit(options(old))
+  told <- notes()
+  note <- told$callbacks$on_step
+  told$callbacks$on_step <- function(now) {
+    note(now)
+    if (now$step == 7) stop("no disk")
+  }
+  error <- tryCatch(short_fit(told$callbacks), error = identity)
+  testthat::expect_s3_class(error, "pyvae_error")
+  testthat::expect_match(in_one_line(conditionMessage(error)), "on_step.* has failed in step 7")
+  testthat::expect_equal(conditionMessage(error$parent), "no disk")
+  expect_told(told, 7, 2)
+}
+
 # A fit without what differs from run to run.
 without_clock <- function(fit) {
   fit$seconds <- fit$call <- NULL

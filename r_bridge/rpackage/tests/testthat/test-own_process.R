@@ -35,6 +35,11 @@ test_that("the next call, from another folder, is of the same process", {
   expect_identical(the$process$process$get_pid(), first)
 })
 
+test_that("an error in a callback ends the training there, and the process with it", {
+  expect_end_by_error(own_process = TRUE)
+  expect_null(the$process)
+})
+
 test_that("Ctrl-C that breaks off the other process's call breaks off this session's, no more", {
   skip_on_os("windows")                                            # where pskill() ends a process
   busy <- function(name, arguments, reply, asker, folder) {

@@ -57,7 +57,7 @@ test_that("set.seed() makes a fit reproducible, and seeds differ without it", {
 test_that("a matrix, an array, bytes, and pixels from 0 to 255 or 0 to 1 are the same images", {
   skip_without_python()
   loss <- function(x) {
-    vae_fit(x, latent_dim = 2, batch_size = 20, epochs = 1, steps = 1, seed = 1,
+    vae_fit(x, recipe = "beta", batch_size = 20, epochs = 1, steps = 1, seed = 1,
             dtype = "float64")$history$total
   }
   expected <- loss(noise_images)

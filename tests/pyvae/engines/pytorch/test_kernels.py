@@ -31,7 +31,11 @@ def test_fast_kernels_round_otherwise_but_not_for_an_exact_recipe(digits, name, 
         np.testing.assert_array_equal(probed.parameters[key], value)
 
 
-@pytest.mark.parametrize("name", ["mlp", "beta", "clustering", "clustering-semi-supervised"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlp", "beta", "clustering",
+     pytest.param("clustering-semi-supervised", marks=pytest.mark.long)],  # the same layers
+)  # fmt: skip
 def test_a_step_with_fast_kernels_is_the_same_step(digits, name):
     """In single precision up to rounding: the first step's losses, gradients and running
     statistics. In double precision every bit."""
