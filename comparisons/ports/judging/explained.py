@@ -23,6 +23,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.judging.unrecorded import WITHOUT_GRADIENTS
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
 from pyvae.trace.program import ProgramStage
@@ -134,10 +135,7 @@ def _outside(quantity: PortQuantity) -> str:
         what = " and ".join(dict.fromkeys(map(unseen_words, made)))
         return f"it is what {what} returned, which is not looked into"
     if any(stage.options.get("without_gradients") for stage in stages):
-        return (
-            "it was computed without gradients from parameters, as by a target network or a "
-            "teacher, which is not looked into"
-        )
+        return WITHOUT_GRADIENTS
     return "it comes from outside"
 
 

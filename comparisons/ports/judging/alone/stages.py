@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.alone.rounded import rounded_before_loss, rounded_by_one
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.stages import StageMatch
 
 __all__ = ["stages_of_one"]
 
@@ -24,7 +26,10 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
         return _loss_of_one(step)
     if quantity.passing != "forward" or pair is None or step.exact:
         return []
-    for one, two in zip(pair.a.inputs, pair.b.inputs, strict=False):
+    rounded = rounded_by_one(step, quantity)
+    if rounded:
+        return rounded
+    for one, two in _taken(pair):
         for side, (name, other) in enumerate(((one, two), (two, one))):
             chains = step.chains[side]
             if not chains.is_alone(name):
@@ -42,9 +47,19 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
     return []
 
 
+def _taken(pair: StageMatch) -> list[tuple[str, str]]:
+    """What two stages take that belong together: inputs, and weights by their role."""
+    roles = [(name, pair.b.parameters.get(role)) for role, name in pair.a.parameters.items()]
+    both = [(one, two) for one, two in roles if two is not None]
+    return [*zip(pair.a.inputs, pair.b.inputs, strict=False), *both]
+
+
 def _loss_of_one(step: Inspected) -> list[str]:
     """Stages before the loss that one side alone has, if in float64, of the same values, the two
     sides' are not the same function: no rounding is in what they return."""
+    rounded = rounded_before_loss(step)
+    if rounded:
+        return rounded
     losses, b = (step.own[0].loss, step.own[1].loss), step.b
     alone = [s for s in (0, 1) if losses[s] and step.chains[s].is_alone(losses[s])]
     if not alone or not all(losses):
