@@ -58,11 +58,12 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from r_torch_order(step, judged)
         yield from _rounding(step, judged)
         return
-    if not words and judged.why and judged.difference.needed <= judged.rtol:
+    outside = judged.quantity.passing in ("input", "draw")
+    if not words and outside and judged.why and judged.difference.needed <= judged.rtol:
         words.append(judged.why)  # within the rule, and yet no rounding
     if not words and judged.quantity.passing == "input":
         words += given_otherwise(step, judged)
-    if not words and judged.quantity.passing in ("input", "draw"):
+    if not words and outside:
         words += inputs(step, judged)
     pair = judged.quantity.stage
     if pair is not None and {pair.a.layer, pair.b.layer} == {"draw", "input"}:
