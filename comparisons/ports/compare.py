@@ -13,7 +13,7 @@ from comparisons.ports.judging.declared import optimiser_differences, stages_dec
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
-from comparisons.ports.judging.unrecorded import unrecorded_hint
+from comparisons.ports.judging.within.unrecorded import unrecorded_hint
 from comparisons.ports.matching.names import check_names, read_names
 from comparisons.ports.matching.parameters import (
     ParameterMatch,

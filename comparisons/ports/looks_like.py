@@ -9,6 +9,7 @@ import numpy as np
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.alone.rounded import TO_BFLOAT16
+from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected, bugs_of
@@ -115,6 +116,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
         for pair in _takers(step, judged):
             yield from stage_differences(pair, *step.own, what="gradients")
     elif quantity.passing == "buffer":
+        yield from filter(None, [moved_by_one(step, quantity)])
         for pair in _takers(step, judged):
             yield from stage_differences(pair, *step.own, what="buffers")
     elif quantity.passing in ("state", "parameter") and quantity.parameter is not None:

@@ -17,13 +17,14 @@ from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.optimisers import OPTIMISERS
 from comparisons.ports.judging.alone.hooks import changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
+from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.judging.unrecorded import WITHOUT_GRADIENTS
+from comparisons.ports.judging.within.unrecorded import WITHOUT_GRADIENTS
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
 from pyvae.trace.program import ProgramStage
@@ -54,7 +55,7 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     elif quantity.passing in ("state", "parameter"):
         why = first_state_differs(step, quantity) or own_state_differs(step, quantity)
     else:
-        why = ""
+        why = moved_by_one(step, quantity)
     return why or _own_faults(step, quantity)
 
 

@@ -20,9 +20,9 @@ from comparisons.ports.judging.explained import numbers_differ, why_unexplained
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
-from comparisons.ports.judging.small_columns import small_column_differs
-from comparisons.ports.judging.unrecorded import more_than_rounding
 from comparisons.ports.judging.updates import update_difference
+from comparisons.ports.judging.within.small_columns import small_column_differs
+from comparisons.ports.judging.within.unrecorded import more_than_rounding
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_step", "settings_differences"]

@@ -11,7 +11,7 @@ from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.stages import StageMatch
 
-__all__ = ["stages_of_one"]
+__all__ = ["moved_by_one", "stages_of_one"]
 
 # Stages that one side alone has are computed in float64 from the other side's recorded values: only
 # the other side's rounding is left
@@ -75,3 +75,30 @@ def _loss_of_one(step: Inspected) -> list[str]:
         return []
     sides = " and ".join(step.names[side] for side in alone)
     return [f"only {sides} has what returns the loss"]
+
+
+def moved_by_one(step: Inspected, quantity: PortQuantity) -> str:
+    """Which stage that one side alone has moves a buffer once more, as a network in training mode
+    does that is called again; empty if there is none.
+
+    Arguments:
+        step: The step.
+        quantity: The buffer.
+    """
+    one = quantity.parameter
+    if quantity.passing != "buffer" or one is None or max(len(one.a), len(one.b)) > 1:
+        return ""
+    takers = [
+        [stage for stage in own.takers.get(name, ()) if stage.training]
+        for own, name in zip((step.a, step.b), (one.a[0], one.b[0]), strict=True)
+    ]
+    for side, stages in enumerate(takers):
+        alone = [stage for stage in stages if stage in step.network.only[side]]
+        common = {stage.layer for stage in stages if stage not in alone}
+        again = [stage for stage in alone if stage.layer in common]
+        if again:
+            return (
+                f"{step.names[side]} moves {(one.a, one.b)[side][0]} once more, in {again[0].name} "
+                f"({again[0].layer}), which {step.names[1 - side]} does not have"
+            )
+    return ""

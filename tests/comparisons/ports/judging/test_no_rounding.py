@@ -198,3 +198,49 @@ def test_stages_of_one_side_before_a_weight():
     for found in compared({"forward": plain}, {"forward": scaled("weight")}):
         assert found.first is not None, found.verdict
         assert any("only b has mul (mul)" in words for words in found.first.words)
+
+
+class Normalised(nn.Sequential):
+    """Calls itself again in training mode, or in evaluation mode, before what is trained on."""
+
+    def __init__(self, again=""):
+        super().__init__(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+        self.again = again
+
+    def forward(self, x):
+        result = super().forward(x)
+        if self.again:
+            self.train(self.again == "training")
+            super().forward(x)
+            self.train()
+        return result
+
+
+def normalising(folder, again=""):
+    torch.manual_seed(1)
+    network = Normalised(again)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    with record(network, optimiser, folder, steps=2):
+        for _ in range(2):
+            optimiser.zero_grad()
+            network(torch.randn(20, 6)).square().mean().backward()
+            optimiser.step()
+    return folder
+
+
+def test_running_statistics_that_one_side_moves_once_more():
+    """Each side's are what its own calls make of them."""
+    pair = normalising("a"), normalising("b", "training")
+    for found in (compare_programs(*pair), compare_programs(*pair[::-1])):
+        assert found.first is not None, found.verdict
+        assert found.first.place == "step 1, 1 (batch_norm1d), buffer (1.running_mean)"
+        assert found.first.words[0].startswith("b moves 1.running_mean once more, in 1#2 (batch")
+
+
+def test_another_call_in_evaluation_mode_moves_nothing():
+    assert compare_programs(normalising("a"), normalising("b", "evaluation")).agrees
+
+
+def test_both_sides_call_again():
+    found = compare_programs(normalising("a", "training"), normalising("b", "training"))
+    assert found.verdict.startswith("equal")
