@@ -21,6 +21,7 @@ from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
+from comparisons.ports.judging.within.missing_term import missing_term
 from comparisons.ports.judging.within.small_columns import small_column_differs
 from comparisons.ports.judging.within.unrecorded import more_than_rounding
 from pyvae.trace.program import ProgramStage
@@ -151,6 +152,8 @@ def _small_numbers(step: Inspected, quantity: PortQuantity) -> str:
     if quantity.passing in ("input", "draw"):
         a, b = step.values(quantity)
         return "" if a is None or b is None else small_column_differs(a, b)
+    if quantity.passing == "backward":
+        return missing_term(step, quantity)
     return small_set_to_zero(step, quantity)
 
 

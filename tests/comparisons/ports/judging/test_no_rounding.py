@@ -244,3 +244,35 @@ def test_another_call_in_evaluation_mode_moves_nothing():
 def test_both_sides_call_again():
     found = compare_programs(normalising("a", "training"), normalising("b", "training"))
     assert found.verdict.startswith("equal")
+
+
+def with_a_small_term(cut):
+    def forward(network, x):
+        hidden = network[1](network[0](x))
+        taken = hidden.detach() if cut else hidden
+        return network[2](hidden) + 1e-5 * torch.tanh(taken)[:, :3]
+
+    return forward
+
+
+def test_a_small_term_of_a_gradient_that_one_side_cuts():
+    pair = {"forward": with_a_small_term(cut=False)}, {"forward": with_a_small_term(cut=True)}
+    for found in compared(*pair):
+        assert found.first is not None, found.verdict
+        assert found.first.judged.quantity.passing == "backward"
+        assert any("b has detach (detach)" in one or "a takes" in one for one in found.first.words)
+
+
+def shifted(cut):
+    def forward(network, x):
+        output = network(x)
+        largest = output.max(1, keepdim=True).values
+        shift = largest.detach() if cut else largest
+        return torch.softmax(output - shift, 1)
+
+    return forward
+
+
+def test_a_cut_term_that_adds_up_to_nothing():
+    for found in compared({"forward": shifted(cut=False)}, {"forward": shifted(cut=True)}):
+        assert found.agrees, found.verdict
