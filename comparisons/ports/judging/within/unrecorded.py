@@ -36,7 +36,8 @@ def more_than_rounding(
     """
     if not _is_unrecorded(quantity.stage) or step.precision == "float16" or difference.problem:
         return []
-    first = step.rounded.setdefault(quantity.key, difference.needed)
+    of = f"{step.a.about.network}/{quantity.key}"  # several networks may take turns
+    first = step.rounded.setdefault(of, difference.needed)
     if difference.needed <= max(LEAST * step.rtol, ROOM * first):
         return []
     if difference.needed <= ROOM * _of_model(step):
