@@ -40,7 +40,8 @@ def missing_term(step: Inspected, quantity: PortQuantity) -> str:
     values = quantity.arrays(step.a, step.b)
     if values[0] is None or values[1] is None or values[0].shape != values[1].shape:
         return ""
-    x, y = (one.astype(np.float64) for one in (values if side == 0 else values[::-1]))
+    a, b = (np.asarray(one, dtype=np.float64) for one in values)
+    x, y = (a, b) if side == 0 else (b, a)
     term = np.zeros(x.shape)
     for stage in alone[side]:
         found = own.stage(stage)
