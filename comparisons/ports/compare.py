@@ -13,6 +13,7 @@ from comparisons.ports.judging.declared import optimiser_differences, stages_dec
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
+from comparisons.ports.judging.within.unrecorded import unrecorded_hint
 from comparisons.ports.matching.names import check_names, read_names
 from comparisons.ports.matching.parameters import (
     ParameterMatch,
@@ -84,6 +85,7 @@ class _Comparer:
         self.kept: dict[str, str] = {}
         self.doubted: dict[str, str] = {}
         self.followed: set[str] = set()
+        self.rounded: dict[str, float] = {}
         self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
         self.first: FirstPart | None = None
@@ -120,7 +122,8 @@ class _Comparer:
         ]
         parted = " ".join(self.first.words) if self.first is not None else ""
         if self.first is not None:
-            self.hints.pop("hooks", None)  # what agreed until then
+            for name in ("hooks", "without gradients"):
+                self.hints.pop(name, None)  # what agreed until then
         hints = self.hints.values() if "padding_mode" not in parted else ()
         said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
         return PortComparison(
@@ -151,6 +154,7 @@ class _Comparer:
             0.0 if self.exact or before is None or follows else _drift(precision),
             read_next=lambda: None if following is None else self._read(following),
             doubted=dict(self.doubted), followed=self.followed if follows else (),
+            rounded=self.rounded,
         )  # fmt: skip
         self.declared += settings_declared(step)
         if self.first is None:
@@ -170,7 +174,7 @@ class _Comparer:
             self.other_ways += other_ways
             if first is not None:
                 self.first = find_first_part(step, first)
-        for name, words in hooked(step):
+        for name, words in (*hooked(step), *unrecorded_hint(step)):
             self.hints.setdefault(name, words)
         self.judged += step.judged
         self._count_lacking(step)

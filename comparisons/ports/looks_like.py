@@ -8,6 +8,8 @@ import numpy as np
 
 from comparisons.agreement.arrays import ulp_difference
 from comparisons.ports.expected.declared import declared_differences
+from comparisons.ports.judging.alone.rounded import TO_BFLOAT16
+from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected, bugs_of
@@ -49,7 +51,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if words:
         yield from words
         return
-    words = list(written_out(step, judged))
+    words = [judged.why] if TO_BFLOAT16 in judged.why else list(written_out(step, judged))
     words += in_all_layers(step, list(_declared(step, judged)))
     words = words or list(elsewhere(step, judged))
     words += _of_other_stages(step, judged, bool(words))
@@ -57,9 +59,12 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from r_torch_order(step, judged)
         yield from _rounding(step, judged)
         return
+    outside = judged.quantity.passing in ("input", "draw")
+    if not words and outside and judged.why and judged.difference.needed <= judged.rtol:
+        words.append(judged.why)  # within the rule, and yet no rounding
     if not words and judged.quantity.passing == "input":
         words += given_otherwise(step, judged)
-    if not words and judged.quantity.passing in ("input", "draw"):
+    if not words and outside:
         words += inputs(step, judged)
     pair = judged.quantity.stage
     if pair is not None and {pair.a.layer, pair.b.layer} == {"draw", "input"}:
@@ -111,6 +116,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
         for pair in _takers(step, judged):
             yield from stage_differences(pair, *step.own, what="gradients")
     elif quantity.passing == "buffer":
+        yield from filter(None, [moved_by_one(step, quantity)])
         for pair in _takers(step, judged):
             yield from stage_differences(pair, *step.own, what="buffers")
     elif quantity.passing in ("state", "parameter") and quantity.parameter is not None:

@@ -75,11 +75,12 @@ def padding_hints(step: Inspected) -> Iterator[tuple[str, str]]:
 
 
 def precision_hint(step: Inspected) -> Iterator[tuple[str, str]]:
-    """That one side alone rounds to half precision, which decides what counts as rounding."""
-    half = [precision_of([one]) == "float16" for one in (step.a, step.b)]
-    if half[0] == half[1]:
+    """That one side alone rounds to a coarser type of number, which decides what counts as
+    rounding."""
+    types = [precision_of([one]) for one in (step.a, step.b)]
+    if types[0] == types[1]:
         return
-    side = half.index(True)
+    side = types.index(step.precision)
     one = (step.a, step.b)[side]
     names = (
         name
@@ -87,13 +88,14 @@ def precision_hint(step: Inspected) -> Iterator[tuple[str, str]]:
         for name in stage.outputs
         if stage.layer not in ("input", "draw")
         and (value := one.arrays.get(f"forward/{name}")) is not None
-        and value.dtype.name == "float16"
+        and value.dtype.name == step.precision
     )
     where = next((f" (first in {name})" for name in names), "")
+    what = {"float16": "half", "float32": "single"}[step.precision]
     yield (
-        "half precision",
-        f"{step.names[side]} computes in half precision{where}, {step.names[1 - side]} does not: "
-        f"what is within {tolerance('float16', False):.0e} counts as rounding",
+        "precision",
+        f"{step.names[side]} computes in {what} precision{where}, {step.names[1 - side]} does not: "
+        f"what is within {tolerance(step.precision, False):.0e} counts as rounding",
     )
 
 

@@ -17,17 +17,26 @@ from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.optimisers import OPTIMISERS
 from comparisons.ports.judging.alone.hooks import changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
+from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.judging.within.unrecorded import WITHOUT_GRADIENTS
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["first_state_differs", "numbers_differ", "own_state_differs", "why_unexplained"]
+__all__ = [
+    "first_state_differs",
+    "numbers_differ",
+    "own_state_differs",
+    "reached",
+    "taken_by",
+    "why_unexplained",
+]
 
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
@@ -53,7 +62,7 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     elif quantity.passing in ("state", "parameter"):
         why = first_state_differs(step, quantity) or own_state_differs(step, quantity)
     else:
-        why = ""
+        why = moved_by_one(step, quantity)
     return why or _own_faults(step, quantity)
 
 
@@ -134,10 +143,7 @@ def _outside(quantity: PortQuantity) -> str:
         what = " and ".join(dict.fromkeys(map(unseen_words, made)))
         return f"it is what {what} returned, which is not looked into"
     if any(stage.options.get("without_gradients") for stage in stages):
-        return (
-            "it was computed without gradients from parameters, as by a target network or a "
-            "teacher, which is not looked into"
-        )
+        return WITHOUT_GRADIENTS
     return "it comes from outside"
 
 
@@ -339,11 +345,11 @@ def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
         if max(len(quantity.parameter.a), len(quantity.parameter.b)) > 1:
             return "it is kept in several arrays on one side"
         names = quantity.parameter.a[0], quantity.parameter.b[0]
-    first, second = (_reached(step, side, name) for side, name in enumerate(names))
+    first, second = (reached(step, side, name) for side, name in enumerate(names))
     for stage in first.values():
         pair = step.network.partner[stage.name]
         if pair.b.name not in second:
-            return _taken_by(step.names[0], stage)
+            return taken_by(step.names[0], stage)
         why = _other_inputs(step, pair)
         if why:
             return why
@@ -353,7 +359,7 @@ def _other_takers(step: Inspected, quantity: PortQuantity) -> str:
     known = {step.network.partner[name].b.name for name in first}
     for stage in second.values():
         if stage.name not in known:
-            return _taken_by(step.names[1], stage)
+            return taken_by(step.names[1], stage)
     return _other_gradient(step, names)
 
 
@@ -394,9 +400,15 @@ def _alone_after(step: Inspected, side: int, name: str) -> list[ProgramStage]:
     return found
 
 
-def _reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
+def reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
     """The stages with a partner that take a value, directly or after stages that one side alone
-    has, and that backward has passed."""
+    has, and that backward has passed, by name.
+
+    Arguments:
+        step: The step.
+        side: 0 for the first side, 1 for the second.
+        name: The value.
+    """
     own, only = step.own[side], step.network.only[side]
     found: dict[str, ProgramStage] = {}
     waiting, seen = [name], {name}
@@ -413,5 +425,6 @@ def _reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
     return found
 
 
-def _taken_by(side: str, stage: ProgramStage) -> str:
+def taken_by(side: str, stage: ProgramStage) -> str:
+    """That one side alone takes a value in a stage, in words."""
     return f"only {side} takes it in {stage.name} ({stage.layer})"

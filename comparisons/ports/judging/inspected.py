@@ -37,6 +37,8 @@ class Inspected:
             of the program's own, otherwise than it should have.
         followed: States, as PARAMETER.KEY by the first side's names, that earlier gradients give on
             both sides, from where these were the same.
+        rounded: By input that was computed without gradients, what its difference needed in the
+            first step that has it; all steps share it.
         read_next: Reads the next recorded step of both sides; None if there is none.
     """
 
@@ -52,6 +54,7 @@ class Inspected:
     read_next: Callable[[], tuple[RecordedStep, RecordedStep] | None] = lambda: None
     doubted: Mapping[str, str] = field(default_factory=dict)
     followed: Collection[str] = ()
+    rounded: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         before = self.before or (None, None)

@@ -21,6 +21,9 @@ from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
+from comparisons.ports.judging.within.missing_term import missing_term
+from comparisons.ports.judging.within.small_columns import small_column_differs
+from comparisons.ports.judging.within.unrecorded import more_than_rounding
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_step", "settings_differences"]
@@ -114,6 +117,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     number, rtol = step.a.about.step, _rtol_of(step, quantity)
     if quantity.passing == "parameter":
         difference = _of_update(step, quantity, difference)
+    unrounded = [] if parted or step.exact else more_than_rounding(step, quantity, difference)
     if difference.equal:
         return Judged(number, quantity, difference, rtol, "equal")
     declared = [] if parted else _declared(step, quantity, difference)
@@ -121,6 +125,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         declared = [word for word in [_done_by_one(step, quantity)] if word]
     if not parted and not declared:
         declared = stages_of_one(step, quantity)
+    if not declared:
+        declared = unrounded
     if difference.needed <= rtol and not declared:
         why = "" if parted or step.exact else _small_numbers(step, quantity)
         return Judged(number, quantity, difference, rtol, "parted" if why else "within", why)
@@ -143,6 +149,11 @@ def _small_numbers(step: Inspected, quantity: PortQuantity) -> str:
     """Why what agrees in its largest numbers does not in its small ones; empty if it does."""
     if quantity.passing == "state":
         return numbers_differ(step, quantity)
+    if quantity.passing in ("input", "draw"):
+        a, b = step.values(quantity)
+        return "" if a is None or b is None else small_column_differs(a, b)
+    if quantity.passing == "backward":
+        return missing_term(step, quantity)
     return small_set_to_zero(step, quantity)
 
 

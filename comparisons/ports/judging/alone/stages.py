@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from comparisons.ports.judging.alone.chains import Chains
+from comparisons.ports.judging.alone.rounded import rounded_before_loss, rounded_by_one
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.stages import StageMatch
 
-__all__ = ["stages_of_one"]
+__all__ = ["moved_by_one", "stages_of_one"]
 
 # Stages that one side alone has are computed in float64 from the other side's recorded values: only
 # the other side's rounding is left
@@ -24,7 +26,10 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
         return _loss_of_one(step)
     if quantity.passing != "forward" or pair is None or step.exact:
         return []
-    for one, two in zip(pair.a.inputs, pair.b.inputs, strict=False):
+    rounded = rounded_by_one(step, quantity)
+    if rounded:
+        return rounded
+    for one, two in _taken(pair):
         for side, (name, other) in enumerate(((one, two), (two, one))):
             chains = step.chains[side]
             if not chains.is_alone(name):
@@ -42,9 +47,19 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
     return []
 
 
+def _taken(pair: StageMatch) -> list[tuple[str, str]]:
+    """What two stages take that belong together: inputs, and weights by their role."""
+    roles = [(name, pair.b.parameters.get(role)) for role, name in pair.a.parameters.items()]
+    both = [(one, two) for one, two in roles if two is not None]
+    return [*zip(pair.a.inputs, pair.b.inputs, strict=False), *both]
+
+
 def _loss_of_one(step: Inspected) -> list[str]:
     """Stages before the loss that one side alone has, if in float64, of the same values, the two
     sides' are not the same function: no rounding is in what they return."""
+    rounded = rounded_before_loss(step)
+    if rounded:
+        return rounded
     losses, b = (step.own[0].loss, step.own[1].loss), step.b
     alone = [s for s in (0, 1) if losses[s] and step.chains[s].is_alone(losses[s])]
     if not alone or not all(losses):
@@ -60,3 +75,30 @@ def _loss_of_one(step: Inspected) -> list[str]:
         return []
     sides = " and ".join(step.names[side] for side in alone)
     return [f"only {sides} has what returns the loss"]
+
+
+def moved_by_one(step: Inspected, quantity: PortQuantity) -> str:
+    """Which stage that one side alone has moves a buffer once more, as a network in training mode
+    does that is called again; empty if there is none.
+
+    Arguments:
+        step: The step.
+        quantity: The buffer.
+    """
+    one = quantity.parameter
+    if quantity.passing != "buffer" or one is None or max(len(one.a), len(one.b)) > 1:
+        return ""
+    takers = [
+        [stage for stage in own.takers.get(name, ()) if stage.training]
+        for own, name in zip((step.a, step.b), (one.a[0], one.b[0]), strict=True)
+    ]
+    for side, stages in enumerate(takers):
+        alone = [stage for stage in stages if stage in step.network.only[side]]
+        common = {stage.layer for stage in stages if stage not in alone}
+        again = [stage for stage in alone if stage.layer in common]
+        if again:
+            return (
+                f"{step.names[side]} moves {(one.a, one.b)[side][0]} once more, in {again[0].name} "
+                f"({again[0].layer}), which {step.names[1 - side]} does not have"
+            )
+    return ""

@@ -1,0 +1,1 @@
+"""What is within the rule, and yet no rounding."""

@@ -1,0 +1,278 @@
+"""What is within the rule, or follows from each side's own inputs, and yet no rounding: small
+columns of an input, a teacher that follows the model otherwise, values rounded to bfloat16."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
+
+def trained(folder, batch=lambda x: x, forward=None, teacher=None, steps=3, dtype=torch.float32):
+    """A small network on amounts of money, measures and labels."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).to(dtype)
+    target = copy.deepcopy(network)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    with record(network, optimiser, folder, steps=steps):
+        for _ in range(steps):
+            x = torch.randn(20, 6, dtype=dtype)
+            y = torch.randn(20, 3, dtype=dtype)
+            if teacher is not None:
+                with torch.no_grad():
+                    y = target(x)
+                x = x + 0.1 * torch.randn(20, 6, dtype=dtype)
+            x = batch(x)
+            optimiser.zero_grad()
+            F.mse_loss(network(x) if forward is None else forward(network, x), y).backward()
+            if teacher is not None and not teacher[1]:
+                follow(target, network, teacher[0])
+            optimiser.step()
+            if teacher is not None and teacher[1]:
+                follow(target, network, teacher[0])
+    return folder
+
+
+def follow(target, network, share):
+    with torch.no_grad():
+        for own, followed in zip(target.parameters(), network.parameters(), strict=True):
+            own.lerp_(followed, share)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def compared(*programs):
+    """Both ways round."""
+    for name, one in zip("ab", programs, strict=True):
+        shutil.rmtree(name, ignore_errors=True)
+        trained(name, **one)
+    return [compare_programs(*pair) for pair in ("ab", "ba")]
+
+
+def with_labels(shift=0, scale=1.0, rounding=0.0, money=1e6):
+    """Money, two measures and three columns of a label."""
+
+    def batch(x):
+        label = (torch.arange(len(x)) + shift) % 3
+        amount = money * (2 * x[:, :1] + 5) * (1 + rounding)
+        measures = x[:, 1:3] * scale * (1 + rounding)
+        return torch.cat([amount, measures, F.one_hot(label, 3).to(x.dtype)], 1)
+
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("money", "port", "columns"),
+    [(1e6, {"shift": 1}, "3, 4, 5"), (1e4, {"scale": 1.01}, "1, 2")],
+    ids=["other labels", "another scale"],
+)
+def test_a_small_column_beside_large_numbers(money, port, columns):
+    paper = {"batch": with_labels(money=money)}
+    for found in compared(paper, {"batch": with_labels(money=money, **port)}):
+        assert found.first is not None
+        assert found.first.place.startswith("step 1, input")
+        assert found.first.words[0].startswith(f"columns {columns} (counted from 0) differ")
+
+
+def normalised(exact):
+    """A column without a deviation, whose mean is subtracted: nothing is left, or rounding."""
+
+    def batch(x):
+        rest = torch.zeros(len(x)) if exact else torch.full((len(x),), 6e-8)
+        return torch.cat([rest[:, None], x[:, 1:]], 1)
+
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("paper", "port"),
+    [
+        (with_labels(), with_labels(rounding=1e-7)),
+        (normalised(exact=True), normalised(exact=False)),
+    ],
+    ids=["rounding", "what is left of zero"],
+)
+def test_rounding_of_a_small_column_is_no_difference(paper, port):
+    for found in compared({"batch": paper}, {"batch": port}):
+        assert found.agrees, found.verdict
+
+
+@pytest.mark.parametrize("port", [(0.005, True), (0.001, False)], ids=["how much", "when"])
+def test_a_teacher_that_follows_the_model_otherwise(port):
+    """It moves away slowly, within the rule of what is computed."""
+    for found in compared({"teacher": (0.001, True)}, {"teacher": port}):
+        assert found.first is not None
+        assert found.first.judged.quantity.passing == "input"
+        assert found.first.judged.difference.needed < found.first.judged.rtol
+        assert any("follow the model in the same way" in words for words in found.first.words)
+
+
+def in_another_order(network, x):
+    """The same function, whose sums are added up in another order."""
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(2))
+    hidden = F.relu(F.linear(x, network[0].weight[order], network[0].bias[order]))
+    return F.linear(hidden, network[2].weight[:, order], network[2].bias)
+
+
+def test_a_teacher_that_follows_alike_agrees():
+    paper = {"teacher": (0.1, True)}
+    for found in compared(paper, paper | {"forward": in_another_order}):
+        if found.agrees:
+            assert any("whose own parameters are not recorded" in note for note in found.notes)
+        else:
+            assert found.first.judged.quantity.passing != "input"
+    for found in compared(paper, paper):
+        assert found.verdict.startswith("equal")
+        assert any("whose own parameters are not recorded" in note for note in found.notes)
+
+
+def rounded(what):
+    """A forward pass in which something goes through bfloat16."""
+
+    def forward(network, x):
+        keep = {name: (lambda value: value) for name in ("hidden", "weight", "bias", "output")}
+        keep[what] = lambda value: value.bfloat16().float()
+        hidden = keep["hidden"](network[1](network[0](x)))
+        weight, bias = keep["weight"](network[2].weight), keep["bias"](network[2].bias)
+        return keep["output"](F.linear(hidden, weight, bias))
+
+    return forward
+
+
+def plain(network, x):
+    return F.linear(network[1](network[0](x)), network[2].weight, network[2].bias)
+
+
+@pytest.mark.parametrize("what", ["hidden", "weight", "bias", "output"])
+def test_one_side_alone_rounds_to_bfloat16(what):
+    for found in compared({"forward": plain}, {"forward": rounded(what)}):
+        assert found.first is not None, found.verdict
+        assert re.match(r"only b rounds .* to bfloat16", found.first.words[0])
+
+
+def by_hand(network, x):
+    """What autocast does, written out."""
+    hidden = network[1](network[0](x)).bfloat16()
+    return F.linear(hidden, network[2].weight.bfloat16(), network[2].bias.bfloat16()).float()
+
+
+def autocast(network, x):
+    hidden = network[1](network[0](x))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = F.linear(hidden, network[2].weight, network[2].bias)
+    return output.float()
+
+
+@pytest.mark.parametrize(
+    ("paper", "port"),
+    [(autocast, by_hand), (rounded("hidden"), rounded("hidden"))],
+    ids=["autocast and by hand", "both"],
+)
+def test_both_sides_round_to_bfloat16(paper, port):
+    for found in compared({"forward": paper}, {"forward": port}):
+        assert found.agrees, found.verdict
+
+
+def scaled(role):
+    def forward(network, x):
+        given = {"weight": network[2].weight, "bias": network[2].bias}
+        given[role] = given[role] * (1 + 5e-5)
+        return F.linear(network[1](network[0](x)), given["weight"], given["bias"])
+
+    return forward
+
+
+def test_stages_of_one_side_before_a_weight():
+    """They are held to what rounding makes, as those before an input are."""
+    for found in compared({"forward": plain}, {"forward": scaled("weight")}):
+        assert found.first is not None, found.verdict
+        assert any("only b has mul (mul)" in words for words in found.first.words)
+
+
+class Normalised(nn.Sequential):
+    """Calls itself again in training mode, or in evaluation mode, before what is trained on."""
+
+    def __init__(self, again=""):
+        super().__init__(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+        self.again = again
+
+    def forward(self, x):
+        result = super().forward(x)
+        if self.again:
+            self.train(self.again == "training")
+            super().forward(x)
+            self.train()
+        return result
+
+
+def normalising(folder, again=""):
+    torch.manual_seed(1)
+    network = Normalised(again)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    with record(network, optimiser, folder, steps=2):
+        for _ in range(2):
+            optimiser.zero_grad()
+            network(torch.randn(20, 6)).square().mean().backward()
+            optimiser.step()
+    return folder
+
+
+def test_running_statistics_that_one_side_moves_once_more():
+    """Each side's are what its own calls make of them."""
+    pair = normalising("a"), normalising("b", "training")
+    for found in (compare_programs(*pair), compare_programs(*pair[::-1])):
+        assert found.first is not None, found.verdict
+        assert found.first.place == "step 1, 1 (batch_norm1d), buffer (1.running_mean)"
+        assert found.first.words[0].startswith("b moves 1.running_mean once more, in 1#2 (batch")
+
+
+def test_another_call_in_evaluation_mode_moves_nothing():
+    assert compare_programs(normalising("a"), normalising("b", "evaluation")).agrees
+
+
+def test_both_sides_call_again():
+    found = compare_programs(normalising("a", "training"), normalising("b", "training"))
+    assert found.verdict.startswith("equal")
+
+
+def with_a_small_term(cut):
+    def forward(network, x):
+        hidden = network[1](network[0](x))
+        taken = hidden.detach() if cut else hidden
+        return network[2](hidden) + 1e-5 * torch.tanh(taken)[:, :3]
+
+    return forward
+
+
+def test_a_small_term_of_a_gradient_that_one_side_cuts():
+    pair = {"forward": with_a_small_term(cut=False)}, {"forward": with_a_small_term(cut=True)}
+    for found in compared(*pair):
+        assert found.first is not None, found.verdict
+        assert found.first.judged.quantity.passing == "backward"
+        assert any("b has detach (detach)" in one or "a takes" in one for one in found.first.words)
+
+
+def shifted(cut):
+    def forward(network, x):
+        output = network(x)
+        largest = output.max(1, keepdim=True).values
+        shift = largest.detach() if cut else largest
+        return torch.softmax(output - shift, 1)
+
+    return forward
+
+
+def test_a_cut_term_that_adds_up_to_nothing():
+    for found in compared({"forward": shifted(cut=False)}, {"forward": shifted(cut=True)}):
+        assert found.agrees, found.verdict
