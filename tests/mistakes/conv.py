@@ -25,7 +25,7 @@ def remembered(name: str) -> Callable:
 
 
 def last_batch_kept(x, draws, data, memory):
-    """The third step takes the six images that are left of thirty."""
+    """The third step takes the two images that are left of ten."""
     memory["step"] = memory.get("step", 0) + 1
     if memory["step"] != 3:
         return x, draws
@@ -79,7 +79,7 @@ CONV_MISTAKES = {
         (1, "forward", "input"), "reversing axis 0",
         given=lambda x, draws, data, memory: (x.flip(0), draws)),
     "last batch not dropped": Mistake(
-        (3, "forward", "input"), r"has shape \(6, 784\)", given=last_batch_kept, images="few"),
+        (3, "forward", "input"), r"has shape \(2, 784\)", given=last_batch_kept, images="few"),
     # the encoder
     "conv padding 1": Mistake(
         (1, "forward", "encoder.conv1"), "padding 1 where there is none",
@@ -199,15 +199,15 @@ CONV_MISTAKES = {
     "BCE averaged": Mistake(
         (1, "forward", "reconstruction"), "averaged over images and pixels",
         patch="""right_bce <- bce; right_backward <- bce_backward
-        bce <- function(q, x) right_bce(q, x) / (12 * 784)
-        bce_backward <- function(q, x) right_backward(q, x) / (12 * 784)"""),
+        bce <- function(q, x) right_bce(q, x) / (4 * 784)
+        bce_backward <- function(q, x) right_backward(q, x) / (4 * 784)"""),
     "BCE clamp missing": Mistake(
         (1, "forward", "reconstruction"), "not held at -100", saturated=True,
         patch="bce <- function(q, x) sum((x - 1) * log1p(-q) - x * log(q))"),
     "BCE's gradient averaged alone": Mistake(
-        (1, "backward", "reconstruction"), r"1/batch size \(1/12\)",
+        (1, "backward", "reconstruction"), r"1/batch size \(1/4\)",
         patch="""right_backward <- bce_backward
-        bce_backward <- function(q, x) right_backward(q, x) / 12"""),
+        bce_backward <- function(q, x) right_backward(q, x) / 4"""),
     "KL sign": Mistake((1, "forward", "regulariser"), "sign changed", patch=scaled("-1")),
     "KL's gradient alone with its sign changed": Mistake(
         (1, "backward", "regulariser"), "-1 times what it is",
@@ -215,7 +215,7 @@ CONV_MISTAKES = {
                           "lapply(right$gradient(mu, log_var), `-`)")),
     "KL averaged": Mistake(
         (1, "forward", "regulariser"), "averaged over images and dimensions",
-        patch=scaled("1 / (12 * 5)")),
+        patch=scaled("1 / (4 * 5)")),
     "KL averaged over the wrong axis": Mistake(
         (1, "forward", "regulariser"), "averaged over dimensions", patch=scaled("1 / 5")),
     "EMAE term without 1/2": Mistake(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,7 +33,8 @@ __all__ = [
     "small_data",
 ]
 
-BATCH = 12
+BATCH = 4
+FEW = 2 * BATCH + BATCH // 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Mistake:
         patch: R code, if the mistake is R's.
         given: Changes what R's step is given: (x, draws, data, memory) -> (x, draws).
         built: Changes what PyTorch's engine has built.
-        images: `digits`, `blank` (all pixels zero: every window ties), or `few` (30 images).
+        images: `digits`, `blank` (all pixels zero: every window ties), or `few`, of which two and
+            a half batches can be made.
         saturated: Start from parameters that give pixels of exactly 0 and 1.
     """
 
@@ -104,11 +106,15 @@ def not_zeroed(engine: PyTorchEngine) -> None:
 
 
 def planted(mistake: Mistake, data: ImageData) -> tuple[Engine, AbstractContextManager]:
-    """The engine under test, and R's as a context manager; one of them with the mistake."""
-    python = PyTorchEngine("cpu") if mistake.built is None else _Built(mistake.built)
+    """The engine under test, and the reference as a context manager; one of them with the mistake.
+    R computes where the mistake is R's own code; else PyTorch in its place, which is faster."""
+    if mistake.patch:
+        return PyTorchEngine("cpu"), PatchedBaseR(mistake.patch)
     if mistake.given is not None:
-        return python, _Given(mistake.given, data)
-    return python, PatchedBaseR(mistake.patch)
+        return PyTorchEngine("cpu"), nullcontext(_Given(mistake.given, data))
+    if mistake.built is not None:
+        return _Built(mistake.built), nullcontext(_InPlaceOfR("cpu"))
+    raise ValueError("no mistake")
 
 
 class _Built(PyTorchEngine):
@@ -121,9 +127,13 @@ class _Built(PyTorchEngine):
         self.change(self)
 
 
-class _Given(BaseREngine):
+class _InPlaceOfR(PyTorchEngine):
+    name = BaseREngine.name
+
+
+class _Given(_InPlaceOfR):
     def __init__(self, change: Callable, data: ImageData) -> None:
-        super().__init__(threads=1)
+        super().__init__("cpu")
         self.change, self.data = change, data
 
     def start(self, *arguments) -> None:
@@ -165,8 +175,8 @@ def small_data(mistake: Mistake, digits: ImageData) -> ImageData:
     if NARROW[mistake.recipe].features == 2:
         return load_toy()
     if mistake.images == "blank":
-        return replace(digits, name="blank", pixels=torch.zeros(30, 784, dtype=torch.uint8))
+        return replace(digits, name="blank", pixels=torch.zeros(FEW, 784, dtype=torch.uint8))
     if mistake.images == "few":
-        chosen = torch.from_numpy(np.arange(30))
+        chosen = torch.from_numpy(np.arange(FEW))
         return replace(digits, name="few", pixels=digits.pixels[chosen])
     return digits

@@ -131,7 +131,7 @@ PERCEPTRON_MISTAKES = {
         patch=term("bce", "1 / 784")),
     "KL summed where it is averaged": Mistake(
         (1, "forward", "regulariser"), "summed where it is averaged over images",
-        recipe="mlp-wide", patch=term("kl_normal", "12")),
+        recipe="mlp-wide", patch=term("kl_normal", "4")),
     # the weighted KL
     "squared error summed over pixels": Mistake(
         (1, "forward", "reconstruction"),
@@ -139,7 +139,7 @@ PERCEPTRON_MISTAKES = {
         patch=term("mse", "784")),
     "squared error summed": Mistake(
         (1, "forward", "reconstruction"), "summed where it is averaged over images and pixels",
-        recipe="beta", patch=term("mse", "12 * 784")),
+        recipe="beta", patch=term("mse", "4 * 784")),
     "squared error halved": Mistake(
         (1, "forward", "reconstruction"), "halved", recipe="beta", patch=term("mse", "1 / 2")),
     "beta on the wrong term": Mistake(

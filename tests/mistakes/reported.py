@@ -221,8 +221,8 @@ REPORTED_MISTAKES = {
         (1, "forward", "reconstruction"), "times 10 ",
         built=other_parts(lambda x, output, p: {"reconstruction": 10 * p["reconstruction"]})),
     "KL times batch / 60,000": Mistake(
-        (1, "forward", "regulariser"), r"times 0\.0002 = 12/60000 \(batch size over images\)",
-        built=other_parts(lambda x, output, p: {"regulariser": p["regulariser"] * 12 / 60000})),
+        (1, "forward", "regulariser"), r"times 6\.66667e-05 = 4/60000 \(batch size over images\)",
+        built=other_parts(lambda x, output, p: {"regulariser": p["regulariser"] * 4 / 60000})),
     "BCE with logits of the sigmoid's output": Mistake(
         (1, "forward", "reconstruction"), "the sigmoid taken twice",
         built=other_parts(with_logits)),
@@ -234,7 +234,7 @@ REPORTED_MISTAKES = {
         built=other_parts(free_bits)),
     # draws
     "uniform noise": Mistake(
-        (1, "forward", "reparameterise"), r"noise in \[0, 1\): uniform",
+        (1, "forward", "reparameterise"), r"noise in \[0, 1\): uniform", batch=12,
         given=other_noise(uniform)),
     "noise filled column by column": Mistake(
         (1, "forward", "reparameterise"), "column-major", given=other_noise(column_major)),

@@ -73,7 +73,7 @@ class Program:
     network: Callable[[], nn.Module] = Classifier
     optimiser: Callable = sgd
     dtype: torch.dtype = torch.float32
-    steps: int = 3
+    steps: int = 2
     every: int = 1
     start: Callable[[nn.Module], object] = lambda network: None
     batch: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda step, x, y: (x, y)

@@ -59,7 +59,7 @@ class Training:
     before: Callable = nothing
     between: Callable = nothing
     after: Callable = nothing
-    steps: int = 4
+    steps: int = 3
     resumed: int = 1
     dtype: torch.dtype = torch.float32
     batch: Callable[[Tensor, int], Tensor] = lambda x, step: x

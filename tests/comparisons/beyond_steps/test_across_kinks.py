@@ -12,7 +12,9 @@ from comparisons.steps.locate import locate
 from comparisons.steps.pair import Pair
 from pyvae.model.run import Run
 
-STEPS = 8
+STEPS = 4  # of which three are free beside a kink in the first or the last: enough to tell
+MORE = 8  # of which five are free after two kinks
+SMALL = {"steps": STEPS, "batch_size": 4}
 
 
 class DrawsApart(OnAKink, AMSGrad):
@@ -24,7 +26,7 @@ class Drifts(OnAKink, Drifting):
 
 
 class Scheduled(OnAKink):
-    """A kink, and a learning rate of a tenth after six steps, which a state that it is given makes
+    """A kink, and a learning rate of a tenth after two steps, which a state that it is given makes
     the engine forget."""
 
     def start(self, *arguments) -> None:
@@ -38,7 +40,7 @@ class Scheduled(OnAKink):
     def step(self, *arguments, **options):
         self.age += 1
         rate = self.settings.learning_rate
-        self.optimizer.param_groups[0]["lr"] = rate * (0.1 if self.age > 6 else 1)
+        self.optimizer.param_groups[0]["lr"] = rate * (0.1 if self.age > 2 else 1)
         return super().step(*arguments, **options)
 
 
@@ -52,7 +54,7 @@ class OnceWrong(OnAKink):
         self.runs += 1
 
     def step(self, *arguments, **options):
-        if self.runs == 1 and self.next_step == 4:
+        if self.runs == 1 and self.next_step == 3:
             self.optimizer.param_groups[0]["lr"] *= 1.01
         return super().step(*arguments, **options)
 
@@ -140,21 +142,20 @@ def pair(conv, settings, digits):
     """A run of both engines."""
 
     def make(under_test, reference, **changes):
-        return Pair(
-            Run(conv, settings(**{"steps": STEPS} | changes), digits), under_test, reference
-        )
+        return Pair(Run(conv, settings(**SMALL | changes), digits), under_test, reference)
 
     return make
 
 
 @pytest.mark.parametrize("kinks", [(1,), (2, 3)])
 def test_all_steps_but_those_after_a_kink_are_free(pair, kinks):
-    across = run_across_kinks(pair(OnAKink("below", False, kinks), OnAKink("above", True, kinks)))
+    below, above = OnAKink("below", False, kinks), OnAKink("above", True, kinks)
+    across = run_across_kinks(pair(below, above, steps=MORE))
     assert across.steps == kinks
     assert across.is_telling
     found = [one for one in across.stages if one.kinks_at == "encoder.relu1"]
     assert [(one.step, one.kinks) for one in found] == [(step, 1) for step in kinks]
-    assert {one.step for one in across.ends} == set(range(1, STEPS + 1)) - set(kinks)
+    assert {one.step for one in across.ends} == set(range(1, MORE + 1)) - set(kinks)
     assert max(one.required_rtol for one in across.ends) < 1e-11
     told = "step 1" if len(kinks) == 1 else "steps 2 and 3"
     assert f"encoder.relu1 ({len(kinks)} in {told})" in across.words()
@@ -167,6 +168,8 @@ def test_all_steps_but_those_after_a_kink_are_free(pair, kinks):
         ((STEPS,), STEPS, True),
         (range(1, STEPS + 1), STEPS, False),
         (range(1, STEPS), STEPS, False),
+        ((2,), MORE, True),
+        ((4,), MORE, False),
         ((1,), 1, False),
         ((1,), 2, True),
         ((2,), 2, True),
@@ -185,10 +188,10 @@ def test_kinks_in_the_only_step_or_in_most_of_them_leave_nothing_to_tell(
     "mistaken",
     [
         Late(1),
-        Late(4),
+        Late(3),
         AMSGrad(),
         Drifting(),
-        LateToo("above", True, 4),
+        LateToo("above", True, 3),
         LateToo("above", True, 1),
     ],
     ids=lambda engine: f"{type(engine).__name__}-{vars(engine).get('wrong_from', '')}",
@@ -209,7 +212,7 @@ def compared(conv, settings, digits, tmp_path):
     """The comparison of two engines."""
 
     def run(under_test, reference, steps=STEPS, **options):
-        changed = settings(steps=steps)
+        changed = settings(**SMALL | {"steps": steps})
         return compare_engines(under_test, reference, conv, changed, digits, tmp_path, **options)
 
     return run
@@ -234,12 +237,10 @@ def test_so_does_one_with_a_kink_in_its_last_step(compared):
 
 @pytest.mark.parametrize("kinks", [(1,), (3,)])
 def test_so_does_one_whose_steps_begin_from_one_state(compared, kinks):
-    found = compared(
-        OnAKink("below", False, kinks), OnAKink("above", True, kinks), steps=10, mode="resync"
-    )
+    found = compared(OnAKink("below", False, kinks), OnAKink("above", True, kinks), mode="resync")
     assert found.agrees
     assert found.note.startswith("where each goes its own way, rounding decides whether")
-    assert found.inspected_steps == list(range(1, 11))
+    assert found.inspected_steps == list(range(1, STEPS + 1))
 
 
 @pytest.mark.parametrize(
@@ -248,20 +249,12 @@ def test_so_does_one_whose_steps_begin_from_one_state(compared, kinks):
         (OnAKink, DrawsApart, (1,), STEPS, "free"),
         (DrawsApart, OnAKink, (1,), STEPS, "free"),
         (OnAKink, DrawsApart, (1,), STEPS, "resync"),
-        (OnAKink, Drifts, (1,), STEPS, "free"),
-        (OnAKink, Scheduled, (5, 10), 14, "free"),
+        (OnAKink, Scheduled, (2,), STEPS, "free"),
         (OnAKink, OnceWrong, (1,), STEPS, "free"),
         (OnceWrong, OnAKink, (1,), STEPS, "free"),
-        (OnAKink, Stale, (STEPS,), STEPS, "free"),
-        (Stale, OnAKink, (STEPS,), STEPS, "free"),
-        (OnAKink, DrawsApart, (STEPS,), STEPS, "free"),
-        (DrawsApart, OnAKink, (STEPS,), STEPS, "free"),
         (OnAKink, Drifts, (STEPS,), STEPS, "free"),
-        (OnAKink, OnceWrong, (STEPS,), STEPS, "free"),
-        (OnAKink, Scheduled, (STEPS,), STEPS, "free"),
+        (Stale, OnAKink, (STEPS,), STEPS, "free"),
         (OnAKink, AveragedToo, (STEPS,), STEPS, "free"),
-        (AveragedToo, OnAKink, (STEPS,), STEPS, "free"),
-        (OnAKink, Unseen, (STEPS,), STEPS, "free"),
         (Unseen, OnAKink, (STEPS,), STEPS, "free"),
         (OnAKink, Unseen, (2,), STEPS, "free"),
         (OnAKink, after_the_last("parameter"), (STEPS,), STEPS, "free"),
@@ -290,8 +283,8 @@ def test_too_few_steps_are_no_ground_to_blame_an_engine(compared, mode):
 
 
 def test_a_mistake_after_a_kink_is_placed(pair):
-    _, found = locate(pair(OnAKink("below", False), LateToo("late", True, 4)))
-    assert (found.step, found.stage, found.wrong) == (4, "adam.update", "late")
+    _, found = locate(pair(OnAKink("below", False), LateToo("late", True, 3)))
+    assert (found.step, found.stage, found.wrong) == (3, "adam.update", "late")
 
 
 def test_a_few_free_steps_go_past_a_kink(pair):

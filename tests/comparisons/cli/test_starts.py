@@ -15,8 +15,10 @@ from pyvae.cli.main import main
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.errors import UserError
 from pyvae.model.run import Run
+from pyvae.model.start import Start
 from pyvae.recipes import get_recipe
 from pyvae.recipes.conv import CONV
+from pyvae.runs import starts
 from pyvae.runs.starts import trained_start
 from pyvae.runs.train import train_into
 from pyvae.trace.trace import Trace
@@ -69,13 +71,20 @@ def test_by_default_conv_starts_twice_and_everything_says_which(tmp_path, capsys
     assert [one.get("name") for one in run["starts"]] == [None, None, "trained", "trained"]
 
 
+@narrow
 @undrawn
 @pytest.mark.r
 @pytest.mark.slow
-def test_a_disagreement_from_the_trained_state_alone_is_the_verdict(monkeypatch, tmp_path, capsys):
-    """A mistake that shows only where the network has learned something."""
+def test_a_disagreement_from_the_trained_state_alone_is_the_verdict(
+    trained, monkeypatch, tmp_path, capsys
+):
+    """A mistake that shows only where the network has learned something: the state of a run with
+    few channels, as if it were shipped."""
     from stand_ins.patched_r import replace_engine
 
+    parameters = Trace.load(trained / "vae").parameters
+    shipped = Start("trained", "2 steps of digits", parameters)
+    monkeypatch.setattr(starts, "trained_start", lambda recipe, settings=None: shipped)
     replace_engine(monkeypatch, """
       right <- session_restore
       session_restore <- function(session, step, parameter, ...) {
@@ -83,7 +92,7 @@ def test_a_disagreement_from_the_trained_state_alone_is_the_verdict(monkeypatch,
         right(session, step, parameter, ...)
       }
     """)  # fmt: skip
-    arguments = [*DATA, "--objective", "vae", "--steps", "1", "--out", str(tmp_path)]
+    arguments = [*SMALL, "--objective", "vae", "--steps", "1", "--out", str(tmp_path)]
     assert main(["compare", *arguments]) == 1
     about = json.loads((tmp_path / "comparison.json").read_text())
     verdicts = {name: one["verdict"] for name, one in about["objectives"].items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,20 +32,32 @@ DOCUMENT = ROOT / "docs" / "reference" / "trace-of-a-program.md"
 STEPS = 4
 
 
-def run_r(folder: Path, changes: dict[str, str]) -> None:
-    """Runs the program in R, with these changes of its text, into the folder `r`."""
-    text = PROGRAM.read_text()
-    for old, new in changes.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    (folder / "classifier.R").write_text(text)
+EACH = """for (folder in dir()) {
+  program <- new.env()
+  program$commandArgs <- function(...) c(commandArgs(TRUE)[[1]], file.path(folder, "r"))
+  sys.source(file.path(folder, "classifier.R"), program)
+}"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> list[Path]:
+    """What the program writes with each of the changes: of all of them in one R."""
+    root = tmp_path_factory.mktemp("programs")
+    for number, changes in enumerate(CHANGES):
+        text = PROGRAM.read_text()
+        for old, new in changes.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        (root / str(number)).mkdir()
+        (root / str(number) / "classifier.R").write_text(text)
     program = find_r()
     assert program is not None
     done = subprocess.run(
-        [program, "--vanilla", "--no-echo", "--file=classifier.R", "--args", PACKAGE, "r"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        [program, "--vanilla", "--no-echo", "-e", EACH, "--args", PACKAGE],
+        cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    return [root / str(number) / "r" for number in range(len(CHANGES))]
 
 
 def run_python(folder: Path, dtype: torch.dtype) -> None:
@@ -64,11 +77,11 @@ def run_python(folder: Path, dtype: torch.dtype) -> None:
 
 
 @pytest.fixture
-def both(tmp_path, monkeypatch) -> Callable[..., PortComparison]:
+def both(written, tmp_path, monkeypatch) -> Callable[..., PortComparison]:
     monkeypatch.chdir(tmp_path)
 
     def compare(changes: dict[str, str], dtype: torch.dtype = torch.float64) -> PortComparison:
-        run_r(tmp_path, changes)
+        shutil.copytree(written[CHANGES.index(changes)], "r")
         run_python(tmp_path, dtype)
         return compare_programs("python", "r")
 
@@ -149,6 +162,10 @@ MISTAKES = {
 }  # fmt: skip
 
 
+FROM_0 = {"steps = steps,": "steps = steps, index_base = 0,"}
+CHANGES = [{}, FROM_0, *(one.changes for one in MISTAKES.values())]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_placed_and_the_right_side_named(both, name):
@@ -170,7 +187,7 @@ def test_a_mistake_is_seen_through_the_rounding_of_float32(both, name):
 
 @pytest.mark.slow
 def test_classes_that_are_counted_from_0_are_told(both):
-    found = both({"steps = steps,": "steps = steps, index_base = 0,"})
+    found = both(FROM_0)
     assert found.first.place == "step 1, input#2 (input; in r y, input), input"
     assert found.first.words[0].startswith("indices are off by 1: r's are 1 more")
 

@@ -4,6 +4,7 @@ that names them."""
 from __future__ import annotations
 
 from collections import Counter
+from itertools import cycle
 
 import pytest
 from mistakes.beforehand import BEFOREHAND
@@ -19,10 +20,20 @@ def test_there_are_thirty_of_many_kinds():
     assert len({one.name for one in BEFOREHAND}) == 30
 
 
+def test_they_are_placed_and_none_is_named_wrongly(tmp_path):
+    assert_placed(("float32", "float64"), tmp_path)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_they_are_placed_and_none_is_named_wrongly(dtype, tmp_path):
+def test_so_are_all_of_them_in_either_precision(dtype, tmp_path):
+    assert_placed((dtype,), tmp_path)
+
+
+def assert_placed(dtypes, tmp_path):
+    """All of them, in these in turn."""
     kinds, misplaced, wrongly = Counter(), {}, {}
-    for one in BEFOREHAND:
+    for one, dtype in zip(BEFOREHAND, cycle(dtypes), strict=False):
         found = compared(one, DTYPES[dtype], tmp_path)
         kind = kind_of(one, found)
         kinds[kind] += 1

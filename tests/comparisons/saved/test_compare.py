@@ -84,7 +84,7 @@ def test_two_traces_of_the_same_run_agree_in_every_bit(saved):
     ],
 )
 def test_two_traces_written_separately_give_the_comparison_of_a_live_run(
-    tmp_path, monkeypatch, mode, small
+    tmp_path, monkeypatch, narrow_recipes, mode, small
 ):
     small = [*small, "--batch-size", "12", "--latent-dim", "4"]
     follow = ["--follow", "A"] if mode == "resync" else []

@@ -22,7 +22,7 @@ from pyvae.training.loop import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow_conv")]
 
-STEPS = 6
+STEPS = 4
 PROVEN = "gives both to their ends"
 
 
@@ -70,22 +70,12 @@ class Beside(Mistaken):
 
 class OtherRateLater(Beside):
     def before(self, step: int) -> None:
-        self.group["lr"] = self.settings.learning_rate * (1 + (1e-6 if step >= 4 else 0))
+        self.group["lr"] = self.settings.learning_rate * (1 + (1e-6 if step >= 3 else 0))
 
 
 class OtherRateOnTheKink(Beside):
     def before(self, step: int) -> None:
         self.group["lr"] = self.settings.learning_rate * (1.0001 if step == 1 else 1)
-
-
-class DecaysLater(Beside):
-    def before(self, step: int) -> None:
-        self.group["weight_decay"] = 1e-6 if step > 1 else 0
-
-
-class OtherBeta(Beside):
-    def before(self, step: int) -> None:
-        self.group["betas"] = (0.9 + (1e-5 if step > 2 else 0), 0.999)
 
 
 class OtherEpsilon(Beside):
@@ -195,7 +185,7 @@ class HalfAtZero(Beside):
 
 
 class FartherFromZero(HalfAtZero):
-    function = _passes_above(-1e-5)  # somewhat more than rounding
+    function = _passes_above(-1e-4)  # somewhat more than rounding
 
 
 class JustBelowZero(HalfAtZero):
@@ -205,7 +195,7 @@ class JustBelowZero(HalfAtZero):
 @pytest.fixture(scope="module")
 def run(digits):
     """A run that starts where a pre-activation of the first batch is zero up to rounding."""
-    settings = NARROW_CONV.settings(batch_size=12, latent_dim=5, steps=STEPS, dtype="float64")
+    settings = NARROW_CONV.settings(batch_size=4, latent_dim=5, steps=STEPS, dtype="float64")
     initial = NARROW_CONV.initial_parameters(settings.seed, settings.latent_dim)
     x = InjectedFeed(Run(NARROW_CONV, settings, digits)).images(1)[:1].reshape(1, 1, 28, 28)
     found = torch.conv2d(x, initial["encoder.conv1.weight"].double())[0, 0].flatten()
@@ -243,7 +233,7 @@ def record(folder: Path, engine, run: Run, probed) -> None:
     trace.save(folder)
 
 
-@pytest.mark.parametrize("probed", [(1,), (1, 2, 5), range(1, STEPS + 1)])
+@pytest.mark.parametrize("probed", [(1,), (1, 3), range(1, STEPS + 1)])
 def test_a_recorded_kink_is_gone_past(compared, probed):
     found = compared(Beside("below", False), Beside("above", True), probed)
     assert found.agrees
@@ -275,9 +265,9 @@ def test_without_the_images_a_recorded_kink_is_said_and_what_decides_it(compared
 @pytest.mark.parametrize(
     "mistake",
     [
-        OtherRateLater, OtherRateOnTheKink, DecaysLater, OtherBeta, OtherEpsilon, Drifts,
-        MovedAfterTheKink, ForgetsMoments, Maximum, LastStepLess, OtherMeans, OtherSamples,
-        HalfAtZero, FartherFromZero,
+        OtherRateLater, OtherRateOnTheKink, OtherEpsilon, Drifts, MovedAfterTheKink,
+        ForgetsMoments, Maximum, LastStepLess, OtherMeans, OtherSamples, HalfAtZero,
+        FartherFromZero,
     ],
 )  # fmt: skip
 def test_a_mistake_beside_a_kink_still_disagrees(compared, mistake):
@@ -286,9 +276,7 @@ def test_a_mistake_beside_a_kink_still_disagrees(compared, mistake):
     assert PROVEN not in found.note
 
 
-@pytest.mark.parametrize(
-    "mistake", [OtherRateLater, MovedAfterTheKink, OtherSamples, JustBelowZero]
-)
+@pytest.mark.parametrize("mistake", [MovedAfterTheKink, OtherSamples, JustBelowZero])
 def test_so_does_one_of_the_other_trace(compared, mistake):
     found = compared(mistake("below", False), Beside("above", True), (1, STEPS))
     assert not found.agrees
@@ -304,15 +292,15 @@ def test_what_is_moved_between_two_recorded_steps_is_found_where_both_begin(comp
 def test_a_mistake_that_both_share_is_not_proven_right(compared):
     found = compared(OtherRateLater("below", False), OtherRateLater("above", True))
     assert not found.agrees
-    assert "does not give its trace from step 5" in found.note
+    assert "does not give its trace from step 4" in found.note
 
 
 def test_a_mistake_after_a_kink_is_placed_where_it_is(compared):
     found = compared(Beside("below", False), OtherRateLater("above", True), range(1, STEPS + 1))
-    assert (found.divergence.step, found.divergence.stage) == (4, "adam.update")
+    assert (found.divergence.step, found.divergence.stage) == (3, "adam.update")
     assert (found.divergence.wrong, found.divergence.names[1]) == ("above", "above")
     assert (
-        "that is not all: PyTorch, run again, does not give above's trace from step 4" in found.note
+        "that is not all: PyTorch, run again, does not give above's trace from step 3" in found.note
     )
 
 
@@ -329,10 +317,10 @@ class DriftsOnKinks(OnAKink):
 
 @pytest.mark.parametrize("kind", [DriftsOnKinks, OnAKink])
 def test_between_many_kinks_too_few_steps_in_a_row_tell(compared, monkeypatch, kind):
-    kinks = (1, 3, 5)
+    kinks = (1, 3)
     monkeypatch.setattr(past_kinks, "_engine", lambda trace: OnAKink("pytorch", False, kinks))
     found = compared(OnAKink("below", False, kinks), kind("above", True, kinks), kinks)
     assert not found.agrees
-    assert "encoder.relu1 (3 in steps 1, 3 and 5)" in found.note
+    assert "encoder.relu1 (2 in steps 1 and 3)" in found.note
     assert "too few steps in a row are left to tell a mistake from what follows" in found.note
     assert "that is not all" not in found.note

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import LocalCluster
+from processes.warm import Warm
 from stand_ins.gated import GATE, install
 
 from comparisons.seeds.equivalence import UNITS
@@ -282,33 +281,38 @@ SIX = (
 )  # fmt: skip
 
 
+IN_A_GROUP = """
+import os, sys
+os.setsid()
+from pyvae.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 class Command:
     """The command, six runs of which one waits, in a process group of its own, as a terminal
     starts it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, warm: Warm) -> None:
         install(folder / "installed")
-        self.folder = folder
-        self.environment = os.environ | {
-            "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder / "installed"),
-        }  # fmt: skip
-        self.process = self.start("--jobs", "2")
+        environment = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder / "installed")}
+        said, says = os.pipe()
+        self.said = os.fdopen(said)
+        self.process = warm.start(
+            "-c", IN_A_GROUP, *SIX, "--jobs", "2",
+            folder=folder, environment=os.environ | environment, stdout=says,
+        )  # fmt: skip
+        os.close(says)
         self.seen: set[psutil.Process] = set()
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [Path(sys.executable).with_name("pyvae"), *SIX, *arguments],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, env=self.environment,
-        )  # fmt: skip
-
-    def until_done(self, runs: int) -> None:
-        for line in self.process.stdout:
-            if f"({runs} of 6, " in line:
+    def until(self, words: str) -> None:
+        """Waits until it says this."""
+        for line in self.said:
+            if words in line:
                 break
         self.look()
 
-    def until(self, kind) -> None:
+    def until_there_is(self, kind) -> None:
         """Waits for a process of a kind."""
         while not any(map(kind, self.seen)):
             assert self.process.poll() is None
@@ -323,14 +327,16 @@ class Command:
         """Presses Ctrl-C, and waits until all its processes have ended by themselves."""
         self.look()
         os.killpg(self.process.pid, signal.SIGINT)
-        out, error = self.process.communicate()
+        out = self.said.read()
+        self.said.close()
+        _, error = self.process.communicate()
         psutil.wait_procs(self.seen)
         return out, error
 
 
 @pytest.fixture
-def command(tmp_path):
-    command = Command(tmp_path)
+def command(tmp_path, warm):
+    command = Command(tmp_path, warm)
     yield command
     for process in (command.process, *command.seen):
         with suppress(psutil.NoSuchProcess):
@@ -358,8 +364,8 @@ def _words(process: psutil.Process) -> str:
 def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(
     command, tmp_path, inline, monkeypatch, capsys
 ):
-    command.until_done(2)
-    command.until(_is_r)  # both runs that are done may have been PyTorch's
+    command.until("(2 of 6, ")
+    command.until_there_is(_is_r)  # both runs that are done may have been PyTorch's
     out, error = command.interrupt()
     assert command.process.returncode == 130
     assert error.splitlines() == ["pyvae: interrupted"]
@@ -384,10 +390,8 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(
 @pytest.mark.r
 @pytest.mark.slow
 def test_ctrl_c_before_the_processes_have_started_is_quiet_too(command):
-    for line in command.process.stdout:
-        if "with their own randomness" in line:
-            break
-    command.until(_imports_for_workers)
+    command.until("with their own randomness")
+    command.until_there_is(_imports_for_workers)
     _, error = command.interrupt()
     assert command.process.returncode == 130
     assert error.splitlines() == ["pyvae: interrupted"]

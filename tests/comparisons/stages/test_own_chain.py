@@ -41,9 +41,17 @@ def names(chain):
     return [stage.name for stage in stages if stage.layer != "input" and not stage.is_term]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("engine", [PyTorchEngine, RoundedOtherwise])
-@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"mlp-wide"}))
+DTYPES = ("float32", "float64")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "dtype"),
+    [
+        (name, engine, DTYPES[(of_name + of_engine) % 2])  # each two of the three together
+        for of_name, name in enumerate(sorted(set(RECIPES) - {"mlp-wide"}))
+        for of_engine, engine in enumerate((PyTorchEngine, RoundedOtherwise))
+    ],
+)
 def test_all_of_a_step_follows(digits, name, engine, dtype):
     chain = chain_of(name, engine("cpu"), digits, dtype)
     assert [one for one in names(chain) if not chain.result_follows(one)] == []

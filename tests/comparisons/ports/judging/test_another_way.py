@@ -150,9 +150,11 @@ def papers(tmp_path_factory):
     return {one: recorded(tmp_path_factory.mktemp(one) / "paper", one) for one in DTYPES}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize(
+    ("name", "dtype"), [*zip(RIGHT, [*reversed(DTYPES)] * len(RIGHT), strict=False)]
+)
 def test_another_way_is_no_difference(name, dtype, papers, tmp_path):
+    """With the types of number in turn; all at once, below, in each."""
     port = recorded(tmp_path / "port", dtype, dict([RIGHT[name]]))
     found = compare_programs(papers[dtype], port)
     assert found.agrees, found

@@ -131,13 +131,17 @@ def found(tmp_path, monkeypatch):
         ({"sizes": (6, 6), "turned": True}, {}),
     ],
 )
-def test_gradients_of_parts_are_those_of_the_batch(port, original, found, tmp_path):
+def test_gradients_of_parts_are_those_of_the_batch(port, original, found):
     one = found(port, original)
     assert one.agrees, one.lines
     passes = {judged.quantity.passing for judged in one.judged}
     assert {"forward", "loss", "backward", "parameter gradient", "state", "parameter"} <= passes
     said = f"port takes the 12 rows in {len(port['sizes'])} parts, one backward for each"
     assert any(note.startswith(said) for note in one.notes)
+
+
+def test_the_page_of_parts_shows_the_stages_of_the_batch(found, tmp_path):
+    one = found({"sizes": (6, 6)}, {"sizes": (3, 3, 3, 3)})
     write_page(one, tmp_path / "page.html", "pyvae compare paper port")
     assert "conv (conv2d)" in (tmp_path / "page.html").read_text()
 

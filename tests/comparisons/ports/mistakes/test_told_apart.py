@@ -14,7 +14,7 @@ from torch import nn
 
 from comparisons.ports.expected.recompute import REFUSED
 from comparisons.ports.mistakes.fit import fitting, holding
-from comparisons.ports.mistakes.mistake import mistakes_of
+from comparisons.ports.mistakes.mistake import Mistake, mistakes_of
 from examples import EXAMPLES as ALL
 from examples import Example, Planted, planted_in
 
@@ -42,8 +42,7 @@ class Layer:
 
     def __init__(self, example: Example) -> None:
         self.example, self.layer = example, example.network().layer
-        self.kept: dict[int, list[tuple[str, Arrays]]] = {}
-        self.fits = any(one.fits for one in mistakes_of(example.layer))
+        self.kept: dict[tuple[int, Mistake], list[tuple[str, Arrays]]] = {}
         torch.manual_seed(2)
         self.batches = dict(zip(STEPS, (example.batch() for _ in STEPS), strict=True))
 
@@ -57,24 +56,26 @@ class Layer:
         inputs, named = self.batches[seed]
         return arrays_of(planted.run(self.layer, tuple(inputs), named))
 
-    def others(self, seed: int, found: NDArray) -> list[tuple[str, Arrays]]:
-        """What the layer returns with each of its mistakes."""
-        if seed not in self.kept or self.fits:
-            self.kept[seed] = list(self._others(seed, torch.from_numpy(found)))
-        return self.kept[seed]
-
-    def _others(self, seed: int, found: torch.Tensor) -> Iterator[tuple[str, Arrays]]:
-        call = self.call(seed)
+    def others(self, seed: int, found: NDArray) -> Iterator[tuple[str, Arrays]]:
+        """What the layer returns with each of its mistakes. Those that nothing is fitted to return
+        the same whatever was found."""
         for one in mistakes_of(self.example.layer):
-            made = iter(()) if one.backward else one.made(call, found)
-            while True:
-                try:
-                    words, value = next(made)
-                    yield words, arrays_of(value() if callable(value) else value)
-                except StopIteration:
-                    break
-                except REFUSED:
-                    continue
+            if one.backward:
+                continue
+            if (seed, one) not in self.kept or one.fits:
+                self.kept[seed, one] = list(self._made(one, seed, torch.from_numpy(found)))
+            yield from self.kept[seed, one]
+
+    def _made(self, one: Mistake, seed: int, found: torch.Tensor) -> Iterator[tuple[str, Arrays]]:
+        made = one.made(self.call(seed), found)
+        while True:
+            try:
+                words, value = next(made)
+                yield words, arrays_of(value() if callable(value) else value)
+            except StopIteration:
+                break
+            except REFUSED:
+                continue
 
 
 def same(a: NDArray, b: NDArray) -> bool:

@@ -36,7 +36,7 @@ def later(x: Tensor, step: int) -> Tensor:
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_padding_mode_that_the_first_batches_do_not_show(pair, declared):
-    right = Training(network=Images, batch=later, dtype=torch.float64)
+    right = Training(network=Images, batch=later, steps=4, dtype=torch.float64)
     wrong = replace(right, network=lambda: Images("replicate"))
     pair(right, wrong)
     if not declared:

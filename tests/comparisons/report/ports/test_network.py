@@ -43,7 +43,7 @@ def states(net: ShownNetwork, column: str) -> dict[str, str]:
 
 
 def test_every_quantity_of_the_step_is_shown_once(compared):
-    found, net = compared(Program(), Program(network=lambda: Classifier(eps=1e-3)))
+    found, net = compared(Program(steps=3), Program(steps=3, network=lambda: Classifier(eps=1e-3)))
     judged = [one.quantity.key for one in found.judged if one.step == 1]
     shown = [one.key for stage in net.stages for one in stage.entries]
     assert sorted(shown) == sorted(judged)

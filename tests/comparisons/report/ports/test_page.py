@@ -35,18 +35,24 @@ class Checked(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.fixture
-def parted(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Program().record(Path("python"))
-    Program(network=lambda: Classifier(relu=False)).record(Path("r"))
-    rewrite(Path("r"), lambda name: name.replace("hidden", "dense<b>"))
-    return compare_programs("python", "r")
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("two"))
+        Program().record(Path("python"))
+        Program(network=lambda: Classifier(relu=False)).record(Path("r"))
+        rewrite(Path("r"), lambda name: name.replace("hidden", "dense<b>"))
+        yield compare_programs("python", "r")
 
 
-def test_it_stands_alone_and_says_what_was_found(parted):
-    write_page(parted, Path("report.html"), "pyvae compare python r --report")
-    page = Path("report.html").read_text()
+@pytest.fixture(scope="module")
+def page(parted, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(parted, path, "pyvae compare python r --report")
+    return path.read_text()
+
+
+def test_it_stands_alone_and_says_what_was_found(page):
     checked = Checked()
     checked.feed(page)
     assert not checked.open
@@ -61,9 +67,7 @@ def test_it_stands_alone_and_says_what_was_found(parted):
     assert page.count("<image ") > 2
 
 
-def test_nothing_runs_but_the_script_of_the_page(parted):
-    write_page(parted, Path("report.html"), "pyvae compare")
-    page = Path("report.html").read_text()
+def test_nothing_runs_but_the_script_of_the_page(page):
     assert re.findall("<script>(.*?)</script>", page, re.DOTALL) == [SCRIPT]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     assert script_hash() == f"sha256-{digest}"
@@ -71,9 +75,7 @@ def test_nothing_runs_but_the_script_of_the_page(parted):
     assert "default-src 'none'" in page
 
 
-def test_every_stage_has_a_box_and_its_numbers(parted):
-    write_page(parted, Path("report.html"), "pyvae compare")
-    page = Path("report.html").read_text()
+def test_every_stage_has_a_box_and_its_numbers(parted, page):
     boxes = re.findall('<a class="box [^"]*" href="#([^"]+)"', page)
     assert re.findall('<div class="stage[^"]*" id="([^"]+)"', page) == boxes
     keys = {one.quantity.key for one in parted.judged if one.step == 1}
@@ -83,11 +85,11 @@ def test_every_stage_has_a_box_and_its_numbers(parted):
     assert page.count("box s-only") == 1
 
 
-def test_without_pictures_it_says_the_same(parted, monkeypatch, capsys):
+def test_without_pictures_it_says_the_same(parted, tmp_path, monkeypatch, capsys):
     def broken(found):
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr("comparisons.report.ports.page.differences_figure", broken)
-    write_page(parted, Path("report.html"), "pyvae compare")
-    assert "They part first at" in Path("report.html").read_text()
+    write_page(parted, tmp_path / "report.html", "pyvae compare")
+    assert "They part first at" in (tmp_path / "report.html").read_text()
     assert "the report is without pictures" in capsys.readouterr().err
