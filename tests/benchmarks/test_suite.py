@@ -84,18 +84,41 @@ def test_without_r_it_is_said_and_left_out(monkeypatch):
     assert said == ["without R: R was not found"]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("warm_sides")
-def test_a_short_run_leaves_results_tables_and_a_picture(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def short_run(tmp_path, monkeypatch, warm_sides):
+    """Runs parts of the suite, and returns the results that it leaves."""
     monkeypatch.setattr(suite, "_what_there_is_of_r", lambda say: (False, False))
     monkeypatch.setattr(suite, "QUICK_RECIPES", ("mlp",))
     small = partial(measure_conv, case=Case(batch_size=10))
     monkeypatch.setattr(suite, "measure_conv", small)
-    plan = Plan(("conv", "recipes"), quick=True, threads=1, rounds=1)
-    run_suite(plan, "digits", tmp_path / "spare", tmp_path, tmp_path / "tables.md")
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert set(results) == {"about", *PARTS}
+
+    def run(*parts: str):
+        plan = Plan(parts, quick=True, threads=1, rounds=1)
+        run_suite(plan, "digits", tmp_path / "spare", tmp_path, tmp_path / "tables.md")
+        results = json.loads((tmp_path / "results.json").read_text())
+        assert set(results) == {"about", *PARTS}
+        assert all(math.isfinite(number) for number in numbers(results))
+        return results
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_short_run_leaves_results_and_tables(short_run, tmp_path, capsys):
+    results = short_run("recipes")
     assert results["about"]["data"] == "digits"
+    assert results["recipes"]["mlp"]["ratio_plain"] > 0
+    assert results["recipes"]["mlp"]["ratio_floor"] > 0
+    assert results["conv"] is results["growth"] is None
+    assert "mlp" in (tmp_path / "tables.md").read_text()
+    assert "mlp" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_so_does_one_of_all_that_is_drawn(short_run, tmp_path, capsys):
+    """With the conv of the article, and a picture of it."""
+    results = short_run("conv", "recipes")
     conv = results["conv"]
     assert conv["pyvae_ms"] > 0
     assert conv["plain_ms"] > 0
@@ -103,10 +126,6 @@ def test_a_short_run_leaves_results_tables_and_a_picture(tmp_path, monkeypatch, 
     assert conv["rtorch_ms"] is None
     assert conv["ratio_rtorch"] is None
     assert all(set(conv[name]) == set(SIDES) for name in ("images_per_second", "peak_mb"))
-    assert results["recipes"]["mlp"]["ratio_plain"] > 0
-    assert results["recipes"]["mlp"]["ratio_floor"] > 0
-    assert results["growth"] is None
-    assert all(math.isfinite(number) for number in numbers(results))
     assert (tmp_path / "performance.png").read_bytes().startswith(b"\x89PNG")
     assert "### Recipe conv" in (tmp_path / "tables.md").read_text()
     assert "Recipe conv" in capsys.readouterr().out

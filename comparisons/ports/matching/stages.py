@@ -167,13 +167,39 @@ def is_module(stage: ProgramStage) -> bool:
 
 
 def _by_name(a: Network, b: Network) -> Iterator[tuple[ProgramStage, ProgramStage]]:
-    others = {stage.name: stage for stage in b}
-    for stage in a:
-        other = others.get(stage.name)
-        if other is None or not (is_module(stage) and is_module(other)):
-            continue
-        if family(stage.layer) == family(other.layer):
-            yield stage, other
+    """The calls of modules of one name. Where one side has more of them than the other, as to
+    evaluate, those of one mode belong together, in turn."""
+    calls, others = _calls(a), _calls(b)
+    for name, mine in calls.items():
+        theirs = others.get(name, {})
+        pairs = {} if mine.keys() == theirs.keys() else _of_one_mode(mine, theirs)
+        taken = set(pairs.values())
+        left = {one: one for one in mine if one in theirs and one not in pairs.keys() | taken}
+        for one, two in (pairs | left).items():
+            if family(mine[one].layer) == family(theirs[two].layer):
+                yield mine[one], theirs[two]
+
+
+def _calls(network: Network) -> dict[str, dict[str, ProgramStage]]:
+    """The calls of each module, by the names of their stages."""
+    calls: dict[str, dict[str, ProgramStage]] = {}
+    for stage in network:
+        if is_module(stage):
+            calls.setdefault(stage.name.partition("#")[0], {})[stage.name] = stage
+    return calls
+
+
+def _of_one_mode(
+    mine: Mapping[str, ProgramStage], theirs: Mapping[str, ProgramStage]
+) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    left = list(theirs.values())
+    for stage in mine.values():
+        at = next((n for n, one in enumerate(left) if one.training == stage.training), None)
+        if at is not None:
+            pairs[stage.name] = left[at].name
+            left = left[at + 1 :]
+    return pairs
 
 
 def _equal_inputs(a: RecordedStep, b: RecordedStep) -> Iterator[tuple[ProgramStage, ProgramStage]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from comparisons.ports.matching.stages import match_stages, matched_outputs
 from comparisons.ports.side import RecordedStep, Side
 from pyvae.trace.program import ProgramStage, ProgramStep, ProgramTrace
 
+SAME = (("a", "linear", 3), ("relu", "relu", 3), ("b", "linear", 2))
 LAYERS = ("linear", "relu", "add", "view", "conv2d")
 
 
@@ -70,6 +73,25 @@ def test_modules_of_one_name_belong_together_in_any_order(order):
     a = network(*((name, "linear", 4) for name in names))
     b = network(*((name, "linear", 4) for name in order))
     assert found(a, b) == {(name, name) for name in names}
+
+
+@pytest.mark.parametrize("evaluates", ["before", "after"])
+@pytest.mark.parametrize("other_way", [False, True])
+def test_where_one_side_evaluates_too_calls_of_one_mode_belong_together(evaluates, other_way):
+    once = network(*SAME)
+    names = [(f"{name}{n}", layer, size) for n in ("", "#2") for name, layer, size in SAME]
+    twice = network(*names)
+    modes = (False, True) if evaluates == "before" else (True, False)
+    stages = tuple(
+        replace(stage, training=modes["#2" in stage.name]) for stage in twice.network
+    )  # fmt: skip
+    twice = replace(twice, network=stages)
+    trained = "#2" if evaluates == "before" else ""
+    expected = {(name, f"{name}{trained}") for name, *_ in SAME}
+    if other_way:
+        assert found(twice, once) == {(two, one) for one, two in expected}
+    else:
+        assert found(once, twice) == expected
 
 
 def test_names_do_not_outweigh_shapes():
