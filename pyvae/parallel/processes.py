@@ -119,7 +119,10 @@ def _done(pool: ProcessPoolExecutor, jobs: Sequence[Job], shared: Shared) -> Ite
     pending: dict[Future[Any], Job] = {}
     with hold_back(*FOR_ONE), importable_main():
         for job in jobs:
-            pending[pool.submit(do, job, shared)] = job
+            try:
+                pending[pool.submit(do, job, shared)] = job
+            except (ConnectionError, EOFError) as error:  # what forks was killed just now
+                raise BrokenProcessPool from error
     while pending:
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in [future for future in pending if future in finished]:  # in order

@@ -91,10 +91,21 @@ def test_processes_draw_for_themselves_and_a_server_that_is_killed_is_replaced(t
     with pytest.raises(UserError, match=r"^a process that was training was killed, perhaps"):
         results(1, end_the_server, tmp_path / "process")
     worker = int((tmp_path / "process").read_text())
-    while not is_gone(worker):
+    while not (is_gone(worker) and is_gone(server)):
         time.sleep(0.02)
     ((_, other, _),) = results(1, drawn)
     assert other not in (server, os.getpid())
+
+
+def test_a_server_that_is_killed_while_processes_are_started_is_one_line(monkeypatch):
+    assert starting.choose_context([__name__]).get_start_method() == "forkserver"
+
+    def refuse(handles):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", refuse)
+    with pytest.raises(UserError, match=r"^a process that was training was killed, perhaps"):
+        results(1, drawn)
 
 
 @pytest.fixture
@@ -147,6 +158,7 @@ def no_place_for_a_socket(monkeypatch):
     ids=lambda case: case.__name__,
 )  # fmt: skip
 def test_where_the_server_would_not_do_each_starts_anew(case, monkeypatch, preload):
+    assert starting.choose_context(["pyvae"]).get_start_method() == "forkserver"
     case(monkeypatch)
     assert starting.choose_context(["pyvae"]).get_start_method() == "spawn"
     if "program" in case.__name__:
