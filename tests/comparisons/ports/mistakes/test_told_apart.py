@@ -123,7 +123,7 @@ def named(layer: Layer, planted: Planted) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("example", cases())
+@pytest.mark.parametrize("example", list(cases()))
 def test_no_other_mistake_gives_the_same(example):
     layer = Layer(example)
     assert isinstance(layer.layer, nn.Module)
