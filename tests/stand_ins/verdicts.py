@@ -23,6 +23,7 @@ __all__ = [
     "Late",
     "Mistaken",
     "OnAKink",
+    "OnASchedule",
     "compare_engines",
     "named",
 ]
@@ -159,6 +160,27 @@ class Late(Mistaken):
         self.steps += 1
         if self.steps == self.wrong_from:
             self.optimizer.param_groups[0]["lr"] *= 1.01
+        return super().step(*arguments, **options)
+
+
+class OnASchedule(Mistaken):
+    """A learning rate of a tenth after a few steps, which a state that it is given makes the engine
+    forget."""
+
+    full = 2  # steps at the full rate
+
+    def start(self, *arguments) -> None:
+        super().start(*arguments)
+        self.age = 0
+
+    def restore(self, state) -> None:
+        super().restore(state)
+        self.age = 0
+
+    def step(self, *arguments, **options):
+        self.age += 1
+        rate = self.settings.learning_rate
+        self.optimizer.param_groups[0]["lr"] = rate * (1 if self.age <= self.full else 0.1)
         return super().step(*arguments, **options)
 
 

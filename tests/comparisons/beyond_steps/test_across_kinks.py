@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from stand_ins.verdicts import AMSGrad, Averaged, Drifting, Late, OnAKink, compare_engines
+from stand_ins.verdicts import (
+    AMSGrad,
+    Averaged,
+    Drifting,
+    Late,
+    OnAKink,
+    OnASchedule,
+    compare_engines,
+)  # fmt: skip
 
 from comparisons.beyond_steps.across_kinks import run_across_kinks
 from comparisons.beyond_steps.free_run import run_freely
@@ -25,23 +33,8 @@ class Drifts(OnAKink, Drifting):
     """A kink, and parameters that are off by a little after each step."""
 
 
-class Scheduled(OnAKink):
-    """A kink, and a learning rate of a tenth after two steps, which a state that it is given makes
-    the engine forget."""
-
-    def start(self, *arguments) -> None:
-        super().start(*arguments)
-        self.age = 0
-
-    def restore(self, state) -> None:
-        super().restore(state)
-        self.age = 0
-
-    def step(self, *arguments, **options):
-        self.age += 1
-        rate = self.settings.learning_rate
-        self.optimizer.param_groups[0]["lr"] = rate * (0.1 if self.age > 2 else 1)
-        return super().step(*arguments, **options)
+class Scheduled(OnAKink, OnASchedule):
+    """A kink, and a schedule that a state makes the engine forget."""
 
 
 class OnceWrong(OnAKink):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from stand_ins.verdicts import Mistaken, compare_engines
+from stand_ins.verdicts import Mistaken, OnASchedule, compare_engines
 
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.recipes import get_recipe
@@ -33,23 +33,10 @@ class NoiseForNothing(Mistaken):
             self.optimizer.step = update
 
 
-class NoiseAndASchedule(NoiseForNothing):
-    """The same, with a tenth of the learning rate after the first step, which a state that it is
-    given makes the engine forget."""
+class NoiseAndASchedule(NoiseForNothing, OnASchedule):
+    """The same, with a schedule that a state makes the engine forget."""
 
-    def start(self, *arguments) -> None:
-        super().start(*arguments)
-        self.age = 0
-
-    def restore(self, state) -> None:
-        super().restore(state)
-        self.age = 0
-
-    def step(self, *arguments, **options):
-        self.age += 1
-        rate = self.settings.learning_rate
-        self.optimizer.param_groups[0]["lr"] = rate * (0.1 if self.age > 1 else 1)
-        return super().step(*arguments, **options)
+    full = 1
 
 
 @pytest.fixture
