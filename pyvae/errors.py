@@ -60,7 +60,8 @@ class UserError(Exception):
     def __init__(self, problem: str, remedy: str = "", *, expected: str = "") -> None:
         self.problem, self.remedy, self.expected = problem, remedy, expected
         message = ": expected ".join(_line(part) for part in (problem, expected) if part)
-        super().__init__(f"{message}. {_sentence(_line(remedy))}" if remedy else message)
+        todo = _line(remedy)
+        super().__init__(f"{message}. {_sentence(todo)}" if todo else message)
 
     def __reduce__(self) -> tuple[Any, tuple[str, str, str]]:
         """Pickles as a UserError: derived classes take other arguments."""

@@ -26,6 +26,7 @@ def test_a_message_is_one_line_whatever_it_is_made_of(given_, expected, remedy):
     [
         ("", "", "--steps x"),
         ("", "a number", "--steps x: expected a number"),
+        (" \n", "", "--steps x"),
         ("use another", "", "--steps x. Use another."),
         ("use another", "a number", "--steps x: expected a number. Use another."),
         ("did you mean 'y'?", "", "--steps x. Did you mean 'y'?"),
