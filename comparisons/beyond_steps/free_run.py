@@ -161,11 +161,14 @@ def _driven(pair: Pair, last: int) -> str:
             states = [engine.state() for engine in pair.engines]
             for name in (key.partition("/")[2] for key in ends if key.startswith("moment1/")):
                 keys = [f"{moment}/{name}" for moment in ("moment1", "moment2")]
-                if name in without_effect or not all(ends[key].agrees for key in keys):
+                if name in without_effect or not all(
+                    key in ends and ends[key].agrees for key in keys
+                ):
                     continue
+                largest = ends[f"parameter/{name}"].largest
                 a, b = (layers.adam_update(*(float64(one[key]) for key in keys)) for one in states)
                 drift[name] = drift.get(name, torch.zeros_like(a)) + a - b
-                apart[name] = float(drift[name].abs().max()) / ends[f"parameter/{name}"].largest
+                apart[name] = float(drift[name].abs().max()) / largest if largest else 0.0
     name = max(apart, key=lambda name: apart[name], default="")
     return f"{name} by {apart[name]:.1e}" if name and apart[name] > pair.rule.rtol else ""
 

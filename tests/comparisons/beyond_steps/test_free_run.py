@@ -4,7 +4,6 @@ What such steps find is in `test_rounding.py`, with kinks in `test_across_kinks.
 from __future__ import annotations
 
 import pytest
-import torch
 from stand_ins.verdicts import Mistaken, OnASchedule, compare_engines
 
 from pyvae.engines.pytorch import PyTorchEngine
@@ -47,7 +46,6 @@ def compared(digits, tmp_path):
         engines = PyTorchEngine("cpu"), engine
         return compare_engines(*engines, recipe, run, digits, tmp_path, mode="resync")
 
-    torch.set_num_threads(1)
     return compare
 
 

@@ -61,7 +61,9 @@ def _rounded(step: Inspected, side: int, names: Iterable[str]) -> str:
             before, after = own.value(stage.inputs[0]), own.value(stage.outputs[0])
             if before is None or after is None or before.shape != after.shape:
                 continue
-            if before.dtype.kind == "f" and _is_bfloat16(after) and not _is_bfloat16(before):
+            if before.dtype.kind != "f" or np.array_equal(before, after, equal_nan=True):
+                continue  # nothing is lost
+            if _is_bfloat16(after):
                 return f"only {step.names[side]} rounds {stage.inputs[0]}{TO_BFLOAT16}"
     return ""
 

@@ -11,10 +11,9 @@ from comparisons.ports.judging.judged import EPSILON, RTOL
 __all__ = ["small_column_differs"]
 
 ROOM = 10  # times the rule of what is computed: a column that is off by this is no rounding
-NOTHING = (
-    16  # roundings of the largest number: a column of such numbers may be what is left of zero
-)
+NOTHING = 16  # roundings of the largest number: a column of these may be what is left of zero
 FEWEST = 8  # numbers of a column
+MOST = 4  # columns that are listed
 
 
 def small_column_differs(a: NDArray, b: NDArray) -> str:
@@ -48,9 +47,6 @@ def small_column_differs(a: NDArray, b: NDArray) -> str:
                 f"(at most {largest[at]:.3g}) against the largest of all ({size.max():.3g})"
             )
     return ""
-
-
-MOST = 4  # that are listed
 
 
 def _list(wrong: NDArray, axis: int, axes: int) -> str:

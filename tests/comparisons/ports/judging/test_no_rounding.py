@@ -276,3 +276,23 @@ def shifted(cut):
 def test_a_cut_term_that_adds_up_to_nothing():
     for found in compared({"forward": shifted(cut=False)}, {"forward": shifted(cut=True)}):
         assert found.agrees, found.verdict
+
+
+def signed(through, turned):
+    """Signs, which bfloat16 has exactly, on a way through another type; and a sum in its order or
+    the other one, so that what they are multiplied by is rounded otherwise."""
+
+    def forward(network, x):
+        hidden = network[0](x)
+        other = (
+            F.linear(x.flip(1), network[0].weight.flip(1)) if turned else x @ network[0].weight.T
+        )
+        return network[2](through(hidden.sign()) * other)
+
+    return forward
+
+
+def test_numbers_that_lose_nothing_are_not_rounded():
+    paper, port = signed(lambda sign: sign, False), signed(lambda sign: sign.double().float(), True)
+    for found in compared({"forward": paper}, {"forward": port}):
+        assert found.agrees
