@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from processes.r_package import absent_packages
 from processes.undrawn import UNDRAWN
+from processes.warm import SERVED
 
 nbformat = pytest.importorskip("nbformat", reason="needs nbclient: the extra dev")
 
@@ -106,6 +107,8 @@ def kernel(request, tmp_path_factory, monkeypatch):
     argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     about.write_text(json.dumps({"argv": argv, "display_name": "warm", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(folder))
+    for name, text in SERVED.items():  # kernels have this process' environment
+        monkeypatch.setenv(name, text)
     return "warm"
 
 
@@ -197,7 +200,7 @@ def said_in_r(request, tmp_path_factory):
         code.append(f"one('{folder}', '{file.name}')")
     environment = {name: text for name, text in r_package.items() if name != "RETICULATE_PYTHON"}
     done = subprocess.run(
-        ["Rscript", "-e", "\n".join(code)], cwd=folder, env=environment | UNDRAWN,
+        ["Rscript", "-e", "\n".join(code)], cwd=folder, env=environment | UNDRAWN | SERVED,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

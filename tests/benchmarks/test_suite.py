@@ -17,6 +17,7 @@ from benchmarks import suite
 from benchmarks.__main__ import main
 from benchmarks.given.case import Case
 from benchmarks.measured.conv import SIDES, measure_conv
+from benchmarks.measured.recipes import measure_recipes
 from benchmarks.suite import PARTS, Plan, run_suite, write_results
 from pyvae.errors import UserError
 from r_bridge.installed.r_torch import RTorch
@@ -91,6 +92,11 @@ def short_run(tmp_path, monkeypatch, warm_sides):
     monkeypatch.setattr(suite, "QUICK_RECIPES", ("mlp",))
     small = partial(measure_conv, case=Case(batch_size=10))
     monkeypatch.setattr(suite, "measure_conv", small)
+
+    def a_round_of_a_step(folder, threads, rounds, steps, *others):
+        return measure_recipes(folder, threads, 1, 1, *others)
+
+    monkeypatch.setattr(suite, "measure_recipes", a_round_of_a_step)
 
     def run(*parts: str):
         plan = Plan(parts, quick=True, threads=1, rounds=1)

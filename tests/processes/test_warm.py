@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from processes.warm import Warm
+from processes.warm import SERVED, Warm
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +53,32 @@ def test_it_is_as_in_a_process_that_was_started_for_it(of_torch, tmp_path):
     )  # fmt: skip
     assert warmed.returncode == started.returncode == 7
     assert (warmed.stdout, warmed.stderr) == (started.stdout, started.stderr)
+
+
+SERVES = """
+import os
+from multiprocessing import forkserver
+from pathlib import Path
+
+from pyvae.parallel.starting import choose_context
+
+if __name__ == "__main__":
+    os.environ["MINE"] = "é"
+    context = choose_context(["json"])
+    server = forkserver._forkserver._forkserver_pid
+    words = Path(f"/proc/{server}/cmdline").read_text()
+    with context.Pool(1) as pool:
+        found = pool.apply(os.getenv, ("MINE",)), pool.apply(os.getppid) == server
+    print(context.get_start_method(), "forkserver" in words, *found)
+"""
+
+
+def test_a_fork_server_is_forked_if_that_is_asked_for(warm, tmp_path):
+    """It serves as one that was started, and what it was forked from is to be seen."""
+    (tmp_path / "serves.py").write_text(SERVES)
+    done = warm.run(tmp_path / "serves.py", folder=tmp_path, environment=os.environ | SERVED)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "forkserver False é True\n"
 
 
 def test_the_end_is_told(warm, tmp_path, is_running):

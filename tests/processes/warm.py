@@ -6,6 +6,9 @@ its environment, with standard streams of its own, and ends as a Python that was
 What is read at the start only (`FIXED`) is as it was asked for: for other values there is another
 process that forks. At its end it does what Python does, except that it frees nothing, which takes
 longer than most programs. A test of the start itself, or of a terminal, needs a process of its own.
+A program with `SERVED` in its environment has its fork server of multiprocessing's forked, too: it
+would import all of that again. It is forked before the program begins, and waits until it is
+wanted.
 
     python tests/processes/warm.py DESCRIPTOR MODULE ...   the process that forks (`Warm` starts it)
 """
@@ -13,6 +16,7 @@ longer than most programs. A test of the start itself, or of a terminal, needs a
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -27,10 +31,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["Command", "Warm"]
+__all__ = ["SERVED", "Command", "Warm"]
+
+SERVED = {"PYVAE_TESTS_SERVED": "1"}
 
 # Variables that Python, the C library or a library reads only once.
 FIXED = re.compile(
@@ -318,7 +325,62 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     sys.path[:] = [*_search_path(), *(path for path in sys.path if path not in before)]
     if os.environ.pop("PYVAE_TESTS_UNDRAWN", ""):
         runpy.run_path(str(Path(__file__).with_name("undrawn.py")))["leave_undrawn"]()
+    if os.environ.pop("PYVAE_TESTS_SERVED", ""):
+        _fork_server()
     sys.argv = request["words"]
+
+
+def _fork_server() -> None:
+    """Forks a process that waits; the first fork server that this one starts is that process."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        said, given, *_ = socket.recv_fds(there, LONGEST, 2)
+        there.close()
+        if said:
+            _serve(given, **json.loads(said))
+        os._exit(0)
+    there.close()
+    start = util.spawnv_passfds
+
+    def start_or_wake(program: bytes, words: list[str], descriptors: list[int]) -> int:
+        code = words[-1]
+        if here.fileno() < 0 or not str(code).startswith("from multiprocessing.forkserver import"):
+            return start(program, words, descriptors)
+        about = {
+            "code": code,
+            "descriptors": list(descriptors),
+            "environment": dict(os.environ),
+            "blocked": list(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        }
+        with here:
+            socket.send_fds(here, [json.dumps(about).encode()], descriptors)
+        return pid
+
+    util.spawnv_passfds = start_or_wake  # type: ignore[assignment]
+
+
+def _serve(
+    given: list[int],
+    code: str,
+    descriptors: list[int],
+    environment: dict[str, str],
+    blocked: list[int],
+) -> None:
+    """What a fork server does, with descriptors of the numbers that stand in its code."""
+    beyond = max(*given, *descriptors) + 1  # where neither stands
+    for place, one in enumerate(given):
+        os.dup2(one, beyond + place)
+        os.close(one)
+    for place, number in enumerate(descriptors):
+        os.dup2(beyond + place, number)
+        os.close(beyond + place)
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with contextlib.suppress(SystemExit):
+        exec(code, {})  # noqa: S102
 
 
 def _search_path() -> list[str]:

@@ -240,11 +240,12 @@ def test_so_does_one_whose_steps_begin_from_one_state(compared, kinks):
     ("under_test", "reference", "kinks", "steps", "mode"),
     [
         (OnAKink, DrawsApart, (1,), STEPS, "free"),
-        (DrawsApart, OnAKink, (1,), STEPS, "free"),
+        # the engine under test is the wrong one with Unseen, Stale and two of AfterTheLast, too
+        pytest.param(DrawsApart, OnAKink, (1,), STEPS, "free", marks=pytest.mark.long),
         (OnAKink, DrawsApart, (1,), STEPS, "resync"),
         (OnAKink, Scheduled, (2,), STEPS, "free"),
         (OnAKink, OnceWrong, (1,), STEPS, "free"),
-        (OnceWrong, OnAKink, (1,), STEPS, "free"),
+        pytest.param(OnceWrong, OnAKink, (1,), STEPS, "free", marks=pytest.mark.long),
         (OnAKink, Drifts, (STEPS,), STEPS, "free"),
         (Stale, OnAKink, (STEPS,), STEPS, "free"),
         (OnAKink, AveragedToo, (STEPS,), STEPS, "free"),

@@ -38,11 +38,23 @@ def trained(tmp_path_factory, digits):
     return folder
 
 
+@pytest.fixture
+def shipped(trained, monkeypatch):
+    """That run's state, as if it were the one that is shipped."""
+    shipped = Start(
+        "trained", "the parameters after 2 steps", Trace.load(trained / "vae").parameters
+    )
+    monkeypatch.setattr(starts, "trained_start", lambda recipe, settings=None: shipped)
+    return shipped
+
+
+@narrow
 @undrawn
 @pytest.mark.r
 @pytest.mark.slow
-def test_by_default_conv_starts_twice_and_everything_says_which(tmp_path, capsys):
-    assert main(["compare", *DATA, "--steps", "1", "--report", "--out", str(tmp_path)]) == 0
+def test_by_default_conv_starts_twice_and_everything_says_which(shipped, tmp_path, capsys):
+    """With few channels; tests/pages has the widths, and the state, of the article."""
+    assert main(["compare", *SMALL, "--steps", "1", "--report", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "each from initial parameters, and from the parameters after " in said
     about = json.loads((tmp_path / "comparison.json").read_text())
@@ -61,7 +73,6 @@ def test_by_default_conv_starts_twice_and_everything_says_which(tmp_path, capsys
         assert set(zip(table["objective"], table["start"], strict=True)) == {
             (objective, start) for objective in ("vae", "emae") for start in ("initial", "trained")
         }, name
-    shipped = trained_start(CONV)
     for engine in ("pytorch", "base-r"):
         trace = Trace.load(tmp_path / "traces" / f"vae-trained-{engine}")
         assert trace.start == shipped.describe()
@@ -76,15 +87,11 @@ def test_by_default_conv_starts_twice_and_everything_says_which(tmp_path, capsys
 @pytest.mark.r
 @pytest.mark.slow
 def test_a_disagreement_from_the_trained_state_alone_is_the_verdict(
-    trained, monkeypatch, tmp_path, capsys
+    shipped, monkeypatch, tmp_path, capsys
 ):
-    """A mistake that shows only where the network has learned something: the state of a run with
-    few channels, as if it were shipped."""
+    """A mistake that shows only where the network has learned something."""
     from stand_ins.patched_r import replace_engine
 
-    parameters = Trace.load(trained / "vae").parameters
-    shipped = Start("trained", "2 steps of digits", parameters)
-    monkeypatch.setattr(starts, "trained_start", lambda recipe, settings=None: shipped)
     replace_engine(monkeypatch, """
       right <- session_restore
       session_restore <- function(session, step, parameter, ...) {

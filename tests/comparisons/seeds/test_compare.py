@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import LocalCluster
-from processes.warm import Warm
+from processes.warm import SERVED, Warm
 from stand_ins.gated import GATE, install
 
 from comparisons.seeds.equivalence import UNITS
@@ -293,9 +293,9 @@ class Command:
     """The command, six runs of which one waits, in a process group of its own, as a terminal
     starts it."""
 
-    def __init__(self, folder: Path, warm: Warm) -> None:
+    def __init__(self, folder: Path, warm: Warm, **changes: str) -> None:
         install(folder / "installed")
-        environment = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder / "installed")}
+        environment = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder / "installed")} | changes
         said, says = os.pipe()
         self.said = os.fdopen(said)
         self.process = warm.start(
@@ -335,12 +335,19 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path, warm):
-    command = Command(tmp_path, warm)
-    yield command
-    for process in (command.process, *command.seen):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+def start(tmp_path, warm):
+    """Starts the command; kills what is left of it in the end."""
+    commands = []
+
+    def one(**changes: str) -> Command:
+        commands.append(Command(tmp_path, warm, **changes))
+        return commands[-1]
+
+    yield one
+    for command in commands:
+        for process in (command.process, *command.seen):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _is_r(process: psutil.Process) -> bool:
@@ -362,8 +369,9 @@ def _words(process: psutil.Process) -> str:
 @pytest.mark.r
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(
-    command, tmp_path, inline, monkeypatch, capsys
+    start, tmp_path, inline, monkeypatch, capsys
 ):
+    command = start(**SERVED)
     command.until("(2 of 6, ")
     command.until_there_is(_is_r)  # both runs that are done may have been PyTorch's
     out, error = command.interrupt()
@@ -389,7 +397,8 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_done(
 
 @pytest.mark.r
 @pytest.mark.slow
-def test_ctrl_c_before_the_processes_have_started_is_quiet_too(command):
+def test_ctrl_c_before_the_processes_have_started_is_quiet_too(start):
+    command = start()
     command.until("with their own randomness")
     command.until_there_is(_imports_for_workers)
     _, error = command.interrupt()
