@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from comparisons.steps.comparison import run_name
 from pyvae.files.csv import csv_text
-from pyvae.files.writing import output_folder, write_file
+from pyvae.files.writing import output_folder, remove_file, write_file
 from pyvae.runs.kept_run import KeptRun
 from pyvae.trace.trace import Trace
 from pyvae.training.checkpoint import Checkpoint
@@ -78,23 +78,25 @@ def finish(runs: Sequence[KeptRun], out: Path) -> None:
     for run in runs:
         run.trace.save(output_folder(out / TRACES / _name(run.trace)))
     names = {_name(run.trace) for run in runs}
-    _remove_traces(out / TRACES, lambda name: name not in names)
+    earlier = {path.parent for path in (out / TRACES).glob("*/trace.json")}
+    _remove_traces(out / TRACES, earlier, lambda name: name not in names)
     kept = {run.folder.name for run in runs}
-    _remove_traces(out / INTERRUPTED, lambda name: name in kept)
+    # of one whose removal was interrupted trace.json went first
+    interrupted = {path for path in (out / INTERRUPTED).glob("*") if Trace.left_in(path)}
+    _remove_traces(out / INTERRUPTED, interrupted, lambda name: name in kept)
 
 
-def _remove_traces(folder: Path, is_old: Callable[[str], bool]) -> None:
+def _remove_traces(folder: Path, found: Collection[Path], is_old: Callable[[str], bool]) -> None:
     """Removes the traces of these names that an earlier comparison left, and nothing else: the
     folder is the user's."""
-    found = [path.parent for path in folder.glob("*/trace.json")]
     mine = [path for path in found if is_old(path.name)]
+    if found and len(mine) == len(found):
+        remove_file(folder / "history.csv")
     for path in mine:
         Checkpoint.remove(path)
         Trace.remove(path)
-    if found and len(mine) == len(found):
-        (folder / "history.csv").unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    if mine and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _name(trace: Trace) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Trace"]
 
 FILES = ("trace.json", "history.csv", "parameters.safetensors", "latents.safetensors")
+PARTS = "probes", "draws"
 
 
 @dataclass
@@ -273,15 +274,17 @@ class Trace:
     @staticmethod
     def remove(folder: Path, keep_folder: bool = False) -> None:
         """Removes a saved trace, and its folder if it is empty then and is not to be kept."""
-        for name in FILES:
-            remove_file(folder / name)
-        parts = [folder / "probes", folder / "draws"]
-        for path in (path for part in parts for path in part.glob("*.safetensors")):
-            if path.stem == "initial" or path.stem.startswith("step-"):
-                path.unlink()
+        for path in _files_in(folder):
+            remove_file(path)
+        parts = [folder / name for name in PARTS]
         for emptied in parts if keep_folder else (*parts, folder):
             if emptied.is_dir() and not any(emptied.iterdir()):
                 emptied.rmdir()
+
+    @staticmethod
+    def left_in(folder: Path) -> bool:
+        """Whether a folder holds any file of a saved trace, be it one whose removal was cut off."""
+        return any(path.exists() for path in _files_in(folder))
 
     @classmethod
     def load(cls, folder: Path | str) -> Trace:
@@ -352,6 +355,13 @@ def _check_sums(files: Mapping[str, bytes], expected: Mapping[str, str]) -> None
             raise ValueError(f"sha256 lists '{name[:40]}', which is not a file of a trace")
         if name in files and _sha256(files[name]) != checksum:
             raise ValueError(f"{name} is damaged: its SHA-256 is not the one in trace.json")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """What a saved trace in a folder may consist of, in the order in which it is removed."""
+    parts = (path for name in PARTS for path in sorted((folder / name).glob("*.safetensors")))
+    mine = (path for path in parts if path.stem == "initial" or path.stem.startswith("step-"))
+    return [*(folder / name for name in FILES), *mine]
 
 
 def _epochs(values: NDArray[np.float64]) -> NDArray[np.int64]:
