@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -29,6 +30,7 @@ TIMEOUT = 30.0  # seconds to wait for a scheduler or a worker, unless PYVAE_DASK
 CONNECT = 10.0  # of these, until a scheduler has answered
 GREETING = 1.0  # more, for it to say who it is
 INTERVAL = 1.0  # seconds between two looks at whether the scheduler and a worker are there
+SHORTEST = 0.01  # seconds to wait for a worker: Dask takes 0 for without end
 AGAIN = "run the same command again to continue"
 SAME = ("python", DISTRIBUTION, "torch")  # what the numbers depend on
 
@@ -113,14 +115,17 @@ class Cluster:
             self.wait_for_worker(
                 f"all workers of {self.address} are lost",
                 f"start one with 'dask worker {self.address}', then {AGAIN}",
+                futures,
             )
 
-    def wait_for_worker(self, problem: str, remedy: str) -> None:
-        """Waits until there is a worker.
+    def wait_for_worker(self, problem: str, remedy: str, futures: Sequence[Future] = ()) -> None:
+        """Waits until there is a worker, or one of the futures is done: what the loss of the last
+        worker did to its job may be heard of after the loss.
 
         Arguments:
             problem: Why there is none, in words.
             remedy: What to do if none appears.
+            futures: Of jobs that are under way.
 
         Raises:
             UserError: If none appears in time, or the scheduler is lost.
@@ -128,14 +133,19 @@ class Cluster:
         if _workers(self.client):
             return
         self.log(f"{problem}: waiting up to {self.patience:g} seconds for one to appear")
-        try:
-            self.client.wait_for_workers(1, timeout=self.patience)
-        except TimeoutError as error:
-            raise UserError(
-                f"{problem}, and none appeared within {self.patience:g} seconds", remedy
-            ) from error
-        except OSError as error:  # among them distributed's own of a connection that is lost
-            raise self._lost() from error
+        look = INTERVAL if futures else self.patience
+        end = time.monotonic() + self.patience
+        while not any(future.done() for future in futures):
+            left = end - time.monotonic()
+            try:
+                return self.client.wait_for_workers(1, timeout=max(SHORTEST, min(look, left)))
+            except TimeoutError as error:
+                if left <= look:
+                    raise UserError(
+                        f"{problem}, and none appeared within {self.patience:g} seconds", remedy
+                    ) from error
+            except OSError as error:  # among them distributed's own of a connection that is lost
+                raise self._lost() from error
 
     def _lost(self) -> UserError:
         return UserError(f"the connection to the scheduler {self.address} was lost", AGAIN)

@@ -210,7 +210,9 @@ def test_a_scheduler_without_workers_is_one_line(monkeypatch, capfd):
         f"seconds. Start one with 'dask worker {empty.scheduler_address}', or set "
         "PYVAE_DASK_TIMEOUT to more seconds if workers take longer."
     )
-    assert caught.value.__cause__.args == (1, 30)
+    number, timeout = caught.value.__cause__.args
+    assert number == 1
+    assert 0 < timeout <= 30
     assert capfd.readouterr() == ("", "")
 
 
@@ -260,6 +262,24 @@ def test_a_job_that_loses_its_worker_too_often_is_one_line(tmp_path):
     ):
         next(done)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_worker_is_waited_for_once_a_job_is_done():
+    """The scheduler tells of a job that it has given up after it has told of the lost worker."""
+    looks = iter([False, False, True])
+
+    def wait_for_workers(count, timeout):
+        raise TimeoutError
+
+    client = SimpleNamespace(
+        scheduler_info=lambda: {"workers": {}}, wait_for_workers=wait_for_workers
+    )
+    cluster = Cluster(client, "tcp://127.0.0.1:1", 1)
+    cluster.wait_for_worker("none", "start one", [SimpleNamespace(done=lambda: next(looks))])
+    assert next(looks, None) is None
+    cluster.patience = 0.1
+    with pytest.raises(UserError, match="none appeared within 0.1 seconds"):
+        cluster.wait_for_worker("none", "start one", [SimpleNamespace(done=lambda: False)])
 
 
 def test_a_job_that_loses_one_worker_after_another_is_one_line():
