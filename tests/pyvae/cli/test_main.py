@@ -69,8 +69,14 @@ PYVAE = Path(sys.executable).with_name("pyvae")
         (("train", "conv", "--stepz", "1"), "--stepz"),
         (("train", "conv", "extra"), "extra"),
         (("trian", "conv"), "trian"),
-        (("train", "conv", *SMALL, "--out", "file"), "output folder 'file' cannot be written"),
-        (("train", "conv", *SMALL, "--out", "file/below"), "cannot be written"),
+        (
+            ("train", "conv", *SMALL, "--out", "file"),
+            "'file' is a file. Choose a folder",
+        ),
+        (
+            ("train", "conv", *SMALL, "--out", "file/below"),
+            "'file' is a file. Choose a folder",
+        ),
         (("train", "conv", *SMALL, "--out", "a" * 300), "cannot be written"),
         (("sample", "absent", "--out", "x.png"), "'absent' holds no finished run"),
         (
