@@ -183,6 +183,10 @@ BAD = {
     "itself": (("--under-test", "base-r"), "base-r against itself. Choose another"),
     "adam": (("--adam", "adamw"), "unknown adam 'adamw': expected one of torch, r-torch"),
     "threads": (("--threads", "0"), "--threads 0: expected 1 to 1024"),
+    "before data": (
+        ("--threads", "-1", "--data", "absent.npz"),
+        "--threads -1: expected 1 to 1024",
+    ),
     "r's seed": (
         ("--rng", "seeded", "--seed", str(2**31)),
         "--seed 2147483648 with R's generator: expected 0 to 2147483647",
