@@ -66,7 +66,7 @@ def _load(path: Path) -> list[Trace]:
     if not folders:
         raise UserError(
             f"'{path}' holds no trace: there is no trace.json in it",
-            "record one with pyvae trace, or of a program of your own with pyvae record",
+            "record a run with pyvae trace, or a program of your own with pyvae record",
         )
     return [Trace.load(folder) for folder in folders]
 

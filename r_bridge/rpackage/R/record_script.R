@@ -23,6 +23,7 @@ record_script <- function(script, folder, ..., args = character()) {
   is_new <- is.character(folder) && length(folder) == 1L && !dir.exists(folder)
   # a script that fails before its training replaces no earlier trace
   check_new_folder(folder, settings$overwrite, call, remove = FALSE)
+  place <- normalizePath(folder)  # scripts may go elsewhere
   found <- new.env(parent = emptyenv())
   found$instances <- list()
   undo <- c(watch_modules(found), watch_optimisers(function(optimizer) {
@@ -36,8 +37,8 @@ record_script <- function(script, folder, ..., args = character()) {
   on.exit({
     for (put_back in undo) put_back()
     if (is_running(found$recording)) end_recording(found$recording, ended)
-    nothing <- !length(list.files(folder, all.files = TRUE, no.. = TRUE))
-    if (is_new && nothing) unlink(folder, recursive = TRUE)
+    nothing <- !length(list.files(place, all.files = TRUE, no.. = TRUE))
+    if (is_new && nothing) unlink(place, recursive = TRUE)
   })
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
   ended <- if (length(found$recording$steps)) "" else "no step"
