@@ -7,7 +7,7 @@ library(pyvae)
 
 # The original: `pyvae record` runs original.py and writes down its first three steps. The program is
 # not changed, and neither is any bit that it computes.
-python <- reticulate::py_config()$python
+python <- suppressWarnings(reticulate::py_config())$python  # reticulate 1.28 would speak of Poetry
 status <- system2(python, c("-m", "pyvae", "record", "--overwrite", "--out", "original", "--", "original.py"),
                   env = "LD_LIBRARY_PATH=")   # R's own libraries are not for Python
 stopifnot(status == 0)

@@ -39,6 +39,7 @@ def compare_engines(request: Request) -> int:
     """
     from comparisons.cli.starts import make_starts, settle_start
     from comparisons.runs.sides import open_sides
+    from pyvae.engines.devices import check_threads
     from pyvae.model.run import Run
     from pyvae.recipes import open_recipe
     from pyvae.training.inputs import load_for
@@ -50,6 +51,7 @@ def compare_engines(request: Request) -> int:
                 f"{option(name)} applies to --rng native only",
                 f"leave out {option(name)}, or use --rng native",
             )
+    check_threads(request.engines.threads)
     recipe = open_recipe(request.recipe, request.run.variant)
     sides = choose_engines(request, recipe)
     begin = settle_start(request, recipe)

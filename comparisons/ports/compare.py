@@ -88,6 +88,7 @@ class _Comparer:
         self.rounded: dict[str, float] = {}
         self.earlier: list[tuple[RecordedStep, RecordedStep]] = []
         self.lacking = [0, 0]
+        self.first_lacking = ["", ""]
         self.first: FirstPart | None = None
         self.other_ways: list[StageMatch] = []
         self.hints: dict[str, str] = {}
@@ -130,7 +131,7 @@ class _Comparer:
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
             list(dict.fromkeys([*declared, *self.declared, *self.kept.values()])), said,
-            self.other_ways,
+            self.other_ways, (self.first_lacking[0], self.first_lacking[1]),
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
@@ -208,6 +209,7 @@ class _Comparer:
             kinds = ("forward/", "gradient/", "loss/", "parameter/", "buffer/", "state/", "draw/")
             values = {key for key in recorded.arrays if key.startswith(kinds)}
             self.lacking[side] += len(values - used)
+            self.first_lacking[side] = self.first_lacking[side] or min(values - used, default="")
 
 
 MOST_OPTIMISERS = 8  # whose steps take turns

@@ -56,6 +56,7 @@ class PortComparison:
         declared: What the two declare differently, whether it has an effect or not.
         notes: What else is to be said.
         other_ways: Pairs of functions that were given up: both sides compute the same another way.
+        first_lacking: For each side one of the values without a partner, by its key, or "".
     """
 
     sides: tuple[Side, Side]
@@ -70,6 +71,7 @@ class PortComparison:
     declared: Sequence[str] = ()
     notes: Sequence[str] = ()
     other_ways: Sequence[StageMatch] = ()
+    first_lacking: tuple[str, str] = ("", "")
 
     def __repr__(self) -> str:
         return "\n".join(self.lines)

@@ -65,8 +65,8 @@ def _load(path: Path) -> list[Trace]:
         folders = sorted((found.parent for found in path.glob("*/trace.json")), reverse=True)
     if not folders:
         raise UserError(
-            f"'{path}' holds no trace (trace.json)",
-            "record one: see pyvae trace --help",
+            f"'{path}' holds no trace: there is no trace.json in it",
+            "record a run with pyvae trace, or a program of your own with pyvae record",
         )
     return [Trace.load(folder) for folder in folders]
 

@@ -6,6 +6,7 @@ function that takes the typer application.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import inspect
 import io
@@ -47,6 +48,8 @@ __all__ = ["build_app", "main"]
 
 COMMANDS = "pyvae.commands"
 UNUSABLE, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
+EXTRA_ARGUMENT = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)  # typer's
+NEAR = 0.7  # how much an option has in common with one that is suggested in its place
 EXIT_CODES = (
     "Exit codes: 0 done, agree or equivalent; 1 disagree, different or inconclusive; 2 unusable "
     "input or environment; 70 unexpected error; 130 interrupted."
@@ -165,7 +168,16 @@ def _complain(error: object) -> int:
 
 
 def _in_words(error: TyperException) -> str:
-    """A usage error as pyvae says it: typer quotes pydantic where a value is not a number."""
+    """A usage error as pyvae says it, with what to do: typer quotes pydantic where a value is not a
+    number, and guesses options that have little in common with what was typed."""
+    context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    help_of = f"see {context.command_path if context else 'pyvae'} --help"
+    if extra := EXTRA_ARGUMENT.fullmatch(error.format_message()):
+        return str(UserError(f"unexpected argument '{extra[1]}'", help_of))
+    if option is not None and hasattr(error, "possibilities"):
+        near = difflib.get_close_matches(option, error.possibilities or (), 1, NEAR)
+        meant = f"did you mean {near[0]}?" if near else help_of
+        return str(UserError(f"there is no option {option}", meant))
     found: list[Any] = getattr(error.__cause__, "errors", list)()
     wanted = {"int_parsing": "a whole number", "float_parsing": "a number"}
     parameter = getattr(error, "param", None)

@@ -9,7 +9,7 @@ import torch
 
 from pyvae.errors import UserError, choose
 
-__all__ = ["choose_device", "set_threads", "threads_set"]
+__all__ = ["check_threads", "choose_device", "set_threads", "threads_set"]
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
@@ -21,11 +21,15 @@ def set_threads(threads: int | None) -> None:
     Raises:
         UserError: If it is not 1 or more.
     """
-    if threads is None:
-        return
-    if not 1 <= threads <= MOST_THREADS:
+    check_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises UserError if a number of threads that was given is out of its range."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise UserError(f"--threads {threads}", expected=f"1 to {MOST_THREADS}")
-    torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -32,6 +32,10 @@ def output_folder(path: Path) -> Path:
             raise _full(path) from error
         if error.errno == errno.EFBIG:
             raise _too_large(path) from error
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            for one in (path, *path.parents):
+                if one.is_file():
+                    raise UserError(f"'{one}' is a file", "choose a folder with --out") from error
         raise UserError(
             f"output folder '{path}' cannot be written ({error.strerror})",
             "choose another folder with --out, or change its permissions",

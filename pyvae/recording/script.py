@@ -43,8 +43,7 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     Raises:
         UserError: If it cannot be read, made no optimiser, or cannot be recorded.
     """
-    if not script.is_file():
-        raise UserError(f"script '{script}' is not there", "give the path of a Python script")
+    _check_script(script, folder)
     check_new_folder(folder, bool(options.get("overwrite")), how_to_overwrite="--overwrite")
     found = _Found(folder, options)
     try:
@@ -60,6 +59,16 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
         )
     steps = found.end(script, bool(options.get("quiet")))
     return code if code or steps else 2  # which it has said
+
+
+def _check_script(script: Path, folder: Path) -> None:
+    if script.is_dir():
+        raise UserError(f"'{script}' is a folder", "give the path of a Python script")
+    if not script.is_file():
+        raise UserError(f"script '{script}' is not there", "give the path of a Python script")
+    if script.suffix.lower() == ".r":
+        call = f'pyvae::record_script("{script}", "{folder}")'
+        raise UserError(f"'{script}' is an R script, which R records", f"run: Rscript -e '{call}'")
 
 
 @contextmanager

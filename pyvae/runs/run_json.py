@@ -91,6 +91,8 @@ def read_arguments(folder: Path, command: str) -> list[str]:
     """
     path = folder / RUN_FILE
     remedy = f"name a folder of pyvae {command}"
+    if not folder.exists():
+        raise UserError(f"there is no folder '{folder}'", "check the path")
     if not path.is_file():
         raise UserError(f"'{folder}' holds no {RUN_FILE}", remedy)
     try:

@@ -47,7 +47,7 @@ def check_data(recipe: Recipe, data: ImageData) -> None:
         raise UserError(
             f"recipe {recipe.name} takes {takes}, and {data.name} has inputs of "
             f"{data.pixels.shape[1]} numbers",
-            "give --data FILE.npz" if recipe.features not in kinds else "choose other --data",
+            "give --data FILE.npz" if recipe.features not in kinds else "choose another --data",
         )
 
 

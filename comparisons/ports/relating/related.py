@@ -148,13 +148,14 @@ def parted_values(step: Inspected, quantity: PortQuantity) -> Iterator[tuple[str
 
 
 def _of_before(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
-    """A gradient that still has the step before in it."""
+    """A gradient that still has the step before in it, as backward left it or as it was clipped."""
     one = judged.quantity.parameter
     if step.before is None or one is None:
         return
-    earlier = one.values(step.before[0].arrays, step.before[1].arrays, "gradient/{}")
+    arrays = step.before[0].arrays, step.before[1].arrays
+    left, given = (one.values(*arrays, key) for key in ("gradient/{}", "given/{}"))
     for side, difference in enumerate((b - a, a - b)):
-        last = earlier[1 - side]
+        last = left[1 - side] if given[1 - side] is None else given[1 - side]
         if last is None or last.shape != a.shape:
             continue
         before = last.astype(np.float64)

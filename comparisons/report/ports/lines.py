@@ -76,7 +76,11 @@ def one_sided(found: PortComparison) -> Iterator[str]:
             rest = f" and {len(only) - SHOWN} more" if len(only) > SHOWN else ""
             yield f"only {name} has {listed}{rest}"
         if found.lacking[side]:
-            yield f"{found.lacking[side]:,} recorded values of {name} have no partner"
+            count, such = found.lacking[side], found.first_lacking[side]
+            values, have = ("value", "has") if count == 1 else ("values", "have")
+            also = f": {such}" if count == 1 else f", such as {such}"
+            other = found.names[1 - side]
+            yield f"{count:,} recorded {values} of {name} {have} no partner in {other}{also}"
 
 
 def other_names(found: PortComparison) -> Iterator[str]:

@@ -63,7 +63,7 @@ check_new <- function(model, call) {
                       "{.code stop_recording()}.")), call)
 }
 
-check_new_folder <- function(folder, overwrite, call) {
+check_new_folder <- function(folder, overwrite, call, remove = TRUE) {
   if (!is.character(folder) || length(folder) != 1L || is.na(folder) || !nzchar(folder)) {
     abort(c("{.arg folder} must be the name of a folder.", "x" = "It is {in_words(folder)}."), call)
   }
@@ -71,7 +71,10 @@ check_new_folder <- function(folder, overwrite, call) {
     abort(c("{.arg folder} must be the name of a folder.", "x" = "{.file {folder}} is a file."),
           call)
   }
-  if (overwrite && file.exists(file.path(folder, "trace.json"))) remove_program(folder)
+  if (overwrite && file.exists(file.path(folder, "trace.json"))) {
+    if (!remove) return(invisible())
+    remove_program(folder)
+  }
   if (length(list.files(folder, all.files = TRUE, no.. = TRUE))) {
     abort(c("{.file {folder}} is not empty.",
             "i" = "Name another folder. A trace is replaced with {.code overwrite = TRUE}."), call)

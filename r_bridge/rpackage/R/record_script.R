@@ -18,11 +18,12 @@
 record_script <- function(script, folder, ..., args = character()) {
   call <- rlang::current_env()
   check_torch(call)
-  if (!is.character(script) || length(script) != 1L || !file.exists(script)) {
-    abort(c("{.arg script} must be a file.", "x" = "There is no {.file {script}}."), call)
-  }
+  check_script(script, call)
   settings <- recording_settings(..., call = call)
-  check_new_folder(folder, settings$overwrite, call)
+  is_new <- is.character(folder) && length(folder) == 1L && !dir.exists(folder)
+  # a script that fails before its training replaces no earlier trace
+  check_new_folder(folder, settings$overwrite, call, remove = FALSE)
+  place <- normalizePath(folder)  # scripts may go elsewhere
   found <- new.env(parent = emptyenv())
   found$instances <- list()
   undo <- c(watch_modules(found), watch_optimisers(function(optimizer) {
@@ -36,6 +37,8 @@ record_script <- function(script, folder, ..., args = character()) {
   on.exit({
     for (put_back in undo) put_back()
     if (is_running(found$recording)) end_recording(found$recording, ended)
+    nothing <- !length(list.files(place, all.files = TRUE, no.. = TRUE))
+    if (is_new && nothing) unlink(place, recursive = TRUE)
   })
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
   ended <- if (length(found$recording$steps)) "" else "no step"
@@ -46,6 +49,19 @@ record_script <- function(script, folder, ..., args = character()) {
     abort(c("No step of {.file {script}} was recorded.", "x" = why), call)
   }
   invisible(folder)
+}
+
+check_script <- function(script, call) {
+  if (!is.character(script) || length(script) != 1L || !file.exists(script)) {
+    abort(c("{.arg script} must be a file.", "x" = "There is no {.file {script}}."), call)
+  }
+  if (dir.exists(script)) {
+    abort(c("{.arg script} must be a file.", "x" = "{.file {script}} is a folder."), call)
+  }
+  if (grepl("[.]py$", script)) {
+    abort(c("{.arg script} must be a script in R.", "x" = "{.file {script}} is one in Python.",
+            "i" = "Record it in a shell: {.code pyvae record --out DIR -- {script}}"), call)
+  }
 }
 
 # A further optimiser of the model that is recorded.

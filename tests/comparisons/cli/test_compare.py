@@ -183,6 +183,10 @@ BAD = {
     "itself": (("--under-test", "base-r"), "base-r against itself. Choose another"),
     "adam": (("--adam", "adamw"), "unknown adam 'adamw': expected one of torch, r-torch"),
     "threads": (("--threads", "0"), "--threads 0: expected 1 to 1024"),
+    "before data": (
+        ("--threads", "-1", "--data", "absent.npz"),
+        "--threads -1: expected 1 to 1024",
+    ),
     "r's seed": (
         ("--rng", "seeded", "--seed", str(2**31)),
         "--seed 2147483648 with R's generator: expected 0 to 2147483647",
@@ -199,7 +203,7 @@ BAD = {
     "mode": (("--mode", "fre"), "unknown mode 'fre': expected one of free, resync. Did you mean"),
     "probe": (("--probe", "3-1"), "--probe '3-1': expected steps such as 1 or 1,3-5"),
     "late probe": (("--probe", "1,9"), "--probe names step 9: expected steps from 1 to 2"),
-    "out": (("--out", "file/out"), "output folder 'file/out' cannot be written"),
+    "out": (("--out", "file/out"), "'file' is a file. Choose a folder"),
     "nan": (("--data", "nan.npz"), r"1 NaN among the pixels, the first at \(2, 3, 4\)"),
     "range": (("--data", "range.npz"), "pixels from 0 to 255"),
     "shape": (("--data", "shape.npz"), r"images of shape \(20, 27, 28\)"),

@@ -18,6 +18,7 @@ from torch import nn
 from comparisons.ports import compare_programs
 from comparisons.ports.judging.own import Own
 from comparisons.ports.result import PortComparison
+from comparisons.report.ports.lines import one_sided
 from pyvae import record
 from pyvae.cli.main import main
 from pyvae.trace.program import ProgramTrace
@@ -97,6 +98,9 @@ def test_the_two_agree(both, dtype):
     assert len(found.networks[0].pairs) == 6
     assert found.networks[0].only == ((), ())
     assert found.lacking == (STEPS, 0)  # the loss's own gradient, 1
+    without = f"gradient/{found.networks[0].pairs[-1].a.name}"
+    said = f"{STEPS} recorded values of python have no partner in r, such as {without}"
+    assert list(one_sided(found)) == [said]
     # they part where the rounding of one side is not the other's
     largest = max(one.difference.needed for one in found.judged)
     assert 0 < largest < (1e-13 if dtype == torch.float64 else 1e-5)

@@ -260,7 +260,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     code, _, error = run(capsys, tmp_path / "file" / "out", "--seeds", "3", "--margin", "1")
     assert code == 2
-    assert "cannot be written" in error
+    assert "is a file. Choose a folder" in error
 
 
 @pytest.mark.parametrize("name", ["threads", "repetitions"])

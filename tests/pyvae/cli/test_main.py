@@ -66,11 +66,18 @@ PYVAE = Path(sys.executable).with_name("pyvae")
         (("train", "conv", "--steps", "2.5"), "--steps 2.5: expected a whole number"),
         (("train", "conv", "--learning-rate", "fast"), "--learning-rate fast: expected a number"),
         (("train", "conv", "--steps"), "--steps"),
-        (("train", "conv", "--stepz", "1"), "--stepz"),
-        (("train", "conv", "extra"), "extra"),
+        (("train", "conv", "--stepz", "1"), "no option --stepz. Did you mean --steps?"),
+        (("train", "conv", "--lr", "1"), "there is no option --lr. See pyvae train --help."),
+        (("train", "conv", "extra"), "unexpected argument 'extra'. See pyvae train --help."),
         (("trian", "conv"), "trian"),
-        (("train", "conv", *SMALL, "--out", "file"), "output folder 'file' cannot be written"),
-        (("train", "conv", *SMALL, "--out", "file/below"), "cannot be written"),
+        (
+            ("train", "conv", *SMALL, "--out", "file"),
+            "'file' is a file. Choose a folder",
+        ),
+        (
+            ("train", "conv", *SMALL, "--out", "file/below"),
+            "'file' is a file. Choose a folder",
+        ),
         (("train", "conv", *SMALL, "--out", "a" * 300), "cannot be written"),
         (("sample", "absent", "--out", "x.png"), "'absent' holds no finished run"),
         (
@@ -81,7 +88,7 @@ PYVAE = Path(sys.executable).with_name("pyvae")
         (("sample", "run/vae", "--out", "new/x"), "'new/x' is no"),
         (("sample", "run/vae", "--out", "x.png", "-n", "0"), "-n 0: expected 1 to 10000"),
         (("sample", "run/vae", "--out", "x.png", "-n", "many"), "-n many: expected a whole"),
-        (("sample", "run/vae", "--out", "file/x.png"), "cannot be written"),
+        (("sample", "run/vae", "--out", "file/x.png"), "'file' is a file. Choose a folder"),
         (
             ("sample", "run", "--out", "x.png"),
             "'run' holds 2 runs. Name one of them: run/vae or run/emae.",

@@ -190,8 +190,8 @@ def test_a_spoiled_probe_of_the_leader_is_one_line_and_keeps_the_steps_before(
         (("--steps", "0"), "--steps 0: expected 1 or more"),
         (("--batch-size", "1798"), "1797 images are fewer than one batch of 1798"),
         (("extra",), "extra"),
-        (("--out", "file"), "output folder 'file' cannot be written"),
-        (("--out", "file/below"), "cannot be written"),
+        (("--out", "file"), "'file' is a file. Choose a folder"),
+        (("--out", "file/below"), "'file' is a file. Choose a folder"),
     ],
 )
 def test_bad_input_for_a_trace_is_one_line_and_writes_nothing(

@@ -96,7 +96,10 @@ def test_a_file_of_the_users_is_replaced_only_if_that_is_asked_for(run, tmp_path
         (("interpolate", "run/vae", "--out", "x.png", "--images", "3"), "--images 3: expected two"),
         (("reconstruct", "run/vae", "--out", "x.png", "--seed", "-1"), "--seed -1: expected 0 to"),
         (("interpolate", "run/vae", "--out", "x.png", "-n", "1"), "-n 1: expected 2 to 10000"),
-        (("encode", "run/vae", "--out", "file/x.csv", "--images", "1"), "cannot be written"),
+        (
+            ("encode", "run/vae", "--out", "file/x.csv", "--images", "1"),
+            "'file' is a file. Choose a folder",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

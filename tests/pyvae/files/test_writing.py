@@ -113,7 +113,7 @@ def test_output_folder_is_made_with_all_above_it(tmp_path):
 @pytest.mark.parametrize("below", ["file", "file/folder", "file/a/b"])
 def test_a_regular_file_is_refused_as_an_output_folder(tmp_path, below):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"cannot be written.*--out"):
+    with pytest.raises(UserError, match=r"/file' is a file\. Choose a folder with --out"):
         output_folder(tmp_path / below)
     assert (tmp_path / "file").read_text() == "mine"
 

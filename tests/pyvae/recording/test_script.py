@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,8 +132,22 @@ def test_bad_input_is_said_before_the_script_runs(script, tmp_path):
     (tmp_path / "full" / "mine").touch()
     with pytest.raises(UserError, match=r"script '.*none.py' is not there"):
         run_recorded(tmp_path / "none.py", [], tmp_path / "out")
+    with pytest.raises(UserError, match=r"'.*full' is a folder. Give the path of a Python script"):
+        run_recorded(tmp_path / "full", [], tmp_path / "out")
     with pytest.raises(UserError, match="is not empty"):
         run_recorded(path, [], tmp_path / "full")
+
+
+def test_an_r_script_is_not_run_but_told_how_to_record(tmp_path):
+    for name in ("train.R", "train.r"):
+        path = tmp_path / name
+        path.write_text("library(torch)\n")
+        with pytest.raises(UserError) as error:
+            run_recorded(path, [], Path("mine"))
+        assert str(error.value) == (
+            f"'{path}' is an R script, which R records. Run: "
+            f'Rscript -e \'pyvae::record_script("{path}", "mine")\''
+        )
 
 
 def test_a_model_is_the_outermost_module_of_an_optimizer():

@@ -470,7 +470,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
 
 def test_without_a_recipe_there_is_nothing_to_train(command):
     assert_refused(command("train"), "no RECIPE")
-    assert_refused(command("train", "--resume", "absent"), "'absent' holds no run.json")
+    assert_refused(command("train", "--resume", "absent"), "there is no folder 'absent'")
 
 
 @pytest.mark.slow

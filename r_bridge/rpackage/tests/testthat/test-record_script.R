@@ -12,14 +12,24 @@ test_that("a script is recorded as it is, with its arguments", {
   writeLines("x <- 1", idle)
   failing <- tempfile(fileext = ".R")
   writeLines(c(readLines(script), "stop('mine')"), failing)
+  python <- tempfile(fileext = ".py")
+  writeLines("import torch", python)
+  nothing <- tempfile()
   folder <- tempfile()
   broken <- tempfile()
   found <- with_torch(arguments = list(script = script, idle = idle, failing = failing,
-                                       folder = folder, broken = broken), {
+                                       folder = folder, broken = broken, python = python,
+                                       nothing = nothing), {
     said <- function(code) tryCatch(code, error = function(e) plain_message(e))
     make <- pyvae:::torch_internal("create_nn_module_callable")
     suppressMessages(record_script(script, folder, steps = 2, args = "3"))
     list(idle = said(record_script(idle, tempfile())), none = said(record_script("nix.R", "x")),
+         dir = said(record_script(dirname(script), "x")), python = said(record_script(python, "x")),
+         kept = {
+           said(record_script(idle, folder, overwrite = TRUE))
+           file.exists(file.path(folder, "trace.json"))
+         },
+         left = said(record_script(idle, nothing)), made = dir.exists(nothing),
          failing = said(suppressMessages(record_script(failing, broken, steps = 5, args = "3"))),
          args = commandArgs(TRUE), options = is.null(getOption("pyvae.optimiser")),
          restored = identical(make, pyvae:::torch_internal("create_nn_module_callable")))
@@ -32,6 +42,11 @@ test_that("a script is recorded as it is, with its arguments", {
   expect_true(trace$complete)
   expect_match(found$idle, "No step of .* was recorded. . No optimizer was made")
   expect_match(found$none, "There is no 'nix.R'")
+  expect_match(found$dir, "is a folder")
+  expect_match(found$python, "is one in Python. . Record it in a shell: .*--out DIR -- .*[.]py")
+  expect_match(found$left, "No step of .* was recorded")
+  expect_false(found$made)
+  expect_true(found$kept)
   expect_identical(found$failing, "mine")
   expect_identical(read_program(broken)$ended, "the script ended with an error")
   expect_identical(found$args, character())
