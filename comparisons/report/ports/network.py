@@ -21,6 +21,7 @@ __all__ = ["network_of"]
 
 COLUMN_OF = {
     "start": "start",
+    "untrained": "start",
     "input": "forward",
     "draw": "forward",
     "forward": "forward",
