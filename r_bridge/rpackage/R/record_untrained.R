@@ -23,7 +23,7 @@ note_beside <- function(f, about, given) {
 # While a norm takes the statistics of the batch, it only updates those that it is given.
 only_updated <- function(about, arguments, names) {
   taken <- isTRUE(arguments[["training"]] %||% arguments[["use_input_stats"]])
-  taken && names %in% c(".running_mean", ".running_var")
+  taken & names %in% c(".running_mean", ".running_var")
 }
 
 # What was computed from parameters, as long as it is in use: by address, which another tensor may
@@ -123,8 +123,9 @@ variable_of <- function(instance) {
     names <- names[!rlang::env_binding_are_lazy(where, names)]
     names <- names[!rlang::env_binding_are_active(where, names)]
     for (name in names) {
-      value <- get0(name, envir = where, inherits = FALSE)
-      if (is.function(value) && identical(attr(value, "module"), instance)) {
+      value <- tryCatch(get0(name, envir = where, mode = "function", inherits = FALSE),
+                        error = function(e) NULL)          # an argument that is missing
+      if (identical(attr(value, "module"), instance)) {
         return(gsub("/", ".", substr(name, 1L, 60L), fixed = TRUE))
       }
     }
