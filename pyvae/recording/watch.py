@@ -156,9 +156,13 @@ class Watch:
             return
         if _functorch.peek_interpreter_stack() is not None:
             return
-        self._modules = self._modules or {id(one) for one in self._model.modules()}
+        model = self._model
+        self._modules = self._modules or {id(one) for one in model.modules()}
+        several = model.values() if isinstance(model, nn.ModuleDict) else ()
+        whole = {id(model), *map(id, several)}
         with unseen():
-            self.untrained.enter(module, self._modules, self.begin().parameters.name_of)
+            name_of = self.begin().parameters.name_of
+            self.untrained.enter(module, self._modules, whole, name_of)
 
     def leave_other(self, module: nn.Module, output: object) -> None:
         """A module has returned, or raised an error (then the output is None)."""

@@ -75,14 +75,11 @@ class Average:
             first, _, rest = name.removeprefix("module.").partition(".")
             theirs = f"{names.get(first, first)}.{rest}"
             value = followed[theirs]
-            if value is own or theirs in self.left_out:
+            is_buffer = not isinstance(own, nn.Parameter)
+            if value is own or theirs in self.left_out or (is_buffer and self.buffers == "leave"):
                 continue
-            if not isinstance(own, nn.Parameter) and self.buffers == "copy":
+            if is_buffer and (self.buffers == "copy" or own.dtype is torch.int64):
                 own.copy_(value)
-            elif not isinstance(own, nn.Parameter) and self.buffers == "leave":
-                continue
-            elif not own.is_floating_point():
-                continue
             elif self.form == "lerp":
                 own.lerp_(value, 1 - keep)
             elif self.form == "data":

@@ -67,18 +67,23 @@ class Untrained:
         self._learnt = False  # whether `backward` was called in this step
 
     def enter(
-        self, module: nn.Module, model: AbstractSet[int], name_of: Callable[[Tensor], str | None]
+        self,
+        module: nn.Module,
+        model: AbstractSet[int],
+        whole: AbstractSet[int],
+        name_of: Callable[[Tensor], str | None],
     ) -> None:
         """A module that is not the model's is called.
 
         Arguments:
             module: The module.
             model: The identities of the model's modules.
+            whole: Of these, the model itself, or several.
             name_of: The name of a tensor that is a parameter or buffer of the model.
         """
         if self.inside is not None or id(module) in model:
             return
-        if any(id(one) in model for one in module.modules()):
+        if any(id(one) in whole for one in module.modules()):
             return  # it wraps the model
         tensors = [(name, one) for name, one in _tensors(module) if name_of(one) is None]
         if not tensors:
@@ -187,10 +192,12 @@ class Untrained:
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """A network's parameters and buffers that have numbers, each once."""
+    """A network's parameters and buffers that have numbers, each once. The calls that a batch norm
+    counts change nothing that it returns."""
     seen: set[int] = set()
     for name, one in (*module.named_parameters(), *module.named_buffers()):
-        if id(one) not in seen and not nn.parameter.is_lazy(one):
+        counts = name.endswith("num_batches_tracked")
+        if id(one) not in seen and not counts and not nn.parameter.is_lazy(one):
             seen.add(id(one))
             yield name, one
 
@@ -202,16 +209,19 @@ def _quickly(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def variable_of(module: nn.Module) -> str:
-    """The name by which the program knows a module: of a variable, or of an attribute of `self`;
-    empty if none is found."""
+    """The name by which the program knows a module: of a variable, the outermost, or of an
+    attribute of `self`; empty if none is found."""
+    frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if not any(name == own or name.startswith(f"{own}.") for own in OWN):
-            found = _name_in(frame, module)
-            if found:
-                return found[:MOST_NAME]
+        frames.append(frame)
         frame = frame.f_back
+    for one in reversed(frames):
+        name = str(one.f_globals.get("__name__", ""))
+        if not any(name == own or name.startswith(f"{own}.") for own in OWN):
+            found = _name_in(one, module)
+            if found:
+                return found.replace("/", ".")[:MOST_NAME]
     return ""
 
 

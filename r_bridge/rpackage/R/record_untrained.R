@@ -80,9 +80,12 @@ running_modules <- function() {
 # The network and the name in it of a parameter that is taken for the first time in a step: the
 # outermost module that runs now and is no wrapper of the model. NULL if it is of none.
 place_beside <- function(r, address, running) {
+  models <- vapply(r$models, function(model) rlang::obj_address(instance_of(model)), "")
   for (instance in running) {
-    ours <- vapply(addresses_within(instance), function(key) !is.null(session$modules[[key]]), NA)
-    tensors <- if (!any(ours)) named_tensors(instance)
+    wraps <- any(models %in% addresses_within(instance))
+    tensors <- if (!wraps) named_tensors(instance)
+    # the calls that a batch norm counts change nothing that it returns
+    tensors <- tensors[!grepl("num_batches_tracked$", names(tensors))]
     addresses <- vapply(tensors, address_of, "")
     if (!address %in% addresses) next
     known <- vapply(tensors, function(x) startsWith(known_source(r$seen, x) %||% "", "="), NA)
