@@ -194,7 +194,9 @@ def _change(
         return None
     kind = new.dtype.name if new.dtype.name in EPSILON else precision
     epsilon = max(EPSILON[precision], EPSILON[kind])
-    start, change = _flat(old), _flat(new) - _flat(old)
+    start = _flat(old)
+    with np.errstate(invalid="ignore"):  # of infinite numbers
+        change = _flat(new) - start
     if not np.isfinite(change).all():
         return None
     noise = ROUNDINGS * epsilon * float(np.abs(start).max(initial=0))
@@ -214,7 +216,8 @@ def _change(
 def _way(
     when: str, name: str, start: NDArray, change: NDArray, model: NDArray, noise: float
 ) -> Way | None:
-    way = model - start
+    with np.errstate(invalid="ignore"):
+        way = model - start
     if not np.isfinite(way).all():
         return None
     most = float(np.abs(change).max(initial=0))

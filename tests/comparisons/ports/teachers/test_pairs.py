@@ -9,6 +9,7 @@ from recorded.teachers import Average, Learning, Renamed, Wrapped
 from comparisons.ports import compare_programs
 from comparisons.ports.side import load_sides
 from comparisons.ports.teachers.pairs import match_untrained
+from pyvae.files.arrays import read_arrays, write_arrays
 from pyvae.trace.write_program import write_program_trace
 
 MAKES = {
@@ -80,3 +81,31 @@ def test_what_is_not_written_is_as_it_was(tmp_path):
     a, b = trace(tmp_path / "a", networks), trace(tmp_path / "b", [*networks[:2], {"t": {"w": w}}])
     found = compare_programs(a, b)
     assert found.first.place == "step 3, w of t, network that is not trained"
+
+
+def odd_arrays():
+    w = numbers(1, 3)
+    spoiled = np.array([np.nan, np.inf, -np.inf])
+    yield "not finite", [{"t": {"w": spoiled}}, {"t": {"w": -spoiled}}]
+    yield "another shape", [{"t": {"w": w}}, {"t": {"w": w[:2]}}]
+    yield "whole numbers", [{"t": {"w": np.arange(3)}}, {"t": {"w": np.arange(3) + 1}}]
+    yield "nothing in it", [{"t": {"w": w[:0]}}, {"t": {"w": w}}]
+    yield "one number", [{"t": {"w": w[0]}}, {"t": {"w": w[:1]}}]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", dict(odd_arrays()))
+def test_odd_arrays_are_compared_all_the_same(tmp_path, name):
+    plain = [{"t": {"w": numbers(1, 3)}}, {"t": {"w": numbers(1, 3) * 2}}]
+    a, b = trace(tmp_path / "a", dict(odd_arrays())[name]), trace(tmp_path / "b", plain)
+    for pair in ((a, b), (b, a), (a, a)):
+        assert compare_programs(*pair).verdict
+
+
+@pytest.mark.parametrize("key", ["untrained/", "untrained/t", "untrained//w", "untrained/t//w"])
+def test_odd_names_are_compared_all_the_same(tmp_path, key):
+    folders = [trace(tmp_path / name, [{"t": {"w": numbers(1, 3)}}]) for name in "ab"]
+    path = tmp_path / "a" / "steps" / "step-000001.safetensors"
+    write_arrays(path, read_arrays(path) | {key: numbers(1, 3)})
+    for pair in (folders, folders[::-1], folders[:1] * 2):
+        assert compare_programs(*pair).agrees
