@@ -13,7 +13,7 @@ from comparisons.ports.judging.explained import (
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
-from comparisons.ports.teachers.movement import OTHERWISE
+from comparisons.ports.teachers.movement import OTHERWISE, follows_otherwise
 from comparisons.ports.teachers.words import copied_within, follows_words, start_words
 from comparisons.ports.updates.between_steps import changed_between
 from comparisons.ports.updates.explain import Explained, explain
@@ -41,10 +41,12 @@ def elsewhere(step: Inspected, judged: Judged) -> Iterator[str]:
     passing = judged.quantity.passing
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield from untrained(step, judged)
-    elif judged.why == OTHERWISE:
+    elif judged.why == OTHERWISE or (
+        step.exact and follows_otherwise(step, judged.quantity, judged.difference)
+    ):
         yield follows_words(step, judged.quantity)
     elif passing == "untrained":
-        yield from start_words(step, judged.quantity)
+        yield from () if step.before else start_words(step, judged.quantity)
     elif passing == "start":
         yield from changed_between(step, judged)
     elif passing == "given gradient":

@@ -86,8 +86,8 @@ class Untrained:
         if any(id(one) in whole for one in module.modules()):
             return  # it wraps the model
         tensors = [(name, one) for name, one in _tensors(module) if name_of(one) is None]
-        if not tensors:
-            return
+        if not any(isinstance(one, nn.Parameter) for _, one in tensors):
+            return  # it brings its input into another form
         self.inside = module
         network = self._network(module, tensors)
         self._called.add(network.name)

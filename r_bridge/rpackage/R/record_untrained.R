@@ -13,7 +13,7 @@ note_beside <- function(f, about, given) {
       given <- tensors_in(arguments)
       own <- vapply(given, inherits, NA, c("nn_parameter", "nn_buffer"))
       if (any(own)) note_untrained(r, given[own & !only_updated(about, arguments, names(given))])
-      computed <- computed || any(own) || any(vapply(given, is_computed, NA)) ||
+      computed <- computed || any(vapply(given, inherits, NA, "nn_parameter")) || any(vapply(given, is_computed, NA)) ||
         any(vapply(given, function(x) of_the_model(r$seen, known_source(r$seen, x)), NA))
     })
   }
@@ -88,6 +88,7 @@ place_beside <- function(r, address, running) {
     tensors <- tensors[!grepl("num_batches_tracked$", names(tensors))]
     addresses <- vapply(tensors, address_of, "")
     if (!address %in% addresses) next
+    if (!any(vapply(tensors, inherits, NA, "nn_parameter"))) next   # its input in another form
     known <- vapply(tensors, function(x) startsWith(known_source(r$seen, x) %||% "", "="), NA)
     network <- network_beside(r, instance, tensors[!known & !duplicated(addresses)])
     for (name in names(network$tensors)) {

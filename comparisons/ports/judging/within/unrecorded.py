@@ -78,13 +78,15 @@ def follows_from_networks(step: Inspected, quantity: PortQuantity, difference: D
 
 
 def _of_networks(step: Inspected) -> float:
-    """The largest relative difference of the parameters of networks that are not trained."""
-    found = (
-        one.difference.needed
+    """The largest difference of the parameters of networks that are not trained, relative to the
+    largest parameter: one that is near zero may differ by all of its size."""
+    found = [
+        one.difference
         for one in step.judged
         if one.verdict != "parted" and is_untrained(step, one.quantity)
-    )
-    return max(found, default=0.0)
+    ]
+    largest = max((one.largest for one in found), default=0.0)
+    return max((one.max_abs for one in found), default=0.0) / largest if largest else 0.0
 
 
 def _are_recorded(step: Inspected) -> bool:

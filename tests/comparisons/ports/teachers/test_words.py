@@ -8,6 +8,8 @@ import re
 import pytest
 from recorded.teachers import Average, Learning, copied
 
+from comparisons.ports import compare_programs
+
 ALL = "all 7 parameters of teacher follow the model otherwise: "
 PAPER = "paper moves them after step 1 by 0.01 of the way to the model's (a decay of 0.99)"
 
@@ -77,6 +79,15 @@ def test_the_other_way_round(compared):
         f"{ALL}port moves them after step 1 by 0.001 of the way to the model's (a decay of 0.999); "
         f"{PAPER}"
     )
+
+
+def test_where_every_bit_has_to_be_equal(paper, tmp_path):
+    port = Learning(follow=Average(decay=0.9)).record(str(tmp_path / "port"))
+    found = compare_programs(paper(), port, exact=True)
+    assert "(a decay of 0.9)" in found.first.words[0]
+    written = Learning(follow=Average(form="written")).record(str(tmp_path / "written"))
+    found = compare_programs(paper(), written, exact=True)
+    assert "ULP" in found.first.words[0]
 
 
 def test_another_start(compared):

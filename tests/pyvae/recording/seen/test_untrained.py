@@ -136,6 +136,28 @@ def test_a_network_on_which_nothing_depends_is_not_written(recorded):
     assert not keys(trace, 1)
 
 
+class Scaled(nn.Module):
+    """A module that brings images into another form."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.ones(3))
+
+    def forward(self, x):
+        return x - self.mean
+
+
+def test_what_brings_the_input_into_another_form_is_no_network(recorded):
+    scaled, model = Scaled(), nn.Linear(3, 1)
+    program = simple(
+        model, torch.optim.SGD(model.parameters(), 0.1),
+        lambda: model(scaled(torch.ones(2, 3))).sum(),
+    )  # fmt: skip
+    trace = recorded(program, 1)
+    assert not keys(trace, 1)
+    assert all(not one.options for one in trace.network_of(1) if one.layer == "input")
+
+
 def test_a_copy_that_is_made_anew_takes_the_place_of_the_one_before(recorded):
     held = {"target": nn.Linear(3, 2)}
 
