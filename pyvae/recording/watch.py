@@ -148,7 +148,8 @@ class Watch:
     def enter_other(self, module: nn.Module) -> None:
         """A module is called that is not the model's, or without gradients: a network that is not
         trained, if its parameters are not the model's."""
-        if not self.on or self.updating or self._backward.depth or self.untrained.inside:
+        inside = self.untrained.inside is not None
+        if not self.on or self.updating or self._backward.depth or inside:
             return
         if self.entered and (self.entered[-1].layer or torch.is_grad_enabled()):
             return

@@ -196,8 +196,8 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     counts change nothing that it returns."""
     seen: set[int] = set()
     for name, one in (*module.named_parameters(), *module.named_buffers()):
-        counts = name.endswith("num_batches_tracked")
-        if id(one) not in seen and not counts and not nn.parameter.is_lazy(one):
+        has_none = nn.parameter.is_lazy(one) or one.is_meta
+        if id(one) not in seen and not has_none and not name.endswith("num_batches_tracked"):
             seen.add(id(one))
             yield name, one
 
