@@ -27,6 +27,7 @@ from comparisons.ports.notes import notes, padding_hints, parts_hints, precision
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison
 from comparisons.ports.side import Overlaid, RecordedStep, Side, load_sides
+from comparisons.ports.teachers.pairs import match_untrained
 from comparisons.ports.updates.hooks import hooked
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramTrace
@@ -80,6 +81,7 @@ class _Comparer:
         self.networks: dict[tuple[int, int], NetworkMatch] = {}
         self.sizes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
         self.parameters: list[ParameterMatch] | None = None
+        self.untrained: list[ParameterMatch] = []
         self.judged: list[Judged] = []
         self.declared: list[str] = []
         self.kept: dict[str, str] = {}
@@ -147,6 +149,7 @@ class _Comparer:
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
             self.parameters = settle_layouts(a, b, network, found, tolerance(precision, False))
+            self.untrained = match_untrained(*self.sides, self.parameters)
         a, b = in_one_order(a, b, self.parameters)
         follows = before is not None and before.a.about.step == number - 1
         step = Inspected(
@@ -155,7 +158,7 @@ class _Comparer:
             0.0 if self.exact or before is None or follows else _drift(precision),
             read_next=lambda: None if following is None else self._read(following),
             doubted=dict(self.doubted), followed=self.followed if follows else (),
-            rounded=self.rounded,
+            rounded=self.rounded, untrained=self.untrained,
         )  # fmt: skip
         self.declared += settings_declared(step)
         if self.first is None:

@@ -11,6 +11,7 @@ from comparisons.ports.looks_like import looks_like
 from comparisons.ports.mistakes.given_otherwise import divergence_of
 from comparisons.ports.mistakes.losses.divergences import DIRECTION
 from comparisons.ports.result import FirstPart
+from comparisons.ports.teachers.pairs import network_and_name
 from comparisons.ports.updates.names import BETWEEN
 from pyvae.trace.program import ProgramStage
 
@@ -48,6 +49,9 @@ def _place(step: Inspected, judged: Judged) -> str:
     quantity = judged.quantity
     name = quantity.value[0]
     words = PASSES[quantity.passing]
+    if quantity.passing == "untrained":
+        network, own = network_and_name(quantity.key)
+        return f"{own} of {network}, {words}" if network else f"{own}, {words}"
     if quantity.passing == "loss":
         return words if name == "total" else f"{words}, {name}"
     if quantity.passing in ("input", "draw", "forward") and quantity.stage is not None:

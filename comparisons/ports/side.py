@@ -42,6 +42,35 @@ class Side:
         return RecordedStep(self, self.trace.recorded(number), (*network, *further), arrays)
 
     @cached_property
+    def untrained(self) -> dict[str, list[int]]:
+        """The parameters of networks that the program uses and does not train, as
+        `untrained/NETWORK/NAME`, each with the steps that have it: those in which it is not what it
+        was."""
+        found: dict[str, list[int]] = {}
+        for step in self.trace.steps:
+            for key in self.trace.stored(step.step):
+                if key.startswith("untrained/"):
+                    found.setdefault(key, []).append(step.step)
+        return found
+
+    @cached_property
+    def trained(self) -> set[str]:
+        """The parameters that an optimiser of any recorded step has."""
+        optimisers = (one.optimiser for one in self.trace.steps if one.optimiser is not None)
+        return {name for one in optimisers for group in one.groups for name in group.parameters}
+
+    @cached_property
+    def beside(self) -> set[str]:
+        """Parameters of the recorded model that no optimiser has and no recorded stage takes: of a
+        part that is called without gradients, such as a teacher."""
+        stages = [stage for network in self.trace.networks for stage in network]
+        taken = {self.own(n) for s in stages for n in (*s.inputs, *s.parameters.values())}
+        mine = {one.name for one in self.trace.parameters if one.kind == "parameter"}
+        return (
+            mine - taken - self.trained - self.shared.keys() if stages and self.trained else set()
+        )
+
+    @cached_property
     def shared(self) -> dict[str, str]:
         """Further names of shared parameters, each with the first one."""
         return {one.name: one.same_as for one in self.trace.parameters if one.same_as}
@@ -91,6 +120,18 @@ class RecordedStep:
             if key in self.arrays:
                 return self.arrays[key]
         return None
+
+    def of_network(self, key: str) -> NDArray | None:
+        """A parameter of a network that is not trained, as it was in this step: what the last step
+        has that has it.
+
+        Arguments:
+            key: `untrained/NETWORK/NAME`, or `start/NAME` of one within the recorded model.
+        """
+        if key in self.arrays or key.startswith("start/"):
+            return self.arrays.get(key)
+        steps = [one for one in self.side.untrained.get(key, ()) if one < self.about.step]
+        return self.side.trace.stored(steps[-1])[key] if steps else None
 
     def is_index(self, name: str, depth: int = 20) -> bool:
         """Whether a layer takes a whole number as the number of a class or row.

@@ -49,6 +49,8 @@ class FunctionMode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         heard = self._watch.listens()
+        if self._watch.untrained.inside is not None:
+            self._watch.see_other(getattr(function, "__name__", ""), args, kwargs)
         entered = self._calls.enter(function, args, kwargs) if heard else None
         if entered is None:
             output = function(*args, **kwargs)

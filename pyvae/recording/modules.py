@@ -34,6 +34,7 @@ class ModuleCalls:
         """Notes what goes into a module."""
         path = self.watch.path_of(module) if self.watch.listens() else None
         if path is None:
+            self.watch.enter_other(module)
             return
         entered = _EnteredModule(path, module=module, layer=is_layer(module))
         if entered.layer:
@@ -57,6 +58,9 @@ class ModuleCalls:
         Returns:
             What the layer is to return instead; None if it stays as it is.
         """
+        if self.watch.untrained.inside is module:
+            self.watch.leave_other(module, rest[-1])
+            return None
         entered = self.watch.entered[-1] if self.watch.entered else None
         if not isinstance(entered, _EnteredModule) or entered.module is not module:
             return None

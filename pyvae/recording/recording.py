@@ -285,6 +285,7 @@ class Recording:
         step.after_update(optimiser)
         step.put_terms(self._terms)
         stages = step.finish()
+        step.arrays |= self._watch.untrained.take(step.used)
         self._check_room(step)
         if not self.trace.steps:
             remove_program(self.folder)  # an earlier trace, which may be overwritten

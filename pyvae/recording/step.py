@@ -67,6 +67,7 @@ class Step:
     Attributes:
         arrays: What is written of it.
         calls: All calls that were seen.
+        used: Those that belong to it, once it is over.
         generator: The checksum of the generator's state when the model was first called.
         is_open: Whether the model was called.
         optimiser: Who made the update.
@@ -83,6 +84,7 @@ class Step:
     ) -> None:
         self.arrays: Arrays = {}
         self.calls: list[Call] = []
+        self.used: list[Call] = []
         self.generator = ""
         self.is_open = False
         self.optimiser: Optimiser | None = None
@@ -218,9 +220,10 @@ class Step:
     def finish(self) -> tuple[ProgramStage, ...]:
         """Names the stages, and puts their values into `arrays`."""
         losses = [one for one in self._losses if comes_from_model(one[1])] or self._losses
-        calls = used_calls(self.calls, [one for _, one in losses if isinstance(one, Value)])
-        stages = name_stages(calls, self.parameters.names())
-        for call in calls:
+        ends = [one for _, one in losses if isinstance(one, Value)]
+        self.used = used_calls(self.calls, ends)
+        stages = name_stages(self.used, self.parameters.names())
+        for call in self.used:
             if call.mask is not None:
                 self.arrays[f"draw/{call.named}"] = call.mask
             for _, value in call.outputs:

@@ -20,6 +20,7 @@ from pyvae.recording.given.replay import Replay
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import draw_mask, generator_state
 from pyvae.recording.seen.masks_within import DrawnWithin, drops_within, masks_as_one
+from pyvae.recording.seen.untrained import Untrained
 from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.recording.step import Backward, Step
@@ -91,6 +92,7 @@ class Watch:
         updating: Whether one of PyTorch's optimisers makes its update: it computes much, of which
             nothing but its state is left (`updated`).
         paths: Where each module stands in the model.
+        untrained: The networks that are called beside the model.
     """
 
     def __init__(
@@ -108,11 +110,13 @@ class Watch:
         self.before: Step | None = None
         self.entered: list[Entered] = []
         self.paths: dict[nn.Module, str] = {}
+        self.untrained = Untrained()
         self._model = model
         self._parameters = parameters
         self._replay = replay
         self._backward = Backward(failed)
         self._without_gradients = WithoutGradients()
+        self._modules: set[int] = set()  # the identities of the model's, in this step
         self._own = (os.getpid(), threading.get_ident())
 
     def listens(self) -> bool:
@@ -140,6 +144,38 @@ class Watch:
             return
         with torch._C.DisableTorchFunction():
             self._without_gradients.follow(given, returned, self._is_of_model)
+
+    def enter_other(self, module: nn.Module) -> None:
+        """A module is called that is not the model's, or without gradients: a network that is not
+        trained, if its parameters are not the model's."""
+        inside = self.untrained.inside is not None
+        if not self.on or self.updating or self._backward.depth or inside:
+            return
+        if self.entered and (self.entered[-1].layer or torch.is_grad_enabled()):
+            return
+        if self._own != (os.getpid(), threading.get_ident()):
+            return
+        if _functorch.peek_interpreter_stack() is not None:
+            return
+        model = self._model
+        self._modules = self._modules or {id(one) for one in model.modules()}
+        several = model.values() if isinstance(model, nn.ModuleDict) else ()
+        whole = {id(model), *map(id, several)}
+        with unseen():
+            name_of = self.begin().parameters.name_of
+            self.untrained.enter(module, self._modules, whole, name_of)
+
+    def leave_other(self, module: nn.Module, output: object) -> None:
+        """A module has returned, or raised an error (then the output is None)."""
+        if self.untrained.leave(module):
+            found = [one for _, one in tensors_in(output) if not one.requires_grad]
+            self._without_gradients.add(found)
+
+    @survived
+    def see_other(self, layer: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """A function is called within a network that is not trained."""
+        with torch._C.DisableTorchFunction():
+            self.untrained.see(layer, args, kwargs)
 
     def updated(self, optimiser: Optimizer) -> None:
         """An optimiser has made its update, and its state is left."""
@@ -183,6 +219,8 @@ class Watch:
     def forget(self) -> None:
         """Ends a step."""
         self.step = None
+        self._modules = set()
+        self.untrained.forget()
         while self.entered:  # an interrupted program has left them
             self.entered.pop().close()
 
@@ -191,6 +229,7 @@ class Watch:
     ) -> None:
         """`backward` begins; one within another is a part of it."""
         self.updating = False
+        self.untrained.learnt()
         if self.on and not self._backward.depth:
             self._add_loss(losses, weights)
         self._backward.depth += 1

@@ -17,7 +17,7 @@ __all__ = ["StepValues", "as_array", "check_stages"]
 Shape = tuple[int, ...]
 KINDS = (
     "start", "forward", "draw", "gradient", "given", "before", "state", "parameter", "buffer",
-    "loss",
+    "loss", "untrained",
 )  # fmt: skip
 OF_PARAMETERS = ("start", "given", "parameter", "buffer")
 KEPT = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool")
@@ -147,6 +147,8 @@ def _entries(step: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, An
             raise UserError(f"{where} has '{entry}'", expected=", ".join(KINDS))
         if slash:
             yield kind, name, value
+        elif kind == "untrained":
+            yield from _of_networks(value, where)
         elif kind == "loss" and not isinstance(value, Mapping):
             yield kind, "total", value
         elif isinstance(value, Mapping):
@@ -156,6 +158,18 @@ def _entries(step: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, An
                 f"{where} has {kind}, which is a {type(value).__name__}",
                 expected="a dict of arrays by name",
             )
+
+
+def _of_networks(value: Any, where: str) -> Iterator[tuple[str, str, Any]]:
+    """The same of networks that are not trained, by the network's name and the array's."""
+    networks = value.items() if isinstance(value, Mapping) else [("", value)]
+    for network, arrays in networks:
+        if not isinstance(arrays, Mapping) or not network or "/" in str(network):
+            raise UserError(
+                f"{where} has untrained, which is no dict of networks",
+                expected="such as {'teacher': {'fc.weight': w}}, without '/' in a network's name",
+            )
+        yield from (("untrained", f"{network}/{name}", one) for name, one in arrays.items())
 
 
 def as_array(value: ArrayLike, what: str) -> NDArray:

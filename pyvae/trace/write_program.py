@@ -15,6 +15,9 @@ A step is a dict of what is known of it, all of it optional, by name:
   (`{"momentum_buffer": {"fc.weight": v}}`); a single number is that of all parameters
 - `before`: likewise before the step, where the step before is not recorded
 - `parameter`, `buffer`: parameters and buffers after the step
+- `untrained`: parameters and buffers of networks that are used and not trained (a teacher, a target
+  network), as they are when the step uses them, by the network's name:
+  `{"teacher": {"fc.weight": w}}`
 - `optimiser`, `stages`: the step's own, where they are others
 
 An entry may also be named as in the trace: `"forward/fc"`.
@@ -27,7 +30,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
@@ -112,6 +116,7 @@ class _Writer:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.trained: set[str] = set()
         self.buffers: set[str] = set()
+        self.untrained: dict[str, NDArray] = {}  # as they were written last
 
     def write(self, steps: Iterator[tuple[int, Mapping[str, Any]]]) -> None:
         try:
@@ -144,6 +149,7 @@ class _Writer:
         arrays = values.arrays(stages, self.shapes, used or list(self.shapes))
         self.trained.update(used)
         self.buffers.update(key.partition("/")[2] for key in arrays if key.startswith("buffer/"))
+        self._leave_out_what_stays(arrays)
         if stages not in self.trace.networks:
             self.trace.networks.append(stages)
         network = self.trace.networks.index(stages)
@@ -151,6 +157,15 @@ class _Writer:
             remove_program(self.folder)  # an earlier trace
             output_folder(self.folder)
         self.trace.save_step(self.folder, ProgramStep(number, network, optimiser), arrays)
+
+    def _leave_out_what_stays(self, arrays: dict[str, NDArray]) -> None:
+        """Networks that are not trained are written where they have changed."""
+        for key in [key for key in arrays if key.startswith("untrained/")]:
+            before = self.untrained.get(key)
+            if before is not None and np.array_equal(before, arrays[key]):
+                del arrays[key]
+            else:
+                self.untrained[key] = arrays[key].copy()
 
     def _begin(self, values: StepValues) -> None:
         """Takes the shapes of the parameters, and what the first step starts from."""

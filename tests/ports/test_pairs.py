@@ -12,7 +12,7 @@ import pytest
 from comparisons import compare_programs
 
 PROGRAMS = Path(__file__).parent / "programs"
-PAIRS = ("cnn", "lstm", "transformer")
+PAIRS = ("cnn", "lstm", "transformer", "teacher")
 Change = tuple[str, str]
 Record = Callable[..., Path]
 
@@ -85,6 +85,10 @@ MISTAKES = {
         "transformer", ("self.attention(h, h, h)", "self.attention(x, x, x)"),
         "part at step 1, block1.attention (multihead_attention), forward",
         "takes block1.norm1",
+    ),
+    "decay": (
+        "teacher", ("+ 1), 0.9)", "+ 1), 0.6)"), "part at step 3, fc1.bias of teacher",
+        "wrong moves them after step 2 by 0.4 of the way to the model's (a decay of 0.6)",
     ),
 }  # fmt: skip
 

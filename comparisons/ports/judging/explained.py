@@ -24,7 +24,10 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.judging.within.unrecorded import WITHOUT_GRADIENTS
+from comparisons.ports.judging.within.unrecorded import (
+    follows_from_networks,
+    why_without_gradients,
+)
 from comparisons.ports.matching.stages import StageMatch, family
 from comparisons.ports.side import Overlaid
 from pyvae.trace.program import ProgramStage
@@ -38,6 +41,7 @@ __all__ = [
     "why_unexplained",
 ]
 
+NO_SHARE = "it is no share of the way to the model, or that is not recorded"
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
 
@@ -47,8 +51,14 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
         return difference.problem
     if quantity.passing == "start":
         return _start(step, quantity, difference)
+    if quantity.passing == "untrained":
+        if step.before is None and not step.drift:
+            return "it comes from outside"
+        return "" if difference.needed <= step.drift else NO_SHARE
     if quantity.passing in ("input", "draw"):
-        return _outside(quantity)
+        if follows_from_networks(step, quantity, difference):
+            return ""
+        return _outside(step, quantity)
     if quantity.passing == "loss":
         return _loss(step, quantity)
     if quantity.passing == "given gradient":
@@ -61,6 +71,8 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
             return ""
     elif quantity.passing in ("state", "parameter"):
         why = first_state_differs(step, quantity) or own_state_differs(step, quantity)
+    elif _stays(step, quantity):
+        return ""
     else:
         why = moved_by_one(step, quantity)
     return why or _own_faults(step, quantity)
@@ -135,7 +147,7 @@ def _given(step: Inspected, quantity: PortQuantity) -> str:
     return "it is not what backward left, changed in one way on both sides"
 
 
-def _outside(quantity: PortQuantity) -> str:
+def _outside(step: Inspected, quantity: PortQuantity) -> str:
     """Where an input comes from, as far as that is known."""
     stages = [] if quantity.stage is None else [quantity.stage.a, quantity.stage.b]
     made = [str(stage.options.get("grad_fn", "")) for stage in stages]
@@ -143,7 +155,7 @@ def _outside(quantity: PortQuantity) -> str:
         what = " and ".join(dict.fromkeys(map(unseen_words, made)))
         return f"it is what {what} returned, which is not looked into"
     if any(stage.options.get("without_gradients") for stage in stages):
-        return WITHOUT_GRADIENTS
+        return why_without_gradients(step)
     return "it comes from outside"
 
 
@@ -226,6 +238,19 @@ def _unknown_optimiser(step: Inspected, quantity: PortQuantity) -> str:
         "makes another update of them; pyvae does not know it, and cannot say which side is wrong. "
         "Compare what the step() of both does, term by term, or put an optimiser of torch.optim in "
         "its place: if the two agree then, it is this optimiser"
+    )
+
+
+def _stays(step: Inspected, quantity: PortQuantity) -> bool:
+    """Whether both sides leave a buffer as it was when the step began, where it was judged."""
+    one = quantity.parameter
+    if one is None or quantity.passing != "buffer":
+        return False
+    left = one.values(step.a.arrays, step.b.arrays, "buffer/{}")
+    starts = one.values(step.a.arrays, step.b.arrays, "start/{}")
+    return all(
+        x is not None and y is not None and difference_of(x, y).equal
+        for x, y in zip(starts, left, strict=True)
     )
 
 

@@ -39,6 +39,8 @@ class Inspected:
             both sides, from where these were the same.
         rounded: By input that was computed without gradients, what its difference needed in the
             first step that has it; all steps share it.
+        untrained: The parameters that belong together of networks that are not trained, by their
+            entries in the step's file.
         read_next: Reads the next recorded step of both sides; None if there is none.
     """
 
@@ -55,6 +57,7 @@ class Inspected:
     doubted: Mapping[str, str] = field(default_factory=dict)
     followed: Collection[str] = ()
     rounded: dict[str, float] = field(default_factory=dict)
+    untrained: Sequence[ParameterMatch] = ()
 
     def __post_init__(self) -> None:
         before = self.before or (None, None)

@@ -24,6 +24,7 @@ from comparisons.ports.judging.updates import update_difference
 from comparisons.ports.judging.within.missing_term import missing_term
 from comparisons.ports.judging.within.small_columns import small_column_differs
 from comparisons.ports.judging.within.unrecorded import more_than_rounding
+from comparisons.ports.teachers.movement import follows_alike, follows_otherwise
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_step", "settings_differences"]
@@ -40,7 +41,7 @@ def judge_step(step: Inspected, parted: bool = False) -> Judged | None:
         The first that parts.
     """
     first = None
-    for quantity in quantities(step.a, step.b, step.network, step.parameters):
+    for quantity in quantities(step.a, step.b, step.network, step.parameters, step.untrained):
         a, b = step.values(quantity)
         if a is None or b is None:
             known = None if parted or first is not None else _one_sided(step, quantity)
@@ -70,7 +71,7 @@ def _one_sided(step: Inspected, quantity: PortQuantity) -> Judged | None:
 def _rtol_of(step: Inspected, quantity: PortQuantity) -> float:
     """What a quantity is held to, relative to its largest magnitude."""
     given = quantity.passing in ("input", "draw")
-    if quantity.passing == "start":
+    if quantity.passing in ("start", "untrained"):
         given = step.before is None and not step.drift
     stage = quantity.stage
     if stage is not None and any(_is_computed(one) for one in (stage.a, stage.b)):
@@ -122,6 +123,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, "equal")
     declared = [] if parted else _declared(step, quantity, difference)
     if not parted and not step.exact and not declared:
+        declared = list(filter(None, [follows_otherwise(step, quantity, difference)]))
+    if not parted and not step.exact and not declared:
         declared = [word for word in [_done_by_one(step, quantity)] if word]
     if not parted and not declared:
         declared = stages_of_one(step, quantity)
@@ -134,6 +137,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, "parted")
     if declared:
         return Judged(number, quantity, difference, rtol, "parted", declared[0])
+    if follows_alike(step, quantity):
+        return Judged(number, quantity, difference, rtol, "explained", "follows from the model's")
     why = why_unexplained(step, quantity, difference)
     if quantity.passing == "state":
         why = why or numbers_differ(step, quantity)

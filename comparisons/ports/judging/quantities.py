@@ -16,6 +16,7 @@ __all__ = ["PASSES", "PortQuantity", "quantities"]
 
 PASSES = {
     "start": "what the step starts from",
+    "untrained": "network that is not trained",
     "input": "input",
     "draw": "random draw",
     "forward": "forward",
@@ -73,6 +74,11 @@ class PortQuantity:
         """Both sides' values, in the first side's order; None for what is not recorded."""
         if self.parameter is None:
             return a.arrays.get(self.key), b.arrays.get(self.key_b)
+        if self.passing == "untrained":
+            one, two = a.of_network(self.key), b.of_network(self.key_b)
+            if one is not None and two is not None:
+                two = self.parameter.layout.apply(two, one.shape)
+            return one, two
         one, two = self.parameter.values(a.arrays, b.arrays, self.template)
         if self.passing == "given gradient":  # where it is another one than backward left
             left = self.parameter.values(a.arrays, b.arrays, "gradient/{}")
@@ -81,19 +87,34 @@ class PortQuantity:
 
 
 def quantities(
-    a: RecordedStep, b: RecordedStep, network: NetworkMatch, parameters: Sequence[ParameterMatch]
+    a: RecordedStep,
+    b: RecordedStep,
+    network: NetworkMatch,
+    parameters: Sequence[ParameterMatch],
+    untrained: Sequence[ParameterMatch] = (),
 ) -> Iterator[PortQuantity]:
-    """Yields the quantities that at least one side has of what belongs together."""
-    for one in _all(a, b, network, parameters):
+    """Yields the quantities that at least one side has of what belongs together.
+
+    Arguments:
+        a, b: The step of both sides.
+        network, parameters: What belongs together.
+        untrained: The same of networks that are not trained: names are whole entries.
+    """
+    for one in _all(a, b, network, parameters, untrained):
         if one.is_of(a, 0) or one.is_of(b, 1):
             yield one
 
 
 def _all(
-    a: RecordedStep, b: RecordedStep, network: NetworkMatch, parameters: Sequence[ParameterMatch]
+    a: RecordedStep,
+    b: RecordedStep,
+    network: NetworkMatch,
+    parameters: Sequence[ParameterMatch],
+    untrained: Sequence[ParameterMatch],
 ) -> Iterator[PortQuantity]:
     pairs = network.pairs
     yield from _of_parameters("start", "start/{}", parameters)
+    yield from _of_parameters("untrained", "{}", untrained)
     outside = [pair for pair in pairs if pair.a.layer == "input" and not _is_computed(pair)]
     yield from _of_stages("input", "forward", outside)
     for pair in pairs:

@@ -50,15 +50,15 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
     words = holding_relations(
         step, judged, words, lambda x, y: _relation(step, judged, x, y, rounding)
     )
-    if passing == "start":  # nothing has been picked by an index yet
+    if passing in ("start", "untrained"):  # nothing has been picked by an index yet
         words = [one.removesuffix(FROM_ONE) for one in words]
     yield from words
     if words or a.shape != b.shape:
         return
     few, total = int((a != b).sum()), a.size
-    if passing in ("start", "input", "draw") and 5 * few <= 2 * total:
+    if passing in ("start", "untrained", "input", "draw") and 5 * few <= 2 * total:
         yield f"{few:,} of {total:,} numbers {'differs' if few == 1 else 'differ'}"
-    elif passing == "start" and total > 1:
+    elif passing in ("start", "untrained") and total > 1:
         yield (
             f"other numbers: standard deviation {float(np.std(a, ddof=1)):.3g} in {step.names[0]}, "
             f"{float(np.std(b, ddof=1)):.3g} in {step.names[1]}"
@@ -90,7 +90,7 @@ def relation_of(step: Inspected, judged: Judged) -> list[str]:
 
 
 def _rounding(passing: str) -> float:
-    return ROUNDING if passing in ("start", "input", "draw") else 0.0
+    return ROUNDING if passing in ("start", "untrained", "input", "draw") else 0.0
 
 
 def _relation(

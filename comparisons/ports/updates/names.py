@@ -13,6 +13,8 @@ from comparisons.ports.judging.explained import (
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
+from comparisons.ports.teachers.movement import OTHERWISE, follows_otherwise
+from comparisons.ports.teachers.words import copied_within, follows_words, start_words
 from comparisons.ports.updates.between_steps import changed_between
 from comparisons.ports.updates.explain import Explained, explain
 from comparisons.ports.updates.gradients import Done, done_to_gradients
@@ -39,12 +41,19 @@ def elsewhere(step: Inspected, judged: Judged) -> Iterator[str]:
     passing = judged.quantity.passing
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield from untrained(step, judged)
+    elif judged.why == OTHERWISE or (
+        step.exact and follows_otherwise(step, judged.quantity, judged.difference)
+    ):
+        yield follows_words(step, judged.quantity)
+    elif passing == "untrained":
+        yield from () if step.before else start_words(step, judged.quantity)
     elif passing == "start":
         yield from changed_between(step, judged)
     elif passing == "given gradient":
         yield from _changed_gradients(step)
     elif passing == "buffer":
-        yield from frozen_statistics(step, judged)
+        words = list(copied_within(step, judged.quantity))
+        yield from words or frozen_statistics(step, judged)
     elif passing in ("state", "parameter"):
         why = first_state_differs(step, judged.quantity)
         yield from [why] if why else []

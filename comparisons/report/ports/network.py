@@ -21,6 +21,7 @@ __all__ = ["network_of"]
 
 COLUMN_OF = {
     "start": "start",
+    "untrained": "start",
     "input": "forward",
     "draw": "forward",
     "forward": "forward",
@@ -174,6 +175,8 @@ class _Merged:
 
     def _place_of(self, quantity: PortQuantity) -> int | None:
         """The stage that computes a quantity: of a gradient the one whose backward pass does."""
+        if quantity.passing == "untrained":
+            return self._without_gradients()
         if quantity.parameter is not None:
             for side, names in enumerate((quantity.parameter.a, quantity.parameter.b)):
                 taken = [self._first_taker(side, name) for name in names]
@@ -187,6 +190,13 @@ class _Merged:
             if taker is not None:
                 return taker
         return self.place[0].get(name)
+
+    def _without_gradients(self) -> int | None:
+        """The first input that a network may have computed which is not trained."""
+        for at, both in enumerate(self.listed):
+            if any(one is not None and one.options.get("without_gradients") for one in both):
+                return at
+        return None
 
     def _first_taker(self, side: int, name: str, backward: bool = False) -> int | None:
         step = (self.step.a, self.step.b)[side]

@@ -21,8 +21,10 @@
 #' @param overwrite Whether a trace that the folder holds may be replaced.
 #' @returns The model, or the list of models, invisibly.
 #' @details
-#' Only calls with gradients enabled are recorded, not a validation within `with_no_grad()`. While a
-#' step is recorded, torch's functions are wrapped; they are put back afterwards. Not seen are a
+#' Only calls with gradients enabled are recorded, not a validation within `with_no_grad()`. Of a
+#' network that is called beside the model and not trained, such as a teacher, the parameters are
+#' recorded where they have changed. While a step is recorded, torch's functions are wrapped; they
+#' are put back afterwards. Not seen are a
 #' module that is neither registered in the model nor one of torch's, and arithmetic in C++.
 #'
 #' The trace needs room: for each step about the parameters four to six times, and each value and

@@ -48,7 +48,12 @@ of_the_model <- function(seen, source) {
 source_of <- function(seen, tensor) {
   source <- known_source(seen, tensor)
   if (!is.null(source)) return(source)
-  number <- add_call(seen, list(name = "input", layer = "input", inside = FALSE))
+  call <- list(name = "input", layer = "input", inside = FALSE)
+  if (is_computed(tensor)) {
+    seen$took_computed <- TRUE
+    if (!tensor$requires_grad) call$options <- list(without_gradients = TRUE)
+  }
+  number <- add_call(seen, call)
   as.character(add_value(seen, number, "", tensor))
 }
 

@@ -163,12 +163,18 @@ slice_wrapper <- function(old) {
 
 # Calls a function and adds it to the recordings that are under way.
 see_function <- function(f, about, ...) {
-  if (!session$grad_enabled()) return(f(...))
   given <- list(...)          # now: arguments are calls as well, and those are to be seen
   if (!session$open) return(f(...))
+  if (!session$grad_enabled()) {
+    computed <- note_beside(f, about, given)
+    out <- f(...)
+    if (computed) keep_computed(out)
+    return(out)
+  }
   session$open <- FALSE
   on.exit(reopen())
   arguments <- matched(f, about, given)
+  beside <- note_beside(f, about, given)
   drawn <- draw_before(about$layer, arguments[["p"]],
                        arguments[["training"]] %||% arguments[["train"]], arguments)
   within <- within_function(about$layer, arguments)
@@ -184,7 +190,7 @@ see_function <- function(f, about, ...) {
     }
     if (!is.null(within)) out <- replay_within(r, name, within, out)
   }
-  for (r in active()) guarded(r, see_stage(r, about, arguments, out, drawn, within))
+  for (r in active()) guarded(r, see_stage(r, about, arguments, out, drawn, within, beside))
   out
 }
 
@@ -228,7 +234,7 @@ without_roles <- c("lerp", "where", "index_put")
 
 # Adds a function's call to a recording, if it is of the model: called within it, or with what was
 # computed from it. What is drawn is noted anyhow: it may go into the model later.
-see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL) {
+see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL, beside = FALSE) {
   seen <- r$seen
   arguments <- with_numbers(arguments)
   returned <- tensors_in(out)
@@ -238,7 +244,10 @@ see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL) {
   sources <- lapply(inputs, function(x) known_source(seen, x))
   within <- length(r$path) > 0L
   inside <- within || any(vapply(sources, function(s) of_the_model(seen, s), NA))
-  if (!inside && is.null(about$draw)) return(invisible())
+  if (!inside && is.null(about$draw)) {
+    if (beside) keep_computed(out)
+    return(invisible())
+  }
   changes <- about$changes || isTRUE(arguments[["inplace"]])
   same <- length(inputs) && identical(address_of(inputs[[1L]]), address_of(returned[[1L]]))
   if (same && !changes) return(invisible())                 # x$to(device = x$device)

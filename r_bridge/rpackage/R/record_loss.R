@@ -30,6 +30,7 @@ wrap_backward <- function() {
 
 see_loss <- function(tensors, weight = NULL) {
   for (r in active()) {
+    r$beside$learnt <- TRUE
     guarded(r, for (x in tensors) {
       known <- !is.null(known_source(r$seen, x)) || length(active()) == 1L
       if (!known) next

@@ -5,6 +5,8 @@ session <- new.env(parent = emptyenv())
 session$recordings <- list()
 session$modules <- list2env(list(), parent = emptyenv())   # address of an instance -> its place
 session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
+session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
+session$enough <- 1000     # of them, before those are forgotten that are not in use any more
 session$undo <- list()     # what takes the recorder out of torch again
 
 torch_internal <- function(name) get(name, envir = asNamespace("torch"), inherits = FALSE)
@@ -25,6 +27,7 @@ enter_torch <- function() {
 
 leave_torch <- function() {
   session$open <- FALSE
+  session$computed <- new.env(parent = emptyenv())
   for (undo in session$undo) undo()
   session$undo <- list()
 }

@@ -13,6 +13,7 @@ new_recording <- function(folder, settings, optimisers) {
   r$steps <- character()    # their JSON
   r$ended <- ""
   r$undo <- list()
+  r$beside <- new_beside()
   r
 }
 
@@ -34,6 +35,7 @@ begin_step <- function(r) {
   r$arrays <- r$gradients <- list()   # gradients of the parameters, as backward() left them
   r$left <- r$passed_on               # those that it left for this step in the one before
   r$passed_on <- NULL
+  forget_beside(r)
   r$path <- character()               # the modules whose forward() is running, outermost first
   if (r$active) {
     session$numbers <- new.env(parent = emptyenv())
@@ -112,7 +114,7 @@ after_update <- function(r, optimiser) {
   }
   state <- optimiser_state(r, optimiser$object)
   for (key in names(state)) arrays[[paste0("state/", key)]] <- state[[key]]
-  arrays <- c(arrays, loss_arrays(r$losses))
+  arrays <- c(arrays, loss_arrays(r$losses), take_untrained(r))
   say_room(r, arrays)
   write_step(r, arrays, finished$stages)
   optimiser$taken <- optimiser$taken + 1L

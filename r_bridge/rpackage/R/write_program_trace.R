@@ -41,6 +41,9 @@ program_format <- 5L
 #'   of all parameters
 #' - `before`: likewise before the step, where the step before is not recorded
 #' - `parameter`, `buffer`: parameters and buffers after the step
+#' - `untrained`: parameters and buffers of networks that are used and not trained (a teacher, a
+#'   target network), as they are when the step uses them, by the network's name:
+#'   `list(teacher = list(fc.weight = w))`
 #' - `optimiser`, `stages`: the step's own, where they are others than those of the first steps
 #'
 #' An entry may also be named as in the trace: `"forward/fc" = x`.
@@ -90,6 +93,7 @@ write_program_trace <- function(folder, engine, stages = NULL, parameters = NULL
   recorded <- Map(function(step, said, number) {
     record_values(step, said, about$shapes, paste("step", number))
   }, steps, about$steps, numbers)
+  recorded <- without_what_stays(recorded)
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   if (file.exists(file.path(folder, "trace.json"))) remove_program(folder)
   done <- FALSE
@@ -335,7 +339,7 @@ plain_option <- function(x, where) {
 }
 
 step_kinds <- c("start", "forward", "draw", "gradient", "given", "before", "state", "parameter",
-                "buffer", "loss")
+                "buffer", "loss", "untrained")
 
 # list(values, shapes, types) of a step, by their keys in the trace.
 record_values <- function(step, said, parameters, where) {
@@ -377,6 +381,7 @@ keyed_values <- function(step, trained, where) {
     }
     if (grepl("/", entry, fixed = TRUE)) x <- stats::setNames(list(x), sub("[^/]*/", "", entry))
     else if (kind == "loss" && !is.list(x)) x <- list(total = x)
+    else if (kind == "untrained") x <- of_networks(x, where)
     else if (kind %in% c("state", "before")) x <- states_by_parameter(x, trained, where)
     if (!is.list(x) || !all_named(x)) {
       refuse(where, " has ", kind, ", which must be a named list of arrays")
@@ -385,6 +390,37 @@ keyed_values <- function(step, trained, where) {
     values <- c(values, x)
   }
   values
+}
+
+# Networks that are not trained are written where they have changed.
+without_what_stays <- function(recorded) {
+  last <- list()
+  for (i in seq_along(recorded)) {
+    one <- recorded[[i]]
+    keys <- grep("^untrained/", names(one$values), value = TRUE)
+    stays <- names(one$values) %in% keys[vapply(keys, function(key) {
+      identical(one$values[[key]], last[[key]])
+    }, NA)]
+    last[keys] <- one$values[keys]
+    recorded[[i]] <- list(values = one$values[!stays], shapes = one$shapes[!stays],
+                          types = one$types[!stays])
+  }
+  recorded
+}
+
+# Arrays of networks that are not trained, as NETWORK/NAME.
+of_networks <- function(networks, where) {
+  right <- is.list(networks) && all_named(networks) && !any(grepl("/", names(networks))) &&
+    all(vapply(networks, function(one) is.list(one) && all_named(one), NA))
+  if (!right) {
+    refuse(where, " has untrained, which must be a list of networks, such as ",
+           "list(teacher = list(fc.weight = w)), without / in their names")
+  }
+  each <- Map(function(arrays, network) {
+    if (length(arrays)) names(arrays) <- paste0(network, "/", names(arrays))
+    arrays
+  }, networks, names(networks))
+  do.call(c, unname(each))
 }
 
 # State by name and parameter, as PARAMETER.NAME.

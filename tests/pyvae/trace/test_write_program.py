@@ -196,3 +196,25 @@ def test_the_header_is_strict_json(tmp_path):
         raise AssertionError(text)
 
     json.loads((tmp_path / "a" / "trace.json").read_text(), parse_constant=refuse)
+
+
+def test_networks_that_are_not_trained_are_written_where_they_change(tmp_path):
+    teacher = {"w": np.ones(2), "v": np.zeros(())}
+    steps = [
+        {"untrained": {"teacher": teacher}},
+        {"untrained": {"teacher": teacher}},
+        {"untrained/teacher/w": np.zeros(2)},
+    ]
+    trace = write_program_trace(tmp_path / "t", "numpy", steps=steps)
+    assert [sorted(trace.arrays(step)) for step in (1, 2, 3)] == [
+        ["untrained/teacher/v", "untrained/teacher/w"], [], ["untrained/teacher/w"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given", [{"w": np.ones(2)}, {"a/b": {"w": np.ones(2)}}, [1], {"t": {"w": "x"}}]
+)
+def test_networks_that_are_not_trained_have_names(tmp_path, given):
+    with pytest.raises(UserError):
+        write_program_trace(tmp_path / "t", "numpy", steps=[{"untrained": given}])
+    assert not (tmp_path / "t" / "trace.json").exists()

@@ -220,3 +220,26 @@ test_that("nothing of the user's is overwritten", {
   expect_identical(readLines(beside), "mine")
   expect_error(write_program_example(folder = 3), "folder must be the name of a folder")
 })
+
+test_that("networks that are not trained are written where they have changed", {
+  step <- program_example()$steps[[1L]]
+  with_networks <- function(...) c(step, list(untrained = list(...)))
+  teacher <- list(fc.weight = matrix(c(0.1, -0.2), 1), fc.bias = 0.3)
+  moved <- list(fc.weight = matrix(c(0.1, -0.1), 1), fc.bias = 0.3)
+  folder <- write_program_example(steps = list(
+    with_networks(teacher = teacher, backbone = list(w = 1:3)),
+    with_networks(teacher = teacher, backbone = list(w = 1:3)),
+    with_networks(teacher = moved)))
+  keys <- lapply(read_program(folder)$arrays, function(one) {
+    grep("^untrained/", names(one), value = TRUE)
+  })
+  expect_setequal(keys[[1L]], paste0("untrained/", c("teacher/fc.weight", "teacher/fc.bias",
+                                                      "backbone/w")))
+  expect_identical(keys[-1L], list(character(), "untrained/teacher/fc.weight"))
+  wrong <- function(untrained) {
+    conditionMessage(expect_error(write_program_example(steps = with_step(untrained = untrained))))
+  }
+  expect_match(wrong(teacher), "must be a list of networks")
+  expect_match(wrong(list("a/b" = teacher)), "without / in their names")
+  expect_match(wrong(list(teacher = list(w = "a"))), "not an array of real numbers")
+})

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from recorded.ported import Classifier, Program, adam, rewrite
+from recorded.teachers import Average, Learning
 from torch import nn
 
 from comparisons.ports import compare_programs
@@ -181,3 +182,13 @@ def test_names_alone_have_no_lines_between_them(compared):
     _, net = compared(Program(), Program(network=lambda: Classifier(eps=1e-3)), without_network)
     assert not any(stage.inputs for stage in net.stages if stage.name != LOSS)
     assert net.first is not None
+
+
+def test_a_teachers_parameters_stand_with_the_input_that_it_computes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pair = Learning().record("a"), Learning(follow=Average(decay=0.9)).record("b")
+    net = network_of(compare_programs(*pair))
+    stage = net.stages[net.at]
+    assert stage.layer == "input"
+    assert all("untrained/teacher/" in one.key for one in stage.entries if one.column == "start")
+    assert states(net, "forward")["mse_loss"] == "follows"
