@@ -138,7 +138,8 @@ class Cluster:
         while not any(future.done() for future in futures):
             left = end - time.monotonic()
             try:
-                return self.client.wait_for_workers(1, timeout=max(SHORTEST, min(look, left)))
+                self.client.wait_for_workers(1, timeout=max(SHORTEST, min(look, left)))
+                return
             except TimeoutError as error:
                 if left <= look:
                     raise UserError(

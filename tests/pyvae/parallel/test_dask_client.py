@@ -278,7 +278,7 @@ def test_no_worker_is_waited_for_once_a_job_is_done():
     cluster.wait_for_worker("none", "start one", [SimpleNamespace(done=lambda: next(looks))])
     assert next(looks, None) is None
     cluster.patience = 0.1
-    with pytest.raises(UserError, match="none appeared within 0.1 seconds"):
+    with pytest.raises(UserError, match=r"none appeared within 0\.1 seconds"):
         cluster.wait_for_worker("none", "start one", [SimpleNamespace(done=lambda: False)])
 
 
