@@ -17,7 +17,7 @@ other_names <- c(
 composed_functions <- c(
   "torch_norm", "torch_topk", "torch_split", "torch_where", "torch_narrow", "torch_movedim",
   "torch_tensordot", "torch_multinomial", "torch_one_hot", "torch_nonzero", "torch_polygamma",
-  "torch_repeat_interleave", "torch_normal")
+  "torch_repeat_interleave", "torch_normal", "torch_sort")
 composed_methods <- c("topk", "narrow", "max", "min", "argsort", "argmax", "argmin", "sort",
                       "nonzero", "norm", "split", "movedim", "repeat_interleave")
 
