@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.r_torch_bugs import known_bugs
@@ -99,6 +100,13 @@ class Inspected:
             before = earlier if now.about.step == earlier.about.step + 1 else None
             sides.append(Own(now, rtol, self.precision, before))
         return sides[0], sides[1]
+
+    @cached_property
+    def may_miss(self) -> bool:
+        """Whether NaN among other numbers may stand for those that are missing: it has not come
+        into the loss."""
+        losses = [one.arrays.get("loss/total") for one in (self.a, self.b)]
+        return all(loss is not None and bool(np.isfinite(loss).all()) for loss in losses)
 
     @property
     def exact(self) -> bool:
