@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.alone.rounded import rounded_before_loss, rounded_by_one
 from comparisons.ports.judging.inspected import Inspected
