@@ -49,7 +49,7 @@ def missing_term(step: Inspected, quantity: PortQuantity) -> str:
     if not any(others):
         return ""
     differ = [_differ(step, side, names, others) for side in (0, 1)]
-    if not all(differ):
+    if not all(differ) or step.has_one_gradient:
         return ""
     return _words(step, names, others, [one for found in differ for one in found])
 

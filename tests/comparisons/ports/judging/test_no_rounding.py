@@ -276,6 +276,7 @@ def weights_otherwise(hidden, cut, network):
 
 def with_a_small_term(term, cut):
     def forward(network, x):
+        network.given = x
         hidden = network[1](network[0](x))
         return network[2](hidden) + term(hidden, torch.detach if cut else lambda x: x, network)
 
@@ -295,10 +296,19 @@ def test_a_small_term_of_a_gradient_that_one_side_cuts(term):
         )
 
 
+def hidden_again(hidden, cut, network):
+    return 1e-5 * cut(network[1](network[0](network.given))).abs().mean()
+
+
+def nothing_at_zero(hidden, cut, network):
+    """Another derivative where a ReLU is zero, which it does not hand on."""
+    return 1e-5 * torch.where(hidden < 0, -cut(hidden), cut(hidden)).mean()
+
+
 WAYS = [(entropy_of, entropy_otherwise), (weights_of, weights_otherwise)]
 
 
-@pytest.mark.parametrize("pair", WAYS)
+@pytest.mark.parametrize("pair", [*WAYS, (mean_of, hidden_again), (mean_of, nothing_at_zero)])
 def test_a_small_term_that_is_written_another_way(pair):
     for found in compared(*({"forward": with_a_small_term(term, False)} for term in pair)):
         assert found.agrees, found.verdict
