@@ -157,14 +157,14 @@ def _ends(step: Inspected, inputs: list[StageMatch]) -> set[tuple[str, str]]:
 def _are_felt(
     chains: tuple[Chains, Chains], ends: set[tuple[str, str]], pair: StageMatch, least: float
 ) -> bool:
-    """Whether other rows of an input make another result: if it is lost beside larger numbers, that
-    the results agree says nothing."""
+    """Whether an input's numbers in another order make another result: if it is lost beside larger
+    ones, that the results agree says nothing."""
     for side, (chain, stage) in enumerate(zip(chains, (pair.a, pair.b), strict=True)):
         name = stage.outputs[0]
         value = chain.value(name)
         if value is None or not value.ndim:
             return False
-        moved = {name: np.roll(value, 1, 0)}
+        moved = {name: np.roll(value, 1)}
         both = [(_returned(chain, e[side]), _returned(chain, e[side], moved)) for e in ends]
         if all(x is None or y is None or _are_same((x, y), least) for x, y in both):
             return False

@@ -66,6 +66,11 @@ def dropped(way):
     return lambda z, y, t: F.cross_entropy(way(z, t < 0.7), y)
 
 
+def convolved(z, x, padding=0, kept=slice(None)):
+    kernel = z[:CLASSES, :, None].expand(-1, -1, 2)
+    return F.conv1d(x, kernel, padding=padding)[..., kept].tanh().mean()
+
+
 FORMS = {  # as the paper has it, the same in another form, and that with a mistake
     "classes, their probabilities": (
         lambda z, y, _: F.cross_entropy(z, y),
@@ -96,6 +101,11 @@ FORMS = {  # as the paper has it, the same in another form, and that with a mist
         dropped(lambda z, mask: z.masked_fill(~mask, 0)),
         dropped(lambda z, mask: z * mask),
         dropped(lambda z, mask: z * ~mask),
+    ),
+    "padded before a layer, and by it": (
+        lambda z, y, t: convolved(z, F.pad(t.T[None], (1, 0))),
+        lambda z, y, t: convolved(z, t.T[None], padding=1, kept=slice(0, -1)),
+        lambda z, y, t: convolved(z, t.T[None], padding=1, kept=slice(1, None)),
     ),
     "signs, zero and one": (
         lambda z, y, _: F.soft_margin_loss(z, one_hot(y) * 2 - 1),
