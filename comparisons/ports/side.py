@@ -21,7 +21,7 @@ INDEX_TAKERS = (
     "scatter_add", "take_along_dim",
 )  # fmt: skip
 INDEX_MAKERS = ("argmax", "argmin", "argsort")
-INDEX_SECOND = ("kthvalue", "max", "median", "min", "mode", "sort", "topk")  # of two outputs
+INDEX_SECOND = ("max", "min", "sort", "topk")  # of two outputs
 
 
 @dataclass(frozen=True)
