@@ -45,6 +45,7 @@ FAMILIES = {  # layers that go by several names
     "unsqueeze": "view",
 }
 PARTS = ("index", "narrow", "select")
+MOST_PARTS = 10_000  # pairs of parts of one value
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
@@ -340,6 +341,11 @@ def _pair_parts(
     """Pairs parts that are taken of one value (`x[:, :4]`) and go to the same place, whatever the
     order in which they are taken; if asked for, those that are the same parts."""
     for first, second in list(_parts_of_one(a, b, found)):
+        pairs_now = [found.get(stage.name) for stage in first]
+        if all(pair is not None and pair.a.options == pair.b.options for pair in pairs_now):
+            continue
+        if len(first) * len(second) > MOST_PARTS:
+            continue
         likes = sorted(
             (-_likeness(a, b, found, one, two), abs(i - j), i, j)
             for i, one in enumerate(first)
