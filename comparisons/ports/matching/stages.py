@@ -45,6 +45,7 @@ FAMILIES = {  # layers that go by several names
     "unsqueeze": "view",
 }
 PARTS = ("index", "narrow", "select")
+MOST_ALIKE = 3  # of two parts
 MOST_PARTS = 10_000  # pairs of parts of one value
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
@@ -341,8 +342,8 @@ def _pair_parts(
     """Pairs parts that are taken of one value (`x[:, :4]`) and go to the same place, whatever the
     order in which they are taken; if asked for, those that are the same parts."""
     for first, second in list(_parts_of_one(a, b, found)):
-        pairs_now = [found.get(stage.name) for stage in first]
-        if all(pair is not None and pair.a.options == pair.b.options for pair in pairs_now):
+        known = [found.get(stage.name) for stage in first]
+        if all(p is not None and _likeness(a, b, found, p.a, p.b) == MOST_ALIKE for p in known):
             continue
         if len(first) * len(second) > MOST_PARTS:
             continue
