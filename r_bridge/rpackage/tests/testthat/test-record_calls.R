@@ -88,7 +88,7 @@ recorded_programs <- function() {
 
 test_that("the order of numbers counts from 1, as torch_sort() and torch_argsort() return it", {
   found <- recorded_programs()$order
-  expect_match(stage_texts(found), "^gather: gather\\(.*, sort.1\\)$", all = FALSE)
+  expect_match(stage_texts(found), ": gather\\(.*, sort.1\\)$", all = FALSE)
   expect_setequal(as.integer(found$arrays[[1L]][["forward/sort.1"]]), 1:3)
   expect_setequal(as.integer(found$arrays[[1L]][["forward/argsort"]]), 1:3)
 })
