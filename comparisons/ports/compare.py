@@ -174,8 +174,9 @@ class _Comparer:
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
             step, first, other_ways = judge_another_way(step, first)
-            self.networks[key] = step.network
-            self.other_ways += other_ways
+            if all(pair.a.layer not in GIVEN for pair in other_ways):
+                self.networks[key] = step.network  # what is given is asked for in each step
+            self.other_ways += [pair for pair in other_ways if pair not in self.other_ways]
             if first is not None:
                 self.first = find_first_part(step, first)
         for name, words in (*hooked(step), *unrecorded_hint(step)):

@@ -11,6 +11,7 @@ from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.alone.rounded import TO_BFLOAT16
 from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
+from comparisons.ports.judging.explained import AS_A_NUMBER
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
@@ -51,7 +52,8 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if words:
         yield from words
         return
-    words = [judged.why] if TO_BFLOAT16 in judged.why else list(written_out(step, judged))
+    said = any(known in judged.why for known in (TO_BFLOAT16, AS_A_NUMBER))
+    words = [judged.why] if said else list(written_out(step, judged))
     words += in_all_layers(step, list(_declared(step, judged)))
     words = words or list(elsewhere(step, judged))
     words += _of_other_stages(step, judged, bool(words))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramStage, ProgramStep, ProgramTrace
 
-__all__ = ["Overlaid", "RecordedStep", "Side", "load_sides"]
+__all__ = ["INDEX_TAKERS", "Overlaid", "RecordedStep", "Side", "load_sides"]
 
 Arrays = Mapping[str, NDArray]
 INDEX_TAKERS = (
@@ -20,6 +20,8 @@ INDEX_TAKERS = (
     "index_select", "multi_margin_loss", "nll_loss", "nll_loss2d", "one_hot", "scatter",
     "scatter_add", "take_along_dim",
 )  # fmt: skip
+INDEX_MAKERS = ("argmax", "argmin", "argsort")
+INDEX_SECOND = ("max", "min", "sort", "topk")  # of two outputs
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,18 @@ class RecordedStep:
         return self.side.trace.stored(steps[-1])[key] if steps else None
 
     def is_index(self, name: str, depth: int = 20) -> bool:
-        """Whether a layer takes a whole number as the number of a class or row.
+        """Whether a layer takes a whole number as the number of a class or row, or returns it as
+        one.
 
         Arguments:
             name: The number.
             depth: Through how many stages it may be handed on.
         """
+        maker = self.producer.get(name)
+        if maker is not None and maker.layer in INDEX_MAKERS:
+            return True
+        if maker is not None and maker.layer in INDEX_SECOND and name == f"{maker.name}.1":
+            return True
         for stage in self.takers.get(name, ()):
             if stage.layer in INDEX_TAKERS:
                 return True

@@ -84,6 +84,7 @@ class Recording:
         self._said = quiet
         self._transformed = False
         self._failed = ""
+        self.late = False  # whether the program made an optimiser after its first step
 
     def _repr_html_(self) -> str:
         return self.trace._repr_html_()
@@ -144,7 +145,8 @@ class Recording:
     def _missing(self) -> str:
         if self.wanted is None:
             return ""
-        return f"the program made {len(self.trace.steps)} of {self.wanted} steps to record"
+        made = f"the program made {len(self.trace.steps)} of {self.wanted} steps to record"
+        return made + ("; those of an optimizer made later are not recorded" if self.late else "")
 
     @property
     def wanted(self) -> int | None:

@@ -139,6 +139,7 @@ class _Found:
                 print_error(
                     "an optimizer that the script made after its first step is not recorded"
                 )
+                self.recording.late = True
                 return
             self.recording.cancel()
         self.optimisers.append(optimiser)

@@ -11,6 +11,10 @@ to be computed another way, and no longer paired, only if
 
 The step is then judged once more without these pairs: whatever else parts, gradients above all, is
 told as ever. Modules, and what the user's map pairs, are never parted from each other.
+
+Two more things are tried where the first difference is one of them, and count only if the whole
+step agrees then: parts of a value that are taken in another order, and inputs that are given in
+another form and of which both sides compute the same.
 """
 
 from __future__ import annotations
@@ -19,21 +23,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from comparisons.ports.expected.declared import declared_differences
+from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
-from comparisons.ports.judging.judged import Judged, difference_of
-from comparisons.ports.judging.one_function import OneFunction, without_pairs
+from comparisons.ports.judging.judged import GIVEN_RTOL, Judged, difference_of
+from comparisons.ports.judging.one_function import (
+    SAME,
+    OneFunction,
+    same_of_other_inputs,
+    without_pairs,
+)
+from comparisons.ports.judging.within.missing_term import HANDED_BACK
 from comparisons.ports.matching.stages import (
+    PARTS,
     StageMatch,
     family,
     is_module,
     matched_outputs,
+    with_same_parts,
 )
 
 __all__ = ["judge_another_way"]
 
 OUTSIDE = ("input", "draw")
+MOST_INPUTS = 4  # that may be given in another form
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
 OVER_AXES = ("mean", "sum")
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
@@ -52,19 +66,83 @@ def judge_another_way(
         The step as it was judged last, its first quantity that parts now, and the pairs that were
         given up.
     """
+    found = _without_other_ways(step, first)
+    if found[1] is None or first is None or step.exact:
+        return found
+    pair, passing = first.quantity.stage, first.quantity.passing
+    if pair is None:
+        return found
+    if pair.a.layer in PARTS and passing in ("forward", "backward"):
+        tried = replace(step, network=with_same_parts(step.a, step.b, step.network), judged=[])
+        again = _without_other_ways(tried, judge_step(tried))
+    elif passing in OUTSIDE:
+        again = _without_inputs(step, first)
+    else:
+        return found
+    return found if again[1] is not None else again
+
+
+def _without_other_ways(
+    step: Inspected, first: Judged | None, same: float = SAME
+) -> tuple[Inspected, Judged | None, list[StageMatch]]:
     given_up: list[StageMatch] = []
     while first is not None and not step.exact:
         passing, pair = first.quantity.passing, first.quantity.stage
         if passing not in ("forward", "backward") or pair is None or not _is_of_functions(pair):
             break
-        ways = _Ways(step)
+        ways = _Ways(step, same)
         pairs = ways.forward(pair) if passing == "forward" else ways.backward(pair)
         if pair not in pairs:
             break
+        without = replace(step, network=without_pairs(step, pairs), judged=[])
+        found = judge_step(without)
+        if passing == "backward" and found is not None and HANDED_BACK in found.why:
+            break  # it is these pairs that do
         given_up += pairs
-        step = replace(step, network=without_pairs(step, pairs), judged=[])
-        first = judge_step(step)
+        step, first = without, found
     return step, first, given_up
+
+
+def _without_inputs(
+    step: Inspected, first: Judged
+) -> tuple[Inspected, Judged | None, list[StageMatch]]:
+    """Judges a step again without inputs that are given in another form: classes, or their
+    probabilities; a mask, or what it multiplies by."""
+    found: Judged | None = first
+    given_up: list[StageMatch] = []
+    while found is not None and found.quantity.passing in OUTSIDE:
+        pair = found.quantity.stage
+        small = found.difference.needed <= step.rtol  # other numbers, and no other form
+        if pair is None or small or not _may_be_given_otherwise(step, pair):
+            return step, found, []
+        if len(given_up) == MOST_INPUTS:
+            return step, found, []
+        given_up.append(pair)
+        step = replace(step, network=without_pairs(step, [pair]), judged=[])
+        found = judge_step(step)
+    step, found, ways = _without_other_ways(step, found, GIVEN_RTOL[step.precision])
+    if found is None and not same_of_other_inputs(step, given_up):
+        return step, first, []
+    return step, found, [*given_up, *ways]
+
+
+def _may_be_given_otherwise(step: Inspected, pair: StageMatch) -> bool:
+    """Whether an input may stand for another one: it is all that is known of it, and if it has the
+    same shape, no layer with weights takes it."""
+    if pair.how == "map" or not {pair.a.layer, pair.b.layer} <= set(OUTSIDE):
+        return False
+    computed = ("grad_fn", "without_gradients")
+    if any(one.options.get(name) for one in (pair.a, pair.b) for name in computed):
+        return False
+    values = [own.step.value(one.outputs[0])
+              for own, one in zip(step.own, (pair.a, pair.b), strict=True)]  # fmt: skip
+    if any(value is None for value in values):
+        return False
+    if len({value.shape for value in values if value is not None}) > 1:
+        return True
+    takers = [stage for own, one in zip(step.own, (pair.a, pair.b), strict=True)
+              for stage in own.step.takers.get(one.outputs[0], ())]  # fmt: skip
+    return all(not stage.parameters or stage.layer in LOSSES for stage in takers)
 
 
 def _is_of_functions(pair: StageMatch) -> bool:
@@ -88,8 +166,8 @@ def _lasting(
 class _Ways:
     """What a step's values lead to, and what their gradients come from, on both sides."""
 
-    def __init__(self, step: Inspected) -> None:
-        self.step = step
+    def __init__(self, step: Inspected, same: float) -> None:
+        self.step, self.same = step, same
         self.values: tuple[dict[str, Judged], ...] = ({}, {})
         self.gradients: tuple[dict[str, Judged], ...] = ({}, {})
         self.loss: Judged | None = None
@@ -116,7 +194,7 @@ class _Ways:
         pairs = _lasting(pairs, self._leads_to_what_agrees)
         while first in pairs:
             ends = {pair.a.name: self._ends(pair, pairs, self._after) for pair in pairs}
-            one_function = OneFunction(self.step, self._names, _is_of_functions)
+            one_function = OneFunction(self.step, self._names, _is_of_functions, self.same)
             chains = list(one_function.chains(pairs))
             same = {
                 end: any(one_function.is_one(end, one) for one in chains)

@@ -29,10 +29,11 @@ from comparisons.ports.judging.within.unrecorded import (
     why_without_gradients,
 )
 from comparisons.ports.matching.stages import StageMatch, family
-from comparisons.ports.side import Overlaid
+from comparisons.ports.side import INDEX_TAKERS, Overlaid
 from pyvae.trace.program import ProgramStage
 
 __all__ = [
+    "AS_A_NUMBER",
     "first_state_differs",
     "numbers_differ",
     "own_state_differs",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 NO_SHARE = "it is no share of the way to the model, or that is not recorded"
+AS_A_NUMBER = "is taken as a number here, not as a class or an index"
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
 
@@ -298,11 +300,34 @@ def _other_inputs(step: Inspected, pair: StageMatch) -> str:
     for one, two in zip(first, second, strict=True):
         if not _alike(step, one, two):
             return f"{step.names[0]}'s takes {one}, {step.names[1]}'s takes {two}"
+        if pair.a.layer not in INDEX_TAKERS and _counted_otherwise(step, one, two):
+            return _as_a_number(step, one)
     for role in pair.a.parameters.keys() & pair.b.parameters.keys():
         one, two = pair.a.parameters[role], pair.b.parameters[role]
         if not _alike(step, one, two):
             return f"{step.names[0]}'s {role} is {one}, {step.names[1]}'s is {two}"
     return _roles_of_one(step, pair)
+
+
+def _counted_otherwise(step: Inspected, one: str, two: str) -> bool:
+    """Whether two values are the same classes or indices, counted from another number: as numbers
+    they are not the same."""
+    bases = [side.side.trace.index_base for side in (step.a, step.b)]
+    a, b = step.a.value(one), step.b.value(two)
+    if bases[0] == bases[1] or a is None or b is None or a.size != b.size:
+        return False
+    if not all(value.dtype.kind in "iu" for value in (a, b)):
+        return False
+    x, y = (value.astype(np.int64).ravel() for value in (a, b))
+    return not np.array_equal(x, y) and np.array_equal(x - bases[0], y - bases[1])
+
+
+def _as_a_number(step: Inspected, one: str) -> str:
+    bases = [side.side.trace.index_base for side in (step.a, step.b)]
+    return (
+        f"{one} counts from {bases[0]} in {step.names[0]} and from {bases[1]} in {step.names[1]}, "
+        f"and {AS_A_NUMBER}"
+    )
 
 
 def _roles_of_one(step: Inspected, pair: StageMatch) -> str:

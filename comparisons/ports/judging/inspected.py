@@ -6,18 +6,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.r_torch_bugs import known_bugs
 from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.judged import RTOL, Judged
-from comparisons.ports.judging.own import Own, Residual
+from comparisons.ports.judging.own import Own, Residual, distance
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import RecordedStep
 
 __all__ = ["Inspected", "bugs_of"]
+
+SAME_GRADIENT = 1e-9  # relative, in float64
 
 
 @dataclass
@@ -102,6 +105,48 @@ class Inspected:
             before = earlier if now.about.step == earlier.about.step + 1 else None
             sides.append(Own(now, rtol, self.precision, before))
         return sides[0], sides[1]
+
+    @cached_property
+    def may_miss(self) -> bool:
+        """Whether NaN among other numbers may stand for those that are missing: it has not come
+        into the loss."""
+        losses = [one.arrays.get("loss/total") for one in (self.a, self.b)]
+        return all(loss is not None and bool(np.isfinite(loss).all()) for loss in losses)
+
+    @cached_property
+    def has_one_gradient(self) -> bool:
+        """Whether every parameter has the same gradient on both sides, computed in float64 of the
+        same parameters and inputs: what a value gets on one side alone, such as the first call of a
+        network, its parameters then get elsewhere on the other."""
+        given = {
+            name: partner
+            for name, partner in self.chains[0].partners.items()
+            if (maker := self.a.producer.get(name)) is None or maker.layer in ("input", "draw")
+        }
+        chains = (
+            Chains.of_one(self.a, given),
+            Chains(self.b, self.a, {two: one for one, two in given.items()}),
+        )
+        compared = False
+        for one in self.parameters:
+            names = one.a[0], one.b[0]
+            if one.kind != "parameter" or f"gradient/{names[0]}" not in self.a.arrays:
+                continue
+            if len(one.a) > 1 or len(one.b) > 1:
+                return False
+            try:
+                x, y = (
+                    chain.gradient(name, own.loss)
+                    for chain, name, own in zip(chains, names, self.own, strict=True)
+                )
+            except RecursionError:  # of very deep networks
+                return False
+            if x is None or y is None or x.size != y.size:
+                return False
+            if distance(x.ravel(), y.ravel()) > SAME_GRADIENT * np.abs(x).max(initial=0):
+                return False
+            compared = True
+        return compared
 
     @property
     def exact(self) -> bool:

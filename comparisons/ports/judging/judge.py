@@ -29,6 +29,8 @@ from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_step", "settings_differences"]
 
+MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
+
 
 def judge_step(step: Inspected, parted: bool = False) -> Judged | None:
     """Judges a step's quantities into `step.judged`.
@@ -49,7 +51,9 @@ def judge_step(step: Inspected, parted: bool = False) -> Judged | None:
                 continue
             one = known
         else:
-            one = _judge(step, quantity, difference_of(a, b), parted or first is not None)
+            missing = quantity.passing in MAY_MISS and step.may_miss
+            difference = difference_of(a, b, missing)
+            one = _judge(step, quantity, difference, parted or first is not None)
         step.judged.append(one)
         step.verdicts[quantity.key] = one
         if one.verdict == "parted" and first is None:
@@ -157,9 +161,7 @@ def _small_numbers(step: Inspected, quantity: PortQuantity) -> str:
     if quantity.passing in ("input", "draw"):
         a, b = step.values(quantity)
         return "" if a is None or b is None else small_column_differs(a, b)
-    if quantity.passing == "backward":
-        return missing_term(step, quantity)
-    return small_set_to_zero(step, quantity)
+    return missing_term(step, quantity) or small_set_to_zero(step, quantity)
 
 
 def _of_update(step: Inspected, quantity: PortQuantity, difference: Difference) -> Difference:

@@ -119,8 +119,14 @@ class Judged:
     why: str = ""
 
 
-def difference_of(a: NDArray, b: NDArray) -> Difference:
-    """Holds two arrays against each other, element by element."""
+def difference_of(a: NDArray, b: NDArray, missing: bool = False) -> Difference:
+    """Holds two arrays against each other, element by element.
+
+    Arguments:
+        a, b: The arrays.
+        missing: Whether NaN may stand for a number that is missing: it agrees in the same places,
+            but for arrays of nothing else.
+    """
     if a.size == b.size == 1:  # some languages have no numbers without a dimension
         b = b.reshape(a.shape)
     if a.shape != b.shape:
@@ -132,7 +138,7 @@ def difference_of(a: NDArray, b: NDArray) -> Difference:
     x, y = a.astype(np.float64), b.astype(np.float64)
     bad = ~(np.isfinite(x) & np.isfinite(y))
     if bad.any():
-        return _not_finite(x, y, bad)
+        return _not_finite(x, y, bad, missing)
     size = np.abs(x - y)
     index = tuple(int(i) for i in np.unravel_index(int(size.argmax()), x.shape))
     types = sorted((one.dtype for one in (a, b)), key=lambda t: t.itemsize)
@@ -143,9 +149,13 @@ def difference_of(a: NDArray, b: NDArray) -> Difference:
     return Difference(a.shape, False, largest, float(size[index]), ulp, index, values)
 
 
-def _not_finite(x: NDArray, y: NDArray, bad: NDArray) -> Difference:
-    """Infinities agree where both sides have the same ones, as masks of attention do; NaN never."""
+def _not_finite(x: NDArray, y: NDArray, bad: NDArray, missing: bool) -> Difference:
+    """Infinities agree where both sides have the same ones, as masks of attention do; NaN only
+    where it may stand for what is missing."""
     same = x == y
+    nan = np.isnan(x) & np.isnan(y)
+    if missing and not nan.all():
+        same |= nan
     if (same | ~bad).all():
         return difference_of(np.where(bad, 0.0, x), np.where(bad, 0.0, y))
     index = tuple(int(i) for i in np.argwhere(bad & ~same)[0])

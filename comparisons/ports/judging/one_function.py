@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from comparisons.ports.expected.recompute import recompute
 from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import GIVEN_RTOL
 from comparisons.ports.judging.own import distance
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch
+from comparisons.ports.matching.stages import NetworkMatch, StageMatch, matched_outputs
 
-__all__ = ["OneFunction", "without_pairs"]
+__all__ = ["SAME", "OneFunction", "same_of_other_inputs", "without_pairs"]
 
 PARTED = ("forward", "parted")
 FELT = 1e-6  # of the largest magnitude: what is more than rounding in float64
+SAME_IN_FLOAT64 = 1e-12  # the same, of inputs in float64
+FELT_BY = 100  # times what two results may differ by: what another input has to make of them
 SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
 
 
@@ -38,6 +41,7 @@ class OneFunction:
         step: The step.
         names: Both sides' names of a quantity, by its key.
         can_part: Whether two stages may be no pair.
+        same: How near two ways to compute a value are, relative to the largest magnitude.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class OneFunction:
         step: Inspected,
         names: Callable[[str], tuple[str, str]],
         can_part: Callable[[StageMatch], bool],
+        same: float = SAME,
     ) -> None:
         self.step, self.names, self.can_part = step, names, can_part
+        self.same = max(same, SAME)
 
     def chains(self, pairs: list[StageMatch]) -> Iterator[tuple[Chains, Chains]]:
         """Both sides' stages, each for the second side's values, where some pairs are none: for
@@ -59,8 +65,7 @@ class OneFunction:
             yield first, Chains.of_one(b, first.partners.values())
 
     def is_one(self, end: str, chains: tuple[Chains, Chains]) -> bool:
-        """Whether both sides' stages return the same there, in float64, to 1e-9 of the largest
-        magnitude.
+        """Whether both sides' stages return the same there, in float64.
 
         Arguments:
             end: The quantity's key.
@@ -70,7 +75,7 @@ class OneFunction:
         if x is None or y is None or x.size != y.size:
             return False
         largest = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
-        return distance(x.ravel(), y.ravel()) <= SAME * largest
+        return distance(x.ravel(), y.ravel()) <= self.same * largest
 
     def is_felt(self, pair: StageMatch, ends: set[str], chains: tuple[Chains, Chains]) -> bool:
         """Whether what a pair returns otherwise is felt at the ends. If not, as where a mask hides
@@ -92,6 +97,86 @@ class OneFunction:
                 if name not in names and all(same):
                     return False
         return True
+
+
+def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
+    """Whether both sides compute the same of inputs that are no pairs, for the second side's other
+    values: what stages that belong together return, and the gradients that they hand back.
+
+    Arguments:
+        step: The step, without these pairs.
+        inputs: The inputs of both sides.
+    """
+    first = step.chains[0]
+    chains = first, Chains.of_one(step.b, first.partners.values())
+    ends = _ends(step, inputs)
+    allowed = max(GIVEN_RTOL[step.precision], SAME_IN_FLOAT64)
+    if not all(_are_felt(chains, ends, pair, FELT_BY * allowed) for pair in inputs):
+        return False
+    for names in ends:
+        values = [_returned(chain, name) for chain, name in zip(chains, names, strict=True)]
+        if not _are_same(values, allowed):
+            return False
+        pair = step.network.partner.get(step.a.producer[names[0]].name)
+        for one, two in () if pair is None else zip(pair.a.inputs, pair.b.inputs, strict=False):
+            if step.network.values.get(one) != two or f"gradient/{one}" not in step.own[0].arrays:
+                continue
+            handed = [
+                chain.handed_back(name, own.loss, [stage])
+                for chain, name, own, stage in zip(
+                    chains, (one, two), step.own, (pair.a, pair.b) if pair else (), strict=True
+                )
+            ]
+            if not _are_same(handed, allowed):
+                return False
+    return bool(ends)
+
+
+def _ends(step: Inspected, inputs: list[StageMatch]) -> set[tuple[str, str]]:
+    """What stages that belong together return, or the loss, where the first of either side's comes
+    after inputs that are no pairs."""
+    found: set[tuple[str, str]] = set()
+    losses = step.own[0].loss, step.own[1].loss
+    for side, partner in enumerate((step.network.partner, step.network.partner_of_b)):
+        waiting = [one for pair in inputs for one in (pair.a, pair.b)[side].outputs]
+        seen = set(waiting)
+        while waiting:
+            name = waiting.pop()
+            if name == losses[side]:
+                found.add(losses)
+            for stage in step.own[side].step.takers.get(name, ()):
+                pair = partner.get(stage.name)
+                if pair is not None:
+                    found.update(matched_outputs(pair))
+                else:
+                    waiting += [one for one in stage.outputs if one not in seen]
+                    seen.update(stage.outputs)
+    return found
+
+
+def _are_felt(
+    chains: tuple[Chains, Chains], ends: set[tuple[str, str]], pair: StageMatch, least: float
+) -> bool:
+    """Whether an input's numbers in another order make another result: if it is lost beside larger
+    ones, that the results agree says nothing."""
+    for side, (chain, stage) in enumerate(zip(chains, (pair.a, pair.b), strict=True)):
+        name = stage.outputs[0]
+        value = chain.value(name)
+        if value is None or not value.ndim:
+            return False
+        moved = {name: np.roll(value, 1)}
+        both = [(_returned(chain, e[side]), _returned(chain, e[side], moved)) for e in ends]
+        if all(x is None or y is None or _are_same((x, y), least) for x, y in both):
+            return False
+    return True
+
+
+def _are_same(values: Sequence[NDArray | None], allowed: float) -> bool:
+    x, y = values
+    if x is None or y is None or x.size != y.size:
+        return False
+    largest = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
+    return distance(x.ravel(), y.ravel()) <= allowed * largest
 
 
 def _moved(value: NDArray, a: NDArray, b: NDArray) -> NDArray:

@@ -23,7 +23,7 @@ __all__ = ["draws", "inputs"]
 def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
     """Rows in another order, indices that are off by one, the batch of another step."""
     a, b = both_values(step, judged)
-    if a.shape[1:] == b.shape[1:] and a.shape != b.shape:
+    if a.ndim == b.ndim and a.shape[1:] == b.shape[1:] and a.shape != b.shape:
         yield from _in_parts(step, judged)
     if a.shape != b.shape or (a.dtype.kind == "b") != (b.dtype.kind == "b"):
         return

@@ -17,7 +17,8 @@ other_names <- c(
 composed_functions <- c(
   "torch_norm", "torch_topk", "torch_split", "torch_where", "torch_narrow", "torch_movedim",
   "torch_tensordot", "torch_multinomial", "torch_one_hot", "torch_nonzero", "torch_polygamma",
-  "torch_repeat_interleave", "torch_normal")
+  "torch_repeat_interleave", "torch_normal", "torch_sort", "torch_argsort", "torch_argmax",
+  "torch_argmin", "torch_max", "torch_min")
 composed_methods <- c("topk", "narrow", "max", "min", "argsort", "argmax", "argmin", "sort",
                       "nonzero", "norm", "split", "movedim", "repeat_interleave")
 

@@ -102,6 +102,27 @@ def test_several_models_are_recorded_together(script, tmp_path, capsys):
     assert "made after its first step is not recorded" in capsys.readouterr().err
 
 
+LATE = """
+import torch
+from torch import nn
+model = nn.Linear(3, 2)
+for _ in range(2):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.zero_grad()
+    model(torch.randn(6, 3)).pow(2).mean().backward()
+    optimizer.step()
+"""
+
+
+def test_an_optimiser_that_is_made_anew_is_said_to_be_missing(script, tmp_path):
+    assert run_recorded(script(LATE), [], tmp_path / "out", steps=2) == 0
+    trace = ProgramTrace.load(tmp_path / "out")
+    assert len(trace.steps) == 1
+    assert trace.ended == (
+        "the program made 1 of 2 steps to record; those of an optimizer made later are not recorded"
+    )
+
+
 def test_errors_and_exit_codes_are_the_scripts_own(script, tmp_path, capsys):
     path = script("def broken():\n    raise ValueError('mine')\n\nbroken()\n")
     assert run_recorded(path, [], tmp_path / "out") == 1

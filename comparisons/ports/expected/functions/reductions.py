@@ -68,13 +68,12 @@ def _extreme(
     return extreme
 
 
-def _median(
-    input: Tensor, *, dim: int | None = None, keepdim: bool = False, index_base: int = 0
-) -> Any:
+def _median(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """R's torch, too, counts its indices from 0, unlike those of `max` and `sort`."""
     if dim is None:
         return input.median()
     values, indices = torch.median(input, dim, keepdim)
-    return values, in_base(indices, index_base)
+    return values, indices
 
 
 def _place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

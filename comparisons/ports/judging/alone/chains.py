@@ -33,6 +33,14 @@ class Chains:
         self.own, self.other, self.partners = own, other, partners
         self.known: dict[str, NDArray | None] = {}
         self.known_gradients: dict[str, NDArray | None] = {}
+        self.shaken, self.random = 0.0, np.random.default_rng(1)
+
+    def shake(self, share: float, seed: int) -> Chains:
+        """The same, where the other side's gradients are off by a share of their largest number."""
+        found = Chains(self.own, self.other, self.partners)
+        found.known = self.known
+        found.shaken, found.random = share, np.random.default_rng(seed)
+        return found
 
     @classmethod
     def of_both(
@@ -124,11 +132,22 @@ class Chains:
         return self.known_gradients[name]
 
     def _gradient(self, name: str, loss: str) -> NDArray | None:
+        return self.handed_back(name, loss, self.own.takers.get(name, ()))
+
+    def handed_back(self, name: str, loss: str, stages: Iterable[ProgramStage]) -> NDArray | None:
+        """What some of the stages that take a value or parameter hand back to it; None if it cannot
+        be computed.
+
+        Arguments:
+            name: The value or parameter.
+            loss: The value that this side called `backward` on.
+            stages: The stages.
+        """
         value = self.own.value(name)
         if value is None:
             return None
         total = np.zeros(value.shape)
-        for stage in self.own.takers.get(name, ()):
+        for stage in stages:
             reached = [
                 one for one in stage.outputs if one == loss or f"gradient/{one}" in self.own.arrays
             ]
@@ -151,7 +170,12 @@ class Chains:
         """The gradient of what a stage returned: as the other side has it, if it has."""
         partner = self.partners.get(output)
         known = None if partner is None else self.other.arrays.get(f"gradient/{partner}")
-        return self.gradient(output, loss) if known is None else known
+        if known is None:
+            return self.gradient(output, loss)
+        if not self.shaken:
+            return known
+        signs = self.random.choice([-1.0, 1.0], known.shape)
+        return known + self.shaken * float(np.abs(known).max(initial=0)) * signs
 
     def _value(self, name: str) -> NDArray | None:
         stage = self.own.producer.get(name)

@@ -32,7 +32,7 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
     for one, two in _taken(pair):
         for side, (name, other) in enumerate(((one, two), (two, one))):
             chains = step.chains[side]
-            if not chains.is_alone(name):
+            if not chains.is_alone(name) or _are_given(step, one, two):
                 continue
             own, there = (step.a, step.b)[side].value(name), (step.b, step.a)[side].value(other)
             computed = chains.value(name)
@@ -45,6 +45,12 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
             if 2 * difference_of(computed, own).max_abs < difference_of(own, there).max_abs:
                 return [f"only {step.names[side]} has what returns {name}"]
     return []
+
+
+def _are_given(step: Inspected, one: str, two: str) -> bool:
+    """Whether two values are both given, or drawn, and were not computed."""
+    makers = step.a.producer.get(one), step.b.producer.get(two)
+    return all(maker is not None and maker.layer in ("input", "draw") for maker in makers)
 
 
 def _taken(pair: StageMatch) -> list[tuple[str, str]]:
@@ -70,7 +76,7 @@ def _loss_of_one(step: Inspected) -> list[str]:
     )
     if values[0] is None or values[1] is None:
         return []
-    found = difference_of(*(np.asarray(x, dtype=np.float64) for x in values))
+    found = difference_of(values[0].astype(np.float64), values[1].astype(np.float64))
     if found.problem or found.needed <= ALONE * step.rtol:
         return []
     sides = " and ".join(step.names[side] for side in alone)

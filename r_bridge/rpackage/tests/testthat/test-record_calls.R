@@ -64,6 +64,12 @@ recorded_programs <- function() {
           y <- nnf_softmax(z[, c(1, 3)], dim = 1)$max(dim = -1)[[1]]
           y$mean()$backward()
         }),
+        order = one_step(nn_linear(3, 3), function(model, x) {
+          y <- model(x)
+          places <- torch_sort(y$detach(), dim = 2)[[2]]
+          last <- y$gather(2, torch_argsort(y$detach(), dim = 2))[, 3]
+          (y$gather(2, places)[, 1] + last)$sum()$backward()
+        }),
         accumulated = one_step(nn_linear(3, 1), function(model, x) {
           for (i in 1:2) sum_of(model, x)
           with_no_grad(model(x))
@@ -79,6 +85,13 @@ recorded_programs <- function() {
   }
   made$programs
 }
+
+test_that("the order of numbers counts from 1, as torch_sort() and torch_argsort() return it", {
+  found <- recorded_programs()$order
+  expect_match(stage_texts(found), ": gather\\(.*, sort.1\\)$", all = FALSE)
+  expect_setequal(as.integer(found$arrays[[1L]][["forward/sort.1"]]), 1:3)
+  expect_setequal(as.integer(found$arrays[[1L]][["forward/argsort"]]), 1:3)
+})
 
 test_that("modules used twice, modules within modules and arguments that are calls", {
   expect_identical(stage_texts(recorded_programs()$twice), c(

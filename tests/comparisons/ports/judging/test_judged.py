@@ -61,6 +61,15 @@ def test_what_can_never_agree(a, b, words):
     assert found.needed == math.inf
 
 
+def test_numbers_that_are_missing():
+    """Where NaN may stand for them, it agrees in the same places, if there are other numbers."""
+    a, b = np.array([1.0, np.nan, 2.0]), np.array([np.nan, 1.0, 2.0])
+    assert difference_of(a, a.copy(), missing=True).equal
+    assert difference_of(a, a + 1, missing=True).max_abs == 1
+    assert difference_of(a, b, missing=True).problem == "1 against nan"
+    assert difference_of(a * np.nan, b * np.nan, missing=True).problem == "NaN on both sides"
+
+
 def test_equal_infinities_are_those_of_a_mask():
     a, b = np.array([-np.inf, 1.0]), np.array([-np.inf, 1.5])
     assert difference_of(a, a).equal

@@ -1,5 +1,6 @@
 """What is within the rule, or follows from each side's own inputs, and yet no rounding: small
-columns of an input, a teacher that follows the model otherwise, values rounded to bfloat16."""
+columns of an input, a small term of a gradient, a teacher that follows the model otherwise, values
+rounded to bfloat16."""
 
 from __future__ import annotations
 
@@ -246,21 +247,79 @@ def test_both_sides_call_again():
     assert found.verdict.startswith("equal")
 
 
-def with_a_small_term(cut):
+def tanh_of(hidden, cut, network):
+    return 1e-5 * torch.tanh(cut(hidden))[:, :3]
+
+
+def mean_of(hidden, cut, network):
+    return 1e-5 * cut(hidden).abs().mean()
+
+
+def entropy_of(hidden, cut, network):
+    p = torch.softmax(network[2](hidden), 1)
+    return 1e-5 * (cut(p) * p.log()).mean()
+
+
+def entropy_otherwise(hidden, cut, network):
+    p = torch.softmax(network[2](hidden), 1)
+    return -1e-5 * (torch.log(1 / p) * cut(p)).mean()
+
+
+def weights_of(hidden, cut, network):
+    return 1e-7 * cut(network[0].weight).pow(2).sum()
+
+
+def weights_otherwise(hidden, cut, network):
+    weight = network[0].weight
+    return (weight * cut(weight)).sum() * 1e-7
+
+
+def with_a_small_term(term, cut):
     def forward(network, x):
+        network.given = x
         hidden = network[1](network[0](x))
-        taken = hidden.detach() if cut else hidden
-        return network[2](hidden) + 1e-5 * torch.tanh(taken)[:, :3]
+        return network[2](hidden) + term(hidden, torch.detach if cut else lambda x: x, network)
 
     return forward
 
 
-def test_a_small_term_of_a_gradient_that_one_side_cuts():
-    pair = {"forward": with_a_small_term(cut=False)}, {"forward": with_a_small_term(cut=True)}
-    for found in compared(*pair):
+@pytest.mark.parametrize("term", [tanh_of, mean_of, entropy_of, weights_of])
+def test_a_small_term_of_a_gradient_that_one_side_cuts(term):
+    """However small it is beside the rest of the gradient."""
+    for found in compared(*({"forward": with_a_small_term(term, cut)} for cut in (False, True))):
         assert found.first is not None, found.verdict
-        assert found.first.judged.quantity.passing == "backward"
-        assert any("b has detach (detach)" in one or "a takes" in one for one in found.first.words)
+        assert found.first.judged.quantity.passing in ("backward", "parameter gradient")
+        assert any(
+            words in one
+            for one in found.first.words
+            for words in ("b has detach (detach)", "a takes", "b detaches it")
+        )
+
+
+def hidden_again(hidden, cut, network):
+    return 1e-5 * cut(network[1](network[0](network.given))).abs().mean()
+
+
+def nothing_at_zero(hidden, cut, network):
+    """Another derivative where a ReLU is zero, which it does not hand on."""
+    return 1e-5 * torch.where(hidden < 0, -cut(hidden), cut(hidden)).mean()
+
+
+WAYS = [(entropy_of, entropy_otherwise), (weights_of, weights_otherwise)]
+
+
+@pytest.mark.parametrize("pair", [*WAYS, (mean_of, hidden_again), (mean_of, nothing_at_zero)])
+def test_a_small_term_that_is_written_another_way(pair):
+    for found in compared(*({"forward": with_a_small_term(term, False)} for term in pair)):
+        assert found.agrees, found.verdict
+
+
+@pytest.mark.parametrize("pair", WAYS)
+def test_a_small_term_that_is_written_another_way_and_cut(pair):
+    cut = zip(pair, (False, True), strict=True)
+    for found in compared(*({"forward": with_a_small_term(term, cut)} for term, cut in cut)):
+        assert found.first is not None, found.verdict
+        assert found.first.judged.quantity.passing in ("backward", "parameter gradient")
 
 
 def shifted(cut):
