@@ -92,6 +92,6 @@ def test_a_folder_that_another_run_has_taken_meanwhile_is_left_to_it(tmp_path):
 
 def test_a_folder_that_cannot_be_one_is_one_line(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="cannot be written"), FolderLock(tmp_path / "file"):
+    with pytest.raises(UserError, match="is a file"), FolderLock(tmp_path / "file"):
         pass
     assert (tmp_path / "file").read_text() == "mine"
