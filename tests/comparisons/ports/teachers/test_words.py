@@ -6,7 +6,7 @@ import copy
 import re
 
 import pytest
-from recorded.teachers import Average, Learning, copied
+from recorded.teachers import Average, Learning, copied, without_gradients
 
 from comparisons.ports import compare_programs
 
@@ -122,4 +122,14 @@ def test_what_the_network_computes_with_its_parameters(compared):
     """They agree: it is another mode."""
     found = compared(Learning(training=True))
     assert found.first.judged.quantity.passing == "input"
+    assert any("whose own parameters agree" in words for words in found.first.words)
+
+
+@pytest.mark.parametrize("rounding", [0, 2.4e-7])
+def test_a_little_of_what_it_returns_that_its_parameters_do_not_explain(compared, rounding):
+    def scaled(teacher, x, k):
+        return without_gradients(teacher, x, k) * 1.00005
+
+    found = compared(Learning(call=scaled, rounding=rounding))
+    assert found.first.place.startswith("step 1, input")
     assert any("whose own parameters agree" in words for words in found.first.words)

@@ -119,10 +119,20 @@ def plainly(teacher, x):
     return teacher(x).flatten(1)
 
 
-@pytest.mark.parametrize("use", [quietly, cut_off, plainly])
+def softened(teacher, x):
+    return (quietly(teacher, x) / 2).softmax(1)
+
+
+def with_reward(teacher, x):
+    return x[:, :2] + 0.9 * cut_off(teacher, x)
+
+
+@pytest.mark.parametrize("use", [quietly, cut_off, plainly, softened, with_reward])
 def test_with_and_without_gradients(recorded, use):
     trace = recorded(learning(nn.Linear(3, 2), use), 2)
     assert keys(trace, 1) == {"teacher/weight", "teacher/bias"}
+    computed = [bool(one.options) for one in trace.network_of(1) if one.layer == "input"]
+    assert sorted(computed) == [False, True]
 
 
 def judged(teacher, x):
