@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from recorded.programs import Program, simple
 from torch import nn
 
+from pyvae.recording.seen import untrained, values
+
 
 class Teacher(nn.Module):
     """Has layers of every kind, and one that is not used."""
@@ -96,6 +98,28 @@ def test_what_has_changed_is_written_as_it_is_when_it_is_used(recorded, in_data)
     for step, weight in enumerate(used, 1):
         assert (trace.arrays(step)["untrained/teacher/weight"] == weight).all()
     assert keys(trace, 2) == {"teacher/weight"}
+
+
+def test_what_has_not_changed_is_not_copied_again(recorded, monkeypatch):
+    copied = []
+
+    def to_array(tensor):
+        copied.append(tuple(tensor.shape))
+        return values.to_array(tensor)
+
+    monkeypatch.setattr(untrained, "to_array", to_array)
+    teacher = nn.Linear(3, 2)
+
+    def follow(step):
+        if step == 3:
+            teacher.weight.data[0, 1] += 1  # which PyTorch does not count
+        if step == 5:
+            with torch.no_grad():
+                teacher.bias.copy_(teacher.bias.clone())  # to what it was
+
+    trace = recorded(learning(teacher, quietly, follow), 7)
+    assert copied == [(2, 3), (2,), (2, 3), (2,)]
+    assert [len(keys(trace, step)) for step in range(1, 8)] == [2, 0, 0, 1, 0, 0, 0]
 
 
 def test_every_second_step_and_none_between(recorded):
