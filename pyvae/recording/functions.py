@@ -58,6 +58,8 @@ class FunctionMode(TorchFunctionMode):
                 if function is torch._C._set_grad_enabled:
                     self._watch.updating = False  # what ends an update, interrupted or not
                 self._watch.follow((args, kwargs), output)
+            elif isinstance(output, Tensor | tuple | list):
+                self._watch.follow_on((args, kwargs), output)
             return output
         try:
             output = function(*args, **kwargs)

@@ -145,6 +145,13 @@ class Watch:
         with torch._C.DisableTorchFunction():
             self._without_gradients.follow(given, returned, self._is_of_model)
 
+    @survived
+    def follow_on(self, given: object, returned: object) -> None:
+        """Notes what a function, with gradients and not recorded, makes of what was computed
+        without: the softmax of what a teacher returns, a target with a reward added."""
+        with torch._C.DisableTorchFunction():
+            self._without_gradients.follow_on(given, returned)
+
     def enter_other(self, module: nn.Module) -> None:
         """A module is called that is not the model's, or without gradients: a network that is not
         trained, if its parameters are not the model's."""

@@ -20,9 +20,9 @@ from comparisons.ports.side import RecordedStep, Side
 from comparisons.ports.teachers.pairs import network_and_name
 
 __all__ = [
-    "AFTER", "BEFORE", "OTHERWISE", "REST", "Movement", "Way", "followed", "follows_alike",
-    "follows_otherwise", "is_same_end", "is_untrained", "key_of", "moved", "movement",
-    "within_the_step",
+    "AFTER", "BEFORE", "OTHERWISE", "REST", "Movement", "Way", "are_alike", "followed",
+    "follows_alike", "follows_otherwise", "is_same_end", "is_untrained", "key_of",
+    "moved", "movement", "within_the_step",
 ]  # fmt: skip
 
 OTHERWISE = "it follows the model otherwise"
@@ -75,7 +75,7 @@ def follows_otherwise(step: Inspected, quantity: PortQuantity, difference: Diffe
     if not is_untrained(step, quantity) or difference.equal or difference.problem:
         return ""
     a, b = (moved(step, quantity, side) for side in (0, 1))
-    if a is None or b is None or (a.is_like(b) if a.ways and b.ways else _is_near(a, b)):
+    if a is None or b is None or (are_alike(step, a, b) if a.ways and b.ways else _is_near(a, b)):
         return ""
     return OTHERWISE
 
@@ -85,7 +85,23 @@ def follows_alike(step: Inspected, quantity: PortQuantity) -> bool:
     if not is_untrained(step, quantity):
         return False
     a, b = (moved(step, quantity, side) for side in (0, 1))
-    return a is not None and b is not None and a.is_like(b)
+    return a is not None and b is not None and are_alike(step, a, b)
+
+
+def are_alike(step: Inspected, a: Movement, b: Movement) -> bool:
+    """Whether there is a way in which both sides' parameters may have moved, each towards the
+    same parameter of its own model: of two models, a teacher may follow the other one."""
+    return any(
+        one.is_like(two) and _is_same_model(step, one, two) for one in a.ways for two in b.ways
+    )
+
+
+def _is_same_model(step: Inspected, one: Way, two: Way) -> bool:
+    """Whether two ways lead to parameters that belong together, as far as it is told."""
+    match = step.parameter_of.get(one.to)
+    known = match is not None and any(two.to in other.b for other in step.parameters)
+    told = not math.isnan(one.share) and not math.isnan(two.share) and not one.stays
+    return match is None or not known or not told or two.to in match.b
 
 
 def is_untrained(step: Inspected, quantity: PortQuantity) -> bool:
@@ -201,11 +217,12 @@ def _change(
         return None
     noise = ROUNDINGS * epsilon * float(np.abs(start).max(initial=0))
     found = Movement(change, noise, [])
-    for name in followed(side, key, old.shape):
-        for when, value in model(name):
-            way = _way(when, name, start, change, _flat(value), noise)
-            if way is not None:
-                found.ways.append(way)
+    for names in followed(side, key, old.shape):
+        for name in names:
+            for when, value in model(name):
+                way = _way(when, name, start, change, _flat(value), noise)
+                if way is not None:
+                    found.ways.append(way)
         if found.ways:
             return found  # that of its own name
     if not change.any():
@@ -231,8 +248,9 @@ def _way(
     return Way(when, share, noise / math.sqrt(square / way.size), name)
 
 
-def followed(side: Side, key: str, shape: tuple[int, ...]) -> list[str]:
-    """The model's parameters that it may follow, that of its own name first."""
+def followed(side: Side, key: str, shape: tuple[int, ...]) -> list[list[str]]:
+    """The model's parameters that it may follow: that of its own name, those of the same end (there
+    may be several models), others of its shape."""
     network, own = network_and_name(key)
     shapes = {
         one.name: one.shape
@@ -246,7 +264,7 @@ def followed(side: Side, key: str, shape: tuple[int, ...]) -> list[str]:
         name: (name != own, not is_same_end(name, own)) for name, its in shapes.items()
         if its == shape or name == own or is_same_end(name, own)
     }  # fmt: skip
-    return sorted(order, key=lambda name: order[name])
+    return [[name for name in order if order[name] == one] for one in sorted({*order.values()})]
 
 
 def is_same_end(name: str, other: str) -> bool:

@@ -16,6 +16,7 @@ from comparisons.ports.teachers.movement import (
     BEFORE,
     REST,
     Way,
+    are_alike,
     followed,
     is_same_end,
     is_untrained,
@@ -50,8 +51,9 @@ def follows_words(step: Inspected, quantity: PortQuantity) -> str:
     several = len(alike) > 1
     them, follow = ("them", "follow") if several else ("it", "follows")
     sides = zip((step.a.side, step.b.side), step.names, strict=True)
+    elsewhere = "" if not _to_another_model(step, best) else "all" if several else "one"
     how = [
-        f"{word} {_how(side, key_of(best, at), number, step.precision).replace('{}', them)}"
+        f"{word} {_how(side, key_of(best, at), number, step.precision, elsewhere)}"
         for at, (side, word) in enumerate(sides)
     ]
     if several:
@@ -61,9 +63,16 @@ def follows_words(step: Inspected, quantity: PortQuantity) -> str:
         name = those(named, shapes, perhaps)
         if _kind(step, quantity) == "buffer":
             name = ", ".join(named[:MOST_BUFFERS]) + (", ..." if len(named) > MOST_BUFFERS else "")
+    how = [one.replace("{}", them) for one in how]
     network = network or _part(step, quantity)
     of = f" of {network}" if network and (several or quantity.passing == "untrained") else ""
     return f"{name}{of} {follow} the model otherwise: {how[0]}; {how[1]}"
+
+
+def _to_another_model(step: Inspected, quantity: PortQuantity) -> bool:
+    """Whether both sides move a parameter alike, but not towards the same model."""
+    a, b = (moved(step, quantity, side) for side in (0, 1))
+    return a is not None and b is not None and a.is_like(b)
 
 
 def _part(step: Inspected, quantity: PortQuantity) -> str:
@@ -83,18 +92,14 @@ def start_words(step: Inspected, quantity: PortQuantity) -> Iterator[str]:
     """
     network, name = network_and_name(quantity.key)
     values = step.values(quantity)
-    names = [
-        next((n for n in followed(one.side, key_of(quantity, side), value.shape)), "")
-        for side, (one, value) in enumerate(zip((step.a, step.b), values, strict=True))
-        if value is not None
-    ]
-    starts = [
-        one.arrays.get(f"start/{own}") for one, own in zip((step.a, step.b), names, strict=False)
-    ]
-    same = [
-        x is not None and y is not None and np.array_equal(x.ravel(), y.ravel())
-        for x, y in zip(starts, values, strict=False)
-    ]
+    same = []
+    for side, (one, value) in enumerate(zip((step.a, step.b), values, strict=True)):
+        if value is not None:
+            groups = followed(one.side, key_of(quantity, side), value.shape)
+            starts = [one.arrays.get(f"start/{own}") for group in groups[:1] for own in group]
+            same.append(
+                any(x is not None and np.array_equal(x.ravel(), value.ravel()) for x in starts)
+            )
     if same in ([True, False], [False, True]):
         yes, no = (step.names[same.index(one)] for one in (True, False))
         of = f" of {network}" if network else ""
@@ -159,7 +164,7 @@ def _moves_as(step: Inspected, other: PortQuantity, quantity: PortQuantity) -> b
 def _parts(step: Inspected, quantity: PortQuantity) -> bool:
     """Whether the sides move a parameter in different ways, for certain."""
     a, b = (moved(step, quantity, side) for side in (0, 1))
-    return a is not None and b is not None and not a.is_like(b)
+    return a is not None and b is not None and not are_alike(step, a, b)
 
 
 def _room(step: Inspected, quantity: PortQuantity) -> float:
@@ -171,10 +176,19 @@ def _room(step: Inspected, quantity: PortQuantity) -> float:
     return sum(way.room for way in known) / most if most else math.inf
 
 
-def _how(side: Side, key: str, number: int, precision: str) -> str:
-    """How one side moves it: in this step, and, where that is not enough to tell, in all."""
+def _how(side: Side, key: str, number: int, precision: str, named: str = "") -> str:
+    """How one side moves it: in this step, and, where that is not enough to tell, in all.
+
+    Arguments:
+        side, key, number, precision: Whose, which, the step, and the coarsest type of number.
+        named: Whether the model is named that it follows: for `one` parameter, or for `all`.
+    """
     found = dict(_all_ways(side, key, precision))
     here, own = found.get(number), network_and_name(key)[1]
+    if named and here:
+        to = here[0].to
+        part = to.removesuffix(own) if named == "all" and to.endswith(f".{own}") else ""
+        return _one_way({number: here[0]}, number, own, f"{part}*" if part else to)
     if not here:
         return f"moves {{}} after step {number} in no way that is known"
     told = [way for ways in found.values() for way in ways if not math.isnan(way.share)]
@@ -199,7 +213,7 @@ def _all_ways(side: Side, key: str, precision: str) -> Iterator[tuple[int, list[
         before = now
 
 
-def _one_way(ways: Mapping[int, Way], number: int, own: str) -> str:
+def _one_way(ways: Mapping[int, Way], number: int, own: str, model: str = "") -> str:
     told = {n: way for n, way in ways.items() if not math.isnan(way.share)}
     moves = [n for n, way in told.items() if not way.stays]
     if not moves:
@@ -210,11 +224,12 @@ def _one_way(ways: Mapping[int, Way], number: int, own: str) -> str:
     way = told[number if number in told else moves[0]]
     moment = "after" if way.when == AFTER else "before the optimiser's"
     moment = f"{moment} step {number if number in told else moves[0]}"
+    other = f" {model}" if model else _other(way, own)
     if abs(way.share - 1) <= max(way.room, REST):
-        return f"copies {{}} from the model's{_other(way, own)} {moment}"
+        return f"copies {{}} from the model's{other} {moment}"
     share = _rounded(way)
     return (
-        f"moves {{}} {moment} by {share:.3g} of the way to the model's{_other(way, own)} "
+        f"moves {{}} {moment} by {share:.3g} of the way to the model's{other} "
         f"(a decay of {1 - share:.6g})"
     )
 

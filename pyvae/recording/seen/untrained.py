@@ -27,6 +27,9 @@ OWN = ("torch", "pyvae.recording")  # whose variables are not the program's
 MOST_NAME = 60
 # functions that, while they take statistics of the batch, only update those that they are given
 NORMS = {"batch_norm": 5, "instance_norm": 5}  # the place of the argument that says so
+# identity, version, the sum of what lies in memory, and a few numbers
+Bits = tuple[int, int, int, list[Any]] | None
+FEW = 8
 
 
 @dataclass
@@ -39,7 +42,9 @@ class _Network:
         shapes: Of its tensors, by name.
         used: The names of those that some function took.
         seen: What they were when it was last called, as far as it can be told quickly.
-        pending: Those that are not as they were last written, with their digests.
+        pending: Those that are not as they were last written, with their digests and bits.
+        bits: Of those that are, what tells that they still are: a large network that is frozen is
+            not copied in each step.
     """
 
     name: str
@@ -47,7 +52,8 @@ class _Network:
     shapes: dict[str, torch.Size]
     used: set[str] = field(default_factory=set)
     seen: tuple[Any, ...] = ()
-    pending: dict[str, tuple[NDArray, bytes]] = field(default_factory=dict)
+    pending: dict[str, tuple[NDArray, bytes, Bits]] = field(default_factory=dict)
+    bits: dict[str, Bits] = field(default_factory=dict)
 
 
 class Untrained:
@@ -138,7 +144,7 @@ class Untrained:
             if network.name not in self._called:
                 continue
             for name in network.used & network.pending.keys():
-                array, digest = network.pending.pop(name)
+                array, digest, network.bits[name] = network.pending.pop(name)
                 key = f"untrained/{network.name}/{name}"
                 found[key] = array
                 self._written[key] = digest
@@ -181,14 +187,19 @@ class Untrained:
             return
         network.seen = seen
         for name, one in tensors:
+            bits = _bits(one)
+            if bits is not None and bits == network.bits.get(name):
+                network.pending.pop(name, None)
+                continue
             array = to_array(one)
             if array is None:
                 continue
             digest = hashlib.blake2b(array.data, digest_size=16).digest()
             if digest == self._written.get(f"untrained/{network.name}/{name}"):
                 network.pending.pop(name, None)
+                network.bits[name] = bits
             else:
-                network.pending[name] = array, digest
+                network.pending[name] = array, digest, bits
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -206,6 +217,22 @@ def _quickly(tensor: Tensor) -> tuple[Any, ...]:
     """What tells most changes of a tensor; `tensor.data` is changed without being counted."""
     first = tensor.detach().reshape(-1)[:1].tolist() if tensor.layout is torch.strided else []
     return id(tensor), version_of(tensor), first
+
+
+def _bits(tensor: Tensor) -> Bits:
+    """What tells that a tensor is what it was: taken as whole numbers of 8 bytes, whose sum costs
+    a small part of a copy; and a few numbers, as an order or signs may leave the sum the same."""
+    size = tensor.element_size()
+    if tensor.layout is not torch.strided or not tensor.is_contiguous() or 8 % size:
+        return None
+    flat = tensor.detach().reshape(-1)
+    whole = flat.numel() * size // 8 * 8 // size
+    try:
+        total = int(flat[:whole].view(torch.int64).sum())
+        total += int(flat[whole:].view(torch.uint8).sum())
+    except RuntimeError:  # it does not begin at such a number, or is of another kind
+        return None
+    return id(tensor), version_of(tensor), total, flat[:: flat.numel() // FEW + 1].tolist()
 
 
 def variable_of(module: nn.Module) -> str:

@@ -64,6 +64,18 @@ class WithoutGradients:
             returned = first[0] if isinstance(first, tuple) and first else first
         self.add(one for _, one in tensors_in(returned))
 
+    def follow_on(self, given: object, returned: object) -> None:
+        """Notes a function that was called with gradients: what it returned has none, as all that
+        it was given, and was computed from parameters if some of that was.
+
+        Arguments:
+            given, returned: As above.
+        """
+        tensors = [one for _, one in tensors_in(given)]
+        if any(one.requires_grad for one in tensors) or not any(map(self.has, tensors)):
+            return
+        self.add(one for _, one in tensors_in(returned))
+
 
 def _storage(tensor: Tensor) -> StorageWeakRef | None:
     try:

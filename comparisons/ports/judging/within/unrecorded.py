@@ -37,7 +37,8 @@ def more_than_rounding(
         return []
     of = f"{step.a.about.network}/{quantity.key}"  # several networks may take turns
     first = step.rounded.setdefault(of, difference.needed)
-    if difference.needed <= max(LEAST * step.rtol, ROOM * first):
+    usual = 0.0 if _are_recorded(step) else ROOM * first  # what it is computed with is known
+    if difference.needed <= max(LEAST * step.rtol, usual):
         return []
     if difference.needed <= ROOM * max(_of_model(step), _of_networks(step)):
         return []

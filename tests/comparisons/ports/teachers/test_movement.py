@@ -28,6 +28,10 @@ def look(teacher, x, k):
     without_gradients(teacher, 2 * x, k)
 
 
+def softened(teacher, x, k):
+    return (without_gradients(teacher, x, k) / 0.5).softmax(1)
+
+
 RIGHT = {
     "written out": ({}, {"follow": Average(form="written")}),
     "through .data, and looked at": ({}, {"follow": Average(form="data"), "look": look}),
@@ -35,6 +39,9 @@ RIGHT = {
     "called with gradients": ({}, {"call": detached}),
     "called with gradients that it has not": (
         {}, {"make": frozen, "call": lambda teacher, x, k: teacher(x, k)},
+    ),
+    "other rounding of what is made of it": (
+        {"call": softened}, {"call": softened, "rounding": 2.4e-7},
     ),
     "statistics without an effect": (
         {"training": True}, {"training": True, "follow": Average(buffers="leave")},

@@ -6,9 +6,13 @@ import copy
 import re
 
 import pytest
-from recorded.teachers import Average, Learning, copied
+import torch
+import torch.nn.functional as F
+from recorded.teachers import Average, Learning, copied, without_gradients
+from torch import nn
 
 from comparisons.ports import compare_programs
+from pyvae.recording.record import record
 
 ALL = "all 7 parameters of teacher follow the model otherwise: "
 PAPER = "paper moves them after step 1 by 0.01 of the way to the model's (a decay of 0.99)"
@@ -123,3 +127,58 @@ def test_what_the_network_computes_with_its_parameters(compared):
     found = compared(Learning(training=True))
     assert found.first.judged.quantity.passing == "input"
     assert any("whose own parameters agree" in words for words in found.first.words)
+
+
+@pytest.mark.parametrize("rounding", [0, 2.4e-7])
+def test_a_little_of_what_it_returns_that_its_parameters_do_not_explain(compared, rounding):
+    def scaled(teacher, x, k):
+        return without_gradients(teacher, x, k) * 1.00005
+
+    found = compared(Learning(call=scaled, rounding=rounding))
+    assert found.first.place.startswith("step 1, input")
+    assert any("whose own parameters agree" in words for words in found.first.words)
+
+
+def twins(folder, pairs=((0, 0), (1, 1)), starts=(0, 1), written=False):
+    """Two networks that learn in turns from the smaller one of what two targets return."""
+    torch.manual_seed(1)
+    nets = [nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3)) for _ in range(2)]
+    first, second = targets = [copy.deepcopy(nets[one]) for one in starts]
+    optimisers = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in nets]
+    with record({"one": nets[0], "two": nets[1]}, optimisers, folder, steps=8, quiet=True):
+        for _ in range(4):
+            x = torch.randn(20, 6)
+            with torch.no_grad():
+                y = torch.minimum(first(x), second(x))
+            for net, optimiser in zip(nets, optimisers, strict=True):
+                optimiser.zero_grad()
+                F.mse_loss(net(x), y).backward()
+                optimiser.step()
+            for target, net in pairs:
+                follow(targets[target], nets[net], written)
+    return folder
+
+
+@torch.no_grad()
+def follow(target, net, written):
+    for own, theirs in zip(target.parameters(), net.parameters(), strict=True):
+        if written:
+            own.copy_(0.99 * own + 0.01 * theirs)
+        else:
+            own.lerp_(theirs, 0.01)
+
+
+def test_two_targets_that_follow_each_others_models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    twins("a")
+    assert compare_programs("a", twins("b", written=True)).agrees
+    found = compare_programs("a", twins("c", pairs=((0, 1), (1, 0))))
+    assert found.first.place == "step 3, 0.bias of first, network that is not trained"
+    assert found.first.words[0] == (
+        "all 4 parameters of first follow the model otherwise: a moves them after step 2 by 0.01 "
+        "of the way to the model's one.* (a decay of 0.99); c moves them after step 2 by 0.01 of "
+        "the way to the model's two.* (a decay of 0.99)"
+    )
+    found = compare_programs("a", twins("d", starts=(0, 0)))
+    assert found.first.place == "step 1, 0.bias of second, network that is not trained"
+    assert not any("does not start from the model's numbers" in one for one in found.first.words)

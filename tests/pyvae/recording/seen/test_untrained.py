@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from recorded.programs import Program, simple
 from torch import nn
 
+from pyvae.recording.seen import untrained, values
+
 
 class Teacher(nn.Module):
     """Has layers of every kind, and one that is not used."""
@@ -98,6 +100,28 @@ def test_what_has_changed_is_written_as_it_is_when_it_is_used(recorded, in_data)
     assert keys(trace, 2) == {"teacher/weight"}
 
 
+def test_what_has_not_changed_is_not_copied_again(recorded, monkeypatch):
+    copied = []
+
+    def to_array(tensor):
+        copied.append(tuple(tensor.shape))
+        return values.to_array(tensor)
+
+    monkeypatch.setattr(untrained, "to_array", to_array)
+    teacher = nn.Linear(3, 2)
+
+    def follow(step):
+        if step == 3:
+            teacher.weight.data[0, 1] += 1  # which PyTorch does not count
+        if step == 5:
+            with torch.no_grad():
+                teacher.bias.copy_(teacher.bias.clone())  # to what it was
+
+    trace = recorded(learning(teacher, quietly, follow), 7)
+    assert copied == [(2, 3), (2,), (2, 3), (2,)]
+    assert [len(keys(trace, step)) for step in range(1, 8)] == [2, 0, 0, 1, 0, 0, 0]
+
+
 def test_every_second_step_and_none_between(recorded):
     teacher = nn.Linear(3, 2)
 
@@ -119,10 +143,20 @@ def plainly(teacher, x):
     return teacher(x).flatten(1)
 
 
-@pytest.mark.parametrize("use", [quietly, cut_off, plainly])
+def softened(teacher, x):
+    return (quietly(teacher, x) / 2).softmax(1)
+
+
+def with_reward(teacher, x):
+    return x[:, :2] + 0.9 * cut_off(teacher, x)
+
+
+@pytest.mark.parametrize("use", [quietly, cut_off, plainly, softened, with_reward])
 def test_with_and_without_gradients(recorded, use):
     trace = recorded(learning(nn.Linear(3, 2), use), 2)
     assert keys(trace, 1) == {"teacher/weight", "teacher/bias"}
+    computed = [bool(one.options) for one in trace.network_of(1) if one.layer == "input"]
+    assert computed.count(True) == 1
 
 
 def judged(teacher, x):
