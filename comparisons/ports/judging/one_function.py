@@ -186,7 +186,7 @@ def _is_same(both: list[list[NDArray | None]], allowed: float) -> bool:
 
 
 def _distances(x: NDArray, y: NDArray) -> NDArray:
-    """How far the elements of two arrays are apart; infinities and NaN in the same place are not."""
+    """How far the elements of two arrays are apart: not where both are NaN, or one infinity."""
     with np.errstate(invalid="ignore"):
         same = (x == y) | (np.isnan(x) & np.isnan(y))
         return np.where(same, 0.0, np.abs(x - y))

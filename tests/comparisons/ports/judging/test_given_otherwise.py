@@ -56,17 +56,6 @@ def smoothed(share, of=CLASSES):
     )
 
 
-def weighted(z, y, _):
-    return (F.cross_entropy(z, y, reduction="none") * torch.tensor([1.0, 1.0, SMALL])[y]).mean()
-
-
-def weighted_probabilities(small):
-    def loss(z, y, _):
-        return -(z.log_softmax(1) * (one_hot(y) * torch.tensor([1.0, 1.0, small]))).sum(1).mean()
-
-    return loss
-
-
 def divergence(target, **options):
     return lambda z, y, t: F.kl_div(
         F.log_softmax(z, 1), target(t), reduction="batchmean", **options
@@ -75,6 +64,14 @@ def divergence(target, **options):
 
 def dropped(way):
     return lambda z, y, t: F.cross_entropy(way(z, t < 0.7), y)
+
+
+def weighted(by=SMALL, first=False):
+    """One of the classes hardly counts."""
+    weights = torch.tensor([1.0, 1.0, by])
+    if first:
+        return dropped(lambda z, mask: z * (mask * weights))
+    return dropped(lambda z, mask: z * mask * weights)
 
 
 def convolved(z, x, padding=0, kept=slice(None)):
@@ -99,9 +96,9 @@ FORMS = {  # as the paper has it, the same in another form, and that with a mist
         smoothed(0.10004),
     ),
     "classes, one of which counts little": (
-        weighted,
-        weighted_probabilities(SMALL),
-        weighted_probabilities(2 * SMALL),
+        weighted(),
+        weighted(first=True),
+        weighted(1.5 * SMALL, first=True),
     ),
     "probabilities, their logarithms": (
         divergence(lambda t: t.softmax(1)),
