@@ -13,6 +13,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import GIVEN_RTOL
 from comparisons.ports.judging.own import distance
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, matched_outputs
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["SAME", "OneFunction", "same_of_other_inputs", "without_pairs"]
 
@@ -136,7 +137,43 @@ def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
                 allowed,
             ):  # fmt: skip
                 return False
+    for names, stages in _taken_on_the_way(step, inputs):
+        handed = [
+            [chain.handed_back(name, own.loss, taken)
+             for chain, name, own, taken in zip(both, names, step.own, stages, strict=True)]
+            for both in (chains, *moved)
+        ]  # fmt: skip
+        if not _is_same(handed, allowed):
+            return False
     return bool(ends)
+
+
+def _taken_on_the_way(
+    step: Inspected, inputs: list[StageMatch]
+) -> Iterator[tuple[tuple[str, str], tuple[list[ProgramStage], list[ProgramStage]]]]:
+    """The values of both sides that belong together and have a gradient, of which stages that have
+    no partner make something of these inputs, with these stages of both sides."""
+    stages: tuple[list[ProgramStage], list[ProgramStage]] = ([], [])
+    for side, partner in enumerate((step.network.partner, step.network.partner_of_b)):
+        waiting = [one for pair in inputs for one in (pair.a, pair.b)[side].outputs]
+        while waiting:
+            for stage in step.own[side].step.takers.get(waiting.pop(), ()):
+                if stage.name not in partner and stage not in stages[side]:
+                    stages[side].append(stage)
+                    waiting += stage.outputs
+    for one in dict.fromkeys(name for stage in stages[0] for name in stage.inputs):
+        two = step.network.values.get(one)
+        if two is None or any(
+            f"gradient/{name}" not in own.arrays
+            for name, own in zip((one, two), step.own, strict=True)
+        ):
+            continue
+        first, second = (
+            [stage for stage in taken if name in stage.inputs]
+            for taken, name in zip(stages, (one, two), strict=True)
+        )
+        if first and second:
+            yield (one, two), (first, second)
 
 
 def _moved_inputs(
