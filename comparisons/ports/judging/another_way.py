@@ -215,7 +215,13 @@ class _Ways:
         def holds(pair: StageMatch, pairs: list[StageMatch]) -> bool:
             return self._has_a_reason(pair, pairs) and bool(self._ends(pair, pairs, self._before))
 
-        pairs = _lasting(self._parted("backward"), holds)
+        small = [
+            one.quantity.stage
+            for one in self._of("backward")
+            if one.difference.needed <= self.step.rtol
+        ]  # a term that one side cuts
+        pairs = [pair for pair in self._parted("backward") if pair not in small]
+        pairs = _lasting(pairs, holds)
         if first not in pairs:
             return []
         return _lasting([pair for pair in pairs if self._is_right("backward", pair)], holds)

@@ -326,3 +326,25 @@ def test_an_input_that_is_a_number_on_one_side():
     ):
         assert found.first is not None, found.verdict
         assert found.first.place.startswith("step 1, input")
+
+
+def beside_a_small_term(cut, twice=False):
+    """A function whose result is taken again in a small term."""
+
+    def loss(z, y, _):
+        h = z.relu()
+        again = z.relu() if twice else h
+        again = again.detach() if cut else again
+        return F.cross_entropy(h, y) + 1e-5 * (again * 2).square().mean()
+
+    return loss
+
+
+def test_a_small_term_that_is_cut_is_no_other_way():
+    for found in compared(beside_a_small_term(cut=False), beside_a_small_term(cut=True)):
+        assert found.first is not None, found.verdict
+
+
+def test_a_function_that_is_called_twice_beside_a_small_term():
+    for found in compared(beside_a_small_term(False), beside_a_small_term(False, twice=True)):
+        assert found.agrees, found.verdict
