@@ -105,7 +105,8 @@ def _without_inputs(
 ) -> tuple[Inspected, Judged | None, list[StageMatch]]:
     """Judges a step again without inputs that are given in another form: classes, or their
     probabilities; a mask, or what it multiplies by."""
-    tried, found = step, first
+    tried = step
+    found: Judged | None = first
     given_up: list[StageMatch] = []
     while found is not None and found.quantity.passing in OUTSIDE:
         pair = found.quantity.stage

@@ -128,11 +128,11 @@ def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
         for one, two in () if pair is None else zip(pair.a.inputs, pair.b.inputs, strict=False):
             if step.network.values.get(one) != two or f"gradient/{one}" not in step.own[0].arrays:
                 continue
-            stages = (pair.a, pair.b) if pair else ()
+            both_stages = (pair.a, pair.b) if pair else ()
             if not _is_same(
                 [[chain.handed_back(name, own.loss, [stage])
                   for chain, name, own, stage in zip(
-                      both, (one, two), step.own, stages, strict=True)]
+                      both, (one, two), step.own, both_stages, strict=True)]
                  for both in (chains, *moved)],
                 allowed,
             ):  # fmt: skip
