@@ -12,9 +12,9 @@ to be computed another way, and no longer paired, only if
 The step is then judged once more without these pairs: whatever else parts, gradients above all, is
 told as ever. Modules, and what the user's map pairs, are never parted from each other.
 
-Two more things are tried where the first difference is one of them, and count only if the whole
-step agrees then: parts of a value that are taken in another order, and inputs that are given in
-another form and of which both sides compute the same.
+Two more things are tried where the first difference is one of them: parts of a value that are taken
+in another order, which counts only if the whole step agrees then, and inputs that are given in
+another form, of which both sides have to compute the same.
 """
 
 from __future__ import annotations
@@ -75,11 +75,8 @@ def judge_another_way(
     if pair.a.layer in PARTS and passing in ("forward", "backward"):
         tried = replace(step, network=with_same_parts(step.a, step.b, step.network), judged=[])
         again = _without_other_ways(tried, judge_step(tried))
-    elif passing in OUTSIDE:
-        again = _without_inputs(step, first)
-    else:
-        return found
-    return found if again[1] is not None else again
+        return found if again[1] is not None else again
+    return found if passing not in OUTSIDE else _without_inputs(step, first)
 
 
 def _without_other_ways(
@@ -108,22 +105,23 @@ def _without_inputs(
 ) -> tuple[Inspected, Judged | None, list[StageMatch]]:
     """Judges a step again without inputs that are given in another form: classes, or their
     probabilities; a mask, or what it multiplies by."""
+    tried = step
     found: Judged | None = first
     given_up: list[StageMatch] = []
     while found is not None and found.quantity.passing in OUTSIDE:
         pair = found.quantity.stage
         small = found.difference.needed <= step.rtol  # other numbers, and no other form
         if pair is None or small or not _may_be_given_otherwise(step, pair):
-            return step, found, []
+            return step, first, []
         if len(given_up) == MOST_INPUTS:
-            return step, found, []
+            return step, first, []
         given_up.append(pair)
-        step = replace(step, network=without_pairs(step, [pair]), judged=[])
-        found = judge_step(step)
-    step, found, ways = _without_other_ways(step, found, GIVEN_RTOL[step.precision])
-    if found is None and not same_of_other_inputs(step, given_up):
+        tried = replace(tried, network=without_pairs(tried, [pair]), judged=[])
+        found = judge_step(tried)
+    tried, found, ways = _without_other_ways(tried, found, GIVEN_RTOL[step.precision])
+    if not same_of_other_inputs(tried, given_up):
         return step, first, []
-    return step, found, [*given_up, *ways]
+    return tried, found, [*given_up, *ways]
 
 
 def _may_be_given_otherwise(step: Inspected, pair: StageMatch) -> bool:
@@ -218,7 +216,13 @@ class _Ways:
         def holds(pair: StageMatch, pairs: list[StageMatch]) -> bool:
             return self._has_a_reason(pair, pairs) and bool(self._ends(pair, pairs, self._before))
 
-        pairs = _lasting(self._parted("backward"), holds)
+        small = [
+            one.quantity.stage
+            for one in self._of("backward")
+            if one.difference.needed <= self.step.rtol
+        ]  # a term that one side cuts
+        pairs = [pair for pair in self._parted("backward") if pair not in small]
+        pairs = _lasting(pairs, holds)
         if first not in pairs:
             return []
         return _lasting([pair for pair in pairs if self._is_right("backward", pair)], holds)

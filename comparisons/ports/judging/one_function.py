@@ -13,12 +13,15 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import GIVEN_RTOL
 from comparisons.ports.judging.own import distance
 from comparisons.ports.matching.stages import NetworkMatch, StageMatch, matched_outputs
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["SAME", "OneFunction", "same_of_other_inputs", "without_pairs"]
 
 PARTED = ("forward", "parted")
 FELT = 1e-6  # of the largest magnitude: what is more than rounding in float64
 SAME_IN_FLOAT64 = 1e-12  # the same, of inputs in float64
+ROUNDED = 0.5  # of the rule for inputs: by how much of itself a number of one may be off
+MOVED = 3  # times that inputs are moved by this
 FELT_BY = 100  # times what two results may differ by: what another input has to make of them
 SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
 
@@ -113,23 +116,117 @@ def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
     allowed = max(GIVEN_RTOL[step.precision], SAME_IN_FLOAT64)
     if not all(_are_felt(chains, ends, pair, FELT_BY * allowed) for pair in inputs):
         return False
+    moved = [_moved_inputs(step, chains, inputs, seed) for seed in range(MOVED)]
     for names in ends:
-        values = [_returned(chain, name) for chain, name in zip(chains, names, strict=True)]
-        if not _are_same(values, allowed):
+        if not _is_same(
+            [[_returned(chain, name) for chain, name in zip(both, names, strict=True)]
+             for both in (chains, *moved)],
+            allowed,
+        ):  # fmt: skip
             return False
         pair = step.network.partner.get(step.a.producer[names[0]].name)
         for one, two in () if pair is None else zip(pair.a.inputs, pair.b.inputs, strict=False):
             if step.network.values.get(one) != two or f"gradient/{one}" not in step.own[0].arrays:
                 continue
-            handed = [
-                chain.handed_back(name, own.loss, [stage])
-                for chain, name, own, stage in zip(
-                    chains, (one, two), step.own, (pair.a, pair.b) if pair else (), strict=True
-                )
-            ]
-            if not _are_same(handed, allowed):
+            both_stages = (pair.a, pair.b) if pair else ()
+            if not _is_same(
+                [[chain.handed_back(name, own.loss, [stage])
+                  for chain, name, own, stage in zip(
+                      both, (one, two), step.own, both_stages, strict=True)]
+                 for both in (chains, *moved)],
+                allowed,
+            ):  # fmt: skip
                 return False
+    for names, stages in _taken_on_the_way(step, inputs):
+        handed = [
+            [chain.handed_back(name, own.loss, taken)
+             for chain, name, own, taken in zip(both, names, step.own, stages, strict=True)]
+            for both in (chains, *moved)
+        ]  # fmt: skip
+        if not _is_same(handed, allowed):
+            return False
     return bool(ends)
+
+
+def _taken_on_the_way(
+    step: Inspected, inputs: list[StageMatch]
+) -> Iterator[tuple[tuple[str, str], tuple[list[ProgramStage], list[ProgramStage]]]]:
+    """The values of both sides that belong together and have a gradient, of which stages that have
+    no partner make something of these inputs, with these stages of both sides."""
+    stages: tuple[list[ProgramStage], list[ProgramStage]] = ([], [])
+    for side, partner in enumerate((step.network.partner, step.network.partner_of_b)):
+        waiting = [one for pair in inputs for one in (pair.a, pair.b)[side].outputs]
+        while waiting:
+            for stage in step.own[side].step.takers.get(waiting.pop(), ()):
+                if stage.name not in partner and stage not in stages[side]:
+                    stages[side].append(stage)
+                    waiting += stage.outputs
+    for one in dict.fromkeys(name for stage in stages[0] for name in stage.inputs):
+        two = step.network.values.get(one)
+        if two is None or any(
+            f"gradient/{name}" not in own.arrays
+            for name, own in zip((one, two), step.own, strict=True)
+        ):
+            continue
+        first, second = (
+            [stage for stage in taken if name in stage.inputs]
+            for taken, name in zip(stages, (one, two), strict=True)
+        )
+        if first and second:
+            yield (one, two), (first, second)
+
+
+def _moved_inputs(
+    step: Inspected, chains: tuple[Chains, Chains], inputs: list[StageMatch], seed: int
+) -> tuple[Chains, Chains]:
+    """The same, where each number of these inputs is off by what it may be rounded: all of them up,
+    or each up or down."""
+    random = np.random.default_rng(seed)
+    found = []
+    for side, chain in enumerate(chains):
+        moved = Chains(chain.own, chain.other, chain.partners)
+        for pair in inputs:
+            name = (pair.a, pair.b)[side].outputs[0]
+            value, given = chain.value(name), (step.a, step.b)[side].value(name)
+            if value is not None and given is not None and given.dtype.kind == "f":
+                signs = random.choice([-1.0, 1.0], value.shape) if seed else 1.0
+                moved.known[name] = value * (1 + ROUNDED * GIVEN_RTOL[step.precision] * signs)
+        found.append(moved)
+    return found[0], found[1]
+
+
+def _is_same(both: list[list[NDArray | None]], allowed: float) -> bool:
+    """Whether two values are the same: as a whole, and row by row, column by column, up to what the
+    roundings of the inputs make of each.
+
+    Arguments:
+        both: The two, then the same of inputs that are moved.
+        allowed: The share of the largest number of all by which they may differ.
+    """
+    if not _are_same(both[0], allowed):
+        return False
+    x, y = (np.asarray(one, dtype=np.float64) for one in both[0])
+    y = y.reshape(x.shape)
+    changes = [np.zeros(x.shape)]
+    for pair in both[1:]:
+        for one, two in zip(pair, (x, y), strict=True):
+            if one is None or one.size != two.size:
+                return False
+            changes.append(_distances(one.reshape(x.shape), two))
+    change, apart = np.max(changes, axis=0), _distances(x, y)
+    least = SAME_IN_FLOAT64 * max(np.abs(one[np.isfinite(one)]).max(initial=0) for one in (x, y))
+    for axis in range(max(x.ndim, 1)):
+        others = tuple(n for n in range(x.ndim) if n != axis)
+        if (apart.max(axis=others) > change.max(axis=others) + least).any():
+            return False
+    return True
+
+
+def _distances(x: NDArray, y: NDArray) -> NDArray:
+    """How far the elements of two arrays are apart: not where both are NaN, or one infinity."""
+    with np.errstate(invalid="ignore"):
+        same = (x == y) | (np.isnan(x) & np.isnan(y))
+        return np.where(same, 0.0, np.abs(x - y))
 
 
 def _ends(step: Inspected, inputs: list[StageMatch]) -> set[tuple[str, str]]:

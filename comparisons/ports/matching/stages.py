@@ -347,16 +347,16 @@ def _pair_parts(
             continue
         if len(first) * len(second) > MOST_PARTS:
             continue
-        likes = sorted(
-            (-_likeness(a, b, found, one, two), abs(i - j), i, j)
+        likes = [
+            (_likeness(a, b, found, one, two), abs(i - j), i, j)
             for i, one in enumerate(first)
             for j, two in enumerate(second)
-        )
+        ]
+        likes = [one for one in likes if (one[0] % 2 if same else one[0] >= 2)]
         pairs: dict[str, ProgramStage] = {}
         free = {stage.name: stage for stage in second}
-        for like, _, i, j in likes:
-            is_free = first[i].name not in pairs and second[j].name in free
-            if is_free and like <= (-1 if same else -2):
+        for _, _, i, j in sorted(likes, key=lambda one: (-one[0], *one[1:])):
+            if first[i].name not in pairs and second[j].name in free:
                 pairs[first[i].name] = free.pop(second[j].name)
         if all(name in found and found[name].b is two for name, two in pairs.items()):
             continue

@@ -16,15 +16,15 @@ from pyvae import Optimiser, OptimiserGroup, ProgramStage, write_program_trace
 from pyvae.recording.record import record
 
 ROWS, CLASSES = 12, 3
-LARGE = 1e4
+LARGE, SMALL = 1e4, 1e-6
 
 
-def trained(folder, loss, steps=2):
+def trained(folder, loss, steps=2, rate=0.1):
     """A small classifier that gets random classes, and numbers with which to do as one likes."""
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(1)
     network = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, CLASSES))
-    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    optimiser = torch.optim.SGD(network.parameters(), rate)
     with record(network, optimiser, folder, steps=steps):
         for _ in range(steps):
             x, numbers = torch.randn(ROWS, 5), torch.rand(ROWS, CLASSES)
@@ -66,6 +66,14 @@ def dropped(way):
     return lambda z, y, t: F.cross_entropy(way(z, t < 0.7), y)
 
 
+def weighted(by=SMALL, first=False):
+    """One of the classes hardly counts."""
+    weights = torch.tensor([1.0, 1.0, by])
+    if first:
+        return dropped(lambda z, mask: z * (mask * weights))
+    return dropped(lambda z, mask: z * mask * weights)
+
+
 def convolved(z, x, padding=0, kept=slice(None)):
     kernel = z[:CLASSES, :, None].expand(-1, -1, 2)
     return F.conv1d(x, kernel, padding=padding)[..., kept].tanh().mean()
@@ -86,6 +94,11 @@ FORMS = {  # as the paper has it, the same in another form, and that with a mist
         lambda z, y, _: F.cross_entropy(z, y, label_smoothing=0.1),
         smoothed(0.1),
         smoothed(0.10004),
+    ),
+    "classes, one of which counts little": (
+        weighted(),
+        weighted(first=True),
+        weighted(1.5 * SMALL, first=True),
     ),
     "probabilities, their logarithms": (
         divergence(lambda t: t.softmax(1)),
@@ -130,6 +143,16 @@ def test_a_mistake_in_it_is_told(name):
         assert found.first.judged.step == 1
 
 
+def test_a_mistake_beside_an_input_in_another_form_has_its_own_place():
+    paper = trained("paper", lambda z, y, _: F.cross_entropy(z, y))
+    port = trained("port", lambda z, y, _: F.cross_entropy(z, one_hot(y)), rate=0.101)
+    for pair in ((paper, port), (port, paper)):
+        found = compare_programs(*pair)
+        assert found.first is not None, found.verdict
+        assert found.first.place.startswith("step 1, optimiz"), found.first.place
+        assert any("lr = 0.1" in words for words in found.first.words)
+
+
 def beside_large(change):
     """Numbers beside others that are large: what they make in a sum is less than rounding."""
     return lambda z, y, t: ((z * 1e-3 + LARGE * 1e3 + change(t)) / LARGE).square().mean()
@@ -163,6 +186,11 @@ def of_a_normal(first):
     return {"late": taken_late, "early": taken_early, "exchanged": loss}[first]
 
 
+def product(first, second):
+    """The same whichever of two parts comes first."""
+    return lambda z, y, t: (z[:, first] * z[:, second] - t).square().mean()
+
+
 def by_library(z, y, t):
     return F.gaussian_nll_loss(z[:, :1], t[:, :1], F.softplus(z[:, 1:2]))
 
@@ -174,8 +202,12 @@ def by_hand(z, y, t, power=1):
 
 @pytest.mark.parametrize(
     "pair",
-    [(of_a_normal("early"), of_a_normal("late")), (by_library, by_hand)],
-    ids=["to the same places", "the same parts"],
+    [
+        (of_a_normal("early"), of_a_normal("late")),
+        (by_library, by_hand),
+        (product(slice(0, 1), slice(1, 2)), product(slice(1, 2), slice(0, 1))),
+    ],
+    ids=["to the same places", "the same parts", "the same parts to other places"],
 )
 def test_parts_in_another_order_are_no_difference(pair):
     for found in compared(*pair):
@@ -294,3 +326,25 @@ def test_an_input_that_is_a_number_on_one_side():
     ):
         assert found.first is not None, found.verdict
         assert found.first.place.startswith("step 1, input")
+
+
+def beside_a_small_term(cut, twice=False):
+    """A function whose result is taken again in a small term."""
+
+    def loss(z, y, _):
+        h = z.relu()
+        again = z.relu() if twice else h
+        again = again.detach() if cut else again
+        return F.cross_entropy(h, y) + 1e-5 * (again * 2).square().mean()
+
+    return loss
+
+
+def test_a_small_term_that_is_cut_is_no_other_way():
+    for found in compared(beside_a_small_term(cut=False), beside_a_small_term(cut=True)):
+        assert found.first is not None, found.verdict
+
+
+def test_a_function_that_is_called_twice_beside_a_small_term():
+    for found in compared(beside_a_small_term(False), beside_a_small_term(False, twice=True)):
+        assert found.agrees, found.verdict
