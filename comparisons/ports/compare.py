@@ -14,6 +14,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.judging.within.unrecorded import unrecorded_hint
+from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.matching.names import check_names, read_names
 from comparisons.ports.matching.parameters import (
     ParameterMatch,
@@ -22,7 +23,7 @@ from comparisons.ports.matching.parameters import (
     settle_layouts,
 )
 from comparisons.ports.matching.parts import together
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch, match_stages
+from comparisons.ports.matching.stages import match_stages
 from comparisons.ports.notes import notes, padding_hints, parts_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
 from comparisons.ports.result import FirstPart, PortComparison

@@ -15,7 +15,8 @@ from comparisons.ports.judging.explained import AS_A_NUMBER
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
-from comparisons.ports.matching.stages import StageMatch, family
+from comparisons.ports.matching.matched import StageMatch
+from comparisons.ports.matching.stages import family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
 from comparisons.ports.mistakes.in_parts import in_parts

@@ -12,8 +12,8 @@ from comparisons.ports.judging.declared import unseen_padding
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import precision_of, tolerance
 from comparisons.ports.judging.own import Own, distance
+from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.mistakes.in_parts import parts_words
 from comparisons.ports.side import Side
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch
 from comparisons.ports.side import Side
 from pyvae.files.html import notebook_html
 

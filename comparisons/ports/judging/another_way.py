@@ -35,14 +35,9 @@ from comparisons.ports.judging.one_function import (
     without_pairs,
 )
 from comparisons.ports.judging.within.missing_term import HANDED_BACK
-from comparisons.ports.matching.stages import (
-    PARTS,
-    StageMatch,
-    family,
-    is_module,
-    matched_outputs,
-    with_same_parts,
-)
+from comparisons.ports.matching.matched import StageMatch, matched_outputs
+from comparisons.ports.matching.slices import PARTS, with_same_parts
+from comparisons.ports.matching.stages import family, is_module
 
 __all__ = ["judge_another_way"]
 

@@ -12,8 +12,8 @@ from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.judging.roles import as_the_other
+from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import StageMatch
 from comparisons.ports.side import Side
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep
 

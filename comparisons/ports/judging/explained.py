@@ -28,7 +28,8 @@ from comparisons.ports.judging.within.unrecorded import (
     follows_from_networks,
     why_without_gradients,
 )
-from comparisons.ports.matching.stages import StageMatch, family
+from comparisons.ports.matching.matched import StageMatch
+from comparisons.ports.matching.stages import family
 from comparisons.ports.side import INDEX_TAKERS, Overlaid
 from pyvae.trace.program import ProgramStage
 

@@ -14,8 +14,8 @@ from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.judging.own import Own, Residual, distance
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.matched import NetworkMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import RecordedStep
 
 __all__ = ["Inspected", "bugs_of"]

@@ -12,7 +12,7 @@ from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import GIVEN_RTOL
 from comparisons.ports.judging.own import distance
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch, matched_outputs
+from comparisons.ports.matching.matched import NetworkMatch, StageMatch, matched_outputs
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["SAME", "OneFunction", "same_of_other_inputs", "without_pairs"]

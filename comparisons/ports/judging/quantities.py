@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
+from comparisons.ports.matching.matched import NetworkMatch, StageMatch, matched_outputs
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch, matched_outputs
 from comparisons.ports.side import RecordedStep
 
 __all__ = ["PASSES", "PortQuantity", "quantities"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from comparisons.ports.expected.declared import counted_from
 from comparisons.ports.expected.recompute import Recomputed
 from comparisons.ports.judging.own import Own
-from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.side import Overlaid
 
 __all__ = ["as_the_other"]

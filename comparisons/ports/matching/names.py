@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from comparisons.ports.matching.matched import NetworkMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import Side
 from pyvae.errors import UserError, choose
 from pyvae.files.name_map import read_name_map

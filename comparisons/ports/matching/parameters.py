@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.matching.layouts import SAME_LAYOUT, Layout, find_layout
-from comparisons.ports.matching.stages import NetworkMatch, StageMatch, matched_outputs
+from comparisons.ports.matching.matched import NetworkMatch, StageMatch, matched_outputs
 from comparisons.ports.side import RecordedStep
 
 __all__ = ["ParameterMatch", "in_one_order", "match_parameters", "settle_layouts"]

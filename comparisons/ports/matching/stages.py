@@ -9,24 +9,22 @@ the user gives decides before all of this.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from comparisons.ports.matching.matched import (
+    Network,
+    NetworkMatch,
+    StageMatch,
+    shapes_of,
+)
+from comparisons.ports.matching.slices import pair_parts
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = [
-    "PARTS",
-    "NetworkMatch",
-    "StageMatch",
-    "family",
-    "match_stages",
-    "matched_outputs",
-    "with_same_parts",
-]
+__all__ = ["family", "match_stages"]
 
 FAMILIES = {  # layers that go by several names
     "batch_norm1d": "batch_norm",
@@ -44,64 +42,10 @@ FAMILIES = {  # layers that go by several names
     "unflatten": "view",
     "unsqueeze": "view",
 }
-PARTS = ("index", "narrow", "select")
-MOST_ALIKE = 3  # of two parts
-MOST_PARTS = 10_000  # pairs of parts of one value
+OUTSIDE = ("input", "draw")
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
-
-
-@dataclass(frozen=True)
-class StageMatch:
-    """Two stages that belong together, and how they were found: `name`, `order`, `value` (of
-    inputs) or `map`."""
-
-    a: ProgramStage
-    b: ProgramStage
-    how: str
-
-
-@dataclass(frozen=True)
-class NetworkMatch:
-    """Two networks held side by side.
-
-    Attributes:
-        pairs: The stages that belong together, in the order of the first side.
-        only: The stages that one side alone has, for each side.
-    """
-
-    pairs: tuple[StageMatch, ...]
-    only: tuple[tuple[ProgramStage, ...], tuple[ProgramStage, ...]]
-
-    @cached_property
-    def values(self) -> dict[str, str]:
-        """The names of values that belong together, by the first side's."""
-        return dict(value for pair in self.pairs for value in matched_outputs(pair))
-
-    @cached_property
-    def partner(self) -> dict[str, StageMatch]:
-        """A pair by its first stage's name."""
-        return {pair.a.name: pair for pair in self.pairs}
-
-    @cached_property
-    def partner_of_b(self) -> dict[str, StageMatch]:
-        """A pair by its second stage's name."""
-        return {pair.b.name: pair for pair in self.pairs}
-
-
-def matched_outputs(pair: StageMatch) -> Iterator[tuple[str, str]]:
-    """The outputs of two stages that belong together: those of one key (`rnn.1.0`), or, if each
-    returns a single tensor, these."""
-    a, b = pair.a, pair.b
-    if len(a.outputs) == len(b.outputs) == 1:
-        yield a.outputs[0], b.outputs[0]
-        return
-    keys = {name.removeprefix(b.name): name for name in b.outputs}
-    for name in a.outputs:
-        key = name.removeprefix(a.name)
-        if key in keys:
-            yield name, keys[key]
 
 
 def family(layer: str) -> str:
@@ -140,7 +84,7 @@ def match_stages(
             found[stage.name] = StageMatch(stage, other, how)
             taken.add(other.name)
     _pair_what_is_left(a.network, b.network, found, taken)
-    _pair_parts(a, b, found)
+    pair_parts(a, b, found)
     doubtful = [n for n, pair in found.items() if _is_doubtful_source(a, b, pair)]
     there = {name: found.pop(name) for name in doubtful}
     for stage, other in _sources_of_pairs(a, b, found):
@@ -160,9 +104,6 @@ def match_stages(
             tuple(stage for stage in whole[1].network if stage.name not in taken),
         ),
     )
-
-
-Network = Sequence[ProgramStage]
 
 
 def _by_map(a: Network, b: Network, names: Mapping[str, str]) -> Iterator[tuple[str, StageMatch]]:
@@ -273,19 +214,12 @@ def _longest_increasing(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def _shapes(step: RecordedStep, stage: ProgramStage) -> tuple[tuple[int, ...], ...] | None:
-    values = [step.arrays.get(f"forward/{name}") for name in stage.outputs]
-    if any(value is None for value in values):
-        return None
-    return tuple(value.shape for value in values if value is not None)
-
-
 def _aligned(
     a: RecordedStep, b: RecordedStep, first: Network, second: Network
 ) -> Iterator[tuple[ProgramStage, ProgramStage]]:
     """The alignment of two rows of stages that keeps their order and has the most in common."""
-    keys_a = [(family(s.layer), _shapes(a, s)) for s in first]
-    keys_b = [(family(s.layer), _shapes(b, s)) for s in second]
+    keys_a = [(family(s.layer), shapes_of(a, s)) for s in first]
+    keys_b = [(family(s.layer), shapes_of(b, s)) for s in second]
     if len(first) * len(second) > MOST_PAIRS:
         blocks = difflib.SequenceMatcher(None, keys_a, keys_b, autojunk=False)
         for block in blocks.get_matching_blocks():
@@ -334,104 +268,6 @@ def _pair_what_is_left(
         if is_module(stage) and is_module(other):
             found[stage.name] = StageMatch(stage, other, "name")
             taken.add(other.name)
-
-
-def _pair_parts(
-    a: RecordedStep, b: RecordedStep, found: dict[str, StageMatch], same: bool = False
-) -> None:
-    """Pairs parts that are taken of one value (`x[:, :4]`) and go to the same place, whatever the
-    order in which they are taken; if asked for, those that are the same parts."""
-    for first, second in list(_parts_of_one(a, b, found)):
-        known = [found.get(stage.name) for stage in first]
-        if all(p is not None and _likeness(a, b, found, p.a, p.b) == MOST_ALIKE for p in known):
-            continue
-        if len(first) * len(second) > MOST_PARTS:
-            continue
-        likes = [
-            (_likeness(a, b, found, one, two), abs(i - j), i, j)
-            for i, one in enumerate(first)
-            for j, two in enumerate(second)
-        ]
-        likes = [one for one in likes if (one[0] % 2 if same else one[0] >= 2)]
-        pairs: dict[str, ProgramStage] = {}
-        free = {stage.name: stage for stage in second}
-        for _, _, i, j in sorted(likes, key=lambda one: (-one[0], *one[1:])):
-            if first[i].name not in pairs and second[j].name in free:
-                pairs[first[i].name] = free.pop(second[j].name)
-        if all(name in found and found[name].b is two for name, two in pairs.items()):
-            continue
-        for stage in first:
-            found.pop(stage.name, None)
-            left = (two for two in free.values() if _shapes(a, stage) == _shapes(b, two))
-            other = pairs.get(stage.name) or next(left, None)
-            if other is not None:
-                free.pop(other.name, None)
-                how = "name" if stage.name == other.name else "order"
-                found[stage.name] = StageMatch(stage, other, how)
-
-
-def with_same_parts(a: RecordedStep, b: RecordedStep, network: NetworkMatch) -> NetworkMatch:
-    """The same, where parts of one value that are the same ones belong together, whatever the order
-    in which they are taken.
-
-    Arguments:
-        a, b: A step of both sides.
-        network: Their stages, as they belong together by their order.
-    """
-    found = {pair.a.name: pair for pair in network.pairs}
-    _pair_parts(a, b, found, same=True)
-    taken = {pair.b.name for pair in found.values()}
-    return NetworkMatch(
-        tuple(found[stage.name] for stage in a.network if stage.name in found),
-        (
-            tuple(stage for stage in a.network if stage.name not in found),
-            tuple(stage for stage in b.network if stage.name not in taken),
-        ),
-    )
-
-
-def _parts_of_one(
-    a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]
-) -> Iterator[tuple[Network, Network]]:
-    """Both sides' parts of values that belong together, where there are several, and which are
-    paired with each other or not at all."""
-    back = {pair.b.name: pair.a.name for pair in found.values()}
-    values = dict(value for pair in found.values() for value in matched_outputs(pair))
-    for source, other in values.items():
-        first, second = (
-            [one for one in step.takers.get(name, ())
-             if one.layer in PARTS and one.inputs[:1] == (name,)]
-            for step, name in ((a, source), (b, other))
-        )  # fmt: skip
-        names = {stage.name for stage in first}, {stage.name for stage in second}
-        if max(len(first), len(second)) < 2 or not first or not second:
-            continue
-        given = [pair for name in names[0] if (pair := found.get(name)) is not None]
-        if any(pair.how == "map" or pair.b.name not in names[1] for pair in given):
-            continue
-        if any(back.get(name, next(iter(names[0]))) not in names[0] for name in names[1]):
-            continue
-        yield first, second
-
-
-def _likeness(
-    a: RecordedStep,
-    b: RecordedStep,
-    found: Mapping[str, StageMatch],
-    one: ProgramStage,
-    two: ProgramStage,
-) -> int:
-    """How much speaks for two parts being one: 2 that stages which belong together take them in the
-    same place, 1 that they are the same."""
-    if _shapes(a, one) != _shapes(b, two):
-        return 0
-    taken = any(
-        (name, other) == (one.outputs[0], two.outputs[0])
-        for stage in a.takers.get(one.outputs[0], ())
-        if (pair := found.get(stage.name)) is not None
-        for name, other in zip(pair.a.inputs, pair.b.inputs, strict=False)
-    )
-    return 2 * taken + (one.layer == two.layer and one.options == two.options)
 
 
 def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
@@ -493,7 +329,7 @@ def _strangers(a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]
         pair = found.get(stage.name)
         if pair is None or pair.how == "map" or stage.layer in OUTSIDE:
             continue
-        shapes = _shapes(a, pair.a), _shapes(b, pair.b)
+        shapes = shapes_of(a, pair.a), shapes_of(b, pair.b)
         if is_module(pair.a) or is_module(pair.b) or None in shapes:
             continue
         parts = stage.layer == pair.b.layer == "index" and pair.a.options != pair.b.options
@@ -508,6 +344,3 @@ def _strangers(a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]
         if not any(one in sources[1] for one in known):
             gone.append(stage.name)
     return gone
-
-
-OUTSIDE = ("input", "draw")

@@ -14,7 +14,7 @@ from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.one_function import without_pairs
-from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.written_out import Written, names_as, said
 

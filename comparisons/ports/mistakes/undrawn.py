@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from comparisons.ports.judging.own import Own
-from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.side import Overlaid
 
 __all__ = ["with_mask_of"]

@@ -9,7 +9,7 @@ import numpy as np
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
-from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.matching.matched import StageMatch
 
 __all__ = ["other_labels"]
 

@@ -10,8 +10,8 @@ from comparisons.agreement.spread import Spread, spread_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged, tolerance
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.matching.matched import NetworkMatch
 from comparisons.ports.matching.parameters import in_one_order
-from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.result import PortComparison
 from comparisons.ports.side import RecordedStep
 from comparisons.report.network.model import Entry, ShownNetwork, ShownStage

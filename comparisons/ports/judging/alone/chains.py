@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.recompute import recompute
+from comparisons.ports.matching.matched import NetworkMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.matching.stages import NetworkMatch
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 

@@ -9,7 +9,7 @@ from comparisons.ports.judging.alone.rounded import rounded_before_loss, rounded
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.matching.matched import StageMatch
 
 __all__ = ["moved_by_one", "stages_of_one"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Difference, difference_of
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.matching.stages import StageMatch, matched_outputs
+from comparisons.ports.matching.matched import StageMatch, matched_outputs
 from comparisons.ports.teachers.movement import is_untrained
 
 __all__ = [

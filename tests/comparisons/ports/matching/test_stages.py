@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons.ports.matching.stages import match_stages, matched_outputs
+from comparisons.ports.matching.matched import matched_outputs
+from comparisons.ports.matching.stages import match_stages
 from comparisons.ports.side import RecordedStep, Side
 from pyvae.trace.program import ProgramStage, ProgramStep, ProgramTrace
 

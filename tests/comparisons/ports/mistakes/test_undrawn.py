@@ -13,7 +13,7 @@ from torch import nn
 from comparisons.ports.compare import compare_programs
 from comparisons.ports.judging.judged import RTOL
 from comparisons.ports.judging.own import Own
-from comparisons.ports.matching.stages import StageMatch
+from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.side import load_sides
 from pyvae.recording.record import record
