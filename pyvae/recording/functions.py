@@ -19,6 +19,8 @@ from pyvae.recording.watch import Entered, Watch, first_tensor, survived
 
 __all__ = ["FunctionCalls", "FunctionMode"]
 
+MOVES_BUFFERS = ("batch_norm", "instance_norm")
+
 
 @dataclass
 class _EnteredFunction(Entered):
@@ -92,6 +94,8 @@ class FunctionCalls:
             made_by = "loss"
         if made_by == "other" and not known.draw:
             return None
+        if known.layer in MOVES_BUFFERS and made_by == "loss":
+            watch.open()  # what the step starts from, which this call changes
         prefix = watch.entered[-1].name if watch.entered else ""
         name = known.draw or known.layer
         entered = _EnteredFunction(

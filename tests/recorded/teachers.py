@@ -120,6 +120,7 @@ class Learning:
         follow: Moves the teacher; may return a new one.
         when: `after` the optimiser's step, `before` it, or at the `top` of the loop.
         call: What the teacher is asked.
+        since: The step in which it is called first.
         inside: Whether the teacher is recorded as a part of the model.
         shared: Whether the teacher has the network's embedding, which is frozen then.
         training: Whether the teacher is in training mode.
@@ -131,6 +132,7 @@ class Learning:
     follow: Callable[..., nn.Module | None] = Average()
     when: str = "after"
     call: Callable[[nn.Module, Tensor, Tensor], Tensor] = without_gradients
+    since: int = 1
     inside: bool = False
     shared: bool = False
     frozen: bool = False
@@ -158,7 +160,7 @@ class Learning:
                 x, k = torch.randn(20, 6, dtype=self.dtype), torch.randint(0, 7, (20,))
                 if self.when == "top":
                     self.follow(teacher, net, step)
-                y = self.call(teacher, x, k)
+                y = self.call(teacher, x, k) if step >= self.since else x[:, :3]
                 optimiser.zero_grad()
                 F.mse_loss(net(x * (1 + self.rounding), k), y).backward()
                 if self.when == "before":

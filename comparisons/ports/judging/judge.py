@@ -24,6 +24,7 @@ from comparisons.ports.judging.updates import update_difference
 from comparisons.ports.judging.within.missing_term import missing_term
 from comparisons.ports.judging.within.small_columns import small_column_differs
 from comparisons.ports.judging.within.unrecorded import more_than_rounding
+from comparisons.ports.teachers.late import apart_when_first_called
 from comparisons.ports.teachers.movement import follows_alike, follows_otherwise
 from pyvae.trace.program import ProgramStage
 
@@ -77,11 +78,18 @@ def _rtol_of(step: Inspected, quantity: PortQuantity) -> float:
     given = quantity.passing in ("input", "draw")
     if quantity.passing in ("start", "untrained"):
         given = step.before is None and not step.drift
+    apart = apart_when_first_called(step, quantity)
+    if apart is not None and not step.exact:
+        return min(step.rtol, max(_given_rtol(step, quantity), apart))
     stage = quantity.stage
     if stage is not None and any(_is_computed(one) for one in (stage.a, stage.b)):
         given = False
     if not given or step.exact:
         return step.rtol
+    return _given_rtol(step, quantity)
+
+
+def _given_rtol(step: Inspected, quantity: PortQuantity) -> float:
     values = [x for x in quantity.arrays(step.a, step.b) if x is not None]
     if any(x.dtype.kind != "f" for x in values):
         return 0.0
@@ -141,7 +149,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, "parted")
     if declared:
         return Judged(number, quantity, difference, rtol, "parted", declared[0])
-    if follows_alike(step, quantity):
+    if follows_alike(step, quantity) or _was_made_alike(step, quantity, difference):
         return Judged(number, quantity, difference, rtol, "explained", "follows from the model's")
     why = why_unexplained(step, quantity, difference)
     if quantity.passing == "state":
@@ -152,6 +160,11 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, verdict, HOOKED)
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
     return Judged(number, quantity, difference, rtol, verdict, why or follows)
+
+
+def _was_made_alike(step: Inspected, quantity: PortQuantity, difference: Difference) -> bool:
+    apart = apart_when_first_called(step, quantity)
+    return apart is not None and difference.needed <= apart
 
 
 def _small_numbers(step: Inspected, quantity: PortQuantity) -> str:

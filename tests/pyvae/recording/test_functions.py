@@ -112,6 +112,20 @@ def test_dropout_that_is_called_as_a_function(recorded):
     assert stages["add#2"].inputs == ("dropout", "w")  # the other returns what it is given
 
 
+def test_what_a_step_starts_from_is_copied_before_a_function_changes_it(recorded):
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    linear, norm = model
+
+    def loss():
+        y = F.linear(torch.arange(12.0).reshape(4, 3), linear.weight)
+        return F.batch_norm(y, norm.running_mean, norm.running_var, training=True).sum()
+
+    program = simple(model, torch.optim.SGD(model.parameters(), 0.1), loss)
+    arrays = recorded(program, 1).arrays(1)
+    assert not arrays["start/1.running_mean"].any()
+    assert arrays["buffer/1.running_mean"].any()
+
+
 def test_draws_in_place_are_draws(recorded):
     stages, arrays = run(lambda w: w * torch.empty(3).uniform_(1, 2), recorded)
     assert stages["uniform"].layer == "draw"

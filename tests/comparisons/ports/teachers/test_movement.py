@@ -51,6 +51,9 @@ RIGHT = {
     "other rounding, SGD": (SGD, {**SGD, "rounding": 2.4e-7}),
     "hardly moved": (FAINT, {**FAINT, "follow": Average(form="written")}),
     "a slow one": ({"follow": SLOW}, {"follow": Average(decay=0.9999, form="written")}),
+    "first called late": (
+        {"since": 3}, {"since": 3, "rounding": 2.4e-7, "follow": Average(form="written")},
+    ),
     "float64": (
         {"dtype": torch.float64}, {"dtype": torch.float64, "follow": Average(form="written")},
     ),
@@ -79,6 +82,19 @@ def test_a_part_of_the_model_that_no_optimiser_has(compared):
     paper = {"inside": True}
     found = compared(Learning(**paper, follow=Average(form="written")), **paper)
     assert found.agrees, found.lines
+
+
+def slightly_off(net):
+    """Within what rounding does to a network that is trained, and this one is not."""
+    teacher = frozen(net)
+    teacher.out.weight.data[0, 0] *= 1.00005
+    return teacher
+
+
+def test_a_frozen_network_that_is_first_called_late_is_held_to_what_it_was_given(compared):
+    paper = {"since": 3, "make": frozen, "follow": lambda teacher, net, step: None}
+    found = compared(Learning(**{**paper, "make": slightly_off}), **paper)
+    assert found.verdict == "part at step 3, out.weight of teacher, network that is not trained"
 
 
 def test_shares_are_alike_as_far_as_rounding_lets_them_be_told():
