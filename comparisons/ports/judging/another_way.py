@@ -12,9 +12,9 @@ to be computed another way, and no longer paired, only if
 The step is then judged once more without these pairs: whatever else parts, gradients above all, is
 told as ever. Modules, and what the user's map pairs, are never parted from each other.
 
-Two more things are tried where the first difference is one of them: parts of a value that are taken
-in another order, which counts only if the whole step agrees then, and inputs that are given in
-another form, of which both sides have to compute the same.
+Three more things are tried where the first difference is one of them: parts of a value that are
+taken in another order, and masks in other numbers, which count only if the whole step agrees then;
+and inputs that are given in another form, of which both sides have to compute the same.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from comparisons.ports.judging.one_function import (
     same_of_other_inputs,
     without_pairs,
 )
+from comparisons.ports.judging.other_masks import masks_in_other_numbers
 from comparisons.ports.judging.within.missing_term import HANDED_BACK
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 from comparisons.ports.matching.slices import PARTS, with_same_parts
@@ -71,6 +72,12 @@ def judge_another_way(
         tried = replace(step, network=with_same_parts(step.a, step.b, step.network), judged=[])
         again = _without_other_ways(tried, judge_step(tried))
         return found if again[1] is not None else again
+    masks = masks_in_other_numbers(step) if passing in (*OUTSIDE, "forward") else []
+    if pair in masks:
+        tried = replace(step, network=without_pairs(step, masks), judged=[])
+        again = _without_other_ways(tried, judge_step(tried))
+        if again[1] is None:
+            return again[0], None, [*masks, *again[2]]
     return found if passing not in OUTSIDE else _without_inputs(step, first)
 
 

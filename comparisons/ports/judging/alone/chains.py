@@ -192,4 +192,6 @@ class Chains:
         found_again = recompute(stage, arrays, self.own.side.trace.index_base)
         if found_again is None or name not in found_again.outputs:
             return None
-        return np.asarray(found_again.outputs[name].numpy())
+        value, recorded = np.asarray(found_again.outputs[name].numpy()), self.own.value(name)
+        is_mask = recorded is not None and recorded.dtype.kind == "b"
+        return value.astype(bool) if is_mask else value  # 0 and 1 would be added to what it masks
