@@ -15,8 +15,8 @@ from comparisons.ports.judging.explained import AS_A_NUMBER
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
+from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.matched import StageMatch
-from comparisons.ports.matching.stages import family
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
 from comparisons.ports.mistakes.in_parts import in_parts
@@ -211,7 +211,7 @@ def _wiring(step: Inspected, pair: StageMatch) -> Iterator[str]:
     for one, two in zip(pair.a.inputs, pair.b.inputs, strict=False):
         partner = step.network.values.get(one)
         if partner is not None and partner != two:
-            yield f"{step.names[0]}'s takes {one}, {step.names[1]}'s takes {two}"
+            yield step.takes(one, two)
 
 
 MOST_LISTED, FIRST, LAST = 12, 6, 3  # a recurrent layer that is written out has hundreds

@@ -36,9 +36,9 @@ from comparisons.ports.judging.one_function import (
 )
 from comparisons.ports.judging.other_masks import masks_in_other_numbers
 from comparisons.ports.judging.within.missing_term import HANDED_BACK
+from comparisons.ports.matching.kinds import family, is_module
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 from comparisons.ports.matching.slices import PARTS, with_same_parts
-from comparisons.ports.matching.stages import family, is_module
 
 __all__ = ["judge_another_way"]
 

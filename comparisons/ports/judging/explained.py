@@ -17,7 +17,7 @@ from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.optimisers import OPTIMISERS
 from comparisons.ports.judging.alone.hooks import changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
-from comparisons.ports.judging.alone.stages import moved_by_one
+from comparisons.ports.judging.alone.stages import moved_by_one, moved_in_another_order
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
@@ -28,8 +28,8 @@ from comparisons.ports.judging.within.unrecorded import (
     follows_from_networks,
     why_without_gradients,
 )
+from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.matched import StageMatch
-from comparisons.ports.matching.stages import family
 from comparisons.ports.side import INDEX_TAKERS, Overlaid
 from pyvae.trace.program import ProgramStage
 
@@ -77,7 +77,7 @@ def why_unexplained(step: Inspected, quantity: PortQuantity, difference: Differe
     elif _stays(step, quantity):
         return ""
     else:
-        why = moved_by_one(step, quantity)
+        why = moved_by_one(step, quantity) or moved_in_another_order(step, quantity)
     return why or _own_faults(step, quantity)
 
 
@@ -300,7 +300,7 @@ def _other_inputs(step: Inspected, pair: StageMatch) -> str:
         second.reverse()
     for one, two in zip(first, second, strict=True):
         if not _alike(step, one, two):
-            return f"{step.names[0]}'s takes {one}, {step.names[1]}'s takes {two}"
+            return step.takes(one, two)
         if pair.a.layer not in INDEX_TAKERS and _counted_otherwise(step, one, two):
             return _as_a_number(step, one)
     for role in pair.a.parameters.keys() & pair.b.parameters.keys():

@@ -93,6 +93,13 @@ class Inspected:
             found.append([f"{one.side.name}: {word}" for word in words])
         return found[0] + found[1] if bool(found[0]) != bool(found[1]) else []
 
+    def takes(self, one: str, two: str) -> str:
+        """Says that two stages that belong together take values that do not."""
+        back = {theirs: mine for mine, theirs in self.network.values.items()}
+        known = back.get(two, two)
+        other = f", which is {self.names[0]}'s {known}" if known != two else ""
+        return f"{self.names[0]}'s takes {one}, {self.names[1]}'s takes {two}{other}"
+
     @cached_property
     def following(self) -> tuple[Own, Own] | None:
         """What each side should return in the next step that was recorded; None if there is none.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.matching.kinds import is_module
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
-from comparisons.ports.matching.stages import is_module
 
 __all__ = ["masks_in_other_numbers"]
 

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from comparisons.ports.matching.calls import in_order_of_calls, same_calls
+from comparisons.ports.matching.kinds import family, is_module
 from comparisons.ports.matching.matched import (
     Network,
     NetworkMatch,
@@ -24,33 +26,12 @@ from comparisons.ports.matching.slices import pair_parts
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["family", "match_stages"]
+__all__ = ["match_stages"]
 
-FAMILIES = {  # layers that go by several names
-    "batch_norm1d": "batch_norm",
-    "batch_norm2d": "batch_norm",
-    "batch_norm3d": "batch_norm",
-    "bce_loss": "binary_cross_entropy",
-    "bce_with_logits_loss": "binary_cross_entropy_with_logits",
-    "dropout1d": "feature_dropout",
-    "dropout2d": "feature_dropout",
-    "dropout3d": "feature_dropout",
-    "flatten": "view",
-    "kl_div_loss": "kl_div",
-    "reshape": "view",
-    "squeeze": "view",
-    "unflatten": "view",
-    "unsqueeze": "view",
-}
 OUTSIDE = ("input", "draw")
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
-
-
-def family(layer: str) -> str:
-    """A layer's name, one for all that do the same."""
-    return FAMILIES.get(layer, layer)
 
 
 def match_stages(
@@ -69,16 +50,19 @@ def match_stages(
     )
     found = dict(_by_map(a.network, b.network, names or {}))
     taken = {pair.b.name for pair in found.values()}
-    for stage, other in _by_name(a.network, b.network):
+    same = list(_equal_inputs(a, b))
+    for stage, other in same_calls(a, b, {stage.name: other.name for stage, other in same}):
+        if family(stage.layer) != family(other.layer):
+            continue
         if stage.name not in found and other.name not in taken:
             found[stage.name] = StageMatch(stage, other, "name")
             taken.add(other.name)
-    for stage, other in _equal_inputs(a, b):
+    for stage, other in same:
         if stage.name not in found and other.name not in taken:
             how = "name" if stage.name == other.name else "value"
             found[stage.name] = StageMatch(stage, other, how)
             taken.add(other.name)
-    for segment in _segments(a.network, b.network, found):
+    for segment in _segments(a.network, in_order_of_calls(a.network, b, found), found):
         for stage, other in _aligned(a, b, *segment):
             how = "name" if stage.name == other.name else "order"
             found[stage.name] = StageMatch(stage, other, how)
@@ -111,48 +95,6 @@ def _by_map(a: Network, b: Network, names: Mapping[str, str]) -> Iterator[tuple[
     for stage in a:
         if names.get(stage.name) in others:
             yield stage.name, StageMatch(stage, others[names[stage.name]], "map")
-
-
-def is_module(stage: ProgramStage) -> bool:
-    """Whether a stage has a name of its own: a function is called by what it does, and counted."""
-    last = stage.name.partition("#")[0].rpartition(".")[2]
-    return last != stage.layer
-
-
-def _by_name(a: Network, b: Network) -> Iterator[tuple[ProgramStage, ProgramStage]]:
-    """The calls of modules of one name. Where one side has more of them than the other, as to
-    evaluate, those of one mode belong together, in turn."""
-    calls, others = _calls(a), _calls(b)
-    for name, mine in calls.items():
-        theirs = others.get(name, {})
-        pairs = {} if mine.keys() == theirs.keys() else _of_one_mode(mine, theirs)
-        taken = set(pairs.values())
-        left = {one: one for one in mine if one in theirs and one not in pairs.keys() | taken}
-        for one, two in (pairs | left).items():
-            if family(mine[one].layer) == family(theirs[two].layer):
-                yield mine[one], theirs[two]
-
-
-def _calls(network: Network) -> dict[str, dict[str, ProgramStage]]:
-    """The calls of each module, by the names of their stages."""
-    calls: dict[str, dict[str, ProgramStage]] = {}
-    for stage in network:
-        if is_module(stage):
-            calls.setdefault(stage.name.partition("#")[0], {})[stage.name] = stage
-    return calls
-
-
-def _of_one_mode(
-    mine: Mapping[str, ProgramStage], theirs: Mapping[str, ProgramStage]
-) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    left = list(theirs.values())
-    for stage in mine.values():
-        at = next((n for n, one in enumerate(left) if one.training == stage.training), None)
-        if at is not None:
-            pairs[stage.name] = left[at].name
-            left = left[at + 1 :]
-    return pairs
 
 
 def _equal_inputs(a: RecordedStep, b: RecordedStep) -> Iterator[tuple[ProgramStage, ProgramStage]]:

@@ -18,8 +18,8 @@ from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged, difference_of
 from comparisons.ports.judging.own import Own
+from comparisons.ports.matching.kinds import family, is_module
 from comparisons.ports.matching.matched import StageMatch
-from comparisons.ports.matching.stages import family, is_module
 from comparisons.ports.mistakes.attempts import attempts
 from comparisons.ports.mistakes.fit import Value, fitting, holding, joined
 from pyvae.trace.program import ProgramStage

@@ -11,7 +11,7 @@ from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.matched import StageMatch
 
-__all__ = ["moved_by_one", "stages_of_one"]
+__all__ = ["moved_by_one", "moved_in_another_order", "stages_of_one"]
 
 # Stages that one side alone has are computed in float64 from the other side's recorded values: only
 # the other side's rounding is left
@@ -108,3 +108,24 @@ def moved_by_one(step: Inspected, quantity: PortQuantity) -> str:
                 f"({again[0].layer}), which {step.names[1 - side]} does not have"
             )
     return ""
+
+
+def moved_in_another_order(step: Inspected, quantity: PortQuantity) -> str:
+    """That both sides' calls of a network move a buffer, and not in the same order; empty if that
+    is not so. A running mean is most of the last call."""
+    one = quantity.parameter
+    if quantity.passing != "buffer" or one is None or max(len(one.a), len(one.b)) > 1:
+        return ""
+    mine, theirs = (
+        [stage.name for stage in own.takers.get(name, ()) if stage.training]
+        for own, name in zip((step.a, step.b), (one.a[0], one.b[0]), strict=True)
+    )
+    partners = [step.network.partner[name].b.name for name in mine if name in step.network.partner]
+    order = [name for name in theirs if name in partners]
+    if order == [name for name in partners if name in order]:
+        return ""
+    counted = ", ".join(step.network.partner_of_b[name].a.name for name in order)
+    return (
+        f"{step.names[1]} makes the calls that move {one.b[0]} in another order: as "
+        f"{step.names[0]} counts them, {counted}"
+    )

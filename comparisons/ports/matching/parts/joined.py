@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.parts.find import OUTSIDE, Part, ends_of, put_together
 from comparisons.ports.matching.parts.of_all import number_of_all, options_of_all
 from comparisons.ports.matching.parts.whole import Whole, made_one, may_follow
-from comparisons.ports.matching.stages import family
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 

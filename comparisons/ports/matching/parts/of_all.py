@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.expected.recompute import recompute
+from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.parts.whole import Whole
-from comparisons.ports.matching.stages import family
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 

@@ -1,0 +1,116 @@
+"""Calls of one module that belong together: in turn, or, where the two programs call it in another
+order (`net(a)`, `net(b)`), those that are made of the same inputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from comparisons.ports.matching.kinds import is_module
+from comparisons.ports.matching.matched import Network, StageMatch
+from comparisons.ports.side import RecordedStep
+from pyvae.trace.program import ProgramStage
+
+__all__ = ["in_order_of_calls", "same_calls"]
+
+Calls = Mapping[str, ProgramStage]
+Sources = frozenset[str]
+
+
+def same_calls(
+    a: RecordedStep, b: RecordedStep, inputs: Mapping[str, str]
+) -> Iterator[tuple[ProgramStage, ProgramStage]]:
+    """The calls of modules of one name that belong together. Where one side has more of them than
+    the other, as to evaluate, those of one mode belong together, in turn.
+
+    Arguments:
+        a, b: A step of both sides.
+        inputs: The names of inputs with the same numbers, by the first side's.
+    """
+    others = _calls(b.network)
+    made_of = [_made_of(a, inputs.get), _made_of(b, lambda name: name)]
+    for name, mine in _calls(a.network).items():
+        theirs = others.get(name, {})
+        if mine.keys() == theirs.keys():
+            pairs = _of_one_source(mine, theirs, made_of[0], made_of[1])
+        else:
+            pairs = _of_one_mode(mine, theirs)
+        taken = set(pairs.values())
+        left = {one: one for one in mine if one in theirs and one not in pairs.keys() | taken}
+        yield from ((mine[one], theirs[two]) for one, two in (pairs | left).items())
+
+
+def in_order_of_calls(a: Network, b: RecordedStep, found: Mapping[str, StageMatch]) -> Network:
+    """The second side's stages in the order in which the first side computes the same, if the two
+    make the same calls in another order; as they are if not.
+
+    Arguments:
+        a: The first side's stages.
+        b: A step of the second side.
+        found: What belongs together already, by the first side's names.
+    """
+    place = {stage.name: at for at, stage in enumerate(a)}
+    modules = [one for one in found.values() if one.how == "name" and is_module(one.a)]
+    if all(one.a.name == one.b.name for one in modules):
+        return b.network
+    known = {one.b.name: place[one.a.name] for one in found.values()}
+    at: dict[str, int] = {}
+    last = 0
+    for stage in b.network:
+        given = (b.producer.get(name) for name in (*stage.inputs, *stage.parameters.values()))
+        before = [at[one.name] for one in given if one is not None and one.name in at]
+        last = at[stage.name] = known.get(stage.name, max(before, default=last))
+    return sorted(b.network, key=lambda stage: at[stage.name])
+
+
+def _calls(network: Network) -> dict[str, dict[str, ProgramStage]]:
+    """The calls of each module, by the names of their stages."""
+    calls: dict[str, dict[str, ProgramStage]] = {}
+    for stage in network:
+        if is_module(stage):
+            calls.setdefault(stage.name.partition("#")[0], {})[stage.name] = stage
+    return calls
+
+
+def _made_of(step: RecordedStep, named: Callable[[str], str | None]) -> dict[str, Sources]:
+    """The inputs of which each stage's output is made, by the stage's name.
+
+    Arguments:
+        step: A step of one side.
+        named: Names an input as the second side does; None if it has no partner.
+    """
+    found: dict[str, Sources] = {}
+    for stage in step.network:
+        if stage.layer == "input":
+            found[stage.name] = frozenset([named(stage.name) or f"{stage.name}, alone"])
+            continue
+        given = (step.producer.get(one) for one in (*stage.inputs, *stage.parameters.values()))
+        known = [found[one.name] for one in given if one is not None and one.name in found]
+        found[stage.name] = frozenset().union(*known)
+    return found
+
+
+def _of_one_source(
+    mine: Calls, theirs: Calls, made_of: Mapping[str, Sources], there: Mapping[str, Sources]
+) -> dict[str, str]:
+    """Those that are made of the same inputs, in turn; none if that brings not all of them
+    together."""
+    if len(mine) == 1:
+        return {}
+    groups: dict[Sources, list[str]] = {}
+    for two in theirs:
+        groups.setdefault(there[two], []).append(two)
+    if Counter(made_of[one] for one in mine) != Counter(there[two] for two in theirs):
+        return {}
+    return {one: groups[made_of[one]].pop(0) for one in mine}
+
+
+def _of_one_mode(mine: Calls, theirs: Calls) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    left = list(theirs.values())
+    for stage in mine.values():
+        at = next((n for n, one in enumerate(left) if one.training == stage.training), None)
+        if at is not None:
+            pairs[stage.name] = left[at].name
+            left = left[at + 1 :]
+    return pairs

@@ -1,0 +1,105 @@
+"""Calls of one network in another order."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from comparisons.ports import compare_programs
+from pyvae.recording.record import record
+
+
+class Net(nn.Module):
+    """Two layers with functions between them."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.hidden, self.out = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.norm = nn.BatchNorm1d(8) if norm else nn.Identity()
+
+    def forward(self, x):
+        return self.out(F.relu(self.norm(self.hidden(x))) * 1.5)
+
+
+def in_turn(net, *inputs):
+    return [net(one) for one in inputs]
+
+
+def backwards(net, *inputs):
+    return in_turn(net, *inputs[::-1])[::-1]
+
+
+def exchanged(net, first, second, third):
+    return in_turn(net, first, third, second)
+
+
+def trained(folder, call, loss=F.triplet_margin_loss, norm=False, steps=2):
+    shutil.rmtree(folder, ignore_errors=True)
+    torch.manual_seed(1)
+    net = Net(norm)
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    with record(net, optimiser, folder, steps=steps, quiet=True):
+        for _ in range(steps):
+            optimiser.zero_grad()
+            loss(*call(net, *torch.randn(3, 10, 6).unbind())).backward()
+            optimiser.step()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def compared(port, **options):
+    return compare_programs(trained("paper", in_turn, **options), trained("port", port, **options))
+
+
+def test_calls_that_are_made_of_the_same_inputs_belong_together():
+    found = compared(backwards)
+    assert found.agrees, found.lines
+    assert found.other_ways == []
+    assert all(one.verdict != "parted" for one in found.judged)
+    stages = {name for one in found.judged for name in (one.quantity.key, one.quantity.key_b)}
+    assert {"forward/relu", "forward/relu#2", "forward/relu#3"} <= stages
+
+
+def test_what_is_made_of_them_may_still_be_exchanged():
+    found = compared(exchanged)
+    assert found.verdict == "part at step 1, triplet_margin_loss (triplet_margin_loss), forward"
+    assert (
+        "  looks like: paper's takes out#2, port's takes out#2, which is paper's out#3"
+        in found.lines
+    )
+
+
+def test_losses_that_go_backwards_in_another_order():
+    """As of real and generated images: one `backward` for both, or one for each."""
+
+    def apart(first, second, _):
+        first, second = (-F.logsigmoid(one).mean() for one in (first, -second))
+        second.backward(retain_graph=True)
+        return first
+
+    def at_once(first, second, _):
+        return -F.logsigmoid(first).mean() - F.logsigmoid(-second).mean()
+
+    one = trained("paper", in_turn, at_once)
+    two = trained("port", backwards, apart)
+    assert compare_programs(one, two).agrees
+
+
+@pytest.mark.parametrize("call", [backwards, in_turn])
+def test_a_norm_is_moved_by_its_calls_in_their_order(call):
+    found = compared(call, norm=True)
+    if call is in_turn:
+        assert found.agrees, found.lines
+        return
+    assert found.verdict.startswith("part at step 1, norm (batch_norm1d; in port norm#3")
+    assert "buffer (norm.running_mean)" in found.verdict
+    words = "makes the calls that move norm.running_mean in another order: as paper counts them"
+    assert any(f"port {words}, norm#3, norm#2, norm" in one for one in found.lines), found.lines
