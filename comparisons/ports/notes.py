@@ -103,12 +103,14 @@ def parts_hints(step: Inspected) -> Iterator[tuple[str, str]]:
     """That one side takes a batch in parts, which were put together."""
     for own in step.own:
         words = parts_words(own.step)
-        if words:
-            yield (
-                f"parts of {own.step.side.name}",
-                f"{words}, one backward for each, and its gradients are their sum: the parts are "
-                "compared put together",
-            )
+        if not words:
+            continue
+        if own.step.in_calls:
+            how = ": they are compared put together"
+        else:
+            how = ", one backward for each, and its gradients are their sum: the parts are compared"
+            how += " put together"
+        yield f"parts of {own.step.side.name}", words + how
 
 
 def states_kept(step: Inspected) -> Iterator[tuple[ParameterMatch, str, str]]:

@@ -92,6 +92,7 @@ class RecordedStep:
         network: Its stages, in the order of execution.
         arrays: Its values, by key (docs/reference/trace-of-a-program.md).
         parts: Where the parts of a batch were put together, the rows of each.
+        in_calls: Whether these are calls of a network before one `backward`.
         alone: Names of stages that have no partner: of what was not put together.
     """
 
@@ -100,6 +101,7 @@ class RecordedStep:
     network: tuple[ProgramStage, ...]
     arrays: Arrays
     parts: tuple[int, ...] = ()
+    in_calls: bool = False
     alone: frozenset[str] = frozenset()
 
     @cached_property

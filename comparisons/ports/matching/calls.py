@@ -11,7 +11,7 @@ from comparisons.ports.matching.matched import Network, StageMatch
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["in_order_of_calls", "same_calls"]
+__all__ = ["in_order_of_calls", "made_of", "same_calls"]
 
 Calls = Mapping[str, ProgramStage]
 Sources = frozenset[str]
@@ -28,11 +28,11 @@ def same_calls(
         inputs: The names of inputs with the same numbers, by the first side's.
     """
     others = _calls(b.network)
-    made_of = [_made_of(a, inputs.get), _made_of(b, lambda name: name)]
+    sources = made_of(a, inputs.get), made_of(b)
     for name, mine in _calls(a.network).items():
         theirs = others.get(name, {})
         if mine.keys() == theirs.keys():
-            pairs = _of_one_source(mine, theirs, made_of[0], made_of[1])
+            pairs = _of_one_source(mine, theirs, *sources)
         else:
             pairs = _of_one_mode(mine, theirs)
         taken = set(pairs.values())
@@ -55,11 +55,10 @@ def in_order_of_calls(a: Network, b: RecordedStep, found: Mapping[str, StageMatc
         return b.network
     known = {one.b.name: place[one.a.name] for one in found.values()}
     at: dict[str, int] = {}
-    last = 0
-    for stage in b.network:
-        given = (b.producer.get(name) for name in (*stage.inputs, *stage.parameters.values()))
-        before = [at[one.name] for one in given if one is not None and one.name in at]
-        last = at[stage.name] = known.get(stage.name, max(before, default=last))
+    for stage in reversed(b.network):
+        takers = (one for name in stage.outputs for one in b.takers.get(name, ()))
+        first = min((at.get(one.name, len(a)) for one in takers), default=len(a))
+        at[stage.name] = known.get(stage.name, first)  # just before the call that takes it
     return sorted(b.network, key=lambda stage: at[stage.name])
 
 
@@ -72,12 +71,14 @@ def _calls(network: Network) -> dict[str, dict[str, ProgramStage]]:
     return calls
 
 
-def _made_of(step: RecordedStep, named: Callable[[str], str | None]) -> dict[str, Sources]:
+def made_of(
+    step: RecordedStep, named: Callable[[str], str | None] = lambda name: name
+) -> dict[str, Sources]:
     """The inputs of which each stage's output is made, by the stage's name.
 
     Arguments:
         step: A step of one side.
-        named: Names an input as the second side does; None if it has no partner.
+        named: Names an input as the other side does; None if it has no partner.
     """
     found: dict[str, Sources] = {}
     for stage in step.network:
@@ -91,7 +92,7 @@ def _made_of(step: RecordedStep, named: Callable[[str], str | None]) -> dict[str
 
 
 def _of_one_source(
-    mine: Calls, theirs: Calls, made_of: Mapping[str, Sources], there: Mapping[str, Sources]
+    mine: Calls, theirs: Calls, here: Mapping[str, Sources], there: Mapping[str, Sources]
 ) -> dict[str, str]:
     """Those that are made of the same inputs, in turn; none if that brings not all of them
     together."""
@@ -100,9 +101,9 @@ def _of_one_source(
     groups: dict[Sources, list[str]] = {}
     for two in theirs:
         groups.setdefault(there[two], []).append(two)
-    if Counter(made_of[one] for one in mine) != Counter(there[two] for two in theirs):
+    if Counter(here[one] for one in mine) != Counter(there[two] for two in theirs):
         return {}
-    return {one: groups[made_of[one]].pop(0) for one in mine}
+    return {one: groups[here[one]].pop(0) for one in mine}
 
 
 def _of_one_mode(mine: Calls, theirs: Calls) -> dict[str, str]:

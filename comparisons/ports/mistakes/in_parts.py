@@ -24,6 +24,8 @@ def parts_words(step: RecordedStep) -> str:
     if not step.parts:
         return ""
     rows, count = sum(step.parts), len(step.parts)
+    if step.in_calls:
+        return f"{step.side.name} makes {count} calls for the {rows} rows"
     return f"{step.side.name} takes the {rows} rows in {count} parts"
 
 
@@ -41,7 +43,7 @@ def in_parts(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from _calls(step)
         return
     for side, own in enumerate(step.own):
-        if not own.step.parts:
+        if not own.step.parts or (own.step.in_calls and judged.quantity.passing != "forward"):
             continue
         if judged.quantity.passing == "loss":
             yield from _loss(step, side)
@@ -252,9 +254,12 @@ def _mixed(step: Inspected, judged: Judged, side: int) -> Iterator[str]:
             return
         if np.abs(value - mine).max(initial=0) > step.rtol * np.abs(mine).max(initial=0):
             return
+    other = "a step in parts is not the step of the whole batch"
+    if own.step.in_calls:
+        other = "calls for some rows are not the call for all"
     yield (
         f"{parts_words(own.step)}, each by itself: what {stage.name} ({stage.layer}) returns for a "
-        "row depends on the other rows, and a step in parts is not the step of the whole batch"
+        f"row depends on the other rows, and {other}"
     )
 
 

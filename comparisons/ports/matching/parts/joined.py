@@ -30,6 +30,7 @@ class Joined:
         parts: The stages of each part.
         other, others: The other side's step, and its parts.
         numbers: Whether numbers are put together, too, if they can be; not all may be.
+        several_losses: Whether each part leads to a `backward` of its own.
     """
 
     own: RecordedStep
@@ -37,6 +38,7 @@ class Joined:
     other: RecordedStep
     others: list[Part]
     numbers: bool = True
+    several_losses: bool = True
     arrays: dict[str, NDArray] = field(default_factory=dict)
     stages: list[ProgramStage] = field(default_factory=list)
     known: dict[str, Whole] = field(default_factory=dict)
@@ -52,14 +54,19 @@ class Joined:
         if not self._find_rows():
             return None
         mine = {stage.name for part in self.parts for stage in part}
-        self.stages = [stage for stage in self.own.network if stage.name not in mine]
-        self.known = {name: Whole("same") for stage in self.stages for name in stage.outputs}
-        for name in self.known:
+        others = [stage for stage in self.own.network if stage.name not in mine]
+        known = [name for stage in others for name in stage.outputs]
+        for name in known:
             self._keep(name, name)
+        if self.several_losses:
+            self.stages = others
+            self.known = {name: Whole("same") for name in known}
         for calls in zip(*self.parts, strict=True):
             if not self._join(calls) and not self._leave(calls):
                 return None
-        if not self._add_up():
+        if not self.several_losses:
+            self._go_on(others)
+        elif not self._add_up():
             return None
         gone = {
             key
@@ -70,7 +77,7 @@ class Joined:
         arrays = _Changed(self.own.arrays, self.arrays, gone)
         return replace(
             self.own, network=tuple(self.stages), arrays=arrays, parts=tuple(self.rows),
-            alone=frozenset(self.alone),
+            in_calls=not self.several_losses, alone=frozenset(self.alone),
         )  # fmt: skip
 
     def _is_of_parts(self, key: str, mine: set[str]) -> bool:
@@ -227,6 +234,21 @@ class Joined:
                 self._keep(name, name)
             self._keep(stage.name, stage.name)
         return True
+
+    def _go_on(self, stages: Sequence[ProgramStage]) -> None:
+        """Adds the stages that take what all parts return, each with the rows that it takes."""
+        at = {
+            name: n for n, part in enumerate(self.parts) for stage in part for name in stage.outputs
+        }
+        for stage in stages:
+            new = {
+                name: self._rows_of(self.first[name], name, at[name], self.known[name])
+                for name in self._taken(stage)
+                if name in self.first
+            }
+            inputs = tuple(new.get(name, name) for name in stage.inputs)
+            roles = {role: new.get(name, name) for role, name in stage.parameters.items()}
+            self.stages.append(replace(stage, inputs=inputs, parameters=roles))
 
     def _rows_of(self, first: str, name: str, at: int, whole: Whole) -> str:
         """The name of a part's rows of a value that was put together."""

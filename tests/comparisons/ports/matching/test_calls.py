@@ -103,3 +103,46 @@ def test_a_norm_is_moved_by_its_calls_in_their_order(call):
     assert "buffer (norm.running_mean)" in found.verdict
     words = "makes the calls that move norm.running_mean in another order: as paper counts them"
     assert any(f"port {words}, norm#3, norm#2, norm" in one for one in found.lines), found.lines
+
+
+def at_once(net, *inputs):
+    return net(torch.cat(inputs)).chunk(len(inputs))
+
+
+def cut(net, *inputs):
+    first, *others = at_once(net, *inputs)
+    return first, *(one.detach() for one in others)
+
+
+def mixed_up(net, *inputs):
+    return at_once(net, *inputs)[::-1]
+
+
+def test_calls_with_some_rows_are_one_call_with_all():
+    for pair in ((in_turn, at_once), (at_once, in_turn)):
+        found = compare_programs(trained("paper", pair[0]), trained("port", pair[1]))
+        assert found.agrees, found.lines
+        several = ("paper", "port")[pair.index(in_turn)]
+        assert f"{several} makes 3 calls for the 30 rows: they are compared put together" in (
+            found.notes
+        )
+        assert "forward/out" in {one.quantity.key for one in found.judged}
+
+
+PARTED = {
+    "detached": (cut, {}, "backward"),
+    "the wrong one": (mixed_up, {}, "forward"),
+    "a norm of fewer rows": (at_once, {"norm": True}, "norm (batch_norm1d), forward"),
+}
+
+
+@pytest.mark.parametrize("name", PARTED)
+def test_one_call_with_all_rows_may_part_from_them(name):
+    port, options, place = PARTED[name]
+    found = compared(port, **options)
+    assert found.verdict.startswith("part at step 1")
+    assert place in found.verdict
+    if name == "a norm of fewer rows":
+        assert any(
+            "paper makes 3 calls for the 30 rows, each by itself" in one for one in found.lines
+        )
