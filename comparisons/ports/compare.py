@@ -13,6 +13,7 @@ from comparisons.ports.judging.declared import optimiser_differences, stages_dec
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
+from comparisons.ports.judging.other_masks import FILLS
 from comparisons.ports.judging.within.unrecorded import unrecorded_hint
 from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.matching.names import check_names, read_names
@@ -119,10 +120,11 @@ class _Comparer:
                 "say with --map names.csv what belongs together",
             )
         bits = self.exact and self.first is not None
+        fills = [pair for pair in self.other_ways if pair.a.layer in FILLS]
         declared = [
             words
-            for network in self.networks.values()
-            for words in stages_declared(network.pairs, self.sides)
+            for pairs in (*(network.pairs for network in self.networks.values()), fills)
+            for words in stages_declared(pairs, self.sides)
         ]
         parted = " ".join(self.first.words) if self.first is not None else ""
         if self.first is not None:

@@ -16,7 +16,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.matching.kinds import is_module
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 
-__all__ = ["masks_in_other_numbers"]
+__all__ = ["FILLS", "masks_in_other_numbers"]
 
 NOTHING_IS_LEFT = -1e3  # of a score from here on a softmax makes 0, in float64 as well
 FILLS = ("masked_fill", "where")

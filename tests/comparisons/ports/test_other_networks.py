@@ -67,7 +67,7 @@ class Attention(nn.Module):
         if m == "mask":
             mask[0, 0] = False
         if m != "no mask":
-            a = a.masked_fill(mask, -1e4 if m == "fill" else -torch.inf)
+            a = a.masked_fill(mask, -10 if m == "fill" else -torch.inf)
         a = a.softmax(1 if m == "axis" else 2)
         y = a @ v
         y = self.norm(y) + x if m == "before" else self.norm(y + (0.999 * x if m == "less" else x))
@@ -242,7 +242,7 @@ MISTAKES = {
     ("attention", "no root"): (r"step 1, div \(div\), forward", "wrong: other = 8 where"),
     ("attention", "mask"): (r"step 1, triu \(triu\), forward", "wrong: diagonal = 0 where it is 1"),
     ("attention", "no mask"): (r"step 1, softmax .*", r"only right has masked_fill"),
-    ("attention", "fill"): (r"step 1, masked_fill .*", "wrong: value = -10000 where it is -inf"),
+    ("attention", "fill"): (r"step 1, masked_fill .*", "wrong: value = -10 where it is -inf"),
     ("attention", "axis"): (r"step 1, softmax .*", "wrong: dim = 1 where it is 2"),
     ("attention", "before"): (r"step 1, norm \(layer_norm\), forward", "only right has add"),
     ("attention", "less"): (r"step 1, add \(add\), forward", r"only wrong has mul \(mul\)"),

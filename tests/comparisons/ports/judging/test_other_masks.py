@@ -107,6 +107,12 @@ def test_other_numbers_that_mark_the_same_places_agree(name):
         assert any("computed another way, with the same result" in one for one in found.notes)
 
 
+def test_that_another_number_is_filled_in_is_said():
+    found, _ = compared(RIGHT["filled with less"])
+    assert found.declared == ["masked_fill (masked_fill): value = -1000000000 where it is -inf"]
+    assert "without an effect in these steps" in repr(found)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_others_part_as_ever(name):
     port, place = WRONG[name]
