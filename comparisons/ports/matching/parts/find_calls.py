@@ -24,7 +24,7 @@ def find_calls(step: RecordedStep, other: RecordedStep) -> list[Part]:
     mine, theirs = _inputs(step), _inputs(other)
     for value in theirs.values():
         names = _rows_of(value, mine)
-        if len(names) < 2:
+        if not names:
             continue
         sources = made_of(step)
         calls = [
@@ -52,7 +52,7 @@ def _rows_of(whole: NDArray, inputs: dict[str, NDArray]) -> list[str]:
     while at < len(whole):
         for name, value in inputs.items():
             rows = whole[at : at + len(value)]
-            fits = name not in found and len(value) > 0 and rows.shape == value.shape
+            fits = name not in found and 0 < len(value) < len(whole) and rows.shape == value.shape
             if fits and np.allclose(rows, value, rtol=GIVEN, atol=0, equal_nan=True):
                 found.append(name)
                 at += len(value)
