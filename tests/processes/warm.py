@@ -39,9 +39,11 @@ __all__ = ["SERVED", "Command", "Warm"]
 
 SERVED = {"PYVAE_TESTS_SERVED": "1"}
 
-# Variables that Python, the C library or a library reads only once.
+# Variables that Python, the C library or a library reads only once. Not matplotlib's backend and its
+# file: pyvae has its own for both, whatever they are, and leaves them in this process' environment.
 FIXED = re.compile(
-    r"PYTHON(?!PATH$|UNBUFFERED$)|MPL|MATPLOTLIB|MALLOC_|LD_|LC_(ALL|CTYPE)$|LANG$|\w+_THREADS$"
+    r"PYTHON(?!PATH$|UNBUFFERED$)|MPL(?!BACKEND$)|MATPLOTLIB(?!RC$)|MALLOC_|LD_|LC_(ALL|CTYPE)$|LANG$"
+    r"|\w+_THREADS$"
 )
 MODULES = (
     "pyvae.cli.main", "pyvae.figures.runs", "pyvae.figures.draw_run", "pyvae.runs.train",
