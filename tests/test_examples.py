@@ -107,7 +107,8 @@ def kernel(request, tmp_path_factory, monkeypatch):
     argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     about.write_text(json.dumps({"argv": argv, "display_name": "warm", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(folder))
-    for name, text in SERVED.items():  # kernels have this process' environment
+    # kernels have this process' environment, and start `pyvae` in such processes, too
+    for name, text in {**SERVED, "PYVAE_TESTS_PYTHON": python}.items():
         monkeypatch.setenv(name, text)
     return "warm"
 
