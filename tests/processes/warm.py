@@ -39,8 +39,8 @@ __all__ = ["SERVED", "Command", "Warm"]
 
 SERVED = {"PYVAE_TESTS_SERVED": "1"}
 
-# Variables that Python, the C library or a library reads only once. Not matplotlib's backend and its
-# file: pyvae has its own for both, whatever they are, and leaves them in this process' environment.
+# Variables that Python, the C library or a library reads only once. Not matplotlib's backend and
+# its file: pyvae has its own for both, whatever they are, and leaves them in the environment.
 FIXED = re.compile(
     r"PYTHON(?!PATH$|UNBUFFERED$)|MPL(?!BACKEND$)|MATPLOTLIB(?!RC$)|MALLOC_|LD_|LC_(ALL|CTYPE)$|LANG$"
     r"|\w+_THREADS$"
