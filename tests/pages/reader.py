@@ -31,6 +31,7 @@ def lighter(text: str) -> str:
     text = re.sub(r"^pyvae train conv (?!.*--batch-size)", r"\g<0>--batch-size 4 ", text)
     text = re.sub(r"^pyvae compare (?=.*--report)", r"\g<0>--objective vae ", text)
     text = re.sub(r"(steps=\d+, batch_size=)\d+", r"\g<1>4", text)
+    text = re.sub(r"epochs=2, batch_size=50\b", "steps=70, batch_size=4", text)  # as many of digits
     text = re.sub(r"^(pyvae (?:compare|trace) .*--steps )\d+", r"\g<1>1", text)
     return re.sub(r"--epochs ([1-9])\b", lambda found: f"{found[0]} --steps {found[1]}", text)
 
