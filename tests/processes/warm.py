@@ -8,7 +8,7 @@ process that forks. At its end it does what Python does, except that it frees no
 longer than most programs. A test of the start itself, or of a terminal, needs a process of its own.
 A program with `SERVED` in its environment has its fork server of multiprocessing's forked, too: it
 would import all of that again. It is forked before the program begins, and waits until it is
-wanted.
+wanted. `PYVAE_TESTS_PYTHON` is the Python that the program takes itself to run in.
 
     python tests/processes/warm.py DESCRIPTOR MODULE ...   the process that forks (`Warm` starts it)
 """
@@ -39,9 +39,11 @@ __all__ = ["SERVED", "Command", "Warm"]
 
 SERVED = {"PYVAE_TESTS_SERVED": "1"}
 
-# Variables that Python, the C library or a library reads only once.
+# Variables that Python, the C library or a library reads only once. Not matplotlib's backend and
+# its file: pyvae has its own for both, whatever they are, and leaves them in the environment.
 FIXED = re.compile(
-    r"PYTHON(?!PATH$|UNBUFFERED$)|MPL|MATPLOTLIB|MALLOC_|LD_|LC_(ALL|CTYPE)$|LANG$|\w+_THREADS$"
+    r"PYTHON(?!PATH$|UNBUFFERED$)|MPL(?!BACKEND$)|MATPLOTLIB(?!RC$)|MALLOC_|LD_|LC_(ALL|CTYPE)$|LANG$"
+    r"|\w+_THREADS$"
 )
 MODULES = (
     "pyvae.cli.main", "pyvae.figures.runs", "pyvae.figures.draw_run", "pyvae.runs.train",
@@ -323,6 +325,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     sys.stdout = sys.__stdout__ = _stream(1, "w", write_through=at_once)
     sys.stderr = sys.__stderr__ = _stream(2, "w", line_buffering=True, errors="backslashreplace")
     sys.path[:] = [*_search_path(), *(path for path in sys.path if path not in before)]
+    sys.executable = os.environ.pop("PYVAE_TESTS_PYTHON", sys.executable)
     if os.environ.pop("PYVAE_TESTS_UNDRAWN", ""):
         runpy.run_path(str(Path(__file__).with_name("undrawn.py")))["leave_undrawn"]()
     if os.environ.pop("PYVAE_TESTS_SERVED", ""):

@@ -46,7 +46,7 @@ esac
 
 
 class WarmPython:
-    """A Python in a folder of its own, and who does what it asks for, one program at a time.
+    """A Python in a folder of its own, and who does what it asks for; a program may ask again.
 
     Attributes:
         program: The Python.
@@ -73,6 +73,7 @@ class WarmPython:
         self.program.write_text(PROGRAM)
         self.program.chmod(0o755)
         self.done: list[list[str]] = []
+        self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Self:
@@ -86,28 +87,33 @@ class WarmPython:
         self._place.cleanup()
 
     def _serve(self) -> None:
+        asked = []
         while True:
             try:
                 connection, _ = self._listening.accept()
             except OSError:  # closed
-                return
-            with connection:
-                self._do(connection)
+                break
+            asked.append(threading.Thread(target=self._do, args=(connection,)))
+            asked[-1].start()
+        for one in asked:
+            one.join()
 
     def _do(self, connection: socket.socket) -> None:
         """Runs what is asked for; ends it if who asked has gone."""
-        said, streams, *_ = socket.recv_fds(connection, LONGEST, 3)
-        words, folder, environment = json.loads(said)
-        stdin, stdout, stderr = streams
-        command = self._warm.start(
-            *words, folder=folder, environment=environment, stdin=stdin, stdout=stdout,
-            stderr=stderr,
-        )  # fmt: skip
-        for descriptor in streams:
-            os.close(descriptor)
-        self.done.append(words)
-        if command not in select.select([command, connection], [], [])[0]:
-            command.kill()
-        code = command.wait()
-        with contextlib.suppress(BrokenPipeError):
-            connection.send(str(code).encode())
+        with connection:
+            said, streams, *_ = socket.recv_fds(connection, LONGEST, 3)
+            words, folder, environment = json.loads(said)
+            stdin, stdout, stderr = streams
+            with self._starting:
+                command = self._warm.start(
+                    *words, folder=folder, environment=environment, stdin=stdin, stdout=stdout,
+                    stderr=stderr,
+                )  # fmt: skip
+            for descriptor in streams:
+                os.close(descriptor)
+            self.done.append(words)
+            if command not in select.select([command, connection], [], [])[0]:
+                command.kill()
+            code = command.wait()
+            with contextlib.suppress(BrokenPipeError):
+                connection.send(str(code).encode())

@@ -11,6 +11,7 @@ from contextlib import closing
 import psutil
 import pytest
 import torch
+from processes.warm import SERVED
 
 from pyvae.data.images import load_toy
 from pyvae.errors import UserError
@@ -88,7 +89,7 @@ def test_they_end_when_the_process_that_started_them_is_killed(tmp_path, warm, i
     from."""
     (tmp_path / "sitting.py").write_text(SITTING)
     wanted = [tmp_path / name for name in ("1.pid", "2.pid", "1.done")]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment = os.environ | SERVED | {"TMPDIR": str(tmp_path)}
     parent = warm.start(tmp_path / "sitting.py", tmp_path, folder=tmp_path, environment=environment)
     while not all(file.is_file() for file in wanted):
         assert parent.poll() is None
