@@ -152,6 +152,17 @@ registerS3method("conditionMessage", "pyvae_error", function(c) {
   if (isTRUE(made$plain)) c$message else NextMethod()
 })
 
+# The message of an error that is R's own, of which no traceback is kept either: to take one is most of
+# what expect_error() does.
+complaint <- function(expression) {
+  error <- tryCatch({
+    expression
+    NULL
+  }, error = identity)
+  testthat::expect_s3_class(error, "error")
+  conditionMessage(error)
+}
+
 in_one_line <- function(text) gsub("[[:space:]]+", " ", cli::ansi_strip(text))
 
 # Evaluates code while a function of the package is another one.
