@@ -152,8 +152,8 @@ registerS3method("conditionMessage", "pyvae_error", function(c) {
   if (isTRUE(made$plain)) c$message else NextMethod()
 })
 
-# The message of an error that is R's own, of which no traceback is kept either: to take one is most of
-# what expect_error() does.
+# The message of an error that is R's own. No traceback is kept of it either: to take one is most of
+# the time of expect_error().
 complaint <- function(expression) {
   error <- tryCatch({
     expression
