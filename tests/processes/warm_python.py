@@ -1,9 +1,10 @@
 """A Python for programs that start `python -m pyvae` themselves, as the R package does, and for
 notebooks.
 
-It stands in a virtual environment that sees the packages of this one. Started with `-m pyvae`, or
-as a notebook's kernel, it has that run in a process that has imported PyTorch before
-(tests/processes/warm.py); with all else it is the Python that it stands for, which R can also load.
+It stands in a virtual environment that sees the packages of this one. Started with `-m pyvae`, as
+a notebook's kernel, or with a text that begins with `import torch`, it has that run in a process
+that has imported PyTorch before (tests/processes/warm.py); with all else it is the Python that it
+stands for, which R can also load.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ PROGRAM = f"""#!/bin/sh
 here=$(dirname "$0")
 real="$here/python{sys.version_info[0]}.{sys.version_info[1]}"
 case "$1 $2" in
-    "-m pyvae" | "-m ipykernel_launcher")
+    "-m pyvae" | "-m ipykernel_launcher" | "-c import torch"*)
         exec "$real" -IS "$here/../asks.py" "$here/../door" "$@" ;;
     *) exec "$real" "$@" ;;
 esac

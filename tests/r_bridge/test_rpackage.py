@@ -80,19 +80,20 @@ def python(request):
 
 def test_the_package_passes_its_check(tmp_path, python):
     """Built and checked once, for it takes minutes. The vignettes have been computed before: the
-    build makes pages of them, and there is nothing to run. The tests start pyvae often: warm."""
+    build makes pages of them, and there is nothing to run. The tests start pyvae often: warm. They
+    run the examples, too: a session for these would load PyTorch once more. Nothing is compiled,
+    which takes longer than what is called here and changes no result."""
     skip_without(NEEDED)
     if shutil.which("pandoc") is None:
         pytest.skip("needs pandoc (make setup-r)")
-    built = r(  # compiled in the check, for what it installs to make the pages needs that not
-        "CMD", "build", PACKAGE, folder=tmp_path, R_COMPILE_PKGS="0"
-    )
+    uncompiled = {"R_COMPILE_PKGS": "0", "R_ENABLE_JIT": "0"}
+    built = r("CMD", "build", PACKAGE, folder=tmp_path, **uncompiled)
     assert built.returncode == 0, built.stdout + built.stderr
     (archive,) = tmp_path.glob("pyvae_*.tar.gz")
     program = str(python.program) if python else sys.executable
     done = r(
-        "CMD", "check", "--no-manual", "--no-vignettes", archive, folder=tmp_path,
-        RETICULATE_PYTHON=program,
+        "CMD", "check", "--no-manual", "--no-vignettes", "--no-examples", archive, folder=tmp_path,
+        RETICULATE_PYTHON=program, PYVAE_TEST_EXAMPLES="1", **uncompiled,
     )  # fmt: skip
     folder, said = tmp_path / "pyvae.Rcheck", done.stdout + done.stderr
 
@@ -108,7 +109,8 @@ def test_the_package_passes_its_check(tmp_path, python):
     assert skipped == skips_without(absent), tests[0]
     assert passed > 500
     if python:
-        assert {words[2] for words in python.done} >= {"compare", "trace", "train"}
+        commands = {words[2] for words in python.done if words[:2] == ["-m", "pyvae"]}
+        assert commands >= {"compare", "trace", "train"}
 
     for page in ("pyvae.html", "check-your-code.html"):
         kept = (PACKAGE / "inst" / "doc" / page).read_text()

@@ -152,6 +152,17 @@ registerS3method("conditionMessage", "pyvae_error", function(c) {
   if (isTRUE(made$plain)) c$message else NextMethod()
 })
 
+# The message of an error that is R's own. No traceback is kept of it either: to take one is most of
+# the time of expect_error().
+complaint <- function(expression) {
+  error <- tryCatch({
+    expression
+    NULL
+  }, error = identity)
+  testthat::expect_s3_class(error, "error")
+  conditionMessage(error)
+}
+
 in_one_line <- function(text) gsub("[[:space:]]+", " ", cli::ansi_strip(text))
 
 # Evaluates code while a function of the package is another one.

@@ -18,7 +18,7 @@ test_that("a process of its own goes on with a fit, says how far it is, and is e
   expect_false(here$interrupted)
 })
 
-test_that("the next call, from another folder, is of the same process", {
+test_that("the next calls, from another folder, are of the same process, and mistakes come back", {
   skip_without_python()
   old <- options(pyvae.own_process = TRUE)
   folder <- setwd(tempdir())
@@ -32,6 +32,8 @@ test_that("the next call, from another folder, is of the same process", {
   setwd("elsewhere")
   saveRDS(noise_images, "images.rds")
   expect_identical(predict(small_fit(), "images.rds"), means)
+  expect_match(refusal(predict(small_fit(), noise_images, type = "cluster")),
+               "Recipe conv has no clusters.*Use type = \"latent\"")
   expect_identical(the$process$process$get_pid(), first)
 })
 
@@ -123,8 +125,10 @@ test_that("a session that has forked ends at once, and says nothing", {
   skip_on_os("windows")
   errors <- tempfile()
   callr::r(function() {
-    own <- processx::process$new(file.path(R.home("bin"), "R"), "--version")
+    # which outlives the forked one: processx would not learn of an end while that runs
+    own <- processx::process$new("cat", stdin = "|")
     parallel::mccollect(parallel::mcparallel(1))
+    close(own$get_input_connection())
     own$wait()
     again <- callr::r_session$new()
     parallel::mccollect(parallel::mcparallel(2))
@@ -150,18 +154,31 @@ test_that("where the R package torch is, Python stays out of the session, and mi
   library <- stand_in_torch()
   fit <- small_fit()
   found <- in_session(function(fit, x) {
-    installed <- pyvae:::needs_own_process()
+    ours <- asNamespace("pyvae")
+    installed <- ours$needs_own_process()
     loadNamespace("torch")
-    own <- pyvae:::needs_own_process()
+    own <- ours$needs_own_process()
+    unlockBinding("run_for_other", ours)
+    ours$run_for_other <- function(name, ...) {                    # all but PyTorch, as above
+      there <- asNamespace("pyvae")
+      unlockBinding(name, there)
+      assign(name, function(...) {
+        here <- c(Sys.getpid(), there$needs_own_process(), nzchar(system.file(package = "torch")))
+        there$abort(c("Asked {name}.", "x" = "It is {here}."))
+      }, there)
+      there$run_for_other(name, ...)
+    }
     mistake <- tryCatch(predict(fit, x, type = "cluster"), pyvae_error = conditionMessage)
     options(pyvae.own_process = FALSE)
     refused <- tryCatch(pyvae::vae_fit(x, batch_size = 20), error = conditionMessage)
-    list(installed = installed, own = own, mistake = mistake,
+    list(installed = installed, own = own, mistake = mistake, session = Sys.getpid(),
          python_here = reticulate::py_available(), refused = refused)
   }, list(fit, noise_images), library = library)
   expect_true(found$installed)
   expect_true(found$own)
-  expect_match(in_one_line(found$mistake), "Recipe conv has no clusters.*Use type = \"latent\"")
+  mistake <- in_one_line(found$mistake)
+  expect_match(mistake, "Asked predict_images.*It is [0-9]+, 0, and 1")
+  expect_false(grepl(paste("It is", found$session), mistake))
   expect_false(found$python_here)
   expect_match(in_one_line(found$refused), "cannot be loaded in the same.*own_process = NULL")
 })

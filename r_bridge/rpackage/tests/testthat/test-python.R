@@ -92,12 +92,14 @@ test_that("a Python with pyvae is asked once, until it or what it inherits is an
 test_that("PyTorch multiplies with its own BLAS, not with R's", {
   skip_without_python()
   code <- paste(
-    "import hashlib, torch",
+    "import torch",
+    "import hashlib",
     "a = torch.randn(200, 300, generator=torch.Generator().manual_seed(1))",
     "b = torch.randn(300, 100, generator=torch.Generator().manual_seed(2))",
     "torch.set_num_threads(1)",
     "bits = hashlib.sha256((a @ b).numpy().tobytes()).hexdigest()", sep = "\n")
-  alone <- processx::run(tests_python()$python, c("-c", paste0(code, "\nprint(bits)")))$stdout
+  alone <- processx::run(tests_python()$python, c("-c", paste0(code, "\nprint(bits)")),
+                         env = c("current", user_library_paths()))$stdout
   python()
   threads <- reticulate::import("torch")$get_num_threads()
   here <- reticulate::py_run_string(code)$bits

@@ -24,11 +24,11 @@ test_that("it says where R's library path makes a Python another one", {
     paste0("if ", condition, ":"),
     "    sys.version_info = collections.namedtuple('v', 'major minor micro releaselevel serial')(",
     "        3, 99, 7, 'final', 0)"))
-  found <- in_new_session(function(pythons) lapply(pythons, function(python) {
+  found <- in_session(function(pythons) lapply(pythons, function(python) {
     Sys.setenv(RETICULATE_PYTHON = python)
     cli::ansi_strip(paste(cli::cli_fmt(pyvae::pyvae_sitrep()), collapse = " "))
   }), list(list(pretend("os.environ.get('LD_LIBRARY_PATH') == '/nowhere'"), pretend("True"))),
-  environment = c(LD_LIBRARY_PATH = "/nowhere"))
+  environment = c(LD_LIBRARY_PATH = paste0(R.home("lib"), ":/nowhere")))
   expect_match(in_one_line(found[[1L]]), "Outside of R this is Python 3.99.7")
   expect_false(grepl("Outside of R", found[[2L]]))
 })

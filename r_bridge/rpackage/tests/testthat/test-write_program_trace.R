@@ -135,7 +135,7 @@ test_that("steps may have a network and an optimiser of their own", {
 # What is wrong with the example, after changes.
 wrong <- function(...) {
   folder <- tempfile()
-  message <- conditionMessage(expect_error(write_program_example(..., folder = folder)))
+  message <- complaint(write_program_example(..., folder = folder))
   expect_false(file.exists(folder))
   expect_false(grepl("\n", message))
   message
@@ -205,7 +205,7 @@ test_that("what is no trace is one line, and nothing is written", {
 
 test_that("nothing of the user's is overwritten", {
   folder <- write_program_example()
-  again <- function(...) conditionMessage(expect_error(write_program_example(..., folder = folder)))
+  again <- function(...) complaint(write_program_example(..., folder = folder))
   expect_match(again(), "holds a trace already")
   beside <- file.path(folder, "notes.txt")
   writeLines("mine", beside)
@@ -237,7 +237,7 @@ test_that("networks that are not trained are written where they have changed", {
                                                       "backbone/w")))
   expect_identical(keys[-1L], list(character(), "untrained/teacher/fc.weight"))
   wrong <- function(untrained) {
-    conditionMessage(expect_error(write_program_example(steps = with_step(untrained = untrained))))
+    complaint(write_program_example(steps = with_step(untrained = untrained)))
   }
   expect_match(wrong(teacher), "must be a list of networks")
   expect_match(wrong(list("a/b" = teacher)), "without / in their names")
