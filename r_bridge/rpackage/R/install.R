@@ -54,15 +54,17 @@ install_pyvae <- function(source = getOption("pyvae.source"),
   on.exit(if (is_new && !done) unlink(folder, recursive = TRUE, expand = FALSE))
   tryCatch({
     if (!reticulate::virtualenv_exists(envname)) {
-      reticulate::virtualenv_create(envname, python = python)
+      without_poetry_warning(reticulate::virtualenv_create(envname, python = python))
     }
-    reticulate::virtualenv_install(envname, plan$requirements, ignore_installed = FALSE)
+    without_poetry_warning(
+      reticulate::virtualenv_install(envname, plan$requirements, ignore_installed = FALSE))
     done <- TRUE
   }, error = function(e) {
     why <- first_line(conditionMessage(e))
     wanted <- plan$requirements[[1L]]
     abort(c("pyvae could not be installed into {.val {envname}}.", "x" = "{why}",
-            "i" = "Check that pip can install {.val {wanted}}."), here)
+            "i" = paste("What pip printed above says why. Check that it can install",
+                        "{.val {wanted}}.")), here)
   })
   cli::cli_alert_success("Installed into {.val {envname}}. See {.fn pyvae_sitrep}.")
   invisible(plan)
