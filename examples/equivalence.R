@@ -9,7 +9,7 @@ library(pyvae)
 # The largest difference of the mean loss that does not matter: chosen before anything is trained.
 margin <- 2                                   # nats per image: one per cent
 out <- file.path(tempdir(), "equivalence")
-python <- reticulate::py_config()$python
+python <- suppressWarnings(reticulate::py_config())$python  # reticulate 1.28 would speak of Poetry
 status <- system2(python, c(
   "-m", "pyvae", "compare", "--recipe", "mlp-wide", "--data", "digits", "--epochs", 4, "--batch-size", 100,
   "--engine", "base-r", "--rng", "native", "--seeds", 6, "--margin", margin, "--jobs", 1,

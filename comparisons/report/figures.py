@@ -141,7 +141,15 @@ def _draw_overlaid(axes: Axes, comparisons: Sequence[Comparison]) -> None:
             markersize=5,
         )
     axes.set_ylabel(loss_label(comparisons[0].objective))
-    axes.legend()
+    if max(map(len, axes.get_legend_handles_labels()[1])) > LONG_LABEL:
+        axes.legend()
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))  # circles are looked for: none below the legend
+    axes.legend(loc="upper right", ncols=2)
+
+
+LONG_LABEL = 16  # characters: two beside each other are wider than half a panel
 
 
 def _draw_relative_differences(axes: Axes, comparisons: Sequence[Comparison]) -> None:
@@ -248,7 +256,7 @@ def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     axes.set_ylabel("standard deviation of mu over images")
     # room for the legend; a collapsed posterior is not blown up to its rounding errors
     spreads = np.concatenate([under_test, reference])
-    axes.set_ylim(0, max(1e-3, 1.2 * max(spreads[np.isfinite(spreads)], default=0)))
+    axes.set_ylim(0, max(1e-3, 1.4 * max(spreads[np.isfinite(spreads)], default=0)))
     axes.legend(loc="upper center", ncols=2)
 
 

@@ -182,9 +182,18 @@ def _in_words(error: TyperException) -> str:
     wanted = {"int_parsing": "a whole number", "float_parsing": "a number"}
     parameter = getattr(error, "param", None)
     if parameter is None or not found or found[0]["type"] not in wanted:
-        return error.format_message()
+        return _with_help(error.format_message(), help_of)
     flag = max(parameter.opts, key=len)
     return str(UserError(f"{flag} {found[0]['input']}", expected=wanted[found[0]["type"]]))
+
+
+def _with_help(message: str, help_of: str) -> str:
+    """Typer's own message, and where help is, unless it says itself what to do; pyvae's messages
+    begin with a small letter."""
+    message = message[:1].lower() + message[1:]
+    if not message or message.endswith("?"):
+        return message
+    return str(UserError(message.removesuffix("."), help_of))
 
 
 def _exit_unexpected(error: Exception) -> int:

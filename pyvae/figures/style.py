@@ -184,18 +184,26 @@ def wrapped(figure: Figure, text: str, size: float = 10, share: float = 1) -> st
 
 
 def _broken(line: str, room: float) -> str:
-    """Breaks a line into lines that are narrower than `room` ems.
+    """Breaks a line into as few lines as are narrower than `room` ems, all about as long: no word
+    stands alone in the last one.
 
     A title is centred over its axes, not over the figure, and so needs some room to spare.
     """
     characters = int(room / 0.62)
     room *= 0.85
     while True:
-        broken = textwrap.fill(line, characters)
-        widest = max((width(part) for part in broken.splitlines()), default=0)
+        broken = textwrap.wrap(line, characters)
+        widest = max(map(width, broken), default=0)
         if widest <= room or characters <= 2:
-            return broken
+            break
         characters = max(2, int(characters * min(0.95, room / widest)))
+    while characters > 2:
+        characters -= 1
+        shorter = textwrap.wrap(line, characters)
+        if len(shorter) > len(broken) or max(map(width, shorter), default=0) > widest:
+            break
+        broken = shorter
+    return "\n".join(broken)
 
 
 def as_text(text: str) -> str:

@@ -39,16 +39,26 @@ def check_engine(engine: Engine) -> None:
 
 def check_data(recipe: Recipe, data: ImageData) -> None:
     """Raises UserError if a recipe cannot take the data's inputs."""
-    if data.pixels.shape[1] != recipe.features:
-        kinds = {784: "images of 28x28 pixels", 2: "points in the plane (--data toy)"}
-        takes = kinds.get(recipe.features, f"inputs of {recipe.features} numbers")
-        if recipe.shape not in ((), DIGITS):
-            takes = f"images of shape {recipe.shape} (channels, height, width)"
+    numbers = data.pixels.shape[1]
+    if numbers != recipe.features:
+        takes = _in_words(recipe.features, recipe.shape)
+        takes += " (--data toy)" if takes == POINTS else ""
         raise UserError(
-            f"recipe {recipe.name} takes {takes}, and {data.name} has inputs of "
-            f"{data.pixels.shape[1]} numbers",
-            "give --data FILE.npz" if recipe.features not in kinds else "choose another --data",
+            f"recipe {recipe.name} takes {takes}, and {data.name} holds "
+            f"{_in_words(numbers, data.shape)}",
+            "choose another --data" if recipe.features in KINDS else "give --data FILE.npz",
         )
+
+
+POINTS = "points in the plane"
+KINDS = {784: "images of 28x28 pixels", 2: POINTS}
+
+
+def _in_words(numbers: int, shape: tuple[int, ...]) -> str:
+    """What inputs of so many numbers, or images of a shape, are."""
+    if len(shape) == len(DIGITS) and shape != DIGITS:
+        return f"images of shape {shape} (channels, height, width)"
+    return KINDS.get(numbers, f"rows of {numbers} numbers")
 
 
 def load_for(

@@ -1,4 +1,4 @@
-"""Activations, softmax, dropout."""
+"""Activations, softmax, dropout, calculations with a number."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from examples.example import Example
+from examples.function import Function
 
 
 def mixed(*shape: int) -> Tensor:
@@ -112,4 +113,8 @@ DROPOUT = [
     dropout(partial(nn.Dropout2d, 0.2), (6, 8, 3, 3), other_mask=single),
     dropout(lambda: nn.Dropout(0.2).eval(), (6, 8), in_evaluation=lambda call: single(call)),
 ]
-EXAMPLES = [*ACTIVATIONS, *SOFTMAX, *DROPOUT]
+NUMBERS = [
+    Example(lambda function=function: Function(function, 0.3), (partial(mixed, 6, 4),))
+    for function in (torch.add, torch.sub, torch.rsub, torch.mul, torch.div)
+]
+EXAMPLES = [*ACTIVATIONS, *SOFTMAX, *DROPOUT, *NUMBERS]

@@ -18,6 +18,7 @@ __all__ = [
     "shown",
 ]
 
+FEW, ALL = 15, 17  # digits: 0.001 * 0.9 has a last one that nobody means
 NOTHING = object()  # an option of which nothing is known
 INDEX_OPTIONS = {"padding_idx", "ignore_index"}
 # As the language says it: nothing that is computed depends on them
@@ -84,7 +85,7 @@ def declared_settings(
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, (0, 0)):
             continue
-        words.append(f"{name} = {shown(values[1])} where it is {shown(values[0])}")
+        words.append(_other(name, values[1], values[0]))
     return words
 
 
@@ -99,7 +100,13 @@ def other_setting(name: str, new: Any, known: Any) -> str:
         return ""
     if isinstance(known, list | tuple) and len(set(known)) == 1:  # the same for every axis
         known = known[0]
-    return f"{name} = {shown(new)} where it is {shown(known)}"
+    return _other(name, new, known)
+
+
+def _other(name: str, new: Any, known: Any) -> str:
+    """Numbers have as many digits as tell them apart."""
+    digits = FEW if shown(new, FEW) != shown(known, FEW) else ALL
+    return f"{name} = {shown(new, digits)} where it is {shown(known, digits)}"
 
 
 def _options(stage: ProgramStage, function: Callable[..., Any] | None) -> dict[str, Any]:
@@ -164,14 +171,16 @@ def _plain(value: Any) -> Any:
     return (value,) if isinstance(value, bool) else value
 
 
-def shown(value: Any) -> str:
-    """A value as a reader of either language knows it."""
+def shown(value: Any, digits: int = ALL) -> str:
+    """A value as a reader of either language knows it, with so many digits at most."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"({', '.join(shown(one) for one in value)})"
+        return f"({', '.join(shown(one, digits) for one in value)})"
     if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        if value.is_integer() and abs(value) < 1e15:
+            return repr(int(value))
+        return repr(float(f"{value:.{digits}g}"))
     return str(value)

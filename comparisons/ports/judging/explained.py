@@ -15,6 +15,7 @@ import numpy as np
 
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.expected.optimisers import OPTIMISERS
+from comparisons.ports.expected.update import COUNTS_ONLY
 from comparisons.ports.judging.alone.hooks import changed_in_a_hook
 from comparisons.ports.judging.alone.parameters import other_state_before, other_state_kept
 from comparisons.ports.judging.alone.stages import moved_by_one, moved_in_another_order
@@ -172,6 +173,7 @@ def _own_faults(step: Inspected, quantity: PortQuantity) -> str:
             return (
                 _unseen(step, side, quantity)
                 or _unknown_optimiser(step, quantity)
+                or _uncounted(step, side, quantity)
                 or f"{name}'s cannot be computed again"
             )
         if residual.is_right:
@@ -241,6 +243,22 @@ def _unknown_optimiser(step: Inspected, quantity: PortQuantity) -> str:
         "makes another update of them; pyvae does not know it, and cannot say which side is wrong. "
         "Compare what the step() of both does, term by term, or put an optimiser of torch.optim in "
         "its place: if the two agree then, it is this optimiser"
+    )
+
+
+def _uncounted(step: Inspected, side: int, quantity: PortQuantity) -> str:
+    """Whether one side does not say how many steps its optimiser has made, where it matters."""
+    optimiser, one = step.own[side].optimiser, quantity.parameter
+    if optimiser is None or one is None or quantity.passing not in ("state", "parameter"):
+        return ""
+    arrays, kept = (step.a, step.b)[side].arrays, [f"state/{n}." for n in (one.a, one.b)[side]]
+    counts = not optimiser.kind.endswith(("sgd", *COUNTS_ONLY)) and optimiser.kind in OPTIMISERS
+    there = [any(key.startswith(start) for key in arrays) for start in kept]
+    if not counts or not all(there) or any(f"{start}step" in arrays for start in kept):
+        return ""
+    return (
+        f"{step.names[side]}'s cannot be computed again without the number of its steps: write it "
+        "as `step` of each parameter's state"
     )
 
 

@@ -62,6 +62,12 @@ class Call:
         return options_of(self._bound.function) | given
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that went in in the place of a tensor, by the function's names."""
+        named = self._bound.named
+        return {name: value for name, value in named.items() if isinstance(value, float)}
+
+    @property
     def training(self) -> bool:
         context = self._bound.context
         return bool(self._bound.options.get("training", context["training"]))

@@ -16,12 +16,13 @@ from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.in_parts import backward_calls
 from comparisons.ports.relating.masks import other_mask
 from comparisons.ports.relating.related import both_values, relation_of
+from comparisons.ports.side import RecordedStep
 
 __all__ = ["draws", "inputs"]
 
 
 def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
-    """Rows in another order, indices that are off by one, the batch of another step."""
+    """Another input, rows in another order, indices that are off by one, another step's batch."""
     a, b = both_values(step, judged)
     if a.ndim == b.ndim and a.shape[1:] == b.shape[1:] and a.shape != b.shape:
         yield from _in_parts(step, judged)
@@ -31,6 +32,11 @@ def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
         yield f"{step.names[1]}'s is {step.names[0]}'s inverted: true where it is false"
         return
     bases = [one.side.trace.index_base for one in (step.a, step.b)]
+    if judged.quantity.passing == "input":
+        words = list(_of_another_input(step, judged))
+        if words:
+            yield from words
+            return
     if a.dtype.kind in "iu" and b.dtype.kind in "iu":
         words = list(_indices(step, a, b))
         if words:
@@ -47,6 +53,33 @@ def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     if judged.quantity.passing == "input":
         yield from _of_other_steps(step, judged, a, b)
+
+
+def _of_another_input(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Whether one side gives an input twice, as if what goes in were the target as well."""
+    alike = [
+        _same_numbers(one, judged.quantity.value[side]) for side, one in enumerate((step.a, step.b))
+    ]
+    pairs = step.network.values
+    for side, name in enumerate(step.names):
+        for other in sorted(alike[side]):
+            partners = [pairs.get(other)] if side == 0 else [k for k in pairs if pairs[k] == other]
+            if not alike[1 - side] & set(partners):
+                yield (
+                    f"{name} has in {judged.quantity.value[side]} the numbers of its {other}, "
+                    f"{step.names[1 - side]} has others (is this the right input?)"
+                )
+                return
+
+
+def _same_numbers(step: RecordedStep, name: str) -> set[str]:
+    """The other inputs that have the same numbers, unless these are few, or all the same one."""
+    value = step.arrays[f"forward/{name}"].ravel()
+    if value.size < FEWEST_NUMBERS or (value == value[0]).all():
+        return set()
+    inputs = [stage.name for stage in step.network if stage.layer == "input" and stage.name != name]
+    found = {one: step.arrays.get(f"forward/{one}") for one in inputs}
+    return {one for one, x in found.items() if x is not None and np.array_equal(x.ravel(), value)}
 
 
 def _in_parts(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -14,6 +14,7 @@ from comparisons.ports.mistakes.in_parts import backward_calls
 
 __all__ = ["hooked", "in_a_hook"]
 
+WITH_HOOKS = ("pytorch", "r-torch")  # elsewhere backward passes are written by hand
 MADE = {
     "zero": "set to zero",
     "scaled": "multiplied by {:.6g}",
@@ -59,6 +60,8 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
             "(clipping, zero_grad), and for a hook (register_hook) or "
         )
     look += "a backward pass of its own"
+    if own.step.side.trace.engine not in WITH_HOOKS:
+        look = f"Look at the lines of {name} that compute it"
     if change.kind not in MADE:  # which is no name
         yield (
             f"{name}'s is not what it should be for its own inputs: it is up to {by:.3g} off what "

@@ -53,16 +53,18 @@ install_pyvae <- function(source = getOption("pyvae.source"),
   # an environment without pyvae would be taken before any other from now on
   on.exit(if (is_new && !done) unlink(folder, recursive = TRUE, expand = FALSE))
   tryCatch({
-    if (!reticulate::virtualenv_exists(envname)) {
-      reticulate::virtualenv_create(envname, python = python)
-    }
-    reticulate::virtualenv_install(envname, plan$requirements, ignore_installed = FALSE)
+    without_poetry_warning(with_user_library_paths({
+      if (!reticulate::virtualenv_exists(envname)) {
+        reticulate::virtualenv_create(envname, python = python)
+      }
+      reticulate::virtualenv_install(envname, plan$requirements, ignore_installed = FALSE)
+    }))
     done <- TRUE
   }, error = function(e) {
     why <- first_line(conditionMessage(e))
     wanted <- plan$requirements[[1L]]
     abort(c("pyvae could not be installed into {.val {envname}}.", "x" = "{why}",
-            "i" = "Check that pip can install {.val {wanted}}."), here)
+            "i" = "See what pip printed above. Check that pip can install {.val {wanted}}."), here)
   })
   cli::cli_alert_success("Installed into {.val {envname}}. See {.fn pyvae_sitrep}.")
   invisible(plan)

@@ -210,6 +210,17 @@ user_library_paths <- function(file = file.path(R.home("etc"), "ldpaths")) {
   }, "")
 }
 
+# Runs code that starts a Python with these: its ssl, which pip downloads with, may fail otherwise.
+with_user_library_paths <- function(code) {
+  paths <- user_library_paths()
+  if (length(paths)) {
+    before <- Sys.getenv(names(paths), names = TRUE)
+    on.exit(do.call(Sys.setenv, as.list(before)))
+    do.call(Sys.setenv, as.list(paths))
+  }
+  force(code)
+}
+
 check_python <- function(call = NULL) {
   found <- find_python(known_python)
   if (!is.null(found$problem)) {

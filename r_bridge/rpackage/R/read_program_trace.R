@@ -15,7 +15,9 @@
 #'     optimiser, generator)`, where `network` is the place in `networks`
 #'   - `complete`, `ended`: whether the recording ended early, and why
 #'   - `arrays`: a function of a step's number that reads its values: a named list of arrays, such
-#'     as `"forward/fc"` and `"gradient/fc.weight"`. The order of indices is that of Python
+#'     as `"forward/fc"` and `"gradient/fc.weight"`. The order of indices is that of Python.
+#'     Whole numbers, such as classes, come as doubles, counted from `index_base`: a loss of the package
+#'     torch takes them as `torch_tensor(y + 1 - trace$index_base, dtype = torch_long())`
 #'   - `folder`
 #' @seealso [compare_traces()]; [read_trace()] for the trace of a recipe.
 #' @export

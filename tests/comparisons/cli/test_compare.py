@@ -432,7 +432,7 @@ def test_every_kind_of_recipe_is_compared(tmp_path, capsys, arguments):
         (("--recipe", "beta", "--set", "gamma=1"), "unknown hyperparameter of recipe beta 'gamma'"),
         (("--recipe", "beta", "--set", "beta"), "--set 'beta'"),
         (("--recipe", "beta", "--objective", "vae"), "unknown objective 'vae'"),
-        (("--recipe", "beta", "--data", "toy"), "toy has inputs of 2 numbers"),
+        (("--recipe", "beta", "--data", "toy"), "and toy holds points in the plane"),
         (("--under-test", "base-r", "--engine", "r-torch", "--adam", "torch"), "--adam torch with"),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from PIL import Image
 from shown.figures_help import assert_readable, note_of
@@ -169,6 +170,20 @@ def test_differences_of_every_objective_are_within_the_picture(comparisons):
     for line in axes.lines:
         drawn = np.asarray(line.get_ydata(), dtype=float)
         assert ((low <= drawn) & (drawn <= high)).all()
+
+
+def test_no_circle_is_below_a_legend(comparisons):
+    """One is told to look for them."""
+    for make, at in ((figures.loss_history_figure, 2), (figures.latent_means_figure, 2)):
+        figure = make(comparisons)
+        FigureCanvasAgg(figure).draw()
+        axes = figure.axes[at]
+        box = axes.get_legend().get_window_extent()
+        circles = [line for line in axes.lines if line.get_marker() == "o"]
+        assert circles
+        for line in circles:
+            drawn = axes.transData.transform(line.get_xydata())
+            assert not box.count_contains(drawn)
 
 
 def test_panels_of_the_report_are_one_picture_each(comparisons):

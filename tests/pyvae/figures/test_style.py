@@ -171,6 +171,9 @@ def test_a_long_note_is_broken_and_stays_inside(traces):
 
 def test_lines_of_a_text_are_kept():
     assert wrapped(Figure(figsize=(7, 4)), "one\ntwo words") == "one\ntwo words"
+    lengths = [len(line) for line in wrapped(Figure(figsize=(7, 4)), "a word, " * 18).splitlines()]
+    assert len(lengths) == 2
+    assert max(lengths) - min(lengths) < 10  # about as long
 
 
 @pytest.mark.parametrize(

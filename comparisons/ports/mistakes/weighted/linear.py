@@ -22,6 +22,14 @@ def column_major(call: Call) -> Tensor | None:
     return call(weight=call["weight"].reshape(columns, rows).T)
 
 
+@mistake("linear", "its weight is reshaped where it is to be transposed: matrix() in place of t()")
+def reshaped(call: Call) -> Tensor | None:
+    rows, columns = call["weight"].shape
+    if 1 in (rows, columns) or rows == columns:  # then it is right, or transposed
+        return None
+    return call(weight=call["weight"].T.reshape(rows, columns))
+
+
 @mistake("linear", "its bias is added twice")
 def bias_twice(call: Call) -> Tensor:
     return call() + call["bias"]

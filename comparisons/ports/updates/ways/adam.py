@@ -43,6 +43,7 @@ class Adam:
             learning rate), `none`; empty for what the optimiser's name stands for.
         correct: Whether the first and the second moment are corrected for their start at zero.
         later: What is added to the number of the step in the correction.
+        stays: Whether this number is 1 in every step.
         eps: `outside` the root, `inside` it, or `before` the correction.
         first, second: How the moments follow from those before.
         power: Of the gradient in the second moment.
@@ -54,6 +55,7 @@ class Adam:
     decay: str = ""
     correct: tuple[bool, bool] = (True, True)
     later: int = 0
+    stays: bool = False
     eps: str = "outside"
     first: Moment = average
     second: Moment = average
@@ -73,7 +75,7 @@ class Adam:
             g = g + weight * start
         elif decay != "none":
             start = start * (1 - weight * (rate if decay == "decoupled" else 1))
-        count = part.count + self.later
+        count = 1 if self.stays else part.count + self.later
         if count < 1:
             return None
         m = self.first(part.moment("exp_avg"), g, beta1)
@@ -114,6 +116,7 @@ ADAM_WAYS = {
     "no bias correction of the second moment": Adam(correct=(True, False)),
     "the step counted from 0 in the bias correction": Adam(later=-1),
     "the step counted one too far in the bias correction": Adam(later=1),
+    "the step is 1 for ever in the bias correction": Adam(stays=True),
     "eps inside the square root": Adam(eps="inside"),
     "eps inside the square root, and no bias correction": Adam(
         eps="inside", correct=(False, False)

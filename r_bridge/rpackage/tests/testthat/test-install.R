@@ -31,6 +31,19 @@ test_that("py_require() is taken where this reticulate has it", {
   }
 })
 
+test_that("pip runs with the library paths that the user has outside of R", {
+  before <- Sys.getenv("LD_LIBRARY_PATH", NA)
+  on.exit(if (is.na(before)) Sys.unsetenv("LD_LIBRARY_PATH") else Sys.setenv(LD_LIBRARY_PATH = before))
+  with_r <- paste0(R.home("lib"), ":/nowhere")
+  Sys.setenv(LD_LIBRARY_PATH = with_r)
+  expect_equal(with_user_library_paths(system2("sh", c("-c", shQuote("echo $LD_LIBRARY_PATH")),
+                                               stdout = TRUE)), "/nowhere")
+  expect_error(with_user_library_paths(stop("no pip")), "no pip")
+  expect_equal(Sys.getenv("LD_LIBRARY_PATH"), with_r)
+  Sys.unsetenv("LD_LIBRARY_PATH")
+  expect_equal(with_user_library_paths(3), 3)
+})
+
 test_that("what cannot be installed is one message, before anything is made", {
   expect_match(refusal(install_pyvae(3)), "source.*folder, a wheel or a URL")
   expect_match(refusal(install_pyvae("no/such/folder")), "There is no .*no/such/folder")

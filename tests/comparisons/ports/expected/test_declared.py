@@ -98,6 +98,14 @@ def test_layers_that_differ_are_said(a, b, said):
         (("asgd", {"lambda": 0.5}), ("asgd", {"lambd": 0.5}), []),
         (("sgd", {"maximize": False, "lr": 1}), ("sgd", {"lr": 1.0, "maximize": True}),
          ["maximize = true where it is false"]),
+        (
+            ("adam", {"lr": 0.001}), ("adam", {"lr": 0.001 * 0.9}),
+            ["lr = 0.0009 where it is 0.001"],
+        ),
+        (  # as many digits as tell them apart
+            ("adam", {"lr": 0.0009}), ("adam", {"lr": 0.001 * 0.9}),
+            ["lr = 0.0009000000000000001 where it is 0.0009"],
+        ),
     ],
 )  # fmt: skip
 def test_settings_that_differ_are_said(a, b, said):

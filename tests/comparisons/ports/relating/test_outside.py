@@ -95,6 +95,23 @@ def test_images_with_noise_are_not_named(parted):
     assert parted(Program(**FLOAT64), noisy) == ("it comes from outside",)
 
 
+def test_an_input_that_is_taken_for_the_target_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, start in (("python", 1), ("r", 0)):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, name, steps=1):
+            text = torch.randint(0, 9, (5, 7))
+            target = text[:, start : start + 6].reshape(-1)
+            F.cross_entropy(model(text[:, :6]).reshape(-1, 9), target).backward()
+            optimizer.step()
+    first = compare_programs("python", "r").first
+    assert first.words == (
+        "r has in input#2 the numbers of its input, python has others (is this the right input?)",
+    )
+
+
 def test_noise_that_is_shared_is_told(parted):
     def shared(mu):
         return torch.randn_like(mu[:1]).expand_as(mu)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from recorded.trained import ByHand, Training, adam, say
+from safetensors.numpy import load_file, save_file
 from torch import optim
 
 from comparisons.ports import compare_programs
@@ -35,6 +38,8 @@ def by_hand(mistake: str = "", decay: float = 0.0, **about):
             known[p, "most"] = known[p]
         if mistake == "counted from 0":
             t = max(t - 1, 1)
+        if mistake == "not counted":
+            t = 1
         state["exp_avg"].mul_(beta1).add_(
             g, alpha=1.0 if mistake == "no (1 - beta1)" else 1 - beta1
         )
@@ -83,6 +88,9 @@ ADAM = {
     "the step": (
         by_hand("counted from 0"), {}, "the step counted from 0 in the bias correction",
     ),
+    "no step": (
+        by_hand("not counted"), {}, "the step is 1 for ever in the bias correction",
+    ),
     "amsgrad": (
         by_hand("amsgrad"),
         {},
@@ -111,8 +119,21 @@ def test_a_mistake_of_adam(pair, name):
     found = compare_programs("python", "r")
     assert found.first.wrong == "r"
     assert found.first.words == (f"r: {words}",)
-    step = 2 if name in ("the step", "amsgrad") else 1
+    step = 2 if name in ("the step", "no step", "amsgrad") else 1
     assert found.first.place.startswith(f"step {step}, optimizer (adam), update of ")
+
+
+def test_a_count_of_steps_that_is_not_written_is_asked_for(pair):
+    pair(Training(), Training(optimiser=by_hand("not counted")))
+    say("r", "adam", "python")
+    for file in Path("r/steps").iterdir():
+        kept = {k: x for k, x in load_file(file).items() if not k.endswith(".step")}
+        save_file(kept, file)
+    words = (
+        "r's cannot be computed again without the number of its steps: write it as `step` of each "
+        "parameter's state"
+    )
+    assert compare_programs("python", "r").first.words == (words,)
 
 
 def test_whichever_side_it_is_and_whatever_the_class_is_called(pair):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from comparisons.ports import compare_programs
 from pyvae.recording.record import record
+from pyvae.trace.program import ProgramTrace
 
 pytestmark = pytest.mark.slow
 
@@ -122,4 +124,16 @@ def test_what_a_hook_makes_of_a_gradient_is_told(port, words, tmp_path, monkeypa
     assert said == (
         f"{words} Look for a hook in port (register_hook, on it or on what 0 (linear) returns), or "
         "for a backward pass of its own"
+    )
+
+
+def test_where_there_are_no_hooks_the_backward_pass_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    compared({"activation": clamp(0.01)})
+    trace = ProgramTrace.load("port")
+    trace.engine = "base-r"
+    trace.save(Path("port"))
+    (said,) = compare_programs("paper", "port").first.words
+    assert said.endswith(
+        "what the backward pass of 0 (linear) gives. Look at the lines of port that compute it"
     )

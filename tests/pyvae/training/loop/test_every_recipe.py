@@ -103,11 +103,11 @@ def test_a_run_of_any_recipe_with_torchs_generator_is_a_plain_loop(name, small, 
     [
         (
             "mlp",
-            r"recipe mlp takes images of 28x28 pixels, and toy has inputs of 2 numbers\. Choose ",
+            r"recipe mlp takes images of 28x28 pixels, and toy holds points in the plane\. Choose ",
         ),
         (
             "clustering-toy",
-            r"takes points in the plane \(--data toy\), and digits has inputs of 784",
+            r"takes points in the plane \(--data toy\), and digits holds images of 28x28 pixels",
         ),
     ],
 )
@@ -123,7 +123,7 @@ def test_data_that_a_recipe_cannot_take_are_the_users_error(name, said, small, d
 def test_a_recipe_of_other_numbers_says_how_many(digits):
     recipe = replace(get_recipe("mlp"), features=1024, shape=())
     with pytest.raises(
-        UserError, match="takes inputs of 1024 numbers, and digits has inputs of 784"
+        UserError, match="takes rows of 1024 numbers, and digits holds images of 28x28 pixels"
     ):
         check_data(recipe, digits)
 
