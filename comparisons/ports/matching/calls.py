@@ -54,8 +54,12 @@ def in_order_of_calls(a: Network, b: RecordedStep, found: Mapping[str, StageMatc
         found: What belongs together already, by the first side's names.
     """
     place = {stage.name: at for at, stage in enumerate(a)}
+    there = {stage.name: at for at, stage in enumerate(b.network)}
     modules = [one for one in found.values() if one.how == "name" and is_module(one.a)]
-    if all(one.a.name == one.b.name for one in modules):
+    moved = any(one.a.name != one.b.name for one in modules)
+    modules.sort(key=lambda one: place[one.a.name])
+    order = [there[one.b.name] for one in modules]
+    if not moved or order == sorted(order):  # where one side evaluates, too, the order is the same
         return b.network
     known = {one.b.name: place[one.a.name] for one in found.values()}
     at: dict[str, int] = {}
