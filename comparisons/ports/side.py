@@ -105,6 +105,12 @@ class RecordedStep:
     alone: frozenset[str] = frozenset()
 
     @cached_property
+    def till(self) -> list[Arrays]:
+        """The values of all recorded steps up to this one, which are read when asked for."""
+        trace = self.side.trace
+        return [trace.stored(one.step) for one in trace.steps if one.step <= self.about.step]
+
+    @cached_property
     def producer(self) -> dict[str, ProgramStage]:
         """The stage that returned a value, by the value's name."""
         return {output: stage for stage in self.network for output in stage.outputs}

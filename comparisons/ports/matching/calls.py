@@ -28,7 +28,11 @@ def same_calls(
         inputs: The names of inputs with the same numbers, by the first side's.
     """
     others = _calls(b.network)
-    sources = made_of(a, inputs.get), made_of(b)
+    here, there = _first_of_equal(a), _first_of_equal(b)
+    sources = (
+        made_of(a, lambda name: there.get(inputs.get(here[name], ""))),
+        made_of(b, lambda name: there[name]),
+    )
     for name, mine in _calls(a.network).items():
         theirs = others.get(name, {})
         if mine.keys() == theirs.keys():
@@ -50,8 +54,12 @@ def in_order_of_calls(a: Network, b: RecordedStep, found: Mapping[str, StageMatc
         found: What belongs together already, by the first side's names.
     """
     place = {stage.name: at for at, stage in enumerate(a)}
+    there = {stage.name: at for at, stage in enumerate(b.network)}
     modules = [one for one in found.values() if one.how == "name" and is_module(one.a)]
-    if all(one.a.name == one.b.name for one in modules):
+    moved = any(one.a.name != one.b.name for one in modules)
+    modules.sort(key=lambda one: place[one.a.name])
+    order = [there[one.b.name] for one in modules]
+    if not moved or order == sorted(order):  # where one side evaluates, too, the order is the same
         return b.network
     known = {one.b.name: place[one.a.name] for one in found.values()}
     at: dict[str, int] = {}
@@ -88,6 +96,19 @@ def made_of(
         given = (step.producer.get(one) for one in (*stage.inputs, *stage.parameters.values()))
         known = [found[one.name] for one in given if one is not None and one.name in found]
         found[stage.name] = frozenset().union(*known)
+    return found
+
+
+def _first_of_equal(step: RecordedStep) -> dict[str, str]:
+    """A step's inputs, each with the first one of the same numbers: two states that start as zeros
+    tell no call from another one."""
+    first: dict[object, str] = {}
+    found = {}
+    for stage in step.network:
+        if stage.layer == "input":
+            value = step.arrays.get(f"forward/{stage.name}")
+            key = stage.name if value is None else (value.shape, value.dtype.str, value.tobytes())
+            found[stage.name] = first.setdefault(key, stage.name)
     return found
 
 

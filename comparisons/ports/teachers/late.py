@@ -7,8 +7,6 @@ models themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +41,7 @@ def apart_when_first_called(step: Inspected, quantity: PortQuantity) -> float | 
         theirs = _made_of(step.b, key_of(quantity, 1), values[1])
         if one is None or not set(one.b) & {*theirs}:
             continue
-        for a, b in zip(_steps_till(step.a), _steps_till(step.b), strict=False):
+        for a, b in zip(step.a.till, step.b.till, strict=False):
             x, y = one.values(a, b, "start/{}")
             if x is not None and y is not None:
                 most = max(most, difference_of(x, y).needed)
@@ -54,8 +52,7 @@ def _made_of(step: RecordedStep, key: str, value: NDArray | None) -> list[str]:
     """The model's parameters between whose earlier values all numbers of a parameter are."""
     if value is None:
         return []
-    found, value = [], value.astype(np.float64)
-    steps = _steps_till(step)
+    found, steps, value = [], step.till, value.astype(np.float64)
     for name in (name for names in followed(step.side, key, value.shape) for name in names):
         history = [one.get(f"start/{name}") for one in steps]
         known = [one.reshape(value.shape) for one in history if one is not None]
@@ -67,9 +64,3 @@ def _made_of(step: RecordedStep, key: str, value: NDArray | None) -> list[str]:
         if np.all((least <= value) & (value <= most)):
             found.append(name)
     return found
-
-
-def _steps_till(step: RecordedStep) -> list[Mapping[str, NDArray]]:
-    """The values of all recorded steps up to one, which are read when they are asked for."""
-    trace = step.side.trace
-    return [trace.stored(one.step) for one in trace.steps if one.step <= step.about.step]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from importlib import import_module
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -146,3 +149,48 @@ def test_one_call_with_all_rows_may_part_from_them(name):
         assert any(
             "paper makes 3 calls for the 30 rows, each by itself" in one for one in found.lines
         )
+
+
+def recurrent(folder, turn, steps=1):
+    """Two sequences through one cell, each from zeros."""
+    shutil.rmtree(folder, ignore_errors=True)
+    torch.manual_seed(1)
+    cell = nn.GRUCell(6, 8)
+    optimiser = torch.optim.SGD(cell.parameters(), 0.1)
+    with record(nn.ModuleDict({"cell": cell}), optimiser, folder, steps=steps, quiet=True):
+        for _ in range(steps):
+            optimiser.zero_grad()
+            sequences = torch.randn(2, 3, 10, 6)
+            state = {one: torch.zeros(10, 8) for one in turn}
+            for at in range(3):
+                for one in turn:
+                    state[one] = cell(sequences[one][at], state[one])
+            (state[0] - 2 * state[1]).square().mean().backward()
+            optimiser.step()
+    return folder
+
+
+def test_states_that_start_as_the_same_zeros_tell_no_call_from_another_one():
+    found = compare_programs(recurrent("paper", (0, 1)), recurrent("port", (1, 0)))
+    assert found.agrees, found.lines
+    assert found.other_ways == []
+
+
+def test_many_calls_are_not_each_held_against_all_inputs(monkeypatch):
+    looked_for = import_module("comparisons.ports.matching.parts.find_calls")
+    count = 0
+
+    def counted(*given, **options):
+        nonlocal count
+        count += 1
+        return np.allclose(*given, **options)
+
+    def each(net, *inputs):
+        return [sum(net(x) for x in torch.randn(40, 10, 6)), *in_turn(net, *inputs)]
+
+    for names in (("paper", in_turn), ("port", at_once), ("more", each), ("again", each)):
+        trained(*names, loss=lambda *given: F.triplet_margin_loss(*given[-3:]), steps=1)
+    monkeypatch.setattr(looked_for, "np", SimpleNamespace(allclose=counted))
+    assert compare_programs("more", "again").agrees
+    assert count <= 2 * 43  # as many as there are inputs, and not as there are pairs of them
+    assert compare_programs("paper", "port").agrees
