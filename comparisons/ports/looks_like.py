@@ -11,10 +11,10 @@ from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.judging.alone.rounded import TO_BFLOAT16
 from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
-from comparisons.ports.judging.explained import AS_A_NUMBER
 from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
+from comparisons.ports.judging.why.inputs import AS_A_NUMBER
 from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.mistakes.fit import joined

@@ -16,11 +16,12 @@ from comparisons.ports.judging.declared import (
     settings_matter,
     stage_differences,
 )
-from comparisons.ports.judging.explained import numbers_differ, why_unexplained
 from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
+from comparisons.ports.judging.why.explained import why_unexplained
+from comparisons.ports.judging.why.states import numbers_differ
 from comparisons.ports.judging.within.missing_term import missing_term
 from comparisons.ports.judging.within.small_columns import small_column_differs
 from comparisons.ports.judging.within.unrecorded import more_than_rounding

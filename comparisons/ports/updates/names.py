@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from comparisons.ports.judging.explained import (
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.why.states import (
     first_state_differs,
     numbers_differ,
     own_state_differs,
 )
-from comparisons.ports.judging.inspected import Inspected
-from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.teachers.movement import OTHERWISE, follows_otherwise
 from comparisons.ports.teachers.words import copied_within, follows_words, start_words

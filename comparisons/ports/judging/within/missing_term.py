@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.judging.alone.chains import Chains
-from comparisons.ports.judging.explained import taken_by
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.own import DRAWS, distance
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.judging.why.takers import taken_by
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["HANDED_BACK", "missing_term"]

@@ -1,5 +1,5 @@
 """What is called rounding: never stages of one side alone that hand back another gradient, nor a
-loss that they change by little (judging/explained.py, judging/alone/)."""
+loss that they change by little (judging/why/, judging/alone/)."""
 
 from __future__ import annotations
 
