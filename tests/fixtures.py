@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 import torch
@@ -31,6 +32,13 @@ LONGEST = {"test_the_package_passes_its_check"}  # by far
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell: what the tests start would be deaf to Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test depends on how fast the machine is, and the time that an example takes says nothing.
+hypothesis.settings.register_profile(
+    "any machine",
+    hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]),
+)
+hypothesis.settings.load_profile("any machine")
 
 # What tests write need not outlive a power cut: a disk takes milliseconds for each file. Tests of a
 # disk that is full put another in its place.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyvae import errors
 from pyvae.errors import UserError, choose, printable
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 OPTIONS = ("float32", "float64", "bfloat16")
 
 

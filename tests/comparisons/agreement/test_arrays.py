@@ -46,7 +46,7 @@ def agreement(a, b, rule=ELEMENT, dtype="float64"):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@given_settings(max_examples=80, deadline=None)
+@given_settings(max_examples=80)
 @given(data=st.data(), steps=st.integers(0, 50))
 def test_ulps_count_the_numbers_between(dtype, data, steps):
     width = int(dtype[-2:])
@@ -70,7 +70,7 @@ def test_ulps_reach_from_end_to_end():
     assert ulp_difference(np.array([-0.0]), np.array([0.0]), "float64")[0] == 0
 
 
-@given_settings(max_examples=80, deadline=None)
+@given_settings(max_examples=80)
 @given(pairs)
 def test_differences_are_what_they_are_called(pair):
     a, b = pair
@@ -82,7 +82,7 @@ def test_differences_are_what_they_are_called(pair):
     assert result.agrees == (result.required_rtol <= 1e-6)
 
 
-@given_settings(max_examples=80, deadline=None)
+@given_settings(max_examples=80)
 @given(pairs, st.sampled_from(["element", "tensor", "norm"]))
 def test_the_tolerance_that_is_said_to_suffice_does_and_a_smaller_one_does_not(pair, scale):
     a, b = pair
@@ -92,7 +92,7 @@ def test_the_tolerance_that_is_said_to_suffice_does_and_a_smaller_one_does_not(p
         assert not agreement(a, b, Rule(needed * 0.999, scale)).agrees
 
 
-@given_settings(max_examples=50, deadline=None)
+@given_settings(max_examples=50)
 @given(pairs)
 def test_equal_arrays_agree_under_the_strictest_rule(pair):
     a, _ = pair
@@ -206,7 +206,7 @@ def test_exactly_both_zeros_are_one_number_and_nan_is_none():
     assert not agreement([], [], EXACT).agrees
 
 
-@given_settings(max_examples=50, deadline=None)
+@given_settings(max_examples=50)
 @given(pairs)
 def test_exact_agreement_is_equality(pair):
     a, b = pair

@@ -31,7 +31,7 @@ pairs = hnp.array_shapes(max_dims=3, max_side=4).flatmap(
 )
 
 
-@given_settings(max_examples=80, deadline=None)
+@given_settings(max_examples=80)
 @given(pairs)
 def test_a_distance_is_the_largest_difference(pair):
     a, b = (torch.from_numpy(x) for x in pair)
@@ -41,7 +41,7 @@ def test_a_distance_is_the_largest_difference(pair):
     assert distance(a.flatten(), b) == distance(a, b)
 
 
-@given_settings(max_examples=80, deadline=None)
+@given_settings(max_examples=80)
 @given(pairs, st.sampled_from([math.nan, math.inf, -math.inf]), st.integers(0, 10**6))
 def test_what_is_not_finite_on_both_sides_alike_adds_no_distance(pair, bad, place):
     a, b = (torch.from_numpy(x.copy()) for x in pair)
@@ -71,7 +71,7 @@ def test_there_is_no_distance_between_what_differs_in_kind(a, b):
     assert not same(a, b, 1e3)
 
 
-@given_settings(max_examples=50, deadline=None)
+@given_settings(max_examples=50)
 @given(seeds, shapes, st.floats(-12, -1), st.integers(-200, 200))
 def test_same_is_relative_to_the_largest_magnitude(seed, shape, power, size):
     b = random(seed, *shape) * 10.0**size
@@ -84,7 +84,7 @@ def test_same_is_relative_to_the_largest_magnitude(seed, shape, power, size):
         assert same(a, b, rtol) is expected
 
 
-@given_settings(max_examples=50, deadline=None)
+@given_settings(max_examples=50)
 @given(seeds, shapes, st.floats(-8, -1), st.floats(-5, -1))
 def test_a_value_explains_a_difference_but_for_a_thousandth_of_it(seed, shape, power, left):
     """And up to rounding: where the difference itself is small, little of it may be left."""

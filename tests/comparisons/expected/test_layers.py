@@ -122,7 +122,7 @@ def test_some_images_alone_give_their_part_of_all_images(run, stage, rows):
 
 
 @pytest.mark.parametrize("step", [1, 3])
-@given_settings(max_examples=60, deadline=None)
+@given_settings(max_examples=60)
 @given(
     gradients=hnp.arrays(np.float64, (3, 8), elements=st.floats(-1e3, 1e3)),
     power=st.integers(-12, 3),
@@ -153,7 +153,7 @@ def test_adams_update_leads_from_the_start_to_pytorchs_parameter(run, step):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("step", [1, 2, 7])
-@given_settings(max_examples=5, deadline=None)
+@given_settings(max_examples=5)
 @given(seed=st.integers(0, 2**63 - 1))
 def test_draws_are_those_of_the_run(step, dtype, seed):
     settings = CONV.settings(batch_size=2, latent_dim=LATENT, dtype=dtype, seed=seed)

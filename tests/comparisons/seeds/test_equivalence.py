@@ -99,7 +99,7 @@ def test_an_interrupted_run_is_not_measured():
 # One measure
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(values, values, margin)
 def test_the_interval_is_welchs_and_says_the_same_as_the_p_value(a, b, margin):
     assume(min(np.ptp(a), np.ptp(b)) > 0)
@@ -117,7 +117,7 @@ def test_the_interval_is_welchs_and_says_the_same_as_the_p_value(a, b, margin):
     assert result.p_value == pytest.approx(max(one_sided), abs=1e-9)
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(values, values, margin)
 def test_swapping_the_sides_negates_the_difference_and_keeps_the_verdict(a, b, margin):
     one, other = compare(a, b, margin), compare(b, a, margin)
@@ -128,7 +128,7 @@ def test_swapping_the_sides_negates_the_difference_and_keeps_the_verdict(a, b, m
         assert one.verdict == other.verdict
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(values, values, margin, st.sampled_from([1e-6, 0.3, 7.0, 1e6]))
 def test_the_unit_does_not_matter(a, b, margin, factor):
     one = compare(a, b, margin)
@@ -138,7 +138,7 @@ def test_the_unit_does_not_matter(a, b, margin, factor):
         assert one.verdict == other.verdict
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(values, values, margin, st.sampled_from([-1, 1]))
 def test_a_shift_by_far_more_than_the_margin_and_the_spread_is_a_difference(a, b, margin, sign):
     shift = sign * (margin + 5000)  # t with two degrees of freedom reaches far

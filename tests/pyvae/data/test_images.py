@@ -31,7 +31,7 @@ from pyvae.data.images import (
 )
 from pyvae.errors import UserError
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 FAMILY = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
 

@@ -16,7 +16,7 @@ from pyvae.engines.adam import ADAMS, Adam, RTorchAdam, in_order_of
 from pyvae.engines.pytorch import PyTorchEngine
 from pyvae.model.draws import Draws
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 SHAPES = ((3, 1, 3, 3), (7, 13), (5,), (), (101,))
 

@@ -18,7 +18,7 @@ from pyvae.errors import UserError
 from pyvae.model.draws import Gumbel, Keep, Normal, gumbel_of_uniform
 from pyvae.recipes import get_recipe
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 seeds = st.integers(0, 2**63 - 1)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 every_seed = pytest.mark.parametrize("seed", [0, 2, 2**63 - 1])

@@ -41,7 +41,7 @@ from pyvae.model.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.slow
 
-modest = hypothesis.settings(max_examples=20, deadline=None)
+modest = hypothesis.settings(max_examples=20)
 
 
 def picture(path):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pyvae.files.reading import open_file, read_bytes, read_json, read_numbers, read_rows
 
-modest = hypothesis.settings(max_examples=40, deadline=None)
+modest = hypothesis.settings(max_examples=40)
 # a carriage return alone ends a line for Python's csv module, too, within quotes or not
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=9)
 values = st.recursive(

@@ -14,7 +14,7 @@ from scipy import stats
 from pyvae.errors import UserError
 from pyvae.metrics.clusters import class_shares, clustering_accuracy, clustering_scores
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 pytestmark = pytest.mark.filterwarnings("error")
 whole_numbers = st.lists(st.integers(0, 3), min_size=1, max_size=30).map(np.array)
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30).map(
@@ -52,7 +52,7 @@ def brute_force(labels, clusters):
     )
 
 
-@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.settings(max_examples=30)
 @given(pairs)
 def test_the_assignment_is_the_best_of_all(pair):
     labels, clusters = pair

@@ -15,7 +15,7 @@ from pyvae.errors import UserError
 from pyvae.metrics.elbo import elbo_parts, importance_weighted_bound, reconstruction_at
 from pyvae.model.objectives import bernoulli_reconstruction
 
-few = hypothesis.settings(max_examples=25, deadline=None)
+few = hypothesis.settings(max_examples=25)
 pytestmark = pytest.mark.filterwarnings("error")
 PIXELS, LATENTS = 12, 3
 

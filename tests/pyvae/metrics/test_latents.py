@@ -22,7 +22,7 @@ from pyvae.metrics.latents import (
 )
 from pyvae.model.loss_terms import kl_gaussians
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 pytestmark = pytest.mark.filterwarnings("error")
 
 

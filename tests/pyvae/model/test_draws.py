@@ -17,7 +17,7 @@ from scipy import stats
 from pyvae.model import draws as draws_module
 from pyvae.model.draws import Draws, Gumbel, Keep, Normal, gumbel_of_uniform
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 seeds = st.integers(0, 2**63 - 1)
 SPEC = {
     "mask": Keep((3, 2), 0.25),

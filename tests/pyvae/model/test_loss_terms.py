@@ -25,7 +25,7 @@ from pyvae.model.loss_terms import (
     squared_error,
 )
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 pytestmark = pytest.mark.filterwarnings("error")
 means = st.floats(-20, 20)
 log_variances = st.floats(-12, 5)

@@ -25,7 +25,7 @@ from pyvae.model.modules import (
     Unflatten,
 )
 
-modest = hypothesis.settings(max_examples=40, deadline=None)
+modest = hypothesis.settings(max_examples=40)
 PI = (0.5, 0.3, 0.15, 0.05)
 
 

@@ -15,7 +15,7 @@ from pyvae.errors import UserError
 from pyvae.model.settings import DTYPES, RNGS, Settings
 from pyvae.recipes import RECIPES
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 GOOD = Settings("vae", epochs=2, batch_size=10, latent_dim=3, learning_rate=1e-3)
 counts = st.integers(1, 50)
 

@@ -14,7 +14,7 @@ from pyvae.model.stages import BUFFERS, PASSES, Stage, is_buffer, quantities
 from pyvae.recipes import RECIPES, get_recipe
 from pyvae.training.feeds import batches
 
-modest = hypothesis_settings(max_examples=60, deadline=None)
+modest = hypothesis_settings(max_examples=60)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 L = 4
 LOSSES = (

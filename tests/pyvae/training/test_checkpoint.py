@@ -21,7 +21,7 @@ from pyvae.trace.trace import Trace
 from pyvae.training import checkpoint
 from pyvae.training.checkpoint import Checkpoint, run_identity
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 KINDS = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64])
 arrays = KINDS.flatmap(
     lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))

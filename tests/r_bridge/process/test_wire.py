@@ -50,7 +50,7 @@ def there_and_back(value):
     return received
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values)
 def test_values_arrive_as_they_were_sent(value):
     assert same(there_and_back(value), value)
@@ -82,7 +82,7 @@ def test_row_major_arrays_arrive_row_major():
     assert np.array_equal(received, np.arange(30.0).reshape(2, 3, 5))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arrays, st.randoms(use_true_random=False))
 def test_any_order_of_axes_arrives_as_it_looks(array, random):
     axes = random.sample(range(array.ndim), array.ndim)
@@ -199,7 +199,7 @@ def test_what_is_no_frame_is_named_as_such(data, words):
         received(data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_frame_with_other_bytes_in_it_is_read_or_refused(data):
     """And nothing else: no other error, nothing waited for that does not come."""

@@ -208,7 +208,7 @@ names = st.sampled_from(PARAMETERS)
 
 @two_steps
 @pytest.mark.parametrize("order", [1, 2])
-@given_settings(max_examples=20, deadline=None)
+@given_settings(max_examples=20)
 @given(name=names, beta=st.floats(0.01, 0.99))
 def test_another_beta_is_found(run, order, step, name, beta):
     assume(abs(beta - (0.9, 0.999)[order - 1]) > 1e-3)  # the right one is no mistake
@@ -227,7 +227,7 @@ def test_another_beta_is_found(run, order, step, name, beta):
 
 
 @two_steps
-@given_settings(max_examples=20, deadline=None)
+@given_settings(max_examples=20)
 @given(name=names, power=st.floats(-5, 0), negative=st.booleans())
 def test_weight_decay_is_found(run, step, name, power, negative):
     layers, probe, before = run(step)
@@ -248,7 +248,7 @@ def updated(probe, name, change):
 
 
 @two_steps
-@given_settings(max_examples=20, deadline=None)
+@given_settings(max_examples=20)
 @given(name=names, factor=st.floats(0.1, 10), decay=st.floats(1e-3, 0.5))
 def test_another_learning_rate_and_decoupled_weight_decay_are_found(run, step, name, factor, decay):
     layers, probe, _ = run(step)
@@ -265,7 +265,7 @@ def test_another_learning_rate_and_decoupled_weight_decay_are_found(run, step, n
 
 
 @two_steps
-@given_settings(max_examples=20, deadline=None)
+@given_settings(max_examples=20)
 @given(name=names, power=st.floats(-7, -1))
 def test_another_epsilon_is_found(run, step, name, power):
     layers, probe, _ = run(step)

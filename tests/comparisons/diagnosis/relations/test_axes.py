@@ -24,7 +24,7 @@ def turned(a, b):
     return axes(TwoValues(("this", "that"), a, b, 1e-9), None)
 
 
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(seeds)
 def test_one_layout_read_as_another_is_told_both_ways(seed):
     x = random(seed, 2, 3, 4, 5)
@@ -35,7 +35,7 @@ def test_one_layout_read_as_another_is_told_both_ways(seed):
     assert turned(x, read) == turned(read, x) == [NCHW]
 
 
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(seeds)
 def test_numbers_that_were_filled_column_by_column_are_told(seed):
     x = random(seed, 4, 5)

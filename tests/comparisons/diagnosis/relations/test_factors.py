@@ -36,14 +36,14 @@ def scaled(a, b, numbers=NUMBERS, rtol=1e-9):
     ],
 )
 @pytest.mark.parametrize("shape", [(), (4, 3)])
-@given_settings(max_examples=20, deadline=None)
+@given_settings(max_examples=20)
 @given(seed=seeds)
 def test_a_factor_that_counts_something_is_named(shape, times, words, seed):
     a = random(seed, *shape)
     assert scaled(a, a * times) == [f"that is this times {words}"]
 
 
-@given_settings(max_examples=200, deadline=None)
+@given_settings(max_examples=200)
 @given(seeds, st.floats(1e-3, 1e3))
 def test_of_one_number_another_factor_is_not_said(seed, times):
     a = random(seed)
@@ -71,7 +71,7 @@ def test_what_is_left_over_is_no_factor(rtol):
     assert scaled(a, b, rtol=rtol) == []
 
 
-@given_settings(max_examples=100, deadline=None)
+@given_settings(max_examples=100)
 @given(seeds, st.floats(-100, 100), st.floats(0.1, 10))
 def test_an_affine_map_is_told(seed, shift, times):
     a = random(seed, 4, 5)

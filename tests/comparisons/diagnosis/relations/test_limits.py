@@ -27,7 +27,7 @@ def two(a, b, rtol=1e-9):
 
 
 @pytest.mark.parametrize("words", FUNCTIONS)
-@given_settings(max_examples=10, deadline=None)
+@given_settings(max_examples=10)
 @given(seed=seeds)
 def test_a_usual_function_is_told_both_ways(words, seed):
     x = random(seed, 4, 6)
@@ -40,7 +40,7 @@ def test_a_usual_function_is_told_both_ways(words, seed):
         torch.testing.assert_close(FUNCTIONS[function](given), result)
 
 
-@given_settings(max_examples=20, deadline=None)
+@given_settings(max_examples=20)
 @given(seeds, st.sampled_from([0, 1]))
 def test_a_softmax_is_told_and_its_temperature(seed, axis):
     x = random(seed, 4, 6)
@@ -68,7 +68,7 @@ def test_limits_on_both_sides_are_told():
     assert limited(two(x, x.clamp(min=1))) == ["that is this held at 1 or more"]
 
 
-@given_settings(max_examples=100, deadline=None)
+@given_settings(max_examples=100)
 @given(seeds, st.floats(-9, -1))
 def test_noise_is_none_of_it(seed, power):
     x = random(seed, 20, 20)

@@ -36,7 +36,7 @@ def test_another_distribution_is_named(name):
     assert all(not words or words in right for words in found)
 
 
-@given_settings(max_examples=10, deadline=None)
+@given_settings(max_examples=10)
 @given(seeds, st.sampled_from([40, 60, 500]))
 def test_two_draws_of_one_distribution_are_of_one(seed, numbers):
     rng = np.random.default_rng(seed)

@@ -53,7 +53,7 @@ def test_a_normalisation_has_a_name_only_if_both_constants_are_its_own(factor, s
 
 @pytest.mark.parametrize("axis", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seed=seeds)
 def test_a_normalisation_of_each_channel_is_named(axis, dtype, seed):
     x = random(seed, 2, 3, 8, 9).movedim(1, axis)
@@ -75,7 +75,7 @@ def test_two_normalisations_of_the_same_pixels_are_told():
     assert "from [0, 1] to [-1, 1]" in words
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds)
 def test_columns_are_told_to_be_standardised(seed):
     x = random(seed, 12, 6) * 10
@@ -93,7 +93,7 @@ def test_a_batch_of_one_has_columns_of_single_numbers_and_no_warning():
     assert not standardised(two)
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds)
 def test_rows_are_told_to_be_divided(seed):
     x = random(seed, 5, 7)
@@ -105,7 +105,7 @@ def test_rows_are_told_to_be_divided(seed):
     ]
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(seeds, st.sampled_from([(5, 3), (12, 6), (2, 3, 4, 4)]))
 def test_other_numbers_are_no_normalisation(seed, shape):
     two = TwoValues(("this", "that"), random(seed, *shape), random(seed + 1, *shape), 1e-6)

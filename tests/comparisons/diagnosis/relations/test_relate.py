@@ -38,7 +38,7 @@ def order_in(words):
     return tuple(int(i) for i in re.search(r"order \(([\d, ]+)\)", words)[1].split(","))
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(seeds, shapes, st.integers(-300, 300), st.floats(-0.9, 0.9))
 def test_a_sign_is_named(seed, shape, power, error):
     a = random(seed, *shape) * 10.0**power
@@ -48,7 +48,7 @@ def test_a_sign_is_named(seed, shape, power, error):
 
 @pytest.mark.parametrize("minus", ["", "-"])
 @pytest.mark.parametrize("label", FACTORS)
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, shapes, st.integers(-290, 290))
 def test_a_factor_with_a_name_is_named_both_ways(minus, label, seed, shape, power):
     a = random(seed, *shape) * 10.0**power
@@ -57,7 +57,7 @@ def test_a_factor_with_a_name_is_named_both_ways(minus, label, seed, shape, powe
     assert related(b, a) == [f"this is that times {minus}{label}"]
 
 
-@given_settings(max_examples=60, deadline=None)
+@given_settings(max_examples=60)
 @given(seeds, shapes, st.floats(1e-4, 1e4).map(lambda x: x * 1.0123457), st.booleans())
 def test_a_factor_without_a_name_is_told_as_a_number(seed, shape, factor, negative):
     known = [one**power for one in (1.0, *FACTORS.values()) for power in (1, -1)]
@@ -71,7 +71,7 @@ def test_a_factor_without_a_name_is_told_as_a_number(seed, shape, factor, negati
     assert float(number) == pytest.approx(factor, rel=1e-5)
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, shapes, st.floats(-8, -3), st.booleans())
 def test_a_factor_near_one_is_not_told_as_one(seed, shape, power, negative):
     away, sign = 10**power, -1 if negative else 1
@@ -82,7 +82,7 @@ def test_a_factor_near_one_is_not_told_as_one(seed, shape, power, negative):
     assert ("times -" in words) == negative
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, shapes, st.floats(-0.9, 0.9))
 def test_of_what_is_equal_nothing_is_told(seed, shape, error):
     a = random(seed, *shape)
@@ -113,7 +113,7 @@ def test_small_numbers_are_not_zero():
     assert related(a, random(2, 3, 4) * 1e-200) == []
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(st.floats(0.1, 1e6), st.sampled_from(list(FACTORS)), st.floats(1.01, 1.9))
 def test_of_single_numbers_only_a_factor_with_a_name_is_told(value, label, odd):
     a = torch.tensor(value, dtype=torch.float64)
@@ -125,7 +125,7 @@ def test_of_single_numbers_only_a_factor_with_a_name_is_told(value, label, odd):
 
 
 @pytest.mark.parametrize("order", [order for order in orders_of_three if order != (0, 1, 2)])
-@given_settings(max_examples=10, deadline=None)
+@given_settings(max_examples=10)
 @given(seed=seeds)
 def test_an_order_of_axes_is_named_where_the_shape_changes(order, seed):
     a = random(seed, 2, 3, 4)
@@ -137,7 +137,7 @@ def test_an_order_of_axes_is_named_where_the_shape_changes(order, seed):
 
 
 @pytest.mark.parametrize("order", [order for order in orders_of_three if order != (0, 1, 2)])
-@given_settings(max_examples=10, deadline=None)
+@given_settings(max_examples=10)
 @given(seed=seeds)
 def test_an_order_of_axes_is_named_where_the_shape_stays(order, seed):
     a = random(seed, 3, 3, 3)
@@ -146,7 +146,7 @@ def test_an_order_of_axes_is_named_where_the_shape_stays(order, seed):
     assert order_in(words) == order
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, st.permutations(range(4)))
 def test_the_order_that_is_named_leads_from_one_to_the_other(seed, order):
     """Where an axis has one element several orders do."""
@@ -160,7 +160,7 @@ def test_the_order_that_is_named_leads_from_one_to_the_other(seed, order):
 @pytest.mark.parametrize(
     "axes", [axes for n in (1, 2, 3) for axes in itertools.combinations(range(3), n)]
 )
-@given_settings(max_examples=10, deadline=None)
+@given_settings(max_examples=10)
 @given(seed=seeds)
 def test_reversed_axes_are_named(axes, seed):
     a = random(seed, 2, 3, 4)
@@ -169,7 +169,7 @@ def test_reversed_axes_are_named(axes, seed):
     assert related(a, b) == [f"equal after reversing {words}"]
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, st.sampled_from([(20,), (4, 5), (3, 2, 4), (2, 2, 2, 3, 2, 2)]))
 def test_the_same_numbers_shuffled_are_the_same_numbers(seed, shape):
     a = random(seed, *shape)
@@ -180,7 +180,7 @@ def test_the_same_numbers_shuffled_are_the_same_numbers(seed, shape):
     assert related(a, b) == []
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, st.sampled_from([(4, 7), (3, 2, 4)]))
 def test_the_same_numbers_shuffled_within_each_image_are_told_apart(seed, shape):
     a = random(seed, *shape)
@@ -188,7 +188,7 @@ def test_the_same_numbers_shuffled_within_each_image_are_told_apart(seed, shape)
     assert related(a, b.reshape(shape)) == ["the same numbers in each image, in another order"]
 
 
-@given_settings(max_examples=12, deadline=None)
+@given_settings(max_examples=12)
 @given(seeds, st.integers(1, 4), st.integers(2, 6))
 def test_exchanged_rows_and_columns_of_images_are_named(seed, images, side):
     a = random(seed, images, side * side)
@@ -203,7 +203,7 @@ def test_what_is_no_square_image_has_no_rows_and_columns():
     assert related(a, b) == ["the same columns in another order (0, 3, 1, 4, 2, 5)"]
 
 
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(seeds, st.permutations(range(4)))
 def test_orders_of_the_axes_before_a_reshape_are_named(seed, order):
     shape = (2, 3, 4, 5)
@@ -218,7 +218,7 @@ def test_orders_of_the_axes_before_a_reshape_are_named(seed, order):
 
 
 @pytest.mark.slow
-@given_settings(max_examples=40, deadline=None)
+@given_settings(max_examples=40)
 @given(seeds, st.sampled_from([(2,), (7,), (3, 4), (3, 9), (2, 3, 4), (2, 2, 2, 2, 2, 2)]))
 def test_tensors_without_a_relation_have_none(seed, shape):
     a, b = random(seed, *shape), random(seed + 1, *shape)

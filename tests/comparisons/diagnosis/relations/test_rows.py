@@ -23,7 +23,7 @@ def told(a, b):
     return rows(TwoValues(("this", "that"), a, b, 1e-9))
 
 
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(seeds, st.sampled_from([(12,), (6, 4), (5, 2, 3)]), st.integers(1, 3))
 def test_rows_further_on_are_told_both_ways(seed, shape, by):
     more = random(seed, shape[0] + by, *shape[1:])
@@ -35,7 +35,7 @@ def test_rows_further_on_are_told_both_ways(seed, shape, by):
     assert told(b, a) == [words.format("this", "that", by=by)]
 
 
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(seeds, st.integers(0, 3), st.sampled_from([(0, "row"), (1, "channel")]))
 def test_one_that_is_repeated_is_told(seed, place, axis):
     a = random(seed, 4, 4, 3)
@@ -46,7 +46,7 @@ def test_one_that_is_repeated_is_told(seed, place, axis):
     assert told(a, mean) == [f"that has the mean of this in every {axis[1]}"]
 
 
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(seeds, st.integers(0, 5))
 def test_columns_that_are_zero_are_told(seed, place):
     a = random(seed, 4, 6)
@@ -58,7 +58,7 @@ def test_columns_that_are_zero_are_told(seed, place):
 
 
 @pytest.mark.parametrize(("shape", "what"), [((3, 5), "column"), ((2, 5, 4), "channel")])
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(seed=seeds, order=st.permutations(range(5)))
 def test_another_order_is_told(shape, what, seed, order):
     a = random(seed, *shape)
@@ -77,7 +77,7 @@ def test_a_shift_along_an_axis_is_told():
     assert told(b, a) == ["this is that shifted by 2 along axis 1"]
 
 
-@given_settings(max_examples=100, deadline=None)
+@given_settings(max_examples=100)
 @given(seeds, st.sampled_from([(12,), (6, 4), (5, 2, 3), (2, 3, 4, 4)]))
 def test_other_rows_are_none_of_it(seed, shape):
     assert told(random(seed, *shape), random(seed + 1, *shape)) == []

@@ -146,7 +146,7 @@ VALUES = {
 }  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(layer=st.sampled_from(sorted(LAYERS)), data=st.data())
 def test_no_declaration_is_refused_with_an_error(layer, data):
     """A trace may come from anyone: whatever it declares is computed or left."""

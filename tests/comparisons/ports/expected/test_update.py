@@ -50,7 +50,7 @@ def residuals(steps: Any) -> Iterator[float]:
 
 @PRECISIONS
 @pytest.mark.parametrize("kind", SETTINGS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_optimisers_do_what_pytorch_records(kind, dtype, data):
     chosen = {name: data.draw(values, name) for name, values in SETTINGS[kind].items()}

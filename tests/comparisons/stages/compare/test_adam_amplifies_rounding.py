@@ -29,7 +29,7 @@ def amplified(probe, name, seed, epsilon=1e-8):
 names = st.sampled_from(["decoder.conv1.weight", "encoder.fc1.weight", "decoder.fc2.weight"])
 
 
-@given_settings(max_examples=8, deadline=None)
+@given_settings(max_examples=8)
 @given(names, st.integers(0, 2**32))
 def test_what_adam_makes_of_the_moments_rounding_is_explained(probe, name, seed):
     found = compared(amplified(probe, name, seed), amplified(probe, name, seed + 1))
@@ -40,7 +40,7 @@ def test_what_adam_makes_of_the_moments_rounding_is_explained(probe, name, seed)
     assert parameter.max_abs <= 1e-15 * parameter.largest
 
 
-@given_settings(max_examples=8, deadline=None)
+@given_settings(max_examples=8)
 @given(names, st.integers(0, 2**32), sides)
 def test_another_epsilon_is_not_explained(probe, name, seed, order):
     pair = (amplified(probe, name, seed, epsilon=1e-7), amplified(probe, name, seed + 1))

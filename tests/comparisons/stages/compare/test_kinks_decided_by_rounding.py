@@ -96,7 +96,7 @@ EARLIER = [
 ]
 
 
-@given_settings(max_examples=8, deadline=None)
+@given_settings(max_examples=8)
 @given(places, sides, st.sampled_from([None, 1e-15, 0.5 * RULE.rtol]))
 def test_pixels_that_tie_up_to_rounding_may_get_the_gradient_either_way(probe, place, order, gap):
     pairs = winners(probe)
@@ -132,7 +132,7 @@ def test_the_gradient_was_moved_as_max_pooling_moves_it(probe):
 
 
 @pytest.mark.slow
-@given_settings(max_examples=5, deadline=None)
+@given_settings(max_examples=5)
 @given(places, sides)
 def test_a_second_kink_before_the_first_is_explained_as_well(probe, place, order):
     """Two windows of one image, and what both make of earlier gradients."""
@@ -167,7 +167,7 @@ def at_the_end(key, found):
 
 
 @pytest.mark.slow
-@given_settings(max_examples=5, deadline=None)
+@given_settings(max_examples=5)
 @given(places, sides)
 def test_pixels_that_tie_exactly_on_both_sides_leave_no_choice(probe, place, order):
     pairs = winners(probe)
@@ -178,7 +178,7 @@ def test_pixels_that_tie_exactly_on_both_sides_leave_no_choice(probe, place, ord
     assert_parts_at(found, "gradient/encoder.relu2", (first, second))
 
 
-@given_settings(max_examples=6, deadline=None)
+@given_settings(max_examples=6)
 @given(places, sides, st.floats(0.1, 9))
 def test_pixels_that_lie_apart_leave_no_choice(probe, place, order, power):
     """From hardly more than the tolerance to a hundredth of the largest."""
@@ -207,7 +207,7 @@ def test_pixels_that_lie_apart_on_one_side_leave_no_choice(probe, order):
     assert_parts_at(found, "gradient/encoder.relu2", (first, second))
 
 
-@given_settings(max_examples=6, deadline=None)
+@given_settings(max_examples=6)
 @given(places, sides, st.sampled_from([-1.0, 0.0, 0.5, 1 + 1e-6, 4.0]))
 def test_a_gradient_that_does_not_arrive_whole_is_no_kink(probe, place, order, share):
     pairs = winners(probe)
@@ -245,7 +245,7 @@ def passed(probe, name, unit, value, share):
 
 
 @pytest.mark.parametrize("name", RECTIFIERS)
-@given_settings(max_examples=4, deadline=None)
+@given_settings(max_examples=4)
 @given(
     place=places,
     order=sides,

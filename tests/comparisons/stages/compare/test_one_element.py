@@ -28,7 +28,7 @@ def test_a_probe_agrees_with_itself_everywhere_without_a_difference(probe):
         assert (agreement.explained, agreement.problem) == ("", "")
 
 
-@given_settings(max_examples=30, deadline=None)
+@given_settings(max_examples=30)
 @given(st.sampled_from(KEYS), places, st.floats(0.05, 14), st.booleans(), sides)
 def test_one_changed_element_is_found_with_its_place_and_values(
     probe, key, place, power, negative, order
@@ -49,7 +49,7 @@ def test_one_changed_element_is_found_with_its_place_and_values(
 
 
 @pytest.mark.slow
-@given_settings(max_examples=25, deadline=None)
+@given_settings(max_examples=25)
 @given(st.sampled_from(KEYS), places, st.floats(-4, -0.05), st.booleans(), sides)
 def test_one_element_changed_by_less_than_the_tolerance_agrees(
     probe, key, place, power, negative, order
@@ -69,7 +69,7 @@ def test_one_element_changed_by_less_than_the_tolerance_agrees(
 @pytest.mark.parametrize(
     "bad", [math.nan, *(pytest.param(v, marks=pytest.mark.slow) for v in (math.inf, -math.inf))]
 )
-@given_settings(max_examples=15, deadline=None)
+@given_settings(max_examples=15)
 @given(key=st.sampled_from(KEYS), place=places, order=sides, both=st.booleans())
 def test_what_is_not_finite_is_a_disagreement_with_a_word(probe, bad, key, place, order, both):
     """On both sides as well: nobody knows what it hides."""
@@ -132,7 +132,7 @@ def test_nothing_to_compare_is_no_agreement(probe):
     assert found["forward/encoder.fc1"].problem == "is empty"
 
 
-@given_settings(max_examples=25, deadline=None)
+@given_settings(max_examples=25)
 @given(st.sampled_from(KEYS), st.integers(0, 2**32), st.floats(-17, 1), sides)
 def test_the_tolerance_that_is_said_to_suffice_does_and_a_smaller_one_does_not(
     probe, key, seed, power, order

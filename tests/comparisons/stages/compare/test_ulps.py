@@ -23,13 +23,13 @@ def agreement_of(max_abs, largest):
     return StageAgreement(1, quantity, (), largest, max_abs, max_abs, 1e-11)
 
 
-@given_settings(max_examples=100, deadline=None)
+@given_settings(max_examples=100)
 @given(st.floats(0, 1e300, exclude_min=True), st.integers(0, 10**6))
 def test_ulps_count_the_steps_of_the_largest_magnitude(largest, steps):
     assert agreement_of(steps * math.ulp(largest), largest).ulps("float64") == steps
 
 
-@given_settings(max_examples=100, deadline=None)
+@given_settings(max_examples=100)
 @given(st.floats(0, float(np.float32(1e30)), width=32, exclude_min=True), st.integers(0, 10**6))
 def test_ulps_count_the_steps_in_single_precision(largest, steps):
     one = float(np.nextafter(np.float32(largest), np.float32(np.inf))) - largest

@@ -14,7 +14,7 @@ from pyvae.model.kernels.binary_cross_entropy import summed_binary_cross_entropy
 from pyvae.model.kernels.choice import fast_kernels
 from pyvae.model.loss_terms import bernoulli_reconstruction
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 probabilities = st.one_of(st.sampled_from([0.0, 1.0, 1e-45, 2**-24, 1 - 2**-24]), st.floats(0, 1))
 
 

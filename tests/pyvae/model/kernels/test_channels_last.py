@@ -21,7 +21,7 @@ from pyvae.model.kernels.channels_last import (
 from pyvae.model.kernels.choice import fast_kernels
 from pyvae.model.kernels.onednn_blocks import uses_onednn
 
-modest = hypothesis.settings(max_examples=40, deadline=None)
+modest = hypothesis.settings(max_examples=40)
 onednn = pytest.mark.skipif(not uses_onednn(), reason="needs an x86 CPU and oneDNN")
 NHWC = torch.channels_last
 

@@ -16,7 +16,7 @@ from pyvae.model.kernels.choice import fast_kernels
 from pyvae.model.kernels.image_block import image_block
 from pyvae.model.modules import BatchNorm
 
-modest = hypothesis.settings(max_examples=30, deadline=None)
+modest = hypothesis.settings(max_examples=30)
 
 
 def layers_of(kernel=4, stride=1, padding=2, bias=True, slope=0.0, pools=True, channels=1):

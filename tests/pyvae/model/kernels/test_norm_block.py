@@ -16,7 +16,7 @@ from pyvae.model.kernels.choice import fast_kernels
 from pyvae.model.kernels.norm_block import norm_block
 from pyvae.model.modules import BatchNorm
 
-modest = hypothesis.settings(max_examples=30, deadline=None)
+modest = hypothesis.settings(max_examples=30)
 
 
 def layers_of(channels, slope=0.0, pools=True, least=-1.0):

@@ -13,7 +13,7 @@ from pyvae.model.kernels.choice import fast_kernels
 from pyvae.model.kernels.onednn_blocks import uses_onednn
 from pyvae.model.kernels.to_one_channel import Conv2dToOne, convolution_to_one
 
-modest = hypothesis.settings(max_examples=60, deadline=None)
+modest = hypothesis.settings(max_examples=60)
 SHAPES = st.tuples(
     st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4),
     st.integers(0, 3), st.integers(0, 3),

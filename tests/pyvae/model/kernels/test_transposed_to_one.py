@@ -16,7 +16,7 @@ from pyvae.model.kernels.transposed_to_one import (
     transposed_convolution_to_one,
 )
 
-modest = hypothesis.settings(max_examples=40, deadline=None)
+modest = hypothesis.settings(max_examples=40)
 
 
 def made(kernel, stride, padding, images=2, channels=3, dtype=torch.float64):

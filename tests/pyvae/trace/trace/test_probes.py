@@ -21,7 +21,7 @@ from pyvae.recipes import get_recipe
 from pyvae.trace.trace import Trace
 from pyvae.training.loop import train
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 FINITE_OR_NOT = st.floats(allow_nan=True, width=32)
 shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 probes = st.dictionaries(

@@ -20,7 +20,7 @@ from pyvae.errors import UserError
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES)
 numbers = st.floats(allow_nan=False, width=64)
 

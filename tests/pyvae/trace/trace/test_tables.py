@@ -18,7 +18,7 @@ from pyvae.model.objectives import LOSSES, OBJECTIVES
 from pyvae.recipes import RECIPES
 from pyvae.trace.trace import Trace
 
-modest = hypothesis.settings(max_examples=25, deadline=None)
+modest = hypothesis.settings(max_examples=25)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES)
 
 

@@ -45,7 +45,7 @@ SHAPES = st.sampled_from([((3, 4), (3, 4)), ((3, 1), (4,)), ((2, 3, 4), (3, 1)),
 
 
 @pytest.mark.parametrize("layer", BINARY)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(shapes=SHAPES)
 def test_functions_of_two_tensors_of_any_shapes(layer, shapes):
     a, b = (randn(*shape, seed=n).exp() for n, shape in enumerate(shapes))

@@ -14,7 +14,7 @@ NUMPY = {
 
 @PRECISIONS
 @pytest.mark.parametrize("layer", NUMPY)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(dim=st.sampled_from([0, -1, [0, 2], [1], [0, 1, 2]]), keepdim=st.booleans())
 def test_reductions_over_axes(layer, dtype, dim, keepdim):
     x = randn(3, 4, 5, dtype=dtype)

@@ -17,7 +17,7 @@ PRECISIONS = pytest.mark.parametrize("dtype", BOUNDS, ids=["float64", "float32"]
 
 
 @PRECISIONS
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_multihead_attention_returns_what_pytorch_records(dtype, data):
     batch_first, batched = data.draw(st.booleans()), data.draw(st.booleans())

@@ -14,7 +14,7 @@ AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 @PRECISIONS
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_max_pools(dtype, data):
     axes, kernel = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
@@ -30,7 +30,7 @@ def test_max_pools(dtype, data):
 
 
 @PRECISIONS
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_average_pools(dtype, data):
     axes, kernel = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))

@@ -18,7 +18,7 @@ KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 @PRECISIONS
 @pytest.mark.parametrize("layer", KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_recurrent_layers_return_what_pytorch_records(layer, dtype, data):
     layers, both = data.draw(st.integers(1, 3)), data.draw(st.booleans())

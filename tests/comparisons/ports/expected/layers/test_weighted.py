@@ -30,7 +30,7 @@ TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3
 
 
 @PRECISIONS
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_convolutions_return_what_pytorch_records(dtype, data):
     axes = data.draw(st.integers(1, 3))
@@ -56,7 +56,7 @@ def test_convolutions_return_what_pytorch_records(dtype, data):
 
 
 @PRECISIONS
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_transposed_convolutions_return_what_pytorch_records(dtype, data):
     axes = data.draw(st.integers(1, 3))

@@ -35,7 +35,7 @@ def assert_same(found, right) -> None:
 
 
 @pytest.mark.parametrize("kind", CELLS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_layer_is_its_cell_step_by_step(kind, data):
     layers, both = data.draw(st.integers(1, 3)), data.draw(st.booleans())

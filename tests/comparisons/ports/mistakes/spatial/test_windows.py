@@ -17,7 +17,7 @@ from comparisons.ports.mistakes.spatial.windows import Pool, axes_of, each, wind
 SIZES = {1: (9,), 2: (7, 8), 3: (5, 6, 4)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_windows_hold_what_is_pooled(data):
     axes = data.draw(st.sampled_from(sorted(SIZES)))
