@@ -85,6 +85,7 @@ def room_of(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_no_package_looks_up(package):
     for file in files(package):

@@ -76,6 +76,7 @@ def unsafe(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_executes_what_is_in_a_file(package):
     files = sorted((ROOT / package).rglob("*.py"))

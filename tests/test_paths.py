@@ -48,6 +48,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_images_and_results_may_have_any_name(odd, capsys, undrawn):
     run = f"--out={OUT}"
     assert main(["train", "beta", "--data", IMAGES, *SHORT, run]) == 0

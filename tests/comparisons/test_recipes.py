@@ -148,6 +148,7 @@ def test_the_last_step_says_on_what_scale_it_is(name, words, digits):
     assert re.search(words, last_step_line(compare_whole_runs(trace, trace)))
 
 
+@pytest.mark.slow
 def test_a_report_names_hyperparameters(tmp_path, digits):
     recipe, settings = run_of("clustering-toy", steps=1, hyper={"temperature": 0.75})
     trace = train(Run(recipe, settings, load_toy()), PyTorchEngine("cpu"))

@@ -38,6 +38,7 @@ def test_what_leads_nowhere_is_seen(tmp_path):
     assert broken(page) == ["there.md#other", "gone.md", "gone.png"]
 
 
+@pytest.mark.slow
 def test_every_page_is_found_from_the_readme():
     seen, new = set(), {README}
     while new:

@@ -31,6 +31,7 @@ def test_forward_is_what_pytorch_counts(name):
     assert sum(forward_flop(recipe, 4, 5).values()) == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_is_what_pytorch_counts_and_the_gradient_of_the_images(name):
     recipe = get_recipe(name)

@@ -44,6 +44,7 @@ def test_dropout_is_on_while_it_trains(networks):
     assert not torch.equal(plain.encoder(x)[0], plain.encoder(x)[0])
 
 
+@pytest.mark.slow
 def test_it_trains(tmp_path, digits):
     write_idx_files(digits, tmp_path / "digits")
     steps = plain_loop.train(plain_loop.load(str(tmp_path / "digits")), 50, 5)

@@ -12,6 +12,7 @@ from benchmarks.measured.recipes import OTHERS
 from benchmarks.plain_loops import plain_loop, plain_recipes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_it_trains(name, tmp_path, digits):
     write_idx_files(digits, tmp_path / "digits")

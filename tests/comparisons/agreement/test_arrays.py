@@ -279,6 +279,7 @@ def test_what_is_agreed_on_cannot_be_changed_afterwards():
         EXACT.rtol = 1.0
 
 
+@pytest.mark.slow
 def test_networks_with_batch_norm_are_known():
     known = {name for name, recipe in RECIPES.items() if is_normalised(recipe.stages)}
     having = {

@@ -111,6 +111,7 @@ def test_maps_of_large_tensors_are_small_and_lose_no_difference():
     assert np.argwhere(plane.sizes).tolist() == [[777 * 96 // 1000, 95]]
 
 
+@pytest.mark.slow
 def test_the_worst_elements_come_first_whatever_the_size():
     for size in (100, 1_100_000):
         a = np.zeros(size)

@@ -21,6 +21,8 @@ from comparisons.steps.locate import locate
 from comparisons.steps.pair import Pair
 from pyvae.model.run import Run
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4  # of which three are free beside a kink in the first or the last: enough to tell
 MORE = 8  # of which five are free after two kinks
 SMALL = {"steps": STEPS, "batch_size": 4}

@@ -9,6 +9,8 @@ from stand_ins.verdicts import Mistaken, OnAKink, compare_engines, named
 from comparisons.beyond_steps import free_run
 from comparisons.beyond_steps.across_kinks import FREE_STEPS
 
+pytestmark = pytest.mark.slow
+
 FREE = 2  # steps beside; with so few a mistake that begins in the third begins late
 LATE = FREE + 1
 STEPS = LATE + 1

@@ -72,6 +72,7 @@ def test_a_value_that_is_off_does_not_nor_what_is_computed_from_it(digits, name,
     assert not chain.gradient_follows(chain.layers.stages[name].inputs[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["forward", "gradient"])
 def test_what_is_not_known_does_not_follow(digits, kind):
     chain = chain_of("clustering", PyTorchEngine("cpu"), digits, "float32")

@@ -58,6 +58,7 @@ def test_auto_takes_mnist_if_it_is_there(empty_root, write_family):
     assert np.array_equal(data.pixels, pixels.reshape(30, 784))
 
 
+@pytest.mark.slow
 def test_real_mnist_is_mnist(real_mnist):
     data = load_data("mnist")
     assert data.pixels.shape == (60_000, 784)

@@ -36,6 +36,7 @@ def test_an_impossible_outcome_never_comes():
     assert not one_hot[:, 1].any()
 
 
+@pytest.mark.slow
 def test_the_figure_shows_probabilities_counts_and_samples():
     figure = gumbel_softmax_figure(PI, TEMPERATURES, samples=50, seed=3, note="a note")
     assert_readable(figure)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_hex
 from shown.figures_help import assert_readable, note_of, words_of
 
@@ -41,6 +42,7 @@ def test_a_silent_dimension_can_be_drawn():
     assert (figure.axes[0].lines[0].get_ydata() > 0).all()
 
 
+@pytest.mark.slow
 def test_means_and_variances_keep_the_order_of_the_means():
     rng = np.random.default_rng(1)
     spreads = {

@@ -63,6 +63,7 @@ def test_the_assignment_is_the_best_of_all(pair):
     assert len(set(found.mapping.values())) == len(found.mapping)
 
 
+@pytest.mark.slow
 @modest
 @given(pairs, st.permutations(range(4)), st.integers(-50, 50))
 def test_the_names_of_clusters_do_not_matter(pair, order, offset):
@@ -73,6 +74,7 @@ def test_the_names_of_clusters_do_not_matter(pair, order, offset):
     )
 
 
+@pytest.mark.slow
 @modest
 @given(whole_numbers, st.permutations(range(4)))
 def test_classes_under_other_names_are_found_in_full(labels, order):

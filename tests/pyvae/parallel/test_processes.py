@@ -51,6 +51,7 @@ def test_more_threads_than_cores_share_them(monkeypatch):
     assert [processes.share(jobs) for jobs in (1, 2, 4, 8)] == [1, 1, 0.5, 0.25]
 
 
+@pytest.mark.slow
 def test_jobs_are_done_elsewhere_and_an_error_has_the_jobs_name(tmp_path):
     with closing(
         Processes(1, 3).run(jobs_of(1, 2, 13, 4), {"toy": load_toy(30)}, tmp_path)

@@ -91,6 +91,7 @@ def test_a_script_runs_as_alone_and_is_recorded(script, tmp_path, capsys, monkey
     assert [one.name for one in trace.networks[0] if one.layer == "linear"] == ["0", "2"]
 
 
+@pytest.mark.slow
 def test_several_models_are_recorded_together(script, tmp_path, capsys):
     assert run_recorded(script(GAN), [], tmp_path / "out", steps=2) == 0
     trace = ProgramTrace.load(tmp_path / "out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from recorded.programs import mlp
 from torch import nn
@@ -54,6 +55,7 @@ def test_a_gradient_that_was_changed_is_what_was_given():
     assert np.array_equal(step.arrays["given/0.weight"], half)
 
 
+@pytest.mark.slow
 def test_tensors_are_let_go():
     import gc
     import weakref

@@ -141,6 +141,7 @@ def test_after_an_interruption_only_what_is_left_counts(planned):
     )
 
 
+@pytest.mark.slow
 def test_after_a_kill_what_the_last_checkpoint_holds_is_done(planned, monkeypatch):
     """A copy of the folder in the middle of a run is what SIGKILL leaves."""
     monkeypatch.setenv("PYVAE_CHECKPOINT_SECONDS", "0")
@@ -193,6 +194,7 @@ def test_test_images_are_a_share_of_each_step(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_measuring_leaves_the_run_and_the_generator_as_they_are(planned, tmp_path):
     torch.manual_seed(3)
     before = torch.get_rng_state()

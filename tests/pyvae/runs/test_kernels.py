@@ -28,6 +28,7 @@ def run(digits):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["torch", "fast"])
 def test_a_run_is_made_longer_with_the_kernels_it_began_with(run, tmp_path, kernels):
     train_into(tmp_path / "run", run(2), PyTorchEngine("cpu", kernels=kernels))

@@ -51,6 +51,7 @@ def folder(tmp_path_factory, digits):
     return out
 
 
+@pytest.mark.slow
 def test_parameters_moments_and_adams_count_are_those_that_the_run_ended_with(folder, digits):
     for objective in ("vae", "emae"):
         begun = start_from_run(folder, CONV, make(objective=objective))
@@ -88,6 +89,7 @@ def test_moments_in_a_damaged_checkpoint_are_not_dropped_silently(folder, tmp_pa
     assert start_from_run(run, CONV, make()).title.endswith("without Adam's moments")
 
 
+@pytest.mark.slow
 def test_a_run_whose_newest_checkpoint_is_damaged_is_not_taken_from_an_older_one_unasked(
     tmp_path, digits
 ):
@@ -129,6 +131,7 @@ def test_a_run_that_was_interrupted_gives_its_last_checkpoint(tmp_path, digits):
         last_state(runs_in(tmp_path)["vae"])
 
 
+@pytest.mark.slow
 def test_a_run_from_there_says_so_and_is_verified_bit_by_bit(folder, tmp_path, digits):
     begun = start_from_run(folder, CONV, make())
     trace = train(Run(CONV, make(steps=2), digits, begun), PyTorchEngine("cpu"))
@@ -166,6 +169,7 @@ def test_a_trace_with_an_odd_start_is_refused(folder, tmp_path, value, said):
         Trace.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_from_another_start_is_another_run(folder, tmp_path, digits):
     engine = PyTorchEngine("cpu")
     train_into(tmp_path, Run(CONV, make(steps=1), digits), engine)

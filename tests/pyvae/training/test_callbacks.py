@@ -84,6 +84,7 @@ def test_a_callback_ends_a_run_with_a_complete_trace(run, engine, step):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ValueError, UserError("no"), KeyboardInterrupt, OSError])
 def test_an_error_ends_the_run_where_a_checkpoint_can_still_be_made(run, engine, error):
     log, checkpoints = [], []

@@ -68,6 +68,7 @@ def posterior(recipe):
     return sample.name, log_var.name, layer.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_a_parameter_that_is_no_number_is_named(name, begun):
     engine, recipe, given = begun(name)

@@ -54,6 +54,7 @@ def test_the_training_is_the_same_with_it(small, split, recipe):
         assert np.array_equal(with_it.parameters[name], value)
 
 
+@pytest.mark.slow
 def test_an_engine_that_computes_elsewhere_is_validated_by_its_parameters(beta, split):
     class Elsewhere:
         """An engine without a network of PyTorch's that could be looked at."""
@@ -90,6 +91,7 @@ class Given(Validate):
             self.rows.append({"epoch": len(self.rows) + 1, "total": next(self.losses)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("losses", "patience", "epochs", "best"),
     [

@@ -50,6 +50,7 @@ def there_and_back(value):
     return received
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(values)
 def test_values_arrive_as_they_were_sent(value):
@@ -82,6 +83,7 @@ def test_row_major_arrays_arrive_row_major():
     assert np.array_equal(received, np.arange(30.0).reshape(2, 3, 5))
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(arrays, st.randoms(use_true_random=False))
 def test_any_order_of_axes_arrives_as_it_looks(array, random):
@@ -199,6 +201,7 @@ def test_what_is_no_frame_is_named_as_such(data, words):
         received(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
 def test_a_frame_with_other_bytes_in_it_is_read_or_refused(data):

@@ -68,6 +68,7 @@ def test_limits_on_both_sides_are_told():
     assert limited(two(x, x.clamp(min=1))) == ["that is this held at 1 or more"]
 
 
+@pytest.mark.slow
 @given_settings(max_examples=100)
 @given(seeds, st.floats(-9, -1))
 def test_noise_is_none_of_it(seed, power):

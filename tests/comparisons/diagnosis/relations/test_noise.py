@@ -26,6 +26,7 @@ def told(x, y):
     return other_distribution(("this", "that"), torch.from_numpy(x), torch.from_numpy(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_distribution_is_named(name):
     rng = np.random.default_rng(1)
@@ -36,6 +37,7 @@ def test_another_distribution_is_named(name):
     assert all(not words or words in right for words in found)
 
 
+@pytest.mark.slow
 @given_settings(max_examples=10)
 @given(seeds, st.sampled_from([40, 60, 500]))
 def test_two_draws_of_one_distribution_are_of_one(seed, numbers):

@@ -51,6 +51,7 @@ def test_a_normalisation_has_a_name_only_if_both_constants_are_its_own(factor, s
     assert bool(found) == bool(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @given_settings(max_examples=12)

@@ -203,6 +203,7 @@ def test_what_is_no_square_image_has_no_rows_and_columns():
     assert related(a, b) == ["the same columns in another order (0, 3, 1, 4, 2, 5)"]
 
 
+@pytest.mark.slow
 @given_settings(max_examples=40)
 @given(seeds, st.permutations(range(4)))
 def test_orders_of_the_axes_before_a_reshape_are_named(seed, order):

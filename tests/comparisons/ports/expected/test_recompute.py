@@ -146,6 +146,7 @@ VALUES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(layer=st.sampled_from(sorted(LAYERS)), data=st.data())
 def test_no_declaration_is_refused_with_an_error(layer, data):

@@ -161,6 +161,7 @@ def test_another_way_is_no_difference(name, dtype, papers, tmp_path):
     assert "parted" not in {one.verdict for one in found.judged}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_all_ways_at_once(dtype, papers, tmp_path):
     port = recorded(tmp_path / "port", dtype, dict(RIGHT.values()))

@@ -78,6 +78,7 @@ def train(name, network):
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("original", "port"),
     [(Library, ByHand), (lambda: Clusters(one_by_one), lambda: Clusters(of_pytorch))],

@@ -60,6 +60,7 @@ RIGHT = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_teachers_that_follow_alike(compared, name):
     paper, port = RIGHT[name]

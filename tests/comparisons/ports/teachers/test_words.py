@@ -168,6 +168,7 @@ def follow(target, net, written):
             own.lerp_(theirs, 0.01)
 
 
+@pytest.mark.slow
 def test_two_targets_that_follow_each_others_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     twins("a")

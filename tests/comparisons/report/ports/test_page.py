@@ -52,6 +52,7 @@ def page(parted, tmp_path_factory) -> str:
     return path.read_text()
 
 
+@pytest.mark.slow
 def test_it_stands_alone_and_says_what_was_found(page):
     checked = Checked()
     checked.feed(page)

@@ -163,6 +163,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "path", "change", "size"), SMALL, ids=lambda one: getattr(one, "__name__", None)
 )

@@ -91,6 +91,7 @@ def test_the_shell_is_offered_what_an_option_may_be(offered, words, expected):
     assert offered(*words) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_once_it_has_been_installed(tmp_path):
     """In a new shell of the user's."""

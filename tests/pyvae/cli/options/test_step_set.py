@@ -30,6 +30,7 @@ def written(draw):
     return chosen, ",".join(parts)
 
 
+@pytest.mark.slow
 @given(written())
 def test_steps_are_those_that_were_written(case):
     chosen, text = case

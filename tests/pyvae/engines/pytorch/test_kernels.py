@@ -31,6 +31,7 @@ def test_fast_kernels_round_otherwise_but_not_for_an_exact_recipe(digits, name, 
         np.testing.assert_array_equal(probed.parameters[key], value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["mlp", "beta", "clustering",

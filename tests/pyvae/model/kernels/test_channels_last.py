@@ -75,6 +75,7 @@ def test_single_pixels_are_torchs(images, bias, groups, more):
     assert_close(step(larger, x, True), step(larger, x, False))
 
 
+@pytest.mark.slow
 @modest
 @given(
     stride=st.integers(1, 3),

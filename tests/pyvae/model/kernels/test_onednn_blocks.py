@@ -46,6 +46,7 @@ def test_features_and_gradients_are_equal_in_every_bit():
     assert (windows.amax(1) == windows.mean(1)).any()  # there were ties
 
 
+@pytest.mark.slow
 @blocks
 @pytest.mark.parametrize("objective", ["vae", "emae"])
 def test_a_run_is_equal_in_every_bit(monkeypatch, conv, settings, digits, objective):

@@ -115,6 +115,7 @@ def test_an_index_is_written_place_by_place():
     assert found.inputs == [x, mask]
 
 
+@pytest.mark.slow
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4), max_leaves=8,

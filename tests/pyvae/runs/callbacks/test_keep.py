@@ -214,6 +214,7 @@ def test_without_test_images_there_is_no_test_history(keep, tmp_path):
     assert (list(table), len(table)) == (["epoch"], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [{"epochs": 2}, {"steps": 6}])
 def test_a_shorter_one_goes_on_to_the_bit(keep, plain, tmp_path, first):
     keep("clustering-toy", rng="torch", **first)

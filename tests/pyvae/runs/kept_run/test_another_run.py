@@ -28,6 +28,7 @@ def test_a_run_with_other_hyperparameters_is_another(tmp_path, data_of):
     assert "temperature" in kept.found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

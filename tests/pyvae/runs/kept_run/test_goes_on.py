@@ -21,6 +21,7 @@ every_rng_and_adam = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @every_rng_and_adam
 @pytest.mark.parametrize(
     ("stop", "before_keeping"),

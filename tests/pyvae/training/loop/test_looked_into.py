@@ -48,6 +48,7 @@ def test_an_engine_that_is_not_looked_into_need_not_know_probes(step_by_step):
     assert len(list(running)) == trace.steps == 3
 
 
+@pytest.mark.slow
 @every_objective
 def test_a_run_that_is_looked_into_is_the_same_to_the_bit(digits, trained, objective):
     plain = trained[objective]

@@ -16,6 +16,7 @@ PRECISIONS = pytest.mark.parametrize("dtype", BOUNDS, ids=["float64", "float32"]
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
+@pytest.mark.slow
 @PRECISIONS
 @pytest.mark.parametrize("layer", KINDS)
 @settings(max_examples=8)
