@@ -1,6 +1,6 @@
 # make compare    train in Python and in R, compare, leave pictures in comparison/
 # make test       lint, type check, all tests, R CMD check of the R package
-# make quick      the fast tests, without R: under two minutes
+# make quick      the fast tests, without R: a minute and a half
 # make benchmark  how fast it is, beside plain loops and the machine's limits, in benchmarks/ (eight
 #                 minutes; make benchmark-quick: one)
 # make vignettes  computes the R package's vignettes anew, with Python: five to ten minutes
