@@ -26,7 +26,7 @@ from comparisons.ports.matching.slices import pair_parts
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["match_stages"]
+__all__ = ["GIVEN", "match_stages"]
 
 OUTSIDE = ("input", "draw")
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from comparisons.ports.matching.calls import made_of
 from comparisons.ports.matching.kinds import is_module
 from comparisons.ports.matching.parts.find import Part
+from comparisons.ports.matching.stages import GIVEN
 from comparisons.ports.side import RecordedStep
 
 __all__ = ["find_calls"]
-
-GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
 
 
 def find_calls(step: RecordedStep, other: RecordedStep) -> list[Part]:
