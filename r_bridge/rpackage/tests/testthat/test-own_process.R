@@ -125,11 +125,12 @@ test_that("a session that has forked ends at once, and says nothing", {
   skip_on_os("windows")
   errors <- tempfile()
   callr::r(function() {
-    # which outlives the forked one: processx would not learn of an end while that runs
     own <- processx::process$new("cat", stdin = "|")
     parallel::mccollect(parallel::mcparallel(1))
     close(own$get_input_connection())
-    own$wait()
+    # asked again and again: while parallel still waits for the forked one, processx is not told of
+    # an end, and its wait() would last for ever
+    while (own$is_alive()) Sys.sleep(0.01)
     again <- callr::r_session$new()
     parallel::mccollect(parallel::mcparallel(2))
     again$close()
