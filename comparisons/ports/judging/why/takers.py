@@ -25,9 +25,10 @@ def other_takers(step: Inspected, quantity: PortQuantity) -> str:
     for own, name in zip(step.own, names, strict=True):
         if is_left_out(own, name):
             stage = own.step.takers[name][0]
+            what = f"what {stage.name} ({stage.layer}) returns"
             return (
-                f"{own.step.side.name} has no gradient of what {stage.name} ({stage.layer}) returns, "
-                "from which this one comes: with it, it could be computed again"
+                f"{own.step.side.name} has no gradient of {what}, from which this one comes: with "
+                "it, it could be computed again"
             )
     first, second = (reached(step, side, name) for side, name in enumerate(names))
     for stage in first.values():

@@ -1,4 +1,4 @@
-"""Gradients of values between two layers, which a program that writes its own trace may leave out."""
+"""Gradients of values between layers, which a program that writes its own trace may leave out."""
 
 from __future__ import annotations
 
