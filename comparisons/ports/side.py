@@ -22,6 +22,11 @@ INDEX_TAKERS = (
 )  # fmt: skip
 INDEX_MAKERS = ("argmax", "argmin", "argsort")
 INDEX_SECOND = ("max", "min", "sort", "topk")  # of two outputs
+# Functions that return another class or index than they are given, and may count from elsewhere
+COUNTS_ON = (
+    "add", "sub", "rsub", "mul", "div", "floor_divide", "remainder", "fmod", "neg", "abs", "pow",
+    "sum", "prod", "cumsum",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,14 @@ class RecordedStep:
         steps = [one for one in self.side.untrained.get(key, ()) if one < self.about.step]
         return self.side.trace.stored(steps[-1])[key] if steps else None
 
-    def is_index(self, name: str, depth: int = 20) -> bool:
+    def is_index(self, name: str, as_it_is: bool = False, depth: int = 20) -> bool:
         """Whether a layer takes a whole number as the number of a class or row, or returns it as
         one.
 
         Arguments:
             name: The number.
+            as_it_is: Whether it has to be this number: what something is added to before it is
+                taken may be counted from elsewhere.
             depth: Through how many stages it may be handed on.
         """
         maker = self.producer.get(name)
@@ -159,13 +166,15 @@ class RecordedStep:
         for stage in self.takers.get(name, ()):
             if stage.layer in INDEX_TAKERS:
                 return True
+            if as_it_is and stage.layer in COUNTS_ON:
+                continue
             handed_on = [
                 output
                 for output in stage.outputs
                 if (value := self.arrays.get(f"forward/{output}")) is not None
                 and value.dtype.kind in "iu"
             ]
-            if depth and any(self.is_index(output, depth - 1) for output in handed_on):
+            if depth and any(self.is_index(one, as_it_is, depth - 1) for one in handed_on):
                 return True
         return False
 

@@ -167,14 +167,29 @@ class Inspected:
         """Both sides' values of a quantity, in the first side's order, and indices counted from 0;
         None for what is not recorded."""
         a, b = quantity.arrays(self.a, self.b)
-        bases = [one.side.trace.index_base for one in (self.a, self.b)]
-        if a is None or b is None or bases[0] == bases[1]:
+        if a is None or b is None or quantity.passing not in ("input", "draw", "forward"):
             return a, b
-        if quantity.passing not in ("input", "draw", "forward"):
+        return self.as_meant(quantity.value, (a, b))
+
+    def as_meant(
+        self, names: tuple[str, str], values: tuple[NDArray, NDArray]
+    ) -> tuple[NDArray, NDArray]:
+        """Both sides' values, indices counted from 0.
+
+        Arguments:
+            names: What they are called.
+            values: The values, which need not be those that were recorded.
+        """
+        a, b = values
+        bases = self.a.side.trace.index_base, self.b.side.trace.index_base
+        if bases[0] == bases[1] or not all(x.dtype.kind in "iu" for x in values):
             return a, b
-        if not all(x.dtype.kind in "iu" for x in (a, b)):
+        both = list(zip((self.a, self.b), names, strict=True))
+        if not any(one.is_index(name) for one, name in both):
             return a, b
-        if not (self.a.is_index(quantity.value[0]) or self.b.is_index(quantity.value[1])):
+        # a side that adds 1, or subtracts it, before it takes an index may count it from elsewhere
+        counted = all(one.is_index(name, as_it_is=True) for one, name in both)
+        if not counted and a.shape == b.shape and np.array_equal(a, b):
             return a, b
         return a.astype("int64") - bases[0], b.astype("int64") - bases[1]
 

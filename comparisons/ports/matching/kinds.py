@@ -17,6 +17,10 @@ FAMILIES = {  # layers that go by several names
     "dropout3d": "feature_dropout",
     "flatten": "view",
     "kl_div_loss": "kl_div",
+    "logical_and": "bitwise_and",  # of masks: R's `&`, `|` and `!`
+    "logical_not": "bitwise_not",
+    "logical_or": "bitwise_or",
+    "logical_xor": "bitwise_xor",
     "reshape": "view",
     "squeeze": "view",
     "unflatten": "view",

@@ -16,6 +16,8 @@ from pyvae.trace.program import ProgramTrace
 
 __all__ = ["load_start", "read_map"]
 
+COUNTER = "num_batches_tracked"  # of a batch norm; a network by hand has none, and needs none
+
 
 def load_start(parameters: Parameters, trace: ProgramTrace, names: Mapping[str, str]) -> None:
     """Copies the parameters and buffers with which another program's first recorded step began.
@@ -38,6 +40,8 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: Mapping[str, 
     for name, tensor in own.items():
         theirs = names.get(name, name)
         array = arrays.get(f"start/{theirs}")
+        if array is None and theirs == name and name.endswith(COUNTER):
+            continue
         if array is None:
             raise UserError(
                 f"trace '{trace.folder}' has no '{theirs}' to start from",

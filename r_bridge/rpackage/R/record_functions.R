@@ -151,10 +151,11 @@ slice_wrapper <- function(old) {
   function(self, e, drop, mask) {
     force(self)
     if (!session$open || !session$grad_enabled()) return(old(self, e, drop, mask))
+    e <- evaluated_places(e, mask)         # now: they are calls as well, and those are to be seen
     session$open <- FALSE
     on.exit(reopen())
     out <- old(self, e, drop, mask)
-    places <- index_places(e)                              # now: what they need is evaluated
+    places <- index_places(e)
     about$options <- list(index = I(places$said))
     arguments <- c(list(self = self), places$tensors)
     for (r in active()) guarded(r, see_stage(r, about, arguments, out))

@@ -1,8 +1,21 @@
 # What stands in the brackets of `x[i, 1:3, ..]`, as PyTorch has it: a number, null (a new axis),
 # "...", "start:stop:step", or "tensor", which stands for an input.
 
-# R torch evaluates the places itself. Here only what has no effect is looked at: constants, a few
-# operators, and variables that have a value.
+# R torch evaluates the places itself, in an environment that it is given. Those that are calls, such
+# as `x[y$argmax(2), ]`, are evaluated here instead, once, and R torch is given their values.
+evaluated_places <- function(e, mask) {
+  places <- torch_internal("enquos0")(e)
+  unknown <- vapply(places, function(place) {
+    !is.null(place[[2L]]) && inherits(harmless_value(place[[1L]], place[[2L]]), "unknown_place")
+  }, NA)
+  if (!any(unknown)) return(e)
+  values <- lapply(places, function(place) {
+    if (is.null(place[[2L]])) quote(expr = ) else eval(place[[1L]], mask, place[[2L]])
+  })
+  do.call(function(...) environment(), unname(values))
+}
+
+# What is only looked at has no effect: constants, a few operators, and variables that have a value.
 index_places <- function(e) {
   places <- torch_internal("enquos0")(e)
   tensors <- list()

@@ -30,7 +30,10 @@ record_script <- function(script, folder, ..., args = character()) {
     r <- found$recording
     if (!is.null(r)) return(add_optimiser(r, optimizer))
     root <- owner_of(found$instances, optimizer)
-    if (is.null(root)) return(invisible())
+    if (is.null(root)) {
+      found$without <- why_no_owner(found$instances, optimizer)
+      return(invisible())
+    }
     found$recording <- start_recording(root, optimizer, folder, settings, basename(script), call)
   }))
   ended <- "the script ended with an error"
@@ -43,10 +46,10 @@ record_script <- function(script, folder, ..., args = character()) {
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
   ended <- if (length(found$recording$steps)) "" else "no step"
   if (!length(found$recording$steps)) {
-    why <- if (is.null(found$recording)) "No optimizer was made of a model's parameters." else
-      if (nzchar(found$recording$ended)) "It ended {found$recording$ended}." else
-        "The optimizer's {.fn step} was not called."
-    abort(c("No step of {.file {script}} was recorded.", "x" = why), call)
+    why <- if (is.null(found$recording)) found$without %||% no_optimizer else
+      if (nzchar(found$recording$ended)) c("x" = "It ended {found$recording$ended}.") else
+        c("x" = "The optimizer's {.fn step} was not called.")
+    abort(c("No step of {.file {script}} was recorded.", why), call)
   }
   invisible(folder)
 }
@@ -108,11 +111,33 @@ watch_optimisers <- function(see) {
   c(undo, function() options(pyvae.optimiser = NULL))
 }
 
+no_optimizer <- c(
+  "x" = "No optimizer was made of a model's parameters.",
+  "i" = "A step is a call of an optimizer's {.fn step}: {.code optim_sgd(model$parameters, lr = 0.1)}.")
+
+# What to say of an optimiser that has parameters of no single module.
+why_no_owner <- function(instances, optimizer) {
+  wanted <- addresses_of(optimizer)
+  own <- unlist(lapply(instances, function(m) vapply(m$parameters, torch_internal("xptr_address"), "")))
+  if (all(wanted %in% own)) {
+    return(c(
+      "x" = "The optimizer has parameters of several models.",
+      "i" = "Name them before the loop: {.code record(list(a = first, b = second), optimizer, folder)}."))
+  }
+  c("x" = "The optimizer has tensors that are parameters of no {.fn nn_module}.",
+    "i" = "Make them parameters of one: {.code self$w <- nn_parameter(w)}.")
+}
+
+# Of what an optimiser trains.
+addresses_of <- function(optimizer) {
+  groups <- lapply(optimizer$param_groups, function(group) as_tensors(group$params))
+  vapply(unlist(groups), torch_internal("xptr_address"), "")
+}
+
 # The outermost module that has all parameters of an optimiser; the last one that was made.
 owner_of <- function(instances, optimizer) {
   address <- torch_internal("xptr_address")
-  groups <- lapply(optimizer$param_groups, function(group) as_tensors(group$params))
-  wanted <- vapply(unlist(groups), address, "")
+  wanted <- addresses_of(optimizer)
   owners <- Filter(function(m) all(wanted %in% vapply(m$parameters, address, "")), instances)
   children <- unlist(lapply(owners, function(m) {
     vapply(private_of(m)$modules_, function(child) rlang::obj_address(instance_of(child)), "")

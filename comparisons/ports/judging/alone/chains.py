@@ -193,5 +193,8 @@ class Chains:
         if found_again is None or name not in found_again.outputs:
             return None
         value, recorded = np.asarray(found_again.outputs[name].numpy()), self.own.value(name)
-        is_mask = recorded is not None and recorded.dtype.kind == "b"
-        return value.astype(bool) if is_mask else value  # 0 and 1 would be added to what it masks
+        kind = None if recorded is None else recorded.dtype.kind
+        if kind == "b":
+            return value.astype(bool)  # 0 and 1 would be added to what it masks
+        whole = kind is not None and kind in "iu" and np.array_equal(value, np.rint(value))
+        return value.astype(np.int64) if whole else value  # a class or an index

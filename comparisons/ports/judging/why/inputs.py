@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.inspected import Inspected
@@ -103,14 +104,16 @@ def same_function(step: Inspected, one: str, two: str) -> bool:
     a, b = step.a.value(one), step.b.value(two)
     if a is None or b is None:
         return False
-    if difference_of(a, b).needed <= step.rtol:
+    names = one, two
+
+    def agree(x: NDArray, y: NDArray) -> bool:
+        return difference_of(*step.as_meant(names, (x, y))).needed <= step.rtol
+
+    if agree(a, b):
         return True
-    alone = [
-        (step.chains[side].value(name), there)
-        for side, (name, there) in enumerate(((one, b), (two, a)))
-        if step.chains[side].is_alone(name)
+    computed = [
+        (step.chains[0].value(one), b) if step.chains[0].is_alone(one) else None,
+        (a, step.chains[1].value(two)) if step.chains[1].is_alone(two) else None,
     ]
-    return bool(alone) and all(
-        computed is not None and difference_of(computed, there).needed <= step.rtol
-        for computed, there in alone
-    )
+    alone = [pair for pair in computed if pair is not None]
+    return bool(alone) and all(x is not None and y is not None and agree(x, y) for x, y in alone)

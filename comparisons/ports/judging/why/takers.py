@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.own import Own
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.judging.why.inputs import other_inputs
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["other_takers", "reached", "taken_by"]
+__all__ = ["is_left_out", "other_takers", "reached", "taken_by"]
 
 MOST_ALONE = 4  # stages that are named
 
@@ -21,6 +22,14 @@ def other_takers(step: Inspected, quantity: PortQuantity) -> str:
         if max(len(quantity.parameter.a), len(quantity.parameter.b)) > 1:
             return "it is kept in several arrays on one side"
         names = quantity.parameter.a[0], quantity.parameter.b[0]
+    for own, name in zip(step.own, names, strict=True):
+        if is_left_out(own, name):
+            stage = own.step.takers[name][0]
+            what = f"what {stage.name} ({stage.layer}) returns"
+            return (
+                f"{own.step.side.name} has no gradient of {what}, from which this one comes: with "
+                "it, it could be computed again"
+            )
     first, second = (reached(step, side, name) for side, name in enumerate(names))
     for stage in first.values():
         pair = step.network.partner[stage.name]
@@ -96,6 +105,19 @@ def reached(step: Inspected, side: int, name: str) -> dict[str, ProgramStage]:
             waiting += further
             seen.update(further)
     return found
+
+
+def is_left_out(own: Own, name: str) -> bool:
+    """Whether a program that writes its own trace leaves out the gradients from which that of a
+    value or parameter comes.
+
+    Arguments:
+        own: The side.
+        name: The value or parameter.
+    """
+    takers = own.step.takers.get(name, ())
+    there = f"gradient/{name}" in own.arrays
+    return there and bool(takers) and not any(own.has_gradient(stage) for stage in takers)
 
 
 def taken_by(side: str, stage: ProgramStage) -> str:

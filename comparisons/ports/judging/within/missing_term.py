@@ -13,7 +13,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.own import DRAWS, distance
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.judging.why.takers import taken_by
+from comparisons.ports.judging.why.takers import is_left_out, taken_by
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["HANDED_BACK", "missing_term"]
@@ -44,6 +44,8 @@ def missing_term(step: Inspected, quantity: PortQuantity) -> str:
     if quantity.parameter is None and difference_of(a, b).needed > step.rtol:
         return ""  # one gradient of two values, as of a sum and of a part of it
     if any(key.startswith("loss/backward.") for own in step.own for key in own.step.arrays):
+        return ""
+    if any(is_left_out(own, name) for own, name in zip(step.own, names, strict=True)):
         return ""
     others = _others(step, names)
     if not any(others):

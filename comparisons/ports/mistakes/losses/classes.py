@@ -64,6 +64,7 @@ def cross_entropy(call: Call) -> Iterator[tuple[str, Any]]:
     yield "sigmoid taken before it: of probabilities where logits belong", call(torch.sigmoid(x))
     yield "a ReLU before it", call(torch.relu(x))
     yield "the logarithm to base 2", call() / math.log(2)
+    yield "the logarithm to base 10", call() / math.log(10)
 
 
 @mistake(CROSS_ENTROPY)
@@ -145,6 +146,7 @@ def log_likelihood(call: Call) -> Iterator[tuple[str, Any]]:
     x = call["input"]
     yield "of probabilities where their logarithms belong", call(x.exp())
     yield "the logarithm to base 2", call() / math.log(2)
+    yield "the logarithm to base 10", call() / math.log(10)
     axis = 1 if x.dim() > 1 else 0
     ones = x.exp().sum(axis)
     if not torch.allclose(ones, torch.ones_like(ones)):

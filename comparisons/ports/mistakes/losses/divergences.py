@@ -37,6 +37,7 @@ def kullback_leibler(call: Call) -> Iterator[tuple[str, Any]]:
     else:
         yield "the target taken for logarithms", call(log_target=True)
     yield "the logarithm to base 2", call() / math.log(2)
+    yield "the logarithm to base 10", call() / math.log(10)
 
 
 @mistake("gaussian_nll_loss")

@@ -12,6 +12,12 @@ test_that("a script is recorded as it is, with its arguments", {
   writeLines("x <- 1", idle)
   failing <- tempfile(fileext = ".R")
   writeLines(c(readLines(script), "stop('mine')"), failing)
+  loose <- tempfile(fileext = ".R")
+  writeLines(c("w <- torch::torch_zeros(2, requires_grad = TRUE)",
+               "optimizer <- torch::optim_sgd(list(w), lr = 0.1)"), loose)
+  several <- tempfile(fileext = ".R")
+  writeLines(c("one <- torch::nn_linear(2, 2)", "two <- torch::nn_linear(2, 2)",
+               "optimizer <- torch::optim_adam(c(one$parameters, two$parameters))"), several)
   python <- tempfile(fileext = ".py")
   writeLines("import torch", python)
   nothing <- tempfile()
@@ -19,11 +25,13 @@ test_that("a script is recorded as it is, with its arguments", {
   broken <- tempfile()
   found <- with_torch(arguments = list(script = script, idle = idle, failing = failing,
                                        folder = folder, broken = broken, python = python,
-                                       nothing = nothing), {
+                                       nothing = nothing, loose = loose, several = several), {
     said <- function(code) tryCatch(code, error = function(e) plain_message(e))
     make <- pyvae:::torch_internal("create_nn_module_callable")
     suppressMessages(record_script(script, folder, steps = 2, args = "3"))
-    list(idle = said(record_script(idle, tempfile())), none = said(record_script("nix.R", "x")),
+    list(idle = said(record_script(idle, tempfile())),
+         loose = said(record_script(loose, tempfile())),
+         several = said(record_script(several, tempfile())), none = said(record_script("nix.R", "x")),
          dir = said(record_script(dirname(script), "x")), python = said(record_script(python, "x")),
          kept = {
            said(record_script(idle, folder, overwrite = TRUE))
@@ -40,7 +48,9 @@ test_that("a script is recorded as it is, with its arguments", {
   expect_identical(trace$program, basename(script))
   expect_identical(trace$steps[[1L]]$optimiser$kind, "ignite_adam")
   expect_true(trace$complete)
-  expect_match(found$idle, "No step of .* was recorded. . No optimizer was made")
+  expect_match(found$idle, "No step of .* was recorded. . No optimizer was made .* A step is a call")
+  expect_match(found$loose, "tensors that are parameters of no `nn_module[(][)]`. . .*nn_parameter")
+  expect_match(found$several, "parameters of several models. . .*record[(]list[(]a = first")
   expect_match(found$none, "There is no 'nix.R'")
   expect_match(found$dir, "is a folder")
   expect_match(found$python, "is one in Python. . Record it in a shell: .*--out DIR -- .*[.]py")

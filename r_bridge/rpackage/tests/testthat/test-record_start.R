@@ -41,9 +41,16 @@ started_alike <- function() {
         stop_recording()
       }
       begin(other, start = folder, names = map)
+      # a batch norm by hand counts no calls
+      by_hand <- tempfile()
+      start <- list("0.weight" = c(1, 2), "0.bias" = c(0, 1), "0.running_mean" = c(0, 3),
+                    "0.running_var" = c(1, 4))
+      write_program_trace(by_hand, "base-r", steps = list(list(start = start)))
+      norm <- nn_sequential(nn_batch_norm1d(2))
+      begin(norm, start = by_hand)
       result <- list(
         first = first, alike = run(2, tempfile(), start = folder, replay = folder),
-        started = run(2, tempfile(), start = folder), mapped = as_array(other$parameters[[1]]),
+        norm = lapply(norm$state_dict(), as_array), started = run(2, tempfile(), start = folder), mapped = as_array(other$parameters[[1]]),
         lacking = said(begin(nn_sequential(nn_linear(3, 8)), start = folder)),
         shape = said(begin(nn_sequential(nn_linear(4, 8)), start = folder, names = map)),
         unknown = said(begin(nn_sequential(nn_linear(3, 8)), start = folder, names = wrong)),
@@ -76,6 +83,12 @@ test_that("with its start alone the masks are others", {
 test_that("names of the other program are mapped", {
   found <- started_alike()
   expect_identical(found$mapped, found$start)
+})
+
+test_that("a batch norm by hand has no count of its calls, and needs none", {
+  found <- started_alike()
+  expect_identical(found$norm[["0.running_var"]], c(1, 4))
+  expect_equal(c(found$norm[["0.num_batches_tracked"]]), 0)
 })
 
 test_that("what does not fit is named", {

@@ -161,3 +161,10 @@ def test_inputs_are_known_by_their_numbers():
         for number, name in enumerate(names):
             step.arrays[f"forward/{name}"][:] = number
     assert found(a, b) == {("input", "input#3"), ("input#2", "input"), ("randint", "input#2")}
+
+
+def test_masks_of_r_are_those_of_python():
+    """R's `&`, `|` and `!` are logical functions, Python's `&`, `|` and `~` bitwise ones."""
+    python = network(("gt", "gt", 4), ("bitwise_not", "bitwise_not", 4))
+    r = network(("gt", "gt", 4), ("logical_not", "logical_not", 4))
+    assert ("bitwise_not", "logical_not") in found(python, r)

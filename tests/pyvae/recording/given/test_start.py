@@ -66,6 +66,16 @@ def test_one_number_may_have_another_shape(tmp_path):
     assert model.num_batches_tracked.shape == ()
 
 
+def test_a_batch_norm_by_hand_counts_no_batches(tmp_path):
+    values = {name: 1 + value.numpy() for name, value in nn.BatchNorm1d(2).state_dict().items()}
+    values.pop("num_batches_tracked")
+    theirs = write(tmp_path / "r", **values)
+    model = nn.BatchNorm1d(2)
+    begin(model, tmp_path / "python", start=theirs)
+    assert model.running_var.tolist() == [2, 2]
+    assert model.num_batches_tracked.item() == 0
+
+
 def test_bad_starts_change_nothing(tmp_path):
     good, bad = np.ones((1, 2), np.float32), np.ones((2, 1), np.float32)
     cases = {
