@@ -193,3 +193,16 @@ def test_numbers_that_are_read_out_are_no_stage(recorded):
 
     stages, _ = run(read, recorded)
     assert [one for one in stages if one not in ("sum", "sum#2")] == ["div"]
+
+
+def test_a_function_of_several_tensors_may_return_one_of_them_as_it_is(recorded):
+    """As `broadcast_tensors` does in each distribution: the other ones are new."""
+
+    def loss(w):
+        row = w.sum(0).exp()
+        return -torch.distributions.Normal(w * 2, row).log_prob(torch.ones(w.shape)).mean()
+
+    stages, _ = run(loss, recorded)
+    assert not any(one.options.get("grad_fn") for one in stages.values())
+    assert stages["broadcast_tensors"].inputs == ("mul", "exp")
+    assert stages["pow"].inputs == ("broadcast_tensors.1",)
