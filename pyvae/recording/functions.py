@@ -20,6 +20,7 @@ from pyvae.recording.watch import Entered, Watch, first_tensor, survived
 
 __all__ = ["FunctionCalls", "FunctionMode"]
 
+UNINITIALISED = ("empty", "empty_like", "empty_strided", "new_empty")
 MOVES_BUFFERS = ("batch_norm", "instance_norm")
 
 
@@ -63,6 +64,8 @@ class FunctionMode(TorchFunctionMode):
                 self._watch.follow((args, kwargs), output)
             elif isinstance(output, Tensor | tuple | list):
                 self._watch.follow_on((args, kwargs), output)
+                if getattr(function, "__name__", "") in UNINITIALISED:
+                    self._watch.see_empty(output)
             return output
         try:
             output = function(*args, **kwargs)

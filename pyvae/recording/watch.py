@@ -152,6 +152,12 @@ class Watch:
         with torch._C.DisableTorchFunction():
             self._without_gradients.follow_on(given, returned)
 
+    @survived
+    def see_empty(self, returned: object) -> None:
+        """A function has returned memory as it was: its numbers say nothing."""
+        for _, one in tensors_in(returned):
+            self.begin().add_empty(one)
+
     def enter_other(self, module: nn.Module) -> None:
         """A module is called that is not the model's, or without gradients: a network that is not
         trained, if its parameters are not the model's."""
