@@ -30,7 +30,7 @@ def same_calls(
     """
     others = _calls(b.network)
     here, there = _first_of_equal(a), _first_of_equal(b)
-    shared = {there[name] for name in inputs.values()}
+    shared = {there[name] for name in inputs.values() if name in there}  # and no draws
 
     def named(name: str) -> str:
         return there[name] if there[name] in shared else f"{name} of the second side{ALONE}"
