@@ -138,12 +138,13 @@ class Step:
         self._values[id(tensor)] = value
         return value
 
-    def source(self, tensor: Tensor, as_it_was: bool = False) -> Source:
-        """Where a tensor comes from: from outside, if it is not known."""
+    def source(self, tensor: Tensor, as_it_was: bool = False, written: bool = False) -> Source:
+        """Where a tensor comes from: from outside, if it is not known; `written` if a function is
+        about to change it in place."""
         known = self.find(tensor, as_it_was)
-        return self.put_input(tensor) if known is None else known
+        return self.put_input(tensor, written) if known is None else known
 
-    def put_input(self, tensor: Tensor) -> Value:
+    def put_input(self, tensor: Tensor, written: bool = False) -> Value:
         """Copies a tensor that comes from outside, or was computed by something that is not seen:
         then option `grad_fn` says by what, or `without_gradients` that it was from the model."""
         call = Call("input", "input", made_by="other")
@@ -153,7 +154,8 @@ class Step:
             call.options["without_gradients"] = True
         value = self.put_value(self.add(call), "", tensor)
         made, version = self._empty.get(id(tensor), (lambda: None, -1))
-        if value.array is not None and made() is tensor and version == value.version:
+        is_empty = written and made() is tensor and version == value.version
+        if value.array is not None and is_empty:  # read as it is, NumPy may have filled it
             value.array = np.zeros_like(value.array)
         return value
 

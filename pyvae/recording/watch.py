@@ -272,7 +272,7 @@ class Watch:
                 one: `x[0] += 1` changes `x[0]`, and then sets it in `x`.
         """
         step = self.begin()
-        return {id(one): step.source(one, as_it_was) for _, one in tensors_in(given)}
+        return {id(one): step.source(one, as_it_was, True) for _, one in tensors_in(given)}
 
     def source(self, entered: Entered, tensor: Tensor) -> Source:
         """Where a tensor came from when a call began."""

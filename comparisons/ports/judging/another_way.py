@@ -82,10 +82,13 @@ def judge_another_way(
         again = _without_other_ways(tried, judge_step(tried))
         if again[1] is None:
             return again[0], None, [*masks, *again[2]]
+    alone = _alone(step)
     if passing in OUTSIDE:
         again = _without_inputs(step, first)
-        return again if again[2] else _without_inputs(step, first, _alone(step))
-    again = _without_inputs(step, first, _alone(step)) if passing == "forward" else found
+        if again[2] or not any(alone):
+            return again
+        return _without_inputs(step, first, alone)
+    again = _without_inputs(step, first, alone) if passing == "forward" else found
     return again if again[2] else found
 
 
