@@ -116,9 +116,9 @@ def same_of_other_inputs(step: Inspected, inputs: Inputs) -> bool:
     chains = first, Chains.of_one(step.b, first.partners.values())
     ends = _ends(step, inputs)
     allowed = max(GIVEN_RTOL[step.precision], SAME_IN_FLOAT64)
-    for side, stages in enumerate(inputs):
-        names = [end[side] for end in ends]
-        if not all(_is_felt(chains[side], names, one, FELT_BY * allowed) for one in stages):
+    for side, given in enumerate(inputs):
+        there = [end[side] for end in ends]
+        if not all(_is_felt(chains[side], there, one, FELT_BY * allowed) for one in given):
             return False
     moved = [_moved_inputs(step, chains, inputs, seed) for seed in range(MOVED)]
     for names in ends:
