@@ -164,6 +164,8 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
         other = quantity.parameter.b[0] if quantity.parameter else quantity.value[1]
         for side, (one, value) in enumerate(zip((step.a, step.b), (name, other), strict=True)):
             alone = [s for s in one.takers.get(value, ()) if s in step.network.only[side]]
+            if judged.difference.needed > step.rtol:  # of a small term more is said
+                yield from _in_one_alone(step, side, value)
             for stage in alone:
                 if step.own[side].has_gradient(stage):
                     yield f"only {step.names[side]} takes {value} in {_list([stage])}"
@@ -172,6 +174,18 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                         f"only {step.names[side]} has {_list([stage])}, through which no gradient "
                         "flows"
                     )
+
+
+def _in_one_alone(step: Inspected, side: int, value: str) -> Iterator[str]:
+    """The stages that take a value on both sides, directly or through a detach, and that backward
+    has reached on one side alone."""
+    partner = (step.network.partner, step.network.partner_of_b)[side]
+    for stage in step.own[side].step.takers.get(value, ()):
+        pair = partner.get(stage.name)
+        if pair is None or not step.own[side].has_gradient(stage):
+            continue
+        if not step.own[1 - side].has_gradient((pair.b, pair.a)[side]):
+            yield f"only in {step.names[side]} a gradient comes back from {_list([stage])}"
 
 
 def _is_used(step: Inspected, side: int, stage: ProgramStage) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from pyvae.recording.watch import Entered, Watch, first_tensor, survived
 
 __all__ = ["FunctionCalls", "FunctionMode"]
 
+UNINITIALISED = ("empty", "empty_like", "empty_strided", "new_empty")
 MOVES_BUFFERS = ("batch_norm", "instance_norm")
 
 
@@ -62,6 +64,8 @@ class FunctionMode(TorchFunctionMode):
                 self._watch.follow((args, kwargs), output)
             elif isinstance(output, Tensor | tuple | list):
                 self._watch.follow_on((args, kwargs), output)
+                if getattr(function, "__name__", "") in UNINITIALISED:
+                    self._watch.see_empty(output)
             return output
         try:
             output = function(*args, **kwargs)
@@ -126,7 +130,7 @@ class FunctionCalls:
         sets = known.layer == "index_put" and output is None  # x[0] = y returns nothing
         returned = args[0] if sets else output
         first = first_tensor([returned])
-        if first is None or (first is first_tensor(args) and version_of(first) == entered.version):
+        if first is None or (_is_given(returned, args) and version_of(first) == entered.version):
             return None  # no tensor, or the same: x.to(x.device)
         call = Call(
             entered.name, known.layer, options=given.options, training=given.training,
@@ -141,6 +145,14 @@ class FunctionCalls:
             call.inputs = [watch.source(entered, one) for one in given.inputs]
             call.roles = {key: watch.source(entered, one) for key, one in given.roles.items()}
         return watch.add(call, entered, args, returned)
+
+
+def _is_given(returned: object, args: object) -> bool:
+    """Whether a function has returned the tensors that it was given, and no other: of several,
+    `broadcast_tensors` may return the first as it is, and the second not."""
+    given = [one for _, one in tensors_in(args)]
+    found = [one for _, one in tensors_in(returned)]
+    return all(one is two for one, two in zip_longest(found, given[: len(found)]))
 
 
 def _is_of_model(source: Source | None, tensor: Tensor) -> bool:

@@ -23,14 +23,23 @@ class Parameters:
     Arguments:
         model: The recorded model.
         optimisers: Its optimisers.
+        before: The same at an earlier moment. `torch.func.functional_call` puts other tensors in
+            the place of parameters while it runs: the parameters are still those of before.
     """
 
-    def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimisers: Sequence[Optimizer],
+        before: Parameters | None = None,
+    ) -> None:
         self.listed: list[ProgramParameter] = []
         self._names: dict[int, str] = {}
         self._tensors: dict[str, Tensor] = {}
+        earlier = {} if before is None else before._tensors
         for name, one in model.named_parameters(remove_duplicate=False):
-            self._add(name, one, "parameter")
+            own = one if isinstance(one, nn.Parameter) else earlier.get(name, one)
+            self._add(name, own, "parameter")
         for name, buffer in model.named_buffers(remove_duplicate=False):
             self._add(name, buffer, "buffer")
         others = 0

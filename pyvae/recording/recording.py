@@ -76,6 +76,7 @@ class Recording:
         self._replay = replay
         self._watch = Watch(model, self._parameters, self._fail, replay, self._note_transform)
         self._hooks = Hooks(self._watch, self._note_scale, self._compiled)
+        self._known: Parameters | None = None
         self._terms: dict[str, Any] = {}
         self._handles: list[Any] = []
         self._own = os.getpid()
@@ -97,6 +98,7 @@ class Recording:
             before = one.register_step_pre_hook(self._before_update(at))
             after = one.register_step_post_hook(self._after_update(at))
             self._handles.append((one, before, after))
+        self._parameters()
         _running.append(self)
         atexit.register(self.end_of_program)
         self._resume()
@@ -213,7 +215,8 @@ class Recording:
     # Steps ---------------------------------------------------------------------------------------
 
     def _parameters(self) -> Parameters:
-        return Parameters(self._model, self._optimisers)
+        self._known = Parameters(self._model, self._optimisers, self._known)
+        return self._known
 
     def _is_wanted(self, at: int) -> bool:
         """Whether an optimiser's next step is to be recorded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from pyvae.recording.optimisers import describe_optimiser, optimised, state_arra
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
-from pyvae.recording.seen.values import Call, Source, Value, to_array
+from pyvae.recording.seen.values import Call, Source, Value, to_array, version_of
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.trace.program import Optimiser, ProgramStage
 
@@ -98,6 +99,7 @@ class Step:
         self._later: Arrays = {}  # gradients that `backward` left for other optimisers
         self.rounded = ""
         self._losses: list[tuple[float, Source | None]] = []
+        self._empty: dict[int, tuple[Callable[[], Tensor | None], int]] = {}
 
     def open(self) -> None:
         """Copies what the model starts from."""
@@ -136,12 +138,13 @@ class Step:
         self._values[id(tensor)] = value
         return value
 
-    def source(self, tensor: Tensor, as_it_was: bool = False) -> Source:
-        """Where a tensor comes from: from outside, if it is not known."""
+    def source(self, tensor: Tensor, as_it_was: bool = False, written: bool = False) -> Source:
+        """Where a tensor comes from: from outside, if it is not known; `written` if a function is
+        about to change it in place."""
         known = self.find(tensor, as_it_was)
-        return self.put_input(tensor) if known is None else known
+        return self.put_input(tensor, written) if known is None else known
 
-    def put_input(self, tensor: Tensor) -> Value:
+    def put_input(self, tensor: Tensor, written: bool = False) -> Value:
         """Copies a tensor that comes from outside, or was computed by something that is not seen:
         then option `grad_fn` says by what, or `without_gradients` that it was from the model."""
         call = Call("input", "input", made_by="other")
@@ -149,7 +152,16 @@ class Step:
             call.options["grad_fn"] = type(tensor.grad_fn).__name__
         elif self._is_computed(tensor):
             call.options["without_gradients"] = True
-        return self.put_value(self.add(call), "", tensor)
+        value = self.put_value(self.add(call), "", tensor)
+        made, version = self._empty.get(id(tensor), (lambda: None, -1))
+        is_empty = written and made() is tensor and version == value.version
+        if value.array is not None and is_empty:  # read as it is, NumPy may have filled it
+            value.array = np.zeros_like(value.array)
+        return value
+
+    def add_empty(self, tensor: Tensor) -> None:
+        """Notes a tensor that has no numbers yet: two runs of one program find others there."""
+        self._empty[id(tensor)] = weakref.ref(tensor), version_of(tensor)
 
     def _is_computed(self, tensor: Tensor) -> bool:
         known = self._without_gradients

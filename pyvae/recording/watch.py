@@ -152,6 +152,12 @@ class Watch:
         with torch._C.DisableTorchFunction():
             self._without_gradients.follow_on(given, returned)
 
+    @survived
+    def see_empty(self, returned: object) -> None:
+        """A function has returned memory as it was: its numbers say nothing."""
+        for _, one in tensors_in(returned):
+            self.begin().add_empty(one)
+
     def enter_other(self, module: nn.Module) -> None:
         """A module is called that is not the model's, or without gradients: a network that is not
         trained, if its parameters are not the model's."""
@@ -266,7 +272,7 @@ class Watch:
                 one: `x[0] += 1` changes `x[0]`, and then sets it in `x`.
         """
         step = self.begin()
-        return {id(one): step.source(one, as_it_was) for _, one in tensors_in(given)}
+        return {id(one): step.source(one, as_it_was, True) for _, one in tensors_in(given)}
 
     def source(self, entered: Entered, tensor: Tensor) -> Source:
         """Where a tensor came from when a call began."""

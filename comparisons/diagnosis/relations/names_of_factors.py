@@ -51,6 +51,8 @@ def named_factors(
                 ratio = f"{number / other:.6g} = {number}/{other} ({name} over {its_name})"
                 found.append((ratio, number / other))
     for number, name in numbers.items() if not found else ():
+        if OF_DATA.issuperset(name.split(" or ")):
+            continue  # nothing is divided by the root of how many images there are
         root = math.sqrt(number)
         if is_it(1 / root):
             found.append((f"1/sqrt({number}) (one over the root of {name})", 1 / root))

@@ -61,6 +61,7 @@ WITHOUT_EFFECT = {
     "norm_type", "init", "mode", "track_running_stats", "implicit", "out_dtype", "half_to_float",
 }  # fmt: skip
 REDUCTIONS = {0: "none", 1: "mean", 2: "sum"}
+LARGEST_WHOLE = 2.0**63
 
 
 class NotRecomputableError(Exception):
@@ -179,11 +180,11 @@ def _takes_more(function: Callable[..., Any]) -> bool:
 
 
 def _option(name: str, value: Any) -> Any:
-    """An option as PyTorch takes it: whole numbers as such (R has none in JSON), and reductions by
-    name."""
+    """An option as PyTorch takes it: whole numbers as such (R has none in JSON) but the limits of
+    floating point, which no integer type holds, and reductions by name."""
     if isinstance(value, list | tuple):
         return [_option(name, one) for one in value]
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
         value = int(value)
     if name == "reduction" and not isinstance(value, bool):
         return REDUCTIONS.get(value, value)

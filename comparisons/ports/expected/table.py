@@ -10,6 +10,7 @@ from typing import Any
 
 from comparisons.ports.expected.functions.arithmetic import ARITHMETIC
 from comparisons.ports.expected.functions.indexing import INDEXING
+from comparisons.ports.expected.functions.linear_algebra import LINEAR_ALGEBRA
 from comparisons.ports.expected.functions.reductions import REDUCTIONS
 from comparisons.ports.expected.functions.shapes import SHAPES
 from comparisons.ports.expected.layers.activations import ACTIVATIONS
@@ -31,6 +32,7 @@ LAYERS: Mapping[str, Callable[..., Any]] = {
     **ATTENTION,
     **LOSSES,
     **ARITHMETIC,
+    **LINEAR_ALGEBRA,
     **REDUCTIONS,
     **SHAPES,
     **INDEXING,

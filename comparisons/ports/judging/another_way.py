@@ -39,13 +39,17 @@ from comparisons.ports.judging.within.missing_term import HANDED_BACK
 from comparisons.ports.matching.kinds import family, is_module
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 from comparisons.ports.matching.slices import PARTS, with_same_parts
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_another_way"]
 
 OUTSIDE = ("input", "draw")
+COMPUTED = ("grad_fn", "without_gradients")
 MOST_INPUTS = 4  # that may be given in another form
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
 OVER_AXES = ("mean", "sum")
+Inputs = tuple[list[ProgramStage], list[ProgramStage]]
+NO_INPUTS: Inputs = ([], [])
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
 
 
@@ -78,7 +82,14 @@ def judge_another_way(
         again = _without_other_ways(tried, judge_step(tried))
         if again[1] is None:
             return again[0], None, [*masks, *again[2]]
-    return found if passing not in OUTSIDE else _without_inputs(step, first)
+    alone = _alone(step)
+    if passing in OUTSIDE:
+        again = _without_inputs(step, first)
+        if again[2] or not any(alone):
+            return again
+        return _without_inputs(step, first, alone)
+    again = _without_inputs(step, first, alone) if passing == "forward" else found
+    return again if again[2] else found
 
 
 def _without_other_ways(
@@ -102,11 +113,32 @@ def _without_other_ways(
     return step, first, given_up
 
 
+def _alone(step: Inspected) -> Inputs:
+    """The inputs of either side that the other one lacks, if they are few."""
+    found = [
+        [
+            stage
+            for stage in only
+            if stage.layer in OUTSIDE and not any(stage.options.get(name) for name in COMPUTED)
+        ]
+        for only in step.network.only
+    ]
+    return (found[0], found[1]) if max(map(len, found)) <= MOST_INPUTS else NO_INPUTS
+
+
 def _without_inputs(
-    step: Inspected, first: Judged
+    step: Inspected, first: Judged, alone: Inputs = NO_INPUTS
 ) -> tuple[Inspected, Judged | None, list[StageMatch]]:
     """Judges a step again without inputs that are given in another form: classes, or their
-    probabilities; a mask, or what it multiplies by."""
+    probabilities; a mask, or what it multiplies by.
+
+    Arguments:
+        step: The step.
+        first: Its first quantity that parts.
+        alone: Inputs that the other side lacks, which may stand for each other.
+    """
+    if first.quantity.passing not in OUTSIDE and not all(alone):
+        return step, first, []  # there is nothing else that one of them may stand for
     tried = step
     found: Judged | None = first
     given_up: list[StageMatch] = []
@@ -121,7 +153,11 @@ def _without_inputs(
         tried = replace(tried, network=without_pairs(tried, [pair]), judged=[])
         found = judge_step(tried)
     tried, found, ways = _without_other_ways(tried, found, GIVEN_RTOL[step.precision])
-    if not same_of_other_inputs(tried, given_up):
+    inputs: Inputs = (
+        [*alone[0], *(pair.a for pair in given_up)],
+        [*alone[1], *(pair.b for pair in given_up)],
+    )
+    if not (given_up or ways) or not same_of_other_inputs(tried, inputs):
         return step, first, []
     return tried, found, [*given_up, *ways]
 
@@ -131,8 +167,7 @@ def _may_be_given_otherwise(step: Inspected, pair: StageMatch) -> bool:
     same shape, no layer with weights takes it."""
     if pair.how == "map" or not {pair.a.layer, pair.b.layer} <= set(OUTSIDE):
         return False
-    computed = ("grad_fn", "without_gradients")
-    if any(one.options.get(name) for one in (pair.a, pair.b) for name in computed):
+    if any(one.options.get(name) for one in (pair.a, pair.b) for name in COMPUTED):
         return False
     values = [own.step.value(one.outputs[0])
               for own, one in zip(step.own, (pair.a, pair.b), strict=True)]  # fmt: skip
@@ -150,6 +185,16 @@ def _is_of_functions(pair: StageMatch) -> bool:
     if pair.how == "map" or pair.a.layer in OUTSIDE or pair.b.layer in OUTSIDE:
         return False
     return not (is_module(pair.a) or is_module(pair.b))
+
+
+def _adds_axes(stage: ProgramStage) -> bool:
+    """Whether an index takes everything, with axes of one between: `x[:, None]`."""
+    index = stage.options.get("index")
+    return (
+        stage.layer == "index"
+        and isinstance(index, list)
+        and all(one in (None, ":", "...") for one in index)
+    )
 
 
 def _lasting(
@@ -277,11 +322,13 @@ class _Ways:
         of axes that are summed later, and of a loss that is."""
         if pair.a.layer in (*SUMS_AND_PRODUCTS, *OVER_AXES) or family(pair.a.layer) == "view":
             return False
+        if all(_adds_axes(one) for one in (pair.a, pair.b)):
+            return False
         if all(one.startswith("reduction") for one in declared_differences(pair.a, pair.b)):
             return False
         names = list(zip(pair.a.inputs, pair.b.inputs, strict=False))
         values = [(self.step.a.value(one), self.step.b.value(two)) for one, two in names]
-        return all(
+        return len(pair.a.inputs) == len(pair.b.inputs) and all(
             a is not None and b is not None and difference_of(a, b).needed <= self.step.rtol
             for a, b in values
         )

@@ -17,6 +17,7 @@ from pyvae.trace.program import ProgramStage
 
 __all__ = ["SAME", "OneFunction", "same_of_other_inputs", "without_pairs"]
 
+Inputs = tuple[list[ProgramStage], list[ProgramStage]]  # both sides'
 PARTED = ("forward", "parted")
 FELT = 1e-6  # of the largest magnitude: what is more than rounding in float64
 SAME_IN_FLOAT64 = 1e-12  # the same, of inputs in float64
@@ -24,6 +25,7 @@ ROUNDED = 0.5  # of the rule for inputs: by how much of itself a number of one m
 MOVED = 3  # times that inputs are moved by this
 FELT_BY = 100  # times what two results may differ by: what another input has to make of them
 SAME = 1e-9  # relative, in float64: how near two ways to compute a value are
+UNSEEN = 2.0**-25  # relative: less than half of a rounding in float32, as of an eps of 1e-8
 
 
 def without_pairs(step: Inspected, pairs: list[StageMatch]) -> NetworkMatch:
@@ -55,7 +57,7 @@ class OneFunction:
         same: float = SAME,
     ) -> None:
         self.step, self.names, self.can_part = step, names, can_part
-        self.same = max(same, SAME)
+        self.same = max(same, SAME if step.precision == "float64" else UNSEEN)
 
     def chains(self, pairs: list[StageMatch]) -> Iterator[tuple[Chains, Chains]]:
         """Both sides' stages, each for the second side's values, where some pairs are none: for
@@ -102,7 +104,7 @@ class OneFunction:
         return True
 
 
-def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
+def same_of_other_inputs(step: Inspected, inputs: Inputs) -> bool:
     """Whether both sides compute the same of inputs that are no pairs, for the second side's other
     values: what stages that belong together return, and the gradients that they hand back.
 
@@ -114,8 +116,10 @@ def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
     chains = first, Chains.of_one(step.b, first.partners.values())
     ends = _ends(step, inputs)
     allowed = max(GIVEN_RTOL[step.precision], SAME_IN_FLOAT64)
-    if not all(_are_felt(chains, ends, pair, FELT_BY * allowed) for pair in inputs):
-        return False
+    for side, given in enumerate(inputs):
+        there = [end[side] for end in ends]
+        if not all(_is_felt(chains[side], there, one, FELT_BY * allowed) for one in given):
+            return False
     moved = [_moved_inputs(step, chains, inputs, seed) for seed in range(MOVED)]
     for names in ends:
         if not _is_same(
@@ -149,13 +153,13 @@ def same_of_other_inputs(step: Inspected, inputs: list[StageMatch]) -> bool:
 
 
 def _taken_on_the_way(
-    step: Inspected, inputs: list[StageMatch]
+    step: Inspected, inputs: Inputs
 ) -> Iterator[tuple[tuple[str, str], tuple[list[ProgramStage], list[ProgramStage]]]]:
     """The values of both sides that belong together and have a gradient, of which stages that have
     no partner make something of these inputs, with these stages of both sides."""
     stages: tuple[list[ProgramStage], list[ProgramStage]] = ([], [])
     for side, partner in enumerate((step.network.partner, step.network.partner_of_b)):
-        waiting = [one for pair in inputs for one in (pair.a, pair.b)[side].outputs]
+        waiting = [name for stage in inputs[side] for name in stage.outputs]
         while waiting:
             for stage in step.own[side].step.takers.get(waiting.pop(), ()):
                 if stage.name not in partner and stage not in stages[side]:
@@ -177,7 +181,7 @@ def _taken_on_the_way(
 
 
 def _moved_inputs(
-    step: Inspected, chains: tuple[Chains, Chains], inputs: list[StageMatch], seed: int
+    step: Inspected, chains: tuple[Chains, Chains], inputs: Inputs, seed: int
 ) -> tuple[Chains, Chains]:
     """The same, where each number of these inputs is off by what it may be rounded: all of them up,
     or each up or down."""
@@ -185,8 +189,8 @@ def _moved_inputs(
     found = []
     for side, chain in enumerate(chains):
         moved = Chains(chain.own, chain.other, chain.partners)
-        for pair in inputs:
-            name = (pair.a, pair.b)[side].outputs[0]
+        for stage in inputs[side]:
+            name = stage.outputs[0]
             value, given = chain.value(name), (step.a, step.b)[side].value(name)
             if value is not None and given is not None and given.dtype.kind == "f":
                 signs = random.choice([-1.0, 1.0], value.shape) if seed else 1.0
@@ -229,13 +233,13 @@ def _distances(x: NDArray, y: NDArray) -> NDArray:
         return np.where(same, 0.0, np.abs(x - y))
 
 
-def _ends(step: Inspected, inputs: list[StageMatch]) -> set[tuple[str, str]]:
+def _ends(step: Inspected, inputs: Inputs) -> set[tuple[str, str]]:
     """What stages that belong together return, or the loss, where the first of either side's comes
     after inputs that are no pairs."""
     found: set[tuple[str, str]] = set()
     losses = step.own[0].loss, step.own[1].loss
     for side, partner in enumerate((step.network.partner, step.network.partner_of_b)):
-        waiting = [one for pair in inputs for one in (pair.a, pair.b)[side].outputs]
+        waiting = [name for stage in inputs[side] for name in stage.outputs]
         seen = set(waiting)
         while waiting:
             name = waiting.pop()
@@ -251,21 +255,16 @@ def _ends(step: Inspected, inputs: list[StageMatch]) -> set[tuple[str, str]]:
     return found
 
 
-def _are_felt(
-    chains: tuple[Chains, Chains], ends: set[tuple[str, str]], pair: StageMatch, least: float
-) -> bool:
+def _is_felt(chain: Chains, ends: list[str], stage: ProgramStage, least: float) -> bool:
     """Whether an input's numbers in another order make another result: if it is lost beside larger
     ones, that the results agree says nothing."""
-    for side, (chain, stage) in enumerate(zip(chains, (pair.a, pair.b), strict=True)):
-        name = stage.outputs[0]
-        value = chain.value(name)
-        if value is None or not value.ndim:
-            return False
-        moved = {name: np.roll(value, 1)}
-        both = [(_returned(chain, e[side]), _returned(chain, e[side], moved)) for e in ends]
-        if all(x is None or y is None or _are_same((x, y), least) for x, y in both):
-            return False
-    return True
+    name = stage.outputs[0]
+    value = chain.value(name)
+    if value is None or not value.ndim:
+        return False
+    moved = {name: np.roll(value, 1)}
+    both = [(_returned(chain, end), _returned(chain, end, moved)) for end in ends]
+    return any(x is not None and y is not None and not _are_same((x, y), least) for x, y in both)
 
 
 def _are_same(values: Sequence[NDArray | None], allowed: float) -> bool:

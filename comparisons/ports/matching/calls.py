@@ -15,6 +15,7 @@ __all__ = ["in_order_of_calls", "made_of", "same_calls"]
 
 Calls = Mapping[str, ProgramStage]
 Sources = frozenset[str]
+ALONE = ", alone"  # of an input that has no partner
 
 
 def same_calls(
@@ -29,16 +30,20 @@ def same_calls(
     """
     others = _calls(b.network)
     here, there = _first_of_equal(a), _first_of_equal(b)
+    shared = {there[name] for name in inputs.values() if name in there}  # and no draws
+
+    def named(name: str) -> str:
+        return there[name] if there[name] in shared else f"{name} of the second side{ALONE}"
+
     sources = (
         made_of(a, lambda name: there.get(inputs.get(here[name], ""))),
-        made_of(b, lambda name: there[name]),
+        made_of(b, named),
     )
     for name, mine in _calls(a.network).items():
         theirs = others.get(name, {})
-        if mine.keys() == theirs.keys():
-            pairs = _of_one_source(mine, theirs, *sources)
-        else:
-            pairs = _of_one_mode(mine, theirs)
+        pairs = _of_one_source(mine, theirs, *sources) if len(mine) == len(theirs) else {}
+        if not pairs and mine.keys() != theirs.keys():
+            pairs = _of_one_mode(mine, theirs, *sources)
         taken = set(pairs.values())
         left = {one: one for one in mine if one in theirs and one not in pairs.keys() | taken}
         yield from ((mine[one], theirs[two]) for one, two in (pairs | left).items())
@@ -91,7 +96,7 @@ def made_of(
     found: dict[str, Sources] = {}
     for stage in step.network:
         if stage.layer == "input":
-            found[stage.name] = frozenset([named(stage.name) or f"{stage.name}, alone"])
+            found[stage.name] = frozenset([named(stage.name) or f"{stage.name}{ALONE}"])
             continue
         given = (step.producer.get(one) for one in (*stage.inputs, *stage.parameters.values()))
         known = [found[one.name] for one in given if one is not None and one.name in found]
@@ -127,12 +132,33 @@ def _of_one_source(
     return {one: groups[here[one]].pop(0) for one in mine}
 
 
-def _of_one_mode(mine: Calls, theirs: Calls) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    left = list(theirs.values())
-    for stage in mine.values():
-        at = next((n for n, one in enumerate(left) if one.training == stage.training), None)
-        if at is not None:
-            pairs[stage.name] = left[at].name
-            left = left[at + 1 :]
-    return pairs
+def _of_one_mode(
+    mine: Calls, theirs: Calls, here: Mapping[str, Sources], there: Mapping[str, Sources]
+) -> dict[str, str]:
+    """Those of one mode, in turn: those that are made of the same of what both sides are given, if
+    that brings all calls of one side together; else any."""
+    shared = [
+        {name: {one for one in found[name] if not one.endswith(ALONE)} for name in calls}
+        for calls, found in ((mine, here), (theirs, there))
+    ]
+
+    def in_turn(alike: Callable[[ProgramStage, ProgramStage], bool]) -> dict[str, str]:
+        pairs: dict[str, str] = {}
+        left = list(theirs.values())
+        for stage in mine.values():
+            at = next((n for n, one in enumerate(left) if alike(stage, one)), None)
+            if at is not None:
+                pairs[stage.name] = left[at].name
+                left = left[at + 1 :]
+        return pairs
+
+    pairs = in_turn(
+        lambda one, two: (
+            one.training == two.training
+            and bool(shared[0][one.name])
+            and shared[0][one.name] == shared[1][two.name]
+        )
+    )
+    if len(pairs) == min(len(mine), len(theirs)):
+        return pairs
+    return in_turn(lambda one, two: one.training == two.training)

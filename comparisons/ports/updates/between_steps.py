@@ -69,7 +69,8 @@ class _Changed:
 
 
 def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
-    """Yields what one side alone does to its parameters between two steps.
+    """Yields what a side does to its parameters between two steps, and the other one does not, or
+    otherwise.
 
     Arguments:
         step: The step, as far as it was judged.
@@ -78,11 +79,29 @@ def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
     one = judged.quantity.parameter
     if step.before is None or one is None:
         return
+    changed = changed_between_steps(step.before, (step.a, step.b), one)
+    said = [_of_side(step, judged, side) if changed[side] else "does not" for side in (0, 1)]
+    number = step.a.about.step
+    when = f"between step {number - 1} and step {number}"
+    if all(changed):
+        if not all(said) or said[0] == said[1]:
+            yield f"both sides change {one.name} {when}, each in another way"
+        else:
+            first, second = (
+                f"{name}: {words}" for name, words in zip(step.names, said, strict=True)
+            )
+            yield f"{when}, {first}; {second}"
+    elif any(changed) and all(said):
+        side = changed.index(True)
+        yield f"{step.names[side]}: {said[side]}, {when}; {step.names[1 - side]} does not"
+
+
+def _of_side(step: Inspected, judged: Judged, side: int) -> str:
+    """What one side does to its parameters between two steps; empty if it is not known."""
+    one = judged.quantity.parameter
+    if step.before is None or one is None:
+        return ""
     both = step.a, step.b
-    changed = changed_between_steps(step.before, both, one)
-    if changed[0] == changed[1]:
-        return
-    side = changed.index(True)
     names = [
         name
         for other in step.parameters
@@ -91,17 +110,10 @@ def changed_between(step: Inspected, judged: Judged) -> Iterator[str]:
     ]
     found = _joined(step, side, names, one.kind)
     words = "" if found is None else _best(found)
-    if not words:
-        return
-    last = step.a.about.step - 1
     which = ", ".join(names[:3])
     if one.kind == "parameter":
         which = those(names, parameters_of(step, side), _unmoved(step, side, names))
-    words = words.replace("{}", which)  # several ways, each with its own
-    yield (
-        f"{step.names[side]}: {words}, between step {last} and step {last + 1}; "
-        f"{step.names[1 - side]} does not"
-    )
+    return words.replace("{}", which)  # several ways, each with its own
 
 
 def _unmoved(step: Inspected, side: int, names: Sequence[str]) -> list[str]:
@@ -167,6 +179,11 @@ def _ways(one: _Changed) -> Iterator[tuple[str, Tensor]]:
         earlier = one.earlier("start", number)
         if earlier is not None:
             yield f"goes back to what {{}} were before step {number}", earlier
+            share = slope(one.start - one.left, earlier - one.left)
+            if share is not None and CLOSE < share < 1 - CLOSE:
+                part = rounded(share)
+                words = f"moves {{}} {shown(part)} of the way back to what they were before step "
+                yield f"{words}{number}", one.left + part * (earlier - one.left)
     yield from _histories(one)
     most = float(one.start.abs().max())
     bounds = f"{shown(rounded(-most))} and {shown(rounded(most))}"

@@ -193,3 +193,33 @@ def test_numbers_that_are_read_out_are_no_stage(recorded):
 
     stages, _ = run(read, recorded)
     assert [one for one in stages if one not in ("sum", "sum#2")] == ["div"]
+
+
+def test_a_function_of_several_tensors_may_return_one_of_them_as_it_is(recorded):
+    """As `broadcast_tensors` does in each distribution: the other ones are new."""
+
+    def loss(w):
+        row = w.sum(0).exp()
+        return -torch.distributions.Normal(w * 2, row).log_prob(torch.ones(w.shape)).mean()
+
+    stages, _ = run(loss, recorded)
+    assert not any(one.options.get("grad_fn") for one in stages.values())
+    assert stages["broadcast_tensors"].inputs == ("mul", "exp")
+    assert stages["pow"].inputs == ("broadcast_tensors.1",)
+
+
+def test_what_is_in_memory_by_chance_is_no_input(recorded):
+    """As in `pack_padded_sequence`, of sequences that are not sorted."""
+
+    def loss(w):
+        kept = torch.empty(2, 3).index_copy_(0, torch.arange(2), w)
+        return kept.sum() + torch.empty_like(w).index_copy_(0, torch.arange(2), w * 2).sum()
+
+    torch.use_deterministic_algorithms(True)  # fills it with NaN
+    try:
+        stages, arrays = run(loss, recorded)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    inputs = [name for name, one in stages.items() if one.layer == "input"]
+    found = [arrays[f"forward/{name}"] for name in inputs]
+    assert [one.tolist() for one in found if one.dtype.kind == "f"] == [[[0.0] * 3] * 2] * 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 from recorded.programs import mlp, simple
 from torch import nn
-from torch.func import functional_call
+from torch.func import functional_call, grad
 from torch.utils.checkpoint import checkpoint
 
 from pyvae.recording.record import record
@@ -114,3 +114,22 @@ def test_weights_that_stand_in_for_a_layers_own_are_taken_as_they_are(recorded):
         for name in (second.inputs[0], *(second.parameters[role] for role in ("weight", "bias")))
     )
     assert np.allclose(arrays[f"forward/{second.name}"], x @ weight.T + bias, atol=1e-6)
+
+
+def test_a_step_does_not_start_from_weights_that_stand_in_for_the_parameters(recorded):
+    """Where the first call that is seen is one with other weights: `grad` has made them unseen."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    before = {name: one.detach().clone() for name, one in model.named_parameters()}
+
+    def loss():
+        weights, x = dict(model.named_parameters()), torch.randn(5, 3)
+        slopes = grad(lambda w: functional_call(model, w, (x,)).square().mean())(weights)
+        moved = {name: one - 0.1 * slopes[name] for name, one in weights.items()}
+        return functional_call(model, moved, (torch.randn(5, 3),)).square().mean()
+
+    _, arrays = train(model, loss, recorded)
+    starts = {key.partition("/")[2] for key in arrays if key.startswith("start/")}
+    assert starts == set(before)
+    for name, value in before.items():
+        assert np.array_equal(arrays[f"start/{name}"], value.numpy())
+        assert f"parameter/{name}" in arrays

@@ -6,12 +6,16 @@ import numpy as np
 
 from comparisons.ports.expected.optimisers import OPTIMISERS
 from comparisons.ports.expected.update import COUNTS_ONLY
+from comparisons.ports.judging.declared import optimiser_differences
 from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import difference_of
 from comparisons.ports.judging.own import Residual, distance, unseen_words
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.side import Overlaid
 
 __all__ = ["own_faults"]
+
+MOST_NAMED = 3  # buffers
 
 
 def own_faults(step: Inspected, quantity: PortQuantity) -> str:
@@ -27,6 +31,7 @@ def own_faults(step: Inspected, quantity: PortQuantity) -> str:
                 _unseen(step, side, quantity)
                 or _unknown_optimiser(step, quantity)
                 or _uncounted(step, side, quantity)
+                or _changed_by_hand(step, quantity)
                 or f"{name}'s cannot be computed again"
             )
         if residual.is_right:
@@ -36,8 +41,56 @@ def own_faults(step: Inspected, quantity: PortQuantity) -> str:
         if quantity.passing in ("backward", "parameter gradient") and own.unseen:
             what = " and ".join(map(unseen_words, own.unseen))
             return f"{name}'s may come from {what} as well, which is not looked into"
-        return f"{name}'s is not what it should be for its own inputs"
+        return (
+            _moved_within(step, quantity) or f"{name}'s is not what it should be for its own inputs"
+        )
     return ""
+
+
+def _changed_by_hand(step: Inspected, quantity: PortQuantity) -> str:
+    """Whether both programs change a buffer themselves, without gradients, of which nothing is
+    recorded but what is left; and which other buffers part, of which it may be made."""
+    if quantity.passing != "buffer":
+        return ""
+    others = []
+    for one in step.parameters:
+        a, b = one.values(step.a.arrays, step.b.arrays, "buffer/{}")
+        if one is quantity.parameter or a is None or b is None or one.kind != "buffer":
+            continue
+        if difference_of(a, b).needed > step.rtol:
+            others.append(one.name)
+    beside = ""
+    if others:
+        listed = ", ".join(others[:MOST_NAMED])
+        beside = f"; {listed} {'part' if len(others) > 1 else 'parts'} as well"
+    return f"both programs change it by hand, which is not looked into{beside}"
+
+
+def _moved_within(step: Inspected, quantity: PortQuantity) -> str:
+    """Whether both sides have moved a stage's parameters within the step, before it was called, as
+    an optimiser does that calls the loss several times: with what it was called is not recorded."""
+    pair = quantity.stage
+    if quantity.passing != "forward" or pair is None:
+        return ""
+    taken = (*pair.a.inputs, *pair.a.parameters.values())
+    names = [name for name in taken if name in step.parameter_of]
+    if not names or any(one is None or one.is_right for one in step.residuals(quantity)):
+        return ""
+    kinds = [own.optimiser.kind if own.optimiser is not None else "" for own in step.own]
+    if not all(kind.endswith("lbfgs") for kind in kinds):
+        return (
+            f"on both sides it is not what comes of {' and '.join(names)} as the step begins: both "
+            "programs change that within the step, before this call, each otherwise. Look at what "
+            "they add to it there (SAM?)"
+        )
+    for name in names:
+        for words in optimiser_differences(step.a.about, step.b.about, step.parameter_of[name]):
+            return f"{step.names[1]}: {words}"
+    return (
+        "the optimiser calls the closure several times in a step, and moves the parameters after "
+        "each; up to here the two agree. Look at what the closure leaves in the gradients "
+        "(zero_grad), and at how it computes the loss"
+    )
 
 
 def _kept_by_hand(step: Inspected, side: int, quantity: PortQuantity) -> Residual | None:

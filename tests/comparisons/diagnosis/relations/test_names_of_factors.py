@@ -7,7 +7,9 @@ import pytest
 
 from comparisons.diagnosis.relations.names_of_factors import named_factors
 
-NUMBERS = {60000: "images", 784: "pixels", 12: "batch size", 5: "latent dimensions"}
+NUMBERS = {
+    60000: "images", 10000: "images", 784: "pixels", 12: "batch size", 5: "latent dimensions",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,7 @@ NUMBERS = {60000: "images", 784: "pixels", 12: "batch size", 5: "latent dimensio
         (12.0, "12 (batch size)"),
         (784**-0.5, "1/sqrt(784) (one over the root of pixels)"),
         (5**0.5, "sqrt(5) (the root of latent dimensions)"),
+        (0.01, "0.01"),  # and not one over the root of 10000 images
         (10.0, "10"),
         (0.35, "0.35"),
     ],

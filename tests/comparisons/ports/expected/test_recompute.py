@@ -172,3 +172,13 @@ def test_no_declaration_is_refused_with_an_error(layer, data):
             most = max(one.size for one in given)
         # a loss of nothing is a number, too
         assert max(one.numel() for one in found.outputs.values()) <= max(most, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_limits_of_a_type_are_no_whole_numbers(dtype):
+    """As the entropy of a Categorical has them: no integer is as large."""
+    least = float(np.finfo(dtype).min)
+    stage = ProgramStage("clamp", "clamp", ("x",), {"min": least})
+    x = np.array([-1.5, 2.0, -np.inf], dtype)
+    found = recompute(stage, {"forward/x": x, "forward/clamp": x}, 0)
+    np.testing.assert_array_equal(found.outputs["clamp"], [-1.5, 2.0, least])

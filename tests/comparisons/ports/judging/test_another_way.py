@@ -216,6 +216,14 @@ SAME = {  # options that differ, and make no difference in the end
         lambda y: y.view(2, 3).flatten().sum(),
         lambda y: y.reshape(3, 2).flatten().sum(),
     ),
+    "axes": (
+        lambda y: (y[:, None] - 3 * y[None]).logsumexp(1).sum(),
+        lambda y: (y[None] - 3 * y[:, None]).logsumexp(0).sum(),
+    ),
+    "an eps that float32 does not see": (
+        lambda y: ((y - y.mean()) / (y.std() + 1e-8)).pow(3).sum(),
+        lambda y: ((y - y.mean()) / (y.var() + 1e-8).sqrt()).pow(3).sum(),
+    ),
     "a sum": (
         lambda y: F.mse_loss(y, torch.ones_like(y), reduction="sum"),
         lambda y: F.mse_loss(y, torch.ones_like(y), reduction="none").sum(),
@@ -230,3 +238,14 @@ def test_a_loss_summed_later_and_shapes_on_the_way(name, tmp_path):
     found = compare_programs(tmp_path / "paper", tmp_path / "port")
     assert found.agrees, found
     assert any("computed another way" in words for words in found.lines)
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [("float32", 1e-5), ("float64", 1e-8)])
+def test_an_eps_that_the_type_sees_is_told(dtype, eps, tmp_path):
+    ways = (
+        lambda y: ((y - y.mean()) / (y.std() + eps)).pow(3).sum(),
+        lambda y: ((y - y.mean()) / (y.var() + eps).sqrt()).pow(3).sum(),
+    )
+    for folder, way in zip(("paper", "port"), ways, strict=True):
+        recorded(tmp_path / folder, dtype, {"mean": way})
+    assert not compare_programs(tmp_path / "paper", tmp_path / "port").agrees

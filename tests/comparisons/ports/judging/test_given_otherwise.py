@@ -79,6 +79,23 @@ def convolved(z, x, padding=0, kept=slice(None)):
     return F.conv1d(x, kernel, padding=padding)[..., kept].tanh().mean()
 
 
+def at(z, y):
+    return z.log_softmax(1)[torch.arange(ROWS), y]
+
+
+def risk_in_order(z, t):
+    order = t[:, 0].argsort(descending=True)
+    event, risk = (t[:, 1] < 0.7).float()[order], z[:, 0][order]
+    return -((risk - risk.logcumsumexp(0)) * event).sum() / event.sum()
+
+
+def risk_of_all(z, t, later=torch.ge):
+    event, risk = (t[:, 1] < 0.7).float(), z[:, 0]
+    there = later(t[:, 0], t[:, 0][:, None])
+    others = risk[None].expand(ROWS, ROWS).masked_fill(~there, -torch.inf).logsumexp(1)
+    return -((risk - others) * event).sum() / event.sum()
+
+
 FORMS = {  # as the paper has it, the same in another form, and that with a mistake
     "classes, their probabilities": (
         lambda z, y, _: F.cross_entropy(z, y),
@@ -119,6 +136,21 @@ FORMS = {  # as the paper has it, the same in another form, and that with a mist
         lambda z, y, t: convolved(z, F.pad(t.T[None], (1, 0))),
         lambda z, y, t: convolved(z, t.T[None], padding=1, kept=slice(0, -1)),
         lambda z, y, t: convolved(z, t.T[None], padding=1, kept=slice(1, None)),
+    ),
+    "a mask that is beside an order": (  # the likelihood of survival, sorted or not
+        lambda z, y, t: risk_in_order(z, t),
+        lambda z, y, t: risk_of_all(z, t),
+        lambda z, y, t: risk_of_all(z, t, later=torch.le),
+    ),
+    "two classes of each row, their shares": (
+        lambda z, y, _: 0.3 * F.cross_entropy(z, y) + 0.7 * F.cross_entropy(z, y.flip(0)),
+        lambda z, y, _: F.cross_entropy(z, 0.3 * one_hot(y) + 0.7 * one_hot(y.flip(0))),
+        lambda z, y, _: F.cross_entropy(z, 0.3 * one_hot(y) + 0.7 * one_hot(y.roll(1))),
+    ),
+    "a logarithm, its exponential, each beside another function": (
+        lambda z, y, t: (at(z, y) - t[:, 0].log()).exp().clamp(0.8, 1.2).mean(),
+        lambda z, y, t: (at(z, y).exp() / t[:, 0]).clamp(0.8, 1.2).mean(),
+        lambda z, y, t: (at(z, y).exp() / t[:, 1]).clamp(0.8, 1.2).mean(),
     ),
     "signs, zero and one": (
         lambda z, y, _: F.soft_margin_loss(z, one_hot(y) * 2 - 1),

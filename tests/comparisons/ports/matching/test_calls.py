@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call, grad
 
 from comparisons.ports import compare_programs
 from pyvae.recording.record import record
@@ -193,3 +194,49 @@ def test_many_calls_are_not_each_held_against_all_inputs(monkeypatch):
     assert compare_programs("more", "again").agrees
     assert count <= 2 * 43  # as many as there are inputs, and not as there are pairs of them
     assert compare_programs("paper", "port").agrees
+
+
+def before_them(way):
+    """A call by itself, and two that may be one."""
+    return lambda net, *inputs: [net(inputs[0]), *way(net, *inputs[1:])]
+
+
+def test_calls_that_are_put_together_stand_after_one_by_itself():
+    ways = before_them(backwards), before_them(at_once)
+    for one, two in (ways, ways[::-1]):
+        found = compare_programs(trained("paper", one), trained("port", two))
+        assert found.agrees, found.lines
+
+
+def adapted(way, first=0):
+    """Two layers with weights that one step of the gradient has moved, as in MAML."""
+
+    def call(net, x, y, _):
+        x, y = (x, y) if first == 0 else (y, x)
+        weights = dict(net.named_parameters())
+        slopes = way(lambda w: functional_call(net, w, (x,)).square().mean(), weights)
+        moved = {name: one - 0.1 * slopes[name] for name, one in weights.items()}
+        return (functional_call(net, moved, (y,)),)
+
+    return call
+
+
+def by_autograd(loss, weights):
+    found = torch.autograd.grad(loss(weights), list(weights.values()), create_graph=True)
+    return dict(zip(weights, found, strict=True))
+
+
+def by_func(loss, weights):
+    return grad(loss)(weights)
+
+
+def square(z):
+    return z.square().mean()
+
+
+def test_a_call_that_one_side_alone_makes_is_not_taken_for_one_of_both():
+    paper = trained("paper", adapted(by_autograd), square)
+    assert compare_programs(paper, trained("port", adapted(by_func), square)).agrees
+    assert compare_programs(trained("port", adapted(by_func), square), paper).agrees
+    found = compare_programs(paper, trained("port", adapted(by_func, 1), square))
+    assert found.verdict.startswith("part at step 1, ")

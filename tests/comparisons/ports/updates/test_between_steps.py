@@ -78,6 +78,21 @@ def averaged(step, share):
     return {"start": one.start, "after": one.after}
 
 
+def ahead(share):
+    """After the third step, a share of the way from the first weights (Lookahead)."""
+    one = first_weights(3)
+
+    @torch.no_grad()
+    def after(network, optimiser, step):
+        left = [p.clone() for p in network.parameters()]
+        one["after"](network, optimiser, step)
+        for p, new in zip(network.parameters(), left, strict=True):
+            if step == 3:
+                p.lerp_(new, share)
+
+    return {"start": one["start"], "after": after}
+
+
 def put_back():
     """One parameter, each time."""
     known = {}
@@ -111,6 +126,9 @@ CASES = {
     "held": (
         at(2, lambda p: p.clamp_(-0.05, 0.05)), 3, f"holds {ALL} between -0.05 and 0.05",
     ),
+    "looking ahead": (
+        ahead(0.25), 4, f"moves {ALL} 0.75 of the way back to what they were before step 1",
+    ),
     "scaled": (
         at(2, lambda p: p.mul_(0.99)), 3, f"changes {ALL}: they are what the step left times 0.99",
     ),
@@ -134,4 +152,19 @@ def test_what_is_no_known_change_is_said_without_a_name(pair):
     found = compare_programs(*pair(Training(), Training(**wrong)))
     assert found.first.words == (
         "r changes encoder.0.weight between step 2 and step 3, python does not",
+    )
+
+
+def test_both_sides_change_them_each_otherwise(pair):
+    about = [Training(**ahead(share), steps=4) for share in (0.5, 0.4)]
+    assert compare_programs(*pair(*about)).first.words == (
+        f"between step 3 and step 4, python: moves {ALL} 0.5 of the way back to what they were "
+        f"before step 1; r: moves {ALL} 0.6 of the way back to what they were before step 1",
+    )
+    noise = [
+        at(2, lambda p, by=by: p.add_(torch.ones_like(p).cumsum(0).sin() * by))
+        for by in (1e-3, 2e-3)
+    ]
+    assert compare_programs(*pair(*(Training(**one) for one in noise))).first.words == (
+        "both sides change encoder.0.weight between step 2 and step 3, each in another way",
     )

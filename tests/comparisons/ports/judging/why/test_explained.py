@@ -72,3 +72,20 @@ def test_a_loss_that_is_scaled_by_less_than_the_rule_is_told(tmp_path):
     found = compare_programs(one, other)
     assert found.first.judged.quantity.passing == "loss"
     assert "port has mul (mul)" in found.first.words[0]
+
+
+def test_a_gradient_that_comes_back_on_one_side_alone_is_named(tmp_path):
+    """What is cut has no other way to the loss: the stage after it has no gradient at all."""
+
+    def balanced(share):
+        def way(x, y):
+            p = x.softmax(1)
+            return p.log().mean() + (share(p).mean(0) * torch.tensor([0.2, 0.8])).sum() + 0 * y
+
+        return way
+
+    one = recorded(tmp_path / "paper", balanced(lambda p: p))
+    other = recorded(tmp_path / "port", balanced(lambda p: p.detach()))
+    for pair in ((one, other), (other, one)):
+        (words,) = compare_programs(*pair).first.words
+        assert words == f"only in {one} a gradient comes back from mean#2 (mean)"
