@@ -57,7 +57,6 @@ def other_function(call: Call) -> Made:
         yield "no logarithm: softmax", right.exp()
         yield "the logarithm to base 2", right / math.log(2)
         yield "the logarithm to base 10", right / math.log(10)
-        yield "the logarithm to base 10", right / math.log(10)
         yield "minus the logarithm", -right
         yield "the logarithm of the sigmoid of each", torch.nn.functional.logsigmoid(x)
         yield "the logarithm of a softmax of the softmax", torch.log_softmax(right.exp(), own)
