@@ -23,13 +23,14 @@ BENCHMARK_ARGS ?=
 FUZZ_SECONDS ?= 60
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: compare test quick benchmark benchmark-quick lint setup setup-r vignettes site site-r clean long \
+.PHONY: compare test quick benchmark benchmark-quick lint style setup setup-r vignettes site site-r clean long \
   coverage mutants fuzz
 
 compare: setup
 	.venv/bin/pyvae compare $(COMPARE_ARGS)
 
-test: setup-r lint
+# types are checked beside the tests (tests/test_types.py)
+test: setup-r style
 	$(PYTEST) $(PYTEST_ARGS)
 
 quick: setup
@@ -59,9 +60,11 @@ fuzz: setup
 	PYTHONPATH=tests .venv/bin/python -c 'from fuzz.readers import READERS; print(*READERS)' | \
 	  xargs -n 1 | xargs -I READER .venv/bin/python tests/fuzz/fuzz.py READER --seconds $(FUZZ_SECONDS)
 
-lint: setup
+style: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+lint: style
 	.venv/bin/mypy
 
 setup:

@@ -101,5 +101,7 @@ rm -rf pyvae.egg-info
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
   -e '.[dev,docs]' $rpy2 || fail "pip could not install the packages"
 .venv/bin/python -m pip check --disable-pip-version-check >/dev/null || fail "the installed packages do not fit each other: .venv/bin/pip check"
+# as pip does with what it copies: the first command would wait for it
+.venv/bin/python -m compileall -q -j 0 pyvae r_bridge comparisons
 echo "$stamp" >.venv/.ready
 say "done"

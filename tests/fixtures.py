@@ -27,7 +27,7 @@ from r_bridge.installed.r_torch import find_r_torch
 from r_bridge.installed.rpy2 import check_r
 
 PYVAE = Path(sys.executable).with_name("pyvae")
-LONGEST = {"test_the_package_passes_its_check"}  # by far
+LONGEST = {"test_the_package_passes_its_check", "test_the_types_fit"}  # on one core each
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell: what the tests start would be deaf to Ctrl-C, too.
