@@ -30,6 +30,7 @@ from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import GIVEN_RTOL, Judged, difference_of
 from comparisons.ports.judging.one_function import (
     SAME,
+    Inputs,
     OneFunction,
     same_of_other_inputs,
     without_pairs,
@@ -48,7 +49,6 @@ COMPUTED = ("grad_fn", "without_gradients")
 MOST_INPUTS = 4  # that may be given in another form
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
 OVER_AXES = ("mean", "sum")
-Inputs = tuple[list[ProgramStage], list[ProgramStage]]
 NO_INPUTS: Inputs = ([], [])
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
 

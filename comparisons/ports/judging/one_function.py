@@ -15,7 +15,7 @@ from comparisons.ports.judging.own import distance
 from comparisons.ports.matching.matched import NetworkMatch, StageMatch, matched_outputs
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["SAME", "OneFunction", "same_of_other_inputs", "without_pairs"]
+__all__ = ["SAME", "Inputs", "OneFunction", "same_of_other_inputs", "without_pairs"]
 
 Inputs = tuple[list[ProgramStage], list[ProgramStage]]  # both sides'
 PARTED = ("forward", "parted")

@@ -50,7 +50,8 @@ started_alike <- function() {
       begin(norm, start = by_hand)
       result <- list(
         first = first, alike = run(2, tempfile(), start = folder, replay = folder),
-        norm = lapply(norm$state_dict(), as_array), started = run(2, tempfile(), start = folder), mapped = as_array(other$parameters[[1]]),
+        norm = lapply(norm$state_dict(), as_array), started = run(2, tempfile(), start = folder),
+        mapped = as_array(other$parameters[[1]]),
         lacking = said(begin(nn_sequential(nn_linear(3, 8)), start = folder)),
         shape = said(begin(nn_sequential(nn_linear(4, 8)), start = folder, names = map)),
         unknown = said(begin(nn_sequential(nn_linear(3, 8)), start = folder, names = wrong)),

@@ -20,8 +20,16 @@ def lower(dtype):
     return torch.linalg.cholesky(positive(dtype)).detach()
 
 
+def upper(dtype):
+    return lower(dtype).T.contiguous()
+
+
 def right(dtype):
     return randn(SIZE, 2, seed=2, dtype=dtype)
+
+
+def rows(dtype):
+    return randn(2, SIZE, seed=2, dtype=dtype)
 
 
 FUNCTIONS = {  # PyTorch's, what is given to it, its options, and the same in numpy
@@ -38,6 +46,28 @@ FUNCTIONS = {  # PyTorch's, what is given to it, its options, and the same in nu
         torch.linalg.solve_triangular, (lower, right), {"upper": False},
         lambda c, b: solve_triangular(c, b, lower=True),
     ),
+    "linalg_cholesky, upper": (
+        torch.linalg.cholesky, (positive,), {"upper": True}, lambda x: np.linalg.cholesky(x).T
+    ),
+    "cholesky_solve, upper": (
+        torch.cholesky_solve, (right, upper), {"upper": True},
+        lambda b, c: np.linalg.solve(c.T @ c, b),
+    ),
+    "cholesky_inverse, upper": (
+        torch.cholesky_inverse, (upper,), {"upper": True}, lambda c: np.linalg.inv(c.T @ c)
+    ),
+    "linalg_solve, from the right": (
+        torch.linalg.solve, (positive, rows), {"left": False},
+        lambda a, b: b @ np.linalg.inv(a),
+    ),
+    "linalg_solve_triangular, from the right": (
+        torch.linalg.solve_triangular, (upper, rows), {"upper": True, "left": False},
+        lambda c, b: b @ np.linalg.inv(c),
+    ),
+    "linalg_solve_triangular, ones on the diagonal": (
+        torch.linalg.solve_triangular, (lower, right), {"upper": False, "unitriangular": True},
+        lambda c, b: solve_triangular(c, b, lower=True, unit_diagonal=True),
+    ),
     "linalg_inv": (torch.linalg.inv, (positive,), {}, np.linalg.inv),
     "inverse": (torch.inverse, (positive,), {}, np.linalg.inv),
     "linalg_det": (torch.linalg.det, (positive,), {}, np.linalg.det),
@@ -49,9 +79,10 @@ FUNCTIONS = {  # PyTorch's, what is given to it, its options, and the same in nu
 
 
 @pytest.mark.parametrize("dtype", BOUNDS, ids=["float64", "float32"])
-@pytest.mark.parametrize("layer", FUNCTIONS)
-def test_linear_algebra(layer, dtype):
-    function, makers, options, known = FUNCTIONS[layer]
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_linear_algebra(case, dtype):
+    function, makers, options, known = FUNCTIONS[case]
+    layer = case.partition(",")[0]
     given = [make(dtype) for make in makers]
     found = record_function(lambda *x: function(*x, **options), layer, *given, **options)
     assert found.residual() <= 10 * BOUNDS[dtype]
