@@ -68,6 +68,10 @@ class Hooks:
         self._patch(torch, "compile", self._compile)
         self._patch(nn.Module, "compile", self._compile)
 
+    def enter(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        """A module was called just before they were put in."""
+        self._modules.enter(module, given)
+
     def remove(self) -> None:
         """Takes them out."""
         for handle in self._handles:

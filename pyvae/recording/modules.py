@@ -32,6 +32,7 @@ class ModuleCalls:
     @survived
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Notes what goes into a module."""
+        self.watch.begin_pass(module)
         path = self.watch.path_of(module) if self.watch.listens() else None
         if path is None:
             self.watch.enter_other(module)
@@ -58,6 +59,7 @@ class ModuleCalls:
         Returns:
             What the layer is to return instead; None if it stays as it is.
         """
+        self.watch.end_pass(module, returned=len(rest) == 2)
         if self.watch.untrained.inside is module:
             self.watch.leave_other(module, rest[-1])
             return None

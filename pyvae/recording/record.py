@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -14,18 +14,19 @@ from pyvae.recording.checks import check_model, check_optimisers
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.given.start import load_start, read_map
 from pyvae.recording.parameters import Parameters
+from pyvae.recording.passes import Passes
 from pyvae.recording.recording import Recording, running
 from pyvae.trace.program import ProgramTrace
 from pyvae.trace.program_folder import check_new_folder
 
-__all__ = ["record"]
+__all__ = ["record", "record_passes"]
 
 STOP = "it ends by itself after its last step, or with .stop() of what record returned"
 
 
 def record(
     model: nn.Module | Mapping[str, nn.Module],
-    optimizer: Optimizer | Sequence[Optimizer],
+    optimizer: Optimizer | Sequence[Optimizer] | None,
     folder: Path | str,
     *,
     steps: int | None = 3,
@@ -36,16 +37,19 @@ def record(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Recording:
-    """Records the next training steps of a program, for `pyvae compare`.
+    """Records the next training steps of a program, or its forward passes, for `pyvae compare`.
 
     It begins at once, and ends by itself after the last step; nothing else in the program changes.
+    Without an optimiser a step is a call of the network with what is computed from it, until the
+    next one; of several networks that are called one after the other, a step has each once.
     It can be used in a `with` block as well. No bit of the training changes, unless `start` or
     `replay` is given. If the disk is full, the recording ends, and the training goes on. A function
     (not a model) that torch.compile has compiled runs uncompiled in the recorded steps.
 
     Arguments:
         model: The network; or several, by name: `{"generator": g, "discriminator": d}`.
-        optimizer: Its optimiser, or a list of several.
+        optimizer: Its optimiser, or a list of several; None of a network that is not trained:
+            its forward passes are recorded, with or without `torch.no_grad()`.
         folder: A new folder for the trace.
         steps: How many steps to record (of each optimiser); None: all, until `stop()`.
         every: Record every so many steps: 10 for steps 1, 11, 21, ...
@@ -67,21 +71,80 @@ def record(
         ...     model(torch.ones(3, 2)).sum().backward()
         ...     optimizer.step()
     """
-    _check_counts(steps, every)
     network = check_model(model)
+    if optimizer is None:
+        return record_passes(
+            folder, network, steps=steps, every=every, start=start, replay=replay, names=names,
+            overwrite=overwrite, quiet=quiet,
+        )  # fmt: skip
     optimisers = check_optimisers(network, optimizer)
-    _check_running(network)
-    parameters = Parameters(network, optimisers)
-    mapped = {} if names is None else read_map(Path(names), parameters)
-    began = None if start is None else ProgramTrace.load(start)
-    fed = None if replay is None else Replay(ProgramTrace.load(replay))
-    check_new_folder(Path(folder), overwrite)
-    if began is not None:
-        load_start(parameters, began, mapped)
-    output_folder(Path(folder))
-    recording = Recording(network, optimisers, Path(folder), steps, every, fed, quiet)
+    given = _Given(folder, network, steps, every, start, replay, names, overwrite)
+    given.load(Parameters(network, optimisers))
+    output_folder(given.folder)
+    recording = Recording(network, optimisers, given.folder, steps, every, given.replay, quiet)
     recording.begin()
     return recording
+
+
+def record_passes(
+    folder: Path | str,
+    network: nn.Module | None = None,
+    *,
+    whole: Callable[[nn.Module], tuple[nn.Module, str]] | None = None,
+    steps: int | None = 3,
+    every: int = 1,
+    start: Path | str | None = None,
+    replay: Path | str | None = None,
+    names: Path | str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Passes:
+    """Records the next forward passes of a program, as `record` does without an optimiser.
+
+    Arguments:
+        folder: As in `record`, and so all that follow `whole`.
+        network: The model; None: the networks that the program calls.
+        whole: Of these, the outermost module that a module is part of, and its name.
+
+    Raises:
+        UserError: As `record`.
+    """
+    given = _Given(folder, network, steps, every, start, replay, names, overwrite)
+    if network is not None:
+        given.load(Parameters(network, []))
+    output_folder(given.folder)
+    recording = Passes(network, given.folder, steps, every, given.replay, given.load, quiet, whole)
+    recording.begin()
+    return recording
+
+
+class _Given:
+    """The arguments that say what a recording begins with, checked."""
+
+    def __init__(
+        self,
+        folder: Path | str,
+        network: nn.Module | None,
+        steps: int | None,
+        every: int,
+        start: Path | str | None,
+        replay: Path | str | None,
+        names: Path | str | None,
+        overwrite: bool,
+    ) -> None:
+        _check_counts(steps, every)
+        _check_running(network)
+        self.folder = Path(folder)
+        self._names = names
+        self._began = None if start is None else ProgramTrace.load(start)
+        self.replay = None if replay is None else Replay(ProgramTrace.load(replay))
+        check_new_folder(self.folder, overwrite)
+
+    def load(self, parameters: Parameters) -> None:
+        """Lets a network start from the parameters of another trace, if one was given."""
+        mapped = {} if self._names is None else read_map(Path(self._names), parameters)
+        if self._began is not None:
+            load_start(parameters, self._began, mapped)
 
 
 def _check_counts(steps: int | None, every: int) -> None:
@@ -90,9 +153,9 @@ def _check_counts(steps: int | None, every: int) -> None:
             raise UserError(f"{name}={value}", expected="1 or more")
 
 
-def _check_running(model: nn.Module) -> None:
+def _check_running(model: nn.Module | None) -> None:
     one = running()
-    if one is not None and one.shares(model):
+    if one is not None and model is not None and one.shares(model):
         raise UserError(
             f"the model is being recorded already, to '{one.folder}'",
             f"call record once, or end that recording first: {STOP}",

@@ -85,6 +85,7 @@ class Recording:
         self._said = quiet
         self._transformed = False
         self._failed = ""
+        self._going_on = "The training goes on."
         self.late = False  # whether the program made an optimiser after its first step
 
     def _repr_html_(self) -> str:
@@ -139,10 +140,11 @@ class Recording:
         self._failed = "cancelled"
         self._end("")
 
-    def end_of_program(self) -> None:
-        """Ends the recording, if it goes on: the program makes no more steps."""
+    def end_of_program(self, ended: str = "") -> None:
+        """Ends the recording, if it goes on: the program makes no more steps; `ended` says why, if
+        that is no reason of the recording's own."""
         if self.goes_on() and os.getpid() == self._own:
-            self._end(self._missing())
+            self._end(self._missing() or ended)
 
     def _missing(self) -> str:
         if self.wanted is None:
@@ -210,7 +212,7 @@ class Recording:
             return
         self._watch.on = False
         self._failed = f"in step {self._number}: {_what(error)}"[:500]
-        print_error(f"recording to '{self.folder}' ended {self._failed}. The training goes on.")
+        print_error(f"recording to '{self.folder}' ended {self._failed}. {self._going_on}")
 
     # Steps ---------------------------------------------------------------------------------------
 
@@ -285,9 +287,14 @@ class Recording:
             step.release()
 
     def _take(self, at: int, optimiser: Optimizer) -> None:
-        """Writes a step."""
+        """Writes a step that an optimiser has ended."""
         step = self._watch.open()
         step.after_update(optimiser)
+        self._taken[at] += 1
+        self._last[at] = self._calls[at]
+        self._write(step)
+
+    def _write(self, step: Step) -> None:
         step.put_terms(self._terms)
         stages = step.finish()
         step.arrays |= self._watch.untrained.take(step.used)
@@ -302,13 +309,10 @@ class Recording:
         self.trace.save_step(
             self.folder,
             ProgramStep(
-                sum(self._calls), self.trace.networks.index(stages), step.optimiser,
-                step.generator,
+                self._number, self.trace.networks.index(stages), step.optimiser, step.generator
             ),
             step.arrays,
-        )  # fmt: skip
-        self._taken[at] += 1
-        self._last[at] = self._calls[at]
+        )
         self.trace.complete, self.trace.ended = False, self._missing()
         steps = len(self.trace.steps)
         if steps % max(1, steps // STEPS_A_LISTING) == 0:
@@ -325,7 +329,7 @@ class Recording:
             self._said = True
             count = step.parameters.count()
             steps = self.wanted
-            many = "all steps" if steps is None else f"{steps} step{'s' if steps > 1 else ''}"
+            many = self._in_words(steps)
             much = f"{_bytes(size)} a step" if steps is None else _bytes(size * steps)
             print_error(
                 f"recording {many} of {count:,} parameters to '{self.folder}': about {much}"
@@ -333,6 +337,10 @@ class Recording:
         free = shutil.disk_usage(self.folder).free
         if free < size + KEPT_FREE:
             raise UserError(f"disk full: a step takes {_bytes(size)}, and {_bytes(free)} are free")
+
+    def _in_words(self, steps: int | None) -> str:
+        """So many steps, in words."""
+        return "all steps" if steps is None else f"{steps} step{'s' if steps > 1 else ''}"
 
     def _note_scale(self, factor: float) -> None:
         if "loss_scale" not in self.trace.environment:

@@ -1,11 +1,14 @@
-"""Records a script as it is: finds its model and its optimisers while it runs."""
+"""Records a script as it is: finds its optimisers and their model while it runs, or, of a script
+that trains nothing, the networks that it calls."""
 
 from __future__ import annotations
 
 import functools
 import gc
+import os
 import runpy
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +18,16 @@ from types import TracebackType
 from typing import Any
 
 from torch import nn
+from torch.nn.modules import module as modules
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError, print_error
-from pyvae.recording.record import record
+from pyvae.recording.passes import Networks, Passes
+from pyvae.recording.record import record, record_passes
 from pyvae.recording.recording import Recording
 from pyvae.recording.seen.layers import snake_case
+from pyvae.recording.seen.untrained import variable_of
+from pyvae.recording.watch import is_called_for_good
 from pyvae.trace.program_folder import check_new_folder
 
 __all__ = ["find_model", "run_recorded"]
@@ -29,7 +36,8 @@ FAILED = 1  # Python's exit code of a script that raised an error
 
 
 def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options: Any) -> int:
-    """Runs a script as `python SCRIPT ARGUMENTS` does, and records its training.
+    """Runs a script as `python SCRIPT ARGUMENTS` does, and records its training; if it makes no
+    optimiser, its forward passes.
 
     Arguments:
         script: The script.
@@ -41,7 +49,7 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
         The script's exit code.
 
     Raises:
-        UserError: If it cannot be read, made no optimiser, or cannot be recorded.
+        UserError: If it cannot be read, calls no network, or cannot be recorded.
     """
     _check_script(script, folder)
     check_new_folder(folder, bool(options.get("overwrite")), how_to_overwrite="--overwrite")
@@ -50,14 +58,15 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
         with _as_main(script, arguments), found.watching():
             code = _run(script)
     except KeyboardInterrupt:
-        found.end(script, bool(options.get("quiet")))
+        found.end(script, "the script was interrupted")
         raise
     if found.recording is None and code == 0:
         raise UserError(
-            f"'{script}' made no optimizer of torch.optim, and nothing was recorded",
-            "record a script that trains a model with PyTorch",
+            f"'{script}' made no optimizer of torch.optim and called no network, and nothing was "
+            "recorded",
+            "record a script that trains or uses a torch.nn.Module",
         )
-    steps = found.end(script, bool(options.get("quiet")))
+    steps = found.end(script, "the script ended with an error" if code else "")
     return code if code or steps else 2  # which it has said
 
 
@@ -109,17 +118,20 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 
 @dataclass
 class _Found:
-    """The optimisers that a script has made, and their recording."""
+    """The optimisers that a script has made, and their recording; before there are any, that of the
+    networks that it calls."""
 
     folder: Path
     options: dict[str, Any]
     optimisers: list[Optimizer] = field(default_factory=list)
     recording: Recording | None = None
+    _own: tuple[int, int] = field(default_factory=lambda: (os.getpid(), threading.get_ident()))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Sees every optimiser that is made."""
+        """Sees every optimiser that is made, and the first network that is called."""
         old = Optimizer.__init__
+        called = modules.register_module_forward_pre_hook(self.call)
 
         @functools.wraps(old)
         def made(optimiser: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -131,10 +143,21 @@ class _Found:
             yield
         finally:
             Optimizer.__init__ = old  # type: ignore[method-assign]
+            called.remove()
+
+    def call(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        """Begins to record forward passes with the first network that is called."""
+        here = self._own == (os.getpid(), threading.get_ident())
+        if self.recording is not None or not here or not is_called_for_good(module):
+            return
+        self.recording = one = record_passes(self.folder, whole=_whole, **self.options)
+        one.enter(module, given)
 
     def add(self, optimiser: Optimizer) -> None:
         """Records a further optimiser as well; one that is made after the first step is late."""
-        if self.recording is not None:
+        if isinstance(self.recording, Passes):  # before the training
+            self.recording.discard()
+        elif self.recording is not None:
             if self.recording.trace.steps or not self.recording.goes_on():
                 print_error(
                     "an optimizer that the script made after its first step is not recorded"
@@ -147,19 +170,30 @@ class _Found:
         model = next(iter(models.values())) if len(models) == 1 else models
         self.recording = record(model, self.optimisers, self.folder, **self.options)
 
-    def end(self, script: Path, quiet: bool) -> int:
-        """Ends the recording with its script, and says how many steps it has; returns that."""
-        if self.recording is None:
+    def end(self, script: Path, ended: str) -> int:
+        """Ends the recording with its script, and says how many steps it has; returns that.
+
+        Arguments:
+            script: The script.
+            ended: Why it ended, if not by itself.
+        """
+        one = self.recording
+        if one is None:
             return 0
-        self.recording.no_step = f"'{script}' ended before the first step() of its optimizer"
-        self.recording.end_of_program()
-        trace = self.recording.trace
-        steps = len(trace.steps)
-        if steps and not quiet:
-            wanted = self.recording.wanted
-            of = f" of {wanted}" if wanted is not None and steps < wanted else ""
-            more = "" if steps == 1 and not of else "s"
-            print_error(f"recorded {steps}{of} step{more} to '{self.folder}'")
+        passes = isinstance(one, Passes)
+        one.no_step = (
+            f"'{script}' ended within the first call of a network"
+            if passes
+            else f"'{script}' ended before the first step() of its optimizer. To record forward "
+            "passes, use record(model, None, folder) in the script."
+        )
+        one.end_of_program(ended)
+        steps = len(one.trace.steps)
+        if steps and not self.options.get("quiet"):
+            of = f" of {one.wanted}" if not passes and steps < (one.wanted or 0) else ""
+            what = ("forward pass", "es") if passes else ("step", "s")
+            more = "" if steps == 1 and not of else what[1]
+            print_error(f"recorded {steps}{of} {what[0]}{more} to '{self.folder}'")
         return steps
 
 
@@ -183,19 +217,35 @@ def find_model(optimiser: Optimizer) -> nn.Module:
         UserError: If no module has any.
     """
     wanted = {id(one) for group in optimiser.param_groups for one in group["params"]}
-    best: nn.Module | None = None
-    most = (0, 0)
-    # not isinstance: what stands in for another object may run code of its own
-    for one in gc.get_objects():
-        if not issubclass(type(one), nn.Module):
-            continue
-        mine = {id(p) for p in one.parameters()}
-        held = (len(wanted & mine), sum(1 for _ in one.modules()))
-        if held[0] and held > most:
-            best, most = one, held
+    best = _holder(wanted)
     if best is None:
         raise UserError(
             "the optimizer's parameters belong to no torch.nn.Module",
             "use record(model, optimizer, folder) in the script",
         )
+    return best
+
+
+def _whole(module: nn.Module) -> tuple[nn.Module, str]:
+    """The outermost module that a module is part of, and its name."""
+    best = _holder({id(one) for one in module.parameters()})
+    # another may hold its parameters
+    if best is None or not any(one is module for one in best.modules()):
+        best = module
+    return best, variable_of(best) or snake_case(type(best).__name__)
+
+
+def _holder(wanted: set[int]) -> nn.Module | None:
+    """The outermost module that has all of these parameters, or most of them; None if none has
+    any."""
+    best: nn.Module | None = None
+    most = (0, 0)
+    # not isinstance: what stands in for another object may run code of its own
+    for one in gc.get_objects():
+        if not issubclass(type(one), nn.Module) or issubclass(type(one), Networks):
+            continue
+        mine = {id(p) for p in one.parameters()}
+        held = (len(wanted & mine), sum(1 for _ in one.modules()))
+        if held[0] and held > most:
+            best, most = one, held
     return best

@@ -104,10 +104,15 @@ class Step:
     def open(self) -> None:
         """Copies what the model starts from."""
         self.is_open = True
-        self.parameters = self._parameters()
         self.generator = state_checksum()
+        self.copy_start()
+
+    def copy_start(self) -> None:
+        """Copies parameters and buffers, those that are known already left out."""
+        self.parameters = self._parameters()
         for name, tensor in self.parameters.tensors():
-            self._put(f"start/{name}", to_array(tensor))
+            if f"start/{name}" not in self.arrays:
+                self._put(f"start/{name}", to_array(tensor))
 
     def _put(self, key: str, array: NDArray | None) -> None:
         if array is not None:
@@ -222,6 +227,24 @@ class Step:
                 if left is not None:
                     self._later[name] = left
         self.arrays |= state_arrays(optimiser, self.parameters, "state")
+
+    def after_pass(self) -> None:
+        """Copies what a forward pass has left: buffers, and parameters if the program has computed
+        gradients, as it may have changed them by itself."""
+        self.parameters = self._parameters()  # lazy ones have a shape by now
+        for kind in ("parameter", "buffer") if self._losses else ("buffer",):
+            for name, tensor in self.parameters.tensors(kind):
+                self._put(f"{kind}/{name}", to_array(tensor))
+
+    def keep_draws(self) -> None:
+        """Forgets all but what was drawn and not used: the next step may take it."""
+        kept = {}
+        for key, value in {**self._before, **self._values}.items():
+            if value.call.layer == "draw" and value.call not in self.used:
+                kept[key] = value
+            else:
+                value.release()
+        self._values, self._before = kept, {}
 
     def put_terms(self, terms: dict[str, Any]) -> None:
         """Notes loss terms that the program names."""

@@ -25,7 +25,7 @@ from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.recording.step import Backward, Step
 
-__all__ = ["Entered", "Watch", "first_tensor", "survived"]
+__all__ = ["Entered", "Watch", "first_tensor", "is_called_for_good", "survived"]
 
 Done = TypeVar("Done")
 Given = ParamSpec("Given")
@@ -74,6 +74,14 @@ class Entered:
             self.within.close()
 
 
+def is_called_for_good(module: nn.Module) -> bool:
+    """Whether a module that is called is a network that computes numbers: it has parameters, and is
+    called neither by torch.jit.trace nor by a function of torch.func."""
+    if torch.jit.is_tracing() or _functorch.peek_interpreter_stack() is not None:
+        return False
+    return next(module.parameters(), None) is not None
+
+
 class Watch:
     """What is known of a program while it is recorded.
 
@@ -93,6 +101,8 @@ class Watch:
             nothing but its state is left (`updated`).
         paths: Where each module stands in the model.
         untrained: The networks that are called beside the model.
+        passes: Told of each network that the program itself calls, if forward passes are recorded.
+        broken: Whether such a call has ended with an error in this step.
     """
 
     def __init__(
@@ -118,17 +128,46 @@ class Watch:
         self._without_gradients = WithoutGradients()
         self._modules: set[int] = set()  # the identities of the model's, in this step
         self._own = (os.getpid(), threading.get_ident())
+        self.passes: Callable[[nn.Module], None] | None = None
+        self.broken = False
+        self._outermost: list[nn.Module] = []  # and itself once more, if it calls itself
+
+    def begin_pass(self, module: nn.Module) -> None:
+        """A module is called: a network, if no other is being called and it has parameters."""
+        if self.passes is None or self._own != (os.getpid(), threading.get_ident()):
+            return
+        if self._outermost:
+            self._outermost += [module] if module is self._outermost[0] else []
+            return
+        if self._backward.depth or not is_called_for_good(module):
+            return
+        self._outermost = [module]
+        self.passes(module)
+
+    def end_pass(self, module: nn.Module, returned: bool) -> None:
+        """A module has returned, or raised an error."""
+        if self._outermost and module is self._outermost[0]:
+            self._outermost.pop()
+            self.broken = self.broken or not returned
+
+    def learn_more(self) -> None:
+        """The model has got further modules, which are called next."""
+        if self.step is not None and self.step.is_open:
+            with unseen():
+                self.step.copy_start()
+            self.paths = {one: path for path, one in self._model.named_modules()}
 
     def listens(self) -> bool:
-        """Whether calls are recorded now: not without gradients, within `backward`, a layer or a
-        function of torch.func, whose tensors have no numbers yet, or in a worker of a
-        DataLoader."""
+        """Whether calls are recorded now: not without gradients (unless forward passes are what is
+        recorded), within `backward`, a layer, torch.jit.trace or a function of torch.func, whose
+        tensors have no numbers yet, or in a worker of a DataLoader."""
         heard = (
             self.on
-            and torch.is_grad_enabled()
+            and (torch.is_grad_enabled() or self.passes is not None)
             and not self._backward.depth
             and not (self.entered and self.entered[-1].layer)
             and self._own == (os.getpid(), threading.get_ident())
+            and not torch.jit.is_tracing()
         )
         if heard and _functorch.peek_interpreter_stack() is not None:
             self.transformed()
@@ -140,6 +179,8 @@ class Watch:
         """Notes what a function that is not recorded computes without gradients."""
         if not self.on or self.updating or torch.is_grad_enabled() or self._backward.depth:
             return
+        if self.passes is not None:  # seen as all else
+            return
         if self._own != (os.getpid(), threading.get_ident()):
             return
         with torch._C.DisableTorchFunction():
@@ -149,6 +190,8 @@ class Watch:
     def follow_on(self, given: object, returned: object) -> None:
         """Notes what a function, with gradients and not recorded, makes of what was computed
         without: the softmax of what a teacher returns, a target with a reward added."""
+        if self.passes is not None:
+            return
         with torch._C.DisableTorchFunction():
             self._without_gradients.follow_on(given, returned)
 
@@ -162,7 +205,13 @@ class Watch:
         """A module is called that is not the model's, or without gradients: a network that is not
         trained, if its parameters are not the model's."""
         inside = self.untrained.inside is not None
-        if not self.on or self.updating or self._backward.depth or inside:
+        if (
+            not self.on
+            or self.updating
+            or self._backward.depth
+            or inside
+            or self.passes is not None
+        ):
             return
         if self.entered and (self.entered[-1].layer or torch.is_grad_enabled()):
             return
@@ -205,7 +254,8 @@ class Watch:
         """The step that is being recorded; a new one after an update."""
         self.updating = False
         if self.step is None:
-            self.step = Step(self._parameters, self._backward, self.before, self._without_gradients)
+            known = None if self.passes is not None else self._without_gradients
+            self.step = Step(self._parameters, self._backward, self.before, known)
             tensors = self.step.parameters.tensors("parameter")
             self._without_gradients.add(one for _, one in tensors)
             if self._replay is not None:
@@ -232,6 +282,7 @@ class Watch:
     def forget(self) -> None:
         """Ends a step."""
         self.step = None
+        self.broken = False
         self._modules = set()
         self.untrained.forget()
         while self.entered:  # an interrupted program has left them

@@ -24,15 +24,18 @@ class Replay:
 
     Attributes:
         number: The step that the program makes.
+        ahead: Whether what is drawn may belong to the step after it: a forward pass begins with the
+            call of the network, and its noise may be drawn before that.
         last_mask: The mask that was fed last.
     """
 
     def __init__(self, trace: ProgramTrace) -> None:
         self.trace = trace
         self.number = 1
+        self.ahead = False
         self.last_mask: NDArray | None = None
         self._calls: Counter[str] = Counter()
-        self._draws: list[ProgramStage] = []
+        self._draws: dict[int, list[ProgramStage]] = {}  # of each step, those that wait
         self._arrays: dict[str, NDArray] = {}
 
     def begin_step(self) -> None:
@@ -42,9 +45,16 @@ class Replay:
             UserError: If it was not recorded, or cannot be read.
         """
         self._arrays = self.trace.arrays(self.number)
-        network = self.trace.network_of(self.number)
-        self._draws = [stage for stage in network if stage.layer == "draw"]
+        self._waiting(self.number)
         self._calls.clear()
+
+    def _waiting(self, number: int) -> list[ProgramStage]:
+        """The draws of a step that were not fed yet; none if it was not recorded."""
+        if number not in self._draws:
+            recorded = any(one.step == number for one in self.trace.steps)
+            network = self.trace.network_of(number) if recorded else ()
+            self._draws[number] = [stage for stage in network if stage.layer == "draw"]
+        return self._draws[number]
 
     def drop(self, name: str, given: Tensor | None, output: Tensor, p: float) -> Tensor:
         """Computes a dropout layer with the other's mask.
@@ -125,9 +135,11 @@ class Replay:
         Raises:
             UserError: If the other did not draw them, or drew another shape.
         """
-        name = self._called(name)
-        alike = [one for one in self._draws if one.options.get("distribution") == distribution]
-        stage = next((one for one in alike if one.name == name), alike[0] if alike else None)
+        name, number = self._called(name), self.number
+        stage = self._stage_for(name, distribution, number)
+        if stage is None and self.ahead:
+            number += 1
+            stage = self._stage_for(name, distribution, number)
         if stage is None:
             if not used:
                 return
@@ -136,14 +148,22 @@ class Replay:
                 f"{self.number}, where '{name}' is drawn",
                 "let both programs draw in the same order, or leave out replay",
             )
-        array = self._arrays.get(f"forward/{stage.outputs[0]}")
+        arrays = self._arrays if number == self.number else self.trace.stored(number)
+        array = arrays.get(f"forward/{stage.outputs[0]}")
         if array is None or array.shape != tuple(drawn.shape):
             if not used and array is not None:
                 return
             raise self._shape(f"the draw '{stage.name}'", array, drawn)
-        self._draws.remove(stage)
+        self._draws[number].remove(stage)
         with torch.no_grad():
             drawn.copy_(torch.from_numpy(array.copy()))
+
+    def _stage_for(self, name: str, distribution: str, number: int) -> ProgramStage | None:
+        """The draw of that name in a step, or the first one that is alike."""
+        alike = [
+            one for one in self._waiting(number) if one.options.get("distribution") == distribution
+        ]
+        return next((one for one in alike if one.name == name), alike[0] if alike else None)
 
     def _called(self, name: str) -> str:
         self._calls[name] += 1

@@ -9,6 +9,8 @@ from pyvae.trace.program import ProgramStage
 
 __all__ = ["Names", "comes_from_model", "name_stages", "used_calls"]
 
+LOOKS = {"clone", "contiguous", "detach", "to"}  # whose numbers are those that they are given
+
 
 class Names:
     """Gives every call a name of its own: the second call of `fc` is `fc#2`."""
@@ -39,7 +41,8 @@ def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
     waiting = [call for call in calls if call.made_by == "model"]
     waiting += [value.call for value in losses]
     if not losses:
-        waiting += [call for call in calls if call.made_by == "loss"]
+        looked_at = _only_looked_at(calls)
+        waiting += [c for c in calls if c.made_by == "loss" and c.order not in looked_at]
     wanted: dict[int, Call] = {}
     while waiting:
         call = waiting.pop()
@@ -47,6 +50,18 @@ def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
             wanted[call.order] = call
             waiting += [one.call for one in call.sources() if not isinstance(one, str)]
     return [wanted[order] for order in sorted(wanted)]
+
+
+def _only_looked_at(calls: Sequence[Call]) -> set[int]:
+    """The orders of calls that bring a result into a form to be looked at, printed or kept."""
+    found: set[int] = set()
+    taken: set[int] = set()
+    for call in reversed(calls):
+        if call.layer in LOOKS and call.made_by == "loss" and call.order not in taken:
+            found.add(call.order)
+        else:
+            taken |= {one.call.order for one in call.sources() if not isinstance(one, str)}
+    return found
 
 
 def comes_from_model(source: Source | None) -> bool:
