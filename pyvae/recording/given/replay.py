@@ -135,11 +135,11 @@ class Replay:
         Raises:
             UserError: If the other did not draw them, or drew another shape.
         """
-        name, number = self._called(name), self.number
-        stage = self._stage_for(name, distribution, number)
+        plain, name, number = name, self._called(name), self.number
+        stage = self._stage_for(plain, name, distribution, number)
         if stage is None and self.ahead:
             number += 1
-            stage = self._stage_for(name, distribution, number)
+            stage = self._stage_for(plain, name, distribution, number)
         if stage is None:
             if not used:
                 return
@@ -158,12 +158,20 @@ class Replay:
         with torch.no_grad():
             drawn.copy_(torch.from_numpy(array.copy()))
 
-    def _stage_for(self, name: str, distribution: str, number: int) -> ProgramStage | None:
-        """The draw of that name in a step, or the first one that is alike."""
+    def _stage_for(
+        self, plain: str, name: str, distribution: str, number: int
+    ) -> ProgramStage | None:
+        """The draw of that name in a step, or the first one that is alike. Where some are taken
+        ahead, those that are left have other numbers."""
         alike = [
             one for one in self._waiting(number) if one.options.get("distribution") == distribution
         ]
-        return next((one for one in alike if one.name == name), alike[0] if alike else None)
+        named = (
+            one
+            for one in alike
+            if (one.name.partition("#")[0] == plain if self.ahead else one.name == name)
+        )
+        return next(named, alike[0] if alike else None)
 
     def _called(self, name: str) -> str:
         self._calls[name] += 1

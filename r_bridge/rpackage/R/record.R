@@ -81,16 +81,22 @@ recording_settings <- function(steps = 3, every = 1, start = NULL, names = NULL,
 
 # Checks the rest, then begins. Returns the recording.
 start_recording <- function(model, optimizer, folder, settings, program = script_file(),
-                            call = rlang::caller_env()) {
+                            call = rlang::caller_env(), whole = NULL) {
   force(call)
-  models <- check_models(model, call)
-  optimisers <- check_optimisers(models, optimizer, call)
+  models <- if (is.null(whole)) check_models(model, call)
+  optimisers <- if (is.null(optimizer)) list() else check_optimisers(models, optimizer, call)
+  if (is.null(optimizer)) check_passes(models, call)
   for (one in models) check_new(one, call)
   check_new_folder(folder, settings$overwrite, call)
   for (other in session$recordings) leave_unfinished(other)
   r <- new_recording(folder, settings, optimisers)
   r$program <- program
   enter_torch()
+  if (r$passes) session$passes <- r
+  r$whole <- whole                    # of networks that are found while the program runs
+  r$start <- settings$start
+  r$names <- settings$names
+  r$call <- call
   session$recordings <- c(session$recordings, list(r))
   tryCatch({
     paths <- names(models) %||% rep("", length(models))
@@ -98,7 +104,7 @@ start_recording <- function(model, optimizer, folder, settings, program = script
     names(r$models) <- names(models)
     r$tensors <- named_tensors(r$models)
     r$parameters <- parameter_names(r$models)
-    if (!is.null(settings$start)) load_start(r, settings$start, settings$names, call)
+    if (length(r$models) && !is.null(settings$start)) load_start(r, settings$start, settings$names, call)
     r$about_parameters <- describe_parameters(r)
     r$environment <- recorded_environment()
     r$undo <- lapply(optimisers, function(optimiser) wrap_optimiser(r, optimiser))
@@ -127,6 +133,7 @@ say_room <- function(r, arrays) {
   }, 0)
   size <- sum(sizes) + sum(nchar(names(arrays)) + 60)
   many <- if (is.finite(r$limit)) counted(all_wanted(r), "step") else "all steps"
+  if (r$passes) many <- passes_in_words(r$limit)
   room <- size * (if (is.finite(r$limit)) all_wanted(r) else 1)
   much <- paste0(in_bytes(room), if (!is.finite(r$limit)) " a step")
   cli::cli_inform("Recording {many} to {.file {r$folder}}: about {much}.")
@@ -140,8 +147,10 @@ in_bytes <- function(size) {
 }
 
 say_if_nothing <- function(r) {
+  if (r$passes && is_running(r)) end_recording(r)
   if (length(r$steps) || nzchar(r$ended)) return(invisible())
-  message("Nothing was recorded to '", r$folder, "': the optimizer's step() was not called.")
+  why <- if (r$passes) "the model was not called" else "the optimizer's step() was not called"
+  message("Nothing was recorded to '", r$folder, "': ", why, ".")
   leave_nothing(r)
 }
 

@@ -76,6 +76,8 @@ add_value <- function(seen, call, place, tensor, changed = FALSE) {
   if (tensor$requires_grad && !is.null(tensor$grad_fn)) {
     tensor$retain_grad()
     seen$returned[[as.character(number)]] <- tensor
+  } else if (tensor$requires_grad && !is.null(session$passes)) {
+    catch_gradient(seen, as.character(number), tensor)     # of an image that is looked at
   }
   number
 }
@@ -104,10 +106,18 @@ used_calls <- function(seen) {
     }
   }
   # a copy that is only looked at, as luz does with the loss
-  taken <- as.character(unlist(lapply(seen$calls[used], function(call) c(call$inputs, call$roles))))
-  taken <- vapply(seen$values[as.integer(taken[!startsWith(taken, "=")])], function(v) v$call, 0L)
-  detached <- vapply(seen$calls, function(call) call$layer == "detach", NA)
-  used[detached & !seq_along(used) %in% taken] <- FALSE
+  looks <- if (is.null(session$passes)) "detach" else c("clone", "contiguous", "detach", "to")
+  taken <- integer()
+  for (number in rev(which(used))) {
+    call <- seen$calls[[number]]
+    if (call$layer %in% looks && !number %in% taken && (call$layer == "detach" || !isTRUE(call$within))) {
+      used[[number]] <- FALSE
+      next
+    }
+    sources <- as.character(c(call$inputs, unlist(call$roles)))
+    values <- seen$values[as.integer(sources[!startsWith(sources, "=")])]
+    taken <- c(taken, vapply(values, function(v) v$call, 0L))
+  }
   earlier <- vapply(seen$calls, function(call) as.numeric(call$earlier %||% Inf), 0)
   used <- which(used)
   used[order(earlier[used], used)]
@@ -161,5 +171,5 @@ finish_calls <- function(seen, taken) {
          options = call$options %||% list(), parameters = lapply(call$roles, called),
          outputs = I(value_names[values]), training = call$training %||% TRUE)
   })
-  list(stages = stages, arrays = arrays)
+  list(stages = stages, arrays = arrays, used = used)
 }

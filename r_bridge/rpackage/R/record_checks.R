@@ -52,6 +52,12 @@ check_optimisers <- function(models, optimizer, call) {
   unname(Map(new_optimiser, names, objects))
 }
 
+# What is not trained has to have parameters all the same: without, it is no network.
+check_passes <- function(models, call) {
+  none <- !vapply(models, function(one) has_parameters(instance_of(one)), NA)
+  if (any(none)) abort("{.arg model} has no parameters: there is no network to record.", call)
+}
+
 # Two recordings of one model would each take the other's for the model's own.
 check_new <- function(model, call) {
   instance <- instance_of(model)

@@ -15,7 +15,7 @@ write_step <- function(r, arrays, stages) {
 
 # Written after every step, so that what is there can be read even if the program is killed.
 write_header <- function(r) {
-  missing <- is.finite(r$limit) && length(r$steps) < all_wanted(r)
+  missing <- !r$passes && is.finite(r$limit) && length(r$steps) < all_wanted(r)
   ended <- r$ended
   if (missing && !nzchar(ended)) {
     ended <- sprintf("the program made %d of %.0f steps to record", length(r$steps), all_wanted(r))

@@ -135,6 +135,7 @@ wrapper_of <- function(old, name, about) {
   known <- NULL
   drops <- startsWith(name, "cpp_torch_namespace_dropout_input")
   function(...) {
+    if (session$waits) list(...)         # now: the first call of a network may be among them
     if (!session$open) {
       if (!drops || is.null(session$within)) return(old(...))
       return(see_within(old, ...))
@@ -150,7 +151,7 @@ slice_wrapper <- function(old) {
   about <- list(layer = "index", changes = FALSE)
   function(self, e, drop, mask) {
     force(self)
-    if (!session$open || !session$grad_enabled()) return(old(self, e, drop, mask))
+    if (!session$open || !listening()) return(old(self, e, drop, mask))
     e <- evaluated_places(e, mask)         # now: they are calls as well, and those are to be seen
     session$open <- FALSE
     on.exit(reopen())
@@ -167,7 +168,7 @@ slice_wrapper <- function(old) {
 see_function <- function(f, about, ...) {
   given <- list(...)          # now: arguments are calls as well, and those are to be seen
   if (!session$open) return(f(...))
-  if (!session$grad_enabled()) {
+  if (!listening()) {
     computed <- note_beside(f, about, given)
     out <- f(...)
     if (computed) keep_computed(out)
@@ -253,7 +254,8 @@ see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL, besi
   changes <- about$changes || isTRUE(arguments[["inplace"]])
   same <- length(inputs) && identical(address_of(inputs[[1L]]), address_of(returned[[1L]]))
   if (same && !changes) return(invisible())                 # x$to(device = x$device)
-  call <- list(name = function_name(r, about), layer = about$layer, inside = inside)
+  call <- list(name = function_name(r, about), layer = about$layer, inside = inside,
+               within = within)
   if (!is.null(about$draw)) {
     call$layer <- "draw"
     call$inside <- within

@@ -6,6 +6,10 @@
 hook_before_change <- function(seen, tensor) {
   source <- if (is_tensor(tensor)) known_source(seen, tensor)
   if (is.null(source) || is.null(seen$returned[[source]])) return(invisible())
+  catch_gradient(seen, source, tensor)
+}
+
+catch_gradient <- function(seen, source, tensor) {
   catch <- function(gradient) {
     open <- session$open
     session$open <- FALSE

@@ -76,11 +76,22 @@ torch_classes <- function(instance) {
 
 # What a wrapped forward() calls.
 see_module <- function(instance, ...) {
+  list(...)                   # now: they may be calls of other networks
+  r <- begin_pass(instance)
+  if (is.null(r)) return(see_call(instance, ...))
+  returned <- FALSE
+  on.exit(end_pass(r, returned))
+  out <- see_call(instance, ...)
+  returned <- TRUE
+  out
+}
+
+see_call <- function(instance, ...) {
   place <- session$modules[[rlang::obj_address(instance)]]
   forward <- instance$.__forward__
   r <- place$recording
   arguments <- list(...)      # now: they are calls as well, and not this module's
-  if (is.null(place) || !isTRUE(r$active) || !session$grad_enabled()) return(forward(...))
+  if (is.null(place) || !isTRUE(r$active) || !listening()) return(forward(...))
   if (!r$opened) guarded(r, open_step(r))
   if (is.null(place$layer)) {
     r$path <- c(r$path, place$path)

@@ -20,11 +20,29 @@ begin_replay <- function(r) {
   masks <- paste0("draw/", names)
   masks <- masks[masks %in% names(arrays)]
   r$replay$masks <- split(unname(arrays[masks]), plain_name(substring(masks, 6L)))
+  waiting <- r$replay$ahead
+  r$replay$ahead <- NULL
+  r$replay$draws <- waiting %||% draws_of(network, arrays)
+}
+
+draws_of <- function(network, arrays) {
   draws <- Filter(function(stage) identical(stage$layer, "draw"), network)
-  r$replay$draws <- lapply(draws, function(stage) {
+  lapply(draws, function(stage) {
     list(name = plain_name(stage$name), distribution = stage$options$distribution,
          values = arrays[[paste0("forward/", stage$name)]])
   })
+}
+
+# A forward pass begins with the call of the network, and its noise may be drawn before that: where
+# the other program has no more draws in this step, those of its next one. They wait there without
+# those that are taken.
+look_ahead <- function(r) {
+  at <- match(r$step + 1L, r$replay$steps)
+  if (!r$passes || is.na(at) || !is.null(r$replay$ahead)) return(r$replay$ahead)
+  network <- r$replay$about$networks[[r$replay$about$steps[[at]]$network + 1L]]
+  path <- step_path(r$replay$folder, r$step + 1L)
+  r$replay$ahead <-
+    draws_of(network, read_tensors(path, function(keys) startsWith(keys, "forward/"), NULL))
 }
 
 # Without the number of the call.
@@ -60,24 +78,34 @@ masked <- function(input, drawn) {
   input$mul(noise)
 }
 
+# Which draws are of a distribution, and of the shape of `out` if that is given: first those of a name.
+alike_draws <- function(draws, name, distribution, out) {
+  alike <- Filter(function(at) {
+    draw <- draws[[at]]
+    draw$distribution == distribution && (is.null(out) || same_shape(draw$values, out))
+  }, seq_along(draws))
+  named <- Filter(function(at) draws[[at]]$name == name, alike)
+  c(named, alike)
+}
+
 # Overwrites what a function has drawn. Draws outside of the model that the other program lacks,
 # such as the order of the images, stay as they are. R torch's multinomial() counts from 1.
 replay_draw <- function(r, name, distribution, out) {
   within <- length(r$path) > 0L
-  alike <- Filter(function(at) {
-    draw <- r$replay$draws[[at]]
-    draw$distribution == distribution && (within || same_shape(draw$values, out))
-  }, seq_along(r$replay$draws))
-  named <- Filter(function(at) r$replay$draws[[at]]$name == name, alike)
-  at <- c(named, alike)
+  from <- "draws"
+  at <- alike_draws(r$replay$draws, name, distribution, if (!within) out)
+  if (!length(at) && length(look_ahead(r))) {
+    from <- "ahead"
+    at <- alike_draws(r$replay$ahead, name, distribution, if (!within) out)
+  }
   if (!length(at) && !within) return(invisible())
   if (!length(at)) {
     abort(c("The trace {.file {r$replay$folder}} has no more draws of {.val {distribution}}.",
             "x" = "The program draws {.val {name}} in step {r$step}.",
             "i" = "Let both programs draw in the same order, or leave out {.arg replay}."))
   }
-  given <- check_drawn_shape(r, name, r$replay$draws[[at[[1L]]]]$values, out)
-  r$replay$draws <- r$replay$draws[-at[[1L]]]
+  given <- check_drawn_shape(r, name, r$replay[[from]][[at[[1L]]]]$values, out)
+  r$replay[[from]] <- r$replay[[from]][-at[[1L]]]
   shift <- 1 - (r$replay$about$index_base %||% 0)
   torch::with_no_grad({
     out$copy_(given$to(dtype = out$dtype))

@@ -26,15 +26,22 @@ record_script <- function(script, folder, ..., args = character()) {
   place <- normalizePath(folder)  # scripts may go elsewhere
   found <- new.env(parent = emptyenv())
   found$instances <- list()
-  undo <- c(watch_modules(found), watch_optimisers(function(optimizer) {
+  begin <- function(model, optimizer, whole = NULL) {
+    found$recording <-
+      start_recording(model, optimizer, folder, settings, basename(script), call, whole)
+  }
+  whole <- function(instance) whole_of(found$instances, instance)
+  undo <- c(watch_modules(found), watch_first_call(function() {
+    if (is.null(found$recording)) begin(NULL, NULL, whole)
+  }), watch_optimisers(function(optimizer) {
     r <- found$recording
-    if (!is.null(r)) return(add_optimiser(r, optimizer))
+    if (isTRUE(r$passes)) discard_passes(r) else if (!is.null(r)) return(add_optimiser(r, optimizer))
     root <- owner_of(found$instances, optimizer)
     if (is.null(root)) {
       found$without <- why_no_owner(found$instances, optimizer)
       return(invisible())
     }
-    found$recording <- start_recording(root, optimizer, folder, settings, basename(script), call)
+    begin(root, optimizer)
   }))
   ended <- "the script ended with an error"
   on.exit({
@@ -44,6 +51,7 @@ record_script <- function(script, folder, ..., args = character()) {
     if (is_new && nothing) unlink(place, recursive = TRUE)
   })
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
+  if (isTRUE(found$recording$passes)) end_recording(found$recording)
   ended <- if (length(found$recording$steps)) "" else "no step"
   if (!length(found$recording$steps)) {
     why <- if (is.null(found$recording)) found$without %||% no_optimizer else
@@ -112,8 +120,8 @@ watch_optimisers <- function(see) {
 }
 
 no_optimizer <- c(
-  "x" = "No optimizer was made of a model's parameters.",
-  "i" = "A step is a call of an optimizer's {.fn step}: {.code optim_sgd(model$parameters, lr = 0.1)}.")
+  "x" = "No optimizer was made of a model's parameters, and no {.fn nn_module} was called.",
+  "i" = "A step is a call of an optimizer's {.fn step}; without one, a call of a network.")
 
 # What to say of an optimiser that has parameters of no single module.
 why_no_owner <- function(instances, optimizer) {
@@ -144,10 +152,14 @@ owner_of <- function(instances, optimizer) {
   }))
   owners <- owners[setdiff(names(owners), children)]
   if (!length(owners)) return(NULL)
-  root <- owners[[length(owners)]]
-  callable <- get("forward", envir = root)
-  attr(callable, "class") <- root$.classes
-  attr(callable, "module") <- root
+  callable_of(owners[[length(owners)]])
+}
+
+# The function that a program calls a module by.
+callable_of <- function(instance) {
+  callable <- get("forward", envir = instance)
+  attr(callable, "class") <- instance$.classes
+  attr(callable, "module") <- instance
   callable
 }
 

@@ -4,6 +4,8 @@
 session <- new.env(parent = emptyenv())
 session$recordings <- list()
 session$modules <- list2env(list(), parent = emptyenv())   # address of an instance -> its place
+session$passes <- NULL     # the recording of forward passes that is under way
+session$waits <- FALSE     # whether a script's first call of a network is waited for
 session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
 session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
 session$enough <- 1000     # of them, before those are forgotten that are not in use any more
@@ -15,18 +17,19 @@ address_of <- function(tensor) session$address(tensor)
 
 # Puts the recorder into torch, unless it is there.
 enter_torch <- function() {
+  session$waits <- FALSE
+  options(pyvae.recording = see_module)
   if (length(session$undo)) return(invisible())
   session$address <- torch_internal("xptr_address")
   session$grad_enabled <- torch_internal("cpp_autograd_is_enabled")
   session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")
-  options(pyvae.recording = see_module)
   session$undo <- c(wrap_functions(), wrap_backward(),
                     function() options(pyvae.recording = NULL))
 }
 
 leave_torch <- function() {
-  session$open <- FALSE
+  session$open <- session$waits <- FALSE
   session$computed <- new.env(parent = emptyenv())
   for (undo in session$undo) undo()
   session$undo <- list()
@@ -48,13 +51,16 @@ guarded <- function(r, code) {
   tryCatch(torch::with_no_grad(code), error = function(e) {
     why <- gsub("[[:space:]]+", " ", conditionMessage(e))
     said <- paste0("Recording to '", r$folder, "' ended at step ", r$step, ": ", why)
-    cli::cli_warn(c("{said}", "i" = "The training goes on."))
+    cli::cli_warn(c("{said}", "i" = "The {if (r$passes) 'program' else 'training'} goes on."))
+    r$broken <- TRUE
     end_recording(r, paste0("in step ", r$step, ": ", why))
   })
   invisible()
 }
 
 end_recording <- function(r, why = "") {
+  if (r$passes && is_running(r)) finish_pass(r)
+  if (identical(session$passes, r)) session$passes <- NULL
   r$active <- FALSE
   r$seen <- NULL
   r$ended <- why

@@ -14,6 +14,8 @@ new_recording <- function(folder, settings, optimisers) {
   r$ended <- ""
   r$undo <- list()
   r$beside <- new_beside()
+  r$passes <- !length(optimisers) # whether steps are forward passes: record_passes.R
+  r$broken <- FALSE         # whether one has ended with an error
   r
 }
 
@@ -23,12 +25,15 @@ is_wanted <- function(r, optimiser) {
 }
 
 # How many steps are to be recorded in all.
-all_wanted <- function(r) r$limit * length(r$optimisers)
+all_wanted <- function(r) r$limit * max(1L, length(r$optimisers))
 
 # Begins a step, if it is one of those to be recorded.
 begin_step <- function(r) {
-  r$active <- any(vapply(r$optimisers, function(optimiser) is_wanted(r, optimiser), NA))
-  before <- if (length(r$optimisers) > 1L) r$seen
+  r$active <- if (r$passes) (r$step - 1L) %% r$every == 0L else
+    any(vapply(r$optimisers, function(optimiser) is_wanted(r, optimiser), NA))
+  before <- if (r$passes || length(r$optimisers) > 1L) r$seen
+  r$called <- character()             # the networks that were called in it
+  r$broken <- FALSE
   if (!is.null(before)) before$before <- NULL
   r$seen <- r$losses <- NULL
   r$opened <- FALSE
@@ -54,11 +59,17 @@ open_step <- function(r) {
   if (r$opened) return(invisible())
   r$opened <- TRUE
   r$tensors <- named_tensors(r$models)
+  copy_start(r)
+  r$generator <- generator_hash()
+}
+
+# Those that are known already are left out.
+copy_start <- function(r) {
   know_parameters(r$seen, r$tensors)
   for (name in distinct_names(r$tensors)) {
-    r$arrays[[paste0("start/", name)]] <- copied(r$tensors[[name]])
+    key <- paste0("start/", name)
+    if (is.null(r$arrays[[key]])) r$arrays[[key]] <- copied(r$tensors[[name]])
   }
-  r$generator <- generator_hash()
 }
 
 # SHA-256 of the state of torch's generator, the same in Python.

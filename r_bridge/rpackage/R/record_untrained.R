@@ -7,7 +7,7 @@
 note_beside <- function(f, about, given) {
   computed <- FALSE
   for (r in active()) {
-    if (length(r$path) && session$grad_enabled()) next     # the model's own
+    if (r$passes || length(r$path) && session$grad_enabled()) next     # the model's own
     guarded(r, {
       arguments <- matched(f, about, given)
       given <- tensors_in(arguments)
