@@ -24,6 +24,7 @@ from comparisons.ports.matching.parameters import (
     settle_layouts,
 )
 from comparisons.ports.matching.parts import together
+from comparisons.ports.matching.results import with_results
 from comparisons.ports.matching.stages import match_stages
 from comparisons.ports.notes import notes, padding_hints, parts_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
@@ -154,6 +155,7 @@ class _Comparer:
             self.parameters = settle_layouts(a, b, network, found, tolerance(precision, False))
             self.untrained = match_untrained(*self.sides, self.parameters)
         a, b = in_one_order(a, b, self.parameters)
+        a, b, network = with_results(a, b, network)
         follows = before is not None and before.a.about.step == number - 1
         step = Inspected(
             a, b, network, self.parameters, precision, tolerance(precision, self.exact),

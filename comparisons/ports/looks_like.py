@@ -17,6 +17,7 @@ from comparisons.ports.judging.judged import GIVEN_RTOL, RTOL, Judged
 from comparisons.ports.judging.why.inputs import AS_A_NUMBER
 from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.matched import StageMatch
+from comparisons.ports.matching.results import RESULTS
 from comparisons.ports.mistakes.fit import joined
 from comparisons.ports.mistakes.given_otherwise import given_otherwise
 from comparisons.ports.mistakes.in_parts import in_parts
@@ -50,6 +51,7 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
         yield next(elsewhere(step, judged), judged.why)  # one side alone has it
         return
     words = [*in_parts(step, judged), *other_labels(step, judged)]
+    words = words or list(_goes_on(step, judged))
     if words:
         yield from words
         return
@@ -87,6 +89,22 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if not words and judged.why:
         words.append(judged.why)
     yield from dict.fromkeys(words)
+
+
+def _goes_on(step: Inspected, judged: Judged) -> Iterator[str]:
+    """That one side's network goes on from what the other's returns."""
+    pair = judged.quantity.stage
+    if pair is None or pair.how not in RESULTS:
+        return
+    others = {two: one for one, two in step.network.values.items()}
+    partner = others.get(pair.b.inputs[0]), step.network.values.get(pair.a.inputs[0])
+    for side, value in enumerate(partner):
+        chain = _before(step, side, (pair.a, pair.b)[side])
+        if value is not None and any(value in one.inputs for one in chain):
+            yield (
+                f"{step.names[side]} goes on from {value} with {_list(chain)}, "
+                f"{step.names[1 - side]} does not"
+            )
 
 
 def _of_other_stages(step: Inspected, judged: Judged, named: bool) -> list[str]:

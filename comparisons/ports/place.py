@@ -8,6 +8,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
 from comparisons.ports.looks_like import looks_like
+from comparisons.ports.matching.results import RESULTS
 from comparisons.ports.mistakes.given_otherwise import divergence_of
 from comparisons.ports.mistakes.losses.divergences import DIRECTION
 from comparisons.ports.result import FirstPart
@@ -54,6 +55,13 @@ def _place(step: Inspected, judged: Judged) -> str:
         return f"{own} of {network}, {words}" if network else f"{own}, {words}"
     if quantity.passing == "loss":
         return words if name == "total" else f"{words}, {name}"
+    if quantity.stage is not None and quantity.stage.how in RESULTS:
+        made = [
+            one.producer.get(stage.inputs[0])
+            for one, stage in ((step.a, quantity.stage.a), (step.b, quantity.stage.b))
+        ]
+        of = f" ({_both(step, made[0], made[1])})" if made[0] is not None else ""
+        return f"{RESULTS[quantity.stage.how]}{of}"
     if quantity.passing in ("input", "draw", "forward") and quantity.stage is not None:
         return f"{_both(step, quantity.stage.a, quantity.stage.b)}, {words}"
     if quantity.passing == "backward":

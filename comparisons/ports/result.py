@@ -117,12 +117,22 @@ class PortComparison:
         return max(within, key=lambda one: one.difference.needed, default=None)
 
     @property
+    def unit(self) -> tuple[str, str]:
+        """What the programs did several times, one and many: forward passes, if no optimiser, loss
+        or gradient was recorded."""
+        trained = any(one.optimiser is not None for side in self.sides for one in side.trace.steps)
+        learnt = ("loss/", "gradient/", "parameter/")
+        if trained or any(one.quantity.key.startswith(learnt) for one in self.judged):
+            return "step", "steps"
+        return "forward pass", "forward passes"
+
+    @property
     def verdict(self) -> str:
         """The verdict in one line."""
         if self.first is not None:
             return f"part at {self.first.place}"
         quantities = _count(len(self.judged), "quantity", "quantities")
-        steps = _count(len(self.steps), "step", "steps")
+        steps = _count(len(self.steps), *self.unit)
         counts = Counter(one.verdict for one in self.judged)
         if counts["equal"] == len(self.judged):
             return f"equal: every bit of {quantities} in {steps}"

@@ -210,7 +210,7 @@ def load_sides(a: ProgramTrace | Path | str, b: ProgramTrace | Path | str) -> tu
             raise UserError(
                 f"no step was recorded in '{side.trace.folder}'"
                 + (f": {side.trace.ended}" if side.trace.ended else ""),
-                "record a program that calls its optimiser's step()",
+                "record a program that calls its optimiser's step(), or a network",
             )
     if sides[0].name == sides[1].name:
         sides = [

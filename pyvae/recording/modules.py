@@ -47,8 +47,14 @@ class ModuleCalls:
                 self.watch.see_within(entered, layer, module_options(module), module.training)
         self.watch.entered.append(entered)
 
-    @survived
     def leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> Any:
+        """Records the call of a layer, and what a network returns. As `_leave`."""
+        replaced = self._leave(module, args, *rest)
+        self.watch.end_pass(module, rest if replaced is None else (*rest[:-1], replaced))
+        return replaced
+
+    @survived
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> Any:
         """Records the call of a layer.
 
         Arguments:
@@ -59,7 +65,6 @@ class ModuleCalls:
         Returns:
             What the layer is to return instead; None if it stays as it is.
         """
-        self.watch.end_pass(module, returned=len(rest) == 2)
         if self.watch.untrained.inside is module:
             self.watch.leave_other(module, rest[-1])
             return None

@@ -309,7 +309,11 @@ class Recording:
         self.trace.save_step(
             self.folder,
             ProgramStep(
-                self._number, self.trace.networks.index(stages), step.optimiser, step.generator
+                self._number,
+                self.trace.networks.index(stages),
+                step.optimiser,
+                step.generator,
+                step.returned_names(),
             ),
             step.arrays,
         )

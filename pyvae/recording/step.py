@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,7 @@ class Step:
         self._left = {} if before is None else before._later
         self._later: Arrays = {}  # gradients that `backward` left for other optimisers
         self.rounded = ""
+        self._returned: list[Source] = []
         self._losses: list[tuple[float, Source | None]] = []
         self._empty: dict[int, tuple[Callable[[], Tensor | None], int]] = {}
 
@@ -171,6 +172,14 @@ class Step:
     def _is_computed(self, tensor: Tensor) -> bool:
         known = self._without_gradients
         return known is not None and tensor.is_floating_point() and known.has(tensor)
+
+    def add_returned(self, tensors: Iterable[Tensor]) -> None:
+        """Notes what a network has returned to the program."""
+        self._returned += [self.source(one) for one in tensors]
+
+    def returned_names(self) -> tuple[str, ...]:
+        """Their names, once the step is over."""
+        return tuple(one if isinstance(one, str) else one.name for one in self._returned)
 
     def add_loss(self, tensors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> None:
         """Notes what `backward` is called on."""
@@ -256,7 +265,8 @@ class Step:
         """Names the stages, and puts their values into `arrays`."""
         losses = [one for one in self._losses if comes_from_model(one[1])] or self._losses
         ends = [one for _, one in losses if isinstance(one, Value)]
-        self.used = used_calls(self.calls, ends)
+        returned = [one for one in self._returned if isinstance(one, Value)]
+        self.used = used_calls(self.calls, ends, returned)
         stages = name_stages(self.used, self.parameters.names())
         for call in self.used:
             if call.mask is not None:

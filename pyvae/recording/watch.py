@@ -144,11 +144,21 @@ class Watch:
         self._outermost = [module]
         self.passes(module)
 
-    def end_pass(self, module: nn.Module, returned: bool) -> None:
-        """A module has returned, or raised an error."""
-        if self._outermost and module is self._outermost[0]:
-            self._outermost.pop()
-            self.broken = self.broken or not returned
+    @survived
+    def end_pass(self, module: nn.Module, rest: Sequence[Any]) -> None:
+        """A module has returned, or raised an error.
+
+        Arguments:
+            module: The module.
+            rest: Its named arguments and what it returned; None alone if it raised an error.
+        """
+        if not self._outermost or module is not self._outermost[0]:
+            return
+        self._outermost.pop()
+        if len(rest) < 2:
+            self.broken = True
+        elif not self._outermost and self.on and self.step is not None and self.step.is_open:
+            self.step.add_returned(one for _, one in tensors_in(rest[-1]))
 
     def learn_more(self) -> None:
         """The model has got further modules, which are called next."""

@@ -125,20 +125,23 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class ProgramStep:
-    """One update of an optimiser, with what was computed for it.
+    """One update of an optimiser, with what was computed for it; or a forward pass.
 
     Attributes:
-        step: Counted from 1; the number of the call of the optimiser's `step`.
+        step: Counted from 1; the number of the call of the optimiser's `step`, or of the network.
         network: Which of the trace's networks was executed.
         optimiser: The optimiser that made the update; None if none did.
         generator: SHA-256 of the state of the random number generator when the step began; empty
             if it is not known.
+        returned: Of a forward pass, the names of the values that the networks which the program
+            calls have returned to it, in that order.
     """
 
     step: int
     network: int = 0
     optimiser: Optimiser | None = None
     generator: str = ""
+    returned: tuple[str, ...] = ()
 
 
 @dataclass
@@ -411,8 +414,10 @@ def _step_values(step: ProgramStep) -> dict[str, Any]:
 
 def _step(about: Mapping[str, Any]) -> ProgramStep:
     given = about["optimiser"]
+    known = about["step"], about["network"]
+    more = about["generator"], about["returned"]
     if given is None:
-        return ProgramStep(about["step"], about["network"], None, about["generator"])
+        return ProgramStep(*known, None, *more)
     groups = tuple(OptimiserGroup(tuple(g["parameters"]), g["settings"]) for g in given["groups"])
     optimiser = Optimiser(given["name"], given["kind"], groups)
-    return ProgramStep(about["step"], about["network"], optimiser, about["generator"])
+    return ProgramStep(*known, optimiser, *more)

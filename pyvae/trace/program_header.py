@@ -200,6 +200,7 @@ def _step(given: object, networks: int) -> dict[str, Any]:
         "network": network,
         "optimiser": None if optimiser is None else _optimiser(optimiser),
         "generator": generator,
+        "returned": _names(one.get("returned", []), "returned"),
     }
 
 

@@ -127,10 +127,12 @@ def _in_steps(
             parts.append(later[number])
     joined = np.concatenate(parts)[: len(whole)]
     if len(parts) > 1 and _rows(joined, whole) == _rows(whole, small)[: len(joined)]:
+        trained = step.a.about.optimiser is not None or step.b.about.optimiser is not None
+        calls = "its optimiser's step" if trained else "its network"
         yield (
             f"{step.names[side]} takes the {len(whole)} rows in several steps, {len(small)} in "
-            f"step {judged.step}: it calls its optimiser's step for each part, "
-            f"{step.names[1 - side]} once for all (are smaller batches meant?)"
+            f"step {judged.step}: it calls {calls} for each part, {step.names[1 - side]} once for "
+            "all (are smaller batches meant?)"
         )
 
 

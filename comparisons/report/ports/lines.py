@@ -29,7 +29,7 @@ def lines(found: PortComparison) -> Iterator[str]:
         trace = side.trace
         about = ", ".join(filter(None, (trace.engine, trace.program)))
         steps = len(trace.steps)
-        yield f"{side.name}: {about}, {steps} step{'s' if steps > 1 else ''} recorded"
+        yield f"{side.name}: {about}, {steps} {found.unit[steps > 1]} recorded"
     yield coverage(found)
     yield from one_sided(found)
     yield from other_names(found)
@@ -59,8 +59,8 @@ def coverage(found: PortComparison) -> str:
         stages = len(match.pairs) + len(match.only[side])
         steps = len(found.sides[side].trace.steps)
         sides.append(
-            f"{len(match.pairs)} of {stages} stages and {len(found.steps)} of {steps} steps of "
-            f"{name}"
+            f"{len(match.pairs)} of {stages} stages and {len(found.steps)} of {steps} "
+            f"{found.unit[1]} of {name}"
         )
     counts = Counter(one.verdict for one in found.judged)
     verdicts = ", ".join(f"{counts[v]:,} {words}" for v, words in VERDICTS.items() if counts[v])

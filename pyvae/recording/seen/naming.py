@@ -28,7 +28,9 @@ class Names:
                 return named
 
 
-def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
+def used_calls(
+    calls: Sequence[Call], losses: Sequence[Value], returned: Sequence[Value] = ()
+) -> list[Call]:
     """The calls that belong to a step, in their order: those of the model, what leads to the loss,
     and, of what was drawn or computed before, what went into them. What is computed besides, such
     as an accuracy, is left out.
@@ -37,9 +39,10 @@ def used_calls(calls: Sequence[Call], losses: Sequence[Value]) -> list[Call]:
         calls: All that were seen.
         losses: What `backward` was called on; if that is not known, all that was computed from the
             model counts.
+        returned: What networks have returned to the program; they may have handed it on as it was.
     """
     waiting = [call for call in calls if call.made_by == "model"]
-    waiting += [value.call for value in losses]
+    waiting += [value.call for value in (*losses, *returned)]
     if not losses:
         looked_at = _only_looked_at(calls)
         waiting += [c for c in calls if c.made_by == "loss" and c.order not in looked_at]

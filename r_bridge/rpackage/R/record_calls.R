@@ -97,6 +97,8 @@ add_stage <- function(seen, call, returned, changed = FALSE) {
 # what was drawn before, what went into them.
 used_calls <- function(seen) {
   used <- vapply(seen$calls, function(call) call$inside && is.null(call$earlier), NA)
+  returned <- seen$returns[!startsWith(as.character(seen$returns), "=")]
+  for (value in seen$values[as.integer(returned)]) used[[value$call]] <- TRUE
   for (number in rev(seq_along(used))) {
     if (!used[[number]]) next
     call <- seen$calls[[number]]
@@ -107,10 +109,11 @@ used_calls <- function(seen) {
   }
   # a copy that is only looked at, as luz does with the loss
   looks <- if (is.null(session$passes)) "detach" else c("clone", "contiguous", "detach", "to")
-  taken <- integer()
+  taken <- vapply(seen$values[as.integer(returned)], function(v) v$call, 0L)
   for (number in rev(which(used))) {
     call <- seen$calls[[number]]
-    if (call$layer %in% looks && !number %in% taken && (call$layer == "detach" || !isTRUE(call$within))) {
+    within <- isTRUE(call$within) && call$layer != "detach"
+    if (call$layer %in% looks && !number %in% taken && !within) {
       used[[number]] <- FALSE
       next
     }
@@ -171,5 +174,6 @@ finish_calls <- function(seen, taken) {
          options = call$options %||% list(), parameters = lapply(call$roles, called),
          outputs = I(value_names[values]), training = call$training %||% TRUE)
   })
-  list(stages = stages, arrays = arrays, used = used)
+  list(stages = stages, arrays = arrays, used = used,
+       returned = called(as.character(seen$returns)))
 }

@@ -1,7 +1,7 @@
 # Writes the trace of a model of torch (docs/reference/trace-of-a-program.md); write_program_trace.R has what
 # any trace of a program needs.
 
-write_step <- function(r, arrays, stages) {
+write_step <- function(r, arrays, stages, returned = character()) {
   folder <- file.path(r$folder, "steps")
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   write_tensors(file.path(folder, sprintf("step-%06d.safetensors", r$step)), arrays)
@@ -9,7 +9,7 @@ write_step <- function(r, arrays, stages) {
   if (!network %in% r$networks) r$networks <- c(r$networks, network)
   r$steps <- c(r$steps, program_json(list(
     step = r$step, network = match(network, r$networks) - 1L, generator = r$generator,
-    optimiser = r$settings)))
+    optimiser = r$settings, returned = I(returned))))
   write_header(r)
 }
 

@@ -83,6 +83,7 @@ see_module <- function(instance, ...) {
   on.exit(end_pass(r, returned))
   out <- see_call(instance, ...)
   returned <- TRUE
+  note_returned(r, out)
   out
 }
 

@@ -39,6 +39,13 @@ end_pass <- function(r, returned) {
   if (!returned) r$broken <- TRUE
 }
 
+# What a network returns to the program.
+note_returned <- function(r, out) {
+  if (!r$active || !r$opened) return(invisible())
+  guarded(r, r$seen$returns <- c(
+    r$seen$returns, vapply(unname(tensors_in(out)), function(x) source_of(r$seen, x), "")))
+}
+
 has_parameters <- function(instance) {
   private <- private_of(instance)
   length(private$parameters_) > 0L ||
@@ -92,7 +99,7 @@ finish_pass <- function(r) {
       stats::setNames(tensors[changed], sprintf("parameter/%s", changed)),
       stats::setNames(tensors[buffers], sprintf("buffer/%s", buffers)), loss_arrays(r$losses))
     say_room(r, arrays)
-    write_step(r, arrays, finished$stages)
+    write_step(r, arrays, finished$stages, finished$returned)
     r$seen <- unused_draws(r$seen, finished$used)
     r$opened <- FALSE
   })

@@ -56,7 +56,8 @@ record_script <- function(script, folder, ..., args = character()) {
   if (!length(found$recording$steps)) {
     why <- if (is.null(found$recording)) found$without %||% no_optimizer else
       if (nzchar(found$recording$ended)) c("x" = "It ended {found$recording$ended}.") else
-        c("x" = "The optimizer's {.fn step} was not called.")
+        c("x" = "The optimizer's {.fn step} was not called.",
+          "i" = "Forward passes alone: {.code record(model, NULL, folder)} in the script.")
     abort(c("No step of {.file {script}} was recorded.", why), call)
   }
   invisible(folder)
