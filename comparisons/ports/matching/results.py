@@ -3,7 +3,7 @@ one program goes on where the other does not, or makes something else of the sam
 
 A stage is added to both programs for each value that a network returns to its program, and for each
 that the program computes last, unless such values belong together anyhow. It takes the value and
-returns it as it is, and has the name `returned` or `result`.
+returns it as it is, and its name and layer are `returned` or `result`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pyvae.trace.program import ProgramStage
 __all__ = ["RESULTS", "with_results"]
 
 RESULTS = {"returned": "what the network returns", "result": "what is computed last"}
-AS_IT_IS = "contiguous"  # the layer of a stage that returns what it takes
 
 
 def with_results(
@@ -51,7 +50,7 @@ def with_results(
 
 
 def _with_stage(step: RecordedStep, name: str, value: str) -> tuple[RecordedStep, ProgramStage]:
-    stage = ProgramStage(name, AS_IT_IS, (value,))
+    stage = ProgramStage(name, name.partition("#")[0], (value,))
     arrays = Overlaid(step.arrays, {f"forward/{name}": step.arrays[f"forward/{value}"]})
     return replace(step, network=(*step.network, stage), arrays=arrays), stage
 

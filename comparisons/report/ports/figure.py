@@ -52,7 +52,7 @@ def differences_figure(found: PortComparison) -> Figure:
         needed = one.difference.needed
         size = LEAST if one.difference.equal or needed == 0 else np.log10(min(needed, 1.0))
         powers[rows[one.quantity.key], columns[one.step]] = max(size, LEAST)
-    height = 1.6 + 0.1 * min(len(rows), MOST_LABELS)
+    height = max(2.6, 1.6 + 0.1 * min(len(rows), MOST_LABELS))  # the bar's label has to fit
     figure = Figure(figsize=(6.4, height), layout="constrained")
     axes = figure.subplots()
     colours = matplotlib.colormaps["YlOrRd"].with_extremes(under="#cfe8e3", bad="white")
@@ -65,10 +65,12 @@ def differences_figure(found: PortComparison) -> Figure:
     axes.tick_params(axis="y", labelsize=6)
     most = max(1, -(-len(columns) // 12))
     axes.set_xticks(range(0, len(columns), most), [str(s) for s in found.steps[::most]])
-    axes.set_xlabel("step")
+    axes.set_xlabel(found.unit[0])
     bar = figure.colorbar(image, ax=axes, shrink=0.6, extend="min")
     bar.set_ticks([-16, -12, -8, -4, MOST], labels=["1e-16", "1e-12", "1e-8", "1e-4", "1"])
-    bar.set_label("difference relative to the largest magnitude (below: every bit equal)")
+    bar.set_label(
+        "difference relative to the\nlargest magnitude (below:\nevery bit equal)", fontsize=8
+    )
     return figure
 
 

@@ -12,6 +12,7 @@ from comparisons.ports.judging.judged import Judged, tolerance
 from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.matching.matched import NetworkMatch
 from comparisons.ports.matching.parameters import in_one_order
+from comparisons.ports.matching.results import with_results
 from comparisons.ports.result import PortComparison
 from comparisons.ports.side import RecordedStep
 from comparisons.report.network.model import Entry, ShownNetwork, ShownStage
@@ -44,7 +45,7 @@ def network_of(found: PortComparison) -> ShownNetwork | None:
     number = _step_of(found)
     a, b = (side.step(number) for side in found.sides)
     a, b = in_one_order(a, b, found.parameters)
-    match = _network_of_step(found, number)
+    a, b, match = with_results(a, b, _network_of_step(found, number))
     inspected = Inspected(
         a, b, match, found.parameters, found.precision, tolerance(found.precision, found.exact)
     )

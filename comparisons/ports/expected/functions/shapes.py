@@ -243,7 +243,7 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "roll": _roll,
     "tril": _triangle(torch.tril),
     "triu": _triangle(torch.triu),
-    **dict.fromkeys(("clone", "contiguous"), _same),
+    **dict.fromkeys(("clone", "contiguous", "returned", "result"), _same),
     "detach": _detached,
     **dict.fromkeys(("to", "type_as"), _to),
     "zeros_like": _filled(torch.zeros_like),
