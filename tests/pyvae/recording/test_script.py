@@ -136,7 +136,7 @@ def test_errors_and_exit_codes_are_the_scripts_own(script, tmp_path, capsys):
         if code:
             assert run_recorded(path, [], tmp_path / "out") == code
         else:
-            with pytest.raises(UserError, match="made no optimizer"):
+            with pytest.raises(UserError, match=r"made no optimizer of torch.optim and called no"):
                 run_recorded(path, [], tmp_path / "out")
     assert capsys.readouterr().err == "words\n"
 
@@ -179,3 +179,97 @@ def test_a_model_is_the_outermost_module_of_an_optimizer():
     alone = nn.Parameter(torch.zeros(2))
     with pytest.raises(UserError, match=r"belong to no torch.nn.Module"):
         find_model(torch.optim.SGD([alone], 0.1))
+
+
+USES = """
+import torch
+from torch import nn
+
+class Vae(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.mu = nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def encode(self, x):
+        return self.mu(torch.relu(self.fc(x)))
+
+torch.manual_seed(1)
+vae, decoder = Vae().eval(), nn.Sequential(nn.Linear(2, 4), nn.Sigmoid())
+with torch.no_grad():
+    for _ in range(2):
+        image = decoder(vae.encode(torch.ones(3, 4)))
+print(image.sum().item())
+"""
+
+
+def test_a_script_that_trains_nothing_has_its_forward_passes_recorded(script, tmp_path, capsys):
+    """The first network has the names of its own state_dict, the others come after their names."""
+    assert run_recorded(script(USES), [], tmp_path / "out") == 0
+    out, err = capsys.readouterr()
+    trace = ProgramTrace.load(tmp_path / "out")
+    assert err.splitlines()[0].startswith("pyvae: recording at most 3 forward passes of ")
+    assert err.splitlines()[1] == f"pyvae: recorded 2 forward passes to '{tmp_path / 'out'}'"
+    assert (trace.complete, len(trace.steps)) == (True, 2)
+    assert [one.name for one in trace.network_of(1)] == [
+        "input", "fc", "relu", "mu", "decoder.0", "decoder.1",
+    ]  # fmt: skip
+    assert [one.name for one in trace.network_of(2)][-1] == "sum"  # of what the program prints
+    assert {one.name for one in trace.parameters} >= {"fc.weight", "mu.bias", "decoder.0.weight"}
+    assert run_recorded(script(USES), [], tmp_path / "two", quiet=True) == 0
+    assert capsys.readouterr() == (out, "")
+
+
+def test_each_network_starts_as_another_program_did(script, tmp_path):
+    assert run_recorded(script(USES), [], tmp_path / "one", quiet=True) == 0
+    other = script(USES.replace("manual_seed(1)", "manual_seed(2)"))
+    run_recorded(other, [], tmp_path / "two", start=tmp_path / "one", quiet=True)
+    one, two = (ProgramTrace.load(tmp_path / name).arrays(2) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert all((one[key] == two[key]).all() for key in one)
+
+
+BEFORE = """
+import torch
+from torch import nn
+model = nn.Linear(3, 2)
+print(model(torch.ones(2, 3)).shape)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+for _ in range(2):
+    optimizer.zero_grad()
+    model(torch.randn(6, 3)).pow(2).mean().backward()
+    optimizer.step()
+"""
+
+
+def test_a_network_that_is_called_before_the_training_is_no_pass(script, tmp_path, capsys):
+    assert run_recorded(script(BEFORE), [], tmp_path / "out") == 0
+    trace = ProgramTrace.load(tmp_path / "out")
+    assert [one.optimiser.kind for one in trace.steps] == ["sgd", "sgd"]
+    untrained = BEFORE.partition("for _")[0]
+    assert run_recorded(script(untrained), [], tmp_path / "none") == 2
+    assert "use record(model, None, folder)" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_passes_before_an_error_are_kept(script, tmp_path, capsys):
+    path = script(USES.replace("print(image", "print(decoder(torch.ones(1, 7))"))
+    assert run_recorded(path, [], tmp_path / "out") == 1
+    assert capsys.readouterr().err.endswith(f"recorded 2 forward passes to '{tmp_path / 'out'}'\n")
+    assert ProgramTrace.load(tmp_path / "out").ended == "the script ended with an error"
+    path = script("import torch\ntorch.nn.Linear(2, 2)(torch.ones(1, 3))\n")
+    assert run_recorded(path, [], tmp_path / "none") == 1
+    assert "ended within the first call of a network" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_compiled_network_is_refused_in_one_line(script, tmp_path, capsys):
+    path = script("""
+        import torch
+        net = torch.compile(torch.nn.Linear(2, 2), backend="eager")
+        net(torch.ones(1, 2))
+    """)
+    with pytest.raises(UserError, match=r"compiled by torch.compile"):
+        run_recorded(path, [], tmp_path / "out")
+    assert capsys.readouterr().err == ""
+    assert running() is None
+    assert not (tmp_path / "out").exists()

@@ -10,8 +10,10 @@ from recorded.programs import cnn, gru, lstm, mlp, simple, transformer, vae
 from torch import nn
 
 from pyvae.errors import UserError
+from pyvae.recording.record import record
 from pyvae.recording.recording import running
 from pyvae.recording.seen import masks_within
+from pyvae.trace.program import ProgramTrace
 
 
 @pytest.mark.parametrize("make", [vae, cnn, transformer, lstm, gru])
@@ -159,3 +161,24 @@ def test_masks_that_a_library_draws_are_refused(recorded, tmp_path, monkeypatch)
     words = r"replay cannot reach the masks that 'rnn' draws within itself\. Set its dropout to 0"
     with pytest.raises(UserError, match=words):
         recorded(within(), 1, "third", replay=tmp_path / "first")
+
+
+def test_noise_that_is_drawn_before_a_forward_pass_is_fed_too(tmp_path):
+    """A pass begins with the call of the network, its noise may be drawn before."""
+
+    def run(seed, name, **options):
+        torch.manual_seed(3)
+        net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.4), nn.Linear(4, 2))
+        torch.manual_seed(seed)
+        with record(net, None, tmp_path / name, quiet=True, **options), torch.no_grad():
+            for _ in range(3):
+                noise = torch.randn(2, 3)
+                net(noise) + torch.randn(2, 2)
+        return ProgramTrace.load(tmp_path / name)
+
+    one, two = run(1, "first"), run(2, "second", replay=tmp_path / "first")
+    for step in (1, 2, 3):
+        theirs, ours = one.arrays(step), two.arrays(step)
+        assert sum(stage.layer == "draw" for stage in one.network_of(step)) == 2
+        assert theirs.keys() == ours.keys()
+        assert all(np.array_equal(theirs[key], ours[key]) for key in theirs)
