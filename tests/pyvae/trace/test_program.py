@@ -195,6 +195,7 @@ WRONG = [
     ({"steps": [{"step": 1, "network": 2}]}, "has network 2 of 2"),
     ({"steps": [{"step": 2}, {"step": 1}]}, "do not increase"),
     ({"steps": [{"step": 1, "generator": "xyz"}]}, "not a SHA-256"),
+    ({"steps": [{"step": 1, "returned": "fc"}]}, "returned"),
     ({"steps": [{"step": 1, "optimiser": {"groups": []}}]}, "kind is missing"),
     ({"steps": [{"step": 1, "optimiser": {"kind": "sgd", "groups": [{}]}}]}, "is missing"),
 ]  # fmt: skip
