@@ -20,13 +20,13 @@ recorded, same = in_panel(RECORDED), in_panel(SAME)
 def record_command(
     *,
     script: Annotated[
-        Path, typer.Argument(metavar="SCRIPT", help="A Python script that trains a model.")
+        Path, typer.Argument(metavar="SCRIPT", help="A Python script that trains or uses a network.")
     ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own arguments.")
     ] = None,
     steps: Annotated[
-        int, recorded(metavar="N", help="Training steps to record (of each optimizer).")
+        int, recorded(metavar="N", help="Training steps to record (of each optimizer), or forward passes.")
     ] = 3,
     every: Annotated[int, recorded(metavar="N", help="Record every N-th step.")] = 1,
     start: Annotated[
@@ -55,7 +55,8 @@ def record_command(
     """Run a PyTorch script of your own and record its first training steps, for pyvae compare.
 
     The script is not changed, and it computes the same bits: pyvae record --out python -- train.py
-    --epochs 1. Its output, errors and exit code are its own.
+    --epochs 1. Its output, errors and exit code are its own. Of a script that makes no optimizer,
+    forward passes are recorded: each call of its network.
     """
     from pyvae.recording.script import run_recorded
 

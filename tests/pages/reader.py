@@ -95,7 +95,7 @@ class Reader:
 
     def _run(self, command: str, expected: str) -> None:
         program, *arguments = shlex.split(lighter(command.partition(" #")[0]))
-        needs_r = program == "Rscript" or "r" in arguments
+        needs_r = program == "Rscript" or not {"r", "used-r"}.isdisjoint(arguments)
         self.had_r |= needs_r
         if needs_r and self.environment is None:
             return

@@ -73,7 +73,7 @@ def test_the_port_s_page_is_right_without_r(tmp_path, warm):
 def test_the_port_s_page_is_right_in_both_languages(tmp_path, warm, tmp_path_factory):
     environment = r_with_the_package(tmp_path_factory.mktemp("library"))
     ran = read_page(PORT, Reader(tmp_path, warm, environment))
-    assert sum(command.startswith("Rscript") for command in ran) == 3
+    assert sum(command.startswith("Rscript") for command in ran) == 4
     assert (tmp_path / "own-r" / "trace.json").is_file()
 
 

@@ -1,4 +1,4 @@
-#' Record a model of the package torch while it trains
+#' Record a model of the package torch while it trains, or is used
 #'
 #' Writes down what the next steps compute: the network as it is executed, each value and gradient,
 #' the optimiser's settings and state. `pyvae compare` holds the trace against that of another
@@ -8,10 +8,12 @@
 #' @param model A model: an `nn_module` of the package torch, by the name of the variable that the
 #'   training loop calls; or several, by name: `list(generator = g, discriminator = d)`.
 #'   (A model that is called otherwise is recorded as well, if what `record()` returns is used.)
-#' @param optimizer Its optimizer, or a list of several.
+#' @param optimizer Its optimizer, or a list of several; `NULL` of a model that is not trained: its
+#'   forward passes are recorded, with or without `with_no_grad()`.
 #' @param folder Where to write the trace; a folder that is new or empty.
 #' @param steps How many steps to record, of each optimizer; `NULL` for all. A step is one call of
-#'   the optimizer's `step()`.
+#'   the optimizer's `step()`; without an optimizer, a call of the model, with what is computed from
+#'   it until the next one.
 #' @param every Record each step, or every second, ...: the first, and then each so many.
 #' @param start A trace whose initial parameters and buffers the model is to start from, such as one
 #'   that Python recorded.
@@ -21,7 +23,9 @@
 #' @param overwrite Whether a trace that the folder holds may be replaced.
 #' @returns The model, or the list of models, invisibly.
 #' @details
-#' Only calls with gradients enabled are recorded, not a validation within `with_no_grad()`. Of a
+#' Of a training only calls with gradients enabled are recorded, not a validation within
+#' `with_no_grad()`. Forward passes are recorded until as many are there, until [stop_recording()],
+#' or to the end of the session. Of a
 #' network that is called beside the model and not trained, such as a teacher, the parameters are
 #' recorded where they have changed. While a step is recorded, torch's functions are wrapped; they
 #' are put back afterwards. Not seen are a
