@@ -20,13 +20,17 @@ recorded, same = in_panel(RECORDED), in_panel(SAME)
 def record_command(
     *,
     script: Annotated[
-        Path, typer.Argument(metavar="SCRIPT", help="A Python script that trains or uses a network.")
+        Path,
+        typer.Argument(metavar="SCRIPT", help="A Python script that trains or uses a network."),
     ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own arguments.")
     ] = None,
     steps: Annotated[
-        int, recorded(metavar="N", help="Training steps to record (of each optimizer), or forward passes.")
+        int,
+        recorded(
+            metavar="N", help="Training steps to record (of each optimizer), or forward passes."
+        ),
     ] = 3,
     every: Annotated[int, recorded(metavar="N", help="Record every N-th step.")] = 1,
     start: Annotated[

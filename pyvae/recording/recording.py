@@ -20,8 +20,8 @@ from torch.optim import Optimizer
 from pyvae.errors import UserError, print_error
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
-from pyvae.recording.optimisers import leaves_its_state_alone
 from pyvae.recording.parameters import Parameters
+from pyvae.recording.seen.optimisers import leaves_its_state_alone
 from pyvae.recording.step import Step
 from pyvae.recording.watch import Watch
 from pyvae.trace.program import ProgramStep, ProgramTrace, step_path

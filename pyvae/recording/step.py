@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pyvae.recording.optimisers import describe_optimiser, optimised, state_arrays
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
+from pyvae.recording.seen.optimisers import describe_optimiser, optimised, state_arrays
 from pyvae.recording.seen.values import Call, Source, Value, to_array, version_of
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.trace.program import Optimiser, ProgramStage

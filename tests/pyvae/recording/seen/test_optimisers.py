@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn, optim
 
-from pyvae.recording.optimisers import describe_optimiser, state_arrays
 from pyvae.recording.parameters import Parameters
+from pyvae.recording.seen.optimisers import describe_optimiser, state_arrays
 
 KINDS = {
     "sgd": (optim.SGD, {"momentum": 0.9, "nesterov": True}, {"momentum_buffer"}),
