@@ -20,6 +20,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
 from pyvae.recording.passes import Networks, Passes
@@ -125,13 +126,14 @@ class _Found:
     options: dict[str, Any]
     optimisers: list[Optimizer] = field(default_factory=list)
     recording: Recording | None = None
+    _hook: RemovableHandle | None = None
     _own: tuple[int, int] = field(default_factory=lambda: (os.getpid(), threading.get_ident()))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Sees every optimiser that is made, and the first network that is called."""
         old = Optimizer.__init__
-        called = modules.register_module_forward_pre_hook(self.call)
+        self._hook = modules.register_module_forward_pre_hook(self.call)
 
         @functools.wraps(old)
         def made(optimiser: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -143,18 +145,26 @@ class _Found:
             yield
         finally:
             Optimizer.__init__ = old  # type: ignore[method-assign]
-            called.remove()
+            self._let_go()
 
     def call(self, module: nn.Module, given: tuple[Any, ...]) -> None:
         """Begins to record forward passes with the first network that is called."""
         here = self._own == (os.getpid(), threading.get_ident())
         if self.recording is not None or not here or not is_called_for_good(module):
             return
+        self._let_go()
         self.recording = one = record_passes(self.folder, whole=_whole, **self.options)
         one.enter(module, given)
 
+    def _let_go(self) -> None:
+        """No first call is waited for any more: a hook makes each call slower."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
     def add(self, optimiser: Optimizer) -> None:
         """Records a further optimiser as well; one that is made after the first step is late."""
+        self._let_go()
         if isinstance(self.recording, Passes):  # before the training
             self.recording.discard()
         elif self.recording is not None:
