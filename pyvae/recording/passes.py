@@ -62,7 +62,7 @@ class Passes(Recording):
     Arguments:
         model: The network; None: those that the program calls, by the names of its variables.
         folder: Of the trace.
-        steps, every: How many to record, and each how manieth.
+        steps, every: As in `record`.
         replay: What the program draws instead of its own masks and numbers.
         load: Lets a network that is called first start from another trace's parameters.
         quiet: Whether nothing is said.
@@ -135,12 +135,17 @@ class Passes(Recording):
         self._hooks.install()
 
     def _enter(self, module: nn.Module) -> None:
-        """The program calls a network; a call within another's is not told."""
+        """The program calls a network; a call within another's is not told. One that is not to be
+        recorded begins no step."""
         if self._failed:
             self._end("")
             return
-        if self._whole is not None:
+        known = {id(one) for one in self._networks.parameters()}
+        own = [id(one) in known for one in module.parameters()]
+        if self._whole is not None and not all(own):
             self._take_in(module, self._whole)
+        elif not any(own):
+            return
         if self._watch.broken:  # the program has caught an error, and tries again
             self._begin_step(self._number)
         elif module in self._called:
@@ -154,10 +159,7 @@ class Passes(Recording):
     def _take_in(
         self, module: nn.Module, whole: Callable[[nn.Module], tuple[nn.Module, str]]
     ) -> None:
-        """Adds the network that a module is part of, unless all its parameters are known."""
-        known = {id(one) for one in self._networks.parameters()}
-        if all(id(one) in known for one in module.parameters()):
-            return
+        """Adds the network that a module is part of."""
         network, name = whole(module)
         try:
             network = check_model(network)

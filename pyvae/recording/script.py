@@ -28,7 +28,7 @@ from pyvae.recording.record import record, record_passes
 from pyvae.recording.recording import Recording
 from pyvae.recording.seen.layers import snake_case
 from pyvae.recording.seen.untrained import variable_of
-from pyvae.recording.watch import is_called_for_good
+from pyvae.recording.watch import calls_a_network
 from pyvae.trace.program_folder import check_new_folder
 
 __all__ = ["find_model", "run_recorded"]
@@ -150,7 +150,7 @@ class _Found:
     def call(self, module: nn.Module, given: tuple[Any, ...]) -> None:
         """Begins to record forward passes with the first network that is called."""
         here = self._own == (os.getpid(), threading.get_ident())
-        if self.recording is not None or not here or not is_called_for_good(module):
+        if self.recording is not None or not here or not calls_a_network(module):
             return
         self._let_go()
         self.recording = one = record_passes(self.folder, whole=_whole, **self.options)

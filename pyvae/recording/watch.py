@@ -25,7 +25,7 @@ from pyvae.recording.seen.values import Call, Source, Value, tensors_in, unseen
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.recording.step import Backward, Step
 
-__all__ = ["Entered", "Watch", "first_tensor", "is_called_for_good", "survived"]
+__all__ = ["Entered", "Watch", "calls_a_network", "first_tensor", "survived"]
 
 Done = TypeVar("Done")
 Given = ParamSpec("Given")
@@ -74,9 +74,9 @@ class Entered:
             self.within.close()
 
 
-def is_called_for_good(module: nn.Module) -> bool:
-    """Whether a module that is called is a network that computes numbers: it has parameters, and is
-    called neither by torch.jit.trace nor by a function of torch.func."""
+def calls_a_network(module: nn.Module) -> bool:
+    """Whether the call of a module is one of a network that computes numbers: it has parameters, and
+    is called neither by torch.jit.trace nor by a function of torch.func."""
     if torch.jit.is_tracing() or _functorch.peek_interpreter_stack() is not None:
         return False
     return next(module.parameters(), None) is not None
@@ -139,7 +139,7 @@ class Watch:
         if self._outermost:
             self._outermost += [module] if module is self._outermost[0] else []
             return
-        if self._backward.depth or not is_called_for_good(module):
+        if self._backward.depth or not calls_a_network(module):
             return
         self._outermost = [module]
         self.passes(module)

@@ -161,6 +161,19 @@ def test_a_value_of_the_step_before_is_an_input(passes):
     assert sorted(names) == ["input", "input", "linear", "norm", "sub"]
 
 
+def test_a_network_that_is_not_named_begins_no_step(passes):
+    net, other = nn.Linear(4, 2), nn.Linear(3, 4)
+
+    def run(net):
+        for _ in range(2):
+            net(other(torch.ones(5, 3)) + other(torch.zeros(5, 3))).sum()
+
+    with torch.no_grad():
+        trace = passes(net, run)
+    assert [one.step for one in trace.steps] == [1, 2]
+    assert [layer for _, layer in stages(trace, 2)] == ["input", "linear", "sum"]
+
+
 def test_every_so_many_calls_until_there_are_enough(passes):
     model, run = made("mlp")
     with torch.no_grad():
