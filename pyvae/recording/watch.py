@@ -75,8 +75,8 @@ class Entered:
 
 
 def calls_a_network(module: nn.Module) -> bool:
-    """Whether the call of a module is one of a network that computes numbers: it has parameters, and
-    is called neither by torch.jit.trace nor by a function of torch.func."""
+    """Whether the call of a module is one of a network that computes numbers: it has parameters,
+    and is called neither by torch.jit.trace nor by a function of torch.func."""
     if torch.jit.is_tracing() or _functorch.peek_interpreter_stack() is not None:
         return False
     return next(module.parameters(), None) is not None

@@ -319,8 +319,10 @@ class _Ways:
     def _is_option(self, pair: StageMatch) -> bool:
         """Whether two stages take the same, and declare another option: that is what is to be told,
         but of sums and products, whose sign and factor may stand elsewhere, of shapes on the way,
-        of axes that are summed later, and of a loss that is."""
+        of parts of which a part is taken, of axes that are summed later, and of a loss that is."""
         if pair.a.layer in (*SUMS_AND_PRODUCTS, *OVER_AXES) or family(pair.a.layer) == "view":
+            return False
+        if pair.a.layer in PARTS and pair.b.layer in PARTS:
             return False
         if all(_adds_axes(one) for one in (pair.a, pair.b)):
             return False

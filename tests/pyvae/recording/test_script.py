@@ -262,6 +262,7 @@ def test_passes_before_an_error_are_kept(script, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Using `torch.compile:UserWarning")
 def test_a_compiled_network_is_refused_in_one_line(script, tmp_path, capsys):
     path = script("""
         import torch

@@ -249,3 +249,33 @@ def test_an_eps_that_the_type_sees_is_told(dtype, eps, tmp_path):
     for folder, way in zip(("paper", "port"), ways, strict=True):
         recorded(tmp_path / folder, dtype, {"mean": way})
     assert not compare_programs(tmp_path / "paper", tmp_path / "port").agrees
+
+
+PARTS = {  # a part of a value, in one go or in two; and another part
+    "a column": (lambda h: h[:, :1].squeeze(1), lambda h: h[:, 0], lambda h: h[:, 1]),
+    "the half of a half": (
+        lambda h: h[:, :4].chunk(2, 1)[0], lambda h: h[:, :2], lambda h: h[:, 2:4]
+    ),
+    "rows of columns": (lambda h: h[:, 1:][:3], lambda h: h[:3, 1:], lambda h: h[1:4, 1:]),
+    "each second": (lambda h: h[::2].reshape(-1), lambda h: h.reshape(3, 10)[:, :5].reshape(-1),
+                    lambda h: h[1::2].reshape(-1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_may_be_taken_in_two_goes(name, tmp_path):
+    def run(part, folder):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 5)
+        optimiser = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimiser, tmp_path / folder, steps=1, quiet=True):
+            part(model(torch.randn(ROWS, 3)).tanh()).square().sum().backward()
+            optimiser.step()
+        return tmp_path / folder
+
+    one, two, other = PARTS[name]
+    first = run(one, "first")
+    assert compare_programs(first, run(two, "second")).agrees
+    found = compare_programs(first, run(other, "other")).first
+    assert found is not None
+    assert "forward" in found.place
