@@ -110,11 +110,32 @@ wrap_functions <- function() {
   }
   slice <- torch_internal("Tensor_slice")
   exchange(namespace, "Tensor_slice", slice_wrapper(slice))
-  undo <- c(undo, wrap_operators())
+  undo <- c(undo, wrap_operators(), wrap_conversion())
   function() {
     exchange(namespace, "Tensor_slice", slice)
     for (put_back in rev(undo)) put_back()
   }
+}
+
+# What as_array() computes on the way to an R array is none of the program's: of whole numbers,
+# whether R can hold them.
+wrap_conversion <- function() {
+  name <- "as_array.torch_tensor"
+  namespace <- asNamespace("torch")
+  table <- get(".__S3MethodsTable__.", envir = namespace)
+  old <- get(name, envir = namespace)
+  put <- function(f) {
+    exchange(namespace, name, f)
+    assign(name, f, envir = table)
+  }
+  put(function(x) {
+    force(x)
+    open <- session$open
+    session$open <- FALSE
+    on.exit(session$open <- open && length(active()) > 0L)
+    old(x)
+  })
+  function() put(old)
 }
 
 exchange_each <- function(where, names, about) {
