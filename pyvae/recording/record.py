@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -72,77 +74,71 @@ def record(
         ...     optimizer.step()
     """
     network = check_model(model)
-    if optimizer is None:
-        return record_passes(
-            folder, network, steps=steps, every=every, start=start, replay=replay, names=names,
-            overwrite=overwrite, quiet=quiet,
-        )  # fmt: skip
-    optimisers = check_optimisers(network, optimizer)
-    given = _Given(folder, network, steps, every, start, replay, names, overwrite)
+    optimisers = None if optimizer is None else check_optimisers(network, optimizer)
+    given = _Given(Path(folder), network, steps, every, start, replay, names, overwrite, quiet)
+    if optimisers is None:
+        return _passes(given)
     given.load(Parameters(network, optimisers))
     output_folder(given.folder)
-    recording = Recording(network, optimisers, given.folder, steps, every, given.replay, quiet)
+    recording = Recording(network, optimisers, given.folder, steps, every, given.fed, quiet)
     recording.begin()
     return recording
 
 
 def record_passes(
-    folder: Path | str,
-    network: nn.Module | None = None,
-    *,
-    whole: Callable[[nn.Module], tuple[nn.Module, str]] | None = None,
-    steps: int | None = 3,
-    every: int = 1,
-    start: Path | str | None = None,
-    replay: Path | str | None = None,
-    names: Path | str | None = None,
-    overwrite: bool = False,
-    quiet: bool = False,
+    folder: Path, whole: Callable[[nn.Module], tuple[nn.Module, str]], **options: Any
 ) -> Passes:
-    """Records the next forward passes of a program, as `record` does without an optimiser.
+    """Records the next forward passes of a program, of whatever networks it calls.
 
     Arguments:
-        folder: As in `record`, and so all that follow `whole`.
-        network: The model; None: the networks that the program calls.
-        whole: Of these, the outermost module that a module is part of, and its name.
+        folder: As in `record`.
+        whole: Returns the outermost module that a module is part of, and its name.
+        **options: As in `record`.
 
     Raises:
         UserError: As `record`.
     """
-    given = _Given(folder, network, steps, every, start, replay, names, overwrite)
-    if network is not None:
-        given.load(Parameters(network, []))
+    return _passes(_Given(folder, None, **options), whole)
+
+
+def _passes(
+    given: _Given, whole: Callable[[nn.Module], tuple[nn.Module, str]] | None = None
+) -> Passes:
+    if given.network is not None:
+        given.load(Parameters(given.network, []))
     output_folder(given.folder)
-    recording = Passes(network, given.folder, steps, every, given.replay, given.load, quiet, whole)
+    recording = Passes(
+        given.network, given.folder, given.steps, given.every, given.fed, given.load, given.quiet,
+        whole,
+    )  # fmt: skip
     recording.begin()
     return recording
 
 
+@dataclass
 class _Given:
-    """The arguments that say what a recording begins with, checked."""
+    """The arguments that say what is recorded and what it begins with, checked."""
 
-    def __init__(
-        self,
-        folder: Path | str,
-        network: nn.Module | None,
-        steps: int | None,
-        every: int,
-        start: Path | str | None,
-        replay: Path | str | None,
-        names: Path | str | None,
-        overwrite: bool,
-    ) -> None:
-        _check_counts(steps, every)
-        _check_running(network)
-        self.folder = Path(folder)
-        self._names = names
-        self._began = None if start is None else ProgramTrace.load(start)
-        self.replay = None if replay is None else Replay(ProgramTrace.load(replay))
-        check_new_folder(self.folder, overwrite)
+    folder: Path
+    network: nn.Module | None
+    steps: int | None = 3
+    every: int = 1
+    start: Path | str | None = None
+    replay: Path | str | None = None
+    names: Path | str | None = None
+    overwrite: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        _check_counts(self.steps, self.every)
+        _check_running(self.network)
+        self._began = None if self.start is None else ProgramTrace.load(self.start)
+        self.fed = None if self.replay is None else Replay(ProgramTrace.load(self.replay))
+        check_new_folder(self.folder, self.overwrite)
 
     def load(self, parameters: Parameters) -> None:
         """Lets a network start from the parameters of another trace, if one was given."""
-        mapped = {} if self._names is None else read_map(Path(self._names), parameters)
+        mapped = {} if self.names is None else read_map(Path(self.names), parameters)
         if self._began is not None:
             load_start(parameters, self._began, mapped)
 

@@ -153,7 +153,7 @@ class _Found:
         if self.recording is not None or not here or not calls_a_network(module):
             return
         self._let_go()
-        self.recording = one = record_passes(self.folder, whole=_whole, **self.options)
+        self.recording = one = record_passes(self.folder, _whole, **self.options)
         one.enter(module, given)
 
     def _let_go(self) -> None:
