@@ -62,7 +62,8 @@ take_in <- function(r, instance) {
   r$models <- c(r$models, stats::setNames(list(take_module(r, root, path)), path))
   if (!is.null(r$start)) {
     r$tensors <- named_tensors(utils::tail(r$models, 1L))
-    load_start(r, r$start, r$names, r$call)
+    own <- r$names$a %in% names(r$tensors) | r$names$b %in% names(r$tensors)
+    load_start(r, r$start, r$names[own, ], r$call)       # the other rows are of other networks
   }
   r$tensors <- named_tensors(r$models)
   r$parameters <- parameter_names(r$models)
