@@ -14,7 +14,7 @@ from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.judging.own import Own, Residual, distance
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.matching.matched import NetworkMatch
+from comparisons.ports.matching.matched import NetworkMatch, count_rows
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.side import RecordedStep
 
@@ -182,7 +182,7 @@ class Inspected:
         """
         a, b = values
         bases = self.a.side.trace.index_base, self.b.side.trace.index_base
-        if bases[0] == bases[1] or not all(x.dtype.kind in "iu" for x in values):
+        if bases[0] == bases[1] or not count_rows(a, b):
             return a, b
         both = list(zip((self.a, self.b), names, strict=True))
         if not any(one.is_index(name) for one, name in both):
