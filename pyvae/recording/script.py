@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
 from pyvae.recording.record import record
@@ -52,6 +53,8 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     except KeyboardInterrupt:
         found.end(script, bool(options.get("quiet")))
         raise
+    if found.refused is not None and code == 0:
+        raise found.refused
     if found.recording is None and code == 0:
         raise UserError(
             f"'{script}' made no optimizer of torch.optim, and nothing was recorded",
@@ -109,12 +112,24 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 
 @dataclass
 class _Found:
-    """The optimisers that a script has made, and their recording."""
+    """The optimisers that a script has made, and their recording.
+
+    Attributes:
+        folder: Where it goes.
+        options: As `record` takes them.
+        optimisers: Those that were made.
+        recording: That of all of them; None until there is one.
+        refused: Why there is none yet: the trace to start from has no such parameters. It may have
+            those of several models, of which the script has made one.
+        hooks: What takes the refusal out of the optimisers again.
+    """
 
     folder: Path
     options: dict[str, Any]
     optimisers: list[Optimizer] = field(default_factory=list)
     recording: Recording | None = None
+    refused: UserError | None = None
+    hooks: list[RemovableHandle] = field(default_factory=list)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -145,7 +160,21 @@ class _Found:
         self.optimisers.append(optimiser)
         models = _named(find_model(one) for one in self.optimisers)
         model = next(iter(models.values())) if len(models) == 1 else models
-        self.recording = record(model, self.optimisers, self.folder, **self.options)
+        self.recording = self.refused = None
+        try:
+            self.recording = record(model, self.optimisers, self.folder, **self.options)
+        except UserError as error:
+            if self.options.get("start") is None:
+                raise
+            self.refused = error
+            self.hooks.append(optimiser.register_step_pre_hook(self._refuse))
+            return
+        while self.hooks:
+            self.hooks.pop().remove()
+
+    def _refuse(self, *_: object) -> None:
+        if self.refused is not None:
+            raise self.refused
 
     def end(self, script: Path, quiet: bool) -> int:
         """Ends the recording with its script, and says how many steps it has; returns that."""

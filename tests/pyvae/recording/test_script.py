@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -101,6 +102,17 @@ def test_several_models_are_recorded_together(script, tmp_path, capsys):
     ]  # fmt: skip
     assert [one.optimiser.name for one in trace.steps] == ["optimizer.0", "optimizer.1"] * 2
     assert "made after its first step is not recorded" in capsys.readouterr().err
+    # the first optimiser's model alone has none of the names that the trace has
+    options = {"start": tmp_path / "out", "replay": tmp_path / "out", "steps": 2}
+    assert run_recorded(script(GAN), [], tmp_path / "again", **options) == 0
+    again = ProgramTrace.load(tmp_path / "again")
+    assert np.array_equal(
+        trace.stored(4)["parameter/net2.fc.weight"], again.stored(4)["parameter/net2.fc.weight"]
+    )
+    with pytest.raises(UserError, match=r"has no '0\.weight' to start from"):
+        run_recorded(script(), ["1"], tmp_path / "none", start=tmp_path / "out")
+    with pytest.raises(UserError, match=r"has no '0\.weight' to start from"):
+        run_recorded(script(), ["0"], tmp_path / "none", start=tmp_path / "out")
 
 
 LATE = """
