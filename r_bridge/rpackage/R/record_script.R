@@ -25,16 +25,13 @@ record_script <- function(script, folder, ..., args = character()) {
   check_new_folder(folder, settings$overwrite, call, remove = FALSE)
   place <- normalizePath(folder)  # scripts may go elsewhere
   found <- new.env(parent = emptyenv())
-  found$instances <- list()
+  found$instances <- found$models <- found$optimisers <- list()
   undo <- c(watch_modules(found), watch_optimisers(function(optimizer) {
-    r <- found$recording
-    if (!is.null(r)) return(add_optimiser(r, optimizer))
-    root <- owner_of(found$instances, optimizer)
-    if (is.null(root)) {
-      found$without <- why_no_owner(found$instances, optimizer)
-      return(invisible())
-    }
-    found$recording <- start_recording(root, optimizer, folder, settings, basename(script), call)
+    see_optimiser(found, optimizer, function(models) {
+      one <- length(models) == 1L
+      start_recording(if (one) models[[1L]] else models, found$optimisers, folder, settings,
+                      basename(script), call)
+    }, !is.null(settings$start))
   }))
   ended <- "the script ended with an error"
   on.exit({
@@ -45,6 +42,7 @@ record_script <- function(script, folder, ..., args = character()) {
   })
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
   ended <- if (length(found$recording$steps)) "" else "no step"
+  if (!is.null(found$refused)) rlang::cnd_signal(found$refused)
   if (!length(found$recording$steps)) {
     why <- if (is.null(found$recording)) found$without %||% no_optimizer else
       if (nzchar(found$recording$ended)) c("x" = "It ended {found$recording$ended}.") else
@@ -67,19 +65,70 @@ check_script <- function(script, call) {
   }
 }
 
-# A further optimiser of the model that is recorded.
-add_optimiser <- function(r, optimizer) {
-  groups <- lapply(optimizer$param_groups, function(group) as_tensors(group$params))
-  mine <- vapply(unlist(groups), address_of, "") %in% vapply(r$tensors, address_of, "")
-  if (!is_running(r) || !any(mine)) {
-    cli::cli_inform(c("An optimizer of another model is not recorded.",
+# An optimiser was made. A further one is recorded as well: if it trains another model, as that of a
+# GAN does, the recording begins anew with both, unless it has a step already.
+see_optimiser <- function(found, optimizer, start, may_wait) {
+  r <- found$recording
+  late <- !is.null(r) && (!is_running(r) || length(r$steps))
+  if (!is.null(r) && trains_any(r, optimizer)) {
+    found$optimisers <- c(found$optimisers, list(optimizer))
+    if (!late) add_optimiser(r, optimizer)
+    return(invisible())
+  }
+  root <- owner_of(found$instances, optimizer)
+  if (late || (is.null(root) && !is.null(r))) {
+    cli::cli_inform(c("An optimizer is not recorded: {if (late) made_late else of_no_model}.",
                       "i" = "{.fn record} takes several models and optimizers."))
     return(invisible())
   }
+  if (is.null(root)) {
+    found$without <- why_no_owner(found$instances, optimizer)
+    return(invisible())
+  }
+  found$optimisers <- c(found$optimisers, list(optimizer))
+  found$models <- with_model(found$models, root)
+  if (!is.null(r)) end_recording(r)
+  found$refused <- found$recording <- NULL
+  found$recording <- tryCatch(start(found$models), error = function(e) {
+    if (!may_wait) rlang::cnd_signal(e)
+    # a model that is made later may be what lacks: then the names are others
+    found$refused <- e
+    step <- get("step", envir = optimizer)
+    exchange(optimizer, "step", function(...) {
+      if (!is.null(found$refused)) rlang::cnd_signal(found$refused)
+      step(...)
+    })
+    NULL
+  })
+}
+
+made_late <- "the script made it after the first step"
+of_no_model <- "its parameters are those of no single model"
+
+trains_any <- function(r, optimizer) {
+  any(addresses_of(optimizer) %in% vapply(r$tensors, address_of, ""))
+}
+
+# A further optimiser of the model that is recorded.
+add_optimiser <- function(r, optimizer) {
   more <- new_optimiser("", optimizer)
   r$optimisers <- c(unname(r$optimisers), list(more))
   for (i in seq_along(r$optimisers)) r$optimisers[[i]]$name <- paste0("optimizer.", i - 1L)
   r$undo <- c(r$undo, wrap_optimiser(r, more))
+}
+
+# Models by their class, each once, as Python names them.
+with_model <- function(models, root) {
+  if (any(vapply(models, function(m) identical(attr(m, "module"), attr(root, "module")), NA))) {
+    return(models)
+  }
+  name <- kind <- snake_case(sub("^nn_", "", attr(root, "module")$.classes[[1L]]))
+  while (name %in% names(models)) name <- paste0(kind, length(models) + 1L)
+  c(models, stats::setNames(list(root), name))
+}
+
+snake_case <- function(name) {
+  tolower(gsub("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name, perl = TRUE))
 }
 
 # Notes every module that is made, and wraps it at once: so the script's own variables have the

@@ -62,3 +62,47 @@ test_that("a script is recorded as it is, with its arguments", {
   expect_identical(found$args, character())
   expect_true(found$options && found$restored)
 })
+
+test_that("a script with several models is recorded as it is, from the start of another one", {
+  text <- c(
+    "library(torch)", "torch_manual_seed(1)",
+    "generator <- nn_module('Maker', initialize = function() self$fc <- nn_linear(2, 3),",
+    "                       forward = function(x) self$fc(x))",
+    "g <- generator()", "d <- nn_linear(3, 1)",
+    "one <- optim_sgd(d$parameters, lr = 0.1)", "two <- optim_sgd(g$parameters, lr = 0.1)",
+    "for (step in 1:2) {",
+    "  fake <- g(torch_randn(4, 2))",
+    "  one$zero_grad()", "  d(fake$detach())$sum()$backward()", "  one$step()",
+    "  two$zero_grad()", "  d(fake)$mean()$backward()", "  two$step()", "}")
+  script <- tempfile(fileext = ".R")
+  writeLines(c(text, "three <- optim_sgd(g$parameters, lr = 0.1)", "lone <- nn_linear(1, 1)",
+               "four <- optim_sgd(lone$parameters, lr = 0.1)"), script)
+  again <- tempfile(fileext = ".R")
+  writeLines(sub("manual_seed(1)", "manual_seed(2)", text, fixed = TRUE), again)
+  single <- tempfile(fileext = ".R")
+  writeLines(c("library(torch)", "d <- nn_linear(3, 1)",
+               "one <- optim_sgd(d$parameters, lr = 0.1)", "print('made')", "one$step()"), single)
+  folder <- tempfile()
+  started <- tempfile()
+  said <- with_torch(arguments = list(script = script, again = again, single = single,
+                                      folder = folder, started = started), {
+    messages <- character()
+    withCallingHandlers(record_script(script, folder, steps = 2), message = function(m) {
+      messages <<- c(messages, plain_message(m))
+    })
+    suppressMessages(record_script(again, started, steps = 2, start = folder, replay = folder))
+    printed <- utils::capture.output(refused <- tryCatch(
+      record_script(single, tempfile(), start = folder), error = plain_message))
+    list(messages = messages, refused = refused, printed = printed)
+  })
+  trace <- read_program(folder)
+  expect_true(trace$complete)
+  names <- vapply(trace$parameters, function(one) one$name, "")
+  expect_setequal(names, c("linear.weight", "linear.bias", "maker.fc.weight", "maker.fc.bias"))
+  kinds <- vapply(trace$steps, function(one) one$optimiser$name, "")
+  expect_identical(kinds, rep(c("optimizer.0", "optimizer.1"), 2L))
+  expect_identical(sum(grepl("made it after the first step", said$messages)), 1L)
+  expect_identical(read_program(started)$arrays, trace$arrays)
+  expect_match(said$refused, "has no start of .*weight")
+  expect_match(said$printed, "made")  # the model that lacks might have come
+})
