@@ -33,6 +33,7 @@ __all__ = ["GIVEN", "match_stages"]
 OUTSIDE = ("input", "draw")
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
+COMPUTED = 1e-4  # relative: how exactly both have what one side computes
 NOTHING = (False, False, 0, 0)
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
 
@@ -79,7 +80,9 @@ def match_stages(
         found[stage.name] = StageMatch(stage, other, how)
     taken = {pair.b.name for pair in found.values()}
     for name, pair in there.items():  # no stage tells more
-        if name not in found and pair.b.name not in taken and _may_be_one(a, b, pair):
+        if name in found or pair.b.name in taken or not _may_be_one(a, b, pair):
+            continue
+        if not _is_computed_there((a, b), pair, found):
             found[name] = pair
     for name in _strangers(a, b, found):
         del found[name]
@@ -272,6 +275,27 @@ def _may_be_one(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
     if one is None or two is None:
         return True
     return one.shape == two.shape and (one.dtype.kind == "b") == (two.dtype.kind == "b")
+
+
+def _is_computed_there(
+    sides: tuple[RecordedStep, RecordedStep], pair: StageMatch, found: Mapping[str, StageMatch]
+) -> bool:
+    """Whether what one side is given the other one computes: stages that belong together take it in
+    one place, with the same numbers. So it is with a program that adds noise to an image before it
+    calls the model, and one whose model does so."""
+    for taker in found.values():
+        for one, two in zip(taker.a.inputs, taker.b.inputs, strict=False):
+            given = one == pair.a.name, two == pair.b.name
+            makers = sides[0].producer.get(one), sides[1].producer.get(two)
+            computed = [maker is not None and maker.layer not in OUTSIDE for maker in makers]
+            if not (given[0] and computed[1]) and not (given[1] and computed[0]):
+                continue
+            x, y = sides[0].value(one), sides[1].value(two)
+            if x is None or y is None or x.shape != y.shape:
+                continue
+            if np.allclose(x, y, rtol=0, atol=COMPUTED * float(np.abs(x).max(initial=0))):
+                return True
+    return False
 
 
 def _sources_of_pairs(
