@@ -7,7 +7,7 @@ import gc
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,13 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
+from pyvae.recording.checks import check_model
 from pyvae.recording.record import record
 from pyvae.recording.recording import Recording
 from pyvae.recording.seen.layers import snake_case
 from pyvae.trace.program_folder import check_new_folder
 
-__all__ = ["find_model", "run_recorded"]
+__all__ = ["find_models", "run_recorded"]
 
 FAILED = 1  # Python's exit code of a script that raised an error
 
@@ -118,6 +119,8 @@ class _Found:
         folder: Where it goes.
         options: As `record` takes them.
         optimisers: Those that were made.
+        models: What they train.
+        made: What was made of several of these, which is no model of the script's.
         recording: That of all of them; None until there is one.
         refused: Why there is none yet: the trace to start from has no such parameters. It may have
             those of several models, of which the script has made one.
@@ -127,6 +130,8 @@ class _Found:
     folder: Path
     options: dict[str, Any]
     optimisers: list[Optimizer] = field(default_factory=list)
+    models: list[nn.Module] = field(default_factory=list)
+    made: list[nn.Module] = field(default_factory=list)
     recording: Recording | None = None
     refused: UserError | None = None
     hooks: list[RemovableHandle] = field(default_factory=list)
@@ -158,8 +163,12 @@ class _Found:
                 return
             self.recording.cancel()
         self.optimisers.append(optimiser)
-        models = _named(find_model(one) for one in self.optimisers)
-        model = next(iter(models.values())) if len(models) == 1 else models
+        mine = find_models(optimiser, self.made)
+        self.models += [one for one in mine if not any(one is other for other in self.models)]
+        model = self.models[0]
+        if len(self.models) > 1:
+            model = check_model(_named(self.models))
+            self.made.append(model)
         self.recording = self.refused = None
         try:
             self.recording = record(model, self.optimisers, self.folder, **self.options)
@@ -192,12 +201,10 @@ class _Found:
         return steps
 
 
-def _named(models: Iterator[nn.Module]) -> dict[str, nn.Module]:
-    """Models by their class, each once."""
+def _named(models: Iterable[nn.Module]) -> dict[str, nn.Module]:
+    """Models by their class."""
     found: dict[str, nn.Module] = {}
     for model in models:
-        if any(model is one for one in found.values()):
-            continue
         name = kind = snake_case(type(model).__name__)
         while name in found:
             name = f"{kind}{len(found) + 1}"
@@ -205,26 +212,37 @@ def _named(models: Iterator[nn.Module]) -> dict[str, nn.Module]:
     return found
 
 
-def find_model(optimiser: Optimizer) -> nn.Module:
-    """The outermost module that has all parameters of an optimiser, or most of them.
+def find_models(optimiser: Optimizer, without: Sequence[nn.Module] = ()) -> list[nn.Module]:
+    """The outermost module that has all parameters of an optimiser; or the one that has most, that
+    which has most of the others, and so on: in the order of the parameters.
+
+    Arguments:
+        optimiser: The optimiser.
+        without: Modules that are not looked at.
 
     Raises:
         UserError: If no module has any.
     """
-    wanted = {id(one) for group in optimiser.param_groups for one in group["params"]}
-    best: nn.Module | None = None
-    most = (0, 0)
+    order = [id(one) for group in optimiser.param_groups for one in group["params"]]
+    wanted = set(order)
     # not isinstance: what stands in for another object may run code of its own
-    for one in gc.get_objects():
-        if not issubclass(type(one), nn.Module):
-            continue
-        mine = {id(p) for p in one.parameters()}
-        held = (len(wanted & mine), sum(1 for _ in one.modules()))
-        if held[0] and held > most:
-            best, most = one, held
-    if best is None:
+    modules = [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
+    modules = [one for one in modules if not any(one is other for other in without)]
+    held = [({id(p) for p in one.parameters()}, sum(1 for _ in one.modules())) for one in modules]
+    found: list[nn.Module] = []
+    while wanted:
+        counts = [(len(wanted & mine), size) for mine, size in held]
+        best = max(range(len(counts)), key=counts.__getitem__, default=None)
+        if best is None or not counts[best][0]:
+            break
+        found.append(modules[best])
+        wanted -= held[best][0]
+    if not found:
         raise UserError(
             "the optimizer's parameters belong to no torch.nn.Module",
             "use record(model, optimizer, folder) in the script",
         )
-    return best
+    places = {one: at for at, one in reversed([*enumerate(order)])}
+    return sorted(
+        found, key=lambda model: min(places[id(p)] for p in model.parameters() if id(p) in places)
+    )

@@ -75,18 +75,18 @@ see_optimiser <- function(found, optimizer, start, may_wait) {
     if (!late) add_optimiser(r, optimizer)
     return(invisible())
   }
-  root <- owner_of(found$instances, optimizer)
-  if (late || (is.null(root) && !is.null(r))) {
+  roots <- owners_of(found$instances, optimizer)
+  if (late || (is.null(roots) && !is.null(r))) {
     cli::cli_inform(c("An optimizer is not recorded: {if (late) made_late else of_no_model}.",
                       "i" = "{.fn record} takes several models and optimizers."))
     return(invisible())
   }
-  if (is.null(root)) {
-    found$without <- why_no_owner(found$instances, optimizer)
+  if (is.null(roots)) {
+    found$without <- no_module
     return(invisible())
   }
   found$optimisers <- c(found$optimisers, list(optimizer))
-  found$models <- with_model(found$models, root)
+  for (root in roots) found$models <- with_model(found$models, root)
   if (!is.null(r)) end_recording(r)
   found$refused <- found$recording <- NULL
   found$recording <- tryCatch(start(found$models), error = function(e) {
@@ -103,7 +103,7 @@ see_optimiser <- function(found, optimizer, start, may_wait) {
 }
 
 made_late <- "the script made it after the first step"
-of_no_model <- "its parameters are those of no single model"
+of_no_model <- "its tensors are parameters of no model"
 
 trains_any <- function(r, optimizer) {
   any(addresses_of(optimizer) %in% vapply(r$tensors, address_of, ""))
@@ -164,18 +164,9 @@ no_optimizer <- c(
   "x" = "No optimizer was made of a model's parameters.",
   "i" = "A step is a call of an optimizer's {.fn step}: {.code optim_sgd(model$parameters, lr = 0.1)}.")
 
-# What to say of an optimiser that has parameters of no single module.
-why_no_owner <- function(instances, optimizer) {
-  wanted <- addresses_of(optimizer)
-  own <- unlist(lapply(instances, function(m) vapply(m$parameters, torch_internal("xptr_address"), "")))
-  if (all(wanted %in% own)) {
-    return(c(
-      "x" = "The optimizer has parameters of several models.",
-      "i" = "Name them before the loop: {.code record(list(a = first, b = second), optimizer, folder)}."))
-  }
-  c("x" = "The optimizer has tensors that are parameters of no {.fn nn_module}.",
-    "i" = "Make them parameters of one: {.code self$w <- nn_parameter(w)}.")
-}
+no_module <- c(
+  "x" = "The optimizer has tensors that are parameters of no {.fn nn_module}.",
+  "i" = "Make them parameters of one: {.code self$w <- nn_parameter(w)}.")
 
 # Of what an optimiser trains.
 addresses_of <- function(optimizer) {
@@ -183,20 +174,35 @@ addresses_of <- function(optimizer) {
   vapply(unlist(groups), torch_internal("xptr_address"), "")
 }
 
-# The outermost module that has all parameters of an optimiser; the last one that was made.
-owner_of <- function(instances, optimizer) {
+# The outermost module that has all parameters of an optimiser; or the one that has most, that which
+# has most of the others, and so on (of several the last one that was made): in the order of the
+# parameters. NULL if a tensor is no module's.
+owners_of <- function(instances, optimizer) {
   address <- torch_internal("xptr_address")
-  wanted <- addresses_of(optimizer)
-  owners <- Filter(function(m) all(wanted %in% vapply(m$parameters, address, "")), instances)
-  children <- unlist(lapply(owners, function(m) {
-    vapply(private_of(m)$modules_, function(child) rlang::obj_address(instance_of(child)), "")
-  }))
-  owners <- owners[setdiff(names(owners), children)]
-  if (!length(owners)) return(NULL)
-  root <- owners[[length(owners)]]
-  callable <- get("forward", envir = root)
-  attr(callable, "class") <- root$.classes
-  attr(callable, "module") <- root
+  own <- lapply(instances, function(m) vapply(m$parameters, address, ""))
+  trained <- wanted <- addresses_of(optimizer)
+  owners <- list()
+  places <- integer()
+  while (length(wanted)) {
+    held <- vapply(own, function(mine) sum(wanted %in% mine), 0L)
+    if (!length(held) || !max(held)) return(NULL)
+    most <- instances[held == max(held)]
+    children <- unlist(lapply(most, function(m) {
+      vapply(private_of(m)$modules_, function(child) rlang::obj_address(instance_of(child)), "")
+    }))
+    outermost <- utils::tail(setdiff(names(most), children), 1L)
+    owners <- c(owners, list(callable_of(instances[[outermost]])))
+    places <- c(places, match(TRUE, trained %in% own[[outermost]]))
+    wanted <- setdiff(wanted, own[[outermost]])
+  }
+  owners[order(places)]
+}
+
+# What the script has: a function.
+callable_of <- function(instance) {
+  callable <- get("forward", envir = instance)
+  attr(callable, "class") <- instance$.classes
+  attr(callable, "module") <- instance
   callable
 }
 

@@ -17,13 +17,15 @@ test_that("a script is recorded as it is, with its arguments", {
                "optimizer <- torch::optim_sgd(list(w), lr = 0.1)"), loose)
   several <- tempfile(fileext = ".R")
   writeLines(c("one <- torch::nn_linear(2, 2)", "two <- torch::nn_linear(2, 2)",
-               "optimizer <- torch::optim_adam(c(one$parameters, two$parameters))"), several)
+               "optimizer <- torch::optim_sgd(c(one$parameters, two$parameters), lr = 0.1)",
+               "two(one(torch::torch_ones(1, 2)))$sum()$backward()", "optimizer$step()"), several)
   python <- tempfile(fileext = ".py")
   writeLines("import torch", python)
   nothing <- tempfile()
   folder <- tempfile()
   broken <- tempfile()
-  found <- with_torch(arguments = list(script = script, idle = idle, failing = failing,
+  both <- tempfile()
+  found <- with_torch(arguments = list(script = script, idle = idle, failing = failing, both = both,
                                        folder = folder, broken = broken, python = python,
                                        nothing = nothing, loose = loose, several = several), {
     said <- function(code) tryCatch(code, error = function(e) plain_message(e))
@@ -31,7 +33,7 @@ test_that("a script is recorded as it is, with its arguments", {
     suppressMessages(record_script(script, folder, steps = 2, args = "3"))
     list(idle = said(record_script(idle, tempfile())),
          loose = said(record_script(loose, tempfile())),
-         several = said(record_script(several, tempfile())), none = said(record_script("nix.R", "x")),
+         several = suppressMessages(record_script(several, both, steps = 1)), none = said(record_script("nix.R", "x")),
          dir = said(record_script(dirname(script), "x")), python = said(record_script(python, "x")),
          kept = {
            said(record_script(idle, folder, overwrite = TRUE))
@@ -50,7 +52,10 @@ test_that("a script is recorded as it is, with its arguments", {
   expect_true(trace$complete)
   expect_match(found$idle, "No step of .* was recorded. . No optimizer was made .* A step is a call")
   expect_match(found$loose, "tensors that are parameters of no `nn_module[(][)]`. . .*nn_parameter")
-  expect_match(found$several, "parameters of several models. . .*record[(]list[(]a = first")
+  expect_identical(unname(vapply(read_program(both)$parameters, function(one) one$name, "")),
+                   c("linear.weight", "linear.bias", "linear2.weight", "linear2.bias"))
+  expect_identical(stage_texts(read_program(both)), c("input: input()", "linear: linear(input)",
+                                                      "linear2: linear(linear)", "sum: sum(linear2)"))
   expect_match(found$none, "There is no 'nix.R'")
   expect_match(found$dir, "is a folder")
   expect_match(found$python, "is one in Python. . Record it in a shell: .*--out DIR -- .*[.]py")
