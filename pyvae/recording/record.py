@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 from pyvae.recording.checks import check_model, check_optimisers
+from pyvae.recording.given.names import OtherNames, read_map
 from pyvae.recording.given.replay import Replay
-from pyvae.recording.given.start import load_start, read_map
+from pyvae.recording.given.start import load_start
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.recording import Recording, running
 from pyvae.trace.program import ProgramTrace
@@ -52,8 +53,9 @@ def record(
         start: A trace from whose initial parameters and buffers the model starts.
         replay: A trace whose dropout masks and draws replace the program's own in the recorded
             steps.
-        names: For `start`: a CSV file with the columns a and b, which says what a parameter is
-            called on the other side.
+        names: For both: a CSV file with the columns a and b, such as the `names.csv` that `pyvae
+            compare` writes, which says what a parameter, a layer, or a module with all that is in
+            it, is called on the other side.
         overwrite: Whether a trace that the folder holds already may be replaced.
         quiet: Whether the line on standard error that says how much is recorded is left out.
 
@@ -72,9 +74,9 @@ def record(
     optimisers = check_optimisers(network, optimizer)
     _check_running(network)
     parameters = Parameters(network, optimisers)
-    mapped = {} if names is None else read_map(Path(names), parameters)
+    mapped = OtherNames() if names is None else read_map(Path(names), parameters.names())
     began = None if start is None else ProgramTrace.load(start)
-    fed = None if replay is None else Replay(ProgramTrace.load(replay))
+    fed = None if replay is None else Replay(ProgramTrace.load(replay), mapped)
     check_new_folder(Path(folder), overwrite)
     if began is not None:
         load_start(parameters, began, mapped)

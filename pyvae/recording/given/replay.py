@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
+from pyvae.recording.given.names import OtherNames
 from pyvae.recording.seen.masks_within import masks_of_one
 from pyvae.trace.program import ProgramStage, ProgramTrace
 
@@ -21,14 +22,15 @@ class Replay:
 
     Arguments:
         trace: The other trace.
+        names: What its layers are called, where that is another name.
 
     Attributes:
         number: The step that the program makes.
         last_mask: The mask that was fed last.
     """
 
-    def __init__(self, trace: ProgramTrace) -> None:
-        self.trace = trace
+    def __init__(self, trace: ProgramTrace, names: OtherNames | None = None) -> None:
+        self.trace, self.names = trace, names or OtherNames()
         self.number = 1
         self.last_mask: NDArray | None = None
         self._calls: Counter[str] = Counter()
@@ -105,11 +107,13 @@ class Replay:
         )
 
     def _mask(self, name: str) -> NDArray:
-        array = self._arrays.get(f"draw/{name}")
+        masks = {key.removeprefix("draw/") for key in self._arrays if key.startswith("draw/")}
+        array = self._arrays.get(f"draw/{self._there(name, masks)}")
         if array is None:
             raise UserError(
                 f"'{self.trace.folder}' has no mask of '{name}' in step {self.number}",
-                "record it with the same dropout layers, or leave out replay",
+                "record it with the same dropout layers, say in the map of names what it is called "
+                "there, or leave out replay",
             )
         return array
 
@@ -127,7 +131,8 @@ class Replay:
         """
         name = self._called(name)
         alike = [one for one in self._draws if one.options.get("distribution") == distribution]
-        stage = next((one for one in alike if one.name == name), alike[0] if alike else None)
+        there = self._there(name, {one.name for one in alike})
+        stage = next((one for one in alike if one.name == there), alike[0] if alike else None)
         if stage is None:
             if not used:
                 return
@@ -144,6 +149,15 @@ class Replay:
         self._draws.remove(stage)
         with torch.no_grad():
             drawn.copy_(torch.from_numpy(array.copy()))
+
+    def _there(self, name: str, known: Collection[str]) -> str:
+        """The other's name of a layer or draw: of a second call, that of the layer's second one."""
+        found = self.names.of(name, known)
+        if found not in known and "#" in name:
+            base, _, count = name.partition("#")
+            plain = {one.partition("#")[0] for one in known}
+            found = f"{self.names.of(base, plain)}#{count}"
+        return found
 
     def _called(self, name: str) -> str:
         self._calls[name] += 1

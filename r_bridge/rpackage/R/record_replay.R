@@ -36,12 +36,14 @@ replay_mask <- function(r, name, drawn) {
 
 # The next mask that the other program has of a layer.
 take_mask <- function(r, name) {
-  waiting <- r$replay$masks[[name]]
+  there <- name_there(name, r$names, names(Filter(length, r$replay$masks)))
+  waiting <- r$replay$masks[[there]]
   if (!length(waiting)) {
     abort(c("The trace {.file {r$replay$folder}} has no mask of {.val {name}} in step {r$step}.",
-            "i" = "Record both programs with the same dropout layers, or leave out {.arg replay}."))
+            "i" = paste("Record both programs with the same dropout layers, say with {.arg names}",
+                        "what it is called there, or leave out {.arg replay}.")))
   }
-  r$replay$masks[[name]] <- waiting[-1L]
+  r$replay$masks[[there]] <- waiting[-1L]
   waiting[[1L]]
 }
 
@@ -68,7 +70,9 @@ replay_draw <- function(r, name, distribution, out) {
     draw <- r$replay$draws[[at]]
     draw$distribution == distribution && (within || same_shape(draw$values, out))
   }, seq_along(r$replay$draws))
-  named <- Filter(function(at) r$replay$draws[[at]]$name == name, alike)
+  names <- vapply(r$replay$draws, function(draw) draw$name, "")
+  there <- name_there(name, r$names, names[alike])
+  named <- Filter(function(at) names[[at]] == there, alike)
   at <- c(named, alike)
   if (!length(at) && !within) return(invisible())
   if (!length(at)) {
