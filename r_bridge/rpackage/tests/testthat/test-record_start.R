@@ -143,3 +143,44 @@ test_that("with a map another program's names do for layers, modules and masks",
   })
   expect_identical(found$second, found$first)
 })
+
+test_that("a dropout that works in place takes the other's mask, and a step that lacks may be none", {
+  found <- with_torch({
+    net <- nn_module(
+      initialize = function() {
+        self$fc <- nn_linear(3, 4)
+        self$drop <- nn_dropout(0.5, inplace = TRUE)
+      },
+      forward = function(x) {
+        x <- self$fc(x)
+        self$drop(x)
+        nnf_dropout(x, 0.5, inplace = TRUE)                # what it returns is x
+      })
+    x <- torch_randn(8, 3)
+    w <- torch_randn(4, 3)
+    run <- function(seed, folder, ..., rounds = 2) {
+      torch_manual_seed(seed)
+      model <- net()
+      with_no_grad(model$fc$weight$copy_(w))
+      with_no_grad(model$fc$bias$zero_())
+      optimizer <- optim_sgd(model$parameters, lr = 0.1)
+      suppressMessages(record(model, optimizer, folder, ...))
+      losses <- 0
+      for (round in seq_len(rounds)) {
+        optimizer$zero_grad()
+        loss <- model(x)$pow(2)$sum()
+        loss$backward()
+        optimizer$step()
+        losses <- c(losses, loss$item())
+      }
+      stop_recording()
+      list(losses, as_array(model$fc$weight))
+    }
+    folder <- tempfile()
+    said <- function(code) tryCatch(code, pyvae_error = plain_message)
+    list(first = run(1, folder), second = run(2, tempfile(), replay = folder),
+         further = said(run(3, tempfile(), replay = folder, rounds = 3)))
+  })
+  expect_identical(found$second, found$first)
+  expect_match(found$further, "Step 3 is not in the trace")
+})
