@@ -15,8 +15,8 @@
 #' @param every Record each step, or every second, ...: the first, and then each so many.
 #' @param start A trace whose initial parameters and buffers the model is to start from, such as one
 #'   that Python recorded.
-#' @param names For `start` and `replay`: a CSV file with the columns a and b, such as the `names.csv`
-#'   that `pyvae compare` writes, which says what a parameter, a layer, or a module with all that is
+#' @param names For `start` and `replay`: a CSV file with the columns a and b, such as `names.csv`,
+#'   which `pyvae compare` writes. It says what a parameter, a layer, or a module with all that is
 #'   in it, is called on the other side.
 #' @param replay A trace whose dropout masks and random draws are to be used in the recorded steps.
 #' @param overwrite Whether a trace that the folder holds may be replaced.

@@ -33,7 +33,8 @@ test_that("a script is recorded as it is, with its arguments", {
     suppressMessages(record_script(script, folder, steps = 2, args = "3"))
     list(idle = said(record_script(idle, tempfile())),
          loose = said(record_script(loose, tempfile())),
-         several = suppressMessages(record_script(several, both, steps = 1)), none = said(record_script("nix.R", "x")),
+         several = suppressMessages(record_script(several, both, steps = 1)),
+         none = said(record_script("nix.R", "x")),
          dir = said(record_script(dirname(script), "x")), python = said(record_script(python, "x")),
          kept = {
            said(record_script(idle, folder, overwrite = TRUE))
@@ -54,8 +55,8 @@ test_that("a script is recorded as it is, with its arguments", {
   expect_match(found$loose, "tensors that are parameters of no `nn_module[(][)]`. . .*nn_parameter")
   expect_identical(unname(vapply(read_program(both)$parameters, function(one) one$name, "")),
                    c("linear.weight", "linear.bias", "linear2.weight", "linear2.bias"))
-  expect_identical(stage_texts(read_program(both)), c("input: input()", "linear: linear(input)",
-                                                      "linear2: linear(linear)", "sum: sum(linear2)"))
+  expect_identical(stage_texts(read_program(both)), c(
+    "input: input()", "linear: linear(input)", "linear2: linear(linear)", "sum: sum(linear2)"))
   expect_match(found$none, "There is no 'nix.R'")
   expect_match(found$dir, "is a folder")
   expect_match(found$python, "is one in Python. . Record it in a shell: .*--out DIR -- .*[.]py")

@@ -132,10 +132,10 @@ test_that("with a map another program's names do for layers, modules and masks",
     map <- tempfile(fileext = ".csv")
     # as `pyvae compare` writes it, and a row for a module that has others in it
     writeLines(c("a,b,what,layer,layout,found by", "0.fc,one.linear,stage,linear,,order",
-                 "0,one,,,,", "0.drop,one.dropout,stage,dropout,,order", "0.more,,stage,relu,,only here",
-                 "0.dropout,one.dropout#2,stage,dropout,,order", "pow,pow,stage,pow,,name",
-                 "0.fc.weight,one.linear.weight,parameter,,,order", "x + y,z,parameter,,,value"), map)
-    names(batches) <- NULL
+                 "0,one,,,,", "0.drop,one.dropout,stage,dropout,,order",
+                 "0.more,,stage,relu,,only here", "pow,pow,stage,pow,,name",
+                 "0.dropout,one.dropout#2,stage,dropout,,order", "x + y,z,parameter,,,value",
+                 "0.fc.weight,one.linear.weight,parameter,,,order"), map)
     second <- nn_module(initialize = function() self$one <- other(),
                         forward = function(x) self$one(x))
     list(first = run(nn_sequential(block()), 1, folder),
@@ -144,7 +144,7 @@ test_that("with a map another program's names do for layers, modules and masks",
   expect_identical(found$second, found$first)
 })
 
-test_that("a dropout that works in place takes the other's mask, and a step that lacks may be none", {
+test_that("a dropout in place takes the other's mask; a step that lacks may be none", {
   found <- with_torch({
     net <- nn_module(
       initialize = function() {
