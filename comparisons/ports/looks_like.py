@@ -166,7 +166,10 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                 yield f"only {step.names[side]} has {_list(chain)} before the loss"
     elif quantity.passing == "forward" and pair is not None:
         chains = [_before(step, side, stage) for side, stage in enumerate((pair.a, pair.b))]
-        if not any(chains):
+        untrained = list(_untrained_there(step, pair))
+        if untrained:
+            yield from untrained
+        elif not any(chains):
             yield from _wiring(step, pair)
         elif all(chains):
             yield (
@@ -174,7 +177,7 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                 f"{_list(chains[1])}, {_between(step, 0, chains[0], pair.a)}"
             )
         for side, (chain, stage) in enumerate(zip(chains, (pair.a, pair.b), strict=True)):
-            if chain and not chains[1 - side]:
+            if chain and not chains[1 - side] and not untrained:
                 where = _between(step, side, chain, stage)
                 yield f"only {step.names[side]} has {_list(chain)} {where}"
     elif quantity.passing in ("backward", "parameter gradient"):
@@ -192,6 +195,23 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                         f"only {step.names[side]} has {_list([stage])}, through which no gradient "
                         "flows"
                     )
+
+
+def _untrained_there(step: Inspected, pair: StageMatch) -> Iterator[str]:
+    """Whether one side takes a parameter where the other one takes a tensor that is none of its
+    model's: in R's torch one that is assigned to `self$encoder$x`, where `self$encoder` is no
+    module; in PyTorch one in a list, or without `nn.Parameter`."""
+    for both in zip(pair.a.inputs, pair.b.inputs, strict=False):
+        for side, own in enumerate((step.a, step.b)):
+            mine, theirs = both[side], both[1 - side]
+            maker = (step.a, step.b)[1 - side].producer.get(theirs)
+            known = {one.name for one in own.side.trace.parameters if one.kind == "parameter"}
+            if mine in known and maker is not None and maker.layer == "input":
+                names = step.names[side], step.names[1 - side]
+                yield (
+                    f"{names[1]} takes {theirs} where {names[0]} takes its parameter {mine}: it "
+                    f"is no parameter of {names[1]}'s model, and is not trained"
+                )
 
 
 def _in_one_alone(step: Inspected, side: int, value: str) -> Iterator[str]:

@@ -41,7 +41,8 @@ def record_command(
         Path | None,
         same(
             metavar="FILE",
-            help="CSV file with columns a and b: what parameters are called on either side.",
+            help="CSV file with columns a and b: what parameters, layers and modules are called on "
+            "either side, such as the names.csv of pyvae compare.",
         ),
     ] = None,
     replay: Annotated[

@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 from pyvae.recording.checks import check_model, check_optimisers
+from pyvae.recording.given.names import OtherNames, read_map
 from pyvae.recording.given.replay import Replay
-from pyvae.recording.given.start import load_start, read_map
+from pyvae.recording.given.start import load_start
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.passes import Passes
 from pyvae.recording.recording import Recording, running
@@ -58,8 +59,9 @@ def record(
         start: A trace from whose initial parameters and buffers the model starts.
         replay: A trace whose dropout masks and draws replace the program's own in the recorded
             steps.
-        names: For `start`: a CSV file with the columns a and b, which says what a parameter is
-            called on the other side.
+        names: For both: a CSV file with the columns a and b, such as the `names.csv` that `pyvae
+            compare` writes, which says what a parameter, a layer, or a module with all that is in
+            it, is called on the other side.
         overwrite: Whether a trace that the folder holds already may be replaced.
         quiet: Whether the line on standard error that says how much is recorded is left out.
 
@@ -132,13 +134,17 @@ class _Given:
     def __post_init__(self) -> None:
         _check_counts(self.steps, self.every)
         _check_running(self.network)
+        self._mine: list[str] = []  # the names of the networks' parameters
         self._began = None if self.start is None else ProgramTrace.load(self.start)
         self.fed = None if self.replay is None else Replay(ProgramTrace.load(self.replay))
         check_new_folder(self.folder, self.overwrite)
 
     def load(self, parameters: Parameters) -> None:
         """Lets a network start from the parameters of another trace, if one was given."""
-        mapped = {} if self.names is None else read_map(Path(self.names), parameters)
+        self._mine += parameters.names()
+        mapped = OtherNames() if self.names is None else read_map(Path(self.names), self._mine)
+        if self.fed is not None:
+            self.fed.names = mapped
         if self._began is not None:
             load_start(parameters, self._began, mapped)
 

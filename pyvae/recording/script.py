@@ -10,7 +10,7 @@ import runpy
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
+from pyvae.recording.checks import check_model
 from pyvae.recording.passes import Networks, Passes
 from pyvae.recording.record import record, record_passes
 from pyvae.recording.recording import Recording
@@ -31,7 +32,7 @@ from pyvae.recording.seen.untrained import variable_of
 from pyvae.recording.watch import calls_a_network
 from pyvae.trace.program_folder import check_new_folder
 
-__all__ = ["find_model", "run_recorded"]
+__all__ = ["find_models", "run_recorded"]
 
 FAILED = 1  # Python's exit code of a script that raised an error
 
@@ -61,6 +62,8 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     except KeyboardInterrupt:
         found.end(script, "the script was interrupted")
         raise
+    if found.refused is not None and code == 0:
+        raise found.refused
     if found.recording is None and code == 0:
         raise UserError(
             f"'{script}' made no optimizer of torch.optim and called no network, and nothing was "
@@ -120,12 +123,28 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 @dataclass
 class _Found:
     """The optimisers that a script has made, and their recording; before there are any, that of the
-    networks that it calls."""
+    networks that it calls.
+
+    Attributes:
+        folder: Where it goes.
+        options: As `record` takes them.
+        optimisers: Those that were made.
+        models: What they train.
+        made: What was made of several of these, which is no model of the script's.
+        recording: That of all of them; None until there is one.
+        refused: Why there is none yet: the trace to start from has no such parameters. It may have
+            those of several models, of which the script has made one.
+        hooks: What takes the refusal out of the optimisers again.
+    """
 
     folder: Path
     options: dict[str, Any]
     optimisers: list[Optimizer] = field(default_factory=list)
+    models: list[nn.Module] = field(default_factory=list)
+    made: list[nn.Module] = field(default_factory=list)
     recording: Recording | None = None
+    refused: UserError | None = None
+    hooks: list[RemovableHandle] = field(default_factory=list)
     _hook: RemovableHandle | None = None
     _own: tuple[int, int] = field(default_factory=lambda: (os.getpid(), threading.get_ident()))
 
@@ -176,9 +195,27 @@ class _Found:
                 return
             self.recording.cancel()
         self.optimisers.append(optimiser)
-        models = _named(find_model(one) for one in self.optimisers)
-        model = next(iter(models.values())) if len(models) == 1 else models
-        self.recording = record(model, self.optimisers, self.folder, **self.options)
+        mine = find_models(optimiser, self.made)
+        self.models += [one for one in mine if not any(one is other for other in self.models)]
+        model = self.models[0]
+        if len(self.models) > 1:
+            model = check_model(_named(self.models))
+            self.made.append(model)
+        self.recording = self.refused = None
+        try:
+            self.recording = record(model, self.optimisers, self.folder, **self.options)
+        except UserError as error:
+            if self.options.get("start") is None:
+                raise
+            self.refused = error
+            self.hooks.append(optimiser.register_step_pre_hook(self._refuse))
+            return
+        while self.hooks:
+            self.hooks.pop().remove()
+
+    def _refuse(self, *_: object) -> None:
+        if self.refused is not None:
+            raise self.refused
 
     def end(self, script: Path, ended: str) -> int:
         """Ends the recording with its script, and says how many steps it has; returns that.
@@ -207,12 +244,10 @@ class _Found:
         return steps
 
 
-def _named(models: Iterator[nn.Module]) -> dict[str, nn.Module]:
-    """Models by their class, each once."""
+def _named(models: Iterable[nn.Module]) -> dict[str, nn.Module]:
+    """Models by their class."""
     found: dict[str, nn.Module] = {}
     for model in models:
-        if any(model is one for one in found.values()):
-            continue
         name = kind = snake_case(type(model).__name__)
         while name in found:
             name = f"{kind}{len(found) + 1}"
@@ -220,42 +255,49 @@ def _named(models: Iterator[nn.Module]) -> dict[str, nn.Module]:
     return found
 
 
-def find_model(optimiser: Optimizer) -> nn.Module:
-    """The outermost module that has all parameters of an optimiser, or most of them.
+def find_models(optimiser: Optimizer, without: Sequence[nn.Module] = ()) -> list[nn.Module]:
+    """The outermost module that has all parameters of an optimiser; or the one that has most, that
+    which has most of the others, and so on: in the order of the parameters.
+
+    Arguments:
+        optimiser: The optimiser.
+        without: Modules that are not looked at.
 
     Raises:
         UserError: If no module has any.
     """
-    wanted = {id(one) for group in optimiser.param_groups for one in group["params"]}
-    best = _holder(wanted)
-    if best is None:
+    order = [id(one) for group in optimiser.param_groups for one in group["params"]]
+    wanted = set(order)
+    modules = [one for one in _modules() if not any(one is other for other in without)]
+    held = [({id(p) for p in one.parameters()}, sum(1 for _ in one.modules())) for one in modules]
+    found: list[nn.Module] = []
+    while wanted:
+        counts = [(len(wanted & mine), size) for mine, size in held]
+        best = max(range(len(counts)), key=counts.__getitem__, default=None)
+        if best is None or not counts[best][0]:
+            break
+        found.append(modules[best])
+        wanted -= held[best][0]
+    if not found:
         raise UserError(
             "the optimizer's parameters belong to no torch.nn.Module",
             "use record(model, optimizer, folder) in the script",
         )
-    return best
+    places = {one: at for at, one in reversed([*enumerate(order)])}
+    return sorted(
+        found, key=lambda model: min(places[id(p)] for p in model.parameters() if id(p) in places)
+    )
 
 
 def _whole(module: nn.Module) -> tuple[nn.Module, str]:
     """The outermost module that a module is part of, and its name."""
-    best = _holder({id(one) for one in module.parameters()})
-    # another may hold its parameters
-    if best is None or not any(one is module for one in best.modules()):
-        best = module
+    holders = [one for one in _modules() if any(part is module for part in one.modules())]
+    best = max(holders, key=lambda one: sum(1 for _ in one.modules()), default=module)
     return best, variable_of(best) or snake_case(type(best).__name__)
 
 
-def _holder(wanted: set[int]) -> nn.Module | None:
-    """The outermost module that has all of these parameters, or most of them; None if none has
-    any."""
-    best: nn.Module | None = None
-    most = (0, 0)
+def _modules() -> list[nn.Module]:
+    """All modules that there are, but for the recorder's own."""
     # not isinstance: what stands in for another object may run code of its own
-    for one in gc.get_objects():
-        if not issubclass(type(one), nn.Module) or issubclass(type(one), Networks):
-            continue
-        mine = {id(p) for p in one.parameters()}
-        held = (len(wanted & mine), sum(1 for _ in one.modules()))
-        if held[0] and held > most:
-            best, most = one, held
-    return best
+    kinds = (one for one in gc.get_objects() if issubclass(type(one), nn.Module))
+    return [one for one in kinds if not issubclass(type(one), Networks)]

@@ -253,7 +253,7 @@ class Watch:
         """An optimiser has made its update, and its state is left."""
         self.updating = False
         with torch._C.DisableTorchFunction():
-            states = [one for state in optimiser.state.values() for one in state.values()]
+            states = list(optimiser.state.values())  # of a parameter, or what one shares
             self._without_gradients.add(one for _, one in tensors_in(states))
 
     def _is_of_model(self, tensor: Tensor) -> bool:

@@ -12,7 +12,8 @@ from comparisons.ports.expected.call import takes
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [
-    "OPTIMISERS", "plain_settings", "settings_of", "standing_in", "state_name", "usual_settings",
+    "OF_TORCH", "OPTIMISERS", "plain_settings", "settings_of", "standing_in", "state_name",
+    "usual_settings",
 ]  # fmt: skip
 
 Kind = type[torch.optim.Optimizer]

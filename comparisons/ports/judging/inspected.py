@@ -14,8 +14,9 @@ from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.judging.own import Own, Residual, distance
 from comparisons.ports.judging.quantities import PortQuantity
-from comparisons.ports.matching.matched import NetworkMatch
+from comparisons.ports.matching.matched import NetworkMatch, count_rows
 from comparisons.ports.matching.parameters import ParameterMatch
+from comparisons.ports.matching.unit_axes import UnitAxes
 from comparisons.ports.side import RecordedStep
 
 __all__ = ["Inspected", "bugs_of"]
@@ -73,6 +74,7 @@ class Inspected:
         for own, only in zip(self.own, self.network.only, strict=True):
             own.alone = frozenset(stage.name for stage in only)
         self.chains = Chains.of_both(self.a, self.b, self.network, list(self.parameters))
+        self.unit_axes = UnitAxes(self.a, self.b, self.network, rtol)
         self.parameter_of = {name: one for one in self.parameters for name in one.a}
         self.verdicts: dict[str, Judged] = {}
 
@@ -164,12 +166,14 @@ class Inspected:
         return self.a.side.name, self.b.side.name
 
     def values(self, quantity: PortQuantity) -> tuple[NDArray | None, NDArray | None]:
-        """Both sides' values of a quantity, in the first side's order, and indices counted from 0;
-        None for what is not recorded."""
+        """Both sides' values of a quantity, in the first side's order, indices counted from 0, in
+        one shape where axes of one element have no effect; None for what is not recorded."""
         a, b = quantity.arrays(self.a, self.b)
-        if a is None or b is None or quantity.passing not in ("input", "draw", "forward"):
+        if a is None or b is None or quantity.stage is None:
             return a, b
-        return self.as_meant(quantity.value, (a, b))
+        if quantity.passing != "backward":
+            a, b = self.as_meant(quantity.value, (a, b))
+        return a, self.unit_axes.in_one_shape(quantity.value, a, b)
 
     def as_meant(
         self, names: tuple[str, str], values: tuple[NDArray, NDArray]
@@ -182,7 +186,7 @@ class Inspected:
         """
         a, b = values
         bases = self.a.side.trace.index_base, self.b.side.trace.index_base
-        if bases[0] == bases[1] or not all(x.dtype.kind in "iu" for x in values):
+        if bases[0] == bases[1] or not count_rows(a, b):
             return a, b
         both = list(zip((self.a, self.b), names, strict=True))
         if not any(one.is_index(name) for one, name in both):

@@ -6,10 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Network", "NetworkMatch", "StageMatch", "matched_outputs", "shapes_of"]
+__all__ = [
+    "Network", "NetworkMatch", "StageMatch", "count_rows", "matched_outputs", "shapes_of",
+]  # fmt: skip
 
 Network = Sequence[ProgramStage]
 
@@ -71,3 +76,15 @@ def shapes_of(step: RecordedStep, stage: ProgramStage) -> tuple[tuple[int, ...],
     if any(value is None for value in values):
         return None
     return tuple(value.shape for value in values if value is not None)
+
+
+def count_rows(a: NDArray, b: NDArray) -> bool:
+    """Whether two arrays may number rows or classes: whole numbers, those of one side at
+    least integers. R's `torch_arange(1, 8)` is a float, of which `to(torch_long())` makes some."""
+    kinds = a.dtype.kind, b.dtype.kind
+    if not any(kind in "iu" for kind in kinds):
+        return False
+    return all(
+        kind in "iu" or (kind == "f" and bool((x == np.rint(x)).all()))
+        for kind, x in zip(kinds, (a, b), strict=True)
+    )

@@ -9,6 +9,7 @@ the user gives decides before all of this.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from comparisons.ports.matching.matched import (
     Network,
     NetworkMatch,
     StageMatch,
+    count_rows,
     shapes_of,
 )
 from comparisons.ports.matching.slices import pair_parts
@@ -31,6 +33,8 @@ __all__ = ["GIVEN", "match_stages"]
 OUTSIDE = ("input", "draw")
 MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
+COMPUTED = 1e-4  # relative: how exactly both have what one side computes
+NOTHING = (False, False, 0, 0)
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
 
 
@@ -76,7 +80,9 @@ def match_stages(
         found[stage.name] = StageMatch(stage, other, how)
     taken = {pair.b.name for pair in found.values()}
     for name, pair in there.items():  # no stage tells more
-        if name not in found and pair.b.name not in taken and _may_be_one(a, b, pair):
+        if name in found or pair.b.name in taken or not _may_be_one(a, b, pair):
+            continue
+        if not _is_computed_there((a, b), pair, found):
             found[name] = pair
     for name in _strangers(a, b, found):
         del found[name]
@@ -100,23 +106,55 @@ def _by_map(a: Network, b: Network, names: Mapping[str, str]) -> Iterator[tuple[
 def _equal_inputs(a: RecordedStep, b: RecordedStep) -> Iterator[tuple[ProgramStage, ProgramStage]]:
     """Inputs with the same numbers, in whatever order they were used, or what one side drew and the
     other side was given; whole numbers may be counted from another one."""
-    gap = b.side.trace.index_base - a.side.trace.index_base
     others = [stage for stage in b.network if stage.layer in OUTSIDE]
     for stage in a.network:
-        value = a.arrays.get(f"forward/{stage.name}") if stage.layer in OUTSIDE else None
-        if value is None:
+        if stage.layer not in OUTSIDE:
             continue
+        best, most = None, NOTHING
         for other in others:
-            if stage.layer == other.layer == "draw":  # the order of draws says something
+            if not _has_equal_numbers(a, b, stage, other):
                 continue
-            there = b.arrays.get(f"forward/{other.name}")
-            if there is None or there.shape != value.shape or there.dtype.kind != value.dtype.kind:
-                continue
-            whole = value.dtype.kind in "iu" and bool((there == value + gap).all())
-            if whole or np.allclose(value, there, rtol=GIVEN, atol=0, equal_nan=True):
-                others.remove(other)
-                yield stage, other
-                break
+            common = _in_common(a, b, stage, other)
+            if best is None or common > most:
+                best, most = other, common
+            if common == _in_common(a, a, stage, stage):
+                break  # no other one can have more
+        if best is not None:
+            others.remove(best)
+            yield stage, best
+
+
+def _has_equal_numbers(
+    a: RecordedStep, b: RecordedStep, stage: ProgramStage, other: ProgramStage
+) -> bool:
+    if stage.layer == other.layer == "draw":  # the order of draws says something
+        return False
+    value, there = (x.arrays.get(f"forward/{s.name}") for x, s in ((a, stage), (b, other)))
+    if value is None or there is None:
+        return False
+    if there.shape != value.shape or there.dtype.kind != value.dtype.kind:
+        return False
+    gap = b.side.trace.index_base - a.side.trace.index_base
+    if value.dtype.kind in "iu" and bool((there == value + gap).all()):
+        return True
+    return np.allclose(value, there, rtol=GIVEN, atol=0, equal_nan=True)
+
+
+def _in_common(
+    a: RecordedStep, b: RecordedStep, stage: ProgramStage, other: ProgramStage
+) -> tuple[bool, bool, int, int]:
+    """What two inputs with the same numbers have in common besides: what unseen function returned
+    them (one that is another only on the way back, too), and who takes them."""
+    functions = stage.options.get("grad_fn", ""), other.options.get("grad_fn", "")
+    takers = a.takers.get(stage.name, ()), b.takers.get(other.name, ())
+    names = [Counter(taker.name for taker in one) for one in takers]
+    layers = [Counter(taker.layer for taker in one) for one in takers]
+    return (
+        bool(functions[0]) == bool(functions[1]),
+        functions[0] == functions[1],
+        (names[0] & names[1]).total(),
+        (layers[0] & layers[1]).total(),
+    )
 
 
 def _segments(
@@ -220,7 +258,7 @@ def _is_doubtful_source(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> b
     if one is None or two is None or one.shape != two.shape:
         return True
     gap = b.side.trace.index_base - a.side.trace.index_base
-    shifted = one.dtype.kind in "iu" and two.dtype.kind in "iu" and np.array_equal(one + gap, two)
+    shifted = count_rows(one, two) and np.array_equal(one + gap, two)
     return not shifted and not np.allclose(one, two, rtol=GIVEN, atol=0, equal_nan=True)
 
 
@@ -237,6 +275,27 @@ def _may_be_one(a: RecordedStep, b: RecordedStep, pair: StageMatch) -> bool:
     if one is None or two is None:
         return True
     return one.shape == two.shape and (one.dtype.kind == "b") == (two.dtype.kind == "b")
+
+
+def _is_computed_there(
+    sides: tuple[RecordedStep, RecordedStep], pair: StageMatch, found: Mapping[str, StageMatch]
+) -> bool:
+    """Whether what one side is given the other one computes: stages that belong together take it in
+    one place, with the same numbers. So it is with a program that adds noise to an image before it
+    calls the model, and one whose model does so."""
+    for taker in found.values():
+        for one, two in zip(taker.a.inputs, taker.b.inputs, strict=False):
+            given = one == pair.a.name, two == pair.b.name
+            makers = sides[0].producer.get(one), sides[1].producer.get(two)
+            computed = [maker is not None and maker.layer not in OUTSIDE for maker in makers]
+            if not (given[0] and computed[1]) and not (given[1] and computed[0]):
+                continue
+            x, y = sides[0].value(one), sides[1].value(two)
+            if x is None or y is None or x.shape != y.shape:
+                continue
+            if np.allclose(x, y, rtol=0, atol=COMPUTED * float(np.abs(x).max(initial=0))):
+                return True
+    return False
 
 
 def _sources_of_pairs(

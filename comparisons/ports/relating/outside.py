@@ -23,6 +23,10 @@ __all__ = ["draws", "inputs"]
 
 def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
     """Another input, rows in another order, indices that are off by one, another step's batch."""
+    words = list(_taken_otherwise(step, judged))
+    if words:
+        yield from words
+        return
     a, b = both_values(step, judged)
     if a.ndim == b.ndim and a.shape[1:] == b.shape[1:] and a.shape != b.shape:
         yield from _in_parts(step, judged)
@@ -53,6 +57,24 @@ def inputs(step: Inspected, judged: Judged) -> Iterator[str]:
         return
     if judged.quantity.passing == "input":
         yield from _of_other_steps(step, judged, a, b)
+
+
+def _taken_otherwise(step: Inspected, judged: Judged) -> Iterator[str]:
+    """Whether the stage that one side gives an input takes what the other side computes: then it is
+    no other input, and what is computed there is another number."""
+    names = judged.quantity.value
+    if judged.quantity.passing != "input":
+        return
+    for pair in step.network.pairs:
+        for both in zip(pair.a.inputs, pair.b.inputs, strict=False):
+            own = [one == name for one, name in zip(both, names, strict=True)]
+            makers = step.a.producer.get(both[0]), step.b.producer.get(both[1])
+            if own[0] == own[1] or any(one is None for one in makers):
+                continue
+            maker = makers[own.index(False)]
+            if maker is not None and maker.layer not in ("input", "draw"):
+                yield f"in {pair.a.name} ({pair.a.layer}) {step.takes(*both)}: other numbers"
+                return
 
 
 def _of_another_input(step: Inspected, judged: Judged) -> Iterator[str]:

@@ -120,11 +120,17 @@ Renamed = Mapping[str, ParameterMatch]
 
 
 def _alike(one: _Group, two: _Group, renamed: Renamed) -> tuple[int, int, bool]:
-    """How many parameters of one name have the same numbers, how many the same size, and whether
-    the networks have as many parameters of each size."""
-    pairs = list(_by_name(one, two, renamed))
-    values = [(one.values[x], two.values[y]) for x, y in pairs]
+    """How many parameters have the same numbers, those of one name first; how many of one name have
+    the same size; and whether the networks have as many parameters of each size."""
+    pairs = dict(_by_name(one, two, renamed))
+    values = [(one.values[x], two.values[y]) for x, y in pairs.items()]
     same = sum(find_layout(x, y) is not None for x, y in values)
+    left = [key for key in two.keys if key not in pairs.values()]
+    for x in (one.values[key] for key in one.keys if key not in pairs):
+        equal = [key for key in left if find_layout(x, two.values[key]) is not None]
+        if equal:
+            left.remove(equal[0])
+            same += 1
     sizes = [sorted(value.size for value in group.values.values()) for group in (one, two)]
     return same, sum(x.size == y.size for x, y in values), sizes[0] == sizes[1]
 

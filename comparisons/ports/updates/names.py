@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from comparisons.ports.expected.declared import declared_settings
+from comparisons.ports.expected.optimisers import OF_TORCH, OPTIMISERS
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.why.states import (
@@ -28,6 +30,7 @@ __all__ = ["BETWEEN", "elsewhere", "update_names"]
 
 BETWEEN = "between backward and the update"
 MOST = 3  # names for one difference
+KNOWN = OPTIMISERS.keys() | OF_TORCH
 
 
 def elsewhere(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -123,14 +126,37 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
             words += f": {how}" if how else ""
         named = True
         yield f"{step.names[side]}: {words}"
-    kinds = [one.about.optimiser.kind if one.about.optimiser else "" for one in (step.a, step.b)]
+    optimisers = [one.about.optimiser for one in (step.a, step.b)]
+    kinds = [one.kind if one is not None else "" for one in optimisers]
     why = "" if named else own_state_differs(step, quantity)
     if not named and not why and quantity.passing == "state":
         why = numbers_differ(step, quantity)
     if why:
         yield why
-    elif not named and kinds[0] != kinds[1]:  # classes of the programs' own
+    elif not named and all(kind and kind not in KNOWN for kind in kinds):
+        yield from _of_their_own(step, judged)
+    elif not named and kinds[0] != kinds[1]:
         yield f"{step.names[1]}: optimiser {kinds[1]} where it is {kinds[0]}"
+
+
+def _of_their_own(step: Inspected, judged: Judged) -> Iterator[str]:
+    """What is to be said of two optimisers that are classes of the programs' own."""
+    both = step.a.about.optimiser, step.b.about.optimiser
+    one = judged.quantity.parameter
+    if one is None or both[0] is None or both[1] is None:
+        return
+    first, second = (
+        next((dict(group.settings) for group in own.groups if name in group.parameters), {})
+        for own, name in ((both[0], one.a[0]), (both[1], one.b[0]))
+    )
+    words = declared_settings("", first, "", second)
+    yield from (f"{step.names[1]}: {word}" for word in words)
+    if not words and both[0].kind != both[1].kind:
+        yield (
+            "the two optimisers do not make the same of the same gradient: "
+            f"{step.names[0]}'s {both[0].kind} and {step.names[1]}'s {both[1].kind} are the "
+            "programs' own, and are not looked into"
+        )
 
 
 def _said(one: Explained, shapes: dict[str, tuple[int, ...]]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
+from pyvae.recording.given.names import OtherNames
 from pyvae.recording.seen.masks_within import masks_of_one
 from pyvae.trace.program import ProgramStage, ProgramTrace
 
@@ -21,6 +22,7 @@ class Replay:
 
     Arguments:
         trace: The other trace.
+        names: What its layers are called, where that is another name.
 
     Attributes:
         number: The step that the program makes.
@@ -29,8 +31,8 @@ class Replay:
         last_mask: The mask that was fed last.
     """
 
-    def __init__(self, trace: ProgramTrace) -> None:
-        self.trace = trace
+    def __init__(self, trace: ProgramTrace, names: OtherNames | None = None) -> None:
+        self.trace, self.names = trace, names or OtherNames()
         self.number = 1
         self.ahead = False
         self.last_mask: NDArray | None = None
@@ -115,11 +117,13 @@ class Replay:
         )
 
     def _mask(self, name: str) -> NDArray:
-        array = self._arrays.get(f"draw/{name}")
+        masks = {key.removeprefix("draw/") for key in self._arrays if key.startswith("draw/")}
+        array = self._arrays.get(f"draw/{self._there(name, masks)}")
         if array is None:
             raise UserError(
                 f"'{self.trace.folder}' has no mask of '{name}' in step {self.number}",
-                "record it with the same dropout layers, or leave out replay",
+                "record it with the same dropout layers, say in the map of names what it is called "
+                "there, or leave out replay",
             )
         return array
 
@@ -135,11 +139,11 @@ class Replay:
         Raises:
             UserError: If the other did not draw them, or drew another shape.
         """
-        plain, name, number = name, self._called(name), self.number
-        stage = self._stage_for(plain, name, distribution, number)
+        name, number = self._called(name), self.number
+        stage = self._stage_for(name, distribution, number)
         if stage is None and self.ahead:
             number += 1
-            stage = self._stage_for(plain, name, distribution, number)
+            stage = self._stage_for(name, distribution, number)
         if stage is None:
             if not used:
                 return
@@ -158,20 +162,28 @@ class Replay:
         with torch.no_grad():
             drawn.copy_(torch.from_numpy(array.copy()))
 
-    def _stage_for(
-        self, plain: str, name: str, distribution: str, number: int
-    ) -> ProgramStage | None:
+    def _stage_for(self, name: str, distribution: str, number: int) -> ProgramStage | None:
         """The draw of that name in a step, or the first one that is alike. Where some are taken
         ahead, those that are left have other numbers."""
         alike = [
             one for one in self._waiting(number) if one.options.get("distribution") == distribution
         ]
-        named = (
-            one
-            for one in alike
-            if (one.name.partition("#")[0] == plain if self.ahead else one.name == name)
-        )
-        return next(named, alike[0] if alike else None)
+        there = self._there(name, {one.name for one in alike})
+        if self.ahead:
+            plain = there.partition("#")[0]
+            named = [one for one in alike if one.name.partition("#")[0] == plain]
+        else:
+            named = [one for one in alike if one.name == there]
+        return next(iter([*named, *alike]), None)
+
+    def _there(self, name: str, known: Collection[str]) -> str:
+        """The other's name of a layer or draw: of a second call, that of the layer's second one."""
+        found = self.names.of(name, known)
+        if found not in known and "#" in name:
+            base, _, count = name.partition("#")
+            plain = {one.partition("#")[0] for one in known}
+            found = f"{self.names.of(base, plain)}#{count}"
+        return found
 
     def _called(self, name: str) -> str:
         self._calls[name] += 1

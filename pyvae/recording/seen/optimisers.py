@@ -68,7 +68,8 @@ def state_arrays(optimiser: Optimizer, parameters: Parameters, kind: str) -> dic
     """Copies an optimiser's state, as `KIND/PARAMETER.KEY`."""
     found: dict[str, NDArray] = {}
     for name, tensor in optimised(optimiser, parameters):
-        for key, value in optimiser.state.get(tensor, {}).items():
+        state = optimiser.state.get(tensor)
+        for key, value in state.items() if isinstance(state, dict) else ():
             at = f"{kind}/{name}.{key}"
             if isinstance(value, int | float):  # bool too
                 found[at] = np.array(value, np.float64)

@@ -17,8 +17,9 @@
 #' @param every Record each step, or every second, ...: the first, and then each so many.
 #' @param start A trace whose initial parameters and buffers the model is to start from, such as one
 #'   that Python recorded.
-#' @param names For `start`: a CSV file with the columns a and b, which says what a parameter is
-#'   called on the other side.
+#' @param names For `start` and `replay`: a CSV file with the columns a and b, such as `names.csv`,
+#'   which `pyvae compare` writes. It says what a parameter, a layer, or a module with all that is
+#'   in it, is called on the other side.
 #' @param replay A trace whose dropout masks and random draws are to be used in the recorded steps.
 #' @param overwrite Whether a trace that the folder holds may be replaced.
 #' @returns The model, or the list of models, invisibly.
@@ -99,7 +100,8 @@ start_recording <- function(model, optimizer, folder, settings, program = script
   if (r$passes) session$passes <- r
   r$whole <- whole                    # of networks that are found while the program runs
   r$start <- settings$start
-  r$names <- settings$names
+  r$map <- settings$names
+  r$there <- c(stages_in(settings$start$about), stages_in(settings$replay$about))
   r$call <- call
   session$recordings <- c(session$recordings, list(r))
   tryCatch({
@@ -108,7 +110,8 @@ start_recording <- function(model, optimizer, folder, settings, program = script
     names(r$models) <- names(models)
     r$tensors <- named_tensors(r$models)
     r$parameters <- parameter_names(r$models)
-    if (length(r$models) && !is.null(settings$start)) load_start(r, settings$start, settings$names, call)
+    if (length(r$models)) take_names(r)
+    if (length(r$models) && !is.null(settings$start)) load_start(r, settings$start, call)
     r$about_parameters <- describe_parameters(r)
     r$environment <- recorded_environment()
     r$undo <- lapply(optimisers, function(optimiser) wrap_optimiser(r, optimiser))

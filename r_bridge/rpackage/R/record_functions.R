@@ -204,13 +204,14 @@ see_function <- function(f, about, ...) {
   within <- within_function(about$layer, arguments)
   changes <- about$changes || isTRUE(arguments[["inplace"]])
   if (changes) for (r in active()) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
+  before <- before_drop(arguments[[1L]], drawn, changes)
   out <- f(...)
   for (r in replaying()) {
     name <- function_name(r, about)
     if (!is.null(about$draw)) replay_draw(r, name, about$draw, out)
     if (!is.null(drawn)) {
       drawn$mask <- replay_mask(r, name, drawn)
-      out <- masked(arguments[[1L]], drawn)
+      out <- dropped(out, before, drawn, changes)
     }
     if (!is.null(within)) out <- replay_within(r, name, within, out)
   }

@@ -111,11 +111,12 @@ see_call <- function(instance, ...) {
     session$within <- within
     on.exit(session$within <- NULL, add = TRUE)
   }
+  before <- before_drop(arguments[[1L]], drawn, isTRUE(instance$inplace))
   out <- forward(...)
   if (!is.null(r$replay) && !is.null(within)) out <- replay_within(r, name, within, out)
   if (!is.null(r$replay) && !is.null(drawn)) {
     drawn$mask <- replay_mask(r, name, drawn)
-    out <- masked(arguments[[1L]], drawn)
+    out <- dropped(out, before, drawn, isTRUE(instance$inplace))
   }
   guarded(r, {
     named <- names(arguments) %||% rep("", length(arguments))

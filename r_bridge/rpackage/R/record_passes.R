@@ -62,13 +62,21 @@ take_in <- function(r, instance) {
   r$models <- c(r$models, stats::setNames(list(take_module(r, root, path)), path))
   if (!is.null(r$start)) {
     r$tensors <- named_tensors(utils::tail(r$models, 1L))
-    own <- r$names$a %in% names(r$tensors) | r$names$b %in% names(r$tensors)
-    load_start(r, r$start, r$names[own, ], r$call)       # the other rows are of other networks
+    take_names(r)
+    load_start(r, r$start, r$call)
   }
   r$tensors <- named_tensors(r$models)
   r$parameters <- parameter_names(r$models)
   r$about_parameters <- describe_parameters(r)
+  take_names(r)
   if (r$opened) copy_start(r)
+}
+
+# What the other program calls the networks' parameters and stages. While networks are found, a row
+# of the map may be of one that is not called yet.
+take_names <- function(r) {
+  there <- c(r$there, if (!is.null(r$whole)) c(r$map$a, r$map$b))
+  r$names <- own_first(r$map, distinct_names(r$tensors), there, r$call)
 }
 
 # The name of a further network: that of its variable, if no module of the first has it.

@@ -8,10 +8,9 @@ replaying <- function() Filter(function(r) !is.null(r$replay), active())
 begin_replay <- function(r) {
   if (is.null(r$replay) || !r$active) return(invisible())
   at <- match(r$step, r$replay$steps)
-  if (is.na(at)) {
-    abort(c("Step {r$step} is not in the trace {.file {r$replay$folder}}.",
-            "i" = "Record the two programs with the same {.arg steps} and {.arg every}."))
-  }
+  # both programs may end with the step before: it is told when something is drawn
+  r$replay$lacks <- is.na(at)
+  if (r$replay$lacks) return(invisible())
   network <- r$replay$about$networks[[r$replay$about$steps[[at]]$network + 1L]]
   names <- vapply(network, function(stage) stage$name, "")
   arrays <- read_tensors(step_path(r$replay$folder, r$step), function(keys) {
@@ -45,6 +44,12 @@ look_ahead <- function(r) {
     draws_of(network, read_tensors(path, function(keys) startsWith(keys, "forward/"), NULL))
 }
 
+check_replayed_step <- function(r) {
+  if (!isTRUE(r$replay$lacks)) return(invisible())
+  abort(c("Step {r$step} is not in the trace {.file {r$replay$folder}}.",
+          "i" = "Record the two programs with the same {.arg steps} and {.arg every}."))
+}
+
 # Without the number of the call.
 plain_name <- function(name) sub("#[0-9]+$", "", name)
 
@@ -54,12 +59,15 @@ replay_mask <- function(r, name, drawn) {
 
 # The next mask that the other program has of a layer.
 take_mask <- function(r, name) {
-  waiting <- r$replay$masks[[name]]
+  check_replayed_step(r)
+  there <- name_there(name, r$names, names(Filter(length, r$replay$masks)))
+  waiting <- r$replay$masks[[there]]
   if (!length(waiting)) {
     abort(c("The trace {.file {r$replay$folder}} has no mask of {.val {name}} in step {r$step}.",
-            "i" = "Record both programs with the same dropout layers, or leave out {.arg replay}."))
+            "i" = paste("Record both programs with the same dropout layers, say with {.arg names}",
+                        "what it is called there, or leave out {.arg replay}.")))
   }
-  r$replay$masks[[name]] <- waiting[-1L]
+  r$replay$masks[[there]] <- waiting[-1L]
   waiting[[1L]]
 }
 
@@ -72,6 +80,17 @@ check_drawn_shape <- function(r, name, given, own) {
 
 same_shape <- function(a, b) identical(as.integer(a$shape), as.integer(b$shape))
 
+# What a dropout is given: a copy, if it works in place and another mask is to be used.
+before_drop <- function(input, drawn, in_place) {
+  if (in_place && !is.null(drawn) && length(replaying())) input$clone() else input
+}
+
+# What it returns with the other mask: in place, it is the tensor that it was given.
+dropped <- function(out, before, drawn, in_place) {
+  with_mask <- masked(before, drawn)
+  if (in_place) out$copy_(with_mask) else with_mask
+}
+
 # What dropout returns with a given mask: the operations and their order are LibTorch's.
 masked <- function(input, drawn) {
   noise <- torch::with_no_grad(drawn$mask$to(dtype = input$dtype)$div(1 - drawn$p))
@@ -79,24 +98,27 @@ masked <- function(input, drawn) {
 }
 
 # Which draws are of a distribution, and of the shape of `out` if that is given: first those of a name.
-alike_draws <- function(draws, name, distribution, out) {
+alike_draws <- function(r, draws, name, distribution, out) {
   alike <- Filter(function(at) {
     draw <- draws[[at]]
     draw$distribution == distribution && (is.null(out) || same_shape(draw$values, out))
   }, seq_along(draws))
-  named <- Filter(function(at) draws[[at]]$name == name, alike)
+  names <- vapply(draws, function(draw) draw$name, "")
+  there <- name_there(name, r$names, names[alike])
+  named <- Filter(function(at) names[[at]] == there, alike)
   c(named, alike)
 }
 
 # Overwrites what a function has drawn. Draws outside of the model that the other program lacks,
 # such as the order of the images, stay as they are. R torch's multinomial() counts from 1.
 replay_draw <- function(r, name, distribution, out) {
+  check_replayed_step(r)
   within <- length(r$path) > 0L
   from <- "draws"
-  at <- alike_draws(r$replay$draws, name, distribution, if (!within) out)
+  at <- alike_draws(r, r$replay$draws, name, distribution, if (!within) out)
   if (!length(at) && length(look_ahead(r))) {
     from <- "ahead"
-    at <- alike_draws(r$replay$ahead, name, distribution, if (!within) out)
+    at <- alike_draws(r, r$replay$ahead, name, distribution, if (!within) out)
   }
   if (!length(at) && !within) return(invisible())
   if (!length(at)) {

@@ -26,23 +26,21 @@ record_script <- function(script, folder, ..., args = character()) {
   check_new_folder(folder, settings$overwrite, call, remove = FALSE)
   place <- normalizePath(folder)  # scripts may go elsewhere
   found <- new.env(parent = emptyenv())
-  found$instances <- list()
+  found$instances <- found$models <- found$optimisers <- list()
   begin <- function(model, optimizer, whole = NULL) {
-    found$recording <-
-      start_recording(model, optimizer, folder, settings, basename(script), call, whole)
+    start_recording(model, optimizer, folder, settings, basename(script), call, whole)
   }
   whole <- function(instance) whole_of(found$instances, instance)
   undo <- c(watch_modules(found), watch_first_call(function() {
-    if (is.null(found$recording)) begin(NULL, NULL, whole)
+    if (is.null(found$recording)) found$recording <- begin(NULL, NULL, whole)
   }), watch_optimisers(function(optimizer) {
-    r <- found$recording
-    if (isTRUE(r$passes)) discard_passes(r) else if (!is.null(r)) return(add_optimiser(r, optimizer))
-    root <- owner_of(found$instances, optimizer)
-    if (is.null(root)) {
-      found$without <- why_no_owner(found$instances, optimizer)
-      return(invisible())
+    if (isTRUE(found$recording$passes)) {          # before the training
+      discard_passes(found$recording)
+      found$recording <- NULL
     }
-    begin(root, optimizer)
+    see_optimiser(found, optimizer, function(models) {
+      begin(if (length(models) == 1L) models[[1L]] else models, found$optimisers)
+    }, !is.null(settings$start))
   }))
   ended <- "the script ended with an error"
   on.exit({
@@ -54,6 +52,7 @@ record_script <- function(script, folder, ..., args = character()) {
   with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
   if (isTRUE(found$recording$passes)) end_recording(found$recording)
   ended <- if (length(found$recording$steps)) "" else "no step"
+  if (!is.null(found$refused)) rlang::cnd_signal(found$refused)
   if (!length(found$recording$steps)) {
     why <- if (is.null(found$recording)) found$without %||% no_optimizer else
       if (nzchar(found$recording$ended)) c("x" = "It ended {found$recording$ended}.") else
@@ -77,19 +76,70 @@ check_script <- function(script, call) {
   }
 }
 
-# A further optimiser of the model that is recorded.
-add_optimiser <- function(r, optimizer) {
-  groups <- lapply(optimizer$param_groups, function(group) as_tensors(group$params))
-  mine <- vapply(unlist(groups), address_of, "") %in% vapply(r$tensors, address_of, "")
-  if (!is_running(r) || !any(mine)) {
-    cli::cli_inform(c("An optimizer of another model is not recorded.",
+# An optimiser was made. A further one is recorded as well: if it trains another model, as that of a
+# GAN does, the recording begins anew with both, unless it has a step already.
+see_optimiser <- function(found, optimizer, start, may_wait) {
+  r <- found$recording
+  late <- !is.null(r) && (!is_running(r) || length(r$steps))
+  if (!is.null(r) && trains_any(r, optimizer)) {
+    found$optimisers <- c(found$optimisers, list(optimizer))
+    if (!late) add_optimiser(r, optimizer)
+    return(invisible())
+  }
+  roots <- owners_of(found$instances, optimizer)
+  if (late || (is.null(roots) && !is.null(r))) {
+    cli::cli_inform(c("An optimizer is not recorded: {if (late) made_late else of_no_model}.",
                       "i" = "{.fn record} takes several models and optimizers."))
     return(invisible())
   }
+  if (is.null(roots)) {
+    found$without <- no_module
+    return(invisible())
+  }
+  found$optimisers <- c(found$optimisers, list(optimizer))
+  for (root in roots) found$models <- with_model(found$models, root)
+  if (!is.null(r)) end_recording(r)
+  found$refused <- found$recording <- NULL
+  found$recording <- tryCatch(start(found$models), error = function(e) {
+    if (!may_wait) rlang::cnd_signal(e)
+    # a model that is made later may be what lacks: then the names are others
+    found$refused <- e
+    step <- get("step", envir = optimizer)
+    exchange(optimizer, "step", function(...) {
+      if (!is.null(found$refused)) rlang::cnd_signal(found$refused)
+      step(...)
+    })
+    NULL
+  })
+}
+
+made_late <- "the script made it after the first step"
+of_no_model <- "its tensors are parameters of no model"
+
+trains_any <- function(r, optimizer) {
+  any(addresses_of(optimizer) %in% vapply(r$tensors, address_of, ""))
+}
+
+# A further optimiser of the model that is recorded.
+add_optimiser <- function(r, optimizer) {
   more <- new_optimiser("", optimizer)
   r$optimisers <- c(unname(r$optimisers), list(more))
   for (i in seq_along(r$optimisers)) r$optimisers[[i]]$name <- paste0("optimizer.", i - 1L)
   r$undo <- c(r$undo, wrap_optimiser(r, more))
+}
+
+# Models by their class, each once, as Python names them.
+with_model <- function(models, root) {
+  if (any(vapply(models, function(m) identical(attr(m, "module"), attr(root, "module")), NA))) {
+    return(models)
+  }
+  name <- kind <- snake_case(sub("^nn_", "", attr(root, "module")$.classes[[1L]]))
+  while (name %in% names(models)) name <- paste0(kind, length(models) + 1L)
+  c(models, stats::setNames(list(root), name))
+}
+
+snake_case <- function(name) {
+  tolower(gsub("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name, perl = TRUE))
 }
 
 # Notes every module that is made, and wraps it at once: so the script's own variables have the
@@ -125,18 +175,9 @@ no_optimizer <- c(
   "x" = "No optimizer was made of a model's parameters, and no {.fn nn_module} was called.",
   "i" = "A step is a call of an optimizer's {.fn step}; without one, a call of a network.")
 
-# What to say of an optimiser that has parameters of no single module.
-why_no_owner <- function(instances, optimizer) {
-  wanted <- addresses_of(optimizer)
-  own <- unlist(lapply(instances, function(m) vapply(m$parameters, torch_internal("xptr_address"), "")))
-  if (all(wanted %in% own)) {
-    return(c(
-      "x" = "The optimizer has parameters of several models.",
-      "i" = "Name them before the loop: {.code record(list(a = first, b = second), optimizer, folder)}."))
-  }
-  c("x" = "The optimizer has tensors that are parameters of no {.fn nn_module}.",
-    "i" = "Make them parameters of one: {.code self$w <- nn_parameter(w)}.")
-}
+no_module <- c(
+  "x" = "The optimizer has tensors that are parameters of no {.fn nn_module}.",
+  "i" = "Make them parameters of one: {.code self$w <- nn_parameter(w)}.")
 
 # Of what an optimiser trains.
 addresses_of <- function(optimizer) {
@@ -144,17 +185,28 @@ addresses_of <- function(optimizer) {
   vapply(unlist(groups), torch_internal("xptr_address"), "")
 }
 
-# The outermost module that has all parameters of an optimiser; the last one that was made.
-owner_of <- function(instances, optimizer) {
+# The outermost module that has all parameters of an optimiser; or the one that has most, that which
+# has most of the others, and so on (of several the last one that was made): in the order of the
+# parameters. NULL if a tensor is no module's.
+owners_of <- function(instances, optimizer) {
   address <- torch_internal("xptr_address")
-  wanted <- addresses_of(optimizer)
-  owners <- Filter(function(m) all(wanted %in% vapply(m$parameters, address, "")), instances)
-  children <- unlist(lapply(owners, function(m) {
-    vapply(private_of(m)$modules_, function(child) rlang::obj_address(instance_of(child)), "")
-  }))
-  owners <- owners[setdiff(names(owners), children)]
-  if (!length(owners)) return(NULL)
-  callable_of(owners[[length(owners)]])
+  own <- lapply(instances, function(m) vapply(m$parameters, address, ""))
+  trained <- wanted <- addresses_of(optimizer)
+  owners <- list()
+  places <- integer()
+  while (length(wanted)) {
+    held <- vapply(own, function(mine) sum(wanted %in% mine), 0L)
+    if (!length(held) || !max(held)) return(NULL)
+    most <- instances[held == max(held)]
+    children <- unlist(lapply(most, function(m) {
+      vapply(private_of(m)$modules_, function(child) rlang::obj_address(instance_of(child)), "")
+    }))
+    outermost <- utils::tail(setdiff(names(most), children), 1L)
+    owners <- c(owners, list(callable_of(instances[[outermost]])))
+    places <- c(places, match(TRUE, trained %in% own[[outermost]]))
+    wanted <- setdiff(wanted, own[[outermost]])
+  }
+  owners[order(places)]
 }
 
 # The function that a program calls a module by.

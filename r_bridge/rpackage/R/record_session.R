@@ -24,7 +24,7 @@ enter_torch <- function() {
   session$grad_enabled <- torch_internal("cpp_autograd_is_enabled")
   session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")
-  session$undo <- c(wrap_functions(), wrap_backward(),
+  session$undo <- c(wrap_functions(), wrap_own_functions(), wrap_backward(),
                     function() options(pyvae.recording = NULL))
 }
 

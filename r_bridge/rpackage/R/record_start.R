@@ -40,27 +40,59 @@ check_map <- function(path, call) {
   rows[c("a", "b")]
 }
 
-# The other program's name of each of ours.
-mapped_names <- function(own, map, call) {
-  theirs <- stats::setNames(own, own)
-  for (i in seq_len(NROW(map))) {
-    pair <- c(map$a[[i]], map$b[[i]])
-    ours <- match(TRUE, pair %in% own)
-    if (is.na(ours)) {
+# Rows of a map with our name first: a parameter's, or a module's, which goes for all that is in it.
+# A row of neither, as of a function, is read both ways. `there`: the stages that the trace has.
+own_first <- function(map, own, there, call) {
+  parts <- strsplit(own, ".", fixed = TRUE)
+  modules <- unique(unlist(lapply(parts, function(one) {
+    vapply(seq_len(length(one) - 1L), function(n) paste(one[seq_len(n)], collapse = "."), "")
+  })))
+  a <- trimws(map$a)
+  b <- trimws(map$b)
+  # as `pyvae compare` writes it, what one side alone has, and several names that are one there
+  whole <- nzchar(a) & nzchar(b) & !grepl(" + ", paste(a, b, sep = "\n"), fixed = TRUE)
+  a <- a[whole]
+  b <- b[whole]
+  first <- sum(a %in% own) >= sum(b %in% own)
+  pairs <- lapply(seq_along(a), function(i) {
+    pair <- c(a[[i]], b[[i]])
+    for (names in list(own, modules)) {
+      ours <- pair %in% names
+      if (any(ours)) return(list(if (ours[[1L]] && (first || !ours[[2L]])) pair else rev(pair)))
+    }
+    if (!any(pair %in% there)) {
       abort(c("{.arg names} has a row for {.val {pair[[1L]]}} and {.val {pair[[2L]]}}.",
               "x" = "The model has neither."), call)
     }
-    theirs[[pair[[ours]]]] <- pair[[3L - ours]]
-  }
-  theirs
+    list(pair, rev(pair))
+  })
+  pairs <- do.call(c, c(list(list()), pairs))
+  data.frame(ours = vapply(pairs, function(pair) pair[[1L]], ""),
+             theirs = vapply(pairs, function(pair) pair[[2L]], ""))
+}
+
+# The other program's name of one of ours; the same if no row says another.
+name_there <- function(name, pairs, known) {
+  named <- pairs$theirs[pairs$ours == name]
+  within <- pairs[startsWith(rep(name, NROW(pairs)), paste0(pairs$ours, ".")), ]
+  within <- within[order(-nchar(within$ours)), ]
+  below <- paste0(within$theirs, substring(rep(name, NROW(within)), nchar(within$ours) + 1L))
+  found <- c(named, below)
+  c(found[found %in% known], named, name)[[1L]]
+}
+
+# Of every stage that a trace has.
+stages_in <- function(about) {
+  unlist(lapply(about$networks, function(network) lapply(network, function(one) one$name)))
 }
 
 # Copies the other program's initial values into the model, all or none.
-load_start <- function(r, start, map, call) {
+load_start <- function(r, start, call) {
   given <- read_tensors(step_path(start$folder, start$steps[[1L]]),
                         function(keys) startsWith(keys, "start/"), call)
   own <- distinct_names(r$tensors)
-  theirs <- mapped_names(own, map, call)
+  known <- substring(names(given), 7L)
+  theirs <- stats::setNames(vapply(own, name_there, "", r$names, known), own)
   # a network by hand has no count of the calls of its batch norm, and needs none
   own <- own[!(grepl("num_batches_tracked$", own) & theirs[own] == own &
                  !paste0("start/", own) %in% names(given))]

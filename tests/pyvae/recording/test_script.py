@@ -6,13 +6,14 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pyvae.errors import UserError
 from pyvae.recording.recording import running
-from pyvae.recording.script import find_model, run_recorded
+from pyvae.recording.script import find_models, run_recorded
 from pyvae.trace.program import ProgramTrace
 
 TRAIN = """
@@ -101,6 +102,17 @@ def test_several_models_are_recorded_together(script, tmp_path, capsys):
     ]  # fmt: skip
     assert [one.optimiser.name for one in trace.steps] == ["optimizer.0", "optimizer.1"] * 2
     assert "made after its first step is not recorded" in capsys.readouterr().err
+    # the first optimiser's model alone has none of the names that the trace has
+    options = {"start": tmp_path / "out", "replay": tmp_path / "out", "steps": 2}
+    assert run_recorded(script(GAN), [], tmp_path / "again", **options) == 0
+    again = ProgramTrace.load(tmp_path / "again")
+    assert np.array_equal(
+        trace.stored(4)["parameter/net2.fc.weight"], again.stored(4)["parameter/net2.fc.weight"]
+    )
+    with pytest.raises(UserError, match=r"has no '0\.weight' to start from"):
+        run_recorded(script(), ["1"], tmp_path / "none", start=tmp_path / "out")
+    with pytest.raises(UserError, match=r"has no '0\.weight' to start from"):
+        run_recorded(script(), ["0"], tmp_path / "none", start=tmp_path / "out")
 
 
 LATE = """
@@ -175,10 +187,39 @@ def test_an_r_script_is_not_run_but_told_how_to_record(tmp_path):
 def test_a_model_is_the_outermost_module_of_an_optimizer():
     inner = nn.Linear(2, 2)
     outer = nn.ModuleDict({"a": nn.Sequential(inner), "b": nn.Linear(3, 3)})
-    assert find_model(torch.optim.SGD(inner.parameters(), 0.1)) is outer
+    assert find_models(torch.optim.SGD(inner.parameters(), 0.1)) == [outer]
     alone = nn.Parameter(torch.zeros(2))
     with pytest.raises(UserError, match=r"belong to no torch.nn.Module"):
-        find_model(torch.optim.SGD([alone], 0.1))
+        find_models(torch.optim.SGD([alone], 0.1))
+
+
+TWO_IN_ONE = """
+    import torch
+    from torch import nn
+    one, two, actor = nn.Linear(3, 1), nn.Linear(3, 1), nn.Linear(3, 3)
+    critics = torch.optim.SGD([*one.parameters(), *two.parameters()], 0.1)
+    actors = torch.optim.SGD(actor.parameters(), 0.1)
+    again = torch.optim.SGD(two.parameters(), 0.1)
+    for optimizer in (critics, actors, again):
+        x = actor(torch.randn(4, 3))
+        torch.min(one(x), two(x)).mean().backward()
+        optimizer.step()
+"""
+
+
+def test_models_that_share_an_optimizer_are_recorded_each_by_its_name(script, tmp_path):
+    """As the two critics of an actor."""
+    assert run_recorded(script(TWO_IN_ONE), [], tmp_path / "out", steps=1) == 0
+    trace = ProgramTrace.load(tmp_path / "out")
+    names = ["linear", "linear2", "linear3"]
+    assert [one.name for one in trace.parameters if one.kind == "parameter"] == [
+        f"{name}.{what}" for name in names for what in ("weight", "bias")
+    ]
+    stages = [one.name for one in trace.networks[0] if one.layer == "linear"]
+    assert sorted(stages) == names
+    trained = [[n for g in one.optimiser.groups for n in g.parameters] for one in trace.steps]
+    assert [len(one) for one in trained] == [4, 2, 2]
+    assert trained[2] == ["linear2.weight", "linear2.bias"]
 
 
 USES = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.alone.rounded import rounded_before_loss, rounded_by_one
@@ -38,6 +39,8 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
             computed = chains.value(name)
             if own is None or there is None or computed is None:
                 continue
+            own, _ = _as_meant(step, (one, two), side, own, there)
+            computed, there = _as_meant(step, (one, two), side, computed, there)
             found = difference_of(computed, there)
             if found.problem or found.needed <= ALONE * step.rtol:
                 continue
@@ -45,6 +48,14 @@ def stages_of_one(step: Inspected, quantity: PortQuantity) -> list[str]:
             if 2 * difference_of(computed, own).max_abs < difference_of(own, there).max_abs:
                 return [f"only {step.names[side]} has what returns {name}"]
     return []
+
+
+def _as_meant(
+    step: Inspected, names: tuple[str, str], side: int, own: NDArray, there: NDArray
+) -> tuple[NDArray, NDArray]:
+    """One side's value and the other side's: rows that each counts from elsewhere are the same."""
+    both = step.as_meant(names, (there, own) if side else (own, there))
+    return both[::-1] if side else both
 
 
 def _are_given(step: Inspected, one: str, two: str) -> bool:

@@ -99,3 +99,88 @@ test_that("what does not fit is named", {
   expect_match(found$unknown, "a row for \"nothing\" and \"fc.bias\". . The model has neither")
   expect_match(found$mask, "has no mask of \"1\" in step 1")
 })
+
+test_that("with a map another program's names do for layers, modules and masks", {
+  found <- with_torch({
+    torch_manual_seed(7)
+    batches <- lapply(1:2, function(i) torch_randn(16, 3))
+    block <- nn_module(
+      initialize = function() {
+        self$fc <- nn_linear(3, 3)
+        self$drop <- nn_dropout(0.4)
+      },
+      forward = function(x) nnf_dropout(self$drop(self$fc(x)), 0.2))
+    other <- nn_module(
+      initialize = function() {
+        self$linear <- nn_linear(3, 3)
+        self$dropout <- nn_dropout(0.4)
+      },
+      forward = function(x) nnf_dropout(self$dropout(self$linear(x)), 0.2))
+    run <- function(model, seed, folder, ...) {
+      torch_manual_seed(seed)
+      model$apply(function(m) if (inherits(m, "nn_linear")) nn_init_normal_(m$weight))
+      optimizer <- optim_sgd(model$parameters, lr = 0.1)
+      suppressMessages(record(model, optimizer, folder, steps = 2, ...))
+      for (x in batches) {
+        optimizer$zero_grad()
+        model(x)$pow(2)$mean()$backward()
+        optimizer$step()
+      }
+      unname(lapply(model$state_dict(), as_array))
+    }
+    folder <- tempfile()
+    map <- tempfile(fileext = ".csv")
+    # as `pyvae compare` writes it, and a row for a module that has others in it
+    writeLines(c("a,b,what,layer,layout,found by", "0.fc,one.linear,stage,linear,,order",
+                 "0,one,,,,", "0.drop,one.dropout,stage,dropout,,order",
+                 "0.more,,stage,relu,,only here", "pow,pow,stage,pow,,name",
+                 "0.dropout,one.dropout#2,stage,dropout,,order", "x + y,z,parameter,,,value",
+                 "0.fc.weight,one.linear.weight,parameter,,,order"), map)
+    second <- nn_module(initialize = function() self$one <- other(),
+                        forward = function(x) self$one(x))
+    list(first = run(nn_sequential(block()), 1, folder),
+         second = run(second(), 2, tempfile(), start = folder, replay = folder, names = map))
+  })
+  expect_identical(found$second, found$first)
+})
+
+test_that("a dropout in place takes the other's mask; a step that lacks may be none", {
+  found <- with_torch({
+    net <- nn_module(
+      initialize = function() {
+        self$fc <- nn_linear(3, 4)
+        self$drop <- nn_dropout(0.5, inplace = TRUE)
+      },
+      forward = function(x) {
+        x <- self$fc(x)
+        self$drop(x)
+        nnf_dropout(x, 0.5, inplace = TRUE)                # what it returns is x
+      })
+    x <- torch_randn(8, 3)
+    w <- torch_randn(4, 3)
+    run <- function(seed, folder, ..., rounds = 2) {
+      torch_manual_seed(seed)
+      model <- net()
+      with_no_grad(model$fc$weight$copy_(w))
+      with_no_grad(model$fc$bias$zero_())
+      optimizer <- optim_sgd(model$parameters, lr = 0.1)
+      suppressMessages(record(model, optimizer, folder, ...))
+      losses <- 0
+      for (round in seq_len(rounds)) {
+        optimizer$zero_grad()
+        loss <- model(x)$pow(2)$sum()
+        loss$backward()
+        optimizer$step()
+        losses <- c(losses, loss$item())
+      }
+      stop_recording()
+      list(losses, as_array(model$fc$weight))
+    }
+    folder <- tempfile()
+    said <- function(code) tryCatch(code, pyvae_error = plain_message)
+    list(first = run(1, folder), second = run(2, tempfile(), replay = folder),
+         further = said(run(3, tempfile(), replay = folder, rounds = 3)))
+  })
+  expect_identical(found$second, found$first)
+  expect_match(found$further, "Step 3 is not in the trace")
+})

@@ -41,13 +41,52 @@ def embedded(folder, base, added=None, given=None):
     ]
     stages.insert(0, ProgramStage("zero", "input"))
     forward["zero"] = torch.zeros_like(emb)
+    return written(folder, base, stages, forward, weight)
+
+
+def positions(folder, base, off=0, first=False):
+    """A step of a program that counts its rows itself: in R as numbers, of which it makes integers.
+    R's weights are off by a rounding.
+
+    Arguments:
+        folder: Where to.
+        base: From where its language counts rows.
+        off: By how much it takes other rows.
+        first: Whether they are the first that it makes.
+    """
+    rows = torch.arange(ROWS - 2) + base + off
+    weight = torch.randn(ROWS, FEATURES, generator=torch.Generator().manual_seed(1))
+    weight = torch.nextafter(weight, torch.tensor(float(base))).requires_grad_()
+    emb = F.embedding(rows[None] - base, weight)
+    loss = emb.square().mean()
+    emb.retain_grad()
+    loss.backward()
+    forward = {
+        "target": torch.zeros_like(emb), "rows": rows.float() if base else rows,
+        **({"to": rows} if base else {}), "unsqueeze": rows[None], "emb": emb, "loss": loss,
+    }  # fmt: skip
+    counted = [
+        ProgramStage("rows", "input"),
+        *([ProgramStage("to", "to", ("rows",), {"dtype": "long"})] if base else []),
+        ProgramStage("unsqueeze", "unsqueeze", ("to" if base else "rows",), {"dim": 0}),
+    ]
+    target = [ProgramStage("target", "input")]
+    stages = [
+        *([*counted, *target] if first else [*target, *counted]),
+        ProgramStage("emb", "embedding", ("unsqueeze",), parameters={"weight": "weight"}),
+        ProgramStage("loss", "mse_loss", ("emb", "target"), {"reduction": "mean"}),
+    ]
+    return written(folder, base, stages, forward, weight)
+
+
+def written(folder, base, stages, forward, weight):
     write_program_trace(
         folder, "numpy" if base == 0 else "base-r", stages,
         steps=[{
             "start": {"weight": weight.detach().numpy()},
             "forward": {name: value.detach().numpy() for name, value in forward.items()},
-            "loss": loss.item(),
-            "gradient": {"weight": weight.grad.numpy(), "emb": emb.grad.numpy()},
+            "loss": forward["loss"].item(),
+            "gradient": {"weight": weight.grad.numpy(), "emb": forward["emb"].grad.numpy()},
             "parameter": {"weight": (weight - RATE * weight.grad).detach().numpy()},
         }],
         optimiser=Optimiser("optimizer", "sgd", (OptimiserGroup(("weight",), {"lr": RATE}),)),
@@ -101,3 +140,17 @@ def test_data_that_counts_from_1_and_is_not_counted_back():
     for found in both_ways(*pair):
         assert found.first is not None, found.verdict
         assert found.first.words[0].startswith("indices are off by 1")
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_rows_that_each_program_counts_itself(first):
+    """`arange(n)[None]` in Python, and `torch_arange(1, n)` in R, which is a float: they are the
+    same rows, whatever is rounded in the weights, and whether they are paired or not."""
+    for found in both_ways(positions("python", 0, first=first), positions("r", 1)):
+        assert found.agrees, found.verdict
+    for found in both_ways("python", positions("wrong", 1, off=1)):
+        assert found.first is not None, found.verdict
+        assert found.first.place in (
+            "step 1, emb (embedding), forward",
+            "step 1, rows (input), input",
+        )

@@ -97,3 +97,39 @@ def test_a_mistake_beside_them_is_found(port, place, words, tmp_path):
     found = compare_programs(train(tmp_path / "original"), train(tmp_path / "port", **port))
     assert found.first.place == place
     assert words in " ".join(found.first.words)
+
+
+class Placed(nn.Module):
+    """Adds a number for each place; one that is kept in a list is no parameter."""
+
+    def __init__(self, registered):
+        super().__init__()
+        self.fc, self.out = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.kept = [nn.Parameter(torch.linspace(-1, 1, 4))]
+        if registered:
+            self.places = self.kept[0]
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.fc(x) + self.kept[0]))
+
+
+def test_a_tensor_that_is_no_parameter_of_one_side_is_told(tmp_path, monkeypatch):
+    """It begins with the same numbers, and the first step's update does not reach it."""
+    monkeypatch.chdir(tmp_path)
+    for folder, registered in (("paper", True), ("port", False)):
+        torch.manual_seed(1)
+        network = Placed(registered)
+        optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+        batches = torch.randn(2, 6, 4)
+        with record(network, optimiser, folder, steps=2):
+            for x in batches:
+                optimiser.zero_grad()
+                network(x).square().mean().backward()
+                optimiser.step()
+    for pair in (("paper", "port"), ("port", "paper")):
+        first = compare_programs(*pair).first
+        assert first is not None
+        assert first.place.startswith("step 2, add (add")
+        taken = "where paper takes its parameter places: it is no parameter of port's model"
+        assert first.words[0].startswith("port takes input")
+        assert taken in first.words[0]

@@ -168,3 +168,29 @@ def test_masks_of_r_are_those_of_python():
     python = network(("gt", "gt", 4), ("bitwise_not", "bitwise_not", 4))
     r = network(("gt", "gt", 4), ("logical_not", "logical_not", 4))
     assert ("bitwise_not", "logical_not") in found(python, r)
+
+
+def test_inputs_of_the_same_numbers_by_who_returned_and_who_takes_them():
+    """A function of the program's own that hands back another gradient returns what it is given; a
+    mask may be what another mask is."""
+
+    def side(*inputs):
+        """Inputs, each with the function that returned it and the stage that takes it."""
+        given = [
+            ProgramStage(f"input#{at}", "input", options={"grad_fn": function} if function else {})
+            for at, (function, _) in enumerate(inputs)
+        ]
+        takers = [
+            ProgramStage(taker, "linear", (one.name,))
+            for one, (_, taker) in zip(given, inputs, strict=True)
+        ]
+        arrays = {f"forward/{stage.name}": np.ones(3) for stage in (*given, *takers)}
+        return RecordedStep(
+            Side("side", ProgramTrace("any")), ProgramStep(1), (*given, *takers), arrays
+        )
+
+    one = side(("ReverseBackward", "domain"), ("", "mask"))
+    other = side(("RoundBackward", "class"), ("", "mask"), ("ReverseBackward", "domain"))
+    assert {("input#0", "input#2"), ("input#1", "input#1")} <= found(one, other)
+    one, other = side(("", "first"), ("", "second")), side(("", "second"), ("", "first"))
+    assert {("input#0", "input#1"), ("input#1", "input#0")} <= found(one, other)

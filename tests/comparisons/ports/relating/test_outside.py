@@ -142,3 +142,48 @@ def test_losses_of_rows_that_are_taken_in_parts_are_added_or_their_mean(
     if not divided:
         said = "the gradients are 3 times paper's: a sum where it is a mean"
         assert found.first.words == (f"port takes the 12 rows in 3 parts; {said}",)
+
+
+class Denoiser(nn.Module):
+    """Is given noisy images; or is given images, and makes them noisy itself."""
+
+    def __init__(self, adds, share):
+        super().__init__()
+        self.net = nn.Linear(6, 6)
+        self.adds, self.share = adds, share
+
+    def noisy(self, x, noise):
+        return self.share**0.5 * x + (1 - self.share) ** 0.5 * noise
+
+    def forward(self, x, noise):
+        return self.net(self.noisy(x, noise) if self.adds else x)
+
+
+def denoised(folder, adds, share=0.6):
+    torch.manual_seed(1)
+    model = Denoiser(adds, share)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = torch.randn(2, 2, 5, 6)
+    with record(model, optimiser, folder, steps=2):
+        for x, noise in batches:
+            optimiser.zero_grad()
+            found = model(x if adds else model.noisy(x, noise), noise)
+            F.mse_loss(found, noise).backward()
+            optimiser.step()
+    return folder
+
+
+def test_what_one_side_is_given_and_the_other_one_computes(tmp_path, monkeypatch):
+    """Two programs for diffusion: noise is added before the model is called, or by the model."""
+    monkeypatch.chdir(tmp_path)
+    denoised("outside", False)
+    for pair in (("outside", denoised("within", True)), ("within", "outside")):
+        found = compare_programs(*pair)
+        assert found.agrees, found.verdict
+    denoised("wrong", True, share=0.7)
+    for pair in (("outside", "wrong"), ("wrong", "outside")):
+        found = compare_programs(*pair)
+        assert found.first is not None
+        taken = "add" if pair[0] == "wrong" else "input"
+        assert found.first.words[0].startswith(f"in net (linear) {pair[0]}'s takes {taken}, ")
+        assert found.first.words[0].endswith("other numbers")

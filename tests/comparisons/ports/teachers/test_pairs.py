@@ -54,6 +54,12 @@ def test_twins_in_another_order_are_told_by_their_numbers(tmp_path):
     found = pairs(tmp_path, {"q1": one, "q2": two}, {"network": two, "network#2": one})
     assert found["untrained/q1/w"] == "untrained/network#2/w"
     assert found["untrained/q2/v"] == "untrained/network/v"
+    renamed = [{f"fc.{name}": value for name, value in net.items()} for net in (two, one)]
+    found = pairs(
+        tmp_path / "renamed", {"q1": one, "q2": two}, dict(zip("ab", renamed, strict=True))
+    )
+    assert found["untrained/q1/w"] == "untrained/b/fc.w"
+    assert found["untrained/q2/v"] == "untrained/a/fc.v"
 
 
 def test_transposed_weights_are_the_same(tmp_path):

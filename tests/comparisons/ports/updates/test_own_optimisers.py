@@ -344,3 +344,34 @@ def test_an_optimiser_that_nobody_knows_says_what_can_be_done(tmp_path, monkeypa
         "another update of them; pyvae does not know it"
     )
     assert "put an optimiser of torch.optim in its place" in words
+
+
+class Signs(torch.optim.Optimizer):
+    """One of which nothing is known."""
+
+    def __init__(self, parameters, how="right"):
+        super().__init__(parameters, {"rate": 0.02 if how == "rate" else 0.01})
+        self.how = how
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for one in group["params"]:
+                gradient = one.grad if self.how == "no sign" else one.grad.sign()
+                one.sub_(group["rate"] * gradient)
+
+
+class Renamed(Signs):
+    """The same under another name."""
+
+
+def test_of_two_that_are_not_known_settings_are_told_and_no_names(tmp_path, monkeypatch):
+    """Their classes may have any names, and R's may have none."""
+    monkeypatch.chdir(tmp_path)
+    assert compare_programs(train("paper", Signs), train("port", Renamed)).agrees
+    first = compare_programs("paper", train("rate", Renamed, "rate")).first
+    assert first.words[0] == "rate: rate = 0.02 where it is 0.01"
+    first = compare_programs("paper", train("other", Renamed, "no sign")).first
+    assert first.words[0].endswith(
+        "paper's signs and other's renamed are the programs' own, and are not looked into"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -161,6 +163,57 @@ def test_masks_that_a_library_draws_are_refused(recorded, tmp_path, monkeypatch)
     words = r"replay cannot reach the masks that 'rnn' draws within itself\. Set its dropout to 0"
     with pytest.raises(UserError, match=words):
         recorded(within(), 1, "third", replay=tmp_path / "first")
+
+
+class Block(nn.Module):
+    """A layer, a mask of a module and one of a function."""
+
+    def __init__(self, linear, drop):
+        super().__init__()
+        self.own = linear, drop
+        self.add_module(linear, nn.Linear(3, 3))
+        self.add_module(drop, nn.Dropout(0.4))
+
+    def forward(self, x):
+        linear, drop = (getattr(self, name) for name in self.own)
+        return F.dropout(drop(linear(x)), 0.2)
+
+
+NAMES = """a,b,what,layer,layout,found by
+0.fc,one.inner,stage,linear,,order
+0,one,,,,
+0.drop,one.off,stage,dropout,,order
+0.more,,stage,relu,,only here
+pow,pow,stage,pow,,name
+0.fc.weight,one.inner.weight,parameter,,,order
+x + y,z,parameter,,,value
+"""
+
+
+def test_a_map_says_what_layers_modules_and_masks_are_called(recorded, tmp_path):
+    """As `pyvae compare` writes it, and with a row for a module that has others in it."""
+    (tmp_path / "names.csv").write_text(NAMES)
+    batches = torch.randn(2, 5, 3)
+
+    def program(model, seed):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for one in model.parameters():
+                one.normal_()
+        left = iter(batches)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        return simple(model, optimiser, lambda: model(next(left)).pow(2).mean())
+
+    first = program(nn.Sequential(Block("fc", "drop")), 1)
+    recorded(first, 2, "first")
+    theirs = {"start": tmp_path / "first", "replay": tmp_path / "first"}
+    second = program(nn.Sequential(OrderedDict(one=Block("inner", "off"))), 2)
+    recorded(second, 2, "second", names=tmp_path / "names.csv", **theirs)
+    assert second.losses == first.losses
+    (tmp_path / "names.csv").write_text(NAMES.replace("0.drop,one.off", "0.gone,one.off"))
+    third = program(nn.Sequential(OrderedDict(one=Block("inner", "off"))), 2)
+    with pytest.raises(UserError, match=r"no mask of 'one\.off' .*say in the map of names"):
+        recorded(third, 2, "third", names=tmp_path / "names.csv", **theirs)
 
 
 def test_noise_that_is_drawn_before_a_forward_pass_is_fed_too(tmp_path):

@@ -8,7 +8,9 @@ import torch
 from torch import nn, optim
 
 from pyvae.recording.parameters import Parameters
+from pyvae.recording.record import record
 from pyvae.recording.seen.optimisers import describe_optimiser, state_arrays
+from pyvae.trace.program import ProgramTrace
 
 KINDS = {
     "sgd": (optim.SGD, {"momentum": 0.9, "nesterov": True}, {"momentum_buffer"}),
@@ -77,3 +79,30 @@ def test_state_that_is_a_list_or_a_number():
     state = state_arrays(optimizer, Parameters(model, [optimizer]), "state")
     assert state["state/weight.func_evals"].dtype == np.float64
     assert state["state/weight.old_dirs.0"].shape == (3,)
+
+
+class Counting(optim.Optimizer):
+    """Keeps what all parameters share in its state, beside what each has."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
+
+    def step(self, closure=None):
+        self.state["count"] = self.state.get("count", torch.zeros(())) + 1
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["rate"] = 0.1 / self.state["count"]
+            parameter.data.sub_(self.state[parameter]["rate"] * parameter.grad)
+
+
+def test_a_state_that_all_parameters_share(tmp_path):
+    """As MADGRAD's `k`."""
+    model = nn.Linear(2, 1)
+    optimizer = Counting(model.parameters())
+    with record(model, optimizer, tmp_path / "out", steps=2):
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.ones(3, 2)).sum().backward()
+            optimizer.step()
+    trace = ProgramTrace.load(tmp_path / "out")
+    assert (trace.complete, len(trace.steps)) == (True, 2)
+    assert trace.stored(2)["state/weight.rate"] == np.float32(0.05)
