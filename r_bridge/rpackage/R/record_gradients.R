@@ -2,9 +2,42 @@
 # One that is changed in place keeps the gradient of what it is then: so a hook, set before the
 # change, catches that of what it was.
 
-# `tensor` is what is to be changed, the first argument of the function.
-hook_before_change <- function(seen, tensor) {
-  source <- if (is_tensor(tensor)) known_source(seen, tensor)
+# A function is about to change its first argument: notes where that comes from, which nobody can tell
+# afterwards, and what it was, if it comes from outside.
+before_change <- function(r, arguments, about = list()) {
+  seen <- r$seen
+  tensor <- arguments[[1L]]
+  if (!is_tensor(tensor)) return(invisible())
+  inputs <- do.call(c, unname(lapply(arguments, tensors_in)))
+  inside <- length(r$path) || any(vapply(inputs, function(x) of_the_model(seen, x), NA))
+  source <- known_source(seen, tensor)
+  if (is.null(source) && inside && is.null(about$draw)) {
+    source <- source_of(seen, tensor, written = TRUE)
+  }
+  seen$changing <- list(address = address_of(tensor), source = source,
+                        put = put_into_part(seen, about$layer, arguments))
+  # what it is a part of changes as well
+  while (!is.null(source)) {
+    hook_before_change(seen, source, tensor)
+    source <- whole_of(seen, source)
+    if (!is.null(source)) tensor <- seen$values[[as.integer(source)]]$tensor
+  }
+}
+
+# The source of what a function was given, if what it returned shares its memory.
+whole_of <- function(seen, source) {
+  if (startsWith(source, "=")) return(NULL)
+  part <- seen$values[[as.integer(source)]]
+  whole <- seen$calls[[part$call]]$inputs[1L]
+  if (!length(whole) || is.na(whole) || startsWith(whole, "=")) return(NULL)
+  own <- seen$values[[as.integer(whole)]]$tensor
+  same <- identical(address_of(own), address_of(part$tensor))      # changed in place itself
+  if (!same && own$storage()$data_ptr() == part$tensor$storage()$data_ptr()) unname(whole)
+}
+
+forget_change <- function() for (r in active()) r$seen$changing <- NULL
+
+hook_before_change <- function(seen, source, tensor) {
   if (is.null(source) || is.null(seen$returned[[source]])) return(invisible())
   catch <- function(gradient) {
     open <- session$open

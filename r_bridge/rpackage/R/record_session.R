@@ -6,6 +6,7 @@ session$recordings <- list()
 session$modules <- list2env(list(), parent = emptyenv())   # address of an instance -> its place
 session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
 session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
+session$empty <- new.env(parent = emptyenv())      # the same, of those that nobody has filled
 session$enough <- 1000     # of them, before those are forgotten that are not in use any more
 session$undo <- list()     # what takes the recorder out of torch again
 
@@ -17,6 +18,7 @@ address_of <- function(tensor) session$address(tensor)
 enter_torch <- function() {
   if (length(session$undo)) return(invisible())
   session$address <- torch_internal("xptr_address")
+  session$version <- torch_internal("cpp_torch_method__version_self_Tensor")
   session$grad_enabled <- torch_internal("cpp_autograd_is_enabled")
   session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")

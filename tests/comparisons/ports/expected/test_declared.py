@@ -63,6 +63,45 @@ def test_indices_are_held_together_in_each_language_s_base(option, values, bases
     assert words(layer, {option: values[0]}, {option: values[1]}, bases) == said
 
 
+@pytest.mark.parametrize(
+    ("layer", "option", "a", "b", "same"),
+    [
+        ("index", "index", [":", "6:12"], [":", "6:"], True),
+        ("index", "index", [":", ":6"], [":", "0:6:1"], True),
+        ("index", "index", [-1], [4.0, ":"], True),
+        ("index", "index", ["...", 2], [":", -10], True),
+        ("index", "index", [None, ":", "1::2"], [None, "...", "1:12:2"], True),
+        ("index", "index", ["tensor", [0, -1]], ["tensor", [0, 11]], True),
+        ("index", "index", [":", "6:11"], [":", "6:"], False),
+        ("index", "index", ["tensor"], [0], False),
+        ("index", "index", ["?"], ["?", ":"], False),
+        ("index_put", "index", [":", "-3:"], [":", "9:"], True),
+        ("softmax", "dim", -1, 1, True),
+        ("softmax", "dim", -1, 0, False),
+        ("unsqueeze", "dim", -1, 2, True),
+        ("transpose", "dim0", -2, 0, True),
+        ("sum", "dim", [-1, 0], [1, 0], True),
+    ],
+)
+def test_places_and_axes_in_other_words_are_the_same(layer, option, a, b, same):
+    """Of five rows and twelve columns."""
+    first, second = (ProgramStage("s", layer, ("x",), {option: one}) for one in (a, b))
+    assert bool(declared_differences(first, second, (0, 0), (5, 12))) is not same
+    assert declared_differences(first, second)
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_indices_that_are_taken_in_pairs_or_each_with_each(outer):
+    options = {"index": ["tensor", [0, 1]]}
+    stages = [ProgramStage("s", "index", ("x", "i"), options | {"outer": one})
+              for one in (not outer, outer)]  # fmt: skip
+    each, pairs = "each index with each other one", "the indices in pairs"
+    new, known = (each, pairs) if outer else (pairs, each)
+    assert declared_differences(*stages) == [f"it takes {new}, where it takes {known}"]
+    one = ProgramStage("s", "index", ("x", "i"), {"index": [":", "tensor"]})
+    assert not any("pairs" in words for words in declared_differences(stages[0], one))
+
+
 def test_weights_that_one_side_lacks_are_said_once():
     both, one = ("weight", "bias"), ("weight",)
     assert words("linear", {}, {}, roles=(both, one)) == ["no bias where there is one"]
