@@ -42,7 +42,8 @@ class Adam:
         decay: `l2` (added to the gradient), `decoupled`, `without rate` (decoupled, not times the
             learning rate), `none`; empty for what the optimiser's name stands for.
         correct: Whether the first and the second moment are corrected for their start at zero.
-        later: What is added to the number of the step in the correction.
+        later: What is added to the number of the step in the correction, of either moment.
+        moments, corrections: The betas of these alone, if they are not those that are declared.
         stays: Whether this number is 1 in every step.
         eps: `outside` the root, `inside` it, or `before` the correction.
         first, second: How the moments follow from those before.
@@ -54,7 +55,9 @@ class Adam:
 
     decay: str = ""
     correct: tuple[bool, bool] = (True, True)
-    later: int = 0
+    later: tuple[int, int] = (0, 0)
+    moments: tuple[float, float] | None = None
+    corrections: tuple[float, float] | None = None
     stays: bool = False
     eps: str = "outside"
     first: Moment = average
@@ -75,16 +78,19 @@ class Adam:
             g = g + weight * start
         elif decay != "none":
             start = start * (1 - weight * (rate if decay == "decoupled" else 1))
-        count = 1 if self.stays else part.count + self.later
-        if count < 1:
+        count = 1 if self.stays else part.count
+        counts = [count + later for later in self.later]
+        if min(counts) < 1:
             return None
-        m = self.first(part.moment("exp_avg"), g, beta1)
-        v = self.second(part.moment("exp_avg_sq"), g.abs() ** self.power, beta2)
+        of_m, of_v = self.moments or (beta1, beta2)
+        m = self.first(part.moment("exp_avg"), g, of_m)
+        v = self.second(part.moment("exp_avg_sq"), g.abs() ** self.power, of_v)
         largest = v
         if given.get("amsgrad") if self.amsgrad is None else self.amsgrad:
             largest = torch.maximum(part.largest_before("exp_avg_sq"), v)
-        c1 = 1 - beta1**count if self.correct[0] else 1.0
-        c2 = 1 - beta2**count if self.correct[1] else 1.0
+        of_m, of_v = self.corrections or (beta1, beta2)
+        c1 = 1 - of_m ** counts[0] if self.correct[0] else 1.0
+        c2 = 1 - of_v ** counts[1] if self.correct[1] else 1.0
         if self.eps == "outside":
             size = (largest / c2).sqrt() + given["eps"]
         elif self.eps == "inside":
@@ -114,8 +120,10 @@ ADAM_WAYS = {
     "no bias correction of the moments": Adam(correct=(False, False)),
     "no bias correction of the first moment": Adam(correct=(False, True)),
     "no bias correction of the second moment": Adam(correct=(True, False)),
-    "the step counted from 0 in the bias correction": Adam(later=-1),
-    "the step counted one too far in the bias correction": Adam(later=1),
+    "the step counted from 0 in the bias correction": Adam(later=(-1, -1)),
+    "the step counted one too far in the bias correction": Adam(later=(1, 1)),
+    "the step counted one too far in the bias correction of the first moment": Adam(later=(1, 0)),
+    "the step counted one too far in the bias correction of the second moment": Adam(later=(0, 1)),
     "the step is 1 for ever in the bias correction": Adam(stays=True),
     "eps inside the square root": Adam(eps="inside"),
     "eps inside the square root, and no bias correction": Adam(

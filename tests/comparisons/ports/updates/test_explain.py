@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 def by_hand(mistake: str = "", decay: float = 0.0, **about):
     rate, beta1, beta2 = about.get("lr", 1e-3), about.get("beta1", 0.9), about.get("beta2", 0.999)
-    eps = about.get("eps", 1e-8)
+    eps, corrected = about.get("eps", 1e-8), about.get("corrected", (beta1, beta2))
+    late = about.get("late", (0, 0))
 
     known = {}
 
@@ -46,11 +47,11 @@ def by_hand(mistake: str = "", decay: float = 0.0, **about):
         state["exp_avg_sq"].mul_(beta2).add_(g * g, alpha=1 - beta2)
         m, v = state["exp_avg"], state["exp_avg_sq"]
         v = known[p] if mistake == "amsgrad" else v
-        m = m if "first moment" in mistake else m / (1 - beta1**t)
+        m = m if "first moment" in mistake else m / (1 - corrected[0] ** (t + late[0]))
         if mistake == "keras eps":
             p.sub_(rate * m * (1 - beta2**t) ** 0.5 / (v.sqrt() + eps))
             return
-        v = v if "second moment" in mistake else v / (1 - beta2**t)
+        v = v if "second moment" in mistake else v / (1 - corrected[1] ** (t + late[1]))
         size = (v + eps).sqrt() if mistake == "inside" else v.sqrt() + eps
         p.add_(rate * m / size, alpha=1.0 if mistake == "added" else -1.0)
 
@@ -82,6 +83,21 @@ ADAM = {
     "another eps": (by_hand(eps=1e-4), {}, "eps = 0.0001 where it is 1e-08"),
     "betas": (by_hand(beta1=0.8), {}, "betas = (0.8, 0.999) where it is (0.9, 0.999)"),
     "the second beta": (by_hand(beta2=0.99), {}, "betas = (0.9, 0.99) where it is (0.9, 0.999)"),
+    "both betas": (
+        by_hand(beta1=0.8, beta2=0.95), {}, "betas = (0.8, 0.95) where it is (0.9, 0.999)",
+    ),
+    "the second beta of the moment alone": (
+        by_hand(beta2=0.99, corrected=(0.9, 0.999)), {},
+        "beta2 = 0.99 in the second moment, 0.999 in its bias correction",
+    ),
+    "the first beta of the correction alone": (
+        by_hand(corrected=(0.5, 0.999)), {},
+        "beta1 = 0.5 in the first moment's bias correction, 0.9 in the moment",
+    ),
+    "the step of one moment": (
+        by_hand(late=(1, 0)), {},
+        "the step counted one too far in the bias correction of the first moment",
+    ),
     "(1 - beta1)": (
         by_hand("no (1 - beta1)"), {}, "(1 - beta1) is missing in the first moment",
     ),
