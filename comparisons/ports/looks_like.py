@@ -25,6 +25,7 @@ from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
+from comparisons.ports.relating.exchanged import exchanged_inputs
 from comparisons.ports.relating.labels import other_labels
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
@@ -147,6 +148,10 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                 chain = [*_before(step, side, stage), stage]
                 yield f"only {step.names[side]} has {_list(chain)} before the loss"
     elif quantity.passing == "forward" and pair is not None:
+        words = exchanged_inputs(step, pair)
+        if words:
+            yield words
+            return
         chains = [_before(step, side, stage) for side, stage in enumerate((pair.a, pair.b))]
         if not any(chains):
             yield from _wiring(step, pair)

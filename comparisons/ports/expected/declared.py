@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from comparisons.ports.expected.call import REDUCTIONS, options_of, same_name
+from comparisons.ports.expected.call import REDUCTIONS, by_place, options_of, same_name
 from comparisons.ports.expected.indices import same_places
 from comparisons.ports.expected.optimisers import OPTIMISERS, plain_settings, usual_settings
 from comparisons.ports.expected.table import LAYERS
@@ -48,9 +48,10 @@ def declared_differences(
         return [f"{b.layer} where it is {a.layer}"]
     first, second = _options(a, functions[0]), _options(b, functions[0])
     usual = options_of(functions[0]) if functions[0] is not None else {}
-    words = []
+    words = _other_places(a, b, functions[0])
+    said = by_place(functions[0]) if words and functions[0] is not None else ()
     for name in {**first, **second}:
-        if name in SAID_ONLY and name not in usual:
+        if name in said or (name in SAID_ONLY and name not in usual):
             continue
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):
@@ -63,6 +64,37 @@ def declared_differences(
         first_said, second_said = _said(name, values, index_bases)
         words.append(f"{name} = {second_said} where it is {first_said}")
     return [*words, *_roles(a, b, words)]
+
+
+def _other_places(
+    a: ProgramStage, b: ProgramStage, function: Callable[..., Any] | None
+) -> list[str]:
+    """That a number is another argument: `sub(1, x)` where it is `sub(x, 1)`, `clamp(x, max = 0)`
+    where it is `clamp(x, min = 0)`."""
+    if function is None or len(a.inputs) != len(b.inputs):
+        return []
+    names = by_place(function)
+    first, second = (
+        {name: one for name, one in _options(stage, function).items() if name in names}
+        for stage in (a, b)
+    )
+    if first.keys() == second.keys():
+        return []
+    known, new = (_as_a_call(a.layer, given, names, len(a.inputs)) for given in (first, second))
+    return [f"{new} where it is {known}"]
+
+
+def _as_a_call(layer: str, given: Mapping[str, Any], names: Sequence[str], tensors: int) -> str:
+    """`sub(1, x)`, of a number and a tensor."""
+    said = []
+    for name in names:
+        if name in given:
+            plain = name in ("input", "other", "exponent")
+            said.append(shown(given[name]) if plain else f"{name} = {shown(given[name])}")
+        elif tensors:
+            said.append("x")
+            tensors -= 1
+    return f"{layer}({', '.join(said)})"
 
 
 def counted_from(index_base: int, options: Mapping[str, Any], own_base: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep
 
 __all__ = [
+    "computes_otherwise",
     "optimiser_differences",
     "settings_matter",
     "stage_differences",
@@ -65,6 +66,14 @@ def unseen_padding(pair: StageMatch, a: Own, b: Own) -> str:
     padding = pair.a.options.get("padding", 0)
     pads = any(padding) if isinstance(padding, list | tuple) else bool(padding)
     return words[0] if words and pads and not _matters(pair, a, b, "outputs", np.inf) else ""
+
+
+def computes_otherwise(pair: StageMatch, a: Own, b: Own, observed: float) -> bool:
+    """Whether the second side's stage computes something else of the first side's inputs, beyond
+    what nobody can tell: an option that one side alone says."""
+    if a.stage(pair.a) is None or as_the_other(pair, a, b) is None:
+        return False
+    return _matters(pair, a, b, "outputs", observed)
 
 
 def _matters(pair: StageMatch, a: Own, b: Own, what: str, observed: float) -> bool:

@@ -220,12 +220,14 @@ def _rows(value: NDArray, other: NDArray) -> list[bytes]:
 
 
 MOST_STEPS = 20
+MANY = 100  # times as many rows as there are may be, before two are alike by chance
+ENOUGH = 64  # numbers of a row, with which no two are
 FEWEST_NUMBERS = 3  # of a row, by which it is told
 
 
 def _of_other_steps(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
     """Whether one side's rows are those of another step of the other side."""
-    if a.ndim < 2 or a[0].size < FEWEST_NUMBERS:
+    if a.ndim < 2 or a[0].size < FEWEST_NUMBERS or _rows_by_chance(a) or _rows_by_chance(b):
         return
     for side, (mine, theirs) in enumerate(((b, a), (a, b))):
         name, other = step.names[1 - side], step.names[side]
@@ -249,6 +251,13 @@ def _of_other_steps(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> 
                 f"{other} in step {shown} (another shuffle?)"
             )
             return
+
+
+def _rows_by_chance(value: NDArray) -> bool:
+    """Whether numbers are so few kinds that other batches have the same rows anyway: six zeros and
+    ones, say."""
+    kinds = len(np.unique(value))
+    return bool(kinds ** min(value[0].size, ENOUGH) < MANY * len(value))
 
 
 def _batches(step: Inspected, judged: Judged, side: int) -> Iterator[tuple[int, NDArray]]:

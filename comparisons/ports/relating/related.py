@@ -56,7 +56,10 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
     if words or a.shape != b.shape:
         return
     few, total = int((a != b).sum()), a.size
-    if passing in ("start", "untrained", "input", "draw") and 5 * few <= 2 * total:
+    two_values = _of_two_values(step.names, a, b) if passing in ("input", "draw") else ""
+    if two_values:
+        yield two_values
+    elif passing in ("start", "untrained", "input", "draw") and 5 * few <= 2 * total:
         yield f"{few:,} of {total:,} numbers {'differs' if few == 1 else 'differ'}"
     elif passing in ("start", "untrained") and total > 1:
         yield (
@@ -69,6 +72,23 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from _stale(step, judged, a, b)
 
 
+def _of_two_values(names: tuple[str, str], a: NDArray, b: NDArray) -> str:
+    """Of zeros and ones, or of another two numbers: that one side has the larger one more often."""
+    kinds = np.unique(np.concatenate([a.ravel(), b.ravel()]))
+    if len(kinds) != 2 or a.size < FEWEST_OF_TWO:
+        return ""
+    more = [int((a > b).sum()), int((b > a).sum())]
+    if bool(more[0]) == bool(more[1]):
+        return ""
+    side = 0 if more[0] else 1
+    low, high = (str(bool(one)).lower() if a.dtype.kind == "b" else f"{one:g}" for one in kinds)
+    return (
+        f"{names[side]} has {high} in {more[side]:,} of {a.size:,} places where {names[1 - side]} "
+        f"has {low}, and nowhere the other way round (another threshold, or > where it is >=?)"
+    )
+
+
+FEWEST_OF_TWO = 4  # of which it is told
 GATES = {"lstm": "ifgo", "gru": "rzn"}  # in the order of PyTorch and R torch
 
 

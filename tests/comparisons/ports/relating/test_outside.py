@@ -90,6 +90,28 @@ def test_rows_of_another_shuffle_are_told(parted):
     )
 
 
+@pytest.mark.parametrize("limits", [(0.5, 0.6), (0.6, 0.5)])
+def test_another_threshold_on_the_data_is_told(tmp_path, monkeypatch, limits):
+    """Few zeros and ones are the same in other batches by chance: that is no other shuffle."""
+    monkeypatch.chdir(tmp_path)
+    for name, limit in zip(("python", "r"), limits, strict=True):
+        torch.manual_seed(1)
+        model = nn.Linear(3, 4)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, name, steps=3):
+            for _ in range(3):
+                x, y = torch.randn(40, 3), torch.rand(40, 4)
+                optimizer.zero_grad()
+                F.binary_cross_entropy_with_logits(model(x), (y > limit).float()).backward()
+                optimizer.step()
+    (words,) = compare_programs("python", "r").first.words
+    more, less = ("r", "python") if limits[0] > limits[1] else ("python", "r")
+    assert words == (
+        f"{more} has 1 in 14 of 160 places where {less} has 0, and nowhere the other way round "
+        "(another threshold, or > where it is >=?)"
+    )
+
+
 def test_images_with_noise_are_not_named(parted):
     noisy = images(lambda x: x + 1e-3 * torch.rand(x.shape, dtype=x.dtype))
     assert parted(Program(**FLOAT64), noisy) == ("it comes from outside",)
