@@ -49,7 +49,8 @@ def declared_differences(
     first, second = _options(a, functions[0]), _options(b, functions[0])
     usual = options_of(functions[0]) if functions[0] is not None else {}
     words = _other_places(a, b, functions[0])
-    said = by_place(functions[0]) if words and functions[0] is not None else ()
+    said = set(by_place(functions[0])) if words and functions[0] is not None else set()
+    said -= {name for name in {**first, **second} if isinstance(first.get(name), bool)}
     for name in {**first, **second}:
         if name in said or (name in SAID_ONLY and name not in usual):
             continue
@@ -75,7 +76,11 @@ def _other_places(
         return []
     names = by_place(function)
     first, second = (
-        {name: one for name, one in _options(stage, function).items() if name in names}
+        {
+            name: one
+            for name, one in _options(stage, function).items()
+            if name in names and isinstance(one, int | float) and not isinstance(one, bool)
+        }
         for stage in (a, b)
     )
     if first.keys() == second.keys():

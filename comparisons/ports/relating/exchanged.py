@@ -42,9 +42,15 @@ def exchanged_inputs(step: Inspected, pair: StageMatch) -> str:
         what = f"its arguments {moved[0] + 1} and {moved[1] + 1} are exchanged"
     else:
         what = "its arguments are in another order"
-    said = [f"{name}: {stage.layer}({', '.join(stage.inputs)})"
-            for name, stage in zip(step.names, (pair.a, pair.b), strict=True)]  # fmt: skip
-    return f"{what} ({'; '.join(said)})"
+    there_by_name = list(first)  # the second side's arguments, by the first side's names
+    for at, to in zip(moved, there, strict=True):
+        there_by_name[to] = first[at]
+    by = "" if there_by_name == list(second) else f", by {step.names[0]}'s names"
+    said = [
+        f"{name}: {pair.a.layer}({', '.join(names)})"
+        for name, names in zip(step.names, (first, there_by_name), strict=True)
+    ]
+    return f"{what} ({'; '.join(said)}{by})"
 
 
 def _same_values(step: Inspected, a: NDArray | None, b: NDArray | None) -> bool:

@@ -40,6 +40,7 @@ forget_change <- function() for (r in active()) r$seen$changing <- NULL
 hook_before_change <- function(seen, source, tensor) {
   if (is.null(source) || is.null(seen$returned[[source]])) return(invisible())
   catch <- function(gradient) {
+    if (session$deriving) return(NULL)
     open <- session$open
     session$open <- FALSE
     on.exit(session$open <- open)
@@ -53,4 +54,41 @@ hook_before_change <- function(seen, source, tensor) {
 
 gradient_of <- function(seen, source) {
   seen$caught[[source]] %||% seen$returned[[source]]$grad
+}
+
+# autograd_grad(): its derivatives are a stage, and the gradients that it leaves in what was kept are
+# none of the loss.
+wrap_autograd_grad <- function() {
+  namespace <- asNamespace("torch")
+  places <- c(namespace, if ("package:torch" %in% search()) as.environment("package:torch"))
+  old <- get("autograd_grad", envir = namespace)
+  put <- function(f) for (where in places) exchange(where, "autograd_grad", f)
+  put(function(outputs, inputs, grad_outputs = NULL, retain_graph = create_graph,
+               create_graph = FALSE, allow_unused = FALSE) {
+    derive <- function(outputs, inputs) {
+      without_gradients_left(
+        old(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused))
+    }
+    about <- list(layer = "grad", changes = FALSE, arguments = c("outputs", "inputs"),
+                  options = list(create_graph = create_graph))
+    if (session$open) see_function(derive, about, outputs, inputs) else derive(outputs, inputs)
+  })
+  function() put(old)
+}
+
+without_gradients_left <- function(code) {
+  kept <- lapply(active(), function(r) lapply(r$seen$returned, function(x) list(x, x$grad)))
+  session$deriving <- TRUE
+  on.exit({
+    session$deriving <- FALSE
+    for (one in do.call(c, kept)) put_gradient_back(one[[1L]], one[[2L]])
+  })
+  code
+}
+
+put_gradient_back <- function(tensor, gradient) {
+  same <- is_tensor(gradient) == is_tensor(tensor$grad)
+  if (same && (!is_tensor(gradient) || same_values(gradient, tensor$grad))) return(invisible())
+  nothing <- torch_internal("cpp_tensor_undefined")
+  torch_internal("cpp_tensor_set_grad_")(tensor, if (is_tensor(gradient)) gradient else nothing())
 }

@@ -5,6 +5,7 @@ session <- new.env(parent = emptyenv())
 session$recordings <- list()
 session$modules <- list2env(list(), parent = emptyenv())   # address of an instance -> its place
 session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
+session$deriving <- FALSE  # whether autograd_grad() is running
 session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
 session$empty <- new.env(parent = emptyenv())      # the same, of those that nobody has filled
 session$enough <- 1000     # of them, before those are forgotten that are not in use any more
@@ -23,7 +24,7 @@ enter_torch <- function() {
   session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")
   options(pyvae.recording = see_module)
-  session$undo <- c(wrap_functions(), wrap_backward(),
+  session$undo <- c(wrap_functions(), wrap_backward(), wrap_autograd_grad(),
                     function() options(pyvae.recording = NULL))
 }
 
