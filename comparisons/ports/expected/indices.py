@@ -92,7 +92,8 @@ def _each_axis(said: Any, shape: Shape) -> list[Any] | None:
 
 def _taken(place: Any, size: int) -> Any:
     if isinstance(place, str) and place != "tensor":
-        return range(*slice(*(int(one) if one else None for one in place.split(":"))).indices(size))
+        start, end, step = (*(int(one) if one else None for one in place.split(":")), None)[:3]
+        return list(range(size))[slice(start, end, step)]
     if _is_whole(place):
         return int(place) % size if size else int(place)
     if isinstance(place, list | tuple) and all(map(_is_whole, place)):

@@ -232,16 +232,19 @@ def _of_other_steps(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> 
     for side, (mine, theirs) in enumerate(((b, a), (a, b))):
         name, other = step.names[1 - side], step.names[side]
         own, kind = _rows(mine, mine), mine.dtype
+        batches = {
+            number: _rows(batch.astype(kind), mine)
+            for number, batch in _batches(step, judged, side)
+            if batch.shape[1:] == mine.shape[1:]
+        }
+        everywhere = set(own).intersection(*batches.values()) if len(batches) > 1 else set()
         shared = {}
-        for number, batch in _batches(step, judged, side):
-            if batch.shape[1:] != mine.shape[1:]:
-                continue
-            rows = _rows(batch.astype(kind), mine)
+        for number, rows in batches.items():
             if rows == own:
                 words = f"the batch that {other} has in step {number}"
                 yield f"{name} has in step {judged.step} {words}"
                 return
-            shared[number] = len(set(own) & set(rows))
+            shared[number] = len((set(own) - everywhere) & set(rows))
         steps = [number for number, count in shared.items() if count]
         of_others = sum(shared.values())
         if steps and 2 * (of_others + len(set(own) & set(_rows(theirs, mine)))) >= len(own):

@@ -60,7 +60,8 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
     if two_values:
         yield two_values
     elif passing in ("start", "untrained", "input", "draw") and 5 * few <= 2 * total:
-        yield f"{few:,} of {total:,} numbers {'differs' if few == 1 else 'differ'}"
+        differ = "differs" if few == 1 else "differ"
+        yield f"{few:,} of {total:,} numbers {differ}{_in_which(a != b)}"
     elif passing in ("start", "untrained") and total > 1:
         yield (
             f"other numbers: standard deviation {float(np.std(a, ddof=1)):.3g} in {step.names[0]}, "
@@ -70,6 +71,25 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from _of_before(step, judged, a.astype(np.float64), b.astype(np.float64))
     elif passing in ("input", "forward", "loss", "backward"):
         yield from _stale(step, judged, a, b)
+
+
+def _in_which(apart: NDArray) -> str:
+    """The few columns, or rows, in which all differences are."""
+    if apart.ndim < 2:
+        return ""
+    for axis, what in ((1, "column"), (0, "row")):
+        others = tuple(at for at in range(apart.ndim) if at != axis)
+        places = np.flatnonzero(apart.any(axis=others)) + 1
+        count = apart.shape[axis]
+        if not len(places) or 2 * len(places) > count:
+            continue
+        if 2 * apart.sum() * count < apart.size * len(places) or apart.sum() < 2:
+            continue  # few of their numbers
+        if len(places) == 1:
+            return f", all in {what} {places[0]} of {count}"
+        if len(places) == 2:
+            return f", all in {what}s {places[0]} and {places[1]} of {count}"
+    return ""
 
 
 def _of_two_values(names: tuple[str, str], a: NDArray, b: NDArray) -> str:

@@ -76,6 +76,7 @@ def test_indices_are_held_together_in_each_language_s_base(option, values, bases
         ("index", "index", ["...", 2], [":", -10], True),
         ("index", "index", [None, ":", "1::2"], [None, "...", "1:12:2"], True),
         ("index", "index", ["tensor", [0, -1]], ["tensor", [0, 11]], True),
+        ("index_put", "index", [":", "::2"], [":", [0, 2, 4, 6, 8, 10]], True),
         ("index", "index", [":", "6:11"], [":", "6:"], False),
         ("index", "index", ["tensor"], [0], False),
         ("index", "index", ["?"], ["?", ":"], False),
