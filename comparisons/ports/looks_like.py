@@ -26,6 +26,7 @@ from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
 from comparisons.ports.relating.exchanged import exchanged_inputs
+from comparisons.ports.relating.gumbel import opposite_noise
 from comparisons.ports.relating.labels import other_labels
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
@@ -109,6 +110,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
             yield f"{step.names[1]}: {pair.b.layer} where it is {pair.a.layer}"
             return
         yield from bugs_of(step, "ignore_index")
+        yield from filter(None, [opposite_noise(step, pair)])
         yield from stage_differences(pair, *step.own)
     elif quantity.passing == "draw" and quantity.stage is not None:
         if quantity.stage.a.layer != quantity.stage.b.layer:
