@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from comparisons.agreement.arrays import ulp_difference
-from comparisons.ports.expected.declared import declared_differences
+from comparisons.ports.expected.declared import declared_differences, shown
 from comparisons.ports.judging.alone.rounded import TO_BFLOAT16
 from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
@@ -154,6 +154,7 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
         if words:
             yield words
             return
+        yield from _declared_before(step, pair)
         chains = [_before(step, side, stage) for side, stage in enumerate((pair.a, pair.b))]
         if not any(chains):
             yield from _wiring(step, pair)
@@ -214,6 +215,13 @@ def _only(step: Inspected, side: int) -> set[str]:
 
 def _before(step: Inspected, side: int, stage: ProgramStage) -> list[ProgramStage]:
     """The stages of one side alone that lead to a stage, in the order of execution."""
+    only = step.network.only[side]
+    return [one for one in _unjudged(step, side, stage) if one in only]
+
+
+def _unjudged(step: Inspected, side: int, stage: ProgramStage) -> list[ProgramStage]:
+    """The stages that lead to one and were not judged: those that the other side lacks, and those
+    whose values a trace has no type for (complex numbers)."""
     own, only = (step.a, step.b)[side], step.network.only[side]
     found: list[ProgramStage] = []
     waiting = [stage]
@@ -221,10 +229,30 @@ def _before(step: Inspected, side: int, stage: ProgramStage) -> list[ProgramStag
         one = waiting.pop()
         for name in (*one.inputs, *one.parameters.values()):
             producer = own.producer.get(name)
-            if producer is not None and producer in only and producer not in found:
+            if producer is None or producer in found:
+                continue
+            if producer in only or not any(f"forward/{o}" in own.arrays for o in producer.outputs):
                 found.append(producer)
                 waiting.append(producer)
     return [one for one in own.network if one in found]
+
+
+def _declared_before(step: Inspected, pair: StageMatch) -> Iterator[str]:
+    """What stages declare differently whose values are not recorded, and which lead to a pair."""
+    for stage in _unjudged(step, 0, pair.a):
+        partner = step.network.partner.get(stage.name)
+        if partner is None:
+            continue
+        known, new = partner.a.options, partner.b.options
+        said = [f"{step.names[1]}: {one}" for one in declared_differences(partner.a, partner.b)]
+        for side, (own, other) in enumerate(((known, new), (new, known))):
+            if not said:
+                said = [
+                    f"{step.names[side]}: {name} = {shown(value)}, of which {step.names[1 - side]} "
+                    "says nothing"
+                    for name, value in own.items() if name not in other
+                ]  # fmt: skip
+        yield from (f"{one} (in {stage.name}, whose numbers are not recorded)" for one in said)
 
 
 def _wiring(step: Inspected, pair: StageMatch) -> Iterator[str]:
