@@ -48,6 +48,8 @@ class Adam:
         eps: `outside` the root, `inside` it, or `before` the correction.
         first, second: How the moments follow from those before.
         power: Of the gradient in the second moment.
+        late: Whether the step is made of the moments before this gradient is in them.
+        root: Whether the square root of the second moment is taken.
         amsgrad: Whether the largest second moment is taken; None for what is declared.
         ahead: Nadam's momentum of the next step: its schedule's rate (None without a schedule).
         other: Settings in place of the declared ones.
@@ -63,6 +65,8 @@ class Adam:
     first: Moment = average
     second: Moment = average
     power: int = 2
+    late: bool = False
+    root: bool = True
     amsgrad: bool | None = None
     ahead: tuple[float | None] | None = None
     other: tuple[tuple[str, Any], ...] = ()
@@ -85,7 +89,7 @@ class Adam:
         of_m, of_v = self.moments or (beta1, beta2)
         m = self.first(part.moment("exp_avg"), g, of_m)
         v = self.second(part.moment("exp_avg_sq"), g.abs() ** self.power, of_v)
-        largest = v
+        used, largest = (part.moment("exp_avg"), part.moment("exp_avg_sq")) if self.late else (m, v)
         if given.get("amsgrad") if self.amsgrad is None else self.amsgrad:
             largest = torch.maximum(part.largest_before("exp_avg_sq"), v)
         of_m, of_v = self.corrections or (beta1, beta2)
@@ -97,7 +101,9 @@ class Adam:
             size = (largest / c2 + given["eps"]).sqrt()
         else:
             size = (largest.sqrt() + given["eps"]) / math.sqrt(c2)
-        step = m / c1 if self.ahead is None else _ahead(m, g, beta1, count, self.ahead[0])
+        if not self.root:
+            size = largest / c2 + given["eps"]
+        step = used / c1 if self.ahead is None else _ahead(m, g, beta1, count, self.ahead[0])
         return Update(start - rate * step / size, {"exp_avg": m, "exp_avg_sq": v})
 
 
@@ -135,6 +141,8 @@ ADAM_WAYS = {
     "beta1 and 1 - beta1 exchanged": Adam(first=exchanged),
     "beta2 and 1 - beta2 exchanged": Adam(second=exchanged),
     "the gradient is not squared in the second moment": Adam(power=1),
+    "no square root of the second moment": Adam(root=False),
+    "the moments of the step before in the update": Adam(late=True),
     "weight decay added to the gradient (L2, as Adam does), not decoupled from it": Adam(
         decay="l2"
     ),
