@@ -86,6 +86,8 @@ class _Comparer:
         self.parameters: list[ParameterMatch] | None = None
         self.untrained: list[ParameterMatch] = []
         self.judged: list[Judged] = []
+        self.by_network: dict[tuple[int, int], tuple[NetworkMatch, list[str]]] = {}
+        self.fills: list[str] = []
         self.declared: list[str] = []
         self.kept: dict[str, str] = {}
         self.doubted: dict[str, str] = {}
@@ -121,12 +123,8 @@ class _Comparer:
                 "say with --map names.csv what belongs together",
             )
         bits = self.exact and self.first is not None
-        fills = [pair for pair in self.other_ways if pair.a.layer in FILLS]
-        declared = [
-            words
-            for pairs in (*(network.pairs for network in self.networks.values()), fills)
-            for words in stages_declared(pairs, self.sides)
-        ]
+        declared = [words for _, found in self.by_network.values() for words in found]
+        declared += [*self.fills, *self.declared, *self.kept.values()]
         parted = " ".join(self.first.words) if self.first is not None else ""
         if self.first is not None:
             for name in ("hooks", "without gradients"):
@@ -136,7 +134,7 @@ class _Comparer:
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
-            list(dict.fromkeys([*declared, *self.declared, *self.kept.values()])), said,
+            list(dict.fromkeys(declared)), said,
             self.other_ways, (self.first_lacking[0], self.first_lacking[1]),
         )  # fmt: skip
 
@@ -182,8 +180,13 @@ class _Comparer:
             if all(pair.a.layer not in GIVEN for pair in other_ways):
                 self.networks[key] = step.network  # what is given is asked for in each step
             self.other_ways += [pair for pair in other_ways if pair not in self.other_ways]
+            fills = [pair for pair in other_ways if pair.a.layer in FILLS]
+            self.fills += stages_declared(fills, step.a, step.b)
             if first is not None:
                 self.first = find_first_part(step, first)
+        network = self.networks[key]
+        if key not in self.by_network or self.by_network[key][0] is not network:
+            self.by_network[key] = network, list(stages_declared(network.pairs, step.a, step.b))
         for name, words in (*hooked(step), *unrecorded_hint(step)):
             self.hints.setdefault(name, words)
         self.judged += step.judged

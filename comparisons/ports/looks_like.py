@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from comparisons.agreement.arrays import ulp_difference
-from comparisons.ports.expected.declared import declared_differences
+from comparisons.ports.expected.declared import declared_differences, shown
 from comparisons.ports.judging.alone.rounded import TO_BFLOAT16
 from comparisons.ports.judging.alone.stages import moved_by_one
 from comparisons.ports.judging.declared import stage_differences
@@ -26,6 +26,8 @@ from comparisons.ports.mistakes.named import named_mistakes
 from comparisons.ports.mistakes.undrawn import with_mask_of
 from comparisons.ports.mistakes.written_out import written_out
 from comparisons.ports.r_torch_order import r_torch_order
+from comparisons.ports.relating.exchanged import exchanged_inputs
+from comparisons.ports.relating.gumbel import opposite_noise
 from comparisons.ports.relating.labels import other_labels
 from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
@@ -126,6 +128,7 @@ def _declared(step: Inspected, judged: Judged) -> Iterator[str]:
             yield f"{step.names[1]}: {pair.b.layer} where it is {pair.a.layer}"
             return
         yield from bugs_of(step, "ignore_index")
+        yield from filter(None, [opposite_noise(step, pair)])
         yield from stage_differences(pair, *step.own)
     elif quantity.passing == "draw" and quantity.stage is not None:
         if quantity.stage.a.layer != quantity.stage.b.layer:
@@ -165,6 +168,11 @@ def _one_sided(step: Inspected, judged: Judged) -> Iterator[str]:
                 chain = [*_before(step, side, stage), stage]
                 yield f"only {step.names[side]} has {_list(chain)} before the loss"
     elif quantity.passing == "forward" and pair is not None:
+        words = exchanged_inputs(step, pair)
+        if words:
+            yield words
+            return
+        yield from _declared_before(step, pair)
         chains = [_before(step, side, stage) for side, stage in enumerate((pair.a, pair.b))]
         untrained = list(_untrained_there(step, pair))
         if untrained:
@@ -245,6 +253,13 @@ def _only(step: Inspected, side: int) -> set[str]:
 
 def _before(step: Inspected, side: int, stage: ProgramStage) -> list[ProgramStage]:
     """The stages of one side alone that lead to a stage, in the order of execution."""
+    only = step.network.only[side]
+    return [one for one in _unjudged(step, side, stage) if one in only]
+
+
+def _unjudged(step: Inspected, side: int, stage: ProgramStage) -> list[ProgramStage]:
+    """The stages that lead to one and were not judged: those that the other side lacks, and those
+    whose values a trace has no type for (complex numbers)."""
     own, only = (step.a, step.b)[side], step.network.only[side]
     found: list[ProgramStage] = []
     waiting = [stage]
@@ -252,10 +267,30 @@ def _before(step: Inspected, side: int, stage: ProgramStage) -> list[ProgramStag
         one = waiting.pop()
         for name in (*one.inputs, *one.parameters.values()):
             producer = own.producer.get(name)
-            if producer is not None and producer in only and producer not in found:
+            if producer is None or producer in found:
+                continue
+            if producer in only or not any(f"forward/{o}" in own.arrays for o in producer.outputs):
                 found.append(producer)
                 waiting.append(producer)
     return [one for one in own.network if one in found]
+
+
+def _declared_before(step: Inspected, pair: StageMatch) -> Iterator[str]:
+    """What stages declare differently whose values are not recorded, and which lead to a pair."""
+    for stage in _unjudged(step, 0, pair.a):
+        partner = step.network.partner.get(stage.name)
+        if partner is None:
+            continue
+        known, new = partner.a.options, partner.b.options
+        said = [f"{step.names[1]}: {one}" for one in declared_differences(partner.a, partner.b)]
+        for side, (own, other) in enumerate(((known, new), (new, known))):
+            if not said:
+                said = [
+                    f"{step.names[side]}: {name} = {shown(value)}, of which {step.names[1 - side]} "
+                    "says nothing"
+                    for name, value in own.items() if name not in other
+                ]  # fmt: skip
+        yield from (f"{one} (in {stage.name}, whose numbers are not recorded)" for one in said)
 
 
 def _wiring(step: Inspected, pair: StageMatch) -> Iterator[str]:

@@ -16,9 +16,9 @@ __all__ = ["INDEX_TAKERS", "Overlaid", "RecordedStep", "Side", "load_sides"]
 
 Arrays = Mapping[str, NDArray]
 INDEX_TAKERS = (
-    "cross_entropy_loss", "embedding", "embedding_bag", "gather", "index", "index_add",
-    "index_select", "multi_margin_loss", "nll_loss", "nll_loss2d", "one_hot", "scatter",
-    "scatter_add", "take_along_dim",
+    "bincount", "cross_entropy_loss", "embedding", "embedding_bag", "gather", "index", "index_add",
+    "index_copy", "index_fill", "index_put", "index_select", "multi_margin_loss", "nll_loss",
+    "nll_loss2d", "one_hot", "put", "scatter", "scatter_add", "take", "take_along_dim",
 )  # fmt: skip
 INDEX_MAKERS = ("argmax", "argmin", "argsort")
 INDEX_SECOND = ("max", "min", "sort", "topk")  # of two outputs

@@ -95,7 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # an error shows here, not when Python ends
     except (UserError, TyperException) as error:
-        return _complain(_in_words(error) if isinstance(error, TyperException) else error)
+        words = sys.argv[1:] if arguments is None else arguments
+        return _complain(_in_words(error, words) if isinstance(error, TyperException) else error)
     except SystemExit as error:  # typer's and rich's answer to a closed pipe
         if not _is_closed_pipe(error.__context__):
             raise
@@ -167,11 +168,17 @@ def _complain(error: object) -> int:
     return UNUSABLE
 
 
-def _in_words(error: TyperException) -> str:
+def _in_words(error: TyperException, words: list[str]) -> str:
     """A usage error as pyvae says it, with what to do: typer quotes pydantic where a value is not a
-    number, and guesses options that have little in common with what was typed."""
+    number, and guesses options that have little in common with what was typed.
+
+    Arguments:
+        error: Typer's; of an option without its value it does not know the command.
+        words: Those of the command line.
+    """
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
-    help_of = f"see {context.command_path if context else 'pyvae'} --help"
+    command = " ".join(["pyvae", *words[:1]])
+    help_of = f"see {context.command_path if context else command} --help"
     if extra := EXTRA_ARGUMENT.fullmatch(error.format_message()):
         return str(UserError(f"unexpected argument '{extra[1]}'", help_of))
     if option is not None and hasattr(error, "possibilities"):

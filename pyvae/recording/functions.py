@@ -66,6 +66,8 @@ class FunctionMode(TorchFunctionMode):
                 self._watch.follow_on((args, kwargs), output)
                 if getattr(function, "__name__", "") in UNINITIALISED:
                     self._watch.see_empty(output)
+            if output is None and getattr(function, "__name__", "") == "__setitem__":
+                self._watch.see_filled(args)
             return output
         try:
             output = function(*args, **kwargs)
@@ -128,6 +130,8 @@ class FunctionCalls:
         """
         watch, known, given = self.watch, entered.function, entered.arguments
         sets = known.layer == "index_put" and output is None  # x[0] = y returns nothing
+        if known.layer == "index_put" and known.in_place:
+            watch.see_filled(args)
         returned = args[0] if sets else output
         first = first_tensor([returned])
         if first is None or (_is_given(returned, args) and version_of(first) == entered.version):
@@ -158,6 +162,6 @@ def _is_given(returned: object, args: object) -> bool:
 def _is_of_model(source: Source | None, tensor: Tensor) -> bool:
     """Whether a tensor is a parameter, or was computed by the model or from what it returned; by
     something that was not seen as well, such as a torch.autograd.Function."""
-    if source is None or isinstance(source, str):
-        return source is not None or tensor.grad_fn is not None
-    return source.call.made_by != "other"
+    if isinstance(source, str) or tensor.grad_fn is not None:
+        return True
+    return source is not None and source.call.made_by != "other"

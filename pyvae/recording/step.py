@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
 from pyvae.recording.seen.optimisers import describe_optimiser, optimised, state_arrays
-from pyvae.recording.seen.values import Call, Source, Value, to_array, version_of
+from pyvae.recording.seen.unfilled import Unfilled
+from pyvae.recording.seen.values import Call, Source, Value, to_array
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.trace.program import Optimiser, ProgramStage
 
@@ -73,6 +73,7 @@ class Step:
         is_open: Whether the model was called.
         optimiser: Who made the update.
         parameters: Their names.
+        unfilled: Memory that no function has filled yet.
         rounded: The type of values that are written as float32, which has more digits.
     """
 
@@ -100,7 +101,7 @@ class Step:
         self.rounded = ""
         self._returned: list[Source] = []
         self._losses: list[tuple[float, Source | None]] = []
-        self._empty: dict[int, tuple[Callable[[], Tensor | None], int]] = {}
+        self.unfilled = Unfilled()
 
     def open(self) -> None:
         """Copies what the model starts from."""
@@ -135,7 +136,8 @@ class Step:
 
     def put_value(self, call: Call, place: str, tensor: Tensor) -> Value:
         """Copies a tensor that a call returned, and waits for its gradient."""
-        value = Value(tensor, to_array(tensor), call)
+        array = self.unfilled.without_chance(tensor, to_array(tensor))
+        value = Value(tensor, array, call)
         if tensor.dtype is torch.bfloat16:
             self.rounded = "bfloat16"
         if tensor.requires_grad:
@@ -159,15 +161,10 @@ class Step:
         elif self._is_computed(tensor):
             call.options["without_gradients"] = True
         value = self.put_value(self.add(call), "", tensor)
-        made, version = self._empty.get(id(tensor), (lambda: None, -1))
-        is_empty = written and made() is tensor and version == value.version
+        is_empty = written and self.unfilled.is_empty(tensor)
         if value.array is not None and is_empty:  # read as it is, NumPy may have filled it
             value.array = np.zeros_like(value.array)
         return value
-
-    def add_empty(self, tensor: Tensor) -> None:
-        """Notes a tensor that has no numbers yet: two runs of one program find others there."""
-        self._empty[id(tensor)] = weakref.ref(tensor), version_of(tensor)
 
     def _is_computed(self, tensor: Tensor) -> bool:
         known = self._without_gradients

@@ -209,7 +209,13 @@ class Watch:
     def see_empty(self, returned: object) -> None:
         """A function has returned memory as it was: its numbers say nothing."""
         for _, one in tensors_in(returned):
-            self.begin().add_empty(one)
+            self.begin().unfilled.add(one)
+
+    @survived
+    def see_filled(self, args: Sequence[Any]) -> None:
+        """`args[0][args[1]]` was set."""
+        if self.step is not None and self.step.unfilled and len(args) > 1:
+            self.step.unfilled.fill(args[0], args[1])
 
     def enter_other(self, module: nn.Module) -> None:
         """A module is called that is not the model's, or without gradients: a network that is not

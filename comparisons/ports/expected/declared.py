@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from comparisons.ports.expected.call import REDUCTIONS, options_of, same_name
+from comparisons.ports.expected.call import REDUCTIONS, by_place, options_of, same_name
+from comparisons.ports.expected.indices import same_places
 from comparisons.ports.expected.optimisers import OPTIMISERS, plain_settings, usual_settings
 from comparisons.ports.expected.table import LAYERS
 from pyvae.trace.program import ProgramStage
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 FEW, ALL = 15, 17  # digits: 0.001 * 0.9 has a last one that nobody means
+PAIRED = {True: "each index with each other one", False: "the indices in pairs"}
 NOTHING = object()  # an option of which nothing is known
 INDEX_OPTIONS = {"padding_idx", "ignore_index"}
 # As the language says it: nothing that is computed depends on them
@@ -26,7 +28,10 @@ SAID_ONLY = {"dtype", "device", "memory_format", "inplace", "sparse", "sparse_gr
 
 
 def declared_differences(
-    a: ProgramStage, b: ProgramStage, index_bases: tuple[int, int] = (0, 0)
+    a: ProgramStage,
+    b: ProgramStage,
+    index_bases: tuple[int, int] = (0, 0),
+    shape: Sequence[int] | None = None,
 ) -> list[str]:
     """Returns what b declares otherwise than a: `eps = 0.001 where it is 1e-05`.
 
@@ -36,22 +41,65 @@ def declared_differences(
     Arguments:
         a, b: Stages that ought to compute the same.
         index_bases: From which number each side counts, for options that are an index.
+        shape: Of what goes in first, if it is the same: `x[:, 6:]` may be `x[:, 6:12]`.
     """
     functions = LAYERS.get(a.layer), LAYERS.get(b.layer)
     if a.layer != b.layer and (functions[0] is None or functions[0] is not functions[1]):
         return [f"{b.layer} where it is {a.layer}"]
     first, second = _options(a, functions[0]), _options(b, functions[0])
     usual = options_of(functions[0]) if functions[0] is not None else {}
-    words = []
+    words = _other_places(a, b, functions[0])
+    said = set(by_place(functions[0])) if words and functions[0] is not None else set()
+    said -= {name for name in {**first, **second} if isinstance(first.get(name), bool)}
     for name in {**first, **second}:
-        if name in SAID_ONLY and name not in usual:
+        if name in said or (name in SAID_ONLY and name not in usual):
             continue
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):
             continue
+        if same_places(name, a.layer, values, shape):
+            continue
+        if name == "outer":
+            words += _paired(first, second)
+            continue
         first_said, second_said = _said(name, values, index_bases)
         words.append(f"{name} = {second_said} where it is {first_said}")
     return [*words, *_roles(a, b, words)]
+
+
+def _other_places(
+    a: ProgramStage, b: ProgramStage, function: Callable[..., Any] | None
+) -> list[str]:
+    """That a number is another argument: `sub(1, x)` where it is `sub(x, 1)`, `clamp(x, max = 0)`
+    where it is `clamp(x, min = 0)`."""
+    if function is None or len(a.inputs) != len(b.inputs):
+        return []
+    names = by_place(function)
+    first, second = (
+        {
+            name: one
+            for name, one in _options(stage, function).items()
+            if name in names and isinstance(one, int | float) and not isinstance(one, bool)
+        }
+        for stage in (a, b)
+    )
+    if first.keys() == second.keys():
+        return []
+    known, new = (_as_a_call(a.layer, given, names, len(a.inputs)) for given in (first, second))
+    return [f"{new} where it is {known}"]
+
+
+def _as_a_call(layer: str, given: Mapping[str, Any], names: Sequence[str], tensors: int) -> str:
+    """`sub(1, x)`, of a number and a tensor."""
+    said = []
+    for name in names:
+        if name in given:
+            plain = name in ("input", "other", "exponent")
+            said.append(shown(given[name]) if plain else f"{name} = {shown(given[name])}")
+        elif tensors:
+            said.append("x")
+            tensors -= 1
+    return f"{layer}({', '.join(said)})"
 
 
 def counted_from(index_base: int, options: Mapping[str, Any], own_base: int) -> dict[str, Any]:
@@ -117,6 +165,15 @@ def _options(stage: ProgramStage, function: Callable[..., Any] | None) -> dict[s
     if isinstance(named.get("reduction"), int | float):
         named["reduction"] = REDUCTIONS.get(named["reduction"], named["reduction"])
     return named
+
+
+def _paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """That R takes each row with each column, where Python takes one of each."""
+    places = [one.get("index", ()) for one in (first, second)]
+    if any(sum(p == "tensor" or isinstance(p, list | tuple) for p in one) < 2 for one in places):
+        return []
+    known, new = (PAIRED[bool(one.get("outer"))] for one in (first, second))
+    return [f"it takes {new}, where it takes {known}"]
 
 
 def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,10 +14,11 @@ from comparisons.ports.judging.quantities import PortQuantity
 from comparisons.ports.judging.roles import as_the_other
 from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.matching.parameters import ParameterMatch
-from comparisons.ports.side import Side
+from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStep
 
 __all__ = [
+    "computes_otherwise",
     "optimiser_differences",
     "settings_matter",
     "stage_differences",
@@ -43,7 +44,7 @@ def stage_differences(
         observed: The largest difference that was seen.
     """
     bases = a.step.side.trace.index_base, b.step.side.trace.index_base
-    words = declared_differences(pair.a, pair.b, bases)
+    words = declared_differences(pair.a, pair.b, bases, given_shape(pair, a.step, b.step))
     if pair.a.training != pair.b.training:
         modes = {True: "training", False: "evaluation"}
         there, here = modes[pair.b.training], modes[pair.a.training]
@@ -65,6 +66,14 @@ def unseen_padding(pair: StageMatch, a: Own, b: Own) -> str:
     padding = pair.a.options.get("padding", 0)
     pads = any(padding) if isinstance(padding, list | tuple) else bool(padding)
     return words[0] if words and pads and not _matters(pair, a, b, "outputs", np.inf) else ""
+
+
+def computes_otherwise(pair: StageMatch, a: Own, b: Own, observed: float) -> bool:
+    """Whether the second side's stage computes something else of the first side's inputs, beyond
+    what nobody can tell: an option that one side alone says."""
+    if a.stage(pair.a) is None or as_the_other(pair, a, b) is None:
+        return False
+    return _matters(pair, a, b, "outputs", observed)
 
 
 def _matters(pair: StageMatch, a: Own, b: Own, what: str, observed: float) -> bool:
@@ -132,11 +141,24 @@ def _group(optimiser: Optimiser | None, name: str) -> OptimiserGroup | None:
     return next((group for group in groups if name in group.parameters), None)
 
 
-def stages_declared(pairs: Iterable[StageMatch], sides: tuple[Side, Side]) -> Iterator[str]:
-    """What stages that belong together declare differently, whether it has an effect or not."""
-    bases = sides[0].trace.index_base, sides[1].trace.index_base
+def given_shape(pair: StageMatch, a: RecordedStep, b: RecordedStep) -> Sequence[int] | None:
+    """The shape of what goes into two stages first; None if it is not the same."""
+    if not pair.a.inputs or not pair.b.inputs:
+        return None
+    one, two = a.value(pair.a.inputs[0]), b.value(pair.b.inputs[0])
+    return one.shape if one is not None and two is not None and one.shape == two.shape else None
+
+
+def stages_declared(pairs: Iterable[StageMatch], a: RecordedStep, b: RecordedStep) -> Iterator[str]:
+    """What stages that belong together declare differently, whether it has an effect or not.
+
+    Arguments:
+        pairs: The stages.
+        a, b: A step of either side, in which they are.
+    """
+    bases = a.side.trace.index_base, b.side.trace.index_base
     for pair in pairs:
         if pair.a.layer in ("input", "draw"):
             continue
-        for words in declared_differences(pair.a, pair.b, bases):
+        for words in declared_differences(pair.a, pair.b, bases, given_shape(pair, a, b)):
             yield f"{pair.a.name} ({pair.a.layer}): {words}"

@@ -12,6 +12,7 @@ from comparisons.ports.judging.alone.parameters import (
 )
 from comparisons.ports.judging.alone.stages import stages_of_one
 from comparisons.ports.judging.declared import (
+    computes_otherwise,
     optimiser_differences,
     settings_matter,
     stage_differences,
@@ -195,7 +196,12 @@ def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -
     """What the two sides declare differently that has an effect on a quantity, in words."""
     if quantity.passing == "forward" and quantity.stage is not None:
         observed = np.inf if difference.problem else difference.max_abs
-        return stage_differences(quantity.stage, *step.own, observed=observed)
+        words = stage_differences(quantity.stage, *step.own, observed=observed)
+        if words or difference.problem or difference.needed <= _rtol_of(step, quantity):
+            return words
+        if computes_otherwise(quantity.stage, *step.own, observed):
+            return [f"{step.names[1]} computes something else of the same inputs"]
+        return []
     if quantity.passing == "buffer" and quantity.parameter is not None:
         users = step.a.takers.get(quantity.parameter.a[0], ())
         pairs = [step.network.partner[s.name] for s in users if s.name in step.network.partner]

@@ -92,8 +92,8 @@ class Own:
 
     @cached_property
     def arrays(self) -> Mapping[str, NDArray]:
-        """The step's values, shared parameters under each of their names, with the gradient of the
-        loss itself."""
+        """The step's values, shared parameters under each of their names, with the gradients of the
+        loss itself and of what layers return, where a program by hand leaves them out."""
         recorded, further = self.step.arrays, {}
         for name, first in self.step.side.shared.items():
             if f"start/{first}" in recorded and f"start/{name}" not in recorded:
@@ -101,7 +101,34 @@ class Own:
         loss = self.loss
         if loss and f"gradient/{loss}" not in recorded:
             further[f"gradient/{loss}"] = np.ones_like(recorded[f"forward/{loss}"])
-        return Overlaid(recorded, further)
+        arrays = Overlaid(recorded, further)
+        for stage in reversed(self.step.network):
+            weights = stage.parameters.values()
+            if self._reaches(stage, arrays) or not any(f"gradient/{w}" in arrays for w in weights):
+                continue
+            for output in stage.outputs:
+                gradient = self._handed_back(output, arrays)
+                if gradient is not None:
+                    arrays = Overlaid(arrays, {f"gradient/{output}": gradient})
+        return arrays
+
+    @staticmethod
+    def _reaches(stage: ProgramStage, arrays: Mapping[str, NDArray]) -> bool:
+        return any(f"gradient/{output}" in arrays for output in stage.outputs)
+
+    def _handed_back(self, value: str, arrays: Mapping[str, NDArray]) -> NDArray | None:
+        """The gradient with respect to a value, of those of the stages that take it; None if
+        backward reached none, or one of them cannot be computed again."""
+        total = None
+        for taker in self.step.takers.get(value, ()):
+            if not self._reaches(taker, arrays):
+                continue
+            found = recompute(taker, arrays, self.step.side.trace.index_base)
+            if found is None or value not in found.gradients:
+                return None
+            one = found.gradients[value].numpy()
+            total = one if total is None else total + one
+        return total
 
     @cached_property
     def loss(self) -> str:
@@ -210,7 +237,7 @@ class Own:
 
     def has_gradient(self, stage: ProgramStage) -> bool:
         """Whether backward reached what a stage returned."""
-        return any(f"gradient/{output}" in self.arrays for output in stage.outputs)
+        return self._reaches(stage, self.arrays)
 
     def after(self, kind: str, name: str) -> Residual | None:
         """The residual of what the step left: `state` (NAME.KEY), `parameter` or `buffer`."""

@@ -24,6 +24,7 @@ from comparisons.ports.matching.matched import (
     count_rows,
     shapes_of,
 )
+from comparisons.ports.matching.of_paired import pair_of_paired
 from comparisons.ports.matching.slices import pair_parts
 from comparisons.ports.side import RecordedStep
 from pyvae.trace.program import ProgramStage
@@ -72,6 +73,7 @@ def match_stages(
             found[stage.name] = StageMatch(stage, other, how)
             taken.add(other.name)
     _pair_what_is_left(a.network, b.network, found, taken)
+    pair_of_paired(a, b, found, taken)
     pair_parts(a, b, found)
     doubtful = [n for n, pair in found.items() if _is_doubtful_source(a, b, pair)]
     there = {name: found.pop(name) for name in doubtful}

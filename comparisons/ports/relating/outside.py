@@ -244,26 +244,31 @@ def _rows(value: NDArray, other: NDArray) -> list[bytes]:
 
 
 MOST_STEPS = 20
+MANY = 100  # times as many rows as there are may be, before two are alike by chance
+ENOUGH = 64  # numbers of a row, with which no two are
 FEWEST_NUMBERS = 3  # of a row, by which it is told
 
 
 def _of_other_steps(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> Iterator[str]:
     """Whether one side's rows are those of another step of the other side."""
-    if a.ndim < 2 or a[0].size < FEWEST_NUMBERS:
+    if a.ndim < 2 or a[0].size < FEWEST_NUMBERS or _rows_by_chance(a) or _rows_by_chance(b):
         return
     for side, (mine, theirs) in enumerate(((b, a), (a, b))):
         name, other = step.names[1 - side], step.names[side]
         own, kind = _rows(mine, mine), mine.dtype
+        batches = {
+            number: _rows(batch.astype(kind), mine)
+            for number, batch in _batches(step, judged, side)
+            if batch.shape[1:] == mine.shape[1:]
+        }
+        everywhere = set(own).intersection(*batches.values()) if len(batches) > 1 else set()
         shared = {}
-        for number, batch in _batches(step, judged, side):
-            if batch.shape[1:] != mine.shape[1:]:
-                continue
-            rows = _rows(batch.astype(kind), mine)
+        for number, rows in batches.items():
             if rows == own:
                 words = f"the batch that {other} has in step {number}"
                 yield f"{name} has in step {judged.step} {words}"
                 return
-            shared[number] = len(set(own) & set(rows))
+            shared[number] = len((set(own) - everywhere) & set(rows))
         steps = [number for number, count in shared.items() if count]
         of_others = sum(shared.values())
         if steps and 2 * (of_others + len(set(own) & set(_rows(theirs, mine)))) >= len(own):
@@ -273,6 +278,13 @@ def _of_other_steps(step: Inspected, judged: Judged, a: NDArray, b: NDArray) -> 
                 f"{other} in step {shown} (another shuffle?)"
             )
             return
+
+
+def _rows_by_chance(value: NDArray) -> bool:
+    """Whether numbers are so few kinds that other batches have the same rows anyway: six zeros and
+    ones, say."""
+    kinds = len(np.unique(value))
+    return bool(kinds ** min(value[0].size, ENOUGH) < MANY * len(value))
 
 
 def _batches(step: Inspected, judged: Judged, side: int) -> Iterator[tuple[int, NDArray]]:

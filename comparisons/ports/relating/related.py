@@ -56,8 +56,12 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
     if words or a.shape != b.shape:
         return
     few, total = int((a != b).sum()), a.size
-    if passing in ("start", "untrained", "input", "draw") and 5 * few <= 2 * total:
-        yield f"{few:,} of {total:,} numbers {'differs' if few == 1 else 'differ'}"
+    two_values = _of_two_values(step.names, a, b) if passing in ("input", "draw") else ""
+    if two_values:
+        yield two_values
+    elif passing in ("start", "untrained", "input", "draw") and 5 * few <= 2 * total:
+        differ = "differs" if few == 1 else "differ"
+        yield f"{few:,} of {total:,} numbers {differ}{_in_which(a != b)}"
     elif passing in ("start", "untrained") and total > 1:
         yield (
             f"other numbers: standard deviation {float(np.std(a, ddof=1)):.3g} in {step.names[0]}, "
@@ -69,6 +73,42 @@ def related(step: Inspected, judged: Judged) -> Iterator[str]:
         yield from _stale(step, judged, a, b)
 
 
+def _in_which(apart: NDArray) -> str:
+    """The few columns, or rows, in which all differences are."""
+    if apart.ndim < 2:
+        return ""
+    for axis, what in ((1, "column"), (0, "row")):
+        others = tuple(at for at in range(apart.ndim) if at != axis)
+        places = np.flatnonzero(apart.any(axis=others)) + 1
+        count = apart.shape[axis]
+        if not len(places) or 2 * len(places) > count:
+            continue
+        if 2 * apart.sum() * count < apart.size * len(places) or apart.sum() < 2:
+            continue  # few of their numbers
+        if len(places) == 1:
+            return f", all in {what} {places[0]} of {count}"
+        if len(places) == 2:
+            return f", all in {what}s {places[0]} and {places[1]} of {count}"
+    return ""
+
+
+def _of_two_values(names: tuple[str, str], a: NDArray, b: NDArray) -> str:
+    """Of zeros and ones, or of another two numbers: that one side has the larger one more often."""
+    kinds = np.unique(np.concatenate([a.ravel(), b.ravel()]))
+    if len(kinds) != 2 or a.size < FEWEST_OF_TWO:
+        return ""
+    more = [int((a > b).sum()), int((b > a).sum())]
+    if bool(more[0]) == bool(more[1]):
+        return ""
+    side = 0 if more[0] else 1
+    low, high = (str(bool(one)).lower() if a.dtype.kind == "b" else f"{one:g}" for one in kinds)
+    return (
+        f"{names[side]} has {high} in {more[side]:,} of {a.size:,} places where {names[1 - side]} "
+        f"has {low}, and nowhere the other way round (another threshold, or > where it is >=?)"
+    )
+
+
+FEWEST_OF_TWO = 4  # of which it is told
 GATES = {"lstm": "ifgo", "gru": "rzn"}  # in the order of PyTorch and R torch
 
 

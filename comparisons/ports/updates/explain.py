@@ -129,14 +129,17 @@ def _in_step(
     """How a candidate does in a further step, for the parameters that it explained, and whether it
     takes another constant."""
     seen, fitted = set(), False
-    for name in names:
-        part = part_of(own, name, state.get(name))
+    refit = candidate.refit
+    parts = {name: part_of(own, name, state.get(name)) for name in names}
+    known = [part for part in parts.values() if part is not None]
+    for name, part in parts.items():
         if part is None:
             continue
         made, how = _tried(candidate, part)
-        if candidate.refit is not None and how in (WRONG, RIGHT):
+        if refit is not None and how in (WRONG, RIGHT):
             fitted = True
-            again = candidate.refit(part)
+            # of a bias of two numbers no constant can be told: that of another parameter holds
+            again = next(filter(None, map(refit, (part, *known))), None)
             how = _tried(again, part)[1] if again is not None else how
         if name in state and made is not None:
             state[name] = made.state
@@ -160,6 +163,8 @@ def _held(made: Update | None, part: Part) -> str:
         return UNKNOWN
     pairs = [(part.parameter, part.right.parameter, made.parameter, part.noise)]
     for key in part.state.keys() & part.right.state.keys() & made.state.keys():
+        if key == "step" and torch.equal(part.right.state[key], made.state[key]):
+            continue  # which some count that others do not
         if part.state[key].shape == made.state[key].shape == part.right.state[key].shape:
             pairs.append(
                 (part.state[key], part.right.state[key], made.state[key], part.state_noise(key))

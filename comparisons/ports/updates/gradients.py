@@ -29,6 +29,7 @@ from comparisons.ports.updates.ways.candidate import rounded, shown
 
 __all__ = ["Done", "done_to_gradients"]
 
+RECORDED = ("pytorch", "r-torch")  # by a recorder, and not by the program itself
 REST = 1e-3  # of a change's size: what a name may leave unexplained
 ROUNDINGS = 16
 SEEN = 20.0  # times rounding: a change that is smaller has no name
@@ -53,7 +54,7 @@ def done_to_gradients(own: Own, computed: bool = False) -> Done | None:
     noise = _noise(own, left, given, computed)
     changed = [n for n in left if not _near(left[n], given[n], noise[n])]
     if not changed:
-        return Done("nothing", "does not change them")
+        return Done("nothing", _unchanged(own))
     if not any(largest(left[n] - given[n]) > SEEN * noise[n] for n in changed):
         return None  # rounding is nearly as large
     for done, value in changes(own, left, given, changed):
@@ -63,6 +64,12 @@ def done_to_gradients(own: Own, computed: bool = False) -> Done | None:
         found = replace(done, perhaps=tuple(idle))
         return _sure(own, found, computed) if done.kind in ("norm", "factor") else found
     return None
+
+
+def _unchanged(own: Own) -> str:
+    """That it does not change them; a program that writes its own trace may not have written it."""
+    recorded = own.step.side.trace.engine in RECORDED
+    return "does not change them" + ("" if recorded else ", or does not write them as `given`")
 
 
 def _gradients(own: Own, computed: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:

@@ -28,7 +28,10 @@ SAME = {
          "type_as", "cpu", "cuda"), "to",
     ),
 }  # fmt: skip
-PROPERTIES = {"T": "t", "mT": "transpose", "data": "detach"}
+PROPERTIES = {
+    "T": "t", "mT": "transpose", "data": "detach", "real": "real", "imag": "imag", "H": "adjoint",
+    "mH": "adjoint",
+}  # fmt: skip
 DRAWS = {
     "randn": "randn", "randn_like": "randn", "rand": "rand", "rand_like": "rand",
     "randint": "randint", "randint_like": "randint", "randperm": "randperm", "normal": "normal",

@@ -7,7 +7,8 @@ new_calls <- function(before = NULL) {
   seen <- new.env(parent = emptyenv())
   seen$sources <- new.env(parent = emptyenv())   # address -> source
   seen$calls <- list()
-  seen$values <- list()       # number -> list(call, place, tensor, forward)
+  seen$values <- list()       # number -> list(call, place, tensor, version, forward)
+  seen$changing <- NULL       # what a function is about to change: its address, and its source
   seen$before <- before       # the calls of the step before, if they may be used
   seen$returned <- list()     # number -> tensor whose gradient is asked for
   seen
@@ -33,28 +34,44 @@ tensors_in <- function(x, place = "") {
   do.call(c, lapply(seq_along(x), function(i) tensors_in(x[[i]], paste0(place, ".", keys[[i]]))))
 }
 
+# One that was changed since is another one: through a part of it, say, which shares its memory.
 known_source <- function(seen, tensor) {
   address <- address_of(tensor)
-  seen$sources[[address]] %||% imported(seen, address)
+  if (identical(seen$changing$address, address)) return(seen$changing$source)
+  source <- seen$sources[[address]] %||% imported(seen, address)
+  if (is.null(source) || startsWith(source, "=")) return(source)
+  if (seen$values[[as.integer(source)]]$version == session$version(tensor)) source
 }
 
-# Whether a source is a parameter, or was computed by the model.
-of_the_model <- function(seen, source) {
-  !is.null(source) && (startsWith(source, "=") ||
+# Whether a tensor is a parameter, or was computed by the model or from what it returned; by
+# something that is not seen as well, such as an autograd_function().
+of_the_model <- function(seen, tensor) {
+  source <- known_source(seen, tensor)
+  known <- !is.null(source) && (startsWith(source, "=") ||
     seen$calls[[seen$values[[as.integer(source)]]$call]]$inside)
+  known || !is.null(tensor$grad_fn)
 }
 
-# Where a tensor comes from: from outside, if it is not known.
-source_of <- function(seen, tensor) {
+# Where a tensor comes from: from outside, if it is not known, or from what is not seen. `written`: a
+# function is about to change it in place.
+source_of <- function(seen, tensor, written = FALSE) {
   source <- known_source(seen, tensor)
   if (!is.null(source)) return(source)
   call <- list(name = "input", layer = "input", inside = FALSE)
-  if (is_computed(tensor)) {
-    seen$took_computed <- TRUE
-    if (!tensor$requires_grad) call$options <- list(without_gradients = TRUE)
+  if (is_computed(tensor)) seen$took_computed <- TRUE
+  if (!is.null(tensor$grad_fn)) {
+    call$options <- list(grad_fn = node_name(tensor$grad_fn))
+  } else if (is_computed(tensor) && !tensor$requires_grad) {
+    call$options <- list(without_gradients = TRUE)
   }
-  number <- add_call(seen, call)
-  as.character(add_value(seen, number, "", tensor))
+  number <- add_value(seen, add_call(seen, call), "", tensor)
+  if (written && is_empty(tensor)) seen$values[[number]]$forward$zero_()
+  as.character(number)
+}
+
+# What autograd calls the function that computed a tensor.
+node_name <- function(node) {
+  sub("^torch::autograd::", "", utils::capture.output(print(node))[[1L]])
 }
 
 # Returns the number of the call.
@@ -72,7 +89,8 @@ add_value <- function(seen, call, place, tensor, changed = FALSE) {
   if (changed && !is.null(before)) seen$returned[[before]] <- NULL
   assign(address, as.character(number), envir = seen$sources)
   seen$values[[number]] <- list(call = call, place = place, tensor = tensor,
-                                forward = copied(tensor))
+                                version = session$version(tensor),
+                                forward = without_chance(tensor, copied(tensor)))
   if (tensor$requires_grad && !is.null(tensor$grad_fn)) {
     tensor$retain_grad()
     seen$returned[[as.character(number)]] <- tensor

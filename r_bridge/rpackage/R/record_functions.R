@@ -31,6 +31,9 @@ not_stages <- paste0(
   "coalesce|values|indices|crow_indices|col_indices|.*_out|promote_types|can_cast|",
   "get_device|q_.*|int_repr|sparse_.*|tril_indices|triu_indices|.*_window)_*$")
 
+# Those that return memory as it was: its numbers say nothing.
+uninitialised <- "^(empty|empty_like|empty_strided|new_empty|new_empty_strided)$"
+
 # Functions of which PyTorch, being told in C++, knows only the arguments that were given.
 as_given <- c("gelu", "linear", "bilinear", "softplus", "softshrink", "log_sigmoid", "prelu",
               "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
@@ -72,6 +75,7 @@ about_cpp <- function(name, f) {
   normal <- startsWith(name, "cpp_namespace_normal")
   plain <- if (normal) "normal" else cpp_name(name, arguments)
   about <- about_function(plain)
+  if (grepl(uninitialised, about$layer)) return(list(empty = TRUE))
   if (grepl(not_stages, about$layer)) return(FALSE)
   about$arguments <- arguments
   same <- paste0("torch_", sub("_+$", "", plain))
@@ -108,13 +112,8 @@ wrap_functions <- function() {
     attached <- as.environment("package:torch")
     undo <- c(undo, exchange_each(attached, intersect(composed, ls(attached)), about_composed))
   }
-  slice <- torch_internal("Tensor_slice")
-  exchange(namespace, "Tensor_slice", slice_wrapper(slice))
-  undo <- c(undo, wrap_operators(), wrap_conversion())
-  function() {
-    exchange(namespace, "Tensor_slice", slice)
-    for (put_back in rev(undo)) put_back()
-  }
+  undo <- c(undo, wrap_brackets(namespace), wrap_operators(), wrap_conversion())
+  function() for (put_back in rev(undo)) put_back()
 }
 
 # What as_array() computes on the way to an R array is none of the program's: of whole numbers,
@@ -162,26 +161,8 @@ wrapper_of <- function(old, name, about) {
       return(see_within(old, ...))
     }
     if (is.null(known)) known <<- about(name, old)
-    if (isFALSE(known)) old(...) else see_function(old, known, ...)
-  }
-}
-
-# `x[i, ]` hands over the environment of its caller, in which the indices are.
-slice_wrapper <- function(old) {
-  force(old)
-  about <- list(layer = "index", changes = FALSE)
-  function(self, e, drop, mask) {
-    force(self)
-    if (!session$open || !listening()) return(old(self, e, drop, mask))
-    e <- evaluated_places(e, mask)         # now: they are calls as well, and those are to be seen
-    session$open <- FALSE
-    on.exit(reopen())
-    out <- old(self, e, drop, mask)
-    places <- index_places(e)
-    about$options <- list(index = I(places$said))
-    arguments <- c(list(self = self), places$tensors)
-    for (r in active()) guarded(r, see_stage(r, about, arguments, out))
-    out
+    if (isFALSE(known)) return(old(...))
+    if (isTRUE(known$empty)) see_empty(old(...)) else see_function(old, known, ...)
   }
 }
 
@@ -203,7 +184,10 @@ see_function <- function(f, about, ...) {
                        arguments[["training"]] %||% arguments[["train"]], arguments)
   within <- within_function(about$layer, arguments)
   changes <- about$changes || isTRUE(arguments[["inplace"]])
-  if (changes) for (r in active()) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
+  if (changes) {
+    for (r in active()) guarded(r, before_change(r, arguments, about))
+    on.exit(forget_change(), add = TRUE)
+  }
   before <- before_drop(arguments[[1L]], drawn, changes)
   out <- f(...)
   for (r in replaying()) {
@@ -261,14 +245,20 @@ without_roles <- c("lerp", "where", "index_put")
 # computed from it. What is drawn is noted anyhow: it may go into the model later.
 see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL, beside = FALSE) {
   seen <- r$seen
+  put <- seen$changing$put
+  if (!is.null(put)) {
+    about <- list(layer = "index_put", changes = TRUE, options = put$options)
+    arguments <- list(self = put$whole, value = put$value)
+    out <- put$whole
+    seen$changing <- list(address = address_of(put$whole), source = put$source)
+  }
   arguments <- with_numbers(arguments)
   returned <- tensors_in(out)
   given <- lapply(arguments, tensors_in)
   inputs <- do.call(c, unname(given))
   if (!length(returned)) return(invisible())
-  sources <- lapply(inputs, function(x) known_source(seen, x))
   within <- length(r$path) > 0L
-  inside <- within || any(vapply(sources, function(s) of_the_model(seen, s), NA))
+  inside <- within || any(vapply(inputs, function(x) of_the_model(seen, x), NA))
   if (!inside && is.null(about$draw)) {
     if (beside) keep_computed(out)
     return(invisible())
@@ -282,15 +272,15 @@ see_stage <- function(r, about, arguments, out, drawn = NULL, inner = NULL, besi
     call$layer <- "draw"
     call$inside <- within
     call$options <- list(distribution = about$draw)
-    if (!changes) call$inputs <- unlist(sources)
+    if (!changes) call$inputs <- unlist(lapply(inputs, function(x) known_source(seen, x)))
     return(add_stage(seen, call, returned))
   }
   taken <- vapply(arguments, is_tensor, NA) & names(arguments) %in% roles
   if (about$layer %in% without_roles) taken[] <- FALSE
   call$roles <- lapply(arguments[taken], function(x) source_of(seen, x))
   call$inputs <- vapply(do.call(c, unname(given[!taken])), function(x) source_of(seen, x), "")
-  call$options <- about$options %||% number_last(
-    places_from_zero(function_options(arguments, about$left_out), about$layer), about$layer)
+  call$options <- about$options %||% c(indexed_by(about$layer, arguments), number_last(
+    places_from_zero(function_options(arguments, about$left_out), about$layer), about$layer))
   call$training <- !isFALSE(arguments[["training"]] %||% arguments[["train"]])
   call$mask <- mask_of(drawn, out) %||% mask_within(inner, out)
   add_stage(seen, call, returned, changes)

@@ -104,7 +104,10 @@ see_call <- function(instance, ...) {
   on.exit(reopen())
   drawn <- draw_before(place$layer, instance$p, instance$training, arguments)
   within <- within_module(place$layer, instance, arguments)
-  if (isTRUE(instance$inplace)) guarded(r, hook_before_change(r$seen, arguments[[1L]]))
+  if (isTRUE(instance$inplace)) {
+    guarded(r, before_change(r, arguments))
+    on.exit(forget_change(), add = TRUE)
+  }
   name <- if (nzchar(place$path)) place$path else place$layer
   if (!is.null(within$heads)) {
     if (!is.null(r$replay)) within$given <- take_mask(r, name)

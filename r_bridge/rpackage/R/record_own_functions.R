@@ -6,7 +6,7 @@ wrap_own_functions <- function() {
   namespace <- asNamespace("torch")
   apply_function <- get("cpp_Function_apply", envir = namespace)
   exchange(namespace, "cpp_Function_apply", function(...) {
-    if (!session$open || !session$grad_enabled()) return(apply_function(...))
+    if (!session$open || !listening()) return(apply_function(...))
     called <- name_of_function(sys.call(-1L))
     session$open <- FALSE
     on.exit(reopen())

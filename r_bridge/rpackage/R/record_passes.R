@@ -150,7 +150,7 @@ watch_first_call <- function(see) {
 }
 
 # The outermost module of those that were made that has a module within it.
-whole_of <- function(instances, instance) {
+outermost_of <- function(instances, instance) {
   key <- rlang::obj_address(instance)
   holders <- Filter(function(m) key %in% addresses_within(m), instances)
   sizes <- vapply(holders, function(m) length(addresses_within(m)), 0L)

@@ -30,7 +30,7 @@ record_script <- function(script, folder, ..., args = character()) {
   begin <- function(model, optimizer, whole = NULL) {
     start_recording(model, optimizer, folder, settings, basename(script), call, whole)
   }
-  whole <- function(instance) whole_of(found$instances, instance)
+  whole <- function(instance) outermost_of(found$instances, instance)
   undo <- c(watch_modules(found), watch_first_call(function() {
     if (is.null(found$recording)) found$recording <- begin(NULL, NULL, whole)
   }), watch_optimisers(function(optimizer) {

@@ -7,7 +7,9 @@ session$modules <- list2env(list(), parent = emptyenv())   # address of an insta
 session$passes <- NULL     # the recording of forward passes that is under way
 session$waits <- FALSE     # whether a script's first call of a network is waited for
 session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
+session$deriving <- FALSE  # whether autograd_grad() is running
 session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
+session$empty <- new.env(parent = emptyenv())      # the same, of those that nobody has filled
 session$enough <- 1000     # of them, before those are forgotten that are not in use any more
 session$undo <- list()     # what takes the recorder out of torch again
 
@@ -21,10 +23,11 @@ enter_torch <- function() {
   options(pyvae.recording = see_module)
   if (length(session$undo)) return(invisible())
   session$address <- torch_internal("xptr_address")
+  session$version <- torch_internal("cpp_torch_method__version_self_Tensor")
   session$grad_enabled <- torch_internal("cpp_autograd_is_enabled")
   session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")
-  session$undo <- c(wrap_functions(), wrap_own_functions(), wrap_backward(),
+  session$undo <- c(wrap_functions(), wrap_own_functions(), wrap_backward(), wrap_autograd_grad(),
                     function() options(pyvae.recording = NULL))
 }
 

@@ -44,6 +44,7 @@ begin_step <- function(r) {
   r$path <- character()               # the modules whose forward() is running, outermost first
   if (r$active) {
     session$numbers <- new.env(parent = emptyenv())
+    session$empty <- new.env(parent = emptyenv())
     guarded(r, {
       r$tensors <- named_tensors(r$models)
       r$seen <- new_calls(before)

@@ -14,7 +14,7 @@ note_beside <- function(f, about, given) {
       own <- vapply(given, inherits, NA, c("nn_parameter", "nn_buffer"))
       if (any(own)) note_untrained(r, given[own & !only_updated(about, arguments, names(given))])
       computed <- computed || any(vapply(given, inherits, NA, "nn_parameter")) || any(vapply(given, is_computed, NA)) ||
-        any(vapply(given, function(x) of_the_model(r$seen, known_source(r$seen, x)), NA))
+        any(vapply(given, function(x) of_the_model(r$seen, x), NA))
     })
   }
   computed

@@ -65,7 +65,14 @@ PYVAE = Path(sys.executable).with_name("pyvae")
         (("train", "conv", "--steps", "two"), "--steps two: expected a whole number"),
         (("train", "conv", "--steps", "2.5"), "--steps 2.5: expected a whole number"),
         (("train", "conv", "--learning-rate", "fast"), "--learning-rate fast: expected a number"),
-        (("train", "conv", "--steps"), "option '--steps' requires an argument. See pyvae"),
+        (
+            ("train", "conv", "--steps"),
+            "option '--steps' requires an argument. See pyvae train --help.",
+        ),
+        (
+            ("compare", "--steps"),
+            "option '--steps' requires an argument. See pyvae compare --help.",
+        ),
         (("train", "conv", "--stepz", "1"), "no option --stepz. Did you mean --steps?"),
         (("train", "conv", "--lr", "1"), "there is no option --lr. See pyvae train --help."),
         (("train", "conv", "extra"), "unexpected argument 'extra'. See pyvae train --help."),

@@ -186,6 +186,51 @@ def test_what_prepares_the_data_is_no_stage(tmp_path):
         assert [one.name for one in network] == ["input", "linear", "sum"]
 
 
+def test_memory_that_is_filled_part_by_part_is_zero_elsewhere(recorded):
+    def loss(w):
+        rows = torch.empty(4, 3)
+        rows[1:3] = w
+        rows[torch.tensor([False, False, False, True])] = 0.5
+        pairs = torch.empty(2, 3)
+        pairs.index_put_((torch.tensor([1]), torch.tensor([2])), w.sum())
+        with torch.no_grad():
+            pairs[0] = 2.0
+        pairs[1, :2] = w[0, :2]
+        return rows[1:].sum() + pairs.sum()
+
+    torch.use_deterministic_algorithms(True)  # fills it with NaN
+    try:
+        stages, arrays = run(loss, recorded)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    w = arrays["start/w"]
+    zeros, ones = np.zeros(3, np.float32), np.ones(3, np.float32)
+    assert np.array_equal(arrays["forward/index_put"], [zeros, *w, zeros])
+    assert np.array_equal(arrays["forward/index_put#2"], [zeros, *w, ones / 2])
+    assert np.array_equal(arrays["forward/index_put#3"], [zeros, [0, 0, w.sum()]])
+    assert np.array_equal(arrays["forward/index_put#4"], [2 * ones, [*w[0, :2], w.sum()]])
+    assert not arrays[f"forward/{stages['index_put'].inputs[0]}"].any()
+
+
+def test_what_a_function_of_the_program_s_own_returned_is_recorded_wherever_it_goes(recorded):
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return 2 * gradient
+
+    def loss(w):
+        x = Twice.apply(w)
+        return x.exp().sum() + x.tanh().sum()
+
+    stages, _ = run(loss, recorded)
+    assert stages["exp"].inputs == stages["tanh"].inputs == ("input",)
+    assert stages["input"].options == {"grad_fn": "TwiceBackward"}
+
+
 def test_numbers_that_are_read_out_are_no_stage(recorded):
     def read(w: Tensor):
         assert w.sum().item() == 15

@@ -72,6 +72,29 @@ def _index_add(
     return torch.index_add(input, dim, from_zero(index, index_base), source, alpha=alpha)
 
 
+def _index_fill(
+    input: Tensor,
+    index: Tensor,
+    value: Tensor | float | None = None,
+    *,
+    dim: int,
+    index_base: int = 0,
+) -> Tensor:
+    if value is None:
+        raise NotRecomputableError("nothing to fill it with")
+    return input.index_fill(dim, from_zero(index, index_base), value)
+
+
+def _index_copy(
+    input: Tensor, index: Tensor, source: Tensor, *, dim: int, index_base: int = 0
+) -> Tensor:
+    return torch.index_copy(input, dim, from_zero(index, index_base), source.to(input.dtype))
+
+
+def _take(input: Tensor, index: Tensor, *, index_base: int = 0) -> Tensor:
+    return input.take(from_zero(index, index_base))
+
+
 def _masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return input.masked_select(mask.to(torch.bool))
 
@@ -112,8 +135,36 @@ def _places(said: Sequence[Any], tensors: Sequence[Tensor], index_base: int) -> 
     return tuple(places)
 
 
-def _index(input: Tensor, *tensors: Tensor, index: Sequence[Any], index_base: int = 0) -> Tensor:
-    return input[_places(index, tensors, index_base)]
+def _index(
+    input: Tensor,
+    *tensors: Tensor,
+    index: Sequence[Any],
+    outer: bool = False,
+    index_base: int = 0,
+) -> Tensor:
+    """`outer`: of several places that are indices each is taken with each, as R does."""
+    places = _places(index, tensors, index_base)
+    return _each_with_each(input, places) if outer else input[places]
+
+
+def _each_with_each(input: Tensor, places: Sequence[Any]) -> Tensor:
+    """`x[i, j]` as R has it: the rows `i` and, of these, the columns `j`."""
+    several = [isinstance(one, Tensor) and one.dim() > 0 for one in places]
+    if any(one.dim() > 1 for one, many in zip(places, several, strict=True) if many):
+        raise NotRecomputableError("indices that are no rows")
+    taken = sum(1 for one in places if one is not None and one is not Ellipsis)
+    rest = (slice(None),) * (input.dim() - taken)
+    kept: list[Any] = []  # the places, with all of an axis for its indices
+    axes = []  # of each place
+    for one, many in zip(places, several, strict=True):
+        axes.append(sum(not isinstance(place, int) for place in kept))
+        kept.extend(rest if one is Ellipsis else [slice(None) if many else one])
+    found = input[tuple(kept)]
+    for one, axis, many in zip(places, axes, several, strict=True):
+        if many:
+            rows = one.nonzero()[:, 0] if one.dtype == torch.bool else one % found.shape[axis]
+            found = found.index_select(axis, rows)
+    return found
 
 
 def _index_put(
@@ -151,6 +202,9 @@ INDEXING: Mapping[str, Callable[..., Any]] = {
     "scatter": _scatter,
     "scatter_add": _scatter_add,
     "index_add": _index_add,
+    "index_copy": _index_copy,
+    "index_fill": _index_fill,
+    "take": _take,
     "index": _index,
     "index_put": _index_put,
 }

@@ -12,7 +12,7 @@ from comparisons.ports.matching.kinds import family
 from comparisons.ports.matching.matched import StageMatch
 from comparisons.ports.side import INDEX_TAKERS, Overlaid
 
-__all__ = ["AS_A_NUMBER", "other_inputs", "same_function"]
+__all__ = ["AS_A_NUMBER", "COMMUTATIVE", "other_inputs", "same_function"]
 
 AS_A_NUMBER = "is taken as a number here, not as a class or an index"
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")

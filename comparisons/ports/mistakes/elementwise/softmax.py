@@ -10,6 +10,7 @@ from torch import Tensor
 
 from comparisons.diagnosis.mistakes.suspects import slope, two_numbers
 from comparisons.ports.mistakes.mistake import Call, mistake
+from comparisons.ports.mistakes.recycling import recycled
 
 PLAIN, LOGARITHM = ("softmax", "softmax2d", "softmin"), "log_softmax"
 BOTH = ("softmax", "softmax2d", "softmin", LOGARITHM)
@@ -18,7 +19,7 @@ SMALLEST = 1e-12  # constants below it round off
 Made = Iterator[tuple[str, Tensor]]
 
 
-def _axis(call: Call) -> int:
+def soft_axis(call: Call) -> int:
     """Over which it is taken, from 0."""
     x, said = call.inputs[0], call.options.get("dim")
     if call.layer == "softmax2d":
@@ -36,7 +37,7 @@ def _over(call: Call, x: Tensor, axis: int) -> Tensor:
 
 @mistake(BOTH)
 def other_axis(call: Call) -> Made:
-    x, own = call.inputs[0], _axis(call)
+    x, own = call.inputs[0], soft_axis(call)
     if call.layer == "softmax2d":  # which has no option for it
         for axis in range(x.dim()):
             if axis != own:
@@ -48,9 +49,18 @@ def other_axis(call: Call) -> Made:
         yield "over all numbers of each row of the batch at once", each
 
 
+@mistake(BOTH, "divided by the columns' sums, which R's `/` recycles down the columns")
+def recycled_sums(call: Call) -> Tensor | None:
+    x = -call.inputs[0] if call.layer == "softmin" else call.inputs[0]
+    if x.dim() != 2 or not x.numel():
+        return None
+    sums = recycled(x.exp().sum(0), x.shape)
+    return x - sums.log() if call.layer == LOGARITHM else x.exp() / sums
+
+
 @mistake(BOTH)
 def other_function(call: Call) -> Made:
-    x, own, right = call.inputs[0], _axis(call), call()
+    x, own, right = call.inputs[0], soft_axis(call), call()
     sign = -x if call.layer == "softmin" else x
     yield "no softmax: what goes in", x * 1
     if call.layer == LOGARITHM:
@@ -80,7 +90,7 @@ def other_function(call: Call) -> Made:
 
 @mistake(BOTH)
 def temperature(call: Call, found: Tensor) -> Made:
-    x, own = call.inputs[0], _axis(call)
+    x, own = call.inputs[0], soft_axis(call)
     if found.shape != x.shape or x.shape[own] < 2:
         return
     log = found if call.layer == LOGARITHM else found.clamp(min=1e-300).log()

@@ -14,6 +14,7 @@ from comparisons.ports.expected.declared import other_setting
 from comparisons.ports.expected.indices import from_zero
 from comparisons.ports.mistakes.losses.fitting import round_number
 from comparisons.ports.mistakes.mistake import Call, mistake
+from comparisons.ports.mistakes.recycling import recycled
 
 __all__ = [
     "cross_entropy",
@@ -75,6 +76,10 @@ def other_probabilities(call: Call) -> Iterator[tuple[str, Any]]:
     x = call["input"]
     if x.dim() > 1:
         yield "softmax over the rows, the wrong axis", _likelihood(call, torch.log_softmax(x, 0))
+    if x.dim() == 2 and len(x):
+        sums = recycled(x.exp().sum(0), x.shape)
+        words = "softmax divided by the columns' sums, which R's `/` recycles down the columns"
+        yield words, _likelihood(call, x - sums.log())
     yield "without the softmax: the logits taken for log-probabilities", _likelihood(call, x)
     axis = 1 if x.dim() > 1 else 0
     yield "probabilities without a logarithm", _likelihood(call, torch.softmax(x, axis))

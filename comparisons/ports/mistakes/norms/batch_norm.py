@@ -12,6 +12,7 @@ from torch import Tensor
 from comparisons.ports.expected.declared import other_setting
 from comparisons.ports.mistakes.mistake import Call, mistake
 from comparisons.ports.mistakes.norms.statistics import Normalised, along, fitted_eps
+from comparisons.ports.mistakes.recycling import recycled
 
 BATCH_NORMS = ("batch_norm", "batch_norm1d", "batch_norm2d", "batch_norm3d", "sync_batch_norm")
 KEPT = "running_mean", "running_var"
@@ -42,6 +43,18 @@ def normalised(call: Call) -> Normalised:
 @mistake(BATCH_NORMS)
 def other_statistics(call: Call) -> Iterator[tuple[str, Tensor]]:
     yield from normalised(call).mistaken()
+
+
+@mistake(BATCH_NORMS)
+def recycled_statistics(call: Call) -> Iterator[tuple[str, Tensor]]:
+    """`(x - mean) / sd` of a matrix in R, where sweep() is meant."""
+    x, own = call.inputs[0], normalised(call)
+    root = (own.variance + own.eps).sqrt()
+    mean, sd = recycled(own.mean, x.shape), recycled(root, x.shape)
+    end = "down the columns, as R recycles a vector"
+    yield f"its mean is subtracted and its deviation divides {end}", own.over(mean, sd)
+    yield f"its mean is subtracted {end}", own.over(mean, root)
+    yield f"its deviation divides {end}", own.over(own.mean, sd)
 
 
 @mistake(BATCH_NORMS)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
+from comparisons.ports.mistakes.recycling import recycled
 from comparisons.ports.mistakes.sequences.gru import gru_cell
 from comparisons.ports.mistakes.sequences.lstm import lstm_cell
 from comparisons.ports.mistakes.sequences.unrolled import (
@@ -72,6 +73,30 @@ def biases_missing(call: Call) -> Made:
     yield "one bias, not two: bias_hh missing", call(**over)
     yield "one bias, not two: bias_ih missing", call(**into)
     yield "no biases", call(**into, **over)
+
+
+@mistake(("rnn", "rnn_cell", "lstm", "lstm_cell"))
+def biases_recycled(call: Call) -> Made:
+    """`x %*% w + b` in R, where sweep() is meant: of each gate, or of all gates at once."""
+    end = "down the columns, as R's `+` recycles a vector"
+    yield f"its biases are added {end}", unrolled(call, _recycling(_cell(call)))
+    if kind_of(call) == "lstm":
+        yield f"each gate's biases are added {end}", unrolled(call, _recycling(_cell(call), 4))
+
+
+def _recycling(cell: Cell, gates: int = 1) -> Cell:
+    """A cell whose biases R recycles: they are weights of inputs that count the rows."""
+
+    def recycling(x: Tensor, state: State, weights: Weights) -> State:
+        rows = len(x)
+        bias = (weights["bias_ih"] + weights["bias_hh"]).chunk(gates)
+        added = torch.cat([recycled(one, (rows, len(one))) for one in bias], 1)
+        changed = {name: one for name, one in weights.items() if not name.startswith("bias")}
+        changed["weight_ih"] = torch.cat([weights["weight_ih"], added.T], 1)
+        one_each = torch.eye(rows, dtype=x.dtype, device=x.device)
+        return cell(torch.cat([x, one_each], 1), state, changed)
+
+    return recycling
 
 
 @mistake(ALL, "each gate's weight of the hidden state transposed")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
+from comparisons.ports.mistakes.recycling import recycled
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 
@@ -40,6 +41,12 @@ def image_transposed(call: Call) -> Tensor:
 @mistake("conv2d", "the image's channels are in reverse order (RGB, BGR)")
 def channels_reversed(call: Call) -> Tensor:
     return call(call.inputs[0].flip(1))
+
+
+@mistake(CONVOLUTIONS, "its bias is added along the first axis, as R's `+` recycles a vector")
+def bias_recycled(call: Call) -> Tensor:
+    plain = call(bias=None)
+    return plain + recycled(call["bias"], plain.shape)
 
 
 @mistake(CONVOLUTIONS, "its weight's inputs and outputs are exchanged")

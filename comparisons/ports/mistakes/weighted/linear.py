@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from comparisons.ports.mistakes.mistake import Call, mistake
+from comparisons.ports.mistakes.recycling import recycled
 
 
 @mistake("linear", "its weight is transposed")
@@ -37,12 +37,8 @@ def bias_twice(call: Call) -> Tensor:
 
 @mistake("linear", "its bias is added down the columns, as R's `+` recycles a vector")
 def bias_recycled(call: Call) -> Tensor | None:
-    plain, bias = call(bias=None), call["bias"]
-    if plain.dim() != 2 or not len(plain):
-        return None
-    rows, columns = plain.shape
-    numbers = bias[torch.arange(rows * columns, device=bias.device) % columns]
-    return plain + numbers.reshape(columns, rows).T
+    plain = call(bias=None)
+    return plain + recycled(call["bias"], plain.shape) if plain.numel() else None
 
 
 @mistake("linear", "its bias is subtracted")

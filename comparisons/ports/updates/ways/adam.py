@@ -42,11 +42,14 @@ class Adam:
         decay: `l2` (added to the gradient), `decoupled`, `without rate` (decoupled, not times the
             learning rate), `none`; empty for what the optimiser's name stands for.
         correct: Whether the first and the second moment are corrected for their start at zero.
-        later: What is added to the number of the step in the correction.
+        later: What is added to the number of the step in the correction, of either moment.
+        moments, corrections: The betas of these alone, if they are not those that are declared.
         stays: Whether this number is 1 in every step.
         eps: `outside` the root, `inside` it, or `before` the correction.
         first, second: How the moments follow from those before.
         power: Of the gradient in the second moment.
+        late: Whether the step is made of the moments before this gradient is in them.
+        root: Whether the square root of the second moment is taken.
         amsgrad: Whether the largest second moment is taken; None for what is declared.
         ahead: Nadam's momentum of the next step: its schedule's rate (None without a schedule).
         other: Settings in place of the declared ones.
@@ -54,12 +57,16 @@ class Adam:
 
     decay: str = ""
     correct: tuple[bool, bool] = (True, True)
-    later: int = 0
+    later: tuple[int, int] = (0, 0)
+    moments: tuple[float, float] | None = None
+    corrections: tuple[float, float] | None = None
     stays: bool = False
     eps: str = "outside"
     first: Moment = average
     second: Moment = average
     power: int = 2
+    late: bool = False
+    root: bool = True
     amsgrad: bool | None = None
     ahead: tuple[float | None] | None = None
     other: tuple[tuple[str, Any], ...] = ()
@@ -75,23 +82,28 @@ class Adam:
             g = g + weight * start
         elif decay != "none":
             start = start * (1 - weight * (rate if decay == "decoupled" else 1))
-        count = 1 if self.stays else part.count + self.later
-        if count < 1:
+        count = 1 if self.stays else part.count
+        counts = [count + later for later in self.later]
+        if min(counts) < 1:
             return None
-        m = self.first(part.moment("exp_avg"), g, beta1)
-        v = self.second(part.moment("exp_avg_sq"), g.abs() ** self.power, beta2)
-        largest = v
+        of_m, of_v = self.moments or (beta1, beta2)
+        m = self.first(part.moment("exp_avg"), g, of_m)
+        v = self.second(part.moment("exp_avg_sq"), g.abs() ** self.power, of_v)
+        used, largest = (part.moment("exp_avg"), part.moment("exp_avg_sq")) if self.late else (m, v)
         if given.get("amsgrad") if self.amsgrad is None else self.amsgrad:
             largest = torch.maximum(part.largest_before("exp_avg_sq"), v)
-        c1 = 1 - beta1**count if self.correct[0] else 1.0
-        c2 = 1 - beta2**count if self.correct[1] else 1.0
+        of_m, of_v = self.corrections or (beta1, beta2)
+        c1 = 1 - of_m ** counts[0] if self.correct[0] else 1.0
+        c2 = 1 - of_v ** counts[1] if self.correct[1] else 1.0
         if self.eps == "outside":
             size = (largest / c2).sqrt() + given["eps"]
         elif self.eps == "inside":
             size = (largest / c2 + given["eps"]).sqrt()
         else:
             size = (largest.sqrt() + given["eps"]) / math.sqrt(c2)
-        step = m / c1 if self.ahead is None else _ahead(m, g, beta1, count, self.ahead[0])
+        if not self.root:
+            size = largest / c2 + given["eps"]
+        step = used / c1 if self.ahead is None else _ahead(m, g, beta1, count, self.ahead[0])
         return Update(start - rate * step / size, {"exp_avg": m, "exp_avg_sq": v})
 
 
@@ -114,8 +126,10 @@ ADAM_WAYS = {
     "no bias correction of the moments": Adam(correct=(False, False)),
     "no bias correction of the first moment": Adam(correct=(False, True)),
     "no bias correction of the second moment": Adam(correct=(True, False)),
-    "the step counted from 0 in the bias correction": Adam(later=-1),
-    "the step counted one too far in the bias correction": Adam(later=1),
+    "the step counted from 0 in the bias correction": Adam(later=(-1, -1)),
+    "the step counted one too far in the bias correction": Adam(later=(1, 1)),
+    "the step counted one too far in the bias correction of the first moment": Adam(later=(1, 0)),
+    "the step counted one too far in the bias correction of the second moment": Adam(later=(0, 1)),
     "the step is 1 for ever in the bias correction": Adam(stays=True),
     "eps inside the square root": Adam(eps="inside"),
     "eps inside the square root, and no bias correction": Adam(
@@ -127,6 +141,8 @@ ADAM_WAYS = {
     "beta1 and 1 - beta1 exchanged": Adam(first=exchanged),
     "beta2 and 1 - beta2 exchanged": Adam(second=exchanged),
     "the gradient is not squared in the second moment": Adam(power=1),
+    "no square root of the second moment": Adam(root=False),
+    "the moments of the step before in the update": Adam(late=True),
     "weight decay added to the gradient (L2, as Adam does), not decoupled from it": Adam(
         decay="l2"
     ),

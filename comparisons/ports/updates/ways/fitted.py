@@ -11,6 +11,7 @@ from torch import Tensor
 from comparisons.diagnosis.mistakes import slope
 from comparisons.ports.expected.update import Update
 from comparisons.ports.updates.parts import Part
+from comparisons.ports.updates.ways.adam import Adam
 from comparisons.ports.updates.ways.candidate import (
     CLOSE,
     Candidate,
@@ -19,6 +20,10 @@ from comparisons.ports.updates.ways.candidate import (
     shown,
     with_settings,
 )
+
+MOMENTS = (("exp_avg", 1), ("exp_avg_sq", 2))  # and the power of the gradient in it
+LEAST_BETA = 0.1
+FEW_DIGITS = 1e-4  # relative: how near a beta has to be to a round number
 
 __all__ = ["fitted", "fitted_rate", "of_rate", "rate_factor"]
 
@@ -119,12 +124,14 @@ def _betas(part: Part) -> Iterator[Candidate]:
     g, given = part.gradient, part.settings
     g = g + given.get("weight_decay", 0.0) * part.start if "adamw" not in part.kind else g
     if "betas" in given:
-        for order, key in enumerate(("exp_avg", "exp_avg_sq")):
-            beta = _share(part, key, g ** (order + 1))
-            if beta is not None:
-                betas = list(given["betas"])
-                betas[order] = beta
-                yield setting(part, "betas", tuple(betas))
+        known = tuple(map(float, given["betas"]))
+        shares = [_share(part, key, g**power) for key, power in MOMENTS]
+        one, two = (own if new is None else new for new, own in zip(shares, known, strict=True))
+        for betas in ((one, known[1]), (known[0], two), (one, two)):
+            if betas != known:
+                yield setting(part, "betas", betas)
+                yield from _of_one_place(part, known, betas, "moment")
+        yield from _corrections(part, known)
     for name, key in (("alpha", "square_avg"), ("rho", "square_avg")):
         beta = _share(part, key, g**2) if name in given else None
         if beta is not None:
@@ -135,6 +142,37 @@ def _betas(part: Part) -> Iterator[Candidate]:
         momentum = slope(part.state[key] - new, part.before[key])
         if momentum is not None and momentum > 0:
             yield setting(part, "momentum", rounded(momentum))
+
+
+def _of_one_place(
+    part: Part, known: tuple[float, ...], betas: tuple[float, float], where: str
+) -> Iterator[Candidate]:
+    """Betas of Adam that are others in the moments than in their bias correction."""
+    if part.kind.removeprefix("ignite_") not in ("adam", "adamw"):
+        return
+    rest = "its bias correction" if where == "moment" else "the moment"
+    words = " and ".join(
+        f"beta{at} = {shown(new)} in the {which} "
+        + (f"moment, {shown(old)} in {rest}" if where == "moment" else
+           f"moment's bias correction, {shown(old)} in {rest}")
+        for at, which, new, old in zip((1, 2), ("first", "second"), betas, known, strict=True)
+        if new != old
+    )  # fmt: skip
+    way = Adam(moments=betas) if where == "moment" else Adam(corrections=betas)
+    yield Candidate(words, way, unsure=where != "moment")
+
+
+def _corrections(part: Part, known: tuple[float, ...]) -> Iterator[Candidate]:
+    """The beta of one bias correction, if the update is off by a factor."""
+    factor, count = rate_factor(part), part.count
+    if factor is None or factor <= 0 or count < 1 or abs(factor - 1) <= CLOSE:
+        return
+    for at, divisor in enumerate((1 / factor, factor**2)):
+        rest = 1 - (1 - known[at] ** count) * divisor
+        beta = rounded(rest ** (1 / count), FEW_DIGITS) if 0 < rest < 1 else 0.0
+        if LEAST_BETA < beta < 1:  # a smaller one is none
+            other = (beta, known[1]) if at == 0 else (known[0], beta)
+            yield from _of_one_place(part, known, other, "correction")
 
 
 def _share(part: Part, key: str, new: Tensor) -> float | None:

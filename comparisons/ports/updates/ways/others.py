@@ -34,6 +34,7 @@ class Sgd:
         averaged: Whether the buffer is an average of gradients, not their sum.
         decoupled: Whether weight decay is kept out of the momentum.
         looks_ahead: Whether it is Nesterov's; None for what is declared.
+        late: Whether the step is made of the buffer before this gradient is in it.
     """
 
     rate_inside: bool = False
@@ -41,6 +42,7 @@ class Sgd:
     averaged: bool = False
     decoupled: bool = False
     looks_ahead: bool | None = None
+    late: bool = False
 
     def __call__(self, part: Part) -> Update | None:
         given = part.settings
@@ -56,7 +58,8 @@ class Sgd:
             return _sutskever(part, g, rate, momentum, bool(ahead))
         first = "momentum_buffer" not in part.before and not (self.dampened or self.averaged)
         buffer = g if first else momentum * part.moment("momentum_buffer") + part_of_new * g
-        step = g + momentum * buffer if ahead else buffer
+        used = part.moment("momentum_buffer") if self.late else buffer
+        step = g + momentum * used if ahead else used
         start = part.start
         if self.decoupled:
             start = start * (1 - rate * float(given["weight_decay"]))
@@ -88,12 +91,18 @@ class RmsProp:
         rate_inside: Whether the momentum has the learning rate in it, as TensorFlow's.
         exchanged: Whether alpha and 1 - alpha are.
         initial: What the average of squares starts from.
+        late: Whether the step is divided by the average before this gradient is in it.
+        root: Whether the square root is taken.
+        power: Of the gradient in the average.
     """
 
     eps: str = "outside"
     rate_inside: bool = False
     exchanged: bool = False
     initial: float = 0.0
+    late: bool = False
+    root: bool = True
+    power: int = 2
 
     def __call__(self, part: Part) -> Update | None:
         given, g = part.settings, _decayed(part)
@@ -102,14 +111,15 @@ class RmsProp:
         before = part.moment("square_avg")
         if "square_avg" not in part.before:
             before = before + self.initial
-        square = alpha * before + (1 - alpha) * g**2
-        spread = square
+        square = alpha * before + (1 - alpha) * g.abs() ** self.power
+        spread = before if self.late else square
         state = {"square_avg": square}
         if given["centered"]:
             state["grad_avg"] = alpha * part.moment("grad_avg") + (1 - alpha) * g
             spread = square - state["grad_avg"] ** 2
         eps = float(given["eps"])
         size = (spread + eps).sqrt() if self.eps == "inside" else spread.sqrt() + eps
+        size = size if self.root else spread + eps
         rate, momentum = float(given["lr"]), float(given["momentum"])
         step = g / size * (rate if self.rate_inside else 1.0)
         if momentum:
@@ -125,10 +135,14 @@ class Adagrad:
     Attributes:
         initial: What the sum of squares starts from.
         eps: `outside` the root or `inside` it.
+        late, root, power: As of `RmsProp`.
     """
 
     initial: float | None = None
     eps: str = "outside"
+    late: bool = False
+    root: bool = True
+    power: int = 2
 
     def __call__(self, part: Part) -> Update | None:
         given, g = part.settings, _decayed(part)
@@ -137,10 +151,12 @@ class Adagrad:
             if part.count > 1:  # then it is in the state
                 return part.right
             before = torch.full_like(before, self.initial)
-        total = before + g**2
+        total = before + g.abs() ** self.power
         rate = float(given["lr"]) / (1 + (part.count - 1) * float(given["lr_decay"]))
         eps = float(given["eps"])
-        size = (total + eps).sqrt() if self.eps == "inside" else total.sqrt() + eps
+        spread = before if self.late else total
+        size = (spread + eps).sqrt() if self.eps == "inside" else spread.sqrt() + eps
+        size = size if self.root else spread + eps
         return Update(part.start - rate * g / size, {"sum": total})
 
 
@@ -175,16 +191,23 @@ SGD_WAYS = {
     "weight decay decoupled from the gradient, not added to it": Sgd(decoupled=True),
     "Nesterov's momentum": Sgd(looks_ahead=True),
     "momentum that is not Nesterov's": Sgd(looks_ahead=False),
+    "the momentum buffer of the step before in the update": Sgd(late=True),
 }  # fmt: skip
 RMSPROP_WAYS = {
     "eps inside the square root (TensorFlow's way)": RmsProp(eps="inside"),
     "the learning rate is inside the momentum (TensorFlow's way)": RmsProp(rate_inside=True),
     "alpha and 1 - alpha exchanged": RmsProp(exchanged=True),
     "the average of squares starts from 1 (TensorFlow 1's way)": RmsProp(initial=1.0),
+    "no square root of the average of squares": RmsProp(root=False),
+    "the gradient is not squared in the average": RmsProp(power=1),
+    "the average of squares of the step before in the update": RmsProp(late=True),
 }
 ADAGRAD_WAYS = {
     "the sum of squares starts from 0.1 (Keras's way)": Adagrad(initial=0.1),
     "eps inside the square root": Adagrad(eps="inside"),
+    "no square root of the sum of squares": Adagrad(root=False),
+    "the gradient is not squared in the sum": Adagrad(power=1),
+    "the sum of squares of the step before in the update": Adagrad(late=True),
 }
 ADADELTA_WAYS = {
     "eps beside the square roots": Adadelta(eps="outside"),

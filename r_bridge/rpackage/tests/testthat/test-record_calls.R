@@ -74,6 +74,12 @@ recorded_programs <- function() {
           for (i in 1:2) sum_of(model, x)
           with_no_grad(model(x))
         }),
+        derivative = one_step(
+          nn_sequential(nn_linear(3, 4), nn_tanh(), nn_linear(4, 1)), function(model, x) {
+            x$requires_grad_(TRUE)
+            slope <- autograd_grad(model(x)$sum(), x, create_graph = TRUE)[[1]]
+            slope$pow(2)$sum()$backward()
+          }),
         penalty = one_step(nn_linear(3, 1), function(model, x) {
           loss <- nnf_mse_loss(model(x), x[, 1, drop = FALSE]) + 0.1 * model$weight$pow(2)$sum()
           seen <- loss$detach()
@@ -196,4 +202,15 @@ test_that("parameters go into functions by name, and the loss's own copy is no s
   expect_identical(stage_texts(found)[-(1:2)], c(
     "input#2: input()", "mse_loss: mse_loss(linear, input#2)", "pow: pow(weight)", "sum: sum(pow)",
     "mul: mul(sum)", "add: add(mse_loss, mul)"))
+})
+
+test_that("what autograd_grad() returns is a stage, and what it leaves is no gradient of the loss", {
+  found <- recorded_programs()$derivative
+  expect_identical(stage_texts(found)[-(1:4)], c(
+    "sum: sum(2)", "grad: grad(sum, input)", "pow: pow(grad.0)", "sum#2: sum(pow)"))
+  expect_identical(found$network$grad$options, list(create_graph = TRUE))
+  at <- found$arrays[[1L]]
+  expect_equal(at[["gradient/grad.0"]], 2 * at[["forward/grad.0"]], tolerance = 1e-6)
+  expect_null(at[["gradient/sum"]])
+  expect_null(at[["gradient/2"]])
 })

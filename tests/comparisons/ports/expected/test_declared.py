@@ -33,6 +33,10 @@ def words(layer, a, b, bases=(0, 0), roles=({}, {})):
         ("sum", {"dim": [1], "keepdim": True}, {"axis": [1]}, ["keepdim = false where it is true"]),
         ("masked_fill", {"value": -math.inf}, {"value": -1e9},
          ["value = -1000000000 where it is -inf"]),
+        ("sub", {"self": 1}, {"other": 1}, ["sub(x, 1) where it is sub(1, x)"]),
+        ("sub", {"self": 1}, {"self": 2}, ["input = 2 where it is 1"]),
+        ("clamp", {"min": 0}, {"max": 0, "min": 0},
+         ["clamp(x, min = 0, max = 0) where it is clamp(x, min = 0)"]),
         ("layer_of_mine", {"depth": 3, "wide": True}, {"depth": 4},
          ["depth = 4 where it is 3"]),
         ("to", {"dtype": "float32"}, {"dtype": "float64"}, ["dtype = float64 where it is float32"]),
@@ -61,6 +65,46 @@ def test_options_that_differ_are_said(layer, a, b, said):
 def test_indices_are_held_together_in_each_language_s_base(option, values, bases, said):
     layer = "embedding" if option == "padding_idx" else "nll_loss"
     assert words(layer, {option: values[0]}, {option: values[1]}, bases) == said
+
+
+@pytest.mark.parametrize(
+    ("layer", "option", "a", "b", "same"),
+    [
+        ("index", "index", [":", "6:12"], [":", "6:"], True),
+        ("index", "index", [":", ":6"], [":", "0:6:1"], True),
+        ("index", "index", [-1], [4.0, ":"], True),
+        ("index", "index", ["...", 2], [":", -10], True),
+        ("index", "index", [None, ":", "1::2"], [None, "...", "1:12:2"], True),
+        ("index", "index", ["tensor", [0, -1]], ["tensor", [0, 11]], True),
+        ("index_put", "index", [":", "::2"], [":", [0, 2, 4, 6, 8, 10]], True),
+        ("index", "index", [":", "6:11"], [":", "6:"], False),
+        ("index", "index", ["tensor"], [0], False),
+        ("index", "index", ["?"], ["?", ":"], False),
+        ("index_put", "index", [":", "-3:"], [":", "9:"], True),
+        ("softmax", "dim", -1, 1, True),
+        ("softmax", "dim", -1, 0, False),
+        ("unsqueeze", "dim", -1, 2, True),
+        ("transpose", "dim0", -2, 0, True),
+        ("sum", "dim", [-1, 0], [1, 0], True),
+    ],
+)
+def test_places_and_axes_in_other_words_are_the_same(layer, option, a, b, same):
+    """Of five rows and twelve columns."""
+    first, second = (ProgramStage("s", layer, ("x",), {option: one}) for one in (a, b))
+    assert bool(declared_differences(first, second, (0, 0), (5, 12))) is not same
+    assert declared_differences(first, second)
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_indices_that_are_taken_in_pairs_or_each_with_each(outer):
+    options = {"index": ["tensor", [0, 1]]}
+    stages = [ProgramStage("s", "index", ("x", "i"), options | {"outer": one})
+              for one in (not outer, outer)]  # fmt: skip
+    each, pairs = "each index with each other one", "the indices in pairs"
+    new, known = (each, pairs) if outer else (pairs, each)
+    assert declared_differences(*stages) == [f"it takes {new}, where it takes {known}"]
+    one = ProgramStage("s", "index", ("x", "i"), {"index": [":", "tensor"]})
+    assert not any("pairs" in words for words in declared_differences(stages[0], one))
 
 
 def test_weights_that_one_side_lacks_are_said_once():

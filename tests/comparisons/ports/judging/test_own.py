@@ -79,3 +79,21 @@ def test_what_was_not_recorded_is_not_known(tmp_path):
 
 def test_the_loss_is_found(tmp_path):
     assert own(tmp_path / "trace", torch.float32).loss == "cross_entropy_loss"
+
+
+def test_a_gradient_that_is_left_out_of_a_layer_is_what_those_that_take_it_hand_back(tmp_path):
+    """Without it nobody could say which side's gradient of the weights is wrong."""
+    full = own(tmp_path / "trace", torch.float64)
+    layers = [stage for stage in full.step.network if "weight" in stage.parameters]
+    assert len(layers) > 2
+    for stage in layers:
+        left = {k: v for k, v in full.step.arrays.items() if k != f"gradient/{stage.name}"}
+        weight = stage.parameters["weight"]
+        for factor, right in ((1.0, True), (1.01, False)):
+            gradient = {f"gradient/{weight}": factor * left[f"gradient/{weight}"]}
+            one = Own(replace(full.step, arrays=left | gradient), 1e-11, "float64", full.before)
+            handed_back = one.arrays[f"gradient/{stage.name}"]
+            np.testing.assert_allclose(
+                handed_back, full.step.arrays[f"gradient/{stage.name}"], rtol=1e-11, atol=1e-14
+            )
+            assert one.backward(weight).is_right is right

@@ -74,10 +74,11 @@ def test_calls_that_are_made_of_the_same_inputs_belong_together():
 def test_what_is_made_of_them_may_still_be_exchanged():
     found = compared(exchanged)
     assert found.verdict == "part at step 1, triplet_margin_loss (triplet_margin_loss), forward"
-    assert (
-        "  looks like: paper's takes out#2, port's takes out#2, which is paper's out#3"
-        in found.lines
+    words = (
+        "its arguments 2 and 3 are exchanged (paper: triplet_margin_loss(out, out#2, out#3); "
+        "port: triplet_margin_loss(out, out#3, out#2), by paper's names)"
     )
+    assert f"  looks like: {words}" in found.lines
 
 
 def test_losses_that_go_backwards_in_another_order():

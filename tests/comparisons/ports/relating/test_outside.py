@@ -90,6 +90,56 @@ def test_rows_of_another_shuffle_are_told(parted):
     )
 
 
+@pytest.mark.parametrize("limits", [(0.5, 0.6), (0.6, 0.5)])
+def test_another_threshold_on_the_data_is_told(tmp_path, monkeypatch, limits):
+    """Few zeros and ones are the same in other batches by chance: that is no other shuffle."""
+    monkeypatch.chdir(tmp_path)
+    for name, limit in zip(("python", "r"), limits, strict=True):
+        torch.manual_seed(1)
+        model = nn.Linear(3, 4)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, name, steps=3):
+            for _ in range(3):
+                x, y = torch.randn(40, 3), torch.rand(40, 4)
+                optimizer.zero_grad()
+                F.binary_cross_entropy_with_logits(model(x), (y > limit).float()).backward()
+                optimizer.step()
+    (words,) = compare_programs("python", "r").first.words
+    more, less = ("r", "python") if limits[0] > limits[1] else ("python", "r")
+    assert words == (
+        f"{more} has 1 in 14 of 160 places where {less} has 0, and nowhere the other way round "
+        "(another threshold, or > where it is >=?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x, y: x[:, 1].pow_(3), "20 of 80 numbers differ, all in column 2 of 4"),
+        (lambda x, y: x[2:4].add_(1), "8 of 80 numbers differ, all in rows 3 and 4 of 20"),
+        (lambda x, y: x[::3, ::2].add_(1), "14 of 80 numbers differ"),
+        # the row that is in all batches is no row of another one
+        (lambda x, y: y[2].copy_(torch.ones(3)), "3 of 60 numbers differ, all in row 3 of 20"),
+    ],
+)
+def test_where_few_numbers_differ(tmp_path, monkeypatch, change, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("python", "r"):
+        torch.manual_seed(1)
+        model = nn.Linear(4, 3)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, name, steps=3):
+            for _ in range(3):
+                x, y = torch.randn(20, 4), torch.randn(20, 3)
+                y[7:] = 1.0
+                if name == "r":
+                    change(x, y)
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+    assert compare_programs("python", "r").first.words == (words,)
+
+
 def test_images_with_noise_are_not_named(parted):
     noisy = images(lambda x: x + 1e-3 * torch.rand(x.shape, dtype=x.dtype))
     assert parted(Program(**FLOAT64), noisy) == ("it comes from outside",)

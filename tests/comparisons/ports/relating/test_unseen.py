@@ -183,3 +183,33 @@ def test_derivatives_of_derivatives_are_no_mistake_of_the_side_that_has_them(tmp
         "which is not looked into",
     )
     assert not first.wrong
+
+
+COMPLEX = {
+    "an option": (
+        lambda y: torch.fft.rfft(y).abs(), lambda y: torch.fft.rfft(y, norm="ortho").abs(),
+        "r: norm = ortho, of which python says nothing (in fft_rfft, whose numbers are not "
+        "recorded)",
+    ),
+    "a stage": (
+        lambda y: (torch.fft.rfft(y) * torch.fft.rfft(y).conj()).real.sqrt(),
+        lambda y: (torch.fft.rfft(y) * torch.fft.rfft(y)).real.sqrt(),
+        "only python has conj (conj) between fft_rfft#2 and real",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_what_leads_to_complex_numbers_is_told(tmp_path, monkeypatch, name):
+    """A trace has no type for them: the first number that parts is what is made of them."""
+    monkeypatch.chdir(tmp_path)
+    right, wrong, words = COMPLEX[name]
+    for folder, function in (("python", right), ("r", wrong)):
+        torch.manual_seed(1)
+        model = nn.Linear(3, 6)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimizer, folder, steps=1):
+            function(model(torch.randn(5, 3))).sum().backward()
+            optimizer.step()
+    first = compare_programs("python", "r").first
+    assert first.words == (words,)

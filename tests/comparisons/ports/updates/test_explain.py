@@ -8,7 +8,7 @@ import pytest
 import torch
 from recorded.trained import ByHand, Training, adam, say
 from safetensors.numpy import load_file, save_file
-from torch import optim
+from torch import nn, optim
 
 from comparisons.ports import compare_programs
 
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 def by_hand(mistake: str = "", decay: float = 0.0, **about):
     rate, beta1, beta2 = about.get("lr", 1e-3), about.get("beta1", 0.9), about.get("beta2", 0.999)
-    eps = about.get("eps", 1e-8)
+    eps, corrected = about.get("eps", 1e-8), about.get("corrected", (beta1, beta2))
+    late = about.get("late", (0, 0))
 
     known = {}
 
@@ -40,18 +41,22 @@ def by_hand(mistake: str = "", decay: float = 0.0, **about):
             t = max(t - 1, 1)
         if mistake == "not counted":
             t = 1
+        kept = {"m": state["exp_avg"].clone(), "v": state["exp_avg_sq"].clone()}
         state["exp_avg"].mul_(beta1).add_(
             g, alpha=1.0 if mistake == "no (1 - beta1)" else 1 - beta1
         )
         state["exp_avg_sq"].mul_(beta2).add_(g * g, alpha=1 - beta2)
         m, v = state["exp_avg"], state["exp_avg_sq"]
         v = known[p] if mistake == "amsgrad" else v
-        m = m if "first moment" in mistake else m / (1 - beta1**t)
+        m = m if "first moment" in mistake else m / (1 - corrected[0] ** (t + late[0]))
         if mistake == "keras eps":
             p.sub_(rate * m * (1 - beta2**t) ** 0.5 / (v.sqrt() + eps))
             return
-        v = v if "second moment" in mistake else v / (1 - beta2**t)
+        m = kept["m"] / (1 - beta1**t) if mistake == "late" else m
+        v = kept["v"] if mistake == "late" else v
+        v = v if "second moment" in mistake else v / (1 - corrected[1] ** (t + late[1]))
         size = (v + eps).sqrt() if mistake == "inside" else v.sqrt() + eps
+        size = v + eps if mistake == "no root" else size
         p.add_(rate * m / size, alpha=1.0 if mistake == "added" else -1.0)
 
     return lambda network: ByHand(
@@ -82,6 +87,21 @@ ADAM = {
     "another eps": (by_hand(eps=1e-4), {}, "eps = 0.0001 where it is 1e-08"),
     "betas": (by_hand(beta1=0.8), {}, "betas = (0.8, 0.999) where it is (0.9, 0.999)"),
     "the second beta": (by_hand(beta2=0.99), {}, "betas = (0.9, 0.99) where it is (0.9, 0.999)"),
+    "both betas": (
+        by_hand(beta1=0.8, beta2=0.95), {}, "betas = (0.8, 0.95) where it is (0.9, 0.999)",
+    ),
+    "the second beta of the moment alone": (
+        by_hand(beta2=0.99, corrected=(0.9, 0.999)), {},
+        "beta2 = 0.99 in the second moment, 0.999 in its bias correction",
+    ),
+    "the first beta of the correction alone": (
+        by_hand(corrected=(0.5, 0.999)), {},
+        "beta1 = 0.5 in the first moment's bias correction, 0.9 in the moment",
+    ),
+    "the step of one moment": (
+        by_hand(late=(1, 0)), {},
+        "the step counted one too far in the bias correction of the first moment",
+    ),
     "(1 - beta1)": (
         by_hand("no (1 - beta1)"), {}, "(1 - beta1) is missing in the first moment",
     ),
@@ -96,6 +116,8 @@ ADAM = {
         {},
         "amsgrad: divided by the largest second moment so far",
     ),
+    "no root": (by_hand("no root"), {}, "no square root of the second moment"),
+    "late": (by_hand("late"), {}, "the moments of the step before in the update"),
     "its sign": (by_hand("added"), {}, "the update is added where it should be subtracted"),
     "decoupled decay": (
         by_hand("decoupled", 0.1), {"weight_decay": 0.1},
@@ -225,23 +247,32 @@ def rule_of(kind, mistake):
             p.add_(state["momentum_buffer"])
             return
         first = t == 1 and mistake != "dampened"
+        before = state["momentum_buffer"].clone()
         buffer = state["momentum_buffer"].mul_(0.9)
         buffer.add_(g, alpha=0.1 if mistake == "average" else 1.0 if first else 0.5)
-        p.sub_(0.1 * (g + 0.9 * buffer if mistake == "nesterov" else buffer))
+        buffer = before if mistake == "late" else buffer
+        rate = 0.1 / t if mistake == "rate" else 0.1
+        p.sub_(rate * (g + 0.9 * buffer if mistake == "nesterov" else buffer))
 
     def rmsprop(p, g, state, group, t):
         square = state["square_avg"]
         alpha = 0.9 if mistake == "alpha" else 0.99
-        square.mul_(alpha).add_(g * g, alpha=1 - alpha)
-        size = (square + 1e-3).sqrt() if mistake == "inside" else square.sqrt() + 1e-3
+        before = square.clone()
+        square.mul_(alpha).add_(g.abs() if mistake == "power" else g * g, alpha=1 - alpha)
+        size = before if mistake == "late" else square
+        size = (size + 1e-3).sqrt() if mistake == "inside" else size.sqrt() + 1e-3
+        size = square + 1e-3 if mistake == "root" else size
         p.sub_(0.01 * g / size)
 
     def adagrad(p, g, state, group, t):
         if t == 1 and mistake == "initial":
             state["sum"].add_(0.1)
-        state["sum"].add_(g * g)
-        size = state["sum"] + 1e-3 if mistake == "inside" else state["sum"]
-        p.sub_(0.01 * g / (size.sqrt() + (0 if mistake == "inside" else 1e-3)))
+        before = state["sum"].clone()
+        state["sum"].add_(g.abs() if mistake == "power" else g * g)
+        size = before if mistake == "late" else state["sum"]
+        size = (size + 1e-3).sqrt() if mistake == "inside" else size.sqrt() + 1e-3
+        size = state["sum"] + 1e-3 if mistake == "root" else size
+        p.sub_(0.01 * g / size)
 
     rule = {"sgd": sgd, "rmsprop": rmsprop, "adagrad": adagrad}[kind]
     key = {"sgd": "momentum_buffer", "rmsprop": "square_avg", "adagrad": "sum"}[kind]
@@ -273,6 +304,15 @@ RULES = {
         lambda n: sgd(n, dampening=0.5), "the first gradient is dampened, too",
     ),
     ("sgd", "nesterov"): (lambda n: sgd(n, dampening=0.5), "Nesterov's momentum"),
+    ("sgd", "late"): (
+        lambda n: sgd(n, dampening=0.5), "the momentum buffer of the step before in the update",
+    ),
+    ("rmsprop", "root"): (rmsprop, "no square root of the average of squares"),
+    ("rmsprop", "power"): (rmsprop, "the gradient is not squared in the average"),
+    ("rmsprop", "late"): (rmsprop, "the average of squares of the step before in the update"),
+    ("adagrad", "root"): (adagrad, "no square root of the sum of squares"),
+    ("adagrad", "power"): (adagrad, "the gradient is not squared in the sum"),
+    ("adagrad", "late"): (adagrad, "the sum of squares of the step before in the update"),
     ("rmsprop", "inside"): (rmsprop, "eps inside the square root (TensorFlow's way)"),
     ("rmsprop", "alpha"): (rmsprop, "alpha = 0.9 where it is 0.99"),
     ("adagrad", "inside"): (adagrad, "eps inside the square root"),
@@ -286,6 +326,17 @@ def test_a_mistake_of_other_optimisers(pair, kind, mistake):
     pair(Training(optimiser=right), Training(optimiser=rule_of(kind, mistake)))
     say("r", kind, "python")
     assert compare_programs("python", "r").first.words == (f"r: {words}",)
+
+
+def test_a_rate_that_falls_is_told_though_no_constant_can_be_told_of_small_biases(pair):
+    """Of a bias of one or two numbers no factor is known: that of the weights holds."""
+    falls = rule_of("sgd", "rate")
+    about = {"network": lambda: nn.Sequential(nn.Linear(9, 2), nn.Tanh(), nn.Linear(2, 9))}
+    about["dtype"] = torch.float64
+    right = Training(optimiser=lambda n: sgd(n, dampening=0.5), **about)
+    pair(right, Training(optimiser=falls, **about))
+    say("r", "sgd", "python")
+    assert compare_programs("python", "r").first.words == ("r: lr = 0.05 where it is 0.1",)
 
 
 # The state -------------------------------------------------------------------------------------

@@ -59,6 +59,38 @@ def test_masks_are_no_indices(kind):
     assert found.residual(1) == 0
 
 
+@pytest.mark.parametrize(
+    ("index", "tensors"),
+    [
+        (["tensor", "tensor"], (0, 1)),
+        (["tensor", ":", "tensor"], (0, 2)),
+        (["...", "tensor", "tensor"], (1, 2)),
+        (["tensor", 1, "tensor"], (0, 2)),
+        ([None, "tensor", [0, -1], ":2"], (0, 1)),
+        ([[True, False, True], "tensor"], (0, 1)),
+    ],
+    ids=["two", "apart", "last", "a number between", "a new axis", "a mask"],
+)
+def test_rows_and_columns_are_taken_each_with_each_in_r(index, tensors):
+    """Held against NumPy, one axis after the other."""
+    rows = {0: [2, 0, 2], 1: [3, 0, 1], 2: [1, 4]}
+    said = dict(zip(tensors, (one for one in index if one not in (None, "...", ":", ":2", 1)),
+                    strict=True))  # fmt: skip
+    taken = [rows[axis] if said[axis] == "tensor" else said[axis] for axis in tensors]
+    expected = X.numpy()
+    for axis, places in zip(tensors, taken, strict=True):
+        places = np.flatnonzero(places) if isinstance(places[0], bool) else places
+        expected = expected.take(places, axis)
+    expected = expected[:, 1] if 1 in index else expected
+    expected = expected[None, :, :, :2] if None in index else expected
+    inputs = [rows[axis] for axis in tensors if said[axis] == "tensor"]
+    arrays = {f"forward/i{at}": np.array(one) + 1 for at, one in enumerate(inputs)}
+    stage = ProgramStage("m", "index", ("x", *(f"i{at}" for at in range(len(inputs)))),
+                         {"index": index, "outer": True})  # fmt: skip
+    found = recompute(stage, {"forward/x": X.numpy(), **arrays}, 1)
+    assert np.array_equal(found.outputs["m"].numpy(), expected)
+
+
 def test_pieces_that_are_put_in():
     def put(x, value):
         x = x.clone()
@@ -122,3 +154,14 @@ def test_values_that_are_put_by_indices(base):
         randn(2, 4), dim=0, alpha=2,
     )  # fmt: skip
     assert found.residual(base) <= 1e-12
+    copied = record_function(
+        lambda x, i, s: x.index_copy(0, i - base, s), "index_copy", x, rows[:1] + base,
+        randn(1, 4), dim=0,
+    )  # fmt: skip
+    assert copied.residual(base) == 0
+    filled = record_function(
+        lambda x, i: x.index_fill(1, i - base, 0.5), "index_fill", x, rows + base, dim=1, value=0.5
+    )
+    assert filled.residual(base) == 0
+    taken = record_function(lambda x, i: x.take(i - base), "take", x, rows + base)
+    assert taken.residual(base) == 0
