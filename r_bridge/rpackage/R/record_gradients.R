@@ -7,6 +7,7 @@ hook_before_change <- function(seen, tensor) {
   source <- if (is_tensor(tensor)) known_source(seen, tensor)
   if (is.null(source) || is.null(seen$returned[[source]])) return(invisible())
   catch <- function(gradient) {
+    if (isTRUE(session$within_grad)) return(NULL)
     open <- session$open
     session$open <- FALSE
     on.exit(session$open <- open)
@@ -21,3 +22,40 @@ hook_before_change <- function(seen, tensor) {
 gradient_of <- function(seen, source) {
   seen$caught[[source]] %||% seen$returned[[source]]$grad
 }
+
+# autograd_grad() is a stage: a program may train on what it returns, as on a gradient penalty. The
+# gradients that tensors keep of it are none of the loss, and are taken away again.
+wrap_grad <- function() {
+  namespace <- asNamespace("torch")
+  grad <- get("cpp_autograd_grad", envir = namespace)
+  exchange(namespace, "cpp_autograd_grad", function(outputs, inputs, grad_outputs, retain_graph,
+                                                    create_graph, allow_unused) {
+    kept <- lapply(active(), function(r) {
+      lapply(r$seen$returned, function(x) list(tensor = x, before = gradient_kept(x)))
+    })
+    open <- session$open
+    session$open <- FALSE
+    session$within_grad <- TRUE
+    on.exit({
+      session$within_grad <- FALSE
+      session$open <- open && length(active()) > 0L
+    })
+    out <- grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
+    for (one in unlist(kept, recursive = FALSE)) put_gradient(one$tensor, one$before)
+    if (open) {
+      about <- list(layer = "grad", changes = FALSE, options = list(
+        create_graph = create_graph, allow_unused = allow_unused))
+      arguments <- list(outputs = outputs, inputs = inputs, grad_outputs = grad_outputs)
+      for (r in active()) guarded(r, see_stage(r, about, arguments, as.list(out)))
+    }
+    out
+  })
+  function() exchange(namespace, "cpp_autograd_grad", grad)
+}
+
+gradient_kept <- function(tensor) {
+  gradient <- tensor$grad
+  if (is_tensor(gradient)) copied(gradient)
+}
+
+put_gradient <- function(tensor, gradient) tensor$grad <- gradient

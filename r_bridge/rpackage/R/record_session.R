@@ -21,7 +21,8 @@ enter_torch <- function() {
   session$elsewhere <- torch::cuda_is_available() || torch::backends_mps_is_available()
   session$undefined <- torch_internal("is_undefined_tensor")
   options(pyvae.recording = see_module)
-  session$undo <- c(wrap_functions(), wrap_own_functions(), wrap_backward(),
+  session$undo <- c(wrap_functions(), wrap_own_functions(), wrap_grad(),
+                    wrap_backward(),
                     function() options(pyvae.recording = NULL))
 }
 
