@@ -30,9 +30,8 @@ wrap_grad <- function() {
   grad <- get("cpp_autograd_grad", envir = namespace)
   exchange(namespace, "cpp_autograd_grad", function(outputs, inputs, grad_outputs, retain_graph,
                                                     create_graph, allow_unused) {
-    kept <- lapply(active(), function(r) {
-      lapply(r$seen$returned, function(x) list(tensor = x, before = gradient_kept(x)))
-    })
+    recordings <- active()
+    kept <- lapply(recordings, function(r) lapply(r$seen$returned, gradient_kept))
     open <- session$open
     session$open <- FALSE
     session$within_grad <- TRUE
@@ -41,7 +40,10 @@ wrap_grad <- function() {
       session$open <- open && length(active()) > 0L
     })
     out <- grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
-    for (one in unlist(kept, recursive = FALSE)) put_gradient(one$tensor, one$before)
+    for (i in seq_along(recordings)) {
+      r <- recordings[[i]]
+      guarded(r, Map(put_gradient, r$seen$returned, kept[[i]]))
+    }
     if (open) {
       about <- list(layer = "grad", changes = FALSE, options = list(
         create_graph = create_graph, allow_unused = allow_unused))

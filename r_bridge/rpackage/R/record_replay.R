@@ -10,6 +10,7 @@ begin_replay <- function(r) {
   at <- match(r$step, r$replay$steps)
   # both programs may end with the step before: it is told when something is drawn
   r$replay$lacks <- is.na(at)
+  r$replay$masks <- r$replay$draws <- list()
   if (r$replay$lacks) return(invisible())
   network <- r$replay$about$networks[[r$replay$about$steps[[at]]$network + 1L]]
   names <- vapply(network, function(stage) stage$name, "")
@@ -82,8 +83,8 @@ masked <- function(input, drawn) {
 # Overwrites what a function has drawn. Draws outside of the model that the other program lacks,
 # such as the order of the images, stay as they are. R torch's multinomial() counts from 1.
 replay_draw <- function(r, name, distribution, out) {
-  check_replayed_step(r)
   within <- length(r$path) > 0L
+  if (within) check_replayed_step(r)
   alike <- Filter(function(at) {
     draw <- r$replay$draws[[at]]
     draw$distribution == distribution && (within || same_shape(draw$values, out))
