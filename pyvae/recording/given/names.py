@@ -28,6 +28,7 @@ class OtherNames:
         first = sum((a in mine) - (b in mine) for a, b in rows) >= 0
         modules = {name.rsplit(".", n)[0] for name in mine for n in range(1, name.count(".") + 1)}
         self.pairs = [pair for row in rows for pair in _turned(row, (mine, modules), first)]
+        self._longest_first = sorted(self.pairs, key=lambda pair: -len(pair[0]))
 
     def of(self, name: str, known: Collection[str]) -> str:
         """The other program's name for a parameter or layer; the same one if no row says another.
@@ -39,7 +40,7 @@ class OtherNames:
         named = [other for own, other in self.pairs if own == name]
         within = [
             other + name.removeprefix(own)
-            for own, other in sorted(self.pairs, key=lambda pair: -len(pair[0]))
+            for own, other in self._longest_first
             if name.startswith(f"{own}.")
         ]
         found = [other for other in (*named, *within) if other in known]

@@ -10,6 +10,7 @@ begin_replay <- function(r) {
   at <- match(r$step, r$replay$steps)
   # both programs may end with the step before: it is told when something is drawn
   r$replay$lacks <- is.na(at)
+  r$replay$masks <- r$replay$draws <- list()
   if (r$replay$lacks) return(invisible())
   network <- r$replay$about$networks[[r$replay$about$steps[[at]]$network + 1L]]
   names <- vapply(network, function(stage) stage$name, "")
@@ -112,8 +113,8 @@ alike_draws <- function(r, draws, name, distribution, out) {
 # Overwrites what a function has drawn. Draws outside of the model that the other program lacks,
 # such as the order of the images, stay as they are. R torch's multinomial() counts from 1.
 replay_draw <- function(r, name, distribution, out) {
-  check_replayed_step(r)
   within <- length(r$path) > 0L
+  if (within) check_replayed_step(r)
   from <- "draws"
   at <- alike_draws(r, r$replay$draws, name, distribution, if (!within) out)
   if (!length(at) && length(look_ahead(r))) {
