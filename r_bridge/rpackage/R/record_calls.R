@@ -52,8 +52,8 @@ of_the_model <- function(seen, tensor) {
   known || !is.null(tensor$grad_fn)
 }
 
-# Where a tensor comes from: from outside, if it is not known, or from what is not seen. `written`: a
-# function is about to change it in place.
+# Where a tensor comes from: from outside, if it is not known, or from what is not seen. `written`:
+# a function is about to change it in place.
 source_of <- function(seen, tensor, written = FALSE) {
   source <- known_source(seen, tensor)
   if (!is.null(source)) return(source)

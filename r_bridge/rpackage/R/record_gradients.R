@@ -2,8 +2,8 @@
 # One that is changed in place keeps the gradient of what it is then: so a hook, set before the
 # change, catches that of what it was.
 
-# A function is about to change its first argument: notes where that comes from, which nobody can tell
-# afterwards, and what it was, if it comes from outside.
+# A function is about to change its first argument: notes where that comes from, which nobody can
+# tell afterwards, and what it was, if it comes from outside.
 before_change <- function(r, arguments, about = list()) {
   seen <- r$seen
   tensor <- arguments[[1L]]
@@ -60,8 +60,8 @@ gradient_of <- function(seen, source) {
   seen$caught[[source]] %||% seen$returned[[source]]$grad
 }
 
-# autograd_grad(): its derivatives are a stage, and the gradients that it leaves in what was kept are
-# none of the loss.
+# autograd_grad(): its derivatives are a stage, and the gradients that it leaves in what was kept
+# are none of the loss.
 wrap_autograd_grad <- function() {
   namespace <- asNamespace("torch")
   places <- c(namespace, if ("package:torch" %in% search()) as.environment("package:torch"))

@@ -40,7 +40,8 @@ slice_put_wrapper <- function(old) {
                   options = c(said_places(places), said_value(rhs)))
     put <- function(...) {
       old(self, e, rhs, mask)
-      see_filled(self, function(filled) old(filled, e, TRUE, mask))
+      tryCatch(see_filled(self, function(filled) old(filled, e, TRUE, mask)),
+               error = function(e) NULL)
       self
     }
     do.call(see_function, c(list(put, about), arguments))
@@ -78,7 +79,8 @@ places_of_part <- function(layer, options, dims) {
   place <- switch(
     layer, select = options$index,
     narrow = paste0(start, ":", if (start + options$length != 0) start + options$length),
-    slice = paste0(start, ":", options$end, if (options$step %||% 1 != 1) paste0(":", options$step)))
+    slice = paste0(start, ":", options$end,
+                   if (options$step %||% 1 != 1) paste0(":", options$step)))
   axis <- options$dim %||% 0
   if (!is.null(place)) c(rep(list(":"), if (axis < 0) axis + dims else axis), place)
 }

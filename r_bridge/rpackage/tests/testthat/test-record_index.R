@@ -147,8 +147,9 @@ test_that("what was changed through a part is another tensor, and each has its g
   expect_equal(at[["gradient/mul"]], at[["gradient/input#2"]], tolerance = 1e-6)
 })
 
-test_that("indices in two places are taken each with each in brackets, and in pairs by index_put()", {
+test_that("indices in two places are taken each with each in brackets, by index_put() in pairs", {
   found <- put_program()$traces[[5L]]
   expect_equal(found$network$index_put$options, list(index = list("tensor", "tensor")))
-  expect_equal(found$network$index$options, list(index = list(list(0L, 2L), "tensor"), outer = TRUE))
+  expect_equal(found$network$index$options,
+               list(index = list(list(0L, 2L), "tensor"), outer = TRUE))
 })
