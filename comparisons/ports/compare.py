@@ -80,7 +80,8 @@ def compare_programs(
 class _Comparer:
     def __init__(self, sides: tuple[Side, Side], names: Mapping[str, str], exact: bool) -> None:
         self.sides, self.names, self.exact = sides, names, exact
-        self.networks: dict[tuple[int, int], NetworkMatch] = {}
+        self.networks: dict[tuple[int, int], NetworkMatch] = {}  # as they were judged last
+        self.matched: dict[tuple[int, int], NetworkMatch] = {}
         self.sizes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
         self.parameters: list[ParameterMatch] | None = None
         self.untrained: list[ParameterMatch] = []
@@ -146,9 +147,9 @@ class _Comparer:
             self.precision = precision
         key = a.about.network, b.about.network
         if self.sizes.get(key) != (a.parts, b.parts):
-            self.networks[key] = match_stages(a, b, self.names)
+            self.matched[key] = self.networks[key] = match_stages(a, b, self.names)
             self.sizes[key] = a.parts, b.parts
-        network = self.networks[key]
+        network = self.matched[key]
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
             self.parameters = settle_layouts(a, b, network, found, tolerance(precision, False))
@@ -177,8 +178,10 @@ class _Comparer:
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
             step, first, other_ways = judge_another_way(step, first)
-            if all(pair.a.layer not in GIVEN for pair in other_ways):
-                self.networks[key] = step.network  # what is given is asked for in each step
+            if step.whole is not None:  # that is asked for in each step
+                self.networks[key] = step.network
+            elif all(pair.a.layer not in GIVEN for pair in other_ways):  # and so is what is given
+                self.networks[key] = self.matched[key] = step.network
             self.other_ways += [pair for pair in other_ways if pair not in self.other_ways]
             if first is not None:
                 self.first = find_first_part(step, first)

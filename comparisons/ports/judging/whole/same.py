@@ -1,0 +1,287 @@
+"""Whether both sides' steps are one function of the parameters, though their stages are others.
+
+A mean of what a layer returns is what the layer returns for the mean; a network may be called once
+for all rows, or for some of them at a time; a derivative may be taken by `torch.autograd.grad`, or
+written out. Stages that have no like then stand beside each other, and so do values that are no
+pairs. But the loss, and the gradient of every parameter, are the same numbers for whatever
+parameters: both sides' stages are computed in float64, one after the other, for the parameters as
+they are and for others. Numbers that are the same by chance, as those of a bias of zero, are not
+any more then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.one_function import SAME, UNSEEN
+from comparisons.ports.judging.own import distance
+from comparisons.ports.judging.whole.effective import Effective, find_effective
+from comparisons.ports.judging.whole.function import Evaluated, StepFunction
+from comparisons.ports.matching.matched import matched_outputs
+from comparisons.ports.matching.parameters import ParameterMatch
+
+__all__ = ["UPDATED", "SameStep", "same_step"]
+
+MOVED = (0.0, 0.1, 0.03, 0.01)  # of a parameter's own size: by how much, in turn
+SMALL = 0.2  # of these, where a parameter is zero
+LEAST = 3  # of these at which both are finite: a logarithm may not be
+BESIDE = 1e-4  # of what a number may be off by: how little of the largest one
+ROUGH = 1e-5  # how near the two are at least, if it is for roundings that they differ
+ROUNDINGS = 4  # times that inputs are rounded once more
+ROOM = 4  # times what that makes of a number, which may be little by chance
+UPDATED = ("given gradient", "state", "parameter")
+COARSE = ("bfloat16", "float16", "half")
+
+
+class SameStep:
+    """Both sides' steps, which are one function of the parameters.
+
+    Arguments:
+        step: The step.
+        parameters: Those that have a gradient on both sides.
+        effective: What is done to the gradients.
+    """
+
+    def __init__(
+        self, step: Inspected, parameters: list[ParameterMatch], effective: Effective
+    ) -> None:
+        self.step, self.parameters, self.effective = step, parameters, effective
+        self.functions = StepFunction(step.own[0]), StepFunction(step.own[1], _given_both(step))
+        self.same = SAME if step.precision == "float64" else UNSEEN
+
+    def holds(self) -> bool:
+        """Whether it is true."""
+        return (
+            all(one.can_be_computed for one in self.functions)
+            and all(self._is_what_was_recorded(side) for side in (0, 1))
+            and self._are_same()
+        )
+
+    def _are_same(self) -> bool:
+        found = []
+        for seed in range(len(MOVED)):
+            found.append(self._is_same(seed))
+            if found[-1] is False or found[0] is None:
+                return False
+        return sum(one is True for one in found) >= LEAST
+
+    def _is_what_was_recorded(self, side: int) -> bool:
+        """Whether a side's stages give the loss and the gradients that it recorded: nothing else
+        has come into them."""
+        own = self.step.own[side]
+        starts = {n: own.step.arrays[f"start/{n}"] for one in self.parameters
+                  for n in (one.a, one.b)[side]}  # fmt: skip
+        found = StepFunction(own).at(starts)
+        total = own.step.arrays.get("loss/total")
+        if found is None or total is None:
+            return False
+        pairs = [(np.asarray(found.loss), np.asarray(total).reshape(()))]
+        pairs += [(value, own.step.arrays[f"gradient/{n}"]) for n, value in found.gradients.items()]
+        return all(
+            distance(x.ravel(), y.astype(np.float64).ravel())
+            <= self.step.rtol * float(np.abs(x).max(initial=0))
+            for x, y in pairs
+            if x.size == y.size
+        ) and all(x.size == y.size for x, y in pairs)
+
+    def _is_same(self, seed: int) -> bool | None:
+        """Whether both sides give the same for one set of parameters: the first side's own ones, or
+        others; None if neither can be computed there."""
+        starts = self.starts(seed)
+        values = self._at(starts)
+        if values[0] is None or values[1] is None:
+            return None if values[0] is values[1] else False
+        if any(x.size != y.size for x, y in zip(values[0], values[1], strict=True)):
+            return False
+        largest = max(float(np.abs(x).max(initial=0)) for x in values[0][1:])
+        pairs = [
+            (x.ravel(), y.ravel(), SAME * BESIDE * largest * bool(at))
+            for at, (x, y) in enumerate(zip(values[0], values[1], strict=True))
+        ]
+        if all(_are_near(x, y, self.same, beside) for x, y, beside in pairs):
+            return True
+        if not all(_are_near(x, y, ROUGH, beside + ROUGH * largest) for x, y, beside in pairs):
+            return False
+        room = self._of_roundings(starts, (values[0], values[1]))
+        return room is not None and all(
+            _are_near(x, y, self.same, beside + more.ravel())
+            for (x, y, beside), more in zip(pairs, room, strict=True)
+        )
+
+    def _at(
+        self, starts: Sequence[Mapping[str, NDArray]], rounded: int = 0
+    ) -> list[list[NDArray] | None]:
+        """The loss and all gradients of both sides, as they count; None where they cannot be
+        computed.
+
+        Arguments:
+            starts: The parameters of both.
+            rounded: As of a `StepFunction`.
+        """
+        functions = [
+            StepFunction(one.own, one.outside, rounded) if rounded else one
+            for one in self.functions
+        ]
+        found = [one.at(given) for one, given in zip(functions, starts, strict=True)]
+        return [
+            None if one is None else self._values(side, one, starts[side])
+            for side, one in enumerate(found)
+        ]
+
+    def _of_roundings(
+        self,
+        starts: Sequence[Mapping[str, NDArray]],
+        values: tuple[list[NDArray], list[NDArray]],
+    ) -> list[NDArray] | None:
+        """What the roundings of inputs make of each number: the rows of a matrix that add up to 1
+        do so up to these."""
+        most = [np.zeros(one.shape) for one in values[0]]
+        for seed in range(1, ROUNDINGS + 1):
+            for value, moved in zip(values, self._at(starts, seed), strict=True):
+                if moved is None:
+                    return None
+                for at, (x, y) in enumerate(zip(value, moved, strict=True)):
+                    most[at] = np.maximum(most[at], np.abs(x - y).reshape(most[at].shape))
+        return [ROOM * one for one in most]
+
+    def _values(self, side: int, found: Evaluated, given: Mapping[str, NDArray]) -> list[NDArray]:
+        """The loss and all gradients, as they count."""
+        starts: dict[str, NDArray] = {}
+        gradients: dict[str, NDArray] = {}
+        for one in self.parameters:
+            for kind, arrays in ((starts, given), (gradients, found.gradients)):
+                both = (arrays, {}) if side == 0 else ({}, arrays)
+                value = one.values(*both, "{}")[side]
+                if value is None:
+                    raise ValueError(one.name)
+                kind[one.name] = value
+        loss = np.asarray(self.effective.loss(side, found.loss, starts))
+        return [
+            loss,
+            *(self.effective.gradient(side, n, gradients[n], starts[n]) for n in gradients),
+        ]
+
+    def starts(self, seed: int) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+        """Parameters of both sides, by their names: the first side's own for 0, or others."""
+        random = np.random.default_rng(seed)
+        found: tuple[dict[str, NDArray], dict[str, NDArray]] = ({}, {})
+        for one in self.parameters:
+            recorded = self.step.a.arrays, self.step.b.arrays
+            if max(len(one.a), len(one.b)) > 1:  # kept in several arrays, which stay as they are
+                for side, names in enumerate((one.a, one.b)):
+                    found[side].update({n: recorded[side][f"start/{n}"] for n in names})
+                continue
+            value = recorded[0][f"start/{one.a[0]}"].astype(np.float64)
+            if seed:
+                size = float(np.sqrt((value**2).mean())) or SMALL
+                value = value + MOVED[seed] * size * random.standard_normal(value.shape)
+            found[0][one.a[0]] = value
+            found[1][one.b[0]] = value.reshape(recorded[1][f"start/{one.b[0]}"].shape)
+        return found
+
+
+def same_step(step: Inspected) -> Effective | None:
+    """Whether both sides' steps are one function of the parameters, but for what each does to its
+    gradients before the update.
+
+    Arguments:
+        step: The step, as far as it was judged.
+
+    Returns:
+        What each does; None if the steps are none, or it cannot be told.
+    """
+    parameters = _with_gradients(step)
+    if not parameters or step.exact or step.precision == "float16" or _rounds(step):
+        return None
+    plain = Effective()
+    other = find_effective(step.own, parameters, step.precision)
+    for effective in (other, plain) if _updates_differ(step) else (plain, other):
+        if effective is not None and _may_be(step, parameters, effective):
+            return effective if SameStep(step, parameters, effective).holds() else None
+    return None
+
+
+def _updates_differ(step: Inspected) -> bool:
+    """Whether the gradients are the same, and what is done to them is not."""
+    first = next((one for one in step.judged if one.verdict == "parted"), None)
+    return first is not None and first.quantity.passing in UPDATED
+
+
+def _with_gradients(step: Inspected) -> list[ParameterMatch]:
+    """The parameters that have a gradient on both sides; none if one side alone has another."""
+    found = []
+    for one in step.parameters:
+        there = [
+            all(f"{kind}/{n}" in own.step.arrays for n in names for kind in ("gradient", "start"))
+            for own, names in zip(step.own, (one.a, one.b), strict=True)
+        ]
+        if one.kind != "parameter" or not any(there):
+            continue
+        if not all(there):
+            return []
+        found.append(one)
+    return found
+
+
+def _rounds(step: Inspected) -> bool:
+    """Whether a side takes numbers to a coarser type on the way, which a formula in float64 does
+    not see."""
+    return any(
+        stage.layer == "to" and stage.options.get("dtype") in COARSE
+        for own in step.own
+        for stage in own.step.network
+    )
+
+
+def _may_be(step: Inspected, parameters: list[ParameterMatch], effective: Effective) -> bool:
+    """Whether the recorded loss and gradients, as they count, agree: if not, there is nothing to
+    compute."""
+    sides: tuple[list[NDArray], list[NDArray]] = ([], [])
+    starts: list[dict[str, NDArray]] = [{}, {}]
+    for one in parameters:
+        both = [one.values(step.a.arrays, step.b.arrays, f"{kind}/{{}}")
+                for kind in ("gradient", "start")]  # fmt: skip
+        for side in (0, 1):
+            gradient, start = both[0][side], both[1][side]
+            if gradient is None or start is None:
+                return False
+            starts[side][one.name] = start
+            sides[side].append(effective.gradient(side, one.name, gradient, start))
+    for side, own in enumerate(step.own):
+        total = own.step.arrays.get("loss/total")
+        if total is None:
+            return False
+        sides[side].append(np.asarray(effective.loss(side, float(total.item()), starts[side])))
+    return all(
+        x.size == y.size and _are_near(x.ravel(), y.ravel(), 0.0, 2 * step.rtol * largest)
+        for x, y in zip(*sides, strict=True)
+        if (largest := float(np.abs(x).max(initial=0))) >= 0
+    )
+
+
+def _given_both(step: Inspected) -> dict[str, NDArray]:
+    """The first side's numbers of what both sides are given, or draw, by the second side's names:
+    the two may be a rounding apart."""
+    found = {}
+    for pair in step.network.pairs:
+        if not {pair.a.layer, pair.b.layer} <= {"input", "draw"}:
+            continue
+        for one, two in matched_outputs(pair):
+            judged = step.verdicts.get(f"forward/{one}")
+            value, other = step.a.value(one), step.b.value(two)
+            if judged is None or judged.verdict == "parted" or value is None or other is None:
+                continue
+            if value.dtype.kind == "f" and value.shape == other.shape:
+                found[two] = value
+    return found
+
+
+def _are_near(x: NDArray, y: NDArray, same: float, beside: NDArray | float) -> bool:
+    """Whether numbers are near each other, each by its own size."""
+    size = np.maximum(np.abs(x), np.abs(y))
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(x - y) <= same * size + beside).all())
