@@ -32,11 +32,13 @@ class Evaluated:
     Attributes:
         loss: The sum of what `backward` was called on.
         gradients: Of each parameter, by name; zeros if the loss does not depend on it.
-        slopes: The same of values, of those that were asked for.
+        values: What the stages return, of those that were asked for.
+        slopes: The gradients of these.
     """
 
     loss: float
     gradients: dict[str, NDArray]
+    values: dict[str, NDArray]
     slopes: dict[str, NDArray]
 
 
@@ -90,6 +92,11 @@ class StepFunction:
                 waiting += [*stage.inputs, *stage.parameters.values()]
         return frozenset(found)
 
+    def leads_to_loss(self, name: str) -> bool:
+        """Whether the loss is computed from a value."""
+        stage = self.step.producer.get(name)
+        return stage is not None and stage.name in self.before_loss
+
     @cached_property
     def can_be_computed(self) -> bool:
         """Whether it is known what `backward` was called on, and the step is not too large."""
@@ -104,20 +111,20 @@ class StepFunction:
         self,
         parameters: Mapping[str, NDArray],
         added: Mapping[str, NDArray] | None = None,
-        slopes: Collection[str] = (),
+        wanted: Collection[str] = (),
     ) -> Evaluated | None:
         """Computes the step; None if it cannot be computed, or is not finite.
 
         Arguments:
             parameters: By name; all others are as they were.
             added: What is added to values on the way, by name.
-            slopes: Values whose gradients are wanted.
+            wanted: Values that are wanted, with their gradients.
         """
         if not self.can_be_computed:
             return None
         try:
             with computing():
-                return self._at(parameters, added or {}, slopes)
+                return self._at(parameters, added or {}, wanted)
         except (*REFUSED, RecursionError):
             return None
 
@@ -125,7 +132,7 @@ class StepFunction:
         self,
         parameters: Mapping[str, NDArray],
         added: Mapping[str, NDArray],
-        slopes: Collection[str],
+        wanted: Collection[str],
     ) -> Evaluated | None:
         known = {name: as_tensor(value).requires_grad_() for name, value in parameters.items()}
         for stage in self.step.network:
@@ -135,7 +142,7 @@ class StepFunction:
                 more = added.get(name)
                 known[name] = value if more is None else value + as_tensor(more)
         loss = torch.stack([known[name].to(torch.float64).sum() for name in self.ends]).sum()
-        names = [*parameters, *(name for name in slopes if known[name].requires_grad)]
+        names = [*parameters, *(name for name in wanted if known[name].requires_grad)]
         found = torch.autograd.grad(loss, [known[name] for name in names], allow_unused=True)
         arrays = {
             name: np.zeros(known[name].shape) if one is None else one.numpy()
@@ -146,7 +153,8 @@ class StepFunction:
         return Evaluated(
             loss.item(),
             {name: arrays[name] for name in parameters},
-            {name: arrays.get(name, np.zeros(known[name].shape)) for name in slopes},
+            {name: known[name].detach().numpy() for name in wanted},
+            {name: arrays.get(name, np.zeros(known[name].shape)) for name in wanted},
         )
 
     def _call(self, stage: ProgramStage, known: dict[str, Tensor]) -> list[Tensor]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.one_function import without_pairs
-from comparisons.ports.judging.whole.function import StepFunction
+from comparisons.ports.judging.own import distance
+from comparisons.ports.judging.whole.function import Evaluated, StepFunction
+from comparisons.ports.judging.whole.options import is_option
 from comparisons.ports.judging.whole.same import UPDATED, same_step
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 
@@ -63,34 +66,44 @@ def _may_go(step: Inspected, first: Judged) -> list[StageMatch]:
         pair = one.quantity.stage
         if one.verdict == "parted" and one.quantity.passing == first.quantity.passing and pair:
             parted.setdefault(pair.a.name, []).append(one)
-    functions = StepFunction(step.own[0]), StepFunction(step.own[1])
+    found = {
+        judged[0].quantity.stage: judged
+        for judged in parted.values()
+        if judged[0].quantity.stage is not None
+    }
+    pairs = [pair for pair, judged in found.items() if _may_be_none(step, pair, judged[0])]
+    if first.quantity.stage not in pairs:
+        return []
+    sides = [_Known.of(step, side, [found[pair] for pair in pairs]) for side in (0, 1)]
     gone = [
         pair
-        for judged in parted.values()
-        if (pair := judged[0].quantity.stage) is not None and _is_no_pair(step, functions, judged)
+        for pair in pairs
+        if all(side is not None and side.allow(found[pair]) for side in sides)
     ]
     return gone if first.quantity.stage in gone else []
 
 
-def _is_no_pair(
-    step: Inspected, functions: tuple[StepFunction, StepFunction], judged: list[Judged]
-) -> bool:
-    """Whether what parts of a pair may differ: it leads to the loss on both sides, and is felt
-    there."""
-    pair, passing = judged[0].quantity.stage, judged[0].quantity.passing
-    if pair is None or pair.how == "map":
+def _may_be_none(step: Inspected, pair: StageMatch, judged: Judged) -> bool:
+    """Whether nothing but their place has brought two stages together, and no option is what they
+    differ by."""
+    passing = judged.quantity.passing
+    if pair.how == "map":
         return False
-    outside = {pair.a.layer, pair.b.layer} & {*OUTSIDE}
-    if passing == "input" and not _has_another_shape(step, pair):
+    if passing == "input":
+        return _has_another_shape(step, pair)
+    if {pair.a.layer, pair.b.layer} & {*OUTSIDE}:
         return False
-    if passing != "input" and outside:
-        return False
-    for side, stage in enumerate((pair.a, pair.b)):
-        if stage.name not in functions[side].before_loss:
-            return False
-    return passing == "backward" or all(
-        _is_felt(step, functions[side], side, one) for one in judged for side in (0, 1)
-    )
+    if passing == "forward":
+        return not is_option(step, pair)
+    for one, two in matched_outputs(pair):
+        theirs = step.b.takers.get(two, ())
+        for stage in step.a.takers.get(one, ()):
+            both = step.network.partner.get(stage.name)
+            if both is None or both.b not in theirs:
+                continue
+            if stage_differences(both, *step.own, what="gradients"):
+                return False
+    return True
 
 
 def _has_another_shape(step: Inspected, pair: StageMatch) -> bool:
@@ -104,36 +117,84 @@ def _has_another_shape(step: Inspected, pair: StageMatch) -> bool:
     return all(a is not None and b is not None and a.shape != b.shape for a, b in values)
 
 
-def _is_felt(step: Inspected, function: StepFunction, side: int, judged: Judged) -> bool:
-    """Whether the loss or a gradient moves with what differs: of what a mask, a limit or a factor
-    of 0 hides it says nothing that they agree."""
-    name = judged.quantity.value[side]
-    own = step.own[side]
-    values = step.a.value(judged.quantity.value[0]), step.b.value(judged.quantity.value[1])
-    value = values[side]
-    if value is None or values[0] is None or values[1] is None:
-        return False
-    if value.dtype.kind != "f":
-        return True
-    differs = _where(values[0], values[1], step.rtol, value)
-    starts = {
-        n: own.step.arrays[f"start/{n}"]
-        for one in step.parameters
-        for n in (one.a, one.b)[side]
-        if one.kind == "parameter" and f"gradient/{n}" in own.step.arrays
-    }
-    found = function.at(starts, slopes=[name])
-    if found is None:
-        return False
-    if found.slopes[name][differs].any():
-        return True
-    size = float(np.abs(value[np.isfinite(value)]).max(initial=0)) or 1.0
-    moved = np.where(differs, size * np.random.default_rng(1).uniform(0.1, 1, value.shape), 0.0)
-    other = function.at(starts, {name: moved})
-    return other is not None and (
-        other.loss != found.loss
-        or any((other.gradients[n] != found.gradients[n]).any() for n in starts)
-    )
+@dataclass
+class _Known:
+    """What one side's step makes of its parameters, on the way to the loss.
+
+    Attributes:
+        step: The step of both.
+        side: Which of them.
+        function: Its own.
+        starts: Its parameters.
+        found: The values that are in question, and their gradients.
+    """
+
+    step: Inspected
+    side: int
+    function: StepFunction
+    starts: dict[str, NDArray]
+    found: Evaluated
+
+    @classmethod
+    def of(cls, step: Inspected, side: int, judged: list[list[Judged]]) -> _Known | None:
+        """None if it cannot be computed."""
+        function, arrays = StepFunction(step.own[side]), step.own[side].step.arrays
+        starts = {
+            n: arrays[f"start/{n}"]
+            for one in step.parameters
+            for n in (one.a, one.b)[side]
+            if one.kind == "parameter" and f"gradient/{n}" in arrays
+        }
+        names = {one.quantity.value[side] for each in judged for one in each}
+        names = {name for name in names if function.leads_to_loss(name)}
+        found = function.at(starts, wanted=names)
+        return None if found is None else cls(step, side, function, starts, found)
+
+    def allow(self, judged: list[Judged]) -> bool:
+        """Whether what parts of a pair may do so: it is what it should be for the parameters, leads
+        to the loss, and is felt there."""
+        return all(self._is_right(one) and self._is_felt(one) for one in judged)
+
+    def _is_right(self, judged: Judged) -> bool:
+        name, kind = judged.quantity.value[self.side], judged.quantity.passing
+        if name not in self.found.values:
+            return False
+        recorded = self.step.own[self.side].step.arrays.get(
+            f"{'gradient' if kind == 'backward' else 'forward'}/{name}"
+        )
+        value = (self.found.slopes if kind == "backward" else self.found.values)[name]
+        if recorded is None or recorded.size != value.size:
+            return False
+        x, y = recorded.astype(np.float64).ravel(), value.astype(np.float64).ravel()
+        largest = float(np.abs(y[np.isfinite(y)]).max(initial=0))
+        if distance(x, y) <= self.step.rtol * largest:
+            return True
+        residual = self.step.residuals(judged.quantity)[self.side]
+        return residual is not None and residual.is_right
+
+    def _is_felt(self, judged: Judged) -> bool:
+        """Whether the loss or a gradient moves with what differs: of what a mask, a limit or a
+        factor of 0 hides it says nothing that they agree."""
+        quantity, found = judged.quantity, self.found
+        if quantity.passing == "backward":
+            return True
+        name = quantity.value[self.side]
+        values = self.step.a.value(quantity.value[0]), self.step.b.value(quantity.value[1])
+        value = values[self.side]
+        if value is None or values[0] is None or values[1] is None:
+            return False
+        if value.dtype.kind != "f":
+            return True
+        differs = _where(values[0], values[1], self.step.rtol, value)
+        if found.slopes[name][differs].any():
+            return True
+        size = float(np.abs(value[np.isfinite(value)]).max(initial=0)) or 1.0
+        moved = np.random.default_rng(1).uniform(0.1, 1, value.shape) * size * differs
+        other = self.function.at(self.starts, {name: moved})
+        return other is not None and (
+            other.loss != found.loss
+            or any((other.gradients[n] != found.gradients[n]).any() for n in self.starts)
+        )
 
 
 def _where(a: NDArray, b: NDArray, rtol: float, value: NDArray) -> NDArray:
