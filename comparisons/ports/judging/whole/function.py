@@ -21,6 +21,7 @@ from pyvae.trace.program import ProgramStage
 __all__ = ["Evaluated", "StepFunction"]
 
 OUTSIDE = ("", "draw", "input")
+TAKEN = "taken from the other side: "  # in front of a name
 ROUNDING = 2.0**-24  # of a number in float32
 MOST_NUMBERS = 20_000_000  # of all values of a step together
 
@@ -58,6 +59,34 @@ class StepFunction:
         self.own, self.step = own, own.step
         self.outside = outside or {}
         self.rounded = rounded
+        self.stand_ins: Mapping[str, str] = {}
+        self.other: StepFunction | None = None
+        self.names: Mapping[str, str] = {}
+
+    def take(
+        self, stand_ins: Mapping[str, str], other: StepFunction, names: Mapping[str, str]
+    ) -> None:
+        """Takes what was not recorded from another step, for the same parameters.
+
+        Arguments:
+            stand_ins: What comes from outside, by name, each with the name of the other's value.
+            other: The other step.
+            names: The parameters' names here, by those there.
+        """
+        self.stand_ins, self.other, self.names = stand_ins, other, names
+
+    def as_recorded(self) -> StepFunction:
+        """The same, of the numbers that this step was given itself."""
+        return self._copy(None, 0)
+
+    def rounding(self, rounded: int) -> StepFunction:
+        """The same, where what comes from outside is rounded once more."""
+        return self._copy(self.outside, rounded)
+
+    def _copy(self, outside: Mapping[str, NDArray] | None, rounded: int) -> StepFunction:
+        found = StepFunction(self.own, outside, rounded)
+        found.take(self.stand_ins, self.other or found, self.names)
+        return found
 
     @cached_property
     def ends(self) -> list[str]:
@@ -97,6 +126,20 @@ class StepFunction:
         stage = self.step.producer.get(name)
         return stage is not None and stage.name in self.before_loss
 
+    def is_only_derived(self, name: str) -> bool:
+        """Whether the loss is computed from a value's derivatives alone: what is added to the value
+        is then not seen there."""
+        waiting, seen = [name], {name}
+        while waiting:
+            one = waiting.pop()
+            if one in self.ends:
+                return False
+            for stage in self.step.takers.get(one, ()):
+                if stage.layer != "grad":
+                    waiting += [output for output in stage.outputs if output not in seen]
+                    seen.update(stage.outputs)
+        return True
+
     @cached_property
     def can_be_computed(self) -> bool:
         """Whether it is known what `backward` was called on, and the step is not too large."""
@@ -135,12 +178,7 @@ class StepFunction:
         wanted: Collection[str],
     ) -> Evaluated | None:
         known = {name: as_tensor(value).requires_grad_() for name, value in parameters.items()}
-        for stage in self.step.network:
-            if stage.name not in self.before_loss:
-                continue
-            for name, value in zip(stage.outputs, self._call(stage, known), strict=False):
-                more = added.get(name)
-                known[name] = value if more is None else value + as_tensor(more)
+        self._fill(known, added)
         loss = torch.stack([known[name].to(torch.float64).sum() for name in self.ends]).sum()
         names = [*parameters, *(name for name in wanted if known[name].requires_grad)]
         found = torch.autograd.grad(loss, [known[name] for name in names], allow_unused=True)
@@ -156,6 +194,20 @@ class StepFunction:
             {name: known[name].detach().numpy() for name in wanted},
             {name: arrays.get(name, np.zeros(known[name].shape)) for name in wanted},
         )
+
+    def _fill(self, known: dict[str, Tensor], added: Mapping[str, NDArray]) -> None:
+        """Computes all stages that lead to the loss."""
+        if self.stand_ins and self.other is not None:
+            theirs = {two: known[one] for two, one in self.names.items() if one in known}
+            self.other._fill(theirs, {})
+            known |= {f"{TAKEN}{one}": theirs[two] for one, two in self.stand_ins.items()}
+        for stage in self.step.network:
+            if stage.name not in self.before_loss:
+                continue
+            for name, value in zip(stage.outputs, self._call(stage, known), strict=False):
+                value = known.get(f"{TAKEN}{name}", value)
+                more = added.get(name)
+                known[name] = value if more is None else value + as_tensor(more)
 
     def _call(self, stage: ProgramStage, known: dict[str, Tensor]) -> list[Tensor]:
         """What a stage returns, one tensor for each of its outputs."""

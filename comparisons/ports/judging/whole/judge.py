@@ -15,7 +15,7 @@ from comparisons.ports.judging.one_function import without_pairs
 from comparisons.ports.judging.own import distance
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
 from comparisons.ports.judging.whole.options import is_option
-from comparisons.ports.judging.whole.same import UPDATED, same_step
+from comparisons.ports.judging.whole.same import UPDATED, functions_of, same_step
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 
 __all__ = ["judge_as_one"]
@@ -138,7 +138,7 @@ class _Known:
     @classmethod
     def of(cls, step: Inspected, side: int, judged: list[list[Judged]]) -> _Known | None:
         """None if it cannot be computed."""
-        function, arrays = StepFunction(step.own[side]), step.own[side].step.arrays
+        function, arrays = functions_of(step)[side].as_recorded(), step.own[side].step.arrays
         starts = {
             n: arrays[f"start/{n}"]
             for one in step.parameters
@@ -183,7 +183,7 @@ class _Known:
         value = values[self.side]
         if value is None or values[0] is None or values[1] is None:
             return False
-        if value.dtype.kind != "f":
+        if value.dtype.kind != "f" or self.function.is_only_derived(name):
             return True
         differs = _where(values[0], values[1], self.step.rtol, value)
         if found.slopes[name][differs].any():

@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.ports.judging.inspected import Inspected
+from comparisons.ports.judging.judged import EPSILON, difference_of
 from comparisons.ports.judging.one_function import SAME, UNSEEN
 from comparisons.ports.judging.own import distance
 from comparisons.ports.judging.whole.effective import Effective, find_effective
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
+from comparisons.ports.matching.layouts import SAME_LAYOUT
 from comparisons.ports.matching.matched import matched_outputs
 from comparisons.ports.matching.parameters import ParameterMatch
 
-__all__ = ["UPDATED", "SameStep", "same_step"]
+__all__ = ["UPDATED", "SameStep", "functions_of", "same_step"]
 
 MOVED = (0.0, 0.1, 0.03, 0.01)  # of a parameter's own size: by how much, in turn
 SMALL = 0.2  # of these, where a parameter is zero
@@ -34,6 +36,8 @@ ROUGH = 1e-5  # how near the two are at least, if it is for roundings that they 
 ROUNDINGS = 4  # times that inputs are rounded once more
 ROOM = 4  # times what that makes of a number, which may be little by chance
 UPDATED = ("given gradient", "state", "parameter")
+UNSEEN_ROUNDINGS = 64  # of what backward leaves, where a part of it was not seen
+OUTSIDE = ("", "draw", "input")
 COARSE = ("bfloat16", "float16", "half")
 
 
@@ -50,7 +54,7 @@ class SameStep:
         self, step: Inspected, parameters: list[ParameterMatch], effective: Effective
     ) -> None:
         self.step, self.parameters, self.effective = step, parameters, effective
-        self.functions = StepFunction(step.own[0]), StepFunction(step.own[1], _given_both(step))
+        self.functions = functions_of(step)
         self.same = SAME if step.precision == "float64" else UNSEEN
 
     def holds(self) -> bool:
@@ -75,15 +79,18 @@ class SameStep:
         own = self.step.own[side]
         starts = {n: own.step.arrays[f"start/{n}"] for one in self.parameters
                   for n in (one.a, one.b)[side]}  # fmt: skip
-        found = StepFunction(own).at(starts)
+        found = self.functions[side].as_recorded().at(starts)
         total = own.step.arrays.get("loss/total")
         if found is None or total is None:
             return False
         pairs = [(np.asarray(found.loss), np.asarray(total).reshape(()))]
         pairs += [(value, own.step.arrays[f"gradient/{n}"]) for n, value in found.gradients.items()]
+        rtol = self.step.rtol
+        if self.functions[side].stand_ins:  # it was taken to be what the other side has
+            rtol = min(rtol, UNSEEN_ROUNDINGS * EPSILON[self.step.precision])
         return all(
             distance(x.ravel(), y.astype(np.float64).ravel())
-            <= self.step.rtol * float(np.abs(x).max(initial=0))
+            <= rtol * float(np.abs(x).max(initial=0))
             for x, y in pairs
             if x.size == y.size
         ) and all(x.size == y.size for x, y in pairs)
@@ -122,10 +129,7 @@ class SameStep:
             starts: The parameters of both.
             rounded: As of a `StepFunction`.
         """
-        functions = [
-            StepFunction(one.own, one.outside, rounded) if rounded else one
-            for one in self.functions
-        ]
+        functions = [one.rounding(rounded) if rounded else one for one in self.functions]
         found = [one.at(given) for one, given in zip(functions, starts, strict=True)]
         return [
             None if one is None else self._values(side, one, starts[side])
@@ -170,18 +174,45 @@ class SameStep:
         random = np.random.default_rng(seed)
         found: tuple[dict[str, NDArray], dict[str, NDArray]] = ({}, {})
         for one in self.parameters:
-            recorded = self.step.a.arrays, self.step.b.arrays
-            if max(len(one.a), len(one.b)) > 1:  # kept in several arrays, which stay as they are
-                for side, names in enumerate((one.a, one.b)):
-                    found[side].update({n: recorded[side][f"start/{n}"] for n in names})
-                continue
-            value = recorded[0][f"start/{one.a[0]}"].astype(np.float64)
-            if seed:
+            for name in one.a:
+                value = self.step.a.arrays[f"start/{name}"].astype(np.float64)
                 size = float(np.sqrt((value**2).mean())) or SMALL
-                value = value + MOVED[seed] * size * random.standard_normal(value.shape)
-            found[0][one.a[0]] = value
-            found[1][one.b[0]] = value.reshape(recorded[1][f"start/{one.b[0]}"].shape)
+                found[0][name] = value + MOVED[seed] * size * random.standard_normal(value.shape)
+            parts = [found[0][name] for name in one.a]
+            whole = (
+                np.sum(parts, axis=0)
+                if one.join == "added"
+                else np.concatenate([part.ravel() for part in parts])
+            )
+            there = {name: self.step.b.arrays[f"start/{name}"] for name in one.b}
+            found[1].update(_parts(one, whole, there))
         return found
+
+
+def _parts(
+    one: ParameterMatch, whole: NDArray, there: Mapping[str, NDArray]
+) -> Mapping[str, NDArray]:
+    """What the second side's arrays of a parameter are for what the first side's make; as they were
+    where that is not known.
+
+    Arguments:
+        one: The parameter.
+        whole: What the first side's arrays make.
+        there: The second side's arrays, by name.
+    """
+    if one.join and one.layout != SAME_LAYOUT:
+        return there
+    if one.join == "added":
+        first, *others = there
+        rest = np.sum([there[name] for name in others], axis=0) if others else 0.0
+        return {**there, first: (whole - rest).reshape(there[first].shape)}
+    if whole.size != sum(value.size for value in there.values()):
+        return there
+    at, found = 0, {}
+    for name, value in there.items():
+        found[name] = whole.ravel()[at : at + value.size].reshape(value.shape)
+        at += value.size
+    return found
 
 
 def same_step(step: Inspected) -> Effective | None:
@@ -203,6 +234,55 @@ def same_step(step: Inspected) -> Effective | None:
         if effective is not None and _may_be(step, parameters, effective):
             return effective if SameStep(step, parameters, effective).holds() else None
     return None
+
+
+def functions_of(step: Inspected) -> tuple[StepFunction, StepFunction]:
+    """Both sides' steps as functions of their parameters, the second side's with the first side's
+    numbers of what both are given.
+
+    What one side computes by something that was not recorded (torch.func, a
+    torch.autograd.Function) is taken to be what the other side's stages return, if it is the same
+    numbers: whether it hands the same back is seen in the gradients that it recorded.
+    """
+    found = StepFunction(step.own[0]), StepFunction(step.own[1], _given_both(step))
+    pairs = [(one.a[0], one.b[0]) for one in step.parameters if len(one.a) == len(one.b) == 1]
+    stand_ins = [_stand_ins(step, found, side) for side in (0, 1)]
+    for side, names in enumerate(stand_ins):
+        if names:
+            theirs = {both[1 - side]: both[side] for both in pairs}
+            found[side].take(names, found[1 - side], theirs)
+    return found
+
+
+def _stand_ins(
+    step: Inspected, functions: tuple[StepFunction, StepFunction], side: int
+) -> dict[str, str]:
+    """What a side was given that something unseen had computed, each with a value of the other side
+    that has the same numbers."""
+    own, other = step.own[side].step, step.own[1 - side].step
+    before = functions[1 - side].before_loss
+    stages = [one for one in other.network if one.name in before and one.layer not in OUTSIDE]
+    names = [name for one in stages for name in one.outputs]
+    unseen = [stage for stage in own.network if stage.options.get("grad_fn")]
+    found: dict[str, str] = {}
+    while unseen:
+        stage = unseen.pop()
+        for mine in stage.outputs:
+            value = own.value(mine)
+            alike = (name for name in names if _is_alike(value, other.value(name), step.rtol))
+            name = next(alike, None)
+            if name is not None:
+                found[mine] = name
+                continue
+            takers = own.takers.get(mine, ())  # or what is made of it alone: a part of a Hessian
+            unseen += [one for one in takers if {*one.inputs, *one.parameters.values()} == {mine}]
+    return found
+
+
+def _is_alike(a: NDArray | None, b: NDArray | None, rtol: float) -> bool:
+    if a is None or b is None or a.shape != b.shape or {a.dtype.kind, b.dtype.kind} != {"f"}:
+        return False
+    return difference_of(a, b).needed <= rtol
 
 
 def _updates_differ(step: Inspected) -> bool:
