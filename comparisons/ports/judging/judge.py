@@ -32,6 +32,7 @@ from pyvae.trace.program import ProgramStage
 __all__ = ["judge_step", "settings_differences"]
 
 TWO_ROUNDINGS = 2  # each side is within the rule of what it should be
+DECAY = "weight_decay"
 MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
 
 
@@ -236,8 +237,10 @@ def settings_differences(step: Inspected, quantity: PortQuantity) -> list[str]:
     if one is None:
         return []
     words = optimiser_differences(step.a.about, step.b.about, one)
-    if step.whole is not None and one.name in step.whole.differs:  # the other side has it elsewhere
-        words = [word for word in words if not word.startswith("weight_decay")]
-    if not words or not settings_matter(step.own[0], step.b.about, one, quantity):
+    elsewhere = step.whole is not None and one.name in step.whole.differs
+    if elsewhere:  # one side has it in the loss, or adds it by hand
+        words = [word for word in words if not word.startswith(DECAY)]
+    kept = (DECAY,) if elsewhere else ()
+    if not words or not settings_matter(step.own[0], step.b.about, one, quantity, kept):
         return []
     return [f"{step.names[1]}: {word}" for word in words]

@@ -204,8 +204,11 @@ class StepFunction:
         for stage in self.step.network:
             if stage.name not in self.before_loss:
                 continue
-            for name, value in zip(stage.outputs, self._call(stage, known), strict=False):
-                value = known.get(f"{TAKEN}{name}", value)
+            taken = [known.get(f"{TAKEN}{name}") for name in stage.outputs]
+            values = [one for one in taken if one is not None]
+            if len(values) < len(taken):
+                values = self._call(stage, known)
+            for name, value in zip(stage.outputs, values, strict=False):
                 more = added.get(name)
                 known[name] = value if more is None else value + as_tensor(more)
 

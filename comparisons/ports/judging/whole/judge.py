@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,12 +76,19 @@ def _may_go(step: Inspected, first: Judged) -> list[StageMatch]:
     if first.quantity.stage not in pairs:
         return []
     sides = [_Known.of(step, side, [found[pair] for pair in pairs]) for side in (0, 1)]
-    gone = [
-        pair
-        for pair in pairs
-        if all(side is not None and side.allow(found[pair]) for side in sides)
-    ]
+    known = [side for side in sides if side is not None]
+    gone = [pair for pair in pairs if len(known) == 2 and _may_differ(known, found[pair])]
     return gone if first.quantity.stage in gone else []
+
+
+def _may_differ(sides: Sequence[_Known], judged: list[Judged]) -> bool:
+    """Whether what parts of a pair may do so: it is what it should be for the parameters of either
+    side, and is felt in the loss or a gradient. What a mask, a limit or a factor of 0 hides on both
+    sides may be a mistake that only other data show; what is hidden on one side alone has another
+    like there, or the two would not be one function."""
+    return all(all(side.is_right(one) for side in sides) for one in judged) and all(
+        any(side.is_felt(one) for side in sides) for one in judged
+    )
 
 
 def _may_be_none(step: Inspected, pair: StageMatch, judged: Judged) -> bool:
@@ -150,12 +158,9 @@ class _Known:
         found = function.at(starts, wanted=names)
         return None if found is None else cls(step, side, function, starts, found)
 
-    def allow(self, judged: list[Judged]) -> bool:
-        """Whether what parts of a pair may do so: it is what it should be for the parameters, leads
-        to the loss, and is felt there."""
-        return all(self._is_right(one) and self._is_felt(one) for one in judged)
-
-    def _is_right(self, judged: Judged) -> bool:
+    def is_right(self, judged: Judged) -> bool:
+        """Whether it leads to the loss, and is what the stages before it make of the parameters, or
+        those after it of the loss."""
         name, kind = judged.quantity.value[self.side], judged.quantity.passing
         if name not in self.found.values:
             return False
@@ -172,9 +177,8 @@ class _Known:
         residual = self.step.residuals(judged.quantity)[self.side]
         return residual is not None and residual.is_right
 
-    def _is_felt(self, judged: Judged) -> bool:
-        """Whether the loss or a gradient moves with what differs: of what a mask, a limit or a
-        factor of 0 hides it says nothing that they agree."""
+    def is_felt(self, judged: Judged) -> bool:
+        """Whether the loss or a gradient moves with what differs."""
         quantity, found = judged.quantity, self.found
         if quantity.passing == "backward":
             return True

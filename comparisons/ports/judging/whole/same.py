@@ -16,15 +16,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.recompute import prepare
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import EPSILON, difference_of
 from comparisons.ports.judging.one_function import SAME, UNSEEN
-from comparisons.ports.judging.own import distance
+from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.whole.effective import Effective, find_effective
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
 from comparisons.ports.matching.layouts import SAME_LAYOUT
 from comparisons.ports.matching.matched import matched_outputs
 from comparisons.ports.matching.parameters import ParameterMatch
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["UPDATED", "SameStep", "functions_of", "same_step"]
 
@@ -241,8 +243,9 @@ def functions_of(step: Inspected) -> tuple[StepFunction, StepFunction]:
     numbers of what both are given.
 
     What one side computes by something that was not recorded (torch.func, a
-    torch.autograd.Function) is taken to be what the other side's stages return, if it is the same
-    numbers: whether it hands the same back is seen in the gradients that it recorded.
+    torch.autograd.Function), or that is not known, is taken to be what the other side's stages
+    return, if it is the same numbers: whether it hands the same back is seen in the gradients that
+    were recorded.
     """
     found = StepFunction(step.own[0]), StepFunction(step.own[1], _given_both(step))
     pairs = [(one.a[0], one.b[0]) for one in step.parameters if len(one.a) == len(one.b) == 1]
@@ -263,7 +266,7 @@ def _stand_ins(
     before = functions[1 - side].before_loss
     stages = [one for one in other.network if one.name in before and one.layer not in OUTSIDE]
     names = [name for one in stages for name in one.outputs]
-    unseen = [stage for stage in own.network if stage.options.get("grad_fn")]
+    unseen = [one for one in own.network if _is_unseen(step.own[side], functions[side], one)]
     found: dict[str, str] = {}
     while unseen:
         stage = unseen.pop()
@@ -277,6 +280,15 @@ def _stand_ins(
             takers = own.takers.get(mine, ())  # or what is made of it alone: a part of a Hessian
             unseen += [one for one in takers if {*one.inputs, *one.parameters.values()} == {mine}]
     return found
+
+
+def _is_unseen(own: Own, function: StepFunction, stage: ProgramStage) -> bool:
+    """Whether it is not known what a stage computes."""
+    if stage.name not in function.before_loss or stage.layer == "grad":
+        return False
+    if stage.layer in OUTSIDE:
+        return bool(stage.options.get("grad_fn"))
+    return prepare(stage, own.arrays, own.step.side.trace.index_base) is None
 
 
 def _is_alike(a: NDArray | None, b: NDArray | None, rtol: float) -> bool:
