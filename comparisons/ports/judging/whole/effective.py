@@ -160,16 +160,17 @@ def _changes(
             start = own.step.arrays[f"start/{name}"].astype(np.float64)
             if not left.any():
                 continue
+            ways = []
             for decay in dict.fromkeys((0.0, missing[match.name])):
                 rest = given - decay * start
                 number = _factor(left, rest) if scale is None else scale
                 size = np.abs(number * left) + np.abs(decay * start)
-                allowed = ROUNDINGS * EPSILON[precision] * size
-                if (np.abs(number * left - rest) <= allowed).all():
-                    scale, added[match.name] = number, decay
-                    break
-            else:
+                apart = np.abs(number * left - rest)
+                if (apart <= ROUNDINGS * EPSILON[precision] * size).all():
+                    ways.append((float(apart.max(initial=0)), number, decay))
+            if not ways:
                 return None
+            _, scale, added[match.name] = min(ways)
     return 1.0 if scale is None else scale, added
 
 

@@ -48,13 +48,13 @@ class StepFunction:
 
     Arguments:
         own: What that side should have returned.
-        outside: Numbers that come from outside, by name, where they are to be others than were
-            recorded.
+        outside: What comes from outside, by name, where it is to be another side's: its name there,
+            and its numbers.
         rounded: Which of many ways to round what comes from outside once more; 0 for none.
     """
 
     def __init__(
-        self, own: Own, outside: Mapping[str, NDArray] | None = None, rounded: int = 0
+        self, own: Own, outside: Mapping[str, tuple[str, NDArray]] | None = None, rounded: int = 0
     ) -> None:
         self.own, self.step = own, own.step
         self.outside = outside or {}
@@ -83,7 +83,9 @@ class StepFunction:
         """The same, where what comes from outside is rounded once more."""
         return self._copy(self.outside, rounded)
 
-    def _copy(self, outside: Mapping[str, NDArray] | None, rounded: int) -> StepFunction:
+    def _copy(
+        self, outside: Mapping[str, tuple[str, NDArray]] | None, rounded: int
+    ) -> StepFunction:
         found = StepFunction(self.own, outside, rounded)
         found.take(self.stand_ins, self.other or found, self.names)
         return found
@@ -231,12 +233,10 @@ class StepFunction:
         return found
 
     def _from_outside(self, name: str) -> Tensor:
-        value = self.outside.get(name)
-        value = self.step.value(name) if value is None else value
+        there, value = self.outside.get(name, (name, self.step.value(name)))
         if value is not None and value.dtype == np.float32 and self.rounded:
-            signs = np.random.default_rng((self.rounded, *map(ord, name))).choice(
-                [-1.0, 1.0], value.shape
-            )
+            random = np.random.default_rng((self.rounded, *map(ord, there)))
+            signs = random.choice([-1.0, 1.0], value.shape)
             value = value.astype(np.float64) * (1 + ROUNDING * signs)
         return self._given(name, value)
 

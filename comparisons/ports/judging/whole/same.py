@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from comparisons.ports.expected.recompute import prepare
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import EPSILON, difference_of
-from comparisons.ports.judging.one_function import SAME, UNSEEN
+from comparisons.ports.judging.one_function import SAME
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.whole.effective import Effective, find_effective
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
@@ -57,7 +57,6 @@ class SameStep:
     ) -> None:
         self.step, self.parameters, self.effective = step, parameters, effective
         self.functions = functions_of(step)
-        self.same = SAME if step.precision == "float64" else UNSEEN
 
     def holds(self) -> bool:
         """Whether it is true."""
@@ -111,13 +110,13 @@ class SameStep:
             (x.ravel(), y.ravel(), SAME * BESIDE * largest * bool(at))
             for at, (x, y) in enumerate(zip(values[0], values[1], strict=True))
         ]
-        if all(_are_near(x, y, self.same, beside) for x, y, beside in pairs):
+        if all(_are_near(x, y, SAME, beside) for x, y, beside in pairs):
             return True
         if not all(_are_near(x, y, ROUGH, beside + ROUGH * largest) for x, y, beside in pairs):
             return False
         room = self._of_roundings(starts, (values[0], values[1]))
         return room is not None and all(
-            _are_near(x, y, self.same, beside + more.ravel())
+            _are_near(x, y, SAME, beside + more)
             for (x, y, beside), more in zip(pairs, room, strict=True)
         )
 
@@ -143,15 +142,21 @@ class SameStep:
         starts: Sequence[Mapping[str, NDArray]],
         values: tuple[list[NDArray], list[NDArray]],
     ) -> list[NDArray] | None:
-        """What the roundings of inputs make of each number: the rows of a matrix that add up to 1
-        do so up to these."""
-        most = [np.zeros(one.shape) for one in values[0]]
+        """What the roundings of inputs make of the difference of each number: the rows of a matrix
+        that add up to 1 do so up to these, and so does what rests on it. What differs for another
+        reason is hardly moved by them."""
+
+        def apart(pair: Sequence[list[NDArray]]) -> list[NDArray]:
+            return [x.ravel() - y.ravel() for x, y in zip(*pair, strict=True)]
+
+        here = apart(values)
+        most = [np.zeros(one.shape) for one in here]
         for seed in range(1, ROUNDINGS + 1):
-            for value, moved in zip(values, self._at(starts, seed), strict=True):
-                if moved is None:
-                    return None
-                for at, (x, y) in enumerate(zip(value, moved, strict=True)):
-                    most[at] = np.maximum(most[at], np.abs(x - y).reshape(most[at].shape))
+            first, second = self._at(starts, seed)
+            if first is None or second is None:
+                return None
+            for at, one in enumerate(apart((first, second))):
+                most[at] = np.maximum(most[at], np.abs(one - here[at]))
         return [ROOM * one for one in most]
 
     def _values(self, side: int, found: Evaluated, given: Mapping[str, NDArray]) -> list[NDArray]:
@@ -233,8 +238,10 @@ def same_step(step: Inspected) -> Effective | None:
     plain = Effective()
     other = find_effective(step.own, parameters, step.precision)
     for effective in (other, plain) if _updates_differ(step) else (plain, other):
-        if effective is not None and _may_be(step, parameters, effective):
-            return effective if SameStep(step, parameters, effective).holds() else None
+        if effective is None or not _may_be(step, parameters, effective):
+            continue
+        if SameStep(step, parameters, effective).holds():
+            return effective
     return None
 
 
@@ -355,10 +362,10 @@ def _may_be(step: Inspected, parameters: list[ParameterMatch], effective: Effect
     )
 
 
-def _given_both(step: Inspected) -> dict[str, NDArray]:
-    """The first side's numbers of what both sides are given, or draw, by the second side's names:
-    the two may be a rounding apart."""
-    found = {}
+def _given_both(step: Inspected) -> dict[str, tuple[str, NDArray]]:
+    """The first side's names and numbers of what both sides are given, or draw, by the second
+    side's names: the two may be a rounding apart."""
+    found: dict[str, tuple[str, NDArray]] = {}
     for pair in step.network.pairs:
         if not {pair.a.layer, pair.b.layer} <= {"input", "draw"}:
             continue
@@ -368,7 +375,7 @@ def _given_both(step: Inspected) -> dict[str, NDArray]:
             if judged is None or judged.verdict == "parted" or value is None or other is None:
                 continue
             if value.dtype.kind == "f" and value.shape == other.shape:
-                found[two] = value
+                found[two] = one, value
     return found
 
 
