@@ -25,11 +25,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from comparisons.ports.expected.declared import declared_differences
 from comparisons.ports.expected.layers.losses import LOSSES
 from comparisons.ports.judging.declared import stage_differences
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
-from comparisons.ports.judging.judged import GIVEN_RTOL, Judged
+from comparisons.ports.judging.judged import GIVEN_RTOL, Judged, difference_of
 from comparisons.ports.judging.one_function import (
     SAME,
     Inputs,
@@ -39,17 +40,19 @@ from comparisons.ports.judging.one_function import (
 )
 from comparisons.ports.judging.other_masks import masks_in_other_numbers
 from comparisons.ports.judging.whole.judge import judge_as_one
-from comparisons.ports.judging.whole.options import is_option
 from comparisons.ports.judging.within.missing_term import HANDED_BACK
-from comparisons.ports.matching.kinds import is_module
+from comparisons.ports.matching.kinds import family, is_module
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 from comparisons.ports.matching.slices import PARTS, with_same_parts
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_another_way"]
 
 OUTSIDE = ("input", "draw")
 COMPUTED = ("grad_fn", "without_gradients")
 MOST_INPUTS = 4  # that may be given in another form
+SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
+OVER_AXES = ("mean", "sum")
 NO_INPUTS: Inputs = ([], [])
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
 
@@ -199,6 +202,16 @@ def _is_of_functions(pair: StageMatch) -> bool:
     return not (is_module(pair.a) or is_module(pair.b))
 
 
+def _adds_axes(stage: ProgramStage) -> bool:
+    """Whether an index takes everything, with axes of one between: `x[:, None]`."""
+    index = stage.options.get("index")
+    return (
+        stage.layer == "index"
+        and isinstance(index, list)
+        and all(one in (None, ":", "...") for one in index)
+    )
+
+
 def _lasting(
     pairs: list[StageMatch], holds: Callable[[StageMatch, list[StageMatch]], bool]
 ) -> list[StageMatch]:
@@ -301,7 +314,7 @@ class _Ways:
             if one.quantity.stage is not None and _is_of_functions(one.quantity.stage)
         }
         forward = passing == "forward"
-        return [pair for pair in found.values() if not (forward and is_option(self.step, pair))]
+        return [pair for pair in found.values() if not (forward and self._is_option(pair))]
 
     def _is_right(self, passing: str, pair: StageMatch) -> bool:
         """Whether what parts of a pair is what it should be for its own inputs, on both sides."""
@@ -317,6 +330,23 @@ class _Ways:
         for one in self.step.judged:
             if one.quantity.passing == passing and one.verdict == "parted":
                 yield one
+
+    def _is_option(self, pair: StageMatch) -> bool:
+        """Whether two stages take the same, and declare another option: that is what is to be told,
+        but of sums and products, whose sign and factor may stand elsewhere, of shapes on the way,
+        of axes that are summed later, and of a loss that is."""
+        if pair.a.layer in (*SUMS_AND_PRODUCTS, *OVER_AXES) or family(pair.a.layer) == "view":
+            return False
+        if all(_adds_axes(one) for one in (pair.a, pair.b)):
+            return False
+        if all(one.startswith("reduction") for one in declared_differences(pair.a, pair.b)):
+            return False
+        names = list(zip(pair.a.inputs, pair.b.inputs, strict=False))
+        values = [(self.step.a.value(one), self.step.b.value(two)) for one, two in names]
+        return len(pair.a.inputs) == len(pair.b.inputs) and all(
+            a is not None and b is not None and difference_of(a, b).needed <= self.step.rtol
+            for a, b in values
+        )
 
     def _ends(self, pair: StageMatch, pairs: list[StageMatch], further: Further) -> set[str]:
         """The quantities that agree to which all ways from a pair lead, by key; none if a way leads

@@ -15,7 +15,6 @@ from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.one_function import without_pairs
 from comparisons.ports.judging.own import distance
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
-from comparisons.ports.judging.whole.options import is_option
 from comparisons.ports.judging.whole.same import UPDATED, functions_of, same_step
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 
@@ -92,8 +91,8 @@ def _may_differ(sides: Sequence[_Known], judged: list[Judged]) -> bool:
 
 
 def _may_be_none(step: Inspected, pair: StageMatch, judged: Judged) -> bool:
-    """Whether nothing but their place has brought two stages together, and no option is what they
-    differ by."""
+    """Whether two stages may be no pair: neither comes from outside, and what hands a gradient back
+    is declared alike, which may make a difference for other data."""
     passing = judged.quantity.passing
     if pair.how == "map":
         return False
@@ -101,9 +100,7 @@ def _may_be_none(step: Inspected, pair: StageMatch, judged: Judged) -> bool:
         return _has_another_shape(step, pair)
     if {pair.a.layer, pair.b.layer} & {*OUTSIDE}:
         return False
-    if passing == "forward":
-        return not is_option(step, pair)
-    for one, two in matched_outputs(pair):
+    for one, two in matched_outputs(pair) if passing == "backward" else ():
         theirs = step.b.takers.get(two, ())
         for stage in step.a.takers.get(one, ()):
             both = step.network.partner.get(stage.name)

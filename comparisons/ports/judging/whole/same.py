@@ -270,10 +270,18 @@ def _stand_ins(
     """What a side was given that something unseen had computed, each with a value of the other side
     that has the same numbers."""
     own, other = step.own[side].step, step.own[1 - side].step
-    before = functions[1 - side].before_loss
-    stages = [one for one in other.network if one.name in before and one.layer not in OUTSIDE]
-    names = [name for one in stages for name in one.outputs]
     unseen = [one for one in own.network if _is_unseen(step.own[side], functions[side], one)]
+    if not unseen:
+        return {}
+    before = functions[1 - side].before_loss
+    stages = [
+        one
+        for one in other.network
+        if one.name in before
+        and one.layer not in OUTSIDE
+        and not _is_unseen(step.own[1 - side], functions[1 - side], one)
+    ]
+    names = [name for one in stages for name in one.outputs]
     found: dict[str, str] = {}
     while unseen:
         stage = unseen.pop()
