@@ -14,6 +14,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.judging.other_masks import FILLS
+from comparisons.ports.judging.whole.words import whole_hints
 from comparisons.ports.judging.within.unrecorded import unrecorded_hint
 from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.matching.names import check_names, read_names
@@ -129,7 +130,7 @@ class _Comparer:
         ]
         parted = " ".join(self.first.words) if self.first is not None else ""
         if self.first is not None:
-            for name in ("hooks", "without gradients"):
+            for name in ("hooks", "without gradients", "factor", "weight decay"):
                 self.hints.pop(name, None)  # what agreed until then
         hints = self.hints.values() if "padding_mode" not in parted else ()
         said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
@@ -185,7 +186,7 @@ class _Comparer:
             self.other_ways += [pair for pair in other_ways if pair not in self.other_ways]
             if first is not None:
                 self.first = find_first_part(step, first)
-        for name, words in (*hooked(step), *unrecorded_hint(step)):
+        for name, words in (*hooked(step), *unrecorded_hint(step), *whole_hints(step)):
             self.hints.setdefault(name, words)
         self.judged += step.judged
         self._count_lacking(step)

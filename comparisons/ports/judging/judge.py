@@ -179,12 +179,24 @@ def _as_one(step: Inspected, quantity: PortQuantity, difference: Difference) -> 
     if not loss and quantity.passing not in of_all:
         return None
     number, needed = step.a.about.step, difference.needed
-    if needed > TWO_ROUNDINGS * step.rtol:
+    if needed > TWO_ROUNDINGS * step.rtol and not _is_rounding_of_sums(step, quantity, difference):
         return None
     why = small_set_to_zero(step, quantity)
     if why or needed <= step.rtol:
         return Judged(number, quantity, difference, step.rtol, "parted" if why else "within", why)
     return Judged(number, quantity, difference, step.rtol, "explained", "follows from rounding")
+
+
+def _is_rounding_of_sums(step: Inspected, quantity: PortQuantity, difference: Difference) -> bool:
+    """Whether a parameter's gradient differs by what rounding makes of the sums that it is."""
+    if quantity.passing != "parameter gradient" or step.whole is None or difference.problem:
+        return False
+    room = 0.0
+    for scale, residual in zip(step.whole.scales, step.residuals(quantity), strict=True):
+        if residual is None or not residual.is_right:
+            return False
+        room += abs(scale) * residual.allowed
+    return difference.max_abs <= room
 
 
 def _was_made_alike(step: Inspected, quantity: PortQuantity, difference: Difference) -> bool:

@@ -36,7 +36,7 @@ def judge_as_one(step: Inspected, first: Judged) -> Found | None:
 
     Returns:
         The step as it was judged last, its first quantity that parts now, and the pairs that were
-        given up; None if the two sides are no one function, or something else differs.
+        given up; None if the two sides are no one function, or that tells no more.
     """
     if first.quantity.passing not in OF_ALL:
         return None
@@ -49,18 +49,17 @@ def judge_as_one(step: Inspected, first: Judged) -> Found | None:
     while found is not None and found.quantity.passing in ON_THE_WAY:
         pairs = _may_go(tried, found)
         if not pairs:
-            return None
+            break
         given_up += pairs
         tried = replace(tried, network=without_pairs(tried, pairs), judged=[])
         found = judge_step(tried)
-    if found is not None and found.quantity.passing not in (*UPDATED, "buffer"):
-        return None
-    return tried, found, given_up
+    if found is None or given_up or found.quantity.passing in (*UPDATED, "buffer"):
+        return tried, found, given_up
+    return None
 
 
 def _may_go(step: Inspected, first: Judged) -> list[StageMatch]:
-    """The pairs that part in the same pass as the first, and may be no pairs; none if it is not one
-    of them."""
+    """The pairs that part in the same pass as the first, and may be no pairs."""
     parted: dict[str, list[Judged]] = {}
     for one in step.judged:
         pair = one.quantity.stage
@@ -72,12 +71,9 @@ def _may_go(step: Inspected, first: Judged) -> list[StageMatch]:
         if judged[0].quantity.stage is not None
     }
     pairs = [pair for pair, judged in found.items() if _may_be_none(step, pair, judged[0])]
-    if first.quantity.stage not in pairs:
-        return []
     sides = [_Known.of(step, side, [found[pair] for pair in pairs]) for side in (0, 1)]
     known = [side for side in sides if side is not None]
-    gone = [pair for pair in pairs if len(known) == 2 and _may_differ(known, found[pair])]
-    return gone if first.quantity.stage in gone else []
+    return [pair for pair in pairs if len(known) == 2 and _may_differ(known, found[pair])]
 
 
 def _may_differ(sides: Sequence[_Known], judged: list[Judged]) -> bool:
@@ -199,10 +195,12 @@ class _Known:
 
 
 def _where(a: NDArray, b: NDArray, rtol: float, value: NDArray) -> NDArray:
-    """Where two sides differ; everywhere if they have other shapes."""
+    """Where two sides differ by more than the rule; everywhere if they have other shapes, or it is
+    for another reason that they part."""
     if a.shape != b.shape:
         return np.ones(value.shape, bool)
     x, y = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
         near = np.abs(x - y) <= rtol * max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
-    return ~(near | (x == y))
+    apart = ~(near | (x == y))
+    return apart if apart.any() else np.ones(value.shape, bool)
