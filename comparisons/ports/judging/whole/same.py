@@ -87,16 +87,11 @@ class SameStep:
         rtol = self.step.rtol
         if self.functions[side].stand_ins:  # it was taken to be what the other side has
             rtol = min(rtol, UNSEEN_ROUNDINGS * EPSILON[self.step.precision])
-        pairs = [(np.asarray(found.loss), np.asarray(total).reshape(()), 0.0)]
-        pairs += [
-            (value, own.step.arrays[f"gradient/{n}"], _of_sums(own, n))
-            for n, value in found.gradients.items()
-        ]
+        if abs(found.loss - total.item()) > rtol * abs(found.loss):
+            return False
         return all(
-            x.size == y.size
-            and distance(x.ravel(), y.astype(np.float64).ravel())
-            <= max(rtol * float(np.abs(x).max(initial=0)), room)
-            for x, y, room in pairs
+            _is_near(own, n, value, own.step.arrays[f"gradient/{n}"], rtol)
+            for n, value in found.gradients.items()
         )
 
     def _is_same(self, seed: int) -> bool | None:
@@ -350,33 +345,52 @@ def _rounds(step: Inspected) -> bool:
 def _may_be(step: Inspected, parameters: list[ParameterMatch], effective: Effective) -> bool:
     """Whether the recorded loss and gradients, as they count, agree: if not, there is nothing to
     compute."""
-    sides: tuple[list[NDArray], list[NDArray]] = ([], [])
-    rooms = []
     starts: list[dict[str, NDArray]] = [{}, {}]
+    pairs = []
     for one in parameters:
-        both = [one.values(step.a.arrays, step.b.arrays, f"{kind}/{{}}")
-                for kind in ("gradient", "start")]  # fmt: skip
-        for side in (0, 1):
-            gradient, start = both[0][side], both[1][side]
+        gradients, values = (
+            one.values(step.a.arrays, step.b.arrays, f"{kind}/{{}}")
+            for kind in ("gradient", "start")
+        )
+        both = []
+        for side, (gradient, start) in enumerate(zip(gradients, values, strict=True)):
             if gradient is None or start is None:
                 return False
             starts[side][one.name] = start
-            sides[side].append(effective.gradient(side, one.name, gradient, start))
-        names = zip((0, 1), (one.a[0], one.b[0]), strict=True)
-        rooms.append(
-            sum(abs(effective.scales[side]) * _of_sums(step.own[side], n) for side, n in names)
-        )
+            both.append(effective.gradient(side, one.name, gradient, start))
+        pairs.append((one, both[0], both[1]))
+    losses = []
     for side, own in enumerate(step.own):
         total = own.step.arrays.get("loss/total")
         if total is None:
             return False
-        sides[side].append(np.asarray(effective.loss(side, float(total.item()), starts[side])))
-    return all(
-        x.size == y.size
-        and distance(x.ravel(), y.ravel())
-        <= max(2 * step.rtol * float(np.abs(x).max(initial=0)), room)
-        for x, y, room in zip(*sides, [*rooms, 0.0], strict=True)
-    )
+        losses.append(effective.loss(side, float(total.item()), starts[side]))
+    if abs(losses[0] - losses[1]) > 2 * step.rtol * max(map(abs, losses)):
+        return False
+    return all(x.size == y.size and _agree(step, effective, one, x, y) for one, x, y in pairs)
+
+
+def _agree(
+    step: Inspected, effective: Effective, one: ParameterMatch, x: NDArray, y: NDArray
+) -> bool:
+    """Whether a parameter's gradients, as they count, agree: of each side's sums may be left what
+    rounding makes of them."""
+    apart = distance(x.ravel(), y.ravel())
+    if apart <= 2 * step.rtol * float(np.abs(x).max(initial=0)):
+        return True
+    rooms = [
+        abs(scale) * _of_sums(own, names[0])
+        for scale, own, names in zip(effective.scales, step.own, (one.a, one.b), strict=True)
+    ]
+    return apart <= sum(rooms)
+
+
+def _is_near(own: Own, name: str, value: NDArray, recorded: NDArray, rtol: float) -> bool:
+    """Whether a parameter's gradient was recorded as it should be."""
+    if value.size != recorded.size:
+        return False
+    apart = distance(value.ravel(), recorded.astype(np.float64).ravel())
+    return apart <= rtol * float(np.abs(value).max(initial=0)) or apart <= _of_sums(own, name)
 
 
 def _of_sums(own: Own, name: str) -> float:
