@@ -114,14 +114,46 @@ class StepFunction:
     @cached_property
     def before_loss(self) -> frozenset[str]:
         """The names of the stages that the loss is computed from."""
+        return self._before(self.ends)
+
+    def _before(self, names: Collection[str]) -> frozenset[str]:
         found: set[str] = set()
-        waiting = list(self.ends)
+        waiting = list(names)
         while waiting:
             stage = self.step.producer.get(waiting.pop())
             if stage is not None and stage.name not in found:
                 found.add(stage.name)
                 waiting += [*stage.inputs, *stage.parameters.values()]
         return frozenset(found)
+
+    def last_of(self, name: str) -> list[str]:
+        """What is computed from a value, and which no stage takes any more."""
+        waiting, seen, found = [name], {name}, []
+        while waiting:
+            one = waiting.pop()
+            taken = self.step.takers.get(one, ())
+            found += [] if taken else [one]
+            further = [output for stage in taken for output in stage.outputs]
+            waiting += [output for output in further if output not in seen]
+            seen.update(further)
+        return found
+
+    def values_at(
+        self, parameters: Mapping[str, NDArray], names: Collection[str]
+    ) -> list[NDArray] | None:
+        """Computes values that need not lead to the loss; None if they cannot be computed.
+
+        Arguments:
+            parameters: By name; all others are as they were.
+            names: The values.
+        """
+        try:
+            with computing():
+                known = {name: as_tensor(one).requires_grad_() for name, one in parameters.items()}
+                self._fill(known, {}, self._before(names))
+        except (*REFUSED, RecursionError):
+            return None
+        return [known[name].detach().numpy() for name in names]
 
     def leads_to_loss(self, name: str) -> bool:
         """Whether the loss is computed from a value."""
@@ -180,7 +212,7 @@ class StepFunction:
         wanted: Collection[str],
     ) -> Evaluated | None:
         known = {name: as_tensor(value).requires_grad_() for name, value in parameters.items()}
-        self._fill(known, added)
+        self._fill(known, added, self.before_loss)
         loss = torch.stack([known[name].to(torch.float64).sum() for name in self.ends]).sum()
         names = [*parameters, *(name for name in wanted if known[name].requires_grad)]
         found = torch.autograd.grad(loss, [known[name] for name in names], allow_unused=True)
@@ -197,14 +229,16 @@ class StepFunction:
             {name: arrays.get(name, np.zeros(known[name].shape)) for name in wanted},
         )
 
-    def _fill(self, known: dict[str, Tensor], added: Mapping[str, NDArray]) -> None:
-        """Computes all stages that lead to the loss."""
+    def _fill(
+        self, known: dict[str, Tensor], added: Mapping[str, NDArray], stages: Collection[str]
+    ) -> None:
+        """Computes these stages, one after the other."""
         if self.stand_ins and self.other is not None:
             theirs = {two: known[one] for two, one in self.names.items() if one in known}
-            self.other._fill(theirs, {})
+            self.other._fill(theirs, {}, self.other.before_loss)
             known |= {f"{TAKEN}{one}": theirs[two] for one, two in self.stand_ins.items()}
         for stage in self.step.network:
-            if stage.name not in self.before_loss:
+            if stage.name not in stages:
                 continue
             taken = [known.get(f"{TAKEN}{name}") for name in stage.outputs]
             values = [one for one in taken if one is not None]
@@ -242,7 +276,8 @@ class StepFunction:
 
     def _given(self, name: str, value: NDArray | None = None) -> Tensor:
         """What comes from outside, or a parameter that is not asked for, or a buffer."""
-        value = self.step.value(name) if value is None else value
+        if value is None:
+            value = self.outside.get(name, (name, self.step.value(name)))[1]
         if value is None:
             raise NotRecomputableError(name)
         found = as_tensor(value)

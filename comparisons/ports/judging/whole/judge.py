@@ -15,7 +15,7 @@ from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.one_function import without_pairs
 from comparisons.ports.judging.own import distance
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
-from comparisons.ports.judging.whole.same import UPDATED, functions_of, same_step
+from comparisons.ports.judging.whole.same import UPDATED, end_alike, functions_of, same_step
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 
 __all__ = ["judge_as_one"]
@@ -73,7 +73,20 @@ def _may_go(step: Inspected, first: Judged) -> list[StageMatch]:
     pairs = [pair for pair, judged in found.items() if _may_be_none(step, pair, judged[0])]
     sides = [_Known.of(step, side, [found[pair] for pair in pairs]) for side in (0, 1)]
     known = [side for side in sides if side is not None]
-    return [pair for pair in pairs if len(known) == 2 and _may_differ(known, found[pair])]
+    return [
+        pair
+        for pair in pairs
+        if (len(known) == 2 and _may_differ(known, found[pair]))
+        or all(_ends_alike(step, one) for one in found[pair])
+    ]
+
+
+def _ends_alike(step: Inspected, judged: Judged) -> bool:
+    """Whether nothing but the same last values is computed of what parts of a pair."""
+    if judged.quantity.passing != "forward":
+        return False
+    right = all(one is not None and one.is_right for one in step.residuals(judged.quantity))
+    return right and end_alike(step, *judged.quantity.value)
 
 
 def _may_differ(sides: Sequence[_Known], judged: list[Judged]) -> bool:

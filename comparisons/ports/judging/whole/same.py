@@ -28,7 +28,7 @@ from comparisons.ports.matching.matched import matched_outputs
 from comparisons.ports.matching.parameters import ParameterMatch
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["UPDATED", "SameStep", "functions_of", "same_step"]
+__all__ = ["UPDATED", "SameStep", "end_alike", "functions_of", "same_step"]
 
 MOVED = (0.0, 0.1, 0.03, 0.01)  # of a parameter's own size: by how much, in turn
 SMALL = 0.2  # of these, where a parameter is zero
@@ -36,7 +36,7 @@ LEAST = 3  # of these at which both are finite: a logarithm may not be
 BESIDE = 1e-4  # of what a number may be off by: how little of the largest one
 ROUGH = 1e-5  # how near the two are at least, if it is for roundings that they differ
 ROUNDINGS = 4  # times that inputs are rounded once more
-ROOM = 4  # times what that makes of a number, which may be little by chance
+ROOM = 10  # times what that makes of a number, which may be little by chance
 UPDATED = ("given gradient", "state", "parameter")
 UNSEEN_ROUNDINGS = 64  # of what backward leaves, where a part of it was not seen
 OUTSIDE = ("", "draw", "input")
@@ -93,6 +93,42 @@ class SameStep:
             _is_near(own, n, value, own.step.arrays[f"gradient/{n}"], rtol)
             for n, value in found.gradients.items()
         )
+
+    def end_alike(self, one: str, two: str) -> bool:
+        """Whether what is computed from two values, one of each side, ends in the same numbers: as
+        the last state of a loop, which nothing takes any more."""
+        names = [self.functions[0].last_of(one), self.functions[1].last_of(two)]
+        if not all(names) or len(names[0]) != len(names[1]):
+            return False
+        for seed in range(len(MOVED)):
+            both = [
+                function.values_at(given, ends)
+                for function, given, ends in zip(
+                    self.functions, self.starts(seed), names, strict=True
+                )
+            ]
+            if both[0] is None or both[1] is None:
+                return False
+            if not seed and not all(map(self._are_recorded, (0, 1), names, both)):
+                return False
+            left = list(both[1])
+            for x in both[0]:
+                at = next((n for n, y in enumerate(left) if _are_equal(x, y)), None)
+                if at is None:
+                    return False
+                left.pop(at)
+        return True
+
+    def _are_recorded(self, side: int, names: list[str], values: list[NDArray] | None) -> bool:
+        """Whether a side has recorded values as they should be."""
+        for name, value in zip(names, values or [], strict=True):
+            recorded = self.step.own[side].step.value(name)
+            if recorded is None or recorded.size != value.size:
+                return False
+            x, y = recorded.ravel().astype(np.float64), value.ravel().astype(np.float64)
+            if distance(x, y) > self.step.rtol * float(np.abs(y).max(initial=0)):
+                return False
+        return True
 
     def _is_same(self, seed: int) -> bool | None:
         """Whether both sides give the same for one set of parameters: the first side's own ones, or
@@ -218,6 +254,17 @@ def _parts(
         found[name] = whole.ravel()[at : at + value.size].reshape(value.shape)
         at += value.size
     return found
+
+
+def end_alike(step: Inspected, one: str, two: str) -> bool:
+    """Whether what is computed from two values, one of each side, ends in the same numbers, where
+    it does not lead to the loss."""
+    both = SameStep(step, _with_gradients(step), Effective())
+    if any(
+        function.leads_to_loss(n) for function, n in zip(both.functions, (one, two), strict=True)
+    ):
+        return False
+    return both.end_alike(one, two)
 
 
 def same_step(step: Inspected) -> Effective | None:
@@ -401,9 +448,16 @@ def _of_sums(own: Own, name: str) -> float:
 
 
 def _given_both(step: Inspected) -> dict[str, tuple[str, NDArray]]:
-    """The first side's names and numbers of what both sides are given, or draw, by the second
-    side's names: the two may be a rounding apart."""
+    """The first side's names and numbers of what both sides are given, or draw, and of parameters
+    and buffers that are not trained in this step, by the second side's names: the two may be a
+    rounding apart."""
     found: dict[str, tuple[str, NDArray]] = {}
+    for match in step.parameters:
+        values = match.values(step.a.arrays, step.b.arrays, "start/{}")
+        if max(len(match.a), len(match.b)) > 1 or values[0] is None or values[1] is None:
+            continue
+        if values[0].shape == values[1].shape:
+            found[match.b[0]] = match.a[0], values[0]
     for pair in step.network.pairs:
         if not {pair.a.layer, pair.b.layer} <= {"input", "draw"}:
             continue
@@ -415,6 +469,13 @@ def _given_both(step: Inspected) -> dict[str, tuple[str, NDArray]]:
             if value.dtype.kind == "f" and value.shape == other.shape:
                 found[two] = one, value
     return found
+
+
+def _are_equal(x: NDArray, y: NDArray) -> bool:
+    if x.size != y.size:
+        return False
+    largest = float(np.abs(x).max(initial=0))
+    return distance(x.ravel().astype(np.float64), y.ravel().astype(np.float64)) <= SAME * largest
 
 
 def _are_near(x: NDArray, y: NDArray, same: float, beside: NDArray | float) -> bool:

@@ -303,6 +303,25 @@ def test_statistics_that_are_moved_twice_part_alone(tmp_path):
     assert any("once more" in words for words in found.first.words)
 
 
+def test_what_is_not_trained_may_be_a_rounding_apart(tmp_path):
+    """As the generator's parameters are where the discriminator is trained."""
+
+    def frozen(of, factor):
+        def loss(net, x):
+            if net.b.requires_grad:  # in the first step
+                net.b.requires_grad_(False).mul_(factor)
+            return of(net, x)
+
+        return loss
+
+    paper, port, mistakes = WAYS["a weight that is merged"]
+    recorded(tmp_path / "paper", frozen(paper, 1))
+    recorded(tmp_path / "port", frozen(port, 1 + 2.0**-23))
+    recorded(tmp_path / "wrong", frozen(mistakes[0], 1 + 2.0**-23))
+    assert compare_programs(tmp_path / "paper", tmp_path / "port").agrees
+    assert not compare_programs(tmp_path / "paper", tmp_path / "wrong").agrees
+
+
 def test_what_is_not_recorded_is_said(papers, tmp_path):
     port = recorded(tmp_path / "port", derived(by_func))
     found = compare_programs(papers["a derivative by torch.func"], port)
