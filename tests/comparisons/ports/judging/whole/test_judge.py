@@ -309,7 +309,8 @@ def test_what_is_not_trained_may_be_a_rounding_apart(tmp_path):
     def frozen(of, factor):
         def loss(net, x):
             if net.b.requires_grad:  # in the first step
-                net.b.requires_grad_(False).mul_(factor)
+                with torch.no_grad():
+                    net.b.requires_grad_(False).mul_(factor)
             return of(net, x)
 
         return loss
