@@ -18,7 +18,7 @@ from comparisons.ports.expected.size import tensors_in
 from comparisons.ports.judging.own import Own
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["Evaluated", "StepFunction"]
+__all__ = ["OUTSIDE", "Evaluated", "StepFunction"]
 
 OUTSIDE = ("", "draw", "input")
 TAKEN = "taken from the other side: "  # in front of a name

@@ -14,8 +14,9 @@ from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.one_function import without_pairs
 from comparisons.ports.judging.own import distance
+from comparisons.ports.judging.whole.both import functions_of
 from comparisons.ports.judging.whole.function import Evaluated, StepFunction
-from comparisons.ports.judging.whole.same import UPDATED, end_alike, functions_of, same_step
+from comparisons.ports.judging.whole.same import UPDATED, end_alike, same_step
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
 
 __all__ = ["judge_as_one"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from comparisons.ports.judging.inspected import Inspected
-from comparisons.ports.judging.whole.same import functions_of
+from comparisons.ports.judging.whole.both import functions_of
 
 __all__ = ["whole_hints"]
 
