@@ -14,6 +14,7 @@ from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.judging.other_masks import FILLS
+from comparisons.ports.judging.whole.words import whole_hints
 from comparisons.ports.judging.within.unrecorded import unrecorded_hint
 from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.matching.names import check_names, read_names
@@ -24,7 +25,7 @@ from comparisons.ports.matching.parameters import (
     settle_layouts,
 )
 from comparisons.ports.matching.parts import together
-from comparisons.ports.matching.results import with_results
+from comparisons.ports.matching.results import with_results, without_results
 from comparisons.ports.matching.stages import match_stages
 from comparisons.ports.notes import notes, padding_hints, parts_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
@@ -81,7 +82,8 @@ def compare_programs(
 class _Comparer:
     def __init__(self, sides: tuple[Side, Side], names: Mapping[str, str], exact: bool) -> None:
         self.sides, self.names, self.exact = sides, names, exact
-        self.networks: dict[tuple[int, int], NetworkMatch] = {}
+        self.networks: dict[tuple[int, int], NetworkMatch] = {}  # as they were judged last
+        self.matched: dict[tuple[int, int], NetworkMatch] = {}
         self.sizes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
         self.parameters: list[ParameterMatch] | None = None
         self.untrained: list[ParameterMatch] = []
@@ -127,7 +129,7 @@ class _Comparer:
         declared += [*self.fills, *self.declared, *self.kept.values()]
         parted = " ".join(self.first.words) if self.first is not None else ""
         if self.first is not None:
-            for name in ("hooks", "without gradients"):
+            for name in ("hooks", "without gradients", "factor", "weight decay"):
                 self.hints.pop(name, None)  # what agreed until then
         hints = self.hints.values() if "padding_mode" not in parted else ()
         said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
@@ -145,9 +147,9 @@ class _Comparer:
             self.precision = precision
         key = a.about.network, b.about.network
         if self.sizes.get(key) != (a.parts, b.parts):
-            self.networks[key] = match_stages(a, b, self.names)
+            self.matched[key] = self.networks[key] = match_stages(a, b, self.names)
             self.sizes[key] = a.parts, b.parts
-        network = self.networks[key]
+        network = self.matched[key]
         if self.parameters is None:
             found = match_parameters(a, b, network, self.names)
             self.parameters = settle_layouts(a, b, network, found, tolerance(precision, False))
@@ -177,8 +179,11 @@ class _Comparer:
         first = judge_step(step, parted=self.first is not None)
         if first is not None and self.first is None:
             step, first, other_ways = judge_another_way(step, first)
-            if all(pair.a.layer not in GIVEN for pair in other_ways):
-                self.networks[key] = step.network  # what is given is asked for in each step
+            network = without_results(step.network)
+            if step.whole is not None:  # that is asked for in each step
+                self.networks[key] = network
+            elif all(pair.a.layer not in GIVEN for pair in other_ways):  # and so is what is given
+                self.networks[key] = self.matched[key] = network
             self.other_ways += [pair for pair in other_ways if pair not in self.other_ways]
             fills = [pair for pair in other_ways if pair.a.layer in FILLS]
             self.fills += stages_declared(fills, step.a, step.b)
@@ -187,7 +192,7 @@ class _Comparer:
         network = self.networks[key]
         if key not in self.by_network or self.by_network[key][0] is not network:
             self.by_network[key] = network, list(stages_declared(network.pairs, step.a, step.b))
-        for name, words in (*hooked(step), *unrecorded_hint(step)):
+        for name, words in (*hooked(step), *unrecorded_hint(step), *whole_hints(step)):
             self.hints.setdefault(name, words)
         self.judged += step.judged
         self._count_lacking(step)

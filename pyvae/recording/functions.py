@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pyvae.recording.seen.arguments import Arguments, split_arguments
@@ -161,7 +161,10 @@ def _is_given(returned: object, args: object) -> bool:
 
 def _is_of_model(source: Source | None, tensor: Tensor) -> bool:
     """Whether a tensor is a parameter, or was computed by the model or from what it returned; by
-    something that was not seen as well, such as a torch.autograd.Function."""
+    something that was not seen as well, such as a torch.autograd.Function. What the program asks
+    for the gradient of, such as the places at which it takes a derivative, counts as well."""
     if isinstance(source, str) or tensor.grad_fn is not None:
+        return True
+    if tensor.requires_grad and tensor.is_leaf and not isinstance(tensor, nn.Parameter):
         return True
     return source is not None and source.call.made_by != "other"

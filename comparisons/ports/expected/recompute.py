@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "Prepared",
     "Recomputed",
     "as_tensor",
+    "bound_to",
     "computing",
     "expected_buffers",
     "prepare",
@@ -110,12 +111,11 @@ def prepare(stage: ProgramStage, arrays: Arrays, index_base: int) -> Prepared | 
     Returns:
         None if the layer is not known, or a value that it needs was not recorded.
     """
-    function = LAYERS.get(stage.layer)
-    if function is None:
+    if stage.layer not in LAYERS:
         return None
     with computing():
         try:
-            return _prepare(function, stage, arrays, index_base)
+            return _prepare(stage, arrays, index_base)
         except REFUSED:
             return None
 
@@ -165,14 +165,31 @@ def as_tensor(value: NDArray) -> Tensor:
     return torch.from_numpy(np.array(value, dtype=kind))
 
 
-def _prepare(
-    function: Callable[..., Any], stage: ProgramStage, arrays: Arrays, index_base: int
-) -> Prepared:
+def _prepare(stage: ProgramStage, arrays: Arrays, index_base: int) -> Prepared:
     names = dict.fromkeys([*stage.inputs, *stage.parameters.values()])
     tensors = {name: as_tensor(_recorded(name, arrays)) for name in names}
     leaves = {
         name: one.requires_grad_() for name, one in tensors.items() if one.dtype.is_floating_point
     }
+    return Prepared(stage, bound_to(stage, tensors, arrays, index_base), leaves, arrays)
+
+
+def bound_to(
+    stage: ProgramStage, tensors: Mapping[str, Tensor], arrays: Arrays, index_base: int
+) -> Bound:
+    """Gives a stage's function tensors, which need not be what was recorded.
+
+    Arguments:
+        stage: As it was recorded, of a layer that is known.
+        tensors: Its inputs and parameters by name.
+        arrays: Of its step.
+        index_base: From which number the program counts.
+
+    Raises:
+        NotRecomputableError: If it does not take them.
+        KeyError: If the layer is not known, or what it has to know of the values was not recorded.
+    """
+    function = LAYERS[stage.layer]
     recorded = arrays.get(f"forward/{stage.outputs[0]}")
     context: dict[str, Any] = {
         "index_base": index_base,
@@ -183,7 +200,7 @@ def _prepare(
     }
     check_size(function, stage, tensors, context, 0 if recorded is None else recorded.size)
     context["updated"] = {}
-    return Prepared(stage, bind(function, stage, tensors, **context), leaves, arrays)
+    return bind(function, stage, tensors, **context)
 
 
 def _recorded(name: str, arrays: Arrays) -> NDArray:

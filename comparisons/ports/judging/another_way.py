@@ -10,7 +10,10 @@ to be computed another way, and no longer paired, only if
 - in float64 both sides' stages return the same there, of the same values.
 
 The step is then judged once more without these pairs: whatever else parts, gradients above all, is
-told as ever. Modules, and what the user's map pairs, are never parted from each other.
+told as ever. Modules, and what the user's map pairs, are not parted from each other.
+
+Where that does not tell, both sides' steps may still be one function of the parameters as a whole
+(`whole/`): then all that differs on the way is computed another way, modules too.
 
 Three more things are tried where the first difference is one of them: parts of a value that are
 taken in another order, and masks in other numbers, which count only if the whole step agrees then;
@@ -36,6 +39,7 @@ from comparisons.ports.judging.one_function import (
     without_pairs,
 )
 from comparisons.ports.judging.other_masks import masks_in_other_numbers
+from comparisons.ports.judging.whole.judge import judge_as_one
 from comparisons.ports.judging.within.missing_term import HANDED_BACK
 from comparisons.ports.matching.kinds import family, is_module
 from comparisons.ports.matching.matched import StageMatch, matched_outputs
@@ -66,6 +70,17 @@ def judge_another_way(
         The step as it was judged last, its first quantity that parts now, and the pairs that were
         given up.
     """
+    found = _piece_by_piece(step, first)
+    if found[1] is None or step.exact:
+        return found
+    again = judge_as_one(found[0], found[1])
+    return found if again is None else (again[0], again[1], [*found[2], *again[2]])
+
+
+def _piece_by_piece(
+    step: Inspected, first: Judged | None
+) -> tuple[Inspected, Judged | None, list[StageMatch]]:
+    """The same, as far as it is seen from what stands on both sides of these pairs."""
     found = _without_other_ways(step, first)
     if found[1] is None or first is None or step.exact:
         return found

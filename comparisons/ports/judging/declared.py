@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -114,16 +114,31 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
 
 
 def settings_matter(
-    a: Own, b: ProgramStep, parameter: ParameterMatch, quantity: PortQuantity
+    a: Own,
+    b: ProgramStep,
+    parameter: ParameterMatch,
+    quantity: PortQuantity,
+    kept: Collection[str] = (),
 ) -> bool:
     """Whether the second side's settings change what the first side's optimiser leaves of a
-    parameter; true if it cannot be computed."""
+    parameter; true if it cannot be computed.
+
+    Arguments:
+        a: What the first side should have left.
+        b: The second side's step.
+        parameter: The parameter.
+        quantity: What is left of it.
+        kept: Settings that stay the first side's.
+    """
     name, own = parameter.a[0], a.optimiser
     other = standing_in(b.optimiser, own)
     group = _group(other, parameter.b[0])
     if group is None or other is None or own is None:
         return True
-    group = OptimiserGroup((name,), group.settings)
+    mine = _group(own, name)
+    settings = {key: value for key, value in group.settings.items() if key not in kept}
+    settings |= {key: mine.settings[key] for key in kept if mine and key in mine.settings}
+    group = OptimiserGroup((name,), settings)
     known = a.update(name)
     changed = a.update(name, Optimiser(own.name, other.kind, (group,)))
     if known is None or changed is None:

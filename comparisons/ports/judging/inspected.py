@@ -14,6 +14,7 @@ from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.judging.own import Own, Residual, distance
 from comparisons.ports.judging.quantities import PortQuantity
+from comparisons.ports.judging.whole.effective import Effective
 from comparisons.ports.matching.matched import NetworkMatch, count_rows
 from comparisons.ports.matching.parameters import ParameterMatch
 from comparisons.ports.matching.unit_axes import UnitAxes
@@ -46,6 +47,8 @@ class Inspected:
         untrained: The parameters that belong together of networks that are not trained, by their
             entries in the step's file.
         read_next: Reads the next recorded step of both sides; None if there is none.
+        whole: What each side does to its gradients, if the whole step of both is known to be one
+            function of the parameters.
     """
 
     a: RecordedStep
@@ -62,6 +65,7 @@ class Inspected:
     followed: Collection[str] = ()
     rounded: dict[str, float] = field(default_factory=dict)
     untrained: Sequence[ParameterMatch] = ()
+    whole: Effective | None = None
 
     def __post_init__(self) -> None:
         before = self.before or (None, None)
@@ -136,8 +140,8 @@ class Inspected:
             Chains.of_one(self.a, given),
             Chains(self.b, self.a, {two: one for one, two in given.items()}),
         )
-        compared = False
-        for one in self.parameters:
+        compared = self.whole is not None
+        for one in () if compared else self.parameters:
             names = one.a[0], one.b[0]
             if one.kind != "parameter" or f"gradient/{names[0]}" not in self.a.arrays:
                 continue
@@ -169,11 +173,42 @@ class Inspected:
         """Both sides' values of a quantity, in the first side's order, indices counted from 0, in
         one shape where axes of one element have no effect; None for what is not recorded."""
         a, b = quantity.arrays(self.a, self.b)
-        if a is None or b is None or quantity.stage is None:
+        if a is None or b is None:
             return a, b
-        if quantity.passing != "backward":
+        if quantity.passing in ("input", "draw", "forward"):
             a, b = self.as_meant(quantity.value, (a, b))
+        elif self.whole is not None and not self.whole.is_plain:
+            a, b = self._as_they_count(quantity, (a, b), self.whole)
+        if quantity.stage is None:
+            return a, b
         return a, self.unit_axes.in_one_shape(quantity.value, a, b)
+
+    def _as_they_count(
+        self, quantity: PortQuantity, values: tuple[NDArray, NDArray], whole: Effective
+    ) -> tuple[NDArray, NDArray]:
+        """Both sides' values, with what each side does to its gradients before the update."""
+        one, passing = quantity.parameter, quantity.passing
+        if passing == "backward" or quantity.key.startswith("loss/backward."):
+            return values[0] * whole.scales[0], values[1] * whole.scales[1]
+        if quantity.key == "loss/total":
+            starts: tuple[dict[str, NDArray], dict[str, NDArray]] = ({}, {})
+            for match in self.parameters:
+                both = match.values(self.a.arrays, self.b.arrays, "start/{}")
+                for side, value in enumerate(both):
+                    if value is not None:
+                        starts[side][match.name] = value
+            losses = (
+                whole.loss(side, float(value.item()), starts[side])
+                for side, value in enumerate(values)
+            )
+            return np.asarray(next(losses)), np.asarray(next(losses))
+        if one is None or passing not in ("parameter gradient", "given gradient"):
+            return values
+        made = whole.gradient if passing == "parameter gradient" else whole.given
+        start = one.values(self.a.arrays, self.b.arrays, "start/{}")
+        if start[0] is None or start[1] is None:
+            return values
+        return made(0, one.name, values[0], start[0]), made(1, one.name, values[1], start[1])
 
     def as_meant(
         self, names: tuple[str, str], values: tuple[NDArray, NDArray]

@@ -32,6 +32,8 @@ from pyvae.trace.program import ProgramStage
 
 __all__ = ["judge_step", "settings_differences"]
 
+TWO_ROUNDINGS = 2  # each side is within the rule of what it should be
+DECAY = "weight_decay"
 MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
 
 
@@ -130,6 +132,10 @@ def _done_by_one(step: Inspected, quantity: PortQuantity) -> str:
 
 def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, parted: bool) -> Judged:
     number, rtol = step.a.about.step, _rtol_of(step, quantity)
+    if step.whole is not None and not parted and not difference.equal:
+        known = _as_one(step, quantity, difference)
+        if known is not None:
+            return known
     if quantity.passing == "parameter":
         difference = _of_update(step, quantity, difference)
     unrounded = [] if parted or step.exact else more_than_rounding(step, quantity, difference)
@@ -162,6 +168,36 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         return Judged(number, quantity, difference, rtol, verdict, HOOKED)
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
     return Judged(number, quantity, difference, rtol, verdict, why or follows)
+
+
+def _as_one(step: Inspected, quantity: PortQuantity, difference: Difference) -> Judged | None:
+    """The verdict on a loss or gradient of a step that is known to be one function of the
+    parameters on both sides; None if it is as of any step."""
+    of_all = ["parameter gradient"]
+    if step.whole is not None and not step.whole.is_plain:
+        of_all.append("given gradient")
+    loss = quantity.key == "loss/total" or quantity.key.startswith("loss/backward.")
+    if not loss and quantity.passing not in of_all:
+        return None
+    number, needed = step.a.about.step, difference.needed
+    if needed > TWO_ROUNDINGS * step.rtol and not _is_rounding_of_sums(step, quantity, difference):
+        return None
+    why = small_set_to_zero(step, quantity)
+    if why or needed <= step.rtol:
+        return Judged(number, quantity, difference, step.rtol, "parted" if why else "within", why)
+    return Judged(number, quantity, difference, step.rtol, "explained", "follows from rounding")
+
+
+def _is_rounding_of_sums(step: Inspected, quantity: PortQuantity, difference: Difference) -> bool:
+    """Whether a parameter's gradient differs by what rounding makes of the sums that it is."""
+    if quantity.passing != "parameter gradient" or step.whole is None or difference.problem:
+        return False
+    room = 0.0
+    for scale, residual in zip(step.whole.scales, step.residuals(quantity), strict=True):
+        if residual is None or not residual.is_right:
+            return False
+        room += abs(scale) * residual.allowed
+    return difference.max_abs <= room
 
 
 def _was_made_alike(step: Inspected, quantity: PortQuantity, difference: Difference) -> bool:
@@ -219,6 +255,10 @@ def settings_differences(step: Inspected, quantity: PortQuantity) -> list[str]:
     if one is None:
         return []
     words = optimiser_differences(step.a.about, step.b.about, one)
-    if not words or not settings_matter(step.own[0], step.b.about, one, quantity):
+    elsewhere = step.whole is not None and one.name in step.whole.differs
+    if elsewhere:  # one side has it in the loss, or adds it by hand
+        words = [word for word in words if not word.startswith(DECAY)]
+    kept = (DECAY,) if elsewhere else ()
+    if not words or not settings_matter(step.own[0], step.b.about, one, quantity, kept):
         return []
     return [f"{step.names[1]}: {word}" for word in words]

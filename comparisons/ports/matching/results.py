@@ -15,7 +15,7 @@ from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.side import Overlaid, RecordedStep
 from pyvae.trace.program import ProgramStage
 
-__all__ = ["RESULTS", "with_results"]
+__all__ = ["RESULTS", "with_results", "without_results"]
 
 RESULTS = {"returned": "what the network returns", "result": "what is computed last"}
 
@@ -47,6 +47,11 @@ def with_results(
         match = StageMatch(first, second, name.partition("#")[0])
         network = replace(network, pairs=(*network.pairs, match))
     return a, b, network
+
+
+def without_results(network: NetworkMatch) -> NetworkMatch:
+    """What belongs together without these stages, which each step has anew."""
+    return replace(network, pairs=tuple(one for one in network.pairs if one.how not in RESULTS))
 
 
 def _with_stage(step: RecordedStep, name: str, value: str) -> tuple[RecordedStep, ProgramStage]:

@@ -36,6 +36,7 @@ MOST_PAIRS = 4_000_000  # of stages that are weighed one by one
 SAME_SHAPES, SAME_LAYER = 8, 3  # how much two stages have in common
 COMPUTED = 1e-4  # relative: how exactly both have what one side computes
 NOTHING = (False, False, 0, 0)
+JOINING = ("cat", "column_stack", "hstack", "stack", "vstack")
 GIVEN = 1e-6  # relative: how exactly the same numbers are given to both
 
 
@@ -319,9 +320,25 @@ def _sources_of_pairs(
                 continue
             if source.name in found or source.name in pairs or other.name in known:
                 continue
+            if _is_made_there(a, source, b) or _is_made_there(b, other, a):
+                continue
             pairs[source.name] = source, other
             known.add(other.name)
     return list(pairs.values())
+
+
+def _is_made_there(step: RecordedStep, source: ProgramStage, other: RecordedStep) -> bool:
+    """Whether one side makes itself what the other side is given: columns put together."""
+    value = step.arrays.get(f"forward/{source.name}")
+    if value is None or value.size < 2 or value.dtype.kind != "f":
+        return False
+    return any(
+        there.shape == value.shape and np.allclose(value, there, rtol=GIVEN, atol=0, equal_nan=True)
+        for stage in other.network
+        if stage.layer in JOINING and not stage.parameters
+        for name in stage.outputs
+        if (there := other.arrays.get(f"forward/{name}")) is not None
+    )
 
 
 def _strangers(a: RecordedStep, b: RecordedStep, found: Mapping[str, StageMatch]) -> list[str]:

@@ -253,6 +253,24 @@ def test_a_function_of_several_tensors_may_return_one_of_them_as_it_is(recorded)
     assert stages["pow"].inputs == ("broadcast_tensors.1",)
 
 
+def test_what_is_made_of_places_at_which_a_derivative_is_taken(recorded):
+    """They are no parameters, and nothing of the model has made them."""
+    model = nn.Linear(2, 1)
+
+    def loss():
+        x, t = (torch.ones(4, 1).requires_grad_() for _ in range(2))
+        u = model(torch.cat([x, 2 * t], 1))
+        return torch.autograd.grad(u.sum(), [x, t], create_graph=True)[1].sum() + u.mean()
+
+    trace = recorded(simple(model, torch.optim.SGD(model.parameters(), 0.1), loss), 1)
+    stages = {one.name: one for one in trace.networks[0]}
+    assert not any(one.options.get("grad_fn") for one in stages.values())
+    (t,), x = stages["mul"].inputs, stages["cat"].inputs[0]
+    assert stages["cat"].inputs == (x, "mul")
+    assert stages["grad"].inputs == ("sum", x, t)
+    assert {stages[one].layer for one in (x, t)} == {"input"}
+
+
 def test_what_is_in_memory_by_chance_is_no_input(recorded):
     """As in `pack_padded_sequence`, of sequences that are not sorted."""
 

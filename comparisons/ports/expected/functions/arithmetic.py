@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from comparisons.ports.expected.indices import in_base
+
 __all__ = ["ARITHMETIC", "PRODUCTS", "real"]
 
 Number = bool | int | float
@@ -120,8 +122,18 @@ def _clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
     return _clamp(input, None, max)
 
 
-def _where(condition: Tensor, input: Tensor | Number, other: Tensor | Number) -> Tensor:
-    return torch.where(condition.to(torch.bool), input, other)
+def _where(
+    condition: Tensor,
+    input: Tensor | Number | None = None,
+    other: Tensor | Number | None = None,
+    *,
+    index_base: int = 0,
+) -> Tensor | tuple[Tensor, ...]:
+    """With a condition alone, where it is true: an index for each axis."""
+    chosen = condition.to(torch.bool)
+    if input is None or other is None:
+        return tuple(in_base(one, index_base) for one in torch.where(chosen))
+    return torch.where(chosen, input, other)
 
 
 def _masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:

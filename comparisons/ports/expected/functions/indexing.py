@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comparisons.ports.expected.call import NotRecomputableError
-from comparisons.ports.expected.indices import from_zero
+from comparisons.ports.expected.indices import from_zero, in_base
 
 __all__ = ["INDEXING"]
 
@@ -190,6 +190,14 @@ def _index_put(
     return changed.index_put(places, put.to(changed.dtype), accumulate=True)
 
 
+def _nonzero(
+    input: Tensor, *, as_tuple: bool = False, index_base: int = 0
+) -> Tensor | tuple[Tensor, ...]:
+    if as_tuple:
+        return tuple(in_base(one, index_base) for one in torch.nonzero(input, as_tuple=True))
+    return in_base(torch.nonzero(input), index_base)
+
+
 INDEXING: Mapping[str, Callable[..., Any]] = {
     "select": _select,
     "slice": _slice,
@@ -207,4 +215,5 @@ INDEXING: Mapping[str, Callable[..., Any]] = {
     "take": _take,
     "index": _index,
     "index_put": _index_put,
+    "nonzero": _nonzero,
 }

@@ -113,11 +113,16 @@ def moved_by_one(step: Inspected, quantity: PortQuantity) -> str:
         alone = [stage for stage in stages if stage in step.network.only[side]]
         common = {stage.layer for stage in stages if stage not in alone}
         again = [stage for stage in alone if stage.layer in common]
+        if len(stages) > len(takers[1 - side]) and step.whole is not None:
+            again = again or alone[len(takers[1 - side]) :]
         if again:
             return (
                 f"{step.names[side]} moves {(one.a, one.b)[side][0]} once more, in {again[0].name} "
                 f"({again[0].layer}), which {step.names[1 - side]} does not have"
             )
+    moved = [stage for side in (0, 1) for stage in takers[side] if stage in step.network.only[side]]
+    if moved and step.whole is not None:  # what it should be follows from inputs that are no pairs
+        return f"the calls that move it ({moved[0].name}, ...) are made another way on either side"
     return ""
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from comparisons.ports import compare_programs
+from comparisons.ports.matching.results import RESULTS
 from pyvae.recording.record import record
 
 X = torch.linspace(-1, 2, 24).reshape(4, 6)
@@ -142,3 +143,18 @@ def test_what_one_program_alone_looks_at_is_no_difference(compared):
     found = compared(lambda a, b: a, lambda a, b: a, (lambda y: (y > 0).sum(), as_it_is))
     assert found.agrees
     assert [one.layer for one in found.networks[0].only[0]] == ["gt", "sum"]
+
+
+def test_each_pass_has_its_own_results(tmp_path, monkeypatch):
+    """What is computed another way in the first is not paired any more, what is returned is."""
+    monkeypatch.chdir(tmp_path)
+    for name, returns in zip("ab", RIGHT["exp of half"], strict=True):
+        torch.manual_seed(0)
+        net = Net(returns)
+        with record(net, None, name, quiet=True), torch.no_grad():
+            for at in range(3):
+                net(X + at)
+    found = compare_programs("a", "b")
+    assert found.agrees
+    assert [one.step for one in found.judged if one.quantity.key == "forward/returned"] == [1, 2, 3]
+    assert not any(pair.how in RESULTS for one in found.networks for pair in one.pairs)

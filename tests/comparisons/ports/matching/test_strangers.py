@@ -108,3 +108,36 @@ def test_a_mistake_in_another_way_is_found(tmp_path, monkeypatch):
     train("original", lambda: Clusters(one_by_one))
     train("port", lambda: Clusters(not_squared))
     assert compare_programs("original", "port").first.place == "step 1, neg (neg), forward"
+
+
+def of_rows(net, x):
+    x = x.clone().requires_grad_()
+    u = net(x)
+    slopes = torch.autograd.grad(u.sum(), x, create_graph=True)[0]
+    first, second = slopes[:, 0], slopes[:, 1]
+    return (second - 0.1 * u[:, 0] * first).pow(2).mean() + u.pow(2).mean()
+
+
+def of_columns(net, x):
+    """With a mistake: each derivative in the place of the other one."""
+    a, b = (one.clone().requires_grad_() for one in x.split(1, 1))
+    u = net(torch.cat([a, b], 1))
+    first = torch.autograd.grad(u.sum(), b, create_graph=True)[0][:, 0]
+    second = torch.autograd.grad(u.sum(), a, create_graph=True)[0][:, 0]
+    return (second - 0.1 * u[:, 0] * first).pow(2).mean() + u.pow(2).mean()
+
+
+def test_an_input_that_the_other_side_puts_together_is_no_part_of_it(tmp_path):
+    """What differs is told of what takes it."""
+    for folder, loss in (("given", of_rows), ("put", of_columns)):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+        optimiser = torch.optim.SGD(net.parameters(), 0.1)
+        x = torch.randn(5, 2)
+        with record(net, optimiser, tmp_path / folder, steps=1):
+            loss(net, x).backward()
+            optimiser.step()
+    found = compare_programs(tmp_path / "given", tmp_path / "put")
+    assert found.first.judged.quantity.passing == "forward"
+    inputs = [one for one in found.judged if one.quantity.passing == "input"]
+    assert not any(one.difference.problem for one in inputs)

@@ -1,0 +1,1 @@
+"""A whole step of either side, as a function of its parameters."""
