@@ -69,13 +69,14 @@ wrap_autograd_grad <- function() {
   put <- function(f) for (where in places) exchange(where, "autograd_grad", f)
   put(function(outputs, inputs, grad_outputs = NULL, retain_graph = create_graph,
                create_graph = FALSE, allow_unused = FALSE) {
-    derive <- function(outputs, inputs) {
+    derive <- function(outputs, inputs, grad_outputs = NULL) {
       without_gradients_left(
         old(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused))
     }
-    about <- list(layer = "grad", changes = FALSE, arguments = c("outputs", "inputs"),
+    about <- list(layer = "grad", changes = FALSE, arguments = c("outputs", "inputs", "grad_outputs"),
                   options = list(create_graph = create_graph))
-    if (session$open) see_function(derive, about, outputs, inputs) else derive(outputs, inputs)
+    if (!session$open) return(derive(outputs, inputs, grad_outputs))
+    see_function(derive, about, outputs, inputs, grad_outputs)
   })
   function() put(old)
 }
