@@ -228,11 +228,11 @@ class _Found:
         if one is None:
             return 0
         passes = isinstance(one, Passes)
+        hint = ". To record forward passes, use record(model, None, folder) in the script."
         one.no_step = (
             f"'{script}' ended within the first call of a network"
             if passes
-            else f"'{script}' ended before the first step() of its optimizer. To record forward "
-            "passes, use record(model, None, folder) in the script."
+            else f"'{script}' ended before the first step() of its optimizer{'' if ended else hint}"
         )
         one.end_of_program(ended)
         steps = len(one.trace.steps)

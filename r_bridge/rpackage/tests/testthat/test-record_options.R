@@ -30,3 +30,10 @@ test_that("a function's options leave out tensors, defaults and what only comput
                             defaults = list(keepdim = FALSE, alpha = 1L))
   expect_identical(found, list(p = 0.5, other = 2))
 })
+
+test_that("a function's name is that by which it is called", {
+  expect_identical(name_of_function(quote(reverse(x))), "reverseBackward")
+  expect_identical(name_of_function(quote(self$reverse(x, 1))), "reverseBackward")
+  expect_identical(name_of_function(quote((function(x) x)(1))), "Backward")
+  expect_identical(name_of_function(NULL), "Backward")
+})

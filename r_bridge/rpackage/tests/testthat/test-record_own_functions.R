@@ -26,10 +26,3 @@ test_that("what a function of the program's own computes is no stage", {
   expect_equal(arrays[["gradient/fc"]], -arrays[["gradient/input#2"]])
   expect_false(all(arrays[["gradient/fc"]] == 0))
 })
-
-test_that("a function's name is that by which it is called", {
-  expect_identical(name_of_function(quote(reverse(x))), "reverseBackward")
-  expect_identical(name_of_function(quote(self$reverse(x, 1))), "reverseBackward")
-  expect_identical(name_of_function(quote((function(x) x)(1))), "Backward")
-  expect_identical(name_of_function(NULL), "Backward")
-})
