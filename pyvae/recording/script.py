@@ -176,7 +176,7 @@ class _Found:
         one.enter(module, given)
 
     def _let_go(self) -> None:
-        """No first call is waited for any more: a hook makes each call slower."""
+        """Stops waiting for a first call: the hook makes every call slower."""
         if self._hook is not None:
             self._hook.remove()
             self._hook = None

@@ -146,7 +146,7 @@ class ProgramStep:
 
 @dataclass
 class ProgramTrace:
-    """What a program did while it trained.
+    """What a program did while it trained, or used a network.
 
     Attributes:
         engine: Who computed: `pytorch`, `r-torch`, `base-r`, or any name.

@@ -5,7 +5,7 @@ session <- new.env(parent = emptyenv())
 session$recordings <- list()
 session$modules <- list2env(list(), parent = emptyenv())   # address of an instance -> its place
 session$passes <- NULL     # the recording of forward passes that is under way
-session$waits <- FALSE     # whether a script's first call of a network is waited for
+session$waits <- FALSE     # whether the recorder waits for a script's first network call
 session$open <- FALSE      # whether the next call is one of its own: not within a call that is seen
 session$deriving <- FALSE  # whether autograd_grad() is running
 session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
