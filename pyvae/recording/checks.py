@@ -10,6 +10,9 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
+from pyvae.recording.keras.network import as_network, other_backend
+from pyvae.recording.keras.optimiser import KerasOptimiser, as_optimiser, is_keras_optimiser
+from pyvae.recording.networks import Several
 
 __all__ = ["check_model", "check_optimisers"]
 
@@ -21,7 +24,7 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
         UserError: If it is none, has no parameters, or its layers cannot be seen.
     """
     if isinstance(model, Mapping):
-        model = nn.ModuleDict({str(name): check_model(one) for name, one in model.items()})
+        model = Several({str(name): check_model(one) for name, one in model.items()})
     if isinstance(model, DataParallel) and len(model.device_ids or ()) > 1:
         raise UserError(
             f"the model is spread over {len(model.device_ids)} devices by DataParallel",
@@ -32,6 +35,12 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
         raise UserError(f"the program trains in {together} processes", "record it in one")
     if isinstance(model, DataParallel | DistributedDataParallel):
         model = model.module
+    model = as_network(model)
+    if not isinstance(model, nn.Module) and other_backend():
+        raise UserError(
+            f"Keras computes with {other_backend()}, which cannot be seen",
+            "set the environment variable KERAS_BACKEND=torch: the same program computes the same",
+        )
     if not isinstance(model, nn.Module):
         raise UserError(
             f"model is a {type(model).__name__}",
@@ -57,12 +66,13 @@ def check_optimisers(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -
     Raises:
         UserError: If there is none, or one has none of the model's parameters.
     """
-    found = [given] if isinstance(given, Optimizer) else list(given)
+    alone = isinstance(given, Optimizer) or is_keras_optimiser(given)
+    found = [as_optimiser(one, model) for one in ([given] if alone else list(given))]
     if not found:
         raise UserError("no optimizer is given", "give the one that trains the model")
     mine = {id(one) for one in model.parameters()}
     for at, one in enumerate(found):
-        if not isinstance(one, Optimizer):
+        if not isinstance(one, Optimizer | KerasOptimiser):
             raise UserError(
                 f"optimizer is a {type(one).__name__}",
                 expected="a torch.optim.Optimizer, or a list of several",

@@ -104,8 +104,9 @@ class FunctionCalls:
             watch.open()  # what the step starts from, which this call changes
         prefix = watch.entered[-1].name if watch.entered else ""
         name = known.draw or known.layer
+        is_all = bool(prefix) and known.layer in watch.entered[-1].main
         entered = _EnteredFunction(
-            f"{prefix}.{name}" if prefix else name,
+            prefix if is_all else f"{prefix}.{name}" if prefix else name,
             {key: one for key, one in found.items() if one is not None},
             function=known,
             arguments=split_arguments(function, known.layer, args, kwargs),

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from pyvae.recording.keras.layers import main_functions
+from pyvae.recording.keras.network import is_keras, is_symbolic
 from pyvae.recording.seen.generators import DROPOUT
 from pyvae.recording.seen.layers import is_layer, layer_name, module_options, module_roles
 from pyvae.recording.seen.masks_within import DROPS_WITHIN
@@ -32,12 +34,16 @@ class ModuleCalls:
     @survived
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Notes what goes into a module."""
-        self.watch.begin_pass(module)
+        if is_symbolic(args):
+            return
+        self.watch.begin_pass(module, args)
         path = self.watch.path_of(module) if self.watch.listens() else None
         if path is None:
             self.watch.enter_other(module)
             return
         entered = _EnteredModule(path, module=module, layer=is_layer(module))
+        if is_keras(module) and self.watch.step is not None:
+            entered.main, entered.start = main_functions(module), len(self.watch.step.calls)
         if entered.layer:
             entered.sources = self.watch.sources(args)
             layer = layer_name(module)
@@ -72,6 +78,8 @@ class ModuleCalls:
         if not isinstance(entered, _EnteredModule) or entered.module is not module:
             return None
         self.watch.entered.pop().close()
+        if is_keras(module) and len(rest) > 1:
+            self.watch.put_together(module, entered)
         if not entered.layer or len(rest) < 2:
             return None
         kwargs, output = rest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +11,13 @@ from torch import nn
 from pyvae.errors import UserError, print_error
 from pyvae.recording.checks import check_model
 from pyvae.recording.given.replay import Replay
+from pyvae.recording.networks import Networks
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.recording import Recording
 from pyvae.recording.step import Step
 from pyvae.trace.program_folder import remove_program
 
-__all__ = ["Networks", "Passes"]
-
-Named = Iterator[tuple[str, nn.Module]]
-
-
-class Networks(nn.Module):
-    """The networks that a program uses, as one model: the first has the names that it has by
-    itself, the modules of each other one begin with its name.
-
-    Arguments:
-        first: The first; more come as they are called.
-    """
-
-    def __init__(self, first: nn.Module | None = None) -> None:
-        super().__init__()
-        # no children: this is no part of the program
-        object.__setattr__(self, "held", {} if first is None else {"": first})
-
-    held: dict[str, nn.Module]
-
-    def named_modules(
-        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Named:
-        memo = set() if memo is None else memo
-        for name, one in self.held.items():
-            yield from one.named_modules(memo, name, remove_duplicate)
-
-    def add(self, module: nn.Module, name: str) -> str:
-        """Adds a network. Returns the name that it has got: the first has none."""
-        taken = {path.partition(".")[0] for path, _ in self.named_modules()} | {*self.held}
-        given, count = name if self.held else "", 1
-        while self.held and given in taken:
-            count += 1
-            given = f"{name}{count}"
-        self.held[given] = module
-        return given
+__all__ = ["Passes"]
 
 
 class Passes(Recording):

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import Optimizer
@@ -24,7 +25,10 @@ from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
 from pyvae.recording.checks import check_model
-from pyvae.recording.passes import Networks, Passes
+from pyvae.recording.keras.network import KerasNetwork, as_network, is_keras, other_backend
+from pyvae.recording.keras.optimiser import optimisers_of
+from pyvae.recording.networks import Networks, Several
+from pyvae.recording.passes import Passes
 from pyvae.recording.record import record, record_passes
 from pyvae.recording.recording import Recording
 from pyvae.recording.seen.layers import snake_case
@@ -68,7 +72,9 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
         raise UserError(
             f"'{script}' made no optimizer of torch.optim and called no network, and nothing was "
             "recorded",
-            "record a script that trains or uses a torch.nn.Module",
+            f"Keras computes with {other_backend()}: run it with KERAS_BACKEND=torch"
+            if other_backend()
+            else "record a script that trains or uses a torch.nn.Module",
         )
     steps = found.end(script, "the script ended with an error" if code else "")
     return code if code or steps else 2  # which it has said
@@ -169,11 +175,29 @@ class _Found:
     def call(self, module: nn.Module, given: tuple[Any, ...]) -> None:
         """Begins to record forward passes with the first network that is called."""
         here = self._own == (os.getpid(), threading.get_ident())
-        if self.recording is not None or not here or not calls_a_network(module):
+        if not here or not calls_a_network(module, given):
             return
-        self._let_go()
+        if is_keras(module) and torch.is_grad_enabled() and self._trains_keras(module):
+            return
+        if self.recording is not None:
+            return
         self.recording = one = record_passes(self.folder, _whole, **self.options)
         one.enter(module, given)
+        if not is_keras(module):  # which may be trained later
+            self._let_go()
+
+    def _trains_keras(self, module: nn.Module) -> bool:
+        """Records the training of a model of Keras that is called, if it has an optimiser; it has
+        one when it is called with gradients."""
+        model = as_network(_whole(module)[0])
+        found = optimisers_of(model)
+        if not found:
+            return False
+        self._let_go()
+        if isinstance(self.recording, Passes):  # before the training
+            self.recording.discard()
+        self.recording = record(model, found, self.folder, **self.options)
+        return True
 
     def _let_go(self) -> None:
         """Stops waiting for a first call: the hook makes every call slower."""
@@ -291,8 +315,14 @@ def find_models(optimiser: Optimizer, without: Sequence[nn.Module] = ()) -> list
 
 def _whole(module: nn.Module) -> tuple[nn.Module, str]:
     """The outermost module that a module is part of, and its name."""
-    holders = [one for one in _modules() if any(part is module for part in one.modules())]
-    best = max(holders, key=lambda one: sum(1 for _ in one.modules()), default=module)
+    alike = [one for one in _modules() if is_keras(one) == is_keras(module)]
+    held = [(one, [*as_network(one).modules()]) for one in alike]
+    holders = [(one, parts) for one, parts in held if any(part is module for part in parts)]
+    # a Sequential of Keras has the same parts as a model within it
+    best, _ = max(
+        holders, key=lambda one: (len(one[1]), "Sequential" in type(one[0]).__name__),
+        default=(module, []),
+    )  # fmt: skip
     return best, variable_of(best) or snake_case(type(best).__name__)
 
 
@@ -300,4 +330,4 @@ def _modules() -> list[nn.Module]:
     """All modules that there are, but for the recorder's own."""
     # not isinstance: what stands in for another object may run code of its own
     kinds = (one for one in gc.get_objects() if issubclass(type(one), nn.Module))
-    return [one for one in kinds if not issubclass(type(one), Networks)]
+    return [one for one in kinds if not issubclass(type(one), Networks | Several | KerasNetwork)]

@@ -15,7 +15,12 @@ from torch.optim import Optimizer
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
-from pyvae.recording.seen.optimisers import describe_optimiser, optimised, state_arrays
+from pyvae.recording.seen.optimisers import (
+    describe_optimiser,
+    given_gradient,
+    optimised,
+    state_arrays,
+)
 from pyvae.recording.seen.unfilled import Unfilled
 from pyvae.recording.seen.values import Call, Source, Value, to_array
 from pyvae.recording.seen.without_gradients import WithoutGradients
@@ -134,6 +139,12 @@ class Step:
         self.calls.append(call)
         return call
 
+    def replace(self, start: int, calls: Iterable[Call]) -> None:
+        """Puts other calls in the place of those from a number on."""
+        self.calls[start:] = calls
+        for call in self.calls[start:]:
+            call.order = next(_order)
+
     def put_value(self, call: Call, place: str, tensor: Tensor) -> Value:
         """Copies a tensor that a call returned, and waits for its gradient."""
         array = self.unfilled.without_chance(tensor, to_array(tensor))
@@ -205,8 +216,9 @@ class Step:
         if first:
             self.arrays |= state_arrays(optimiser, self.parameters, "before")
         for key, tensor in () if closure else optimised(optimiser, self.parameters):
-            if tensor.grad is not None:
-                self._give(key, to_array(tensor.grad))
+            gradient = given_gradient(optimiser, tensor)
+            if gradient is not None:
+                self._give(key, to_array(gradient))
 
     def _give(self, name: str, array: NDArray | None) -> None:
         left = self.arrays.get(f"gradient/{name}", self._left.get(name))

@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 
 from pyvae.errors import UserError
 from pyvae.recording.given.replay import Replay
+from pyvae.recording.keras.layers import put_together
+from pyvae.recording.keras.network import is_symbolic
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import draw_mask, generator_state
 from pyvae.recording.seen.masks_within import DrawnWithin, drops_within, masks_as_one
@@ -60,6 +62,8 @@ class Entered:
         state: The generator's, if it is a dropout layer.
         within: Sees the masks that it draws within itself, if it does.
         layer: Whether nothing within it is recorded.
+        main: Functions of which one is the whole of it, and is called after it.
+        start: How many calls the step had.
     """
 
     name: str
@@ -67,6 +71,8 @@ class Entered:
     state: Tensor | None = None
     within: DrawnWithin | None = None
     layer: bool = False
+    main: tuple[str, ...] = ()
+    start: int = 0
 
     def close(self) -> None:
         """The call has ended: no further masks are its own."""
@@ -74,12 +80,12 @@ class Entered:
             self.within.close()
 
 
-def calls_a_network(module: nn.Module) -> bool:
+def calls_a_network(module: nn.Module, given: Sequence[object] = ()) -> bool:
     """Whether the call of a module is one of a network that computes numbers: it has parameters,
     and is called neither by torch.jit.trace nor by a function of torch.func."""
     if torch.jit.is_tracing() or _functorch.peek_interpreter_stack() is not None:
         return False
-    return next(module.parameters(), None) is not None
+    return not is_symbolic(given) and next(module.parameters(), None) is not None
 
 
 class Watch:
@@ -132,14 +138,14 @@ class Watch:
         self.broken = False
         self._outermost: list[nn.Module] = []  # and itself once more, if it calls itself
 
-    def begin_pass(self, module: nn.Module) -> None:
+    def begin_pass(self, module: nn.Module, given: Sequence[object]) -> None:
         """A module is called: a network, if no other is being called and it has parameters."""
         if self.passes is None or self._own != (os.getpid(), threading.get_ident()):
             return
         if self._outermost:
             self._outermost += [module] if module is self._outermost[0] else []
             return
-        if self._backward.depth or not calls_a_network(module):
+        if self._backward.depth or not calls_a_network(module, given):
             return
         self._outermost = [module]
         self.passes(module)
@@ -178,6 +184,7 @@ class Watch:
             and not (self.entered and self.entered[-1].layer)
             and self._own == (os.getpid(), threading.get_ident())
             and not torch.jit.is_tracing()
+            and not is_symbolic()
         )
         if heard and _functorch.peek_interpreter_stack() is not None:
             self.transformed()
@@ -378,6 +385,11 @@ class Watch:
             if call.mask is None and self._replay is not None:
                 raise self._replay.unreached(call.name)
         return replaced
+
+    def put_together(self, module: nn.Module, entered: Entered) -> None:
+        """A layer of Keras has returned, of which nothing but functions is recorded."""
+        step = self.begin()
+        step.replace(entered.start, put_together(module, entered.name, step.calls[entered.start :]))
 
     def see_within(
         self, entered: Entered, layer: str, options: Mapping[str, Any], training: bool

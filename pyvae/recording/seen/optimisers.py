@@ -15,7 +15,9 @@ from pyvae.recording.seen.arguments import json_value
 from pyvae.recording.seen.values import tensors_in, to_array
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
-__all__ = ["describe_optimiser", "leaves_its_state_alone", "optimised", "state_arrays"]
+__all__ = [
+    "describe_optimiser", "given_gradient", "leaves_its_state_alone", "optimised", "state_arrays",
+]  # fmt: skip
 
 # How PyTorch computes the update, which is not what it computes; what schedules keep for
 # themselves.
@@ -27,7 +29,7 @@ def describe_optimiser(optimiser: Optimizer, name: str, parameters: Parameters) 
     """An optimiser with its settings as they are now."""
     return Optimiser(
         name,
-        type(optimiser).__name__.lower(),
+        getattr(optimiser, "kind", type(optimiser).__name__.lower()),
         tuple(
             OptimiserGroup(
                 tuple(parameters.name_of(one) or "" for one in group["params"]), _settings(group)
@@ -62,6 +64,12 @@ def optimised(optimiser: Optimizer, parameters: Parameters) -> Iterator[tuple[st
     for group in optimiser.param_groups:
         for one in group["params"]:
             yield parameters.name_of(one) or "", one
+
+
+def given_gradient(optimiser: Optimizer, tensor: Tensor) -> Tensor | None:
+    """The gradient of a parameter that an optimiser is about to use: Keras' are handed theirs."""
+    handed = getattr(optimiser, "given", None)
+    return tensor.grad if handed is None else handed.get(tensor)
 
 
 def state_arrays(optimiser: Optimizer, parameters: Parameters, kind: str) -> dict[str, NDArray]:

@@ -1,0 +1,1 @@
+"""Keras programs (on its torch backend), as the recorder sees them."""
