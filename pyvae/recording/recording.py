@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from pyvae.errors import UserError, print_error
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
+from pyvae.recording.keras.network import keras_version
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.optimisers import leaves_its_state_alone
 from pyvae.recording.step import Step
@@ -377,6 +378,7 @@ def _environment() -> dict[str, str]:
         "libtorch": version,
         "threads": str(torch.get_num_threads()),
         "platform": platform.platform(),
+        **({"keras": keras_version()} if keras_version() else {}),
     }
 
 

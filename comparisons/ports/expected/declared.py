@@ -21,6 +21,7 @@ __all__ = [
 
 FEW, ALL = 15, 17  # digits: 0.001 * 0.9 has a last one that nobody means
 PAIRED = {True: "each index with each other one", False: "the indices in pairs"}
+COUNTER = "num_batches_tracked"  # of a batch norm, which others than PyTorch do without
 NOTHING = object()  # an option of which nothing is known
 INDEX_OPTIONS = {"padding_idx", "ignore_index"}
 # As the language says it: nothing that is computed depends on them
@@ -180,7 +181,7 @@ def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
     """Weights that one of them lacks, unless an option says so."""
     words = []
     for role in {**a.parameters, **b.parameters}:
-        if any(one.startswith(f"{role} = ") for one in said):
+        if any(one.startswith(f"{role} = ") for one in said) or role == COUNTER:
             continue
         if role not in b.parameters:
             words.append(f"no {role} where there is one")

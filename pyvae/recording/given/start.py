@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from numpy.typing import NDArray
@@ -12,9 +13,12 @@ from pyvae.errors import UserError
 from pyvae.recording.given.names import OtherNames
 from pyvae.recording.parameters import Parameters
 from pyvae.trace.program import ProgramTrace
+from pyvae.weights.keras_layers import RENAMED
+from pyvae.weights.read_keras import from_keras_names
 
 __all__ = ["load_start"]
 
+KERAS_NAMES = {"kernel": "weight", **RENAMED}
 COUNTER = "num_batches_tracked"  # of a batch norm; a network by hand has none, and needs none
 
 
@@ -33,13 +37,16 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
         raise UserError(f"trace '{trace.folder}' has no step", "record one")
     first = trace.steps[0].step
     arrays = trace.arrays(first)
+    of_keras = _as_pytorch(trace, arrays)
     own = dict(parameters.tensors())
     _check_names(names, own, trace)
     found: list[tuple[Tensor, NDArray]] = []
-    known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")}
+    known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")} | {*of_keras}
     for name, tensor in own.items():
         theirs = names.of(name, known)
         array = arrays.get(f"start/{theirs}")
+        if array is None or name.rpartition(".")[2] != theirs.rpartition(".")[2]:
+            array = of_keras.get(_named_by_keras(theirs), array)
         if array is None and theirs == name and name.endswith(COUNTER):
             continue
         if array is None:
@@ -57,6 +64,27 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     with torch.no_grad():
         for tensor, array in found:
             tensor.copy_(torch.from_numpy(array.copy()).reshape(tensor.shape))
+
+
+def _as_pytorch(trace: ProgramTrace, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Keras' variables as PyTorch's layers store them, by their names there: `dense.kernel` is
+    `dense.weight`, transposed. Empty if the program is none of Keras'."""
+    if "keras" not in trace.environment:
+        return {}
+    held = {
+        key.removeprefix("start/"): one for key, one in arrays.items() if key.startswith("start/")
+    }
+    try:
+        stored = from_keras_names(held, trace.folder or Path()).tensors
+    except UserError:  # none of its layers is known
+        return {}
+    return {name: one.numpy() for name, one in stored.items()}
+
+
+def _named_by_keras(name: str) -> str:
+    """PyTorch's name of a variable of Keras'."""
+    layer, _, last = name.rpartition(".")
+    return f"{layer}.{KERAS_NAMES.get(last, last)}"
 
 
 def _check_names(names: OtherNames, own: Mapping[str, Tensor], trace: ProgramTrace) -> None:

@@ -16,7 +16,14 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-__all__ = ["KerasNetwork", "as_network", "is_keras", "is_symbolic", "other_backend"]
+__all__ = [
+    "KerasNetwork",
+    "as_network",
+    "is_keras",
+    "is_symbolic",
+    "keras_version",
+    "other_backend",
+]
 
 INPUT = "InputLayer"  # computes nothing
 SYMBOLIC = "meta"  # the device on which Keras asks for shapes
@@ -27,6 +34,12 @@ def is_keras(module: object) -> bool:
     """Whether a module is a layer or model of Keras."""
     keras = sys.modules.get("keras")
     return keras is not None and issubclass(type(module), keras.layers.Layer)
+
+
+def keras_version() -> str:
+    """The version of Keras that the program has loaded; empty if it has not."""
+    keras = sys.modules.get("keras")
+    return "" if keras is None else str(keras.__version__)
 
 
 def other_backend() -> str:
