@@ -55,9 +55,11 @@
 #' }
 record <- function(model, optimizer, folder, steps = 3, every = 1, start = NULL, names = NULL,
                    replay = NULL, overwrite = FALSE) {
-  check_torch()
   name <- substitute(model)
+  keras <- is_python(model)
+  if (!keras) check_torch()
   settings <- recording_settings(steps, every, start, names, replay, overwrite)
+  if (keras) return(record_keras(model, optimizer, folder, settings))
   models <- start_recording(model, optimizer, folder, settings)$models
   several <- is.list(model)
   asked <- if (!several) list(name) else if (is.call(name)) as.list(name)[-1L]
@@ -79,7 +81,7 @@ recording_settings <- function(steps = 3, every = 1, start = NULL, names = NULL,
   list(steps = if (is.null(steps)) Inf else check_whole(steps, "steps", call = call),
        every = check_whole(every, "every", call = call),
        start = if (!is.null(start)) check_trace(start, "start", call),
-       names = if (!is.null(names)) check_map(names, call),
+       names = if (!is.null(names)) check_map(names, call), names_file = names,
        replay = if (!is.null(replay)) check_trace(replay, "replay", call),
        overwrite = check_flag(overwrite, "overwrite", call))
 }
@@ -185,5 +187,5 @@ stop_recording <- function() {
     r$limit <- Inf
     end_recording(r, if (length(r$steps)) "" else "stopped")
   }
-  invisible(vapply(running, function(r) r$folder, ""))
+  invisible(c(vapply(running, function(r) r$folder, ""), stop_keras()))
 }
