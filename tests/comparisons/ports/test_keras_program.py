@@ -69,7 +69,7 @@ PORT = """
 """
 SGD, ADAM = "SGD(0.05)", "Adam(0.001)"
 NORM, OWN_NORM = 'layers.BatchNormalization(name="norm"),', "self.norm(F.relu(self.conv(x)))"
-KERAS_ADAM = "eps added before the bias correction, which is computed in float32 (Keras's way)"
+KERAS_ADAM = "(Keras's and TensorFlow's way), which is computed in float32"
 # what the port does otherwise: its text and the other, where they part, and what it looks like
 MISTAKES = {
     "epsilon": ("eps=1e-3, ", "", "norm (batch_norm2d), forward", "eps = 1e-05 where it is 0.001"),
