@@ -131,6 +131,14 @@ def test_a_faithful_port_agrees(originals, tmp_path):
     assert layouts["hidden.kernel"] == "transposed"
 
 
+def test_the_original_may_start_from_its_port(originals, tmp_path):
+    _record(_without_norm(PORT), tmp_path / "port")
+    program = ORIGINAL.replace("{optimizer}", SGD).replace(NORM, "")
+    start = tmp_path / "port"
+    _record(program, tmp_path / "keras", start=start, replay=start)
+    assert compare_programs(tmp_path / "keras", start).agrees
+
+
 def test_what_differs_between_the_libraries_is_said(originals, tmp_path):
     found = _compare(originals / "sgd", tmp_path, PORT)
     assert "norm.moving_variance" in found.first.place
