@@ -113,6 +113,9 @@ def _wrong(step: Inspected, judged: Judged, words: tuple[str, ...]) -> str:
         return ""
     side = right.index(False)
     name = step.names[side]
+    computed = (step.a, step.b)[side].side.trace.environment
+    if "keras" in computed and judged.quantity.passing in ("state", "parameter", "buffer"):
+        return ""  # Keras' optimisers and moving statistics are no mistaken ones of PyTorch's
     backward = judged.quantity.passing in ("backward", "parameter gradient")
     if backward and step.own[side].unseen and not any(w.startswith(f"{name}: ") for w in words):
         return ""

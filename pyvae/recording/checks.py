@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import distributed as dist
 from torch import nn
@@ -10,8 +11,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
-from pyvae.recording.keras.network import as_network, other_backend
-from pyvae.recording.keras.optimiser import KerasOptimiser, as_optimiser, is_keras_optimiser
+from pyvae.recording.keras.network import as_network, is_keras, other_backend
+from pyvae.recording.keras.optimiser import KerasOptimiser, as_optimiser
 from pyvae.recording.networks import Several
 
 __all__ = ["check_model", "check_optimisers"]
@@ -35,8 +36,7 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
         raise UserError(f"the program trains in {together} processes", "record it in one")
     if isinstance(model, DataParallel | DistributedDataParallel):
         model = model.module
-    model = as_network(model)
-    if not isinstance(model, nn.Module) and other_backend():
+    if not isinstance(model, nn.Module) and is_keras(model):
         raise UserError(
             f"Keras computes with {other_backend()}, which cannot be seen",
             "set the environment variable KERAS_BACKEND=torch: the same program computes the same",
@@ -46,6 +46,7 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
             f"model is a {type(model).__name__}",
             expected="a torch.nn.Module, or a dict of several",
         )
+    model = as_network(model)
     compiled = hasattr(model, "_orig_mod") or any(
         getattr(one, "_compiled_call_impl", None) is not None or hasattr(one, "_orig_mod")
         for one in model.modules()
@@ -66,8 +67,8 @@ def check_optimisers(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -
     Raises:
         UserError: If there is none, or one has none of the model's parameters.
     """
-    alone = isinstance(given, Optimizer) or is_keras_optimiser(given)
-    found = [as_optimiser(one, model) for one in ([given] if alone else list(given))]
+    several: list[Any] = list(given) if isinstance(given, Sequence) else [given]
+    found = [as_optimiser(one, model) for one in several]
     if not found:
         raise UserError("no optimizer is given", "give the one that trains the model")
     mine = {id(one) for one in model.parameters()}

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from pyvae.errors import UserError, print_error
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
-from pyvae.recording.keras.network import keras_version
+from pyvae.recording.keras.network import is_keras, keras_version
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.program import this_program
 from pyvae.recording.seen.optimisers import leaves_its_state_alone
@@ -311,6 +311,8 @@ class Recording:
         self.trace.parameters = step.parameters.listed
         if step.rounded:
             self.trace.environment["computed_in"] = step.rounded
+        if any(map(is_keras, self._model.modules())):
+            self.trace.environment["keras"] = keras_version()
         self.trace.save_step(
             self.folder,
             ProgramStep(
@@ -382,7 +384,6 @@ def _environment() -> dict[str, str]:
         "libtorch": version,
         "threads": str(torch.get_num_threads()),
         "platform": platform.platform(),
-        **({"keras": keras_version()} if keras_version() else {}),
     }
 
 

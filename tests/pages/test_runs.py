@@ -18,6 +18,7 @@ ALONE = {  # without R: how many commands are run
     "how-to/use-a-trained-run": 5,
     "how-to/use-the-command-line": 2,
     "how-to/verify-a-run": 2,
+    "how-to/port-from-keras": 7,
     "how-to/resume-a-run": 4,
     "how-to/write-a-callback": 0,
     "reference/python": 0,

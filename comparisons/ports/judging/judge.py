@@ -136,7 +136,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
         known = _as_one(step, quantity, difference)
         if known is not None:
             return known
-    if quantity.passing == "parameter":
+    if quantity.passing in ("parameter", "buffer"):
         difference = _of_update(step, quantity, difference)
     unrounded = [] if parted or step.exact else more_than_rounding(step, quantity, difference)
     if difference.equal:
@@ -216,13 +216,14 @@ def _small_numbers(step: Inspected, quantity: PortQuantity) -> str:
 
 
 def _of_update(step: Inspected, quantity: PortQuantity, difference: Difference) -> Difference:
-    """A parameter's difference, held against the update where that is larger than rounding: a step
-    is small against the parameter, and so is a mistake in it."""
+    """A parameter's or buffer's difference, held against its change where that is larger than
+    rounding: a step is small against the parameter, and so is a mistake in it."""
     one = quantity.parameter
     if one is None or difference.equal or difference.problem:
         return difference
     a, b = one.values(step.a.arrays, step.b.arrays, "start/{}")
-    after_a, after_b = one.values(step.a.arrays, step.b.arrays, "parameter/{}")
+    key = f"{quantity.passing}/{{}}"
+    after_a, after_b = one.values(step.a.arrays, step.b.arrays, key)
     if a is None or b is None or after_a is None or after_b is None:
         return difference
     return update_difference((a, b), (after_a, after_b), difference, step.precision)

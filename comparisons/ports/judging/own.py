@@ -246,7 +246,7 @@ class Own:
             return None
         if kind == "buffer":
             found = self.buffers.get(name)
-            return None if found is None else self._residual(recorded, lambda _: found.numpy(), [])
+            return None if found is None else self._of_change(name, recorded, found.numpy())
         parameter, _, key = name.rpartition(".") if kind == "state" else (name, "", "")
         update = self.update(parameter)
         if update is None:
@@ -257,8 +257,14 @@ class Own:
                 return None
             expected = state.numpy()
             return self._residual(recorded, lambda _: expected, [])
-        expected = update.parameter.numpy().reshape(recorded.shape)
-        start = self.step.arrays[f"start/{name}"].astype(np.float64).reshape(recorded.shape)
+        return self._of_change(name, recorded, update.parameter.numpy().reshape(recorded.shape))
+
+    def _of_change(self, name: str, recorded: NDArray, expected: NDArray) -> Residual | None:
+        """The residual of what a step has changed, which may be small against the whole."""
+        begun = self.step.arrays.get(f"start/{name}")
+        if begun is None or recorded.shape != expected.shape or begun.size != recorded.size:
+            return self._residual(recorded, lambda _: expected, [])
+        start = begun.astype(np.float64).reshape(recorded.shape)
         step = max(_largest(expected - start), _largest(recorded - start))
         noise = update_noise(_largest(recorded), self.precision)
         size = distance(recorded.astype(np.float64), expected)

@@ -78,14 +78,15 @@ def holding(
     """
     found = found.astype(np.float64)
     size = distance(right, found) if right.shape == found.shape else largest(found)
-    allowed = max(allowed, REST * size)
+    rounding = ROUNDINGS * EPSILON[precision] * largest(found)
+    allowed = max(allowed, REST * size, min(rounding, LARGEST_REST * size))
     off: dict[str, float] = {}
     for words, value in values:
         for name in names:
             if value.shape == found.shape and alike(name, words):
                 off[name] = min(distance(value, found), off.get(name, math.inf))
     best = min(off.values(), default=math.inf)
-    near = min(allowed, max(10 * best, ROUNDINGS * EPSILON[precision] * largest(found)))
+    near = min(allowed, max(10 * best, rounding))
     return [name for name in names if off.get(name, math.inf) <= near]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -47,6 +47,8 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
         array = arrays.get(f"start/{theirs}")
         if array is None or name.rpartition(".")[2] != theirs.rpartition(".")[2]:
             array = of_keras.get(_named_by_keras(theirs), array)
+        if array is None:
+            array = _as_keras(name, arrays, names, known)
         if array is None and theirs == name and name.endswith(COUNTER):
             continue
         if array is None:
@@ -79,6 +81,19 @@ def _as_pytorch(trace: ProgramTrace, arrays: Mapping[str, NDArray]) -> dict[str,
     except UserError:  # none of its layers is known
         return {}
     return {name: one.numpy() for name, one in stored.items()}
+
+
+def _as_keras(
+    name: str, arrays: Mapping[str, NDArray], names: OtherNames, known: Collection[str]
+) -> NDArray | None:
+    """What a variable of Keras begins with, of a program whose layers are PyTorch's."""
+    last = name.rpartition(".")[2]
+    array = arrays.get(f"start/{names.of(_named_by_keras(name), known)}")
+    if last not in KERAS_NAMES or array is None:
+        return None
+    if last != "kernel" or array.ndim < 2:
+        return array
+    return array.transpose(*range(2, array.ndim), 1, 0)  # (out, in, place) to (place, in, out)
 
 
 def _named_by_keras(name: str) -> str:

@@ -129,6 +129,7 @@ def _ahead(m: Tensor, g: Tensor, beta1: float, count: int, rate: float | None) -
     return (1 - momenta[-2]) / now * g + momenta[-1] / ahead * m
 
 
+BEFORE = "eps added before the bias correction (Keras's and TensorFlow's way)"
 # What the update of a program that says that it uses Adam may be instead
 ADAM_WAYS = {
     "no bias correction of the moments": Adam(correct=(False, False)),
@@ -143,10 +144,8 @@ ADAM_WAYS = {
     "eps inside the square root, and no bias correction": Adam(
         eps="inside", correct=(False, False)
     ),
-    "eps added before the bias correction (Keras's and TensorFlow's way)": Adam(eps="before"),
-    "eps added before the bias correction, which is computed in float32 (Keras's way)": Adam(
-        eps="before", single=True
-    ),
+    BEFORE: Adam(eps="before"),
+    f"{BEFORE}, which is computed in float32": Adam(eps="before", single=True),
     "(1 - beta1) is missing in the first moment": Adam(first=summed),
     "(1 - beta2) is missing in the second moment": Adam(second=summed),
     "beta1 and 1 - beta1 exchanged": Adam(first=exchanged),

@@ -28,9 +28,10 @@ def test_the_other_side_starts_alike_and_trains_alike(name, recorded, tmp_path):
     assert second.bits() == first.bits()
 
 
-def write(folder, **arrays):
+def write(folder, arrays=(), /, environment=(), **more):
     """A trace with these values to start from, as another language writes it."""
-    trace = ProgramTrace("base-r", networks=[()])
+    arrays = dict(arrays) | more
+    trace = ProgramTrace("base-r", networks=[()], environment=dict(environment))
     trace.parameters = [ProgramParameter(name, value.shape) for name, value in arrays.items()]
     started = {f"start/{name}": value for name, value in arrays.items()}
     trace.save_step(folder, ProgramStep(1), started)
@@ -54,6 +55,24 @@ def test_a_map_says_what_parameters_are_called(tmp_path, turned):
     begin(model, tmp_path / "python", start=theirs, names=tmp_path / "names.csv")
     assert model.weight.tolist() == weight.tolist()
     assert model.bias.tolist() == bias.tolist()
+
+
+def test_what_keras_stores_is_brought_into_pytorchs_order(tmp_path):
+    kernel = np.arange(4, dtype=np.float32).reshape(2, 2)  # square: its shape does not tell
+    place = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
+    of_keras = {
+        "a.kernel": kernel, "a.bias": kernel[0], "c.kernel": place, "c.bias": kernel[0],
+        "n.gamma": kernel[0], "n.beta": kernel[1], "n.moving_mean": kernel[0],
+        "n.moving_variance": kernel[1],
+    }  # fmt: skip
+    theirs = write(tmp_path / "keras", of_keras, environment={"keras": "3.4"})
+    model = nn.ModuleDict({"b": nn.Linear(2, 2), "c": nn.Conv2d(3, 2, 2), "n": nn.BatchNorm1d(2)})
+    (tmp_path / "names.csv").write_text("a,b\nb,a\n")
+    begin(model, tmp_path / "python", start=theirs, names=tmp_path / "names.csv")
+    assert model["b"].weight.tolist() == kernel.T.tolist()
+    assert model["c"].weight.tolist() == place.transpose(3, 2, 0, 1).tolist()
+    assert model["n"].weight.tolist() == model["n"].running_mean.tolist() == [0, 1]
+    assert model["n"].bias.tolist() == model["n"].running_var.tolist() == [2, 3]
 
 
 def test_one_number_may_have_another_shape(tmp_path):
