@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pyvae.errors import UserError
 from pyvae.recording.program import Program, set_program
 from pyvae.recording.record import record
 from pyvae.recording.recording import running

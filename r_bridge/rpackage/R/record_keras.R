@@ -48,10 +48,12 @@ python_recorder <- function(call = NULL) {
   if (is.null(session$python)) {
     session$python <- tryCatch(
       reticulate::import("r_bridge.from_r.recorded", convert = FALSE), error = function(e) {
-        found <- find_python(known_python)
-        problem <- found$problem %||% c(
-          "Python's recorder cannot be loaded.", first_line(conditionMessage(e)),
-          "See `pyvae_sitrep()`.")
+        problem <- find_python(known_python)$problem
+        if (is.null(problem)) {
+          why <- first_line(conditionMessage(e))
+          abort(c("Python's recorder cannot be loaded.", "x" = "{why}",
+                  "i" = "See {.run [pyvae_sitrep()](pyvae::pyvae_sitrep())}."), call)
+        }
         abort(c("{problem[[1L]]}", "x" = "{problem[[2L]]}", "i" = "{problem[[3L]]}",
                 "i" = "It has to be the Python that Keras is in: choose it before keras3 is loaded."),
               call, class = "pyvae_no_python")
