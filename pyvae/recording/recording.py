@@ -17,11 +17,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError, print_error
+from pyvae.recording.given.program import this_program
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
 from pyvae.recording.keras.network import is_keras, keras_version
 from pyvae.recording.parameters import Parameters
-from pyvae.recording.program import this_program
 from pyvae.recording.seen.optimisers import leaves_its_state_alone
 from pyvae.recording.step import Step
 from pyvae.recording.watch import Watch

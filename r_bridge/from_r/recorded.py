@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pyvae.recording.program import Program, set_program
+from pyvae.recording.given.program import Program, set_program
 from pyvae.recording.record import record
 from pyvae.recording.recording import running
 from pyvae.recording.script import Found
