@@ -23,14 +23,14 @@ record_keras <- function(model, optimizer, folder, settings, program = script_fi
   on.exit(if (is_new && !length(list.files(folder, all.files = TRUE, no.. = TRUE))) {
     unlink(folder, recursive = TRUE, expand = FALSE)
   })
-  answer(module$record_model(model, optimizer, folder, for_python(settings), program,
+  answer(module$record_model(model, optimizer, folder, recorder_options(settings), program,
                              keras_environment()), call)
   on.exit()
   invisible(model)
 }
 
 # The arguments of Python's record().
-for_python <- function(settings) {
+recorder_options <- function(settings) {
   steps <- settings$steps
   list(steps = if (is.finite(steps)) as.integer(steps), every = as.integer(settings$every),
        start = settings$start$folder, replay = settings$replay$folder,
@@ -38,9 +38,9 @@ for_python <- function(settings) {
 }
 
 keras_environment <- function() {
-  packages <- Filter(function(name) isNamespaceLoaded(name), c("keras3", "reticulate"))
+  packages <- Filter(isNamespaceLoaded, c(keras3 = "keras3", reticulate = "reticulate"))
   c(list(R = paste0(R.version$major, ".", R.version$minor)),
-    lapply(stats::setNames(nm = packages), function(name) as.character(utils::packageVersion(name))))
+    lapply(packages, function(name) as.character(utils::packageVersion(name))))
 }
 
 # Python's recorder; an error if the session's Python lacks it.
@@ -55,8 +55,8 @@ python_recorder <- function(call = NULL) {
                   "i" = "See {.run [pyvae_sitrep()](pyvae::pyvae_sitrep())}."), call)
         }
         abort(c("{problem[[1L]]}", "x" = "{problem[[2L]]}", "i" = "{problem[[3L]]}",
-                "i" = "It has to be the Python that Keras is in: choose it before keras3 is loaded."),
-              call, class = "pyvae_no_python")
+                "i" = paste("It has to be the Python that Keras is in: choose it before keras3 is",
+                            "loaded.")), call, class = "pyvae_no_python")
       })
     # reticulate ends no Python at the end of its session
     reg.finalizer(session, function(s) {
@@ -77,8 +77,8 @@ other_backend <- function() {
                 "environment variable KERAS_BACKEND=torch: the same program computes the same."))
 }
 
-# Whether a script can use Keras. Then R's torch is left alone until the script loads it: PyTorch does
-# not fit into one session with it.
+# Whether a script can use Keras. Then R's torch is left alone until the script loads it: PyTorch
+# does not fit into one session with it.
 has_keras <- function() nzchar(system.file(package = "keras3"))
 
 # Calls a function when a package is loaded, or now. Returns what takes that back.
@@ -110,7 +110,7 @@ watch_keras <- function(found, script, folder, settings, call) {
       wrong <- other_backend()
       if (!is.null(wrong)) abort(wrong, call)
       found$loads_keras <- TRUE
-      found$keras <- python_recorder(call)$Script(script, folder, for_python(settings),
+      found$keras <- python_recorder(call)$Script(script, folder, recorder_options(settings),
                                                   keras_environment())
     }, error = function(e) {
       found$wrong <- e
@@ -124,8 +124,8 @@ watch_keras <- function(found, script, folder, settings, call) {
   }
 }
 
-# Runs a script, whose errors may be those of the recording within it: then only what is wrong is said,
-# and not where in Keras.
+# Runs a script, whose errors may be those of the recording within it: then only what is wrong is
+# said, and not where in Keras.
 with_keras_errors <- function(found, call, code) {
   wrong <- tryCatch(withCallingHandlers({
     code
@@ -136,6 +136,7 @@ with_keras_errors <- function(found, call, code) {
       rlang::signal("", "pyvae_keras_error", wrong = if (refused) e else found$wrong)
     }
   }), pyvae_keras_error = function(signal) signal$wrong)
+  wrong <- wrong %||% found$wrong      # a script may have caught it
   if (is.null(wrong)) return(invisible())
   if (!inherits(wrong, "pyvae.errors.UserError")) {
     wrong$trace <- NULL

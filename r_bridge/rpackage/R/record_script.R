@@ -1,8 +1,9 @@
 #' Record a script that knows nothing of it
 #'
-#' Runs a script that trains a model with the package torch, and records it as [record()] does:
-#' the model is the one whose parameters the script's optimizer has. Of a script that makes no
-#' optimizer, forward passes are recorded: each call of the networks that it uses.
+#' Runs a script that trains a model with the package torch or keras3, and records it as [record()]
+#' does: the model is the one whose parameters the script's optimizer has, of Keras the one that it
+#' trains. Of a script that makes no optimizer, forward passes are recorded: each call of the networks
+#' that it uses.
 #'
 #' @param script The script's file.
 #' @param folder Where to write the trace; a folder that is new or empty.
