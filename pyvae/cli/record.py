@@ -61,7 +61,8 @@ def record_command(
 
     The script is not changed, and it computes the same bits: pyvae record --out python -- train.py
     --epochs 1. Its output, errors and exit code are its own. Of a script that makes no optimizer,
-    forward passes are recorded: each call of its network.
+    forward passes are recorded: each call of its network. A script of Keras is recorded where Keras
+    computes with torch (KERAS_BACKEND=torch).
     """
     from pyvae.recording.script import run_recorded
 

@@ -108,7 +108,8 @@ class Reader:
 
     def _all(self) -> dict[str, str]:
         given = os.environ if self.environment is None else self.environment
-        return {**given, "COLUMNS": "200", **UNDRAWN}
+        keras = str(self.folder / "keras-settings")  # not the user's
+        return {**given, "COLUMNS": "200", "KERAS_HOME": keras, **UNDRAWN}
 
     def _python(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         return self.warm.run(*words, folder=self.folder, environment=self._all())
