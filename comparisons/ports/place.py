@@ -140,7 +140,9 @@ def _element(step: Inspected, judged: Judged) -> str:
     for one in (step.a, step.b):
         trace = one.side.trace
         language = LANGUAGES.get(trace.language, trace.language or one.side.name)
-        counted[language] = [i + trace.index_base for i in index]
+        # classes of Keras in R count from 0, R's arrays from 1 all the same
+        base = 1 if trace.language == "r" else trace.index_base
+        counted[language] = [i + base for i in index]
     if len({tuple(place) for place in counted.values()}) == 1:
         return f"{next(iter(counted.values()))}: {words}"
     return ", ".join(f"{place} in {name}" for name, place in counted.items()) + f": {words}"

@@ -6,7 +6,6 @@ import atexit
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError, print_error
+from pyvae.recording.given.program import this_program
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.hooks import Hooks
 from pyvae.recording.keras.network import is_keras, keras_version
@@ -65,8 +65,12 @@ class Recording:
         self.no_step = (
             "the optimizer's step() was not called. Call record before the training loop."
         )
+        program = this_program()
         self.trace = ProgramTrace(
-            "pytorch", program=Path(sys.argv[0]).name, environment=_environment()
+            "pytorch",
+            program.language,
+            program=program.name,
+            environment={**_environment(), **program.environment},
         )
         self._model = model
         self._optimisers = list(optimisers)

@@ -36,7 +36,7 @@ from pyvae.recording.seen.untrained import variable_of
 from pyvae.recording.watch import calls_a_network
 from pyvae.trace.program_folder import check_new_folder
 
-__all__ = ["find_models", "run_recorded"]
+__all__ = ["Found", "find_models", "run_recorded"]
 
 FAILED = 1  # Python's exit code of a script that raised an error
 
@@ -59,7 +59,7 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     """
     _check_script(script, folder)
     check_new_folder(folder, bool(options.get("overwrite")), how_to_overwrite="--overwrite")
-    found = _Found(folder, options)
+    found = Found(folder, options)
     try:
         with _as_main(script, arguments), found.watching():
             code = _run(script)
@@ -127,7 +127,7 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 
 
 @dataclass
-class _Found:
+class Found:
     """The optimisers that a script has made, and their recording; before there are any, that of the
     networks that it calls.
 
@@ -241,18 +241,19 @@ class _Found:
         if self.refused is not None:
             raise self.refused
 
-    def end(self, script: Path, ended: str) -> int:
+    def end(self, script: Path, ended: str, none: str = "None") -> int:
         """Ends the recording with its script, and says how many steps it has; returns that.
 
         Arguments:
             script: The script.
             ended: Why it ended, if not by itself.
+            none: The word for nothing in the script's language.
         """
         one = self.recording
         if one is None:
             return 0
         passes = isinstance(one, Passes)
-        hint = ". To record forward passes, use record(model, None, folder) in the script."
+        hint = f". To record forward passes, use record(model, {none}, folder) in the script."
         one.no_step = (
             f"'{script}' ended within the first call of a network"
             if passes

@@ -17,6 +17,13 @@ from pyvae.errors import UserError
 __all__ = ["Packed", "answers", "images_from_r", "in_r", "pack", "unpack"]
 
 Packed: TypeAlias = Mapping[str, Any]  # {"bytes", "dim", "type"}, numbers in column-major order
+# What a message calls by its name in Python
+R_NAMES = {
+    "with .stop() of what record returned": "with stop_recording()",
+    "record({'a': model, 'b': other}, [optimizer, other_optimizer], ...)": (
+        "record(list(a = model, b = other), list(optimizer, other_optimizer), ...)"
+    ),
+}
 TYPES = {"uint8": np.uint8, "int32": np.int32, "float64": np.float64}
 
 
@@ -70,7 +77,10 @@ def answers(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
 
 
 def in_r(text: str) -> str:
-    """Replaces the command line's options in a message by the arguments of the R functions."""
+    """Replaces the command line's options in a message by the arguments of the R functions, and
+    what it calls by its name in Python."""
+    for name, ours in R_NAMES.items():
+        text = text.replace(name, ours)
     text = re.sub(r"--set (\w+)=(\S+)", r"hyper = list(\1 = \2)", " ".join(text.split()))
     text = re.sub(r"--data ([\w-]+)", r'x = "\1"', text)
     return re.sub(r"--([a-z][a-z-]*)", lambda found: _argument(found[1]), text)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,13 @@ from r_bridge.installed.environment import MEMORY, r_environment
 from r_bridge.rpy2_fit import find_r
 
 PACKAGE = Path(__file__).parents[2] / "r_bridge" / "rpackage"
-TORCH = {"torch", "luz"}  # whose programs the package records, where they are installed
+RECORDED = {"torch", "luz", "keras3"}  # whose programs the package records, where they are
 NAMED = re.findall(
     r"^    (\w+)(?: \(.*\))?,?$",
     (PACKAGE / "DESCRIPTION").read_text().partition("Imports:")[2].partition("VignetteBuilder")[0],
     re.MULTILINE,
 )
-NEEDED = [name for name in NAMED if name not in TORCH]
+NEEDED = [name for name in NAMED if name not in RECORDED]
 SUFFIXES = ("R", "Rd", "Rmd", "html", "png")
 
 pytestmark = [pytest.mark.r, pytest.mark.slow]
@@ -43,7 +44,7 @@ def r(
         "OMP_NUM_THREADS": "1",
         **UNDRAWN,  # nobody looks at pyvae's own figures
         "_R_CHECK_SYSTEM_CLOCK_": "0",  # asks a server for the time
-        "_R_CHECK_FORCE_SUGGESTS_": "false",  # torch and luz need not be there
+        "_R_CHECK_FORCE_SUGGESTS_": "false",  # these need not be there
         **changes,
     }
     return subprocess.run(
@@ -58,11 +59,13 @@ def r(
 
 
 def skips_without(packages: list[str]) -> int:
-    """How many tests of the package skip without R's torch, or luz."""
+    """How many tests of the package skip without R's torch, luz or Keras."""
     texts = [file.read_text() for file in (PACKAGE / "tests" / "testthat").glob("test-*.R")]
+    keras = "keras3" in packages or find_spec("keras") is None
+    skipped = sum(text.count("skip_without_keras()") for text in texts) if keras else 0
     if "torch" not in packages:
-        texts = [text for text in texts if packages and "luz::" in text]
-    return sum(text.count("test_that(") for text in texts if "with_torch(" in text)
+        texts = [text for text in texts if "luz" in packages and "luz::" in text]
+    return skipped + sum(text.count("test_that(") for text in texts if "with_torch(" in text)
 
 
 def skip_without(packages: list[str]) -> None:
@@ -99,7 +102,7 @@ def test_the_package_passes_its_check(tmp_path, python):
 
     tests = [file.read_text() for file in (folder / "tests").glob("testthat.Rout*")]
     (status,) = re.findall(r"^Status: (.*)$", (folder / "00check.log").read_text(), re.MULTILINE)
-    absent = absent_packages(*sorted(TORCH))
+    absent = absent_packages(*sorted(RECORDED))
     notes = ("OK", "1 NOTE", "2 NOTEs") if absent else ("OK", "1 NOTE")  # one says what is absent
     assert status in notes, said + "".join(tests)
 
@@ -153,7 +156,7 @@ def test_programs_of_r_torch_are_recorded(tmp_path):
     )
     assert counts, done.stdout + done.stderr
     failed, warned, skipped, passed = map(int, counts[-1])
-    without_luz = skips_without(absent_packages(*sorted(TORCH)))
+    without_luz = skips_without(absent_packages(*sorted(RECORDED)))
     assert (failed, warned, skipped) == (0, 0, without_luz), done.stdout + done.stderr
     assert passed > 100
 

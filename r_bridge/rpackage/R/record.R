@@ -1,4 +1,4 @@
-#' Record a model of the package torch while it trains, or is used
+#' Record a model of torch or Keras while it trains, or is used
 #'
 #' Writes down what the next steps compute: the network as it is executed, each value and gradient,
 #' the optimiser's settings and state. `pyvae compare` holds the trace against that of another
@@ -8,8 +8,10 @@
 #' @param model A model: an `nn_module` of the package torch, by the name of the variable that the
 #'   training loop calls; or several, by name: `list(generator = g, discriminator = d)`.
 #'   (A model that is called otherwise is recorded as well, if what `record()` returns is used.)
-#' @param optimizer Its optimizer, or a list of several; `NULL` of a model that is not trained: its
-#'   forward passes are recorded, with or without `with_no_grad()`.
+#'   Or a model of the package keras3.
+#' @param optimizer Its optimizer, or a list of several (`model$optimizer` of a model of Keras that
+#'   is compiled); `NULL` of a model that is not trained: its forward passes are recorded, with or
+#'   without `with_no_grad()`.
 #' @param folder Where to write the trace; a folder that is new or empty.
 #' @param steps How many steps to record, of each optimizer; `NULL` for all. A step is one call of
 #'   the optimizer's `step()`; without an optimizer, a call of the model, with what is computed from
@@ -32,6 +34,10 @@
 #' are put back afterwards. Not seen are a
 #' module that is neither registered in the model nor one of torch's, and arithmetic in C++.
 #'
+#' A model of Keras has to be one of its torch backend (`keras3::use_backend("torch")`), and the Python
+#' that it runs in has to have this project's package. Python's recorder records it, and the trace is as
+#' Python writes it: classes and axes count from 0.
+#'
 #' The trace needs room: for each step about the parameters four to six times, and each value and
 #' its gradient once; how much it is in all is said with the first step. When the disk is full the
 #' recording ends, and the training goes on.
@@ -52,12 +58,22 @@
 #'   loss$backward()
 #'   optimizer$step()
 #' }
+#'
+#' # of Keras
+#' library(keras3)
+#' use_backend("torch")
+#' model <- keras_model_sequential(input_shape = 4) |> layer_dense(3)
+#' model |> compile("sgd", loss_sparse_categorical_crossentropy(from_logits = TRUE))
+#' record(model, model$optimizer, "keras")
+#' model |> fit(as.matrix(iris[1:4]), as.integer(iris$Species) - 1L)
 #' }
 record <- function(model, optimizer, folder, steps = 3, every = 1, start = NULL, names = NULL,
                    replay = NULL, overwrite = FALSE) {
-  check_torch()
   name <- substitute(model)
+  keras <- is_python(model)
+  if (!keras) check_torch()
   settings <- recording_settings(steps, every, start, names, replay, overwrite)
+  if (keras) return(record_keras(model, optimizer, folder, settings))
   models <- start_recording(model, optimizer, folder, settings)$models
   several <- is.list(model)
   asked <- if (!several) list(name) else if (is.call(name)) as.list(name)[-1L]
@@ -79,7 +95,7 @@ recording_settings <- function(steps = 3, every = 1, start = NULL, names = NULL,
   list(steps = if (is.null(steps)) Inf else check_whole(steps, "steps", call = call),
        every = check_whole(every, "every", call = call),
        start = if (!is.null(start)) check_trace(start, "start", call),
-       names = if (!is.null(names)) check_map(names, call),
+       names = if (!is.null(names)) check_map(names, call), names_file = names,
        replay = if (!is.null(replay)) check_trace(replay, "replay", call),
        overwrite = check_flag(overwrite, "overwrite", call))
 }
@@ -185,5 +201,5 @@ stop_recording <- function() {
     r$limit <- Inf
     end_recording(r, if (length(r$steps)) "" else "stopped")
   }
-  invisible(vapply(running, function(r) r$folder, ""))
+  invisible(c(vapply(running, function(r) r$folder, ""), stop_keras()))
 }

@@ -1,8 +1,9 @@
 #' Record a script that knows nothing of it
 #'
-#' Runs a script that trains a model with the package torch, and records it as [record()] does:
-#' the model is the one whose parameters the script's optimizer has. Of a script that makes no
-#' optimizer, forward passes are recorded: each call of the networks that it uses.
+#' Runs a script that trains a model with the package torch or keras3, and records it as [record()]
+#' does: the model is the one whose parameters the script's optimizer has, of Keras the one that it
+#' trains. Of a script that makes no optimizer, forward passes are recorded: each call of the networks
+#' that it uses.
 #'
 #' @param script The script's file.
 #' @param folder Where to write the trace; a folder that is new or empty.
@@ -18,7 +19,8 @@
 #' # from a shell: Rscript -e 'pyvae::record_script("train.R", "r")'
 record_script <- function(script, folder, ..., args = character()) {
   call <- rlang::current_env()
-  check_torch(call)
+  keras <- has_keras()
+  if (!keras) check_torch(call)
   check_script(script, call)
   settings <- recording_settings(..., call = call)
   is_new <- is.character(folder) && length(folder) == 1L && !dir.exists(folder)
@@ -26,12 +28,47 @@ record_script <- function(script, folder, ..., args = character()) {
   check_new_folder(folder, settings$overwrite, call, remove = FALSE)
   place <- normalizePath(folder)  # scripts may go elsewhere
   found <- new.env(parent = emptyenv())
-  found$instances <- found$models <- found$optimisers <- list()
+  found$instances <- found$models <- found$optimisers <- found$undo <- list()
+  ended <- "the script ended with an error"
+  on.exit({
+    for (put_back in found$undo) put_back()
+    if (is_running(found$recording)) end_recording(found$recording, ended)
+    tryCatch(end_keras(found, ended, call), error = function(e) NULL)
+    nothing <- !length(list.files(place, all.files = TRUE, no.. = TRUE))
+    if (is_new && nothing) unlink(place, recursive = TRUE)
+  })
+  watch <- function() watch_torch(found, script, folder, settings, call)
+  if (keras) {
+    found$undo <- list(watch_keras(found, script, place, settings, call))
+    later <- when_loaded("torch", watch)
+    found$undo <- c(found$undo, later)
+  } else {
+    watch()
+  }
+  with_keras_errors(found, call,
+                    with_arguments(args, source(script, local = globalenv(), print.eval = TRUE)))
+  if (isTRUE(found$recording$passes)) end_recording(found$recording)
+  of_keras <- end_keras(found, "", call)
+  ended <- if (length(found$recording$steps)) "" else "no step"
+  if (!is.null(found$refused)) rlang::cnd_signal(found$refused)
+  if (!length(found$recording$steps) && !of_keras) {
+    nothing <- if (isTRUE(found$loads_keras)) no_keras else no_optimizer
+    why <- if (is.null(found$recording)) found$without %||% nothing else
+      if (nzchar(found$recording$ended)) c("x" = "It ended {found$recording$ended}.") else
+        c("x" = "The optimizer's {.fn step} was not called.",
+          "i" = "Forward passes alone: {.code record(model, NULL, folder)} in the script.")
+    abort(c("No step of {.file {script}} was recorded.", why), call)
+  }
+  invisible(folder)
+}
+
+# Waits for the optimisers that a script makes with R's torch, and for its first network's call.
+watch_torch <- function(found, script, folder, settings, call) {
   begin <- function(model, optimizer, whole = NULL) {
     start_recording(model, optimizer, folder, settings, basename(script), call, whole)
   }
   whole <- function(instance) outermost_of(found$instances, instance)
-  undo <- c(watch_modules(found), watch_first_call(function() {
+  found$undo <- c(found$undo, watch_modules(found), watch_first_call(function() {
     if (is.null(found$recording)) found$recording <- begin(NULL, NULL, whole)
   }), watch_optimisers(function(optimizer) {
     if (isTRUE(found$recording$passes)) {          # before the training
@@ -42,25 +79,6 @@ record_script <- function(script, folder, ..., args = character()) {
       begin(if (length(models) == 1L) models[[1L]] else models, found$optimisers)
     }, !is.null(settings$start))
   }))
-  ended <- "the script ended with an error"
-  on.exit({
-    for (put_back in undo) put_back()
-    if (is_running(found$recording)) end_recording(found$recording, ended)
-    nothing <- !length(list.files(place, all.files = TRUE, no.. = TRUE))
-    if (is_new && nothing) unlink(place, recursive = TRUE)
-  })
-  with_arguments(args, source(script, local = globalenv(), print.eval = TRUE))
-  if (isTRUE(found$recording$passes)) end_recording(found$recording)
-  ended <- if (length(found$recording$steps)) "" else "no step"
-  if (!is.null(found$refused)) rlang::cnd_signal(found$refused)
-  if (!length(found$recording$steps)) {
-    why <- if (is.null(found$recording)) found$without %||% no_optimizer else
-      if (nzchar(found$recording$ended)) c("x" = "It ended {found$recording$ended}.") else
-        c("x" = "The optimizer's {.fn step} was not called.",
-          "i" = "Forward passes alone: {.code record(model, NULL, folder)} in the script.")
-    abort(c("No step of {.file {script}} was recorded.", why), call)
-  }
-  invisible(folder)
 }
 
 check_script <- function(script, call) {

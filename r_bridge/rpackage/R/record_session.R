@@ -11,6 +11,7 @@ session$deriving <- FALSE  # whether autograd_grad() is running
 session$computed <- new.env(parent = emptyenv())   # address of a tensor -> a weak reference to it
 session$empty <- new.env(parent = emptyenv())      # the same, of those that nobody has filled
 session$enough <- 1000     # of them, before those are forgotten that are not in use any more
+session$python <- NULL     # r_bridge/from_r/recorded.py, once a model of Keras is recorded
 session$undo <- list()     # what takes the recorder out of torch again
 
 torch_internal <- function(name) get(name, envir = asNamespace("torch"), inherits = FALSE)

@@ -15,7 +15,8 @@ from pyvae.recording.record import record
 class AdamW(torch.optim.Optimizer):
     """As R torch's optim_adamw writes it: bias corrections of type float32."""
 
-    def __init__(self, params, lr=1e-2):
+    def __init__(self, params, lr=1e-2, factor=1.0):
+        self.factor = factor  # of every update: a mistake, unless it is 1
         settings = {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
         super().__init__(params, settings)
 
@@ -37,7 +38,7 @@ class AdamW(torch.optim.Optimizer):
                 second = one - torch.pow(torch.tensor(beta2), state["step"])
                 denom = (state["exp_avg_sq"].sqrt() / second.sqrt()).add_(group["eps"])
                 size = torch.tensor(group["lr"]) / first
-                p.addcdiv_(state["exp_avg"], denom, value=-size.item())
+                p.addcdiv_(state["exp_avg"], denom, value=-size.item() * self.factor)
 
 
 class Nested(nn.Module):
@@ -106,6 +107,14 @@ def test_where_its_order_does_not_give_the_bits_nothing_is_said_of_it(tmp_path):
     other = trained(tmp_path / "r", lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.01))
     for words in found(python, as_r_torch(other)).words:
         assert words.startswith("rounding")
+
+
+def test_its_order_is_not_said_to_be_what_a_mistake_of_the_other_side_is(tmp_path):
+    python = trained(tmp_path / "python", lambda p: AdamW(p, factor=1.01))
+    other = trained(tmp_path / "r", AdamW)
+    first = found(python, as_r_torch(other))
+    assert "update of" in first.place
+    assert not any("own order" in words for words in first.words)
 
 
 @pytest.fixture

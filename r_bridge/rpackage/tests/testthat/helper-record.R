@@ -24,6 +24,18 @@ with_torch <- function(code, ..., arguments = list()) {
   }, list(substitute(code), arguments))
 }
 
+# Keras in R: keras3, and in the Python that has pyvae Keras 3.
+skip_without_keras <- function() {
+  testthat::skip_if(!nzchar(system.file(package = "keras3")), "needs the R package keras3")
+  skip_without_python()
+  if (is.null(made$keras)) {
+    asked <- "import importlib.metadata as m; print(m.version('keras'))"
+    found <- processx::run(tests_python()$python, c("-c", asked), error_on_status = FALSE)
+    made$keras <- found$status == 0L && numeric_version(trimws(found$stdout)) >= "3"
+  }
+  testthat::skip_if(!made$keras, "needs Keras 3 in the Python that has pyvae")
+}
+
 # A recorded trace: what trace.json says, and the arrays of each step.
 read_program <- function(folder) {
   about <- jsonlite::fromJSON(file.path(folder, "trace.json"), simplifyVector = FALSE)
