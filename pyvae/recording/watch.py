@@ -406,7 +406,7 @@ class Watch:
         """Replaces random numbers by those of a replay, if there is one."""
         if self._replay is not None:
             used = bool(self.entered)
-            self._replay.put_draw(call.name, call.options["distribution"], drawn, used)
+            self._replay.put_draw(call.name, call.options, drawn, used)
 
     def _replay_mask(
         self, call: Call, entered: Entered, given: object, output: object

@@ -39,6 +39,7 @@ CONVOLUTIONS = {name for names in MAIN.values() for name in names if name.starts
 ELEMENTWISE = {"relu", "leaky_relu", "elu", "selu", "silu", "gelu", "sigmoid", "tanh", "softplus"}
 DIGITS = 12  # of 1 - 0.99, which has a last one that nobody means
 MOVES = {"contiguous", "permute", "reshape", "to"}
+OUTSIDE = "input"  # what the layer takes and nothing that was seen returns
 
 
 def main_functions(layer: object) -> tuple[str, ...]:
@@ -54,12 +55,19 @@ def put_together(layer: object, path: str, calls: Sequence[Call]) -> list[Call]:
         path: Its name.
         calls: Those made within it, in their order.
     """
+    for call in calls:
+        sources = [*call.sources()]
+        apart = [isinstance(one, Value) and one.call.made_by == "other" for one in sources]
+        if call.layer != "draw" and sources and all(apart):
+            call.made_by = "other"  # unless the model takes it: a seed, what stays the same
     kinds = {one.__name__ for one in type(layer).__mro__}
-    for names, fold in KINDS:
-        if kinds & names:
-            found = fold(_Layer(layer, path, calls))
-            return list(calls) if found is None else found
-    return list(calls)
+    fold = next((fold for names, fold in KINDS if kinds & names), None)
+    if fold is None:
+        return list(calls)
+    outside = [call for call in calls if call.layer == OUTSIDE]
+    own = [call for call in calls if call.layer != OUTSIDE]
+    found = fold(_Layer(layer, path, own))
+    return [*outside, *(own if found is None else found)]
 
 
 class Turned(Value):
@@ -110,6 +118,13 @@ class _Layer:
         """The calls but for those that are put together."""
         return [call for call in self.calls if not any(call is one for one in gone)]
 
+    def put(self, last: Call, made: list[Call], *gone: Call | None) -> list[Call]:
+        """The calls, with others in the place of one; without those that are put together."""
+        at = next(at for at, call in enumerate(self.calls) if call is last)
+        behind = [call for call in self.rest(*gone) if call in self.calls[at + 1 :]]
+        before = [call for call in self.rest(*gone, last) if call in self.calls[:at]]
+        return [*before, *made, *behind]
+
 
 def _parameter(source: Source) -> str:
     """The variable that a value holds, in another order or shape; empty if it is none."""
@@ -151,7 +166,7 @@ def _dense(layer: _Layer) -> list[Call] | None:
     roles: dict[str, Source] = {"weight": turned, **({"bias": bias} if bias else {})}
     made = Call(layer.path, "linear", [x], roles, {"bias": bool(bias)})
     _returns(made, _returned(last))
-    return [turn, made, *layer.rest(product, last)]
+    return layer.put(last, [turn, made], product)
 
 
 class _Held(Value):

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-__all__ = ["KerasNetwork", "as_network", "is_keras", "is_symbolic", "other_backend"]
+__all__ = ["KerasNetwork", "as_network", "is_keras", "is_symbolic", "other_backend", "plain"]
 
 INPUT = "InputLayer"  # computes nothing
 SYMBOLIC = "meta"  # the device on which Keras asks for shapes
@@ -42,7 +42,20 @@ def is_symbolic(given: Iterable[object] = ()) -> bool:
     if core is None:
         return False
     kind = sys.modules["keras"].KerasTensor
-    return core.get_device() == SYMBOLIC or any(issubclass(type(one), kind) for one in given)
+    return core.get_device() == SYMBOLIC or _has(given, kind)
+
+
+def _has(given: object, kind: type, deeper: int = 4) -> bool:
+    if issubclass(type(given), kind) or not deeper:
+        return issubclass(type(given), kind)
+    inner = given.values() if isinstance(given, dict) else given
+    return isinstance(given, dict | list | tuple) and any(_has(one, kind, deeper - 1) for one in inner)
+
+
+def plain(variable: Any) -> Any:
+    """The tensor of a variable of Keras: its `value` may be one of another precision."""
+    held = getattr(variable, "_value", None)
+    return variable.value if held is None else held
 
 
 class KerasNetwork(nn.Module):
@@ -75,13 +88,17 @@ class KerasNetwork(nn.Module):
     ) -> Iterator[tuple[str, Any]]:
         yield from self._variables("_non_trainable_variables", prefix)
 
+    def has_weights(self) -> bool:
+        """Whether it has any variable but the states of generators, which a dropout layer has."""
+        return any(True for _ in self.named_parameters()) or any(True for _ in self.named_buffers())
+
     def _variables(self, kind: str, prefix: str) -> Iterator[tuple[str, Any]]:
         taken: dict[str, int] = {}
         for path, layer in self.named_modules(prefix=prefix):
             for variable in getattr(layer, kind, ()):
                 name = f"{path}.{variable.name}" if path else variable.name
                 taken[name] = count = taken.get(name, 0) + 1
-                yield name if count == 1 else f"{name}#{count}", variable.value
+                yield name if count == 1 else f"{name}#{count}", plain(variable)
 
 
 def _walk(layer: Any, path: str, memo: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:

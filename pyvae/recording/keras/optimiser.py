@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError
-from pyvae.recording.keras.network import KerasNetwork
+from pyvae.recording.keras.network import KerasNetwork, plain
+from pyvae.recording.networks import Several
 
 __all__ = ["KerasOptimiser", "as_optimiser", "is_keras_optimiser", "optimisers_of"]
 
@@ -39,6 +40,9 @@ LEFT_OUT = {
     "is_legacy_optimizer",
 }
 NONE_GIVEN = (None, False)
+# What a model is compiled with unless it is said
+DEFAULT = "RMSprop"
+DEFAULTS = {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False}
 
 
 def is_keras_optimiser(given: object) -> bool:
@@ -52,13 +56,13 @@ class KerasOptimiser:
 
     Arguments:
         optimiser: Keras' own.
-        model: What it trains: an optimiser has no variables before its first update.
+        models: What it trains: an optimiser has no variables before its first update.
     """
 
-    def __init__(self, optimiser: Any, model: KerasNetwork) -> None:
+    def __init__(self, optimiser: Any, models: Sequence[Any]) -> None:
         self.optimiser = optimiser
         self.kind = f"keras_{type(optimiser).__name__.lower()}"
-        self._model = model
+        self._variables_now = [one for model in models for one in model.trainable_variables]
         self._optimizer_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self._optimizer_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self.given: dict[Tensor, Tensor] = {}  # the gradients of the update that is being made
@@ -66,7 +70,7 @@ class KerasOptimiser:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """One group: all that it trains, with its settings as they are now."""
-        return [{"params": [one.value for one in self._variables()], **self._settings()}]
+        return [{"params": [plain(one) for one in self._variables()], **self._settings()}]
 
     @property
     def state(self) -> dict[Tensor, dict[str, Any]]:
@@ -77,11 +81,11 @@ class KerasOptimiser:
         names = STATES.get(self.kind.removeprefix("keras_"), {})
         found: dict[Tensor, dict[str, Any]] = {}
         for at, variable in enumerate(one._trainable_variables):
-            mine = found[variable.value] = {"step": int(one.iterations)}
+            mine = found[plain(variable)] = {"step": int(one.iterations)}
             for attribute, name in names.items():
                 kept = getattr(one, attribute, None)
                 if kept and kept[at] is not None:
-                    mine[name] = kept[at].value
+                    mine[name] = plain(kept[at])
         return found
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -101,9 +105,11 @@ class KerasOptimiser:
     def _apply(self, grads: Iterable[Any], trainable_variables: Any = None) -> Any:
         grads = list(grads)
         own = None if trainable_variables is None else list(trainable_variables)
+        if own is not None:
+            self._variables_now = own
         variables = self._variables() if own is None else own
         self.given = {
-            v.value: g for v, g in zip(variables, grads, strict=False) if isinstance(g, Tensor)
+            plain(v): g for v, g in zip(variables, grads, strict=False) if isinstance(g, Tensor)
         }
         for hook in [*self._optimizer_step_pre_hooks.values()]:
             hook(self, (), {})
@@ -115,9 +121,7 @@ class KerasOptimiser:
 
     def _variables(self) -> list[Any]:
         one = self.optimiser
-        return list(
-            one._trainable_variables if one.built else self._model.model.trainable_variables
-        )
+        return list(one._trainable_variables) if one.built else self._variables_now
 
     def _settings(self) -> dict[str, Any]:
         """By PyTorch's names where it means the same by them."""
@@ -128,10 +132,9 @@ class KerasOptimiser:
         if "beta_1" in given:
             given["betas"] = [given.pop("beta_1"), given.pop("beta_2")]
         named = {"epsilon": "eps", "rho": "alpha"}
-        rate = one.learning_rate
-        lr = np.asarray(
-            getattr(rate, "value", rate).detach().cpu()
-        )  # float32: 0.001, as it is said
+        rate = one.learning_rate  # float32, whose 0.001 is said as it is
+        rate = rate if isinstance(rate, Tensor) else plain(one._learning_rate)
+        lr = np.asarray(rate.detach().cpu())
         return {"lr": float(str(lr)), **{named.get(key, key): v for key, v in given.items()}}
 
 
@@ -143,7 +146,9 @@ def as_optimiser(optimiser: Any, model: nn.Module) -> Any:
     """
     if not is_keras_optimiser(optimiser):
         return optimiser
-    if not isinstance(model, KerasNetwork):
+    several = model.values() if isinstance(model, Several) else [model]
+    models = [one.model for one in several if isinstance(one, KerasNetwork)]
+    if not models:
         raise UserError(
             f"the optimizer is Keras' and the model is a {type(model).__name__}",
             "give the Keras model that it trains",
@@ -152,23 +157,32 @@ def as_optimiser(optimiser: Any, model: nn.Module) -> Any:
         raise UserError(
             "the optimizer scales the loss (LossScaleOptimizer)", "record it in float32"
         )
-    return KerasOptimiser(optimiser, model)
+    return KerasOptimiser(optimiser, models)
 
 
-def optimisers_of(model: nn.Module) -> list[Any]:
-    """The optimisers of Keras that train a model: the one that it was compiled with, or those that
-    the program holds and that were made for its variables, or for none yet."""
-    import gc
+def optimisers_of(whole: Any, models: Iterable[Any]) -> list[Any]:
+    """The optimisers of Keras that a model, or a part of it, was compiled with or holds.
 
-    if not isinstance(model, KerasNetwork):
-        return []
-    own = getattr(model.model, "optimizer", None)
-    if own is not None:
-        return [own]
-    mine = {id(one) for one in model.model.trainable_variables}
-    return [
-        one
-        for one in gc.get_objects()
-        if is_keras_optimiser(one)
-        and (not one.built or any(id(v) in mine for v in one._trainable_variables))
-    ]
+    Arguments:
+        whole: The model.
+        models: All that there are.
+    """
+    mine = {id(one) for one in whole.trainable_variables}
+    found: list[Any] = []
+    for model in sorted(models, key=lambda one: len(one.variables)):
+        if not any(id(one) in mine for one in model.trainable_variables):
+            continue
+        held = [one for one in vars(model).values() if is_keras_optimiser(one)]
+        own = getattr(model, "optimizer", None)
+        rest = [one for one in held if one is not own]
+        if own is not None and not (rest and _is_default(model)):
+            rest = [own, *rest]
+        found += [one for one in rest if not any(one is other for other in found)]
+    return found
+
+
+def _is_default(model: Any) -> bool:
+    """Whether a model was compiled without saying with which optimiser."""
+    own = model.optimizer.get_config()
+    mine = type(model.optimizer).__name__ == DEFAULT
+    return mine and all(np.isclose(own.get(key), value) for key, value in DEFAULTS.items())
