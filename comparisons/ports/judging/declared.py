@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
+from comparisons.ports.expected.keras import is_of_keras, said_alike
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
@@ -110,7 +111,13 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
         return []
     if one.kind != two.kind and not (one.kind in OPTIMISERS and two.kind in OPTIMISERS):
         return []  # classes of the programs' own, of which nothing is known
-    return declared_settings(one.kind, dict(first.settings), two.kind, dict(second.settings))
+    settings = dict(first.settings), dict(second.settings)
+    if is_of_keras(a.optimiser) != is_of_keras(b.optimiser):
+        keras, other = settings if is_of_keras(a.optimiser) else settings[::-1]
+        for name in keras.keys() & other.keys():
+            if said_alike(name, keras[name], other[name], keras, a.step):
+                other[name] = keras[name]
+    return declared_settings(one.kind, settings[0], two.kind, settings[1])
 
 
 def settings_matter(

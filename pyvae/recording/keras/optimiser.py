@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from pyvae.errors import UserError
 from pyvae.recording.keras.network import KerasNetwork, plain
 from pyvae.recording.networks import Several
+from pyvae.recording.seen.values import unseen
 
 __all__ = ["KerasOptimiser", "as_optimiser", "is_keras_optimiser", "optimisers_of"]
 
@@ -33,12 +34,9 @@ STATES: Mapping[str, Mapping[str, str]] = {
 STATES = {**STATES, "adamw": STATES["adam"]}
 # Of its configuration: what is no setting of the update, or said in another place
 LEFT_OUT = {
-    "name",
-    "learning_rate",
-    "ema_momentum",
-    "ema_overwrite_frequency",
-    "is_legacy_optimizer",
-}
+    "name", "learning_rate", "is_legacy_optimizer", "clipnorm", "clipvalue", "global_clipnorm",
+}  # fmt: skip
+OF_AVERAGE = {"ema_momentum", "ema_overwrite_frequency"}
 NONE_GIVEN = (None, False)
 # What a model is compiled with unless it is said
 DEFAULT = "RMSprop"
@@ -76,7 +74,7 @@ class KerasOptimiser:
     def state(self) -> dict[Tensor, dict[str, Any]]:
         """What it keeps of each variable, and the number of updates."""
         one = self.optimiser
-        if not one.built:
+        if not one.built or not int(one.iterations):
             return {}
         names = STATES.get(self.kind.removeprefix("keras_"), {})
         found: dict[Tensor, dict[str, Any]] = {}
@@ -111,6 +109,7 @@ class KerasOptimiser:
         self.given = {
             plain(v): g for v, g in zip(variables, grads, strict=False) if isinstance(g, Tensor)
         }
+        self.given |= self._clipped(self.given)
         for hook in [*self._optimizer_step_pre_hooks.values()]:
             hook(self, (), {})
         done = type(self.optimiser).apply(self.optimiser, grads, own)
@@ -118,6 +117,14 @@ class KerasOptimiser:
             hook(self, (), {})
         self.given = {}
         return done
+
+    def _clipped(self, given: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """The gradients as it clips them, before it makes its update of them."""
+        one = self.optimiser
+        if not any((one.clipnorm, one.global_clipnorm, one.clipvalue)) or not given:
+            return {}
+        with unseen():
+            return dict(zip(given, one._clip_gradients([*given.values()]), strict=True))
 
     def _variables(self) -> list[Any]:
         one = self.optimiser
@@ -128,6 +135,7 @@ class KerasOptimiser:
         one = self.optimiser
         given = {
             k: v for k, v in one.get_config().items() if k not in LEFT_OUT and v not in NONE_GIVEN
+            if one.use_ema or k not in OF_AVERAGE
         }
         if "beta_1" in given:
             given["betas"] = [given.pop("beta_1"), given.pop("beta_2")]
