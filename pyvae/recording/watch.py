@@ -389,7 +389,8 @@ class Watch:
     def put_together(self, module: nn.Module, entered: Entered) -> None:
         """A layer of Keras has returned, of which nothing but functions is recorded."""
         step = self.begin()
-        step.replace(entered.start, put_together(module, entered.name, step.calls[entered.start :]))
+        calls, kernels = step.calls[entered.start :], step.parameters.kernels
+        step.replace(entered.start, put_together(module, entered.name, calls, kernels, step.arrays))
 
     def see_within(
         self, entered: Entered, layer: str, options: Mapping[str, Any], training: bool

@@ -129,9 +129,7 @@ class Replay:
             )
         return array
 
-    def put_draw(
-        self, name: str, options: Mapping[str, object], drawn: Tensor, used: bool
-    ) -> None:
+    def put_draw(self, name: str, options: Mapping[str, object], drawn: Tensor, used: bool) -> None:
         """Replaces random numbers by the other's.
 
         Arguments:

@@ -47,6 +47,8 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
                 f"trace '{trace.folder}' has no '{theirs}' to start from",
                 f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
             )
+        kernel = parameters.kernels.get(name)
+        array = array if kernel is None else kernel.undo(array)
         if array.shape != tuple(tensor.shape) and not array.size == tensor.numel() == 1:
             raise UserError(
                 f"'{name}' has shape {tuple(tensor.shape)}, and {array.shape} in trace "

@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from pyvae.recording.keras.kernels import Kernel, kernels_of
+
 __all__ = ["KerasNetwork", "as_network", "is_keras", "is_symbolic", "other_backend", "plain"]
 
 INPUT = "InputLayer"  # computes nothing
@@ -49,7 +51,9 @@ def _has(given: object, kind: type, deeper: int = 4) -> bool:
     if issubclass(type(given), kind) or not deeper:
         return issubclass(type(given), kind)
     inner = given.values() if isinstance(given, dict) else given
-    return isinstance(given, dict | list | tuple) and any(_has(one, kind, deeper - 1) for one in inner)
+    return isinstance(given, dict | list | tuple) and any(
+        _has(one, kind, deeper - 1) for one in inner
+    )
 
 
 def plain(variable: Any) -> Any:
@@ -91,6 +95,16 @@ class KerasNetwork(nn.Module):
     def has_weights(self) -> bool:
         """Whether it has any variable but the states of generators, which a dropout layer has."""
         return any(True for _ in self.named_parameters()) or any(True for _ in self.named_buffers())
+
+    def kernels(self) -> dict[str, Kernel]:
+        """The variables that PyTorch keeps in another order, by name: a trace has them in that."""
+        turned = {
+            id(plain(variable)): kernel
+            for _, layer in self.named_modules()
+            for variable, kernel in kernels_of(layer)
+        }
+        named = self._variables("_trainable_variables", "")
+        return {name: turned[id(tensor)] for name, tensor in named if id(tensor) in turned}
 
     def _variables(self, kind: str, prefix: str) -> Iterator[tuple[str, Any]]:
         taken: dict[str, int] = {}

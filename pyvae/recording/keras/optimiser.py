@@ -134,7 +134,9 @@ class KerasOptimiser:
         """By PyTorch's names where it means the same by them."""
         one = self.optimiser
         given = {
-            k: v for k, v in one.get_config().items() if k not in LEFT_OUT and v not in NONE_GIVEN
+            k: v
+            for k, v in one.get_config().items()
+            if k not in LEFT_OUT and v not in NONE_GIVEN
             if one.use_ema or k not in OF_AVERAGE
         }
         if "beta_1" in given:
