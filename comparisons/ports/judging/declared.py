@@ -27,6 +27,7 @@ __all__ = [
     "unseen_padding",
 ]
 
+UNBIASED = {True: "unbiased", False: "biased (Keras's way)"}
 NO_EFFECT = 1e-13  # relative, in float64
 FAR = 10.0
 
@@ -50,9 +51,20 @@ def stage_differences(
         modes = {True: "training", False: "evaluation"}
         there, here = modes[pair.b.training], modes[pair.a.training]
         words = [f"in {there} mode where it is in {here} mode", *words]
+    if what == "buffers":
+        words += variance_differences(pair)
     if not words or not _matters(pair, a, b, what, observed):
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
+
+
+def variance_differences(pair: StageMatch) -> list[str]:
+    """That two batch norms keep another variance of the batches: Keras' is the biased one."""
+    unbiased = [one.options.get("unbiased_running_var", True) for one in (pair.a, pair.b)]
+    if unbiased[0] == unbiased[1]:
+        return []
+    there, here = UNBIASED[unbiased[1]], UNBIASED[unbiased[0]]
+    return [f"its running variance moves towards the {there} variance, where it is the {here} one"]
 
 
 def unseen_padding(pair: StageMatch, a: Own, b: Own) -> str:

@@ -19,10 +19,11 @@ __all__ = ["Turned", "before", "channels_first", "returned", "returns", "turned_
 # Of which each element of what they return comes from the same element of what they take
 ELEMENTWISE = {
     "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "gelu", "sigmoid", "tanh", "softplus",
-    "softsign", "mish", "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "threshold", "clamp",
+    "softsign", "dropout1d", "dropout2d", "dropout3d", "mish", "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "threshold", "clamp",
     "add", "sub", "mul", "div", "neg", "square", "sqrt", "rsqrt", "exp", "log", "abs", "pow", "maximum",
     "minimum", "dropout", "to", "where",
 }  # fmt: skip
+PADDED = "pad"
 ALONG = {"cat", "mean", "sum", "amax", "amin", "softmax", "log_softmax"}  # one axis or several
 AXES = ("dim", "axis")
 LEAST = 3  # axes: a batch, a place and channels
@@ -128,7 +129,7 @@ def channels_first(calls: Iterable[Call], path: str) -> list[Call]:
 
 def _turned(call: Call, path: str) -> Call | None:
     """Lets a call take and return its values channels first, if it can."""
-    known = call.layer in ELEMENTWISE or call.layer in ALONG
+    known = call.layer in ELEMENTWISE or call.layer in ALONG or call.layer == PADDED
     if not known or call.roles or len(call.outputs) != 1:
         return None
     value = returned(call)
@@ -153,6 +154,11 @@ def _turned(call: Call, path: str) -> Call | None:
         if not key or options[key] is None:
             return None
         options[key] = _axes_in(options[key], axes)
+    if call.layer == PADDED:
+        pads = _pads_in(options.get("pad"), axes)
+        if pads is None:
+            return None
+        options["pad"] = pads
     if value.array.ndim == len(axes):
         call.inputs, call.options = inputs, options
         return turned_back(call, value, axes, path)
@@ -162,6 +168,20 @@ def _turned(call: Call, path: str) -> Call | None:
     ):
         call.inputs, call.options = inputs, options
     return None
+
+
+def _pads_in(given: object, axes: Sequence[int]) -> list[int] | None:
+    """What is added before and after each axis, the last one first, of channels that come first;
+    None if they are added to as well."""
+    if not isinstance(given, list | tuple) or len(given) % 2:
+        return None
+    count = len(axes)
+    pairs = [tuple(given[at : at + 2]) for at in range(0, len(given), 2)]
+    of = {count - 1 - at: pair for at, pair in enumerate(pairs)}
+    turned = [of.get(axes.index(axis), (0, 0)) for axis in reversed(range(count))]
+    while turned and turned[-1] == (0, 0):
+        turned.pop()
+    return [number for pair in turned for number in pair]
 
 
 def _channels_last(axes: Sequence[int]) -> bool:

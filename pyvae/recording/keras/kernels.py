@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,8 @@ def kernels_of(layer: Any) -> Iterator[tuple[Any, Kernel]]:
     if "Dense" in kinds:
         yield from _kernel(getattr(layer, "_kernel", None), dense=True)
     elif kinds & {"BaseConv", "BaseConvTranspose"}:
-        yield from _kernel(getattr(layer, "_kernel", None))
+        own = getattr(layer, "_kernel", None)
+        yield from _kernel(getattr(layer, "kernel", None) if own is None else own)
     elif "BaseDepthwiseConv" in kinds:
         yield from _kernel(getattr(layer, "kernel", None), groups=True)
     elif "BaseSeparableConv" in kinds:

@@ -46,6 +46,7 @@ MAIN = {
 CONVOLUTIONS = {name for names in MAIN.values() for name in names if name.startswith("conv")}
 DIGITS = 12  # of 1 - 0.99, which has a last one that nobody means
 MOVES = {"contiguous", "permute", "reshape", "to"}
+LAID_OUT = "contiguous"
 OUTSIDE = "input"  # what the layer takes and nothing that was seen returns
 
 
@@ -75,12 +76,23 @@ def put_together(
         apart = [isinstance(one, Value) and one.call.made_by == "other" for one in sources]
         if call.layer != "draw" and sources and all(apart):
             call.made_by = "other"  # unless the model takes it: a seed, what stays the same
+        call.inputs = [_as_laid_out(one) for one in call.inputs]
+        call.roles = {role: _as_laid_out(one) for role, one in call.roles.items()}
+        if call.layer == LAID_OUT:
+            call.made_by = "other"
     kinds = {one.__name__ for one in type(layer).__mro__}
     outside = [call for call in calls if call.layer == OUTSIDE]
     own = [call for call in calls if call.layer != OUTSIDE]
     fold = next((fold for names, fold in KINDS if kinds & names), None)
     found = None if fold is None else fold(_Layer(layer, path, own, kernels, arrays))
     return [*outside, *channels_first(own if found is None else found, path)]
+
+
+def _as_laid_out(source: Source) -> Source:
+    """The same numbers before they were brought into another order in memory."""
+    while isinstance(source, Value) and source.call.layer == LAID_OUT and source.call.inputs:
+        source = source.call.inputs[0]
+    return source
 
 
 class _Layer:
@@ -139,6 +151,15 @@ def _parameter(source: Source) -> str:
     return source
 
 
+def _chain(source: Source) -> list[Call]:
+    """The calls that bring a variable into another order."""
+    found: list[Call] = []
+    while isinstance(source, Value) and source.call.layer in MOVES and source.call.inputs:
+        found.append(source.call)
+        source = source.call.inputs[0]
+    return found
+
+
 def _dense(layer: _Layer) -> list[Call] | None:
     """x K + b, of which PyTorch's linear layer has K the other way round."""
     product = layer.one("matmul")
@@ -180,6 +201,7 @@ class _Shifted(Value):
 def _convolution(layer: _Layer) -> list[Call] | None:
     """A convolution, and its bias; a separable one is two, of which the second has the bias."""
     found = [call for call in layer.calls if call.layer in CONVOLUTIONS]
+    chains = [one for call in found for one in _chain(call.roles.get("weight", ""))]
     weights = [layer.kernel(call.roles.get("weight", "")) for call in found]
     if not found or None in weights:
         return None
@@ -187,6 +209,10 @@ def _convolution(layer: _Layer) -> list[Call] | None:
         call.roles["weight"] = weight  # type: ignore[assignment]
         call.inputs[0] = before(call.inputs[0])
         call.options.setdefault("bias", False)
+    layer.calls = [call for call in layer.calls if not any(call is one for one in chains)]
+    for call in layer.calls:
+        if call.layer == "pad" and call.inputs:
+            call.inputs[0] = before(call.inputs[0])
     made = found[-1]
     made.name = layer.path if len(found) == 1 else made.name
     value, crop, back = returned(made), None, None
@@ -229,12 +255,27 @@ def _flatten(layer: _Layer) -> list[Call] | None:
     return layer.calls
 
 
+def _dropout(layer: _Layer) -> list[Call] | None:
+    """A mask of the layer's own, of each number or of each channel."""
+    kept, scaled = layer.one("where"), layer.one("div")
+    if kept is None or scaled is None or kept.inputs[1] is not returned(scaled):
+        return None
+    mask = kept.inputs[0].array if isinstance(kept.inputs[0], Value) else None
+    value = returned(kept)
+    if mask is None or value.array is None or mask.shape != value.array.shape:
+        return None
+    count = "" if type(layer.layer).__name__ == "Dropout" else f"{mask.ndim - 2}d"
+    made = Call(layer.path, f"dropout{count}", scaled.inputs[:1], {}, {"p": float(layer.layer.rate)})
+    made.mask = mask.astype(np.uint8)
+    return [returns(made, value)]
+
+
 def _batch_norm(layer: _Layer) -> list[Call] | None:
     """(x - mean) / sqrt(variance + epsilon) gamma + beta, and the moving statistics."""
     one = layer.layer
     options = {
         "eps": float(one.epsilon), "momentum": round(1 - float(one.momentum), DIGITS),
-        "affine": bool(one.center or one.scale), "track_running_stats": True,
+        "affine": bool(one.center or one.scale), "track_running_stats": True, "unbiased_running_var": False,
     }  # fmt: skip
     names = {"running_mean": "moving_mean", "running_var": "moving_variance"}
     x = _given(layer)
@@ -306,4 +347,5 @@ KINDS: tuple[tuple[set[str], Fold], ...] = (
     ({"GroupNormalization"}, _group_norm),
     ({"BasePooling"}, _pool),
     ({"Flatten"}, _flatten),
+    ({"Dropout", "BaseSpatialDropout"}, _dropout),
 )
