@@ -18,10 +18,10 @@ __all__ = ["Turned", "before", "channels_first", "returned", "returns", "turned_
 
 # Of which each element of what they return comes from the same element of what they take
 ELEMENTWISE = {
-    "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "gelu", "sigmoid", "tanh", "softplus",
-    "softsign", "dropout1d", "dropout2d", "dropout3d", "mish", "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "threshold", "clamp",
-    "add", "sub", "mul", "div", "neg", "square", "sqrt", "rsqrt", "exp", "log", "abs", "pow", "maximum",
-    "minimum", "dropout", "to", "where",
+    "abs", "add", "celu", "clamp", "div", "dropout", "dropout1d", "dropout2d", "dropout3d", "elu",
+    "exp", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log", "logsigmoid",
+    "maximum", "minimum", "mish", "mul", "neg", "pow", "relu", "relu6", "rsqrt", "selu", "sigmoid",
+    "silu", "softplus", "softsign", "sqrt", "square", "sub", "tanh", "threshold", "to", "where",
 }  # fmt: skip
 PADDED = "pad"
 ALONG = {"cat", "mean", "sum", "amax", "amin", "softmax", "log_softmax"}  # one axis or several

@@ -87,6 +87,9 @@ def kernels_of(layer: Any) -> Iterator[tuple[Any, Kernel]]:
         return  # of the program's own, which may use it in its own way
     if "Dense" in kinds:
         yield from _kernel(getattr(layer, "_kernel", None), dense=True)
+    elif "LSTMCell" in kinds:
+        for name in ("kernel", "recurrent_kernel"):
+            yield from _kernel(getattr(layer, name, None), dense=True)
     elif kinds & {"BaseConv", "BaseConvTranspose"}:
         own = getattr(layer, "_kernel", None)
         yield from _kernel(getattr(layer, "kernel", None) if own is None else own)

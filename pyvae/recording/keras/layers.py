@@ -24,7 +24,9 @@ from pyvae.recording.keras.channels import (
     turned_back,
 )
 from pyvae.recording.keras.kernels import Kernel
-from pyvae.recording.seen.values import Call, Kept, Source, Value
+from pyvae.recording.keras.layer_calls import MOVES, LayerCalls, parameter_of
+from pyvae.recording.keras.recurrent import lstm
+from pyvae.recording.seen.values import Call, Source, Value
 
 __all__ = ["main_functions", "put_together"]
 
@@ -45,7 +47,6 @@ MAIN = {
 }  # fmt: skip
 CONVOLUTIONS = {name for names in MAIN.values() for name in names if name.startswith("conv")}
 DIGITS = 12  # of 1 - 0.99, which has a last one that nobody means
-MOVES = {"contiguous", "permute", "reshape", "to"}
 LAID_OUT = "contiguous"
 OUTSIDE = "input"  # what the layer takes and nothing that was seen returns
 
@@ -84,69 +85,13 @@ def put_together(
     outside = [call for call in calls if call.layer == OUTSIDE]
     own = [call for call in calls if call.layer != OUTSIDE]
     fold = next((fold for names, fold in KINDS if kinds & names), None)
-    found = None if fold is None else fold(_Layer(layer, path, own, kernels, arrays))
+    found = None if fold is None else fold(LayerCalls(layer, path, own, kernels, arrays))
     return [*outside, *channels_first(own if found is None else found, path)]
 
 
 def _as_laid_out(source: Source) -> Source:
     """The same numbers before they were brought into another order in memory."""
     while isinstance(source, Value) and source.call.layer == LAID_OUT and source.call.inputs:
-        source = source.call.inputs[0]
-    return source
-
-
-class _Layer:
-    """The calls of a layer, and who takes what they return."""
-
-    def __init__(
-        self,
-        layer: Any,
-        path: str,
-        calls: Sequence[Call],
-        kernels: Mapping[str, Kernel],
-        arrays: Mapping[str, NDArray],
-    ) -> None:
-        self.layer, self.path, self.calls = layer, path, list(calls)
-        self._kernels, self._arrays = kernels, arrays
-
-    def one(self, name: str) -> Call | None:
-        """The only call of a function; None if there is none, or several."""
-        found = [call for call in self.calls if call.layer == name]
-        return found[0] if len(found) == 1 else None
-
-    def next(self, value: Value, *names: str) -> Call | None:
-        """The call of a function that takes a value, if nothing else does."""
-        takers = [call for call in self.calls if any(one is value for one in call.sources())]
-        return takers[0] if len(takers) == 1 and takers[0].layer in names else None
-
-    def put(self, last: Call, made: list[Call], *gone: Call | None) -> list[Call]:
-        """The calls, with others in the place of one; without those that are put together."""
-        left = [call for call in self.calls if call is last or not any(call is o for o in gone)]
-        at = next(at for at, call in enumerate(left) if call is last)
-        return [*left[:at], *made, *left[at + 1 :]]
-
-    def start(self, name: str) -> NDArray | None:
-        """The numbers of a parameter or buffer."""
-        return self._arrays.get(f"start/{name}")
-
-    def kernel(self, source: Source) -> Kept | None:
-        """The kernel that a value holds, in PyTorch's order; None if it is none."""
-        name = _parameter(source)
-        kernel, start = self._kernels.get(name), self.start(name)
-        if kernel is None or start is None:
-            return None
-        if isinstance(source, Value):
-            array = kernel.apply(start)
-            if source.array is None or not np.array_equal(source.array, array, equal_nan=True):
-                return None
-        return Kept(name)
-
-
-def _parameter(source: Source) -> str:
-    """The variable that a value holds, in another order or shape; empty if it is none."""
-    while isinstance(source, Value):
-        if source.call.layer not in MOVES or len(source.call.inputs) != 1:
-            return ""
         source = source.call.inputs[0]
     return source
 
@@ -160,7 +105,7 @@ def _chain(source: Source) -> list[Call]:
     return found
 
 
-def _dense(layer: _Layer) -> list[Call] | None:
+def _dense(layer: LayerCalls) -> list[Call] | None:
     """x K + b, of which PyTorch's linear layer has K the other way round."""
     product = layer.one("matmul")
     if product is None or len(product.inputs) != 2 or not isinstance(product.inputs[1], str):
@@ -171,7 +116,7 @@ def _dense(layer: _Layer) -> list[Call] | None:
     last, bias = product, ""
     following = layer.next(returned(product), "add")
     if following is not None and len(following.inputs) == 2:
-        bias = _parameter(following.inputs[1])
+        bias = parameter_of(following.inputs[1])
         last = following if bias else product
     roles: dict[str, Source] = {"weight": weight, **({"bias": bias} if bias else {})}
     made = Call(layer.path, "linear", [x], roles, {"bias": bool(bias)})
@@ -198,7 +143,7 @@ class _Shifted(Value):
         return self._of.gradient()
 
 
-def _convolution(layer: _Layer) -> list[Call] | None:
+def _convolution(layer: LayerCalls) -> list[Call] | None:
     """A convolution, and its bias; a separable one is two, of which the second has the bias."""
     found = [call for call in layer.calls if call.layer in CONVOLUTIONS]
     chains = [one for call in found for one in _chain(call.roles.get("weight", ""))]
@@ -220,7 +165,7 @@ def _convolution(layer: _Layer) -> list[Call] | None:
     value = value if crop is None else returned(crop)
     back = layer.next(value, "permute")
     added = layer.next(value if back is None else returned(back), "add")
-    bias = _parameter(added.inputs[1]) if added is not None and len(added.inputs) == 2 else ""
+    bias = parameter_of(added.inputs[1]) if added is not None and len(added.inputs) == 2 else ""
     start = layer.start(bias)
     if added is None or not bias or start is None:
         return layer.calls
@@ -239,7 +184,7 @@ def _convolution(layer: _Layer) -> list[Call] | None:
     return layer.put(added, [turn], shaped, back)
 
 
-def _pool(layer: _Layer) -> list[Call] | None:
+def _pool(layer: LayerCalls) -> list[Call] | None:
     """A pooling, whose channels are last."""
     for call in layer.calls:
         if call.name == layer.path and call.inputs:
@@ -247,7 +192,7 @@ def _pool(layer: _Layer) -> list[Call] | None:
     return layer.calls
 
 
-def _flatten(layer: _Layer) -> list[Call] | None:
+def _flatten(layer: LayerCalls) -> list[Call] | None:
     """All axes but the first as one."""
     made = layer.one("reshape")
     if made is not None:
@@ -255,7 +200,7 @@ def _flatten(layer: _Layer) -> list[Call] | None:
     return layer.calls
 
 
-def _dropout(layer: _Layer) -> list[Call] | None:
+def _dropout(layer: LayerCalls) -> list[Call] | None:
     """A mask of the layer's own, of each number or of each channel."""
     kept, scaled = layer.one("where"), layer.one("div")
     if kept is None or scaled is None or kept.inputs[1] is not returned(scaled):
@@ -265,20 +210,23 @@ def _dropout(layer: _Layer) -> list[Call] | None:
     if mask is None or value.array is None or mask.shape != value.array.shape:
         return None
     count = "" if type(layer.layer).__name__ == "Dropout" else f"{mask.ndim - 2}d"
-    made = Call(layer.path, f"dropout{count}", scaled.inputs[:1], {}, {"p": float(layer.layer.rate)})
+    made = Call(
+        layer.path, f"dropout{count}", scaled.inputs[:1], {}, {"p": float(layer.layer.rate)}
+    )
     made.mask = mask.astype(np.uint8)
     return [returns(made, value)]
 
 
-def _batch_norm(layer: _Layer) -> list[Call] | None:
+def _batch_norm(layer: LayerCalls) -> list[Call] | None:
     """(x - mean) / sqrt(variance + epsilon) gamma + beta, and the moving statistics."""
     one = layer.layer
     options = {
         "eps": float(one.epsilon), "momentum": round(1 - float(one.momentum), DIGITS),
-        "affine": bool(one.center or one.scale), "track_running_stats": True, "unbiased_running_var": False,
+        "affine": bool(one.center or one.scale), "track_running_stats": True,
+        "unbiased_running_var": False,
     }  # fmt: skip
     names = {"running_mean": "moving_mean", "running_var": "moving_variance"}
-    x = _given(layer)
+    x = layer.given()
     if x is None or x.array is None or bool(getattr(one, "renorm", False)):
         return None
     kind = f"batch_norm{max(1, x.array.ndim - 2)}d"
@@ -290,9 +238,9 @@ def _batch_norm(layer: _Layer) -> list[Call] | None:
     return made
 
 
-def _group_norm(layer: _Layer) -> list[Call] | None:
+def _group_norm(layer: LayerCalls) -> list[Call] | None:
     """The same of groups of channels of each image."""
-    one, x = layer.layer, _given(layer)
+    one, x = layer.layer, layer.given()
     if x is None or x.array is None:
         return None
     channels = x.array.shape[int(one.axis) % x.array.ndim]
@@ -301,18 +249,8 @@ def _group_norm(layer: _Layer) -> list[Call] | None:
     return _norm(layer, x, "group_norm", options, {})
 
 
-def _given(layer: _Layer) -> Value | None:
-    """What a layer takes first."""
-    own = layer.calls
-    return next(
-        (s for c in own for s in c.inputs
-         if isinstance(s, Value) and all(s.call is not call for call in own)),
-        None,
-    )  # fmt: skip
-
-
 def _norm(
-    layer: _Layer, x: Value, kind: str, options: dict[str, Any], names: Mapping[str, str]
+    layer: LayerCalls, x: Value, kind: str, options: dict[str, Any], names: Mapping[str, str]
 ) -> list[Call] | None:
     """One stage of all that a layer computes, whose channels are first."""
     one, array, last = layer.layer, x.array, layer.calls[-1]
@@ -339,7 +277,7 @@ def _norm(
     return [*([] if made.inputs[0] is not returned(turn) else [turn]), made, back]
 
 
-Fold = Callable[[_Layer], "list[Call] | None"]
+Fold = Callable[[LayerCalls], "list[Call] | None"]
 KINDS: tuple[tuple[set[str], Fold], ...] = (
     ({"Dense"}, _dense),
     ({"BaseConv", "BaseConvTranspose", "BaseDepthwiseConv", "BaseSeparableConv"}, _convolution),
@@ -347,5 +285,6 @@ KINDS: tuple[tuple[set[str], Fold], ...] = (
     ({"GroupNormalization"}, _group_norm),
     ({"BasePooling"}, _pool),
     ({"Flatten"}, _flatten),
+    ({"LSTM"}, lstm),
     ({"Dropout", "BaseSpatialDropout"}, _dropout),
 )
