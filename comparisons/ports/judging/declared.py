@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
-from comparisons.ports.expected.keras import is_of_keras, said_alike
+from comparisons.ports.expected.keras import eps_words, is_of_keras, said_alike
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
@@ -124,12 +124,21 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
     if one.kind != two.kind and not (one.kind in OPTIMISERS and two.kind in OPTIMISERS):
         return []  # classes of the programs' own, of which nothing is known
     settings = dict(first.settings), dict(second.settings)
-    if is_of_keras(a.optimiser) != is_of_keras(b.optimiser):
-        keras, other = settings if is_of_keras(a.optimiser) else settings[::-1]
-        for name in keras.keys() & other.keys():
-            if said_alike(name, keras[name], other[name], keras, a.step):
-                other[name] = keras[name]
-    return declared_settings(one.kind, settings[0], two.kind, settings[1])
+    of_keras = [is_of_keras(one) for one in (a.optimiser, b.optimiser)]
+    if of_keras[0] == of_keras[1]:
+        return declared_settings(one.kind, settings[0], two.kind, settings[1])
+    keras, other = settings if of_keras[0] else settings[::-1]
+    for name in keras.keys() & other.keys():
+        if said_alike(name, keras[name], other[name]):
+            other[name] = keras[name]
+    words = declared_settings(one.kind, settings[0], two.kind, settings[1])
+    group = _group(a.optimiser, parameter.a[0]) if of_keras[0] else None
+    group = group or _group(b.optimiser, parameter.b[0])
+    declared = {} if group is None else group.settings
+    if keras.get("eps") == declared.get("eps"):
+        return words
+    said = eps_words(declared, other, of_keras[0]) if "eps" in other else ""
+    return [said if word.startswith("eps = ") and said else word for word in words]
 
 
 def settings_matter(

@@ -243,7 +243,9 @@ def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -
         users = step.a.takers.get(quantity.parameter.a[0], ())
         pairs = [step.network.partner[s.name] for s in users if s.name in step.network.partner]
         words = [w for pair in pairs for w in stage_differences(pair, *step.own, what="buffers")]
-        if difference.needed <= _rtol_of(step, quantity):  # of a large batch it is the same
+        named = {pair.a.parameters.get("running_var") for pair in pairs}
+        of_variance = quantity.parameter is not None and quantity.parameter.a[0] in named
+        if not of_variance or difference.needed <= _rtol_of(step, quantity):
             words = [word for word in words if VARIANCE not in word]
         return words
     if quantity.passing in ("state", "parameter") and quantity.parameter is not None:

@@ -30,12 +30,14 @@ STATES: Mapping[str, Mapping[str, str]] = {
     "rmsprop": {"_velocities": "square_avg", "_momentums": "velocity",
                 "_average_gradients": "grad_avg"},
     "adagrad": {"_accumulators": "sum"},
+    "adadelta": {"_accumulated_grads": "square_avg", "_accumulated_delta_vars": "acc_delta"},
 }  # fmt: skip
 STATES = {**STATES, "adamw": STATES["adam"]}
 # Of its configuration: what is no setting of the update, or said in another place
 LEFT_OUT = {
     "name", "learning_rate", "is_legacy_optimizer", "clipnorm", "clipvalue", "global_clipnorm",
 }  # fmt: skip
+CALLED_ALPHA = {"keras_rmsprop"}  # what Keras calls rho
 OF_AVERAGE = {"ema_momentum", "ema_overwrite_frequency"}
 NONE_GIVEN = (None, False)
 # What a model is compiled with unless it is said
@@ -141,10 +143,12 @@ class KerasOptimiser:
         }
         if "beta_1" in given:
             given["betas"] = [given.pop("beta_1"), given.pop("beta_2")]
-        named = {"epsilon": "eps", "rho": "alpha"}
+        named = {"epsilon": "eps", **({"rho": "alpha"} if self.kind in CALLED_ALPHA else {})}
         rate = one.learning_rate  # float32, whose 0.001 is said as it is
         rate = rate if isinstance(rate, Tensor) else plain(one._learning_rate)
         lr = np.asarray(rate.detach().cpu())
+        if one.built:
+            given["iterations"] = int(one.iterations)  # updates before this one
         return {"lr": float(str(lr)), **{named.get(key, key): v for key, v in given.items()}}
 
 
