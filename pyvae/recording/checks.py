@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import distributed as dist
 from torch import nn
@@ -10,7 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
-from pyvae.recording.keras.network import as_network, other_backend
+from pyvae.recording.keras.network import KerasNetwork, as_network, other_backend
 from pyvae.recording.keras.optimiser import KerasOptimiser, as_optimiser, is_keras_optimiser
 from pyvae.recording.networks import Several
 
@@ -35,7 +36,12 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
         raise UserError(f"the program trains in {together} processes", "record it in one")
     if isinstance(model, DataParallel | DistributedDataParallel):
         model = model.module
-    model = as_network(model)
+    model = as_network(model)  # type: ignore[arg-type]
+    if isinstance(model, KerasNetwork) and getattr(model.model, "jit_compile", None) is True:
+        raise UserError(
+            f"Keras compiles model '{model.model.name}' with torch.compile, which hides its layers",
+            "leave out jit_compile=True",
+        )
     if not isinstance(model, nn.Module) and other_backend():
         raise UserError(
             f"Keras computes with {other_backend()}, which cannot be seen",
@@ -67,7 +73,8 @@ def check_optimisers(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -
         UserError: If there is none, or one has none of the model's parameters.
     """
     alone = isinstance(given, Optimizer) or is_keras_optimiser(given)
-    found = [as_optimiser(one, model) for one in ([given] if alone else list(given))]
+    several: list[Any] = [given] if alone else [*given]  # type: ignore[misc]
+    found = [as_optimiser(one, model) for one in several]
     if not found:
         raise UserError("no optimizer is given", "give the one that trains the model")
     mine = {id(one) for one in model.parameters()}

@@ -49,9 +49,9 @@ class Parameters:
         for name, buffer in model.named_buffers(remove_duplicate=False):
             self._add(name, buffer, "buffer")
         self.kernels: Mapping[str, Kernel] = getattr(model, "kernels", dict)()
-        for at, one in enumerate(self.listed):
-            if one.name in self.kernels:
-                self.listed[at] = replace(one, shape=self.kernels[one.name].torch_shape)
+        for at, listed in enumerate(self.listed):
+            if listed.name in self.kernels:
+                self.listed[at] = replace(listed, shape=self.kernels[listed.name].torch_shape)
         others = 0
         for one in (p for o in optimisers for group in o.param_groups for p in group["params"]):
             if id(one) not in self._names:

@@ -25,7 +25,13 @@ from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
 from pyvae.recording.checks import check_model
-from pyvae.recording.keras.network import KerasNetwork, as_network, is_keras, other_backend
+from pyvae.recording.keras.network import (
+    KerasNetwork,
+    as_network,
+    has_weights,
+    is_keras,
+    other_backend,
+)
 from pyvae.recording.keras.program import KerasProgram, compiled_model, is_outermost
 from pyvae.recording.networks import Networks, Several
 from pyvae.recording.passes import Passes
@@ -194,7 +200,7 @@ class _Found:
         if not here or not calls_a_network(module, given):
             return
         if is_keras(module):
-            if not is_outermost(module) or not as_network(module).has_weights():
+            if not is_outermost(module) or not has_weights(module):
                 return
             if torch.is_grad_enabled() and self._trains_keras(module):
                 self.recording.enter(module, given)  # type: ignore[union-attr]

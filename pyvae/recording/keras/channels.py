@@ -8,6 +8,7 @@ order in which a port computes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,8 +105,8 @@ def before(source: Source) -> Source:
     earlier = one.inputs[0] if one.layer == "permute" and one.inputs else None
     if not isinstance(earlier, Value) or earlier.call.layer != "permute":
         return source
-    dims = [one.options.get("dims"), earlier.call.options.get("dims")]
-    if None in dims or [dims[1][axis] for axis in dims[0]] != list(range(len(dims[0]))):
+    last, first = one.options.get("dims"), earlier.call.options.get("dims")
+    if last is None or first is None or [first[axis] for axis in last] != [*range(len(last))]:
         return source
     one.made_by = "other"
     return earlier.call.inputs[0]
@@ -189,7 +190,7 @@ def _channels_last(axes: Sequence[int]) -> bool:
 
 
 def _positive(call: Call, axes: Sequence[int]) -> list[int]:
-    given = next((call.options[key] for key in AXES if key in call.options), [])
+    given: Any = next((call.options[key] for key in AXES if key in call.options), [])
     return [int(axis) % len(axes) for axis in np.atleast_1d(given)]
 
 

@@ -18,7 +18,15 @@ from torch import nn
 
 from pyvae.recording.keras.kernels import Kernel, kernels_of
 
-__all__ = ["KerasNetwork", "as_network", "is_keras", "is_symbolic", "other_backend", "plain"]
+__all__ = [
+    "KerasNetwork",
+    "as_network",
+    "has_weights",
+    "is_keras",
+    "is_symbolic",
+    "other_backend",
+    "plain",
+]
 
 INPUT = "InputLayer"  # computes nothing
 SYMBOLIC = "meta"  # the device on which Keras asks for shapes
@@ -47,7 +55,7 @@ def is_symbolic(given: Iterable[object] = ()) -> bool:
     return core.get_device() == SYMBOLIC or _has(given, kind)
 
 
-def _has(given: object, kind: type, deeper: int = 4) -> bool:
+def _has(given: Any, kind: type, deeper: int = 4) -> bool:
     if issubclass(type(given), kind) or not deeper:
         return issubclass(type(given), kind)
     inner = given.values() if isinstance(given, dict) else given
@@ -92,10 +100,6 @@ class KerasNetwork(nn.Module):
     ) -> Iterator[tuple[str, Any]]:
         yield from self._variables("_non_trainable_variables", prefix)
 
-    def has_weights(self) -> bool:
-        """Whether it has any variable but the states of generators, which a dropout layer has."""
-        return any(True for _ in self.named_parameters()) or any(True for _ in self.named_buffers())
-
     def kernels(self) -> dict[str, Kernel]:
         """The variables that PyTorch keeps in another order, by name: a trace has them in that."""
         turned = {
@@ -136,6 +140,14 @@ def _held(layer: Any) -> list[Any]:
     if isinstance(layer, keras.Sequential):
         return list(layer.layers)
     return list(layer._flatten_layers(recursive=False, include_self=False))
+
+
+def has_weights(module: Any) -> bool:
+    """Whether a layer of Keras has any variable but the states of generators, as dropout has."""
+    return any(
+        one._trainable_variables or one._non_trainable_variables
+        for _, one in _walk(module, "", set())
+    )
 
 
 _known: WeakKeyDictionary[nn.Module, KerasNetwork] = WeakKeyDictionary()

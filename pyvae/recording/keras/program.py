@@ -51,7 +51,7 @@ class KerasProgram:
         was compiled, or what the optimisers may train that the program holds. None otherwise."""
         if self._looked.get(id(module)) == self._made and not hasattr(module, "optimizer"):
             return None
-        whole, _ = self._whole(module)
+        whole: Any = self._whole(module)[0]
         found = optimisers_of(whole, _models())
         if found:
             return whole, found
@@ -59,7 +59,7 @@ class KerasProgram:
             return None
         self._looked[id(module)] = self._made
         free = [one for one in gc.get_objects() if is_keras_optimiser(one)]
-        models = [*self._outermost(whole)]
+        models: list[Any] = [*self._outermost(whole)]
         if free and all(one.built for one in free):
             mine = {id(v) for one in free for v in one._trainable_variables}
             models = [m for m in models if any(id(v) in mine for v in m.trainable_variables)]
@@ -90,8 +90,8 @@ class KerasProgram:
             return
         kinds = sys.modules["keras"].optimizers.Optimizer.__mro__
         kind = next(one for one in kinds if one.__name__ == "BaseOptimizer")
-        trainer = getattr(sys.modules.get(TRAINER), "TorchTrainer", None)
-        old, prepare = kind.__init__, getattr(trainer, "make_train_function", None)
+        trainer: Any = sys.modules[TRAINER].TorchTrainer
+        old, prepare = kind.__init__, trainer.make_train_function
 
         def made(optimiser: Any, *args: Any, **kwargs: Any) -> None:
             self._made += 1
@@ -103,12 +103,10 @@ class KerasProgram:
 
         def restore() -> None:
             kind.__init__ = old
-            if prepare is not None:
-                trainer.make_train_function = prepare
+            trainer.make_train_function = prepare
 
         kind.__init__ = made
-        if prepare is not None:
-            trainer.make_train_function = prepared
+        trainer.make_train_function = prepared
         self._restore = restore
 
     def close(self) -> None:

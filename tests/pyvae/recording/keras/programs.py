@@ -169,7 +169,6 @@ lstm = keras.Sequential([
 np.savez("loop.npz", *lstm.get_weights())
 optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
 loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-gru = keras.Sequential([keras.Input((5, 4)), layers.GRU(3, reset_after=False, unroll=False)])
 for step in range(3):
     of = slice(8 * step, 8 * step + 8)
     loss = loss_of(y[of], lstm(x[of], training=True))
@@ -228,10 +227,8 @@ PORTS = {
     ("cnn", "right"): CNN_PORT,
     ("cnn", "eps"): CNN_PORT.replace("eps=1e-3", "eps=1e-5"),
     ("cnn", "adam"): CNN_PORT.replace(" / (1 - 0.999 ** (step + 1)) ** 0.5", ""),
-    ("cnn", "kernel"): CNN_PORT.replace("conv, norm =", "w[8] = w[8].T\nconv, norm ="),
     ("gan", "right"): GAN_PORT,
     ("loop", "right"): LOOP_PORT,
-    ("loop", "two"): LOOP_PORT.replace("lstm.bias_hh_l0.requires_grad_(False)", ""),
 }  # fmt: skip
 
 
