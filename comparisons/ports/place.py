@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from comparisons.ports.expected.keras import is_of_keras
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES
@@ -113,9 +114,10 @@ def _wrong(step: Inspected, judged: Judged, words: tuple[str, ...]) -> str:
         return ""
     side = right.index(False)
     name = step.names[side]
-    computed = (step.a, step.b)[side].side.trace.environment
-    if "keras" in computed and judged.quantity.passing in ("state", "parameter", "buffer"):
-        return ""  # Keras' optimisers and moving statistics are no mistaken ones of PyTorch's
+    if judged.quantity.passing in ("state", "parameter"):
+        optimiser = (step.a, step.b)[side].about.optimiser
+        if is_of_keras(optimiser):
+            return ""  # which PyTorch's optimiser was computed in place of
     backward = judged.quantity.passing in ("backward", "parameter gradient")
     if backward and step.own[side].unseen and not any(w.startswith(f"{name}: ") for w in words):
         return ""

@@ -11,7 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from pyvae.errors import UserError
-from pyvae.recording.keras.network import as_network, is_keras, other_backend
+from pyvae.recording.keras.network import KerasNetwork, as_network, is_keras, other_backend
 from pyvae.recording.keras.optimiser import KerasOptimiser, as_optimiser
 from pyvae.recording.networks import Several
 
@@ -47,6 +47,11 @@ def check_model(model: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
             expected="a torch.nn.Module, or a dict of several",
         )
     model = as_network(model)
+    if isinstance(model, KerasNetwork) and getattr(model.model, "jit_compile", None) is True:
+        raise UserError(
+            f"Keras compiles model '{model.model.name}' with torch.compile, which hides its layers",
+            "leave out jit_compile=True",
+        )
     compiled = hasattr(model, "_orig_mod") or any(
         getattr(one, "_compiled_call_impl", None) is not None or hasattr(one, "_orig_mod")
         for one in model.modules()

@@ -27,6 +27,14 @@ class _Together(nn.Module):
             path = f"{prefix}.{name}" if prefix and name else prefix or name
             yield from one.named_modules(memo, path, remove_duplicate)
 
+    def kernels(self) -> dict[str, Any]:
+        """The parameters that a trace has in another order, by name."""
+        found = {}
+        for name, one in self.each():
+            for key, kernel in getattr(one, "kernels", dict)().items():
+                found[f"{name}.{key}" if name else key] = kernel
+        return found
+
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Named:

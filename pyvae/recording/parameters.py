@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from pyvae.recording.keras.kernels import Kernel
 from pyvae.trace.program import ProgramParameter
 
 __all__ = ["Parameters"]
@@ -25,6 +27,10 @@ class Parameters:
         optimisers: Its optimisers.
         before: The same at an earlier moment. `torch.func.functional_call` puts other tensors in
             the place of parameters while it runs: the parameters are still those of before.
+
+    Attributes:
+        listed: As a trace lists them.
+        kernels: Those that a trace has in another order than the program.
     """
 
     def __init__(
@@ -42,6 +48,10 @@ class Parameters:
             self._add(name, own, "parameter")
         for name, buffer in model.named_buffers(remove_duplicate=False):
             self._add(name, buffer, "buffer")
+        self.kernels: Mapping[str, Kernel] = getattr(model, "kernels", dict)()
+        for at, listed in enumerate(self.listed):
+            if listed.name in self.kernels:
+                self.listed[at] = replace(listed, shape=self.kernels[listed.name].torch_shape)
         others = 0
         for one in (p for o in optimisers for group in o.param_groups for p in group["params"]):
             if id(one) not in self._names:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -62,10 +61,6 @@ class Passes(Recording):
     def wanted(self) -> int | None:
         return self._steps
 
-    def enter(self, module: nn.Module, given: tuple[Any, ...]) -> None:
-        """A module was being called when the recording began."""
-        self._hooks.enter(module, given)
-
     def discard(self) -> None:
         """Ends the recording, if it goes on, and removes its trace."""
         if self.goes_on():
@@ -103,6 +98,8 @@ class Passes(Recording):
     def _enter(self, module: nn.Module) -> None:
         """The program calls a network; a call within another's is not told. One that is not to be
         recorded begins no step."""
+        if not self.goes_on():
+            return  # discarded by what saw this call before
         if self._failed:
             self._end("")
             return

@@ -109,6 +109,10 @@ class Recording:
         atexit.register(self.end_of_program)
         self._resume()
 
+    def enter(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        """A module was being called when the recording began."""
+        self._hooks.enter(module, given)
+
     def stop(self) -> None:
         """Ends the recording: what was recorded so far is the whole trace."""
         if self.goes_on():

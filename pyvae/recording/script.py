@@ -25,8 +25,14 @@ from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError, print_error
 from pyvae.recording.checks import check_model
-from pyvae.recording.keras.network import KerasNetwork, as_network, is_keras, other_backend
-from pyvae.recording.keras.optimiser import optimisers_of
+from pyvae.recording.keras.network import (
+    KerasNetwork,
+    as_network,
+    has_weights,
+    is_keras,
+    other_backend,
+)
+from pyvae.recording.keras.program import KerasProgram, compiled_model, is_outermost
 from pyvae.recording.networks import Networks, Several
 from pyvae.recording.passes import Passes
 from pyvae.recording.record import record, record_passes
@@ -69,15 +75,25 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
     if found.refused is not None and code == 0:
         raise found.refused
     if found.recording is None and code == 0:
-        raise UserError(
-            f"'{script}' made no optimizer of torch.optim and called no network, and nothing was "
-            "recorded",
-            f"Keras computes with {other_backend()}: run it with KERAS_BACKEND=torch"
-            if other_backend()
-            else "record a script that trains or uses a torch.nn.Module",
-        )
+        raise _nothing_seen(script)
     steps = found.end(script, "the script ended with an error" if code else "")
     return code if code or steps else 2  # which it has said
+
+
+def _nothing_seen(script: Path) -> UserError:
+    """What is wrong with a script of which nothing was recorded."""
+    if compiled_model():
+        return UserError(
+            f"Keras compiles model '{compiled_model()}' with torch.compile, which hides its layers",
+            "leave out jit_compile=True",
+        )
+    return UserError(
+        f"'{script}' made no optimizer of torch.optim and called no network, and nothing was "
+        "recorded",
+        f"Keras computes with {other_backend()}: run it with KERAS_BACKEND=torch"
+        if other_backend()
+        else "record a script that trains or uses a torch.nn.Module",
+    )
 
 
 def _check_script(script: Path, folder: Path) -> None:
@@ -152,6 +168,7 @@ class Found:
     refused: UserError | None = None
     hooks: list[RemovableHandle] = field(default_factory=list)
     _hook: RemovableHandle | None = None
+    _keras: KerasProgram = field(default_factory=lambda: KerasProgram(_whole))
     _own: tuple[int, int] = field(default_factory=lambda: (os.getpid(), threading.get_ident()))
 
     @contextmanager
@@ -171,14 +188,23 @@ class Found:
         finally:
             Optimizer.__init__ = old  # type: ignore[method-assign]
             self._let_go()
+            self._keras.close()
 
     def call(self, module: nn.Module, given: tuple[Any, ...]) -> None:
         """Begins to record forward passes with the first network that is called."""
+        if torch.compiler.is_compiling():  # Keras with jit_compile, which hides what is called
+            return
+        if is_keras(module):
+            self._keras.begin(self._fit)
         here = self._own == (os.getpid(), threading.get_ident())
         if not here or not calls_a_network(module, given):
             return
-        if is_keras(module) and torch.is_grad_enabled() and self._trains_keras(module):
-            return
+        if is_keras(module):
+            if not is_outermost(module) or not has_weights(module):
+                return
+            if torch.is_grad_enabled() and self._trains_keras(module):
+                self.recording.enter(module, given)  # type: ignore[union-attr]
+                return
         if self.recording is not None:
             return
         self.recording = one = record_passes(self.folder, _whole, **self.options)
@@ -186,17 +212,22 @@ class Found:
         if not is_keras(module):  # which may be trained later
             self._let_go()
 
+    def _fit(self, model: Any) -> None:
+        """Keras is about to train a model: what it draws before the first call is recorded, too."""
+        here = self._own == (os.getpid(), threading.get_ident())
+        if here and self._hook is not None and model.trainable_variables:
+            self._trains_keras(model)
+
     def _trains_keras(self, module: nn.Module) -> bool:
         """Records the training of a model of Keras that is called, if it has an optimiser; it has
         one when it is called with gradients."""
-        model = as_network(_whole(module)[0])
-        found = optimisers_of(model)
-        if not found:
+        found = self._keras.trained(module)
+        if found is None:
             return False
         self._let_go()
         if isinstance(self.recording, Passes):  # before the training
             self.recording.discard()
-        self.recording = record(model, found, self.folder, **self.options)
+        self.recording = record(*found, self.folder, **self.options)
         return True
 
     def _let_go(self) -> None:

@@ -22,13 +22,14 @@ from pyvae.recording.seen.optimisers import (
     state_arrays,
 )
 from pyvae.recording.seen.unfilled import Unfilled
-from pyvae.recording.seen.values import Call, Source, Value, to_array
+from pyvae.recording.seen.values import Call, Kept, Source, Value, to_array
 from pyvae.recording.seen.without_gradients import WithoutGradients
 from pyvae.trace.program import Optimiser, ProgramStage
 
 __all__ = ["Backward", "Step"]
 
 Arrays = dict[str, NDArray]
+OF_PARAMETER = {"start", "gradient", "given", "before", "state", "parameter", "buffer"}
 _order = itertools.count(1)  # of calls, over all steps
 
 
@@ -275,7 +276,7 @@ class Step:
         losses = [one for one in self._losses if comes_from_model(one[1])] or self._losses
         ends = [one for _, one in losses if isinstance(one, Value)]
         returned = [one for one in self._returned if isinstance(one, Value)]
-        self.used = used_calls(self.calls, ends, returned)
+        self.used = self._in_kept_order(used_calls(self.calls, ends, returned))
         stages = name_stages(self.used, self.parameters.names())
         for call in self.used:
             if call.mask is not None:
@@ -289,7 +290,32 @@ class Step:
         if len(losses) > 1:
             for at, (loss, _) in enumerate(losses, 1):
                 self.arrays[f"loss/backward.{at}"] = np.array(loss, np.float64)
+        for name, kernel in self.parameters.kernels.items():
+            for key in [*self.arrays]:
+                kind, _, rest = key.partition("/")
+                if kind in OF_PARAMETER and (rest == name or rest.rpartition(".")[0] == name):
+                    self.arrays[key] = kernel.apply(self.arrays[key])
         return stages
+
+    def _in_kept_order(self, calls: Iterable[Call]) -> list[Call]:
+        """The calls, with what brings a parameter into the program's own order, where the trace
+        keeps it in another one, and a call takes it as the program has it."""
+        found: list[Call] = []
+        for call in calls:
+            for at, one in enumerate(call.inputs):
+                call.inputs[at] = self._as_it_is(one, found)
+            for role, one in call.roles.items():
+                call.roles[role] = self._as_it_is(one, found)
+            found.append(call)
+        return found
+
+    def _as_it_is(self, source: Source, calls: list[Call]) -> Source:
+        kernel = None if isinstance(source, Value) else self.parameters.kernels.get(source)
+        start = None if isinstance(source, Value) else self.arrays.get(f"start/{source}")
+        if kernel is None or start is None or isinstance(source, Kept):
+            return source
+        calls += kernel.calls(Kept(source), start)
+        return calls[-1].outputs[0][1]
 
     def size(self) -> int:
         """Bytes that it takes on disk."""

@@ -389,7 +389,8 @@ class Watch:
     def put_together(self, module: nn.Module, entered: Entered) -> None:
         """A layer of Keras has returned, of which nothing but functions is recorded."""
         step = self.begin()
-        step.replace(entered.start, put_together(module, entered.name, step.calls[entered.start :]))
+        calls, kernels = step.calls[entered.start :], step.parameters.kernels
+        step.replace(entered.start, put_together(module, entered.name, calls, kernels, step.arrays))
 
     def see_within(
         self, entered: Entered, layer: str, options: Mapping[str, Any], training: bool
@@ -406,7 +407,7 @@ class Watch:
         """Replaces random numbers by those of a replay, if there is one."""
         if self._replay is not None:
             used = bool(self.entered)
-            self._replay.put_draw(call.name, call.options["distribution"], drawn, used)
+            self._replay.put_draw(call.name, call.options, drawn, used)
 
     def _replay_mask(
         self, call: Call, entered: Entered, given: object, output: object

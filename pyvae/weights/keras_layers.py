@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RENAMED", "KerasLayer", "Stored", "UnknownLayerError", "as_pytorch"]
+__all__ = ["KerasLayer", "Stored", "UnknownLayerError", "as_pytorch"]
 
 AS_IT_WAS = "as it was"
 RENAMED = {  # PyTorch's names of what is stored alike

@@ -20,6 +20,9 @@ __all__ = [
 ]
 
 FEW, ALL = 15, 17  # digits: 0.001 * 0.9 has a last one that nobody means
+# What it changes is left in buffers alone, and may be no more than rounding
+OF_BUFFERS = {"unbiased_running_var"}
+COUNTER = "num_batches_tracked"
 PAIRED = {True: "each index with each other one", False: "the indices in pairs"}
 COUNTER = "num_batches_tracked"  # of a batch norm, which others than PyTorch do without
 NOTHING = object()  # an option of which nothing is known
@@ -53,7 +56,7 @@ def declared_differences(
     said = set(by_place(functions[0])) if words and functions[0] is not None else set()
     said -= {name for name in {**first, **second} if isinstance(first.get(name), bool)}
     for name in {**first, **second}:
-        if name in said or (name in SAID_ONLY and name not in usual):
+        if name in said or name in OF_BUFFERS or (name in SAID_ONLY and name not in usual):
             continue
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):
@@ -183,11 +186,17 @@ def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
     for role in {**a.parameters, **b.parameters}:
         if any(one.startswith(f"{role} = ") for one in said) or role == COUNTER:
             continue
+        if role == COUNTER and None not in (_momentum(a), _momentum(b)):
+            continue  # which is counted, and nothing is computed from it
         if role not in b.parameters:
             words.append(f"no {role} where there is one")
         elif role not in a.parameters:
             words.append(f"{role} where there is none")
     return words
+
+
+def _momentum(stage: ProgramStage) -> Any:
+    return stage.options.get("momentum", 0.1)
 
 
 def _said(name: str, values: Sequence[Any], index_bases: tuple[int, int]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from comparisons.ports.expected.call import takes
+from comparisons.ports.expected.keras import as_of_torch, is_of_keras
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [
@@ -93,7 +94,10 @@ def state_name(key: str) -> str:
 
 def standing_in(own: Optimiser | None, other: Optimiser | None) -> Optimiser | None:
     """Returns an optimiser; one of a kind that is not known as if it were the other's: with its own
-    settings, as far as they have the names of the other's, and the other's where it has none."""
+    settings, as far as they have the names of the other's, and the other's where it has none. One
+    of Keras' as PyTorch's of that name."""
+    if own is not None and is_of_keras(own) and other is not None:
+        return own if is_of_keras(other) else as_of_torch(own, PLAIN)
     if own is None or other is None or own.kind in OPTIMISERS or other.kind not in OPTIMISERS:
         return own
     if own.kind in OF_TORCH:

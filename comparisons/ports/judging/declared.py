@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
+from comparisons.ports.expected.keras import eps_words, is_of_keras, said_alike
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
@@ -26,6 +27,7 @@ __all__ = [
     "unseen_padding",
 ]
 
+UNBIASED = {True: "unbiased", False: "biased (Keras's way)"}
 NO_EFFECT = 1e-13  # relative, in float64
 FAR = 10.0
 
@@ -49,9 +51,20 @@ def stage_differences(
         modes = {True: "training", False: "evaluation"}
         there, here = modes[pair.b.training], modes[pair.a.training]
         words = [f"in {there} mode where it is in {here} mode", *words]
+    if what == "buffers":
+        words += variance_differences(pair)
     if not words or not _matters(pair, a, b, what, observed):
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
+
+
+def variance_differences(pair: StageMatch) -> list[str]:
+    """That two batch norms keep another variance of the batches: Keras' is the biased one."""
+    unbiased = [one.options.get("unbiased_running_var", True) for one in (pair.a, pair.b)]
+    if unbiased[0] == unbiased[1]:
+        return []
+    there, here = UNBIASED[unbiased[1]], UNBIASED[unbiased[0]]
+    return [f"its running variance moves towards the {there} variance, where it is the {here} one"]
 
 
 def unseen_padding(pair: StageMatch, a: Own, b: Own) -> str:
@@ -110,7 +123,22 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
         return []
     if one.kind != two.kind and not (one.kind in OPTIMISERS and two.kind in OPTIMISERS):
         return []  # classes of the programs' own, of which nothing is known
-    return declared_settings(one.kind, dict(first.settings), two.kind, dict(second.settings))
+    settings = dict(first.settings), dict(second.settings)
+    of_keras = [is_of_keras(one) for one in (a.optimiser, b.optimiser)]
+    if of_keras[0] == of_keras[1]:
+        return declared_settings(one.kind, settings[0], two.kind, settings[1])
+    keras, other = settings if of_keras[0] else settings[::-1]
+    for name in keras.keys() & other.keys():
+        if said_alike(name, keras[name], other[name]):
+            other[name] = keras[name]
+    words = declared_settings(one.kind, settings[0], two.kind, settings[1])
+    group = _group(a.optimiser, parameter.a[0]) if of_keras[0] else None
+    group = group or _group(b.optimiser, parameter.b[0])
+    declared = {} if group is None else group.settings
+    if keras.get("eps") == declared.get("eps"):
+        return words
+    said = eps_words(declared, other, of_keras[0]) if "eps" in other else ""
+    return [said if word.startswith("eps = ") and said else word for word in words]
 
 
 def settings_matter(

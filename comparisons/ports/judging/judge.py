@@ -34,6 +34,7 @@ __all__ = ["judge_step", "settings_differences"]
 
 TWO_ROUNDINGS = 2  # each side is within the rule of what it should be
 DECAY = "weight_decay"
+VARIANCE = "its running variance moves towards"
 MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
 
 
@@ -242,7 +243,12 @@ def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -
     if quantity.passing == "buffer" and quantity.parameter is not None:
         users = step.a.takers.get(quantity.parameter.a[0], ())
         pairs = [step.network.partner[s.name] for s in users if s.name in step.network.partner]
-        return [w for pair in pairs for w in stage_differences(pair, *step.own, what="buffers")]
+        words = [w for pair in pairs for w in stage_differences(pair, *step.own, what="buffers")]
+        named = {pair.a.parameters.get("running_var") for pair in pairs}
+        of_variance = quantity.parameter is not None and quantity.parameter.a[0] in named
+        if not of_variance or difference.needed <= _rtol_of(step, quantity):
+            words = [word for word in words if VARIANCE not in word]
+        return words
     if quantity.passing in ("state", "parameter") and quantity.parameter is not None:
         return [*bugs_of(step, "optim_"), *settings_differences(step, quantity)]
     if quantity.passing == "parameter gradient":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from comparisons.ports.expected.declared import declared_settings
+from comparisons.ports.expected.declared import declared_settings, shown
+from comparisons.ports.expected.keras import is_of_keras, of_its_own
 from comparisons.ports.expected.optimisers import OF_TORCH, OPTIMISERS
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
@@ -25,6 +26,7 @@ from comparisons.ports.updates.parts import following
 from comparisons.ports.updates.settings import schedule_words
 from comparisons.ports.updates.untrained import shared_on_one_side, untrained
 from comparisons.ports.updates.words import parameters_of, those
+from pyvae.trace.program import Optimiser
 
 __all__ = ["BETWEEN", "elsewhere", "update_names"]
 
@@ -135,7 +137,22 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         yield why
     elif not named and all(kind and kind not in KNOWN for kind in kinds):
         yield from _of_their_own(step, judged)
+    elif not named and any(map(is_of_keras, optimisers)) and kinds[0] != kinds[1]:
+        yield from _of_keras(step, optimisers)
     elif not named and kinds[0] != kinds[1]:
+        yield f"{step.names[1]}: optimiser {kinds[1]} where it is {kinds[0]}"
+
+
+def _of_keras(step: Inspected, optimisers: Sequence[Optimiser | None]) -> Iterator[str]:
+    """What an optimiser of Keras has that PyTorch's of that name has not."""
+    side = [*map(is_of_keras, optimisers)].index(True)
+    keras, other = optimisers[side], optimisers[1 - side]
+    settings = {} if keras is None else of_its_own(keras, OPTIMISERS)
+    said = ", ".join(f"{name} = {shown(value)}" for name, value in settings.items())
+    if said and other is not None:
+        yield f"{step.names[side]}: {said}, which {step.names[1 - side]}'s {other.kind} has not"
+    elif keras is not None and other is not None:
+        kinds = (keras.kind, other.kind) if side == 0 else (other.kind, keras.kind)
         yield f"{step.names[1]}: optimiser {kinds[1]} where it is {kinds[0]}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from pyvae.recording.given.names import OtherNames
 from pyvae.recording.seen.masks_within import masks_of_one
 from pyvae.trace.program import ProgramStage, ProgramTrace
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "standard"]
+
+STANDARD = {"mean": 0, "std": 1}  # of `normal`, which is then `randn`
 
 
 class Replay:
@@ -127,12 +129,12 @@ class Replay:
             )
         return array
 
-    def put_draw(self, name: str, distribution: str, drawn: Tensor, used: bool) -> None:
+    def put_draw(self, name: str, options: Mapping[str, object], drawn: Tensor, used: bool) -> None:
         """Replaces random numbers by the other's.
 
         Arguments:
             name: The draw's, without the number of the call.
-            distribution: Of the numbers.
+            options: What the draw is given: which distribution it is of, and with which settings.
             drawn: The program's own numbers, which are overwritten.
             used: Whether the model drew them; others may be for the order of the data.
 
@@ -140,6 +142,7 @@ class Replay:
             UserError: If the other did not draw them, or drew another shape.
         """
         name, number = self._called(name), self.number
+        distribution = standard(options)
         stage = self._stage_for(name, distribution, number)
         if stage is None and self.ahead:
             number += 1
@@ -165,9 +168,7 @@ class Replay:
     def _stage_for(self, name: str, distribution: str, number: int) -> ProgramStage | None:
         """The draw of that name in a step, or the first one that is alike. Where some are taken
         ahead, those that are left have other numbers."""
-        alike = [
-            one for one in self._waiting(number) if one.options.get("distribution") == distribution
-        ]
+        alike = [one for one in self._waiting(number) if standard(one.options) == distribution]
         there = self._there(name, {one.name for one in alike})
         if self.ahead:
             plain = there.partition("#")[0]
@@ -197,3 +198,10 @@ class Replay:
             f"program draws {tuple(own.shape)}",
             "let both programs draw the same shapes in the same order, or leave out replay",
         )
+
+
+def standard(options: Mapping[str, object]) -> str:
+    """The distribution of a draw; a standard normal one is `randn`, whichever function draws it."""
+    found = str(options.get("distribution", ""))
+    is_standard = found == "normal" and all(options.get(k) == v for k, v in STANDARD.items())
+    return "randn" if is_standard else found

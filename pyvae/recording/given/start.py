@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import torch
 from numpy.typing import NDArray
@@ -11,14 +10,16 @@ from torch import Tensor
 
 from pyvae.errors import UserError
 from pyvae.recording.given.names import OtherNames
+from pyvae.recording.keras.network import keras_version
 from pyvae.recording.parameters import Parameters
 from pyvae.trace.program import ProgramTrace
-from pyvae.weights.keras_layers import RENAMED
-from pyvae.weights.read_keras import from_keras_names
 
 __all__ = ["load_start"]
 
-KERAS_NAMES = {"kernel": "weight", **RENAMED}
+KERAS_NAMES = {
+    "kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias",
+    "moving_mean": "running_mean", "moving_variance": "running_var",
+}  # fmt: skip
 COUNTER = "num_batches_tracked"  # of a batch norm; a network by hand has none, and needs none
 
 
@@ -37,18 +38,14 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
         raise UserError(f"trace '{trace.folder}' has no step", "record one")
     first = trace.steps[0].step
     arrays = trace.arrays(first)
-    of_keras = _as_pytorch(trace, arrays)
     own = dict(parameters.tensors())
     _check_names(names, own, trace)
     found: list[tuple[Tensor, NDArray]] = []
-    known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")} | {*of_keras}
+    known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")}
+    aliases = _aliases(known) if "keras" in trace.environment or keras_version() else {}
     for name, tensor in own.items():
-        theirs = names.of(name, known)
-        array = arrays.get(f"start/{theirs}")
-        if array is None or name.rpartition(".")[2] != theirs.rpartition(".")[2]:
-            array = of_keras.get(_named_by_keras(theirs), array)
-        if array is None:
-            array = _as_keras(name, arrays, names, known)
+        theirs = names.of(name, known | {*aliases})
+        array = arrays.get(f"start/{aliases.get(theirs, theirs)}")
         if array is None and theirs == name and name.endswith(COUNTER):
             continue
         if array is None:
@@ -56,6 +53,8 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
                 f"trace '{trace.folder}' has no '{theirs}' to start from",
                 f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
             )
+        kernel = parameters.kernels.get(name)
+        array = array if kernel is None else kernel.undo(array)
         if array.shape != tuple(tensor.shape) and not array.size == tensor.numel() == 1:
             raise UserError(
                 f"'{name}' has shape {tuple(tensor.shape)}, and {array.shape} in trace "
@@ -68,38 +67,18 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
             tensor.copy_(torch.from_numpy(array.copy()).reshape(tensor.shape))
 
 
-def _as_pytorch(trace: ProgramTrace, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Keras' variables as PyTorch's layers store them, by their names there: `dense.kernel` is
-    `dense.weight`, transposed. Empty if the program is none of Keras'."""
-    if "keras" not in trace.environment:
-        return {}
-    held = {
-        key.removeprefix("start/"): one for key, one in arrays.items() if key.startswith("start/")
-    }
-    try:
-        stored = from_keras_names(held, trace.folder or Path()).tensors
-    except UserError:  # none of its layers is known
-        return {}
-    return {name: one.numpy() for name, one in stored.items()}
-
-
-def _as_keras(
-    name: str, arrays: Mapping[str, NDArray], names: OtherNames, known: Collection[str]
-) -> NDArray | None:
-    """What a variable of Keras begins with, of a program whose layers are PyTorch's."""
-    last = name.rpartition(".")[2]
-    array = arrays.get(f"start/{names.of(_named_by_keras(name), known)}")
-    if last not in KERAS_NAMES or array is None:
-        return None
-    if last != "kernel" or array.ndim < 2:
-        return array
-    return array.transpose(*range(2, array.ndim), 1, 0)  # (out, in, place) to (place, in, out)
-
-
-def _named_by_keras(name: str) -> str:
-    """PyTorch's name of a variable of Keras'."""
-    layer, _, last = name.rpartition(".")
-    return f"{layer}.{KERAS_NAMES.get(last, last)}"
+def _aliases(known: Collection[str]) -> dict[str, str]:
+    """Names of layers' parameters in PyTorch and in Keras, each with what it is on the other side:
+    `dense.weight` is `dense.kernel` there."""
+    found: dict[str, str] = {}
+    for name in known:
+        layer, _, last = name.rpartition(".")
+        for keras, ours in KERAS_NAMES.items():
+            if last in (keras, ours):
+                other = f"{layer}.{ours if last == keras else keras}"
+                if other not in known:
+                    found.setdefault(other, name)
+    return found
 
 
 def _check_names(names: OtherNames, own: Mapping[str, Tensor], trace: ProgramTrace) -> None:

@@ -9,12 +9,23 @@ What is not known stays as it was computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvae.recording.keras.channels import (
+    Turned,
+    before,
+    channels_first,
+    returned,
+    returns,
+    turned_back,
+)
+from pyvae.recording.keras.kernels import Kernel
+from pyvae.recording.keras.layer_calls import MOVES, LayerCalls, parameter_of
+from pyvae.recording.keras.recurrent import lstm
 from pyvae.recording.seen.values import Call, Source, Value
 
 __all__ = ["main_functions", "put_together"]
@@ -35,10 +46,9 @@ MAIN = {
                    "softplus", "softmax"),
 }  # fmt: skip
 CONVOLUTIONS = {name for names in MAIN.values() for name in names if name.startswith("conv")}
-# Of which each element of what they return comes from the same element of what they take
-ELEMENTWISE = {"relu", "leaky_relu", "elu", "selu", "silu", "gelu", "sigmoid", "tanh", "softplus"}
 DIGITS = 12  # of 1 - 0.99, which has a last one that nobody means
-MOVES = {"contiguous", "permute", "reshape", "to"}
+LAID_OUT = "contiguous"
+OUTSIDE = "input"  # what the layer takes and nothing that was seen returns
 
 
 def main_functions(layer: object) -> tuple[str, ...]:
@@ -46,200 +56,143 @@ def main_functions(layer: object) -> tuple[str, ...]:
     return next((MAIN[one.__name__] for one in type(layer).__mro__ if one.__name__ in MAIN), ())
 
 
-def put_together(layer: object, path: str, calls: Sequence[Call]) -> list[Call]:
+def put_together(
+    layer: object,
+    path: str,
+    calls: Sequence[Call],
+    kernels: Mapping[str, Kernel],
+    arrays: Mapping[str, NDArray],
+) -> list[Call]:
     """The calls of a layer of Keras, those put together that are one of PyTorch's layers.
 
     Arguments:
         layer: The layer.
         path: Its name.
         calls: Those made within it, in their order.
+        kernels: The parameters that PyTorch keeps in another order.
+        arrays: What the step starts from, as `start/NAME`.
     """
+    for call in calls:
+        sources = [*call.sources()]
+        apart = [isinstance(one, Value) and one.call.made_by == "other" for one in sources]
+        if call.layer != "draw" and sources and all(apart):
+            call.made_by = "other"  # unless the model takes it: a seed, what stays the same
+        call.inputs = [_as_laid_out(one) for one in call.inputs]
+        call.roles = {role: _as_laid_out(one) for role, one in call.roles.items()}
+        if call.layer == LAID_OUT:
+            call.made_by = "other"
     kinds = {one.__name__ for one in type(layer).__mro__}
-    for names, fold in KINDS:
-        if kinds & names:
-            found = fold(_Layer(layer, path, calls))
-            return list(calls) if found is None else found
-    return list(calls)
+    outside = [call for call in calls if call.layer == OUTSIDE]
+    own = [call for call in calls if call.layer != OUTSIDE]
+    fold = next((fold for names, fold in KINDS if kinds & names), None)
+    found = None if fold is None else fold(LayerCalls(layer, path, own, kernels, arrays))
+    return [*outside, *channels_first(own if found is None else found, path)]
 
 
-class Turned(Value):
-    """A value with its axes in another order; or a parameter, of which nothing else is known.
+def _as_laid_out(source: Source) -> Source:
+    """The same numbers before they were brought into another order in memory."""
+    while isinstance(source, Value) and source.call.layer == LAID_OUT and source.call.inputs:
+        source = source.call.inputs[0]
+    return source
 
-    Arguments:
-        of: The value.
-        axes: The order of its axes.
-        call: What returns it.
-    """
 
-    __slots__ = ("axes", "of")
+def _chain(source: Source) -> list[Call]:
+    """The calls that bring a variable into another order."""
+    found: list[Call] = []
+    while isinstance(source, Value) and source.call.layer in MOVES and source.call.inputs:
+        found.append(source.call)
+        source = source.call.inputs[0]
+    return found
 
-    def __init__(self, of: Value, axes: tuple[int, ...], call: Call) -> None:
-        self.of, self.axes = of, axes
+
+def _dense(layer: LayerCalls) -> list[Call] | None:
+    """x K + b, of which PyTorch's linear layer has K the other way round."""
+    product = layer.one("matmul")
+    if product is None or len(product.inputs) != 2 or not isinstance(product.inputs[1], str):
+        return None
+    x, weight = product.inputs[0], layer.kernel(product.inputs[1])
+    if weight is None:
+        return None
+    last, bias = product, ""
+    following = layer.next(returned(product), "add")
+    if following is not None and len(following.inputs) == 2:
+        bias = parameter_of(following.inputs[1])
+        last = following if bias else product
+    roles: dict[str, Source] = {"weight": weight, **({"bias": bias} if bias else {})}
+    made = Call(layer.path, "linear", [x], roles, {"bias": bool(bias)})
+    returns(made, returned(last))
+    return layer.put(last, [made], product)
+
+
+class _Shifted(Value):
+    """What a convolution returns with its bias, which Keras adds to a part of it later."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Value, bias: NDArray, call: Call) -> None:
+        self._of = of
         self.tensor = self.hook = None
         self.version = 0
-        self.array = _turn(of.array, axes)
+        shape = (1, -1, *(1 for _ in range(0 if of.array is None else of.array.ndim - 2)))
+        self.array = None if of.array is None else of.array + bias.reshape(shape)
         self.gradients = []
         self.call = call
         self.name = ""
 
     def gradient(self) -> NDArray | None:
-        return _turn(self.of.gradient(), self.axes)
+        return self._of.gradient()
 
 
-def _turn(array: NDArray | None, axes: tuple[int, ...]) -> NDArray | None:
-    return None if array is None else np.ascontiguousarray(array.transpose(axes))
-
-
-class _Layer:
-    """The calls of a layer, and who takes what they return."""
-
-    def __init__(self, layer: Any, path: str, calls: Sequence[Call]) -> None:
-        self.layer, self.path, self.calls = layer, path, list(calls)
-
-    def one(self, name: str) -> Call | None:
-        """The only call of a function; None if there is none, or several."""
-        found = [call for call in self.calls if call.layer == name]
-        return found[0] if len(found) == 1 else None
-
-    def next(self, value: Value, name: str) -> Call | None:
-        """The call of a function that takes a value, if nothing else does."""
-        takers = [call for call in self.calls if any(one is value for one in call.sources())]
-        return takers[0] if len(takers) == 1 and takers[0].layer == name else None
-
-    def rest(self, *gone: Call | None) -> list[Call]:
-        """The calls but for those that are put together."""
-        return [call for call in self.calls if not any(call is one for one in gone)]
-
-
-def _parameter(source: Source) -> str:
-    """The variable that a value holds, in another order or shape; empty if it is none."""
-    while isinstance(source, Value):
-        if source.call.layer not in MOVES or len(source.call.inputs) != 1:
-            return ""
-        source = source.call.inputs[0]
-    return source
-
-
-def _returned(call: Call) -> Value:
-    return call.outputs[0][1]
-
-
-def _returns(call: Call, value: Value) -> Call:
-    """A call that returns a value from now on."""
-    call.outputs = [("", value)]
-    value.call = call
-    return call
-
-
-def _dense(layer: _Layer) -> list[Call] | None:
-    """x K + b, of which PyTorch's linear layer has K the other way round."""
-    product = layer.one("matmul")
-    if product is None or len(product.inputs) != 2 or not isinstance(product.inputs[1], str):
+def _convolution(layer: LayerCalls) -> list[Call] | None:
+    """A convolution, and its bias; a separable one is two, of which the second has the bias."""
+    found = [call for call in layer.calls if call.layer in CONVOLUTIONS]
+    chains = [one for call in found for one in _chain(call.roles.get("weight", ""))]
+    weights = [layer.kernel(call.roles.get("weight", "")) for call in found]
+    if not found or None in weights:
         return None
-    x, kernel = product.inputs
-    last, bias = product, ""
-    following = layer.next(_returned(product), "add")
-    if following is not None and len(following.inputs) == 2:
-        bias = _parameter(following.inputs[1])
-        last = following if bias else product
-    array = layer.layer._kernel.value if hasattr(layer.layer, "_kernel") else None
-    if array is None or array.ndim != 2:
-        return None
-    turn = Call(f"{layer.path}.permute", "permute", [kernel], {}, {"dims": [1, 0]})
-    turned = Turned(_Held(array), (1, 0), turn)
-    turn.outputs = [("", turned)]
-    roles: dict[str, Source] = {"weight": turned, **({"bias": bias} if bias else {})}
-    made = Call(layer.path, "linear", [x], roles, {"bias": bool(bias)})
-    _returns(made, _returned(last))
-    return [turn, made, *layer.rest(product, last)]
-
-
-class _Held(Value):
-    """A variable's numbers."""
-
-    __slots__ = ()
-
-    def __init__(self, tensor: Any) -> None:
-        self.array = np.array(tensor.detach().cpu().numpy())
-        self.gradients = []
-
-
-def _convolution(layer: _Layer) -> list[Call] | None:
-    """A convolution, its bias, and a function of each element behind it."""
-    made = next((call for call in layer.calls if call.layer in CONVOLUTIONS), None)
-    if made is None or not _parameter(made.roles.get("weight", "")):
-        return None
-    made.name = layer.path
-    value = _returned(made)
+    for call, weight in zip(found, weights, strict=True):
+        call.roles["weight"] = weight  # type: ignore[assignment]
+        call.inputs[0] = before(call.inputs[0])
+        call.options.setdefault("bias", False)
+    layer.calls = [call for call in layer.calls if not any(call is one for one in chains)]
+    for call in layer.calls:
+        if call.layer == "pad" and call.inputs:
+            call.inputs[0] = before(call.inputs[0])
+    made = found[-1]
+    made.name = layer.path if len(found) == 1 else made.name
+    value, crop, back = returned(made), None, None
+    crop = layer.next(value, "index")
+    value = value if crop is None else returned(crop)
     back = layer.next(value, "permute")
-    made.inputs[0] = _first(made.inputs[0])
-    added = layer.next(value if back is None else _returned(back), "add")
-    if added is None or len(added.inputs) != 2:
-        return layer.calls
-    bias = _parameter(added.inputs[1])
-    if not bias:
+    added = layer.next(value if back is None else returned(back), "add")
+    bias = parameter_of(added.inputs[1]) if added is not None and len(added.inputs) == 2 else ""
+    start = layer.start(bias)
+    if added is None or not bias or start is None:
         return layer.calls
     shaped = added.inputs[1].call if isinstance(added.inputs[1], Value) else None
     made.roles["bias"] = bias
     made.options["bias"] = True
+    last = made
+    if crop is not None:
+        made.outputs = [("", _Shifted(returned(made), start, made))]
+        crop.inputs[0] = returned(made)
+        last = crop
     if back is None:  # channels first
-        _returns(made, _returned(added))
-        return layer.rest(added, shaped)
-    axes = tuple(back.options["dims"])
-    return _channels_first(layer, made, _returned(added), axes, (added, shaped, back))
+        returns(last, returned(added))
+        return layer.put(added, [], shaped, added)
+    turn = turned_back(last, returned(added), tuple(back.options["dims"]), layer.path)
+    return layer.put(added, [turn], shaped, back)
 
 
-def _channels_first(
-    layer: _Layer, made: Call, value: Value, axes: tuple[int, ...], gone: tuple[Call | None, ...]
-) -> list[Call]:
-    """Lets a call return a value with its channels first, as does a function of each element behind
-    it; the value itself comes from that by a permutation."""
-    found = []
-    first = tuple(int(axis) for axis in np.argsort(axes))
-    made.outputs = [("", Turned(value, first, made))]
-    behind = next((c for c in layer.calls if c.layer in ELEMENTWISE and c.inputs == [value]), None)
-    if behind is not None and behind.outputs:
-        value = _returned(behind)
-        behind.inputs = [made.outputs[0][1]]
-        behind.outputs = [("", Turned(value, first, behind))]
-        made = behind
-    turn = Call(
-        f"{layer.path}.permute", "permute", [made.outputs[0][1]], {}, {"dims": list(axes)},
-        made_by="other",
-    )  # fmt: skip
-    found.append(_returns(turn, value))
-    return [*layer.rest(*gone), *found]
-
-
-def _first(source: Source) -> Source:
-    """What a permutation undoes that was itself made by one."""
-    if not isinstance(source, Value):
-        return source
-    one = source.call
-    if one.layer == "contiguous" and one.inputs and isinstance(one.inputs[0], Value):
-        found = _first(one.inputs[0])
-        if found is not one.inputs[0]:
-            one.made_by = "other"
-        return source if found is one.inputs[0] else found
-    before = one.inputs[0] if one.layer == "permute" and one.inputs else None
-    if not isinstance(before, Value) or before.call.layer != "permute":
-        return source
-    dims = [one.options.get("dims"), before.call.options.get("dims")]
-    if None in dims or [dims[1][axis] for axis in dims[0]] != list(range(len(dims[0]))):
-        return source
-    one.made_by = "other"
-    return before.call.inputs[0]
-
-
-def _pool(layer: _Layer) -> list[Call] | None:
+def _pool(layer: LayerCalls) -> list[Call] | None:
     """A pooling, whose channels are last."""
-    made = next((call for call in layer.calls if call.name == layer.path), None)
-    if made is not None and made.inputs:
-        made.inputs[0] = _first(made.inputs[0])
+    for call in layer.calls:
+        if call.name == layer.path and call.inputs:
+            call.inputs[0] = before(call.inputs[0])
     return layer.calls
 
 
-def _flatten(layer: _Layer) -> list[Call] | None:
+def _flatten(layer: LayerCalls) -> list[Call] | None:
     """All axes but the first as one."""
     made = layer.one("reshape")
     if made is not None:
@@ -247,49 +200,91 @@ def _flatten(layer: _Layer) -> list[Call] | None:
     return layer.calls
 
 
-def _batch_norm(layer: _Layer) -> list[Call] | None:
+def _dropout(layer: LayerCalls) -> list[Call] | None:
+    """A mask of the layer's own, of each number or of each channel."""
+    kept, scaled = layer.one("where"), layer.one("div")
+    if kept is None or scaled is None or kept.inputs[1] is not returned(scaled):
+        return None
+    mask = kept.inputs[0].array if isinstance(kept.inputs[0], Value) else None
+    value = returned(kept)
+    if mask is None or value.array is None or mask.shape != value.array.shape:
+        return None
+    count = "" if type(layer.layer).__name__ == "Dropout" else f"{mask.ndim - 2}d"
+    made = Call(
+        layer.path, f"dropout{count}", scaled.inputs[:1], {}, {"p": float(layer.layer.rate)}
+    )
+    made.mask = mask.astype(np.uint8)
+    return [returns(made, value)]
+
+
+def _batch_norm(layer: LayerCalls) -> list[Call] | None:
     """(x - mean) / sqrt(variance + epsilon) gamma + beta, and the moving statistics."""
     one = layer.layer
-    if not (one.center and one.scale) or not layer.calls:
+    options = {
+        "eps": float(one.epsilon), "momentum": round(1 - float(one.momentum), DIGITS),
+        "affine": bool(one.center or one.scale), "track_running_stats": True,
+        "unbiased_running_var": False,
+    }  # fmt: skip
+    names = {"running_mean": "moving_mean", "running_var": "moving_variance"}
+    x = layer.given()
+    if x is None or x.array is None or bool(getattr(one, "renorm", False)):
         return None
-    x = next(
-        (s for c in layer.calls for s in c.inputs
-         if isinstance(s, Value) and all(s.call is not own for own in layer.calls)),
-        None,
-    )  # fmt: skip
-    last = layer.calls[-1]
-    if x is None or x.array is None or not last.outputs or last.layer not in ("add", "to"):
+    kind = f"batch_norm{max(1, x.array.ndim - 2)}d"
+    made = _norm(layer, x, kind, options, names)
+    training = any(call.layer == "mean" for call in layer.calls)
+    for call in made or ():
+        if call.layer == kind:
+            call.training = training
+    return made
+
+
+def _group_norm(layer: LayerCalls) -> list[Call] | None:
+    """The same of groups of channels of each image."""
+    one, x = layer.layer, layer.given()
+    if x is None or x.array is None:
         return None
-    value, array = _returned(last), x.array
-    axis = int(one.axis) % array.ndim
-    if value.array is None or value.array.shape != array.shape:
+    channels = x.array.shape[int(one.axis) % x.array.ndim]
+    groups = channels if one.groups == -1 else int(one.groups)
+    options = {"num_groups": groups, "eps": float(one.epsilon), "affine": one.center or one.scale}
+    return _norm(layer, x, "group_norm", options, {})
+
+
+def _norm(
+    layer: LayerCalls, x: Value, kind: str, options: dict[str, Any], names: Mapping[str, str]
+) -> list[Call] | None:
+    """One stage of all that a layer computes, whose channels are first."""
+    one, array, last = layer.layer, x.array, layer.calls[-1]
+    if array is None or len(last.outputs) != 1 or isinstance(one.axis, list | tuple):
         return None
-    names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
-             "running_var": "moving_variance"}  # fmt: skip
-    made = Call(
-        layer.path, f"batch_norm{max(1, array.ndim - 2)}d", [x],
-        {role: f"{layer.path}.{name}" for role, name in names.items()},
-        {"eps": float(one.epsilon), "momentum": round(1 - float(one.momentum), DIGITS), "affine": True,
-         "track_running_stats": True},
-        training=any(call.layer == "mean" for call in layer.calls),
-    )  # fmt: skip
+    value, axis = returned(last), int(one.axis) % array.ndim
+    if value.array is None or value.array.shape != array.shape or axis == 0:
+        return None
+    roles: dict[str, Source] = {
+        **({"weight": f"{layer.path}.gamma"} if one.scale else {}),
+        **({"bias": f"{layer.path}.beta"} if one.center else {}),
+        **{role: f"{layer.path}.{name}" for role, name in names.items()},
+    }
+    if any(layer.start(str(name)) is None for name in roles.values()):
+        return None
+    made = Call(layer.path, kind, [x], roles, options)
     if axis == 1 or array.ndim == 2:
-        return [_returns(made, value)]
+        return [returns(made, value)]
     first = (0, axis, *(at for at in range(1, array.ndim) if at != axis))
-    before = Call(f"{layer.path}.permute", "permute", [x], {}, {"dims": list(first)})
-    before.outputs = [("", Turned(x, first, before))]
-    taken = _first(before.outputs[0][1])
-    made.inputs = [taken]
-    axes = tuple(int(at) for at in np.argsort(first))
-    whole = _channels_first(layer, made, value, axes, tuple(layer.calls))
-    return [*([] if before.made_by == "other" else [before]), made, *whole]
+    turn = Call(f"{layer.path}.permute", "permute", [x], {}, {"dims": list(first)})
+    turn.outputs = [("", Turned(x, first, turn))]
+    made.inputs = [before(returned(turn))]
+    back = turned_back(made, value, tuple(int(at) for at in np.argsort(first)), layer.path)
+    return [*([] if made.inputs[0] is not returned(turn) else [turn]), made, back]
 
 
-Fold = Callable[[_Layer], "list[Call] | None"]
+Fold = Callable[[LayerCalls], "list[Call] | None"]
 KINDS: tuple[tuple[set[str], Fold], ...] = (
     ({"Dense"}, _dense),
-    ({"BaseConv", "BaseConvTranspose", "BaseDepthwiseConv"}, _convolution),
+    ({"BaseConv", "BaseConvTranspose", "BaseDepthwiseConv", "BaseSeparableConv"}, _convolution),
     ({"BatchNormalization"}, _batch_norm),
+    ({"GroupNormalization"}, _group_norm),
     ({"BasePooling"}, _pool),
     ({"Flatten"}, _flatten),
+    ({"LSTM"}, lstm),
+    ({"Dropout", "BaseSpatialDropout"}, _dropout),
 )

@@ -16,13 +16,17 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from pyvae.recording.keras.kernels import Kernel, kernels_of
+
 __all__ = [
     "KerasNetwork",
     "as_network",
+    "has_weights",
     "is_keras",
     "is_symbolic",
     "keras_version",
     "other_backend",
+    "plain",
 ]
 
 INPUT = "InputLayer"  # computes nothing
@@ -55,7 +59,22 @@ def is_symbolic(given: Iterable[object] = ()) -> bool:
     if core is None:
         return False
     kind = sys.modules["keras"].KerasTensor
-    return core.get_device() == SYMBOLIC or any(issubclass(type(one), kind) for one in given)
+    return core.get_device() == SYMBOLIC or _has(given, kind)
+
+
+def _has(given: Any, kind: type, deeper: int = 4) -> bool:
+    if issubclass(type(given), kind) or not deeper:
+        return issubclass(type(given), kind)
+    inner = given.values() if isinstance(given, dict) else given
+    return isinstance(given, dict | list | tuple) and any(
+        _has(one, kind, deeper - 1) for one in inner
+    )
+
+
+def plain(variable: Any) -> Any:
+    """The tensor of a variable of Keras: its `value` may be one of another precision."""
+    held = getattr(variable, "_value", None)
+    return variable.value if held is None else held
 
 
 class KerasNetwork(nn.Module):
@@ -88,13 +107,23 @@ class KerasNetwork(nn.Module):
     ) -> Iterator[tuple[str, Any]]:
         yield from self._variables("_non_trainable_variables", prefix)
 
+    def kernels(self) -> dict[str, Kernel]:
+        """The variables that PyTorch keeps in another order, by name: a trace has them in that."""
+        turned = {
+            id(plain(variable)): kernel
+            for _, layer in self.named_modules()
+            for variable, kernel in kernels_of(layer)
+        }
+        named = self._variables("_trainable_variables", "")
+        return {name: turned[id(tensor)] for name, tensor in named if id(tensor) in turned}
+
     def _variables(self, kind: str, prefix: str) -> Iterator[tuple[str, Any]]:
         taken: dict[str, int] = {}
         for path, layer in self.named_modules(prefix=prefix):
             for variable in getattr(layer, kind, ()):
                 name = f"{path}.{variable.name}" if path else variable.name
                 taken[name] = count = taken.get(name, 0) + 1
-                yield name if count == 1 else f"{name}#{count}", variable.value
+                yield name if count == 1 else f"{name}#{count}", plain(variable)
 
 
 def _walk(layer: Any, path: str, memo: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
@@ -118,6 +147,14 @@ def _held(layer: Any) -> list[Any]:
     if isinstance(layer, keras.Sequential):
         return list(layer.layers)
     return list(layer._flatten_layers(recursive=False, include_self=False))
+
+
+def has_weights(module: Any) -> bool:
+    """Whether a layer of Keras has any variable but the states of generators, as dropout has."""
+    return any(
+        one._trainable_variables or one._non_trainable_variables
+        for _, one in _walk(module, "", set())
+    )
 
 
 _known: WeakKeyDictionary[nn.Module, KerasNetwork] = WeakKeyDictionary()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pyvae.errors import UserError
-from pyvae.recording.keras.network import KerasNetwork
+from pyvae.recording.keras.network import KerasNetwork, plain
+from pyvae.recording.networks import Several
+from pyvae.recording.seen.values import unseen
 
 __all__ = ["KerasOptimiser", "as_optimiser", "is_keras_optimiser", "optimisers_of"]
 
@@ -28,17 +30,19 @@ STATES: Mapping[str, Mapping[str, str]] = {
     "rmsprop": {"_velocities": "square_avg", "_momentums": "velocity",
                 "_average_gradients": "grad_avg"},
     "adagrad": {"_accumulators": "sum"},
+    "adadelta": {"_accumulated_grads": "square_avg", "_accumulated_delta_vars": "acc_delta"},
 }  # fmt: skip
 STATES = {**STATES, "adamw": STATES["adam"]}
 # Of its configuration: what is no setting of the update, or said in another place
 LEFT_OUT = {
-    "name",
-    "learning_rate",
-    "ema_momentum",
-    "ema_overwrite_frequency",
-    "is_legacy_optimizer",
-}
+    "name", "learning_rate", "is_legacy_optimizer", "clipnorm", "clipvalue", "global_clipnorm",
+}  # fmt: skip
+CALLED_ALPHA = {"keras_rmsprop"}  # what Keras calls rho
+OF_AVERAGE = {"ema_momentum", "ema_overwrite_frequency"}
 NONE_GIVEN = (None, False)
+# What a model is compiled with unless it is said
+DEFAULT = "RMSprop"
+DEFAULTS = {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False}
 
 
 def is_keras_optimiser(given: object) -> bool:
@@ -52,13 +56,13 @@ class KerasOptimiser:
 
     Arguments:
         optimiser: Keras' own.
-        model: What it trains: an optimiser has no variables before its first update.
+        models: What it trains: an optimiser has no variables before its first update.
     """
 
-    def __init__(self, optimiser: Any, model: KerasNetwork) -> None:
+    def __init__(self, optimiser: Any, models: Sequence[Any]) -> None:
         self.optimiser = optimiser
         self.kind = f"keras_{type(optimiser).__name__.lower()}"
-        self._model = model
+        self._variables_now = [one for model in models for one in model.trainable_variables]
         self._optimizer_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self._optimizer_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self.given: dict[Tensor, Tensor] = {}  # the gradients of the update that is being made
@@ -66,22 +70,22 @@ class KerasOptimiser:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """One group: all that it trains, with its settings as they are now."""
-        return [{"params": [one.value for one in self._variables()], **self._settings()}]
+        return [{"params": [plain(one) for one in self._variables()], **self._settings()}]
 
     @property
     def state(self) -> dict[Tensor, dict[str, Any]]:
         """What it keeps of each variable, and the number of updates."""
         one = self.optimiser
-        if not one.built:
+        if not one.built or not int(one.iterations):
             return {}
         names = STATES.get(self.kind.removeprefix("keras_"), {})
         found: dict[Tensor, dict[str, Any]] = {}
         for at, variable in enumerate(one._trainable_variables):
-            mine = found[variable.value] = {"step": int(one.iterations)}
+            mine = found[plain(variable)] = {"step": int(one.iterations)}
             for attribute, name in names.items():
                 kept = getattr(one, attribute, None)
                 if kept and kept[at] is not None:
-                    mine[name] = kept[at].value
+                    mine[name] = plain(kept[at])
         return found
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -101,10 +105,13 @@ class KerasOptimiser:
     def _apply(self, grads: Iterable[Any], trainable_variables: Any = None) -> Any:
         grads = list(grads)
         own = None if trainable_variables is None else list(trainable_variables)
+        if own is not None:
+            self._variables_now = own
         variables = self._variables() if own is None else own
         self.given = {
-            v.value: g for v, g in zip(variables, grads, strict=False) if isinstance(g, Tensor)
+            plain(v): g for v, g in zip(variables, grads, strict=False) if isinstance(g, Tensor)
         }
+        self.given |= self._clipped(self.given)
         for hook in [*self._optimizer_step_pre_hooks.values()]:
             hook(self, (), {})
         done = type(self.optimiser).apply(self.optimiser, grads, own)
@@ -113,25 +120,35 @@ class KerasOptimiser:
         self.given = {}
         return done
 
+    def _clipped(self, given: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """The gradients as it clips them, before it makes its update of them."""
+        one = self.optimiser
+        if not any((one.clipnorm, one.global_clipnorm, one.clipvalue)) or not given:
+            return {}
+        with unseen():
+            return dict(zip(given, one._clip_gradients([*given.values()]), strict=True))
+
     def _variables(self) -> list[Any]:
         one = self.optimiser
-        return list(
-            one._trainable_variables if one.built else self._model.model.trainable_variables
-        )
+        return list(one._trainable_variables) if one.built else self._variables_now
 
     def _settings(self) -> dict[str, Any]:
         """By PyTorch's names where it means the same by them."""
         one = self.optimiser
         given = {
-            k: v for k, v in one.get_config().items() if k not in LEFT_OUT and v not in NONE_GIVEN
+            k: v
+            for k, v in one.get_config().items()
+            if k not in LEFT_OUT and v not in NONE_GIVEN
+            if one.use_ema or k not in OF_AVERAGE
         }
         if "beta_1" in given:
             given["betas"] = [given.pop("beta_1"), given.pop("beta_2")]
-        named = {"epsilon": "eps", "rho": "alpha"}
-        rate = one.learning_rate
-        lr = np.asarray(
-            getattr(rate, "value", rate).detach().cpu()
-        )  # float32: 0.001, as it is said
+        named = {"epsilon": "eps", **({"rho": "alpha"} if self.kind in CALLED_ALPHA else {})}
+        rate = one.learning_rate  # float32, whose 0.001 is said as it is
+        rate = rate if isinstance(rate, Tensor) else plain(one._learning_rate)
+        lr = np.asarray(rate.detach().cpu())
+        if one.built:
+            given["iterations"] = int(one.iterations)  # updates before this one
         return {"lr": float(str(lr)), **{named.get(key, key): v for key, v in given.items()}}
 
 
@@ -143,7 +160,9 @@ def as_optimiser(optimiser: Any, model: nn.Module) -> Any:
     """
     if not is_keras_optimiser(optimiser):
         return optimiser
-    if not isinstance(model, KerasNetwork):
+    several = model.values() if isinstance(model, Several) else [model]
+    models = [one.model for one in several if isinstance(one, KerasNetwork)]
+    if not models:
         raise UserError(
             f"the optimizer is Keras' and the model is a {type(model).__name__}",
             "give the Keras model that it trains",
@@ -152,23 +171,32 @@ def as_optimiser(optimiser: Any, model: nn.Module) -> Any:
         raise UserError(
             "the optimizer scales the loss (LossScaleOptimizer)", "record it in float32"
         )
-    return KerasOptimiser(optimiser, model)
+    return KerasOptimiser(optimiser, models)
 
 
-def optimisers_of(model: nn.Module) -> list[Any]:
-    """The optimisers of Keras that train a model: the one that it was compiled with, or those that
-    the program holds and that were made for its variables, or for none yet."""
-    import gc
+def optimisers_of(whole: Any, models: Iterable[Any]) -> list[Any]:
+    """The optimisers of Keras that a model, or a part of it, was compiled with or holds.
 
-    if not isinstance(model, KerasNetwork):
-        return []
-    own = getattr(model.model, "optimizer", None)
-    if own is not None:
-        return [own]
-    mine = {id(one) for one in model.model.trainable_variables}
-    return [
-        one
-        for one in gc.get_objects()
-        if is_keras_optimiser(one)
-        and (not one.built or any(id(v) in mine for v in one._trainable_variables))
-    ]
+    Arguments:
+        whole: The model.
+        models: All that there are.
+    """
+    mine = {id(one) for one in whole.trainable_variables}
+    found: list[Any] = []
+    for model in sorted(models, key=lambda one: len(one.variables)):
+        if not any(id(one) in mine for one in model.trainable_variables):
+            continue
+        held = [one for one in vars(model).values() if is_keras_optimiser(one)]
+        own = getattr(model, "optimizer", None)
+        rest = [one for one in held if one is not own]
+        if own is not None and not (rest and _is_default(model)):
+            rest = [own, *rest]
+        found += [one for one in rest if not any(one is other for other in found)]
+    return found
+
+
+def _is_default(model: Any) -> bool:
+    """Whether a model was compiled without saying with which optimiser."""
+    own = model.optimizer.get_config()
+    mine = type(model.optimizer).__name__ == DEFAULT
+    return mine and all(np.isclose(own.get(key), value) for key, value in DEFAULTS.items())

@@ -74,6 +74,8 @@ def known_function(function: Callable[..., Any]) -> Function | None:
     if name == "__get__":  # a property
         name = getattr(getattr(function, "__self__", None), "__name__", "")
         return Function(PROPERTIES[name]) if name in PROPERTIES else None
+    if name == "__index__":  # a number, of a list or a range
+        return None
     if name in DRAWS:
         return Function("draw", DRAWS[name], name.endswith("_"))
     dunder = name.startswith("__") and name.endswith("__")

@@ -109,4 +109,4 @@ def name_stages(calls: Sequence[Call], taken: Iterable[str]) -> tuple[ProgramSta
 
 
 def _name(source: Source) -> str:
-    return source if isinstance(source, str) else source.name
+    return str(source) if isinstance(source, str) else source.name

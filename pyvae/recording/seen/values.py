@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Call", "Source", "Value", "tensors_in", "to_array", "unseen", "version_of"]
+__all__ = ["Call", "Kept", "Source", "Value", "tensors_in", "to_array", "unseen", "version_of"]
 
 # Types that a trace has, by those that it lacks.
 TYPES = {np.dtype(lacks): np.dtype(has) for lacks, has in (
@@ -123,6 +123,12 @@ class Value:
         if self.hook is not None:
             self.hook.remove()
         self.hook = self.tensor = None
+
+
+class Kept(str):
+    """The name of a parameter that is taken in the order in which the trace keeps it."""
+
+    __slots__ = ()
 
 
 Source = Value | str  # where an input comes from: a value, or a parameter by its name

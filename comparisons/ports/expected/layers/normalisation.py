@@ -35,6 +35,7 @@ def _batch_norm(
     *,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
+    unbiased_running_var: bool = True,
     training: bool = False,
     updated: Updated,
 ) -> Tensor:
@@ -43,6 +44,10 @@ def _batch_norm(
     own = training or mean is None or variance is None
     y = F.batch_norm(input, mean, variance, weight, bias, own, rate, eps)
     if training and mean is not None and variance is not None:
+        if not unbiased_running_var and running_var is not None:  # Keras' is not
+            count = input.numel() // input.shape[1]
+            kept = (1 - rate) * running_var
+            variance = kept + (variance - kept) * ((count - 1) / count)
         updated["running_mean"], updated["running_var"] = mean, variance
     return y
 

@@ -20,16 +20,21 @@ def _flat_weights(
     weights: Mapping[str, Tensor], num_layers: int, bidirectional: bool, bias: bool
 ) -> list[Tensor]:
     """The weights in PyTorch's order: by layer, direction, role."""
-    flat = []
+    flat, added = [], 0
     for layer in range(num_layers):
         for direction in ("", "_reverse") if bidirectional else ("",):
             for role in ROLES:
                 name = f"{role}_l{layer}{direction}"
                 if name in weights:
                     flat.append(weights[name])
+                elif role == "bias_hh" and name.replace("_hh", "_ih") in weights:
+                    flat.append(
+                        torch.zeros_like(weights[name.replace("_hh", "_ih")])
+                    )  # Keras' has one
+                    added += 1
                 elif role != "weight_hr" and (bias or not role.startswith("bias")):
                     raise NotRecomputableError(f"no {name}")
-    if len(flat) != len(weights):
+    if len(flat) - added != len(weights):
         raise NotRecomputableError("weights of more layers than are declared")
     return flat
 

@@ -196,6 +196,9 @@ SGD_WAYS = {
 RMSPROP_WAYS = {
     "eps inside the square root (TensorFlow's way)": RmsProp(eps="inside"),
     "the learning rate is inside the momentum (TensorFlow's way)": RmsProp(rate_inside=True),
+    "eps inside the square root, and the learning rate inside the momentum (Keras's way)": RmsProp(
+        eps="inside", rate_inside=True
+    ),
     "alpha and 1 - alpha exchanged": RmsProp(exchanged=True),
     "the average of squares starts from 1 (TensorFlow 1's way)": RmsProp(initial=1.0),
     "no square root of the average of squares": RmsProp(root=False),

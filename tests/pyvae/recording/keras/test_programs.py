@@ -1,0 +1,59 @@
+"""Programs of Keras: recorded without a bit of change, and held against their ports. One test, as
+Keras takes seconds to load."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comparisons.ports.compare import compare_programs
+from pyvae.trace.program import ProgramTrace
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("keras") is None, reason="Keras is not installed"
+)
+PROGRAMS = Path(__file__).with_name("programs.py")
+EXPECTED = {
+    ("cnn", "right"): ("agree", ""),
+    ("cnn", "eps"): (r"step 1, norm \(batch_norm2d\), forward", r"eps = 1e-05 where it is 0\.001"),
+    ("cnn", "adam"): (r"step 1, optimizer \(keras_adam\)", r"eps added after .*Keras's way"),
+    ("gan", "right"): ("agree", ""),
+    ("loop", "right"): (r"norm \(batch_norm1d\), buffer \(norm\.moving_variance\)",
+                        r"towards the unbiased variance, where it is the biased \(Keras's way\)"),
+}  # fmt: skip
+
+
+def test_programs_of_keras_are_recorded_and_compared(tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, PROGRAMS, tmp_path], check=True, env=environment)
+    said = (tmp_path / "log.txt").read_text()
+    for name in ("cnn", "gan", "loop"):
+        alone = (tmp_path / f"{name}.alone").read_text()
+        assert (tmp_path / f"{name}.recorded").read_text() == alone, said
+    for (name, port), (place, words) in EXPECTED.items():
+        found = compare_programs(tmp_path / name, tmp_path / f"{name}-{port}")
+        first = found.first
+        if place == "agree":
+            assert first is None, (name, port, first)
+            continue
+        assert first is not None, (name, port)
+        assert re.search(place, first.place), (name, port, first)
+        assert any(re.search(words, one) for one in first.words), (name, port, first)
+    trace = ProgramTrace.load(tmp_path / "cnn")
+    layers = {stage.name: stage for stage in trace.networks[0]}
+    kinds = ("conv2d", "batch_norm2d", "dropout2d", "linear", "dropout", "linear")
+    for stage, kind in zip(("conv", "norm", "drop2d", "a", "drop", "square"), kinds, strict=True):
+        assert layers[stage].layer == kind
+    assert layers["conv"].parameters == {"weight": "conv.kernel", "bias": "conv.bias"}
+    assert not any(stage.layer == "contiguous" for stage in trace.networks[0])
+    assert trace.arrays(1)["draw/drop2d"].shape == (16, 4, 8, 8)
+    lstm = {s.name: s for s in ProgramTrace.load(tmp_path / "loop").networks[0]}["lstm"]
+    assert lstm.layer == "lstm"
+    assert lstm.parameters["weight_ih_l0"] == "lstm.lstm_cell.kernel"
+    assert "Leave out jit_compile=True" in (tmp_path / "jit.txt").read_text()
