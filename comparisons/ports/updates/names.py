@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from comparisons.ports.expected.declared import declared_settings, shown
-from comparisons.ports.expected.keras import is_of_keras, of_its_own
+from comparisons.ports.expected.libraries.keras import is_of_keras, of_its_own
 from comparisons.ports.expected.optimisers import OF_TORCH, OPTIMISERS
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pyvae.errors import UserError
 from pyvae.recording.given.names import OtherNames
-from pyvae.recording.keras.network import keras_version
 from pyvae.recording.parameters import Parameters
 from pyvae.trace.program import ProgramTrace
 
@@ -42,7 +41,8 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     _check_names(names, own, trace)
     found: list[tuple[Tensor, NDArray]] = []
     known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")}
-    aliases = _aliases(known) if "keras" in trace.environment or keras_version() else {}
+    is_keras = any(name.rpartition(".")[2] in KERAS_NAMES for name in own)
+    aliases = _aliases(known) if is_keras or "keras" in trace.environment else {}
     for name, tensor in own.items():
         theirs = names.of(name, known | {*aliases})
         array = arrays.get(f"start/{aliases.get(theirs, theirs)}")

@@ -57,22 +57,29 @@ def test_a_map_says_what_parameters_are_called(tmp_path, turned):
     assert model.bias.tolist() == bias.tolist()
 
 
-def test_what_keras_stores_is_brought_into_pytorchs_order(tmp_path):
-    kernel = np.arange(4, dtype=np.float32).reshape(2, 2)  # square: its shape does not tell
-    place = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
+def test_keras_names_are_known(tmp_path):
+    """Its kernels stand in a trace in the order in which PyTorch keeps them."""
+    weight, place = torch.randn(2, 2).numpy(), torch.randn(2, 3, 2, 2).numpy()
     of_keras = {
-        "a.kernel": kernel, "a.bias": kernel[0], "c.kernel": place, "c.bias": kernel[0],
-        "n.gamma": kernel[0], "n.beta": kernel[1], "n.moving_mean": kernel[0],
-        "n.moving_variance": kernel[1],
+        "a.kernel": weight, "a.bias": weight[0], "c.kernel": place, "c.bias": weight[0],
+        "n.gamma": weight[0], "n.beta": weight[1], "n.moving_mean": weight[0],
+        "n.moving_variance": weight[1],
     }  # fmt: skip
     theirs = write(tmp_path / "keras", of_keras, environment={"keras": "3.4"})
     model = nn.ModuleDict({"b": nn.Linear(2, 2), "c": nn.Conv2d(3, 2, 2), "n": nn.BatchNorm1d(2)})
     (tmp_path / "names.csv").write_text("a,b\nb,a\n")
     begin(model, tmp_path / "python", start=theirs, names=tmp_path / "names.csv")
-    assert model["b"].weight.tolist() == kernel.T.tolist()
-    assert model["c"].weight.tolist() == place.transpose(3, 2, 0, 1).tolist()
-    assert model["n"].weight.tolist() == model["n"].running_mean.tolist() == [0, 1]
-    assert model["n"].bias.tolist() == model["n"].running_var.tolist() == [2, 3]
+    assert torch.equal(model["b"].weight, torch.tensor(weight))
+    assert torch.equal(model["c"].weight, torch.tensor(place))
+    for name, row in (("weight", 0), ("bias", 1), ("running_mean", 0), ("running_var", 1)):
+        assert torch.equal(getattr(model["n"], name), torch.tensor(weight[row]))
+
+
+def test_names_of_keras_are_known_of_its_traces_alone(tmp_path):
+    weight = np.eye(2, dtype=np.float32)
+    theirs = write(tmp_path / "r", {"a.kernel": weight, "a.bias": weight[0]})
+    with pytest.raises(UserError, match=r"has no 'a\.weight' to start from"):
+        begin(nn.ModuleDict({"a": nn.Linear(2, 2)}), tmp_path / "python", start=theirs)
 
 
 def test_one_number_may_have_another_shape(tmp_path):

@@ -1,0 +1,1 @@
+"""What R torch and Keras compute otherwise than PyTorch."""
