@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from comparisons.ports.expected.libraries.keras import is_of_keras
+from comparisons.ports.expected.keras.optimisers import is_of_keras
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.judging.quantities import PASSES

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from comparisons.ports.expected.libraries.r_torch_order import clipped, r_torch_update
+from comparisons.ports.expected.r_torch_order import clipped, r_torch_update
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.side import RecordedStep

@@ -20,8 +20,8 @@ __all__ = [
 ]
 
 FEW, ALL = 15, 17  # digits: 0.001 * 0.9 has a last one that nobody means
-# What it changes is left in buffers alone, and may be no more than rounding
-OF_BUFFERS = {"unbiased_running_var"}
+# What is said in other words: of buffers, and of a bias that one side lacks
+SAID_ELSEWHERE = {"unbiased_running_var", "one_bias"}
 COUNTER = "num_batches_tracked"
 PAIRED = {True: "each index with each other one", False: "the indices in pairs"}
 COUNTER = "num_batches_tracked"  # of a batch norm, which others than PyTorch do without
@@ -56,7 +56,7 @@ def declared_differences(
     said = set(by_place(functions[0])) if words and functions[0] is not None else set()
     said -= {name for name in {**first, **second} if isinstance(first.get(name), bool)}
     for name in {**first, **second}:
-        if name in said or name in OF_BUFFERS or (name in SAID_ONLY and name not in usual):
+        if name in said or name in SAID_ELSEWHERE or (name in SAID_ONLY and name not in usual):
             continue
         values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from comparisons.ports.expected.call import takes
-from comparisons.ports.expected.libraries.keras import as_of_torch, is_of_keras
+from comparisons.ports.expected.keras.optimisers import as_of_torch, is_of_keras
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [

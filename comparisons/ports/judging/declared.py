@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
-from comparisons.ports.expected.libraries.keras import eps_words, is_of_keras, said_alike
+from comparisons.ports.expected.keras.optimisers import eps_words, is_of_keras, said_alike
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity

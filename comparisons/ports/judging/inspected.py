@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from comparisons.ports.expected.libraries.r_torch_bugs import known_bugs
+from comparisons.ports.expected.r_torch_bugs import known_bugs
 from comparisons.ports.judging.alone.chains import Chains
 from comparisons.ports.judging.judged import RTOL, Judged
 from comparisons.ports.judging.own import Own, Residual, distance

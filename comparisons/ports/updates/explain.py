@@ -22,7 +22,6 @@ __all__ = ["Explained", "explain"]
 REST = 1e-3  # of a mistake's size: what a name may leave unexplained
 SEEN = 20.0  # times rounding: a mistake that is smaller tells no two names apart
 FURTHER = 2  # recorded steps in which a name has to hold as well
-COMPUTED_IN = ", which is computed in "
 EXPLAINS, RIGHT, NEITHER, WRONG, UNKNOWN = "explains", "right", "neither", "wrong", "unknown"
 
 
@@ -77,12 +76,11 @@ def explain(own: Own, name: str, key: str = "") -> list[Explained]:
 
 
 def _nearest(found: list[Explained]) -> list[Explained]:
-    """Of several values of one setting, or types in which one thing is computed, the one that
-    leaves least unexplained."""
+    """Of several values of one setting the one that leaves least unexplained."""
     best: dict[str, Explained] = {}
     for one in found:
         setting, equals, _ = one.words.partition(" = ")
-        setting = setting if equals else one.words.partition(COMPUTED_IN)[0]
+        setting = setting if equals else one.words
         if setting not in best or one.rest < best[setting].rest:
             best[setting] = one
     return list(best.values())

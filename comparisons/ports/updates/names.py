@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from comparisons.ports.expected.declared import declared_settings, shown
-from comparisons.ports.expected.libraries.keras import is_of_keras, of_its_own
+from comparisons.ports.expected.keras.optimisers import is_of_keras, of_its_own
 from comparisons.ports.expected.optimisers import OF_TORCH, OPTIMISERS
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
@@ -32,6 +32,10 @@ __all__ = ["BETWEEN", "elsewhere", "update_names"]
 
 BETWEEN = "between backward and the update"
 MOST = 3  # names for one difference
+KERAS_NADAM = (
+    "its momentum grows as beta1 * (1 - 0.5 * 0.96 ** step), in PyTorch's NAdam with "
+    "0.96 ** (step * momentum_decay)"
+)
 KNOWN = OPTIMISERS.keys() | OF_TORCH
 
 
@@ -110,6 +114,10 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
         judged: Its first quantity that parts: `state` or `parameter`.
     """
     quantity, named = judged.quantity, False
+    optimisers = [one.about.optimiser for one in (step.a, step.b)]
+    if {"keras_nadam", "nadam"} == {one.kind for one in optimisers if one is not None}:
+        yield f"{step.names[[*map(is_of_keras, optimisers)].index(True)]}: {KERAS_NADAM}"
+        return
     for side, residual in enumerate(step.residuals(quantity)):
         if residual is None or residual.is_right:
             continue
@@ -128,7 +136,6 @@ def update_names(step: Inspected, judged: Judged) -> Iterator[str]:
             words += f": {how}" if how else ""
         named = True
         yield f"{step.names[side]}: {words}"
-    optimisers = [one.about.optimiser for one in (step.a, step.b)]
     kinds = [one.kind if one is not None else "" for one in optimisers]
     why = "" if named else own_state_differs(step, quantity)
     if not named and not why and quantity.passing == "state":

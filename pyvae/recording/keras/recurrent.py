@@ -61,7 +61,8 @@ def lstm(layer: LayerCalls) -> list[Call] | None:
         return None
     options = {
         "input_size": x.array.shape[-1], "hidden_size": int(cell.units), "num_layers": 1,
-        "bias": True, "batch_first": True, "dropout": 0.0, "bidirectional": False, "proj_size": 0,
+        "bias": True, "one_bias": True, "batch_first": True, "dropout": 0.0,
+        "bidirectional": False, "proj_size": 0,
     }  # fmt: skip
     made = Call(layer.path, "lstm", [x], roles, options)
     states, last = returned(turn), stack.inputs[-1]

@@ -17,24 +17,25 @@ ROLES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 def _flat_weights(
-    weights: Mapping[str, Tensor], num_layers: int, bidirectional: bool, bias: bool
+    weights: Mapping[str, Tensor], num_layers: int, bidirectional: bool, bias: bool, one_bias: bool
 ) -> list[Tensor]:
-    """The weights in PyTorch's order: by layer, direction, role."""
-    flat, added = [], 0
+    """The weights in PyTorch's order: by layer, direction, role; where there is one bias, as in
+    Keras, the other is zero."""
+    if one_bias:
+        second = {
+            name.replace("_ih", "_hh"): one for name, one in weights.items() if "bias" in name
+        }
+        weights = {**{name: torch.zeros_like(one) for name, one in second.items()}, **weights}
+    flat = []
     for layer in range(num_layers):
         for direction in ("", "_reverse") if bidirectional else ("",):
             for role in ROLES:
                 name = f"{role}_l{layer}{direction}"
                 if name in weights:
                     flat.append(weights[name])
-                elif role == "bias_hh" and name.replace("_hh", "_ih") in weights:
-                    flat.append(
-                        torch.zeros_like(weights[name.replace("_hh", "_ih")])
-                    )  # Keras' has one
-                    added += 1
                 elif role != "weight_hr" and (bias or not role.startswith("bias")):
                     raise NotRecomputableError(f"no {name}")
-    if len(flat) - added != len(weights):
+    if len(flat) != len(weights):
         raise NotRecomputableError("weights of more layers than are declared")
     return flat
 
@@ -71,6 +72,7 @@ def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callabl
         bidirectional: bool = False,
         batch_first: bool = False,
         bias: bool = True,
+        one_bias: bool = False,
         proj_size: int = 0,
         nonlinearity: str = "",
         training: bool = True,
@@ -83,7 +85,7 @@ def _rnn(runs: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> Callabl
             raise NotRecomputableError("an activation that is not declared")
         if h0 is not None and not h0.is_floating_point():
             raise NotRecomputableError("a packed sequence")
-        flat = _flat_weights(weights, num_layers, bidirectional, bias)
+        flat = _flat_weights(weights, num_layers, bidirectional, bias, one_bias)
         batched = input.dim() == 3
         if not batched:
             input = input.unsqueeze(0 if batch_first else 1)

@@ -53,7 +53,6 @@ class Adam:
         amsgrad: Whether the largest second moment is taken; None for what is declared.
         ahead: Nadam's momentum of the next step: its schedule's rate (None without a schedule).
         other: Settings in place of the declared ones.
-        single: Whether the corrections are computed in float32, where 1 - 0.999 is 0.00099999.
     """
 
     decay: str = ""
@@ -71,7 +70,6 @@ class Adam:
     amsgrad: bool | None = None
     ahead: tuple[float | None] | None = None
     other: tuple[tuple[str, Any], ...] = ()
-    single: bool = False
 
     def __call__(self, part: Part) -> Update | None:
         given = {**part.settings, **dict(self.other)}
@@ -95,8 +93,8 @@ class Adam:
         if given.get("amsgrad") if self.amsgrad is None else self.amsgrad:
             largest = torch.maximum(part.largest_before("exp_avg_sq"), v)
         of_m, of_v = self.corrections or (beta1, beta2)
-        c1 = self._correction(of_m, counts[0]) if self.correct[0] else 1.0
-        c2 = self._correction(of_v, counts[1]) if self.correct[1] else 1.0
+        c1 = 1 - of_m ** counts[0] if self.correct[0] else 1.0
+        c2 = 1 - of_v ** counts[1] if self.correct[1] else 1.0
         if self.eps == "outside":
             size = (largest / c2).sqrt() + given["eps"]
         elif self.eps == "inside":
@@ -107,12 +105,6 @@ class Adam:
             size = largest / c2 + given["eps"]
         step = used / c1 if self.ahead is None else _ahead(m, g, beta1, count, self.ahead[0])
         return Update(start - rate * step / size, {"exp_avg": m, "exp_avg_sq": v})
-
-    def _correction(self, beta: float, count: int) -> float:
-        if not self.single:
-            return 1 - beta**count
-        one, power = torch.tensor((beta, count), dtype=torch.float32)
-        return float(1 - one**power)
 
 
 DECAY = 0.96  # of Nadam's momentum, to the power of the step times a rate
@@ -129,7 +121,6 @@ def _ahead(m: Tensor, g: Tensor, beta1: float, count: int, rate: float | None) -
     return (1 - momenta[-2]) / now * g + momenta[-1] / ahead * m
 
 
-BEFORE = "eps added before the bias correction (Keras's and TensorFlow's way)"
 # What the update of a program that says that it uses Adam may be instead
 ADAM_WAYS = {
     "no bias correction of the moments": Adam(correct=(False, False)),
@@ -144,8 +135,7 @@ ADAM_WAYS = {
     "eps inside the square root, and no bias correction": Adam(
         eps="inside", correct=(False, False)
     ),
-    BEFORE: Adam(eps="before"),
-    f"{BEFORE}, which is computed in float32": Adam(eps="before", single=True),
+    "eps added before the bias correction (Keras's and TensorFlow's way)": Adam(eps="before"),
     "(1 - beta1) is missing in the first moment": Adam(first=summed),
     "(1 - beta2) is missing in the second moment": Adam(second=summed),
     "beta1 and 1 - beta1 exchanged": Adam(first=exchanged),

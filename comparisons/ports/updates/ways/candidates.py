@@ -10,7 +10,7 @@ from comparisons.diagnosis.mistakes import slope
 from comparisons.ports.expected.optimisers import usual_settings
 from comparisons.ports.expected.update import Update
 from comparisons.ports.updates.parts import Part
-from comparisons.ports.updates.ways.adam import ADAM_WAYS, Adam
+from comparisons.ports.updates.ways.adam import ADAM_WAYS
 from comparisons.ports.updates.ways.candidate import (
     CLOSE,
     Candidate,
@@ -32,7 +32,6 @@ __all__ = ["candidates"]
 WAYS: Mapping[str, Mapping[str, Way]] = {
     "adam": ADAM_WAYS,
     "adamw": ADAM_WAYS,
-    "nadam": {"a decay of the momentum that is not PyTorch's (Keras's way)": Adam(ahead=(1.0,))},
     "sgd": SGD_WAYS,
     "rmsprop": RMSPROP_WAYS,
     "adagrad": ADAGRAD_WAYS,

@@ -94,6 +94,7 @@ class RmsProp:
         late: Whether the step is divided by the average before this gradient is in it.
         root: Whether the square root is taken.
         power: Of the gradient in the average.
+        momentum_only: Whether it is no way of its own without momentum.
     """
 
     eps: str = "outside"
@@ -103,9 +104,12 @@ class RmsProp:
     late: bool = False
     root: bool = True
     power: int = 2
+    momentum_only: bool = False
 
     def __call__(self, part: Part) -> Update | None:
         given, g = part.settings, _decayed(part)
+        if self.momentum_only and not given["momentum"]:
+            return None
         alpha = float(given["alpha"])
         alpha = 1 - alpha if self.exchanged else alpha
         before = part.moment("square_avg")
@@ -197,7 +201,7 @@ RMSPROP_WAYS = {
     "eps inside the square root (TensorFlow's way)": RmsProp(eps="inside"),
     "the learning rate is inside the momentum (TensorFlow's way)": RmsProp(rate_inside=True),
     "eps inside the square root, and the learning rate inside the momentum (Keras's way)": RmsProp(
-        eps="inside", rate_inside=True
+        eps="inside", rate_inside=True, momentum_only=True
     ),
     "alpha and 1 - alpha exchanged": RmsProp(exchanged=True),
     "the average of squares starts from 1 (TensorFlow 1's way)": RmsProp(initial=1.0),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comparisons.ports.expected.libraries.r_torch_bugs import known_bugs
+from comparisons.ports.expected.r_torch_bugs import known_bugs
 from comparisons.ports.expected.recompute import recompute
 from comparisons.ports.expected.update import expected_update
 from pyvae.files.arrays import read_arrays

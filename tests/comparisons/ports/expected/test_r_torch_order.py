@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from comparisons.ports.expected.libraries.r_torch_order import clipped, r_torch_update
+from comparisons.ports.expected.r_torch_order import clipped, r_torch_update
 from comparisons.ports.expected.update import expected_update
 from pyvae.recording.record import record
 from pyvae.trace.program import ProgramTrace

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from comparisons.ports.expected.libraries.r_torch_bugs import known_bugs
+from comparisons.ports.expected.r_torch_bugs import known_bugs
 from pyvae.trace.program import Optimiser, OptimiserGroup, ProgramStage, ProgramStep
 
 NAMES = ("a.weight", "a.bias", "b.weight")

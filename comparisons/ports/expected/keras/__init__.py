@@ -1,0 +1,1 @@
+"""What Keras declares, as PyTorch would."""

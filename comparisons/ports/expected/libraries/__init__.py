@@ -1,1 +1,0 @@
-"""What R torch and Keras compute otherwise than PyTorch."""
