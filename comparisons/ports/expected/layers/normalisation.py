@@ -31,15 +31,15 @@ def _batch_norm(
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    num_batches_tracked: Tensor | None = None,
     *,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     unbiased_running_var: bool = True,
     training: bool = False,
     updated: Updated,
+    **counter: Tensor,
 ) -> Tensor:
-    rate = _rate(momentum, num_batches_tracked, training, updated)
+    rate = _rate(momentum, counter.get("num_batches_tracked"), training, updated)
     mean, variance = _running(running_mean, running_var)
     own = training or mean is None or variance is None
     y = F.batch_norm(input, mean, variance, weight, bias, own, rate, eps)
