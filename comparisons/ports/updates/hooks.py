@@ -60,6 +60,18 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
             "(clipping, zero_grad), and for a hook (register_hook) or "
         )
     look += "a backward pass of its own"
+    largest = float(np.abs(expected).max(initial=0))
+    normalised = any(stage.layer.startswith("batch_norm") for stage in takers)
+    if (
+        normalised
+        and calls <= 1
+        and by <= NEAR * largest
+        and own.step.side.trace.engine in WITH_HOOKS
+    ):
+        look = (
+            "PyTorch's own batch norm is that far off on the CPU where the channels of its input "
+            "are last in memory: call .contiguous() after permute(). Or look for a hook"
+        )
     if own.step.side.trace.engine not in WITH_HOOKS:
         look = f"Look at the lines of {name} that compute it"
     if change.kind not in MADE:  # which is no name
@@ -74,6 +86,7 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     )
 
 
+NEAR = 1e-2
 MOST = 3  # layers that are named
 
 

@@ -54,8 +54,8 @@ SHAPE = 16, 16, 3
 model = keras.Sequential([
     layers.Conv2D(4, 3, strides=2, padding="same", name="conv"),
     layers.BatchNormalization(name="norm"), layers.ReLU(),
-    layers.SpatialDropout2D(0.2, name="drop2d"), layers.MaxPooling2D(2),
-    layers.Flatten(), layers.Dense(8, "relu", name="a"), layers.Dropout(0.3, name="drop"),
+    layers.SpatialDropout2D(0.2), layers.MaxPooling2D(2),
+    layers.Flatten(), layers.Dense(8, "relu", name="a"), layers.Dropout(0.3),
     layers.Dense(8, "gelu", name="square"), layers.Dense(3, "softmax", name="b"),
 ])
 model(x[:2])

@@ -48,11 +48,12 @@ def test_programs_of_keras_are_recorded_and_compared(tmp_path):
     trace = ProgramTrace.load(tmp_path / "cnn")
     layers = {stage.name: stage for stage in trace.networks[0]}
     kinds = ("conv2d", "batch_norm2d", "dropout2d", "linear", "dropout", "linear")
-    for stage, kind in zip(("conv", "norm", "drop2d", "a", "drop", "square"), kinds, strict=True):
+    names = ("conv", "norm", "spatial_dropout2d", "a", "dropout", "square")
+    for stage, kind in zip(names, kinds, strict=True):
         assert layers[stage].layer == kind
     assert layers["conv"].parameters == {"weight": "conv.kernel", "bias": "conv.bias"}
     assert not any(stage.layer == "contiguous" for stage in trace.networks[0])
-    assert trace.arrays(1)["draw/drop2d"].shape == (16, 4, 8, 8)
+    assert trace.arrays(1)["draw/spatial_dropout2d"].shape == (16, 4, 8, 8)
     lstm = {s.name: s for s in ProgramTrace.load(tmp_path / "loop").networks[0]}["lstm"]
     assert lstm.layer == "lstm"
     assert lstm.parameters["weight_ih_l0"] == "lstm.lstm_cell.kernel"
