@@ -225,7 +225,6 @@ record(model, model.optimizer, "jit")
 PROGRAMS = {"cnn": CNN, "gan": GAN, "loop": LOOP}
 PORTS = {
     ("cnn", "right"): CNN_PORT,
-    ("cnn", "eps"): CNN_PORT.replace("eps=1e-3", "eps=1e-5"),
     ("cnn", "adam"): CNN_PORT.replace(" / (1 - 0.999 ** (step + 1)) ** 0.5", ""),
     ("gan", "right"): GAN_PORT,
     ("loop", "right"): LOOP_PORT,

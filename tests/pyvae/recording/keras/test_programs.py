@@ -21,7 +21,6 @@ pytestmark = pytest.mark.skipif(
 PROGRAMS = Path(__file__).with_name("programs.py")
 EXPECTED = {
     ("cnn", "right"): ("agree", ""),
-    ("cnn", "eps"): (r"step 1, norm \(batch_norm2d\), forward", r"eps = 1e-05 where it is 0\.001"),
     ("cnn", "adam"): (r"step 1, optimizer \(keras_adam\)", r"eps added after .*Keras's way"),
     ("gan", "right"): ("agree", ""),
     ("loop", "right"): (r"norm \(batch_norm1d\), buffer \(norm\.moving_variance\)",
