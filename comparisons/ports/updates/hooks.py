@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from comparisons.ports.judging.given import change_of
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
 from comparisons.ports.mistakes.in_parts import backward_calls
+from pyvae.trace.program import ProgramStage
 
 __all__ = ["hooked", "in_a_hook"]
 
@@ -52,16 +53,8 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     expected = residual.expected.reshape(recorded.shape)
     change = change_of(expected, recorded, step.rtol)
     by = float(np.abs(expected - recorded.astype(np.float64)).max(initial=0))
-    look = f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for "
-    calls = backward_calls(own.step)
-    if calls > 1:
-        look = (
-            f"Look at what {name} does to gradients between its {calls} calls of backward "
-            "(clipping, zero_grad), and for a hook (register_hook) or "
-        )
-    look += "a backward pass of its own"
-    if own.step.side.trace.engine not in WITH_HOOKS:
-        look = f"Look at the lines of {name} that compute it"
+    near = by <= NEAR * float(np.abs(expected).max(initial=0))
+    look = _look(step, side, takers, near)
     if change.kind not in MADE:  # which is no name
         yield (
             f"{name}'s is not what it should be for its own inputs: it is up to {by:.3g} off what "
@@ -74,7 +67,31 @@ def in_a_hook(step: Inspected, judged: Judged) -> Iterator[str]:
     )
 
 
+NEAR = 1e-2
 MOST = 3  # layers that are named
+
+
+def _look(step: Inspected, side: int, takers: Sequence[ProgramStage], near: bool) -> str:
+    """What to look at, of a side whose gradient is not what its layers give: near that, or not."""
+    name, own = step.names[side], step.own[side]
+    calls = backward_calls(own.step)
+    if own.step.side.trace.engine not in WITH_HOOKS:
+        return f"Look at the lines of {name} that compute it"
+    if calls > 1:
+        return (
+            f"Look at what {name} does to gradients between its {calls} calls of backward "
+            "(clipping, zero_grad), and for a hook (register_hook) or a backward pass of its own"
+        )
+    if near and any(stage.layer.startswith("batch_norm") for stage in takers):
+        return (
+            "PyTorch's own batch norm is that far off on the CPU where the channels of its input "
+            "are last in memory: call .contiguous() after permute(). Or look for a hook"
+        )
+    layers = ", ".join(f"{stage.name} ({stage.layer})" for stage in takers[:MOST])
+    return (
+        f"Look for a hook in {name} (register_hook, on it or on what {layers} returns), or for a "
+        "backward pass of its own"
+    )
 
 
 def hooked(step: Inspected) -> Iterator[tuple[str, str]]:

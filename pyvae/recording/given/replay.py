@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
@@ -16,6 +17,8 @@ from pyvae.trace.program import ProgramStage, ProgramTrace
 
 __all__ = ["Replay", "standard"]
 
+# What Keras calls a dropout layer that has no name: such masks are fed in their order
+AUTOMATIC = re.compile(r"(.*\.)?([a-z]+_)*dropout([1-3]d)?(_[0-9]+)?(#[0-9]+)?")
 STANDARD = {"mean": 0, "std": 1}  # of `normal`, which is then `randn`
 
 
@@ -41,6 +44,9 @@ class Replay:
         self._calls: Counter[str] = Counter()
         self._draws: dict[int, list[ProgramStage]] = {}  # of each step, those that wait
         self._arrays: dict[str, NDArray] = {}
+        self._fed: set[str] = set()  # masks, in this step
+        kinds = [one.optimiser.kind for one in trace.steps if one.optimiser is not None]
+        self._of_keras = any(kind.startswith("keras_") for kind in kinds)
 
     def begin_step(self) -> None:
         """Reads what the other program drew in this step.
@@ -51,6 +57,7 @@ class Replay:
         self._arrays = self.trace.arrays(self.number)
         self._waiting(self.number)
         self._calls.clear()
+        self._fed.clear()
 
     def _waiting(self, number: int) -> list[ProgramStage]:
         """The draws of a step that were not fed yet; none if it was not recorded."""
@@ -120,7 +127,13 @@ class Replay:
 
     def _mask(self, name: str) -> NDArray:
         masks = {key.removeprefix("draw/") for key in self._arrays if key.startswith("draw/")}
-        array = self._arrays.get(f"draw/{self._there(name, masks)}")
+        there = self._there(name, masks)
+        if there not in masks and masks and all(map(AUTOMATIC.fullmatch, masks)) and self._of_keras:
+            network = self.trace.network_of(self.number)
+            waiting = (one.name for one in network if one.name in masks - self._fed)
+            there = next(waiting, there)
+        self._fed.add(there)
+        array = self._arrays.get(f"draw/{there}")
         if array is None:
             raise UserError(
                 f"'{self.trace.folder}' has no mask of '{name}' in step {self.number}",

@@ -150,11 +150,9 @@ def _held(layer: Any) -> list[Any]:
 
 
 def has_weights(module: Any) -> bool:
-    """Whether a layer of Keras has any variable but the states of generators, as dropout has."""
-    return any(
-        one._trainable_variables or one._non_trainable_variables
-        for _, one in _walk(module, "", set())
-    )
+    """Whether a layer of Keras has a variable that can be trained: one that scales images, or drops
+    numbers, has others."""
+    return any(one._trainable_variables for _, one in _walk(module, "", set()))
 
 
 _known: WeakKeyDictionary[nn.Module, KerasNetwork] = WeakKeyDictionary()

@@ -235,3 +235,14 @@ def test_noise_that_is_drawn_before_a_forward_pass_is_fed_too(tmp_path):
         assert sum(stage.layer == "draw" for stage in one.network_of(step)) == 2
         assert theirs.keys() == ours.keys()
         assert all(np.array_equal(theirs[key], ours[key]) for key in theirs)
+
+
+def test_a_standard_normal_draw_is_fed_whichever_function_draws_it(recorded, tmp_path):
+    """`torch.normal(0, 1, size)`, as Keras draws, and `torch.randn(size)`."""
+    recorded(noisy(kind=lambda *size: torch.normal(0.0, 1.0, size)), 1, "first")
+    one = ProgramTrace.load(tmp_path / "first").arrays(1)
+    two = recorded(noisy(), 1, "second", replay=tmp_path / "first").arrays(1)
+    assert np.array_equal(one["forward/normal"], two["forward/randn"])
+    recorded(noisy(kind=lambda *size: torch.normal(0.0, 2.0, size)), 1, "third")
+    with pytest.raises(UserError, match="no more draws of randn"):
+        recorded(noisy(), 1, "fourth", replay=tmp_path / "third")

@@ -65,3 +65,8 @@ def test_draws_say_their_distribution(distribution):
 
 def test_constants_and_what_computes_nothing_are_not_recorded():
     assert [known_function(one) for one in NOT_RECORDED] == [None] * len(NOT_RECORDED)
+
+
+def test_a_tensor_that_indexes_a_list_is_no_function_of_the_model():
+    assert known_function(torch.Tensor.__index__) is None
+    assert known_function(torch.Tensor.__getitem__).layer == "index"

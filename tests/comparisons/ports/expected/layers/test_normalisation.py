@@ -33,6 +33,16 @@ def test_batch_norm_and_its_buffers(layer, momentum, training, dtype):
     assert found.buffers.keys() == found.recomputed().buffers.keys() == changed
 
 
+def test_a_running_variance_may_be_the_biased_one():
+    """As Keras' is."""
+    x = randn(6, 4, dtype=torch.float64)
+    module = nn.BatchNorm1d(4, momentum=0.3, dtype=torch.float64)
+    biased = 0.7 * module.running_var + 0.3 * x.var(0, correction=0)
+    stage = record_module(module, "batch_norm1d", x)
+    stage.stage.options["unbiased_running_var"] = False
+    assert torch.allclose(stage.recomputed().buffers["m.running_var"], biased)
+
+
 @PRECISIONS
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("tracks", [True, False])
