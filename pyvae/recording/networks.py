@@ -7,7 +7,10 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["Networks", "Several"]
+from pyvae.recording.keras.kernels import Kernel
+from pyvae.recording.keras.network import KerasNetwork
+
+__all__ = ["Networks", "Several", "kernels_in"]
 
 Named = Iterator[tuple[str, Any]]
 
@@ -27,14 +30,6 @@ class _Together(nn.Module):
             path = f"{prefix}.{name}" if prefix and name else prefix or name
             yield from one.named_modules(memo, path, remove_duplicate)
 
-    def kernels(self) -> dict[str, Any]:
-        """The parameters that a trace has in another order, by name."""
-        found = {}
-        for name, one in self.each():
-            for key, kernel in getattr(one, "kernels", dict)().items():
-                found[f"{name}.{key}" if name else key] = kernel
-        return found
-
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Named:
@@ -53,6 +48,17 @@ class _Together(nn.Module):
                 if not once or id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield key, tensor
+
+
+def kernels_in(model: nn.Module) -> dict[str, Kernel]:
+    """The parameters of a model that a trace has in another order, by name: those of Keras."""
+    if isinstance(model, KerasNetwork):
+        return model.kernels()
+    return {
+        f"{name}.{key}" if name else key: kernel
+        for name, one in (model.each() if isinstance(model, _Together) else ())
+        for key, kernel in kernels_in(one).items()
+    }
 
 
 class Several(_Together, nn.ModuleDict):

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from pyvae.recording.keras.kernels import Kernel
+from pyvae.recording.networks import kernels_in
 from pyvae.trace.program import ProgramParameter
 
 __all__ = ["Parameters"]
@@ -48,7 +49,7 @@ class Parameters:
             self._add(name, own, "parameter")
         for name, buffer in model.named_buffers(remove_duplicate=False):
             self._add(name, buffer, "buffer")
-        self.kernels: Mapping[str, Kernel] = getattr(model, "kernels", dict)()
+        self.kernels: Mapping[str, Kernel] = kernels_in(model)
         for at, listed in enumerate(self.listed):
             if listed.name in self.kernels:
                 self.listed[at] = replace(listed, shape=self.kernels[listed.name].torch_shape)

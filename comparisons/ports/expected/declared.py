@@ -22,7 +22,6 @@ __all__ = [
 FEW, ALL = 15, 17  # digits: 0.001 * 0.9 has a last one that nobody means
 # What is said in other words: of buffers, and of a bias that one side lacks
 SAID_ELSEWHERE = {"unbiased_running_var", "one_bias"}
-COUNTER = "num_batches_tracked"
 PAIRED = {True: "each index with each other one", False: "the indices in pairs"}
 COUNTER = "num_batches_tracked"  # of a batch norm, which others than PyTorch do without
 NOTHING = object()  # an option of which nothing is known
@@ -184,7 +183,7 @@ def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
     """Weights that one of them lacks, unless an option says so."""
     words = []
     for role in {**a.parameters, **b.parameters}:
-        if any(one.startswith(f"{role} = ") for one in said) or role == COUNTER:
+        if any(one.startswith(f"{role} = ") for one in said):
             continue
         if role == COUNTER and None not in (_momentum(a), _momentum(b)):
             continue  # which is counted, and nothing is computed from it

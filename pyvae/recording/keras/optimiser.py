@@ -105,6 +105,8 @@ class KerasOptimiser:
     def _apply(self, grads: Iterable[Any], trainable_variables: Any = None) -> Any:
         grads = list(grads)
         own = None if trainable_variables is None else list(trainable_variables)
+        if not (self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks):
+            return type(self.optimiser).apply(self.optimiser, grads, own)
         if own is not None:
             self._variables_now = own
         variables = self._variables() if own is None else own

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pyvae.recording.keras.optimiser import KerasOptimiser
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.arguments import json_value
 from pyvae.recording.seen.values import tensors_in, to_array
@@ -29,7 +30,9 @@ def describe_optimiser(optimiser: Optimizer, name: str, parameters: Parameters) 
     """An optimiser with its settings as they are now."""
     return Optimiser(
         name,
-        getattr(optimiser, "kind", type(optimiser).__name__.lower()),
+        optimiser.kind
+        if isinstance(optimiser, KerasOptimiser)
+        else type(optimiser).__name__.lower(),
         tuple(
             OptimiserGroup(
                 tuple(parameters.name_of(one) or "" for one in group["params"]), _settings(group)
@@ -68,8 +71,7 @@ def optimised(optimiser: Optimizer, parameters: Parameters) -> Iterator[tuple[st
 
 def given_gradient(optimiser: Optimizer, tensor: Tensor) -> Tensor | None:
     """The gradient of a parameter that an optimiser is about to use: Keras' are handed theirs."""
-    handed = getattr(optimiser, "given", None)
-    return tensor.grad if handed is None else handed.get(tensor)
+    return optimiser.given.get(tensor) if isinstance(optimiser, KerasOptimiser) else tensor.grad
 
 
 def state_arrays(optimiser: Optimizer, parameters: Parameters, kind: str) -> dict[str, NDArray]:

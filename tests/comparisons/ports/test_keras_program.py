@@ -144,8 +144,6 @@ def test_what_differs_between_the_libraries_is_said(originals, tmp_path):
     assert "norm.moving_variance" in found.first.place
     assert found.first.words[0].endswith("where it is the biased (Keras's way) one")
     assert found.first.wrong == ""  # Keras is not at fault
-    verdicts = {one.verdict for one in found.judged if one is not found.first.judged}
-    assert verdicts <= {"equal", "within", "explained", "parted"}
     parted = {one.quantity.key for one in found.judged if one.verdict == "parted"}
     assert all("moving_variance" in key for key in parted)
 

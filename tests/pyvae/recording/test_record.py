@@ -372,3 +372,17 @@ def test_a_gradient_that_is_changed_before_the_second_of_two_optimisers_is_told(
     assert np.array_equal(second["gradient/1.weight"], left.numpy())
     assert np.array_equal(second["given/1.weight"], (left + 1e-6).numpy())
     assert not any(key.startswith("given/") for key in second if key != "given/1.weight")
+
+
+def test_a_model_and_an_optimiser_may_have_attributes_of_any_name(tmp_path):
+    class Own(optim.SGD):
+        kind, given = "mine", "yours"
+
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.kernels = [3, 5]
+    optimizer = Own(model.parameters(), 0.1)
+    with record(model, optimizer, tmp_path / "own", steps=1):
+        model(torch.ones(3, 2)).sum().backward()
+        optimizer.step()
+    step = ProgramTrace.load(tmp_path / "own").steps[0]
+    assert step.optimiser.kind == "own"

@@ -18,8 +18,7 @@ WITHOUT: Mapping[str, Any] = {
     "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
 }  # fmt: skip
 SINGLE = 1e-6  # relative: Keras keeps its learning rate in float32
-ROUNDED = {"lr": SINGLE}
-CLOSE = 1e-3  # of eps
+ROUNDED = ("lr", "eps")
 CORRECTED = ("adam", "adamw")
 COUNT = "iterations"  # updates that it made before
 
@@ -67,9 +66,9 @@ def of_its_own(optimiser: Optimiser, known: Mapping[str, Any]) -> dict[str, Any]
 
 def said_alike(name: str, one: Any, two: Any) -> bool:
     """Whether two values of a setting are the same, but for Keras' float32."""
-    if name not in (*ROUNDED, "eps") or not all(isinstance(x, int | float) for x in (one, two)):
+    if name not in ROUNDED or not all(isinstance(x, int | float) for x in (one, two)):
         return False
-    return math.isclose(one, two, rel_tol=ROUNDED.get(name, CLOSE))
+    return math.isclose(one, two, rel_tol=SINGLE)
 
 
 def eps_words(declared: Mapping[str, Any], other: Mapping[str, Any], keras_first: bool) -> str:

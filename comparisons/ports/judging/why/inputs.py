@@ -15,7 +15,6 @@ from comparisons.ports.side import INDEX_TAKERS, Overlaid
 __all__ = ["AS_A_NUMBER", "COMMUTATIVE", "other_inputs", "same_function"]
 
 AS_A_NUMBER = "is taken as a number here, not as a class or an index"
-MOVES = ("contiguous", "permute", "t", "transpose")  # of a tensor's axes
 COMMUTATIVE = ("add", "mul", "eq", "maximum", "minimum")
 
 
@@ -96,22 +95,7 @@ def _alike(step: Inspected, one: str, two: str) -> bool:
         return True  # a start that parted was found before
     if step.network.values.get(one) == two:
         return True
-    return _turned(step, one, own[1]) or same_function(step, one, two)
-
-
-def _turned(step: Inspected, one: str, two: str) -> bool:
-    """Whether the first side brings its parameter into the order in which the second side keeps
-    it: `x @ kernel` is a linear layer with the kernel transposed."""
-    held, value = step.a.side.own(one), step.a.value(one)
-    while (stage := step.a.producer.get(held)) is not None:
-        if stage.layer not in MOVES or len(stage.inputs) != 1:
-            return False
-        held = step.a.side.own(stage.inputs[0])
-    match, start = step.parameter_of.get(held), step.a.value(held)
-    if held == one or match is None or match.b != (two,) or value is None or start is None:
-        return False
-    there = match.layout.undo(start, value.shape)
-    return there.shape == value.shape and difference_of(there, value).needed <= step.rtol
+    return same_function(step, one, two)
 
 
 def same_function(step: Inspected, one: str, two: str) -> bool:

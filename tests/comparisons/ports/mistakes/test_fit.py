@@ -111,3 +111,12 @@ def test_a_name_has_to_hold_in_the_next_step():
 )
 def test_fitted_constants_are_alike_up_to_their_last_digits(a, b, same):
     assert alike(a, b) is same
+
+
+def test_a_name_holds_in_the_next_step_up_to_rounding():
+    """Of a mistake that is small against the numbers themselves."""
+    found = np.linspace(0.9, 1.0, 4)
+    right, rounded = found + 5e-6, found + 3e-8
+    assert holding(["a"], found, right, [("a", rounded)], "float32", 0.0) == ["a"]
+    assert holding(["a"], found, right, [("a", found + 1e-6)], "float32", 0.0) == []
+    assert holding(["a"], found, right, [("a", rounded)], "float64", 0.0) == []

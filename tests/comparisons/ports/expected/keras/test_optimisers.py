@@ -51,7 +51,7 @@ def test_float32_is_no_other_rate():
     assert said_alike("lr", 0.09755283, 0.0975528258147577)
     assert not said_alike("lr", 0.1, 0.10001)
     assert not said_alike("momentum", 0.9, 0.90000001)
-    assert said_alike("eps", 1e-7, 1.0001e-7)
+    assert said_alike("eps", 1e-7, 1.0000005e-7)
 
 
 def test_the_place_of_eps_in_words():
