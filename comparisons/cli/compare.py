@@ -75,9 +75,11 @@ def compare_command(
         code = compare_recorded_programs(request, traces)
     elif traces:
         code = compare_saved_traces(request, traces)
-    elif stages.map_ is not None:
+    elif stages.map_ is not None or stages.accept:
+        name = "--map" if stages.map_ is not None else "--accept"
         raise UserError(
-            "--map is for two recorded programs", "name both: pyvae compare TRACE_A TRACE_B --map"
+            f"{name} is for two recorded programs",
+            f"name both: pyvae compare TRACE_A TRACE_B {name}",
         )
     elif run.rng == "native":
         code = compare_over_seeds(request)

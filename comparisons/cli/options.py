@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from comparisons.ports.judging.accepted import KNOWN
 from pyvae.cli.options import choices
 from pyvae.cli.options.choices import complete
 from pyvae.cli.options.shared import (
@@ -157,6 +158,16 @@ class StageOptions:
             metavar="CSV",
             help="Of two recorded programs: names that belong together, in columns a and b "
             "(default: what is found; names.csv in the output folder has it).",
+            show_default=False,
+        ),
+    ] = None
+    accept: Annotated[
+        list[str] | None,
+        stages(
+            metavar="NAME",
+            help="Of two recorded programs: what their libraries may do otherwise, "
+            f"{' or '.join(KNOWN)}. Repeat it for several.",
+            autocompletion=complete(KNOWN),
             show_default=False,
         ),
     ] = None

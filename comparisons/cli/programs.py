@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_recorded_programs"]
 
-ALLOWED = ("traces", "out", "report", "exact", "map_", "quiet")
+ALLOWED = ("traces", "out", "report", "exact", "map_", "accept", "quiet")
 
 
 def compare_recorded_programs(request: Request, traces: Sequence[Path]) -> int:
@@ -36,10 +36,10 @@ def compare_recorded_programs(request: Request, traces: Sequence[Path]) -> int:
     _check_options(request, traces)
     out = request.output.out
     check_output(out, traces)
-    exact = request.stages.exact is True
+    exact, accept = request.stages.exact is True, request.stages.accept or ()
     a, b = traces
     with count_on(request.console, "steps compared") as progress:
-        found = compare_programs(a, b, request.stages.map_, exact, progress)
+        found = compare_programs(a, b, request.stages.map_, exact, progress, accept)
     request.lock()
     set_aside(out, request.log)
     command = command_words(request.context)
@@ -55,7 +55,8 @@ def _check_options(request: Request, traces: Sequence[Path]) -> None:
         if name not in ALLOWED and was_given(request.context, name):
             raise UserError(
                 f"{option(name)} cannot be used with two recorded programs",
-                f"leave out {option(name)}; only --map, --out, --report and --exact apply",
+                f"leave out {option(name)}; only --map, --accept, --out, --report and --exact "
+                "apply",
             )
     for path in traces:
         if not is_program_trace(path) and path.is_dir() and any(path.rglob("trace.json")):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
+from comparisons.ports.judging.accepted import check_accepted, how_to_accept, name_of
 from comparisons.ports.judging.alone.parameters import states_that_follow
 from comparisons.ports.judging.another_way import judge_another_way
 from comparisons.ports.judging.declared import optimiser_differences, stages_declared
@@ -49,6 +50,7 @@ def compare_programs(
     names: Mapping[str, str] | Path | str | None = None,
     exact: bool = False,
     progress: Callable[[int, int], object] | None = None,
+    accept: Iterable[str] = (),
 ) -> PortComparison:
     """Compares two recorded programs, whoever wrote them, and finds where they first part.
 
@@ -63,10 +65,14 @@ def compare_programs(
             the second's), or a CSV file with columns a and b.
         exact: Every bit has to be equal.
         progress: Called with the number of steps done and their total.
+        accept: What the two libraries may do otherwise, and a faithful port may have:
+            `running-variance` (Keras' moving variance is of the biased variance), `adam-eps`
+            (Keras adds it before the bias correction). Each side still has to return what its own
+            library makes of its own numbers.
 
     Raises:
-        UserError: If one cannot be read, the map names what is not there, or the two have nothing
-            in common.
+        UserError: If one cannot be read, the map names what is not there, what is accepted is not
+            known, or the two have nothing in common.
 
     Example:
         >>> found = compare_programs("python", "r")  # doctest: +SKIP
@@ -76,12 +82,19 @@ def compare_programs(
     sides = load_sides(a, b)
     given = read_names(Path(names)) if isinstance(names, (str, Path)) else dict(names or {})
     check_names(given, *sides)
-    return _Comparer(sides, given, exact).compare(progress or (lambda done, total: None))
+    accepted = check_accepted(accept, exact)
+    return _Comparer(sides, given, exact, accepted).compare(progress or (lambda done, total: None))
 
 
 class _Comparer:
-    def __init__(self, sides: tuple[Side, Side], names: Mapping[str, str], exact: bool) -> None:
-        self.sides, self.names, self.exact = sides, names, exact
+    def __init__(
+        self,
+        sides: tuple[Side, Side],
+        names: Mapping[str, str],
+        exact: bool,
+        accepted: Collection[str],
+    ) -> None:
+        self.sides, self.names, self.exact, self.accepted = sides, names, exact, accepted
         self.networks: dict[tuple[int, int], NetworkMatch] = {}  # as they were judged last
         self.matched: dict[tuple[int, int], NetworkMatch] = {}
         self.sizes: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {}
@@ -133,6 +146,8 @@ class _Comparer:
                 self.hints.pop(name, None)  # what agreed until then
         hints = self.hints.values() if "padding_mode" not in parted else ()
         said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
+        if self.first is not None and not self.exact:
+            said += map(how_to_accept, filter(None, map(name_of, self.first.words)))
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,
@@ -163,7 +178,7 @@ class _Comparer:
             0.0 if self.exact or before is None or follows else _drift(precision),
             read_next=lambda: None if following is None else self._read(following),
             doubted=dict(self.doubted), followed=self.followed if follows else (),
-            rounded=self.rounded, untrained=self.untrained,
+            rounded=self.rounded, untrained=self.untrained, accepted=self.accepted,
         )  # fmt: skip
         self.declared += settings_declared(step)
         if self.first is None:

@@ -117,6 +117,11 @@ class PortComparison:
         return max(within, key=lambda one: one.difference.needed, default=None)
 
     @property
+    def met(self) -> list[str]:
+        """What the libraries do otherwise, is accepted, and was met, by name."""
+        return sorted({name for one in self.judged for name in one.accepted})
+
+    @property
     def unit(self) -> tuple[str, str]:
         """What the programs did several times, one and many: forward passes, if no optimiser, loss
         or gradient was recorded."""
@@ -136,7 +141,8 @@ class PortComparison:
         counts = Counter(one.verdict for one in self.judged)
         if counts["equal"] == len(self.judged):
             return f"equal: every bit of {quantities} in {steps}"
-        worst, words = self.worst, f"agree: {quantities} in {steps}"
+        but = f" but for {' and '.join(self.met)}, which is accepted" if self.met else ""
+        worst, words = self.worst, f"agree{but}: {quantities} in {steps}"
         if worst is not None:
             key, step = worst.quantity.key, worst.step
             words += (
@@ -144,7 +150,8 @@ class PortComparison:
                 f"(needed {worst.difference.needed:.1e}, allowed {worst.rtol:.0e})"
             )
         if counts["explained"]:
-            words += f"; {counts['explained']:,} differ by more and follow from rounding"
+            of = " or ".join(["rounding", *self.met])
+            words += f"; {counts['explained']:,} differ by more and follow from {of}"
         return words
 
     def table(self) -> pd.DataFrame:

@@ -47,6 +47,7 @@ class Inspected:
         untrained: The parameters that belong together of networks that are not trained, by their
             entries in the step's file.
         read_next: Reads the next recorded step of both sides; None if there is none.
+        accepted: Differences of the libraries that the user accepts, by name.
         whole: What each side does to its gradients, if the whole step of both is known to be one
             function of the parameters.
     """
@@ -65,6 +66,7 @@ class Inspected:
     followed: Collection[str] = ()
     rounded: dict[str, float] = field(default_factory=dict)
     untrained: Sequence[ParameterMatch] = ()
+    accepted: Collection[str] = ()
     whole: Effective | None = None
 
     def __post_init__(self) -> None:

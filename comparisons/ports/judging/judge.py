@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from comparisons.ports.judging.accepted import KNOWN, name_of, not_accepted
 from comparisons.ports.judging.alone.hooks import HOOKED, changed_in_a_hook, small_set_to_zero
 from comparisons.ports.judging.alone.parameters import (
     changed_between_steps,
@@ -34,7 +35,7 @@ __all__ = ["judge_step", "settings_differences"]
 
 TWO_ROUNDINGS = 2  # each side is within the rule of what it should be
 DECAY = "weight_decay"
-VARIANCE = "its running variance moves towards"
+VARIANCE = KNOWN["running-variance"].said
 MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
 
 
@@ -143,6 +144,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     if difference.equal:
         return Judged(number, quantity, difference, rtol, "equal")
     declared = [] if parted else _declared(step, quantity, difference)
+    accepted = [] if step.exact else list(filter(step.accepted.__contains__, map(name_of, declared)))
+    declared = not_accepted(declared, accepted)
     if not parted and not step.exact and not declared:
         declared = list(filter(None, [follows_otherwise(step, quantity, difference)]))
     if not parted and not step.exact and not declared:
@@ -168,6 +171,9 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     if not why and changed_in_a_hook(step, quantity):
         return Judged(number, quantity, difference, rtol, verdict, HOOKED)
     follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
+    if accepted and not why:
+        words = f"accepted: {', '.join(accepted)}"
+        return Judged(number, quantity, difference, rtol, verdict, words, tuple(accepted))
     return Judged(number, quantity, difference, rtol, verdict, why or follows)
 
 

@@ -109,6 +109,7 @@ class Judged:
         verdict: `equal` (every bit), `within` (the rule), `explained` (each side returned what it
             should for its own inputs, which agree) or `parted`.
         why: What explains the difference, or why nothing does.
+        accepted: What the libraries do otherwise that explains it, by name: the user accepts it.
     """
 
     step: int
@@ -117,6 +118,7 @@ class Judged:
     rtol: float
     verdict: str
     why: str = ""
+    accepted: tuple[str, ...] = ()
 
 
 def difference_of(a: NDArray, b: NDArray, missing: bool = False) -> Difference:

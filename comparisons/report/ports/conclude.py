@@ -69,6 +69,7 @@ def summary(found: PortComparison) -> dict[str, Any]:
         "quantities": {verdict: counts[verdict] for verdict in VERDICTS},
         "declared_otherwise": list(found.declared),
         "computed_another_way": [[one.a.name, one.b.name] for one in found.other_ways],
+        "accepted": found.met,
         "notes": list(found.notes),
     }
     if first is not None:

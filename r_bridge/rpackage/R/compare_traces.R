@@ -13,6 +13,9 @@
 #' @param verbose Whether to show the progress of the comparison.
 #' @param names For two programs: a data frame with the columns a and b, or a CSV file of it, which
 #'   says what belongs together where names and order do not.
+#' @param accept For two programs: what their libraries do otherwise and a faithful port may have:
+#'   `"running-variance"` (the moving variance of Keras' batch norm is of the biased variance) or
+#'   `"adam-eps"` (Keras adds it before the bias correction), or both.
 #' @returns For two runs of a recipe a list of class `pyvae_comparison`: see [compare_with_r()]. For
 #'   two programs a list of class `pyvae_port_comparison`:
 #'   - `verdict`: `"agree"` or `"part"`; `words`: the verdict in a line
@@ -34,7 +37,7 @@
 #' subset(check$quantities, verdict == "parted")
 #' }
 compare_traces <- function(a, b, exact = FALSE, folder = tempfile("comparison"), report = FALSE,
-                           verbose = interactive(), names = NULL) {
+                           verbose = interactive(), names = NULL, accept = character()) {
   here <- environment()
   check_flag(exact, "exact")
   check_flag(report, "report")
@@ -46,7 +49,12 @@ compare_traces <- function(a, b, exact = FALSE, folder = tempfile("comparison"),
               trace_folder(b, "b", written[["b"]], here))
   folder <- check_folder(folder, here, normalizePath(traces))
   found <- check_python(here)
-  arguments <- c(traces, if (exact) "--exact", if (!is.null(map)) c("--map", map))
+  if (!is.character(accept) || anyNA(accept)) {
+    abort(c("{.arg accept} must be names of differences of the libraries.",
+            "x" = "It is {in_words(accept)}."), here)
+  }
+  arguments <- c(traces, if (exact) "--exact", if (!is.null(map)) c("--map", map),
+                 rbind(rep("--accept", length(accept)), accept))
   run_comparison(found$python, arguments, folder, report, verbose, here)
 }
 

@@ -1,0 +1,76 @@
+"""What two libraries do otherwise, which a faithful port may have: the user accepts it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from pyvae.errors import UserError
+
+__all__ = ["KNOWN", "Known", "check_accepted", "how_to_accept", "name_of", "not_accepted"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A difference of two libraries.
+
+    Attributes:
+        said: The part of what is said of it by which it is known.
+        meaning: What it is, for the list of those that can be accepted.
+    """
+
+    said: str
+    meaning: str
+
+
+KNOWN = {
+    "running-variance": Known(
+        "its running variance moves towards the",
+        "the running variance of a batch norm: of the biased variance in Keras, of the unbiased "
+        "one in PyTorch",
+    ),
+    "adam-eps": Known(
+        "the bias correction, where it is added",
+        "Adam's eps: added before the bias correction in Keras, after it in PyTorch",
+    ),
+}
+
+
+def check_accepted(names: Iterable[str], exact: bool) -> frozenset[str]:
+    """The differences that a user accepts.
+
+    Arguments:
+        names: Their names.
+        exact: Whether every bit has to be equal.
+
+    Raises:
+        UserError: If there is none of that name, or every bit has to be equal.
+    """
+    found = frozenset(names)
+    unknown = sorted(found - {*KNOWN})
+    if unknown:
+        raise UserError(
+            f"'{unknown[0]}' is no difference of two libraries that can be accepted",
+            f"choose of {', '.join(KNOWN)}",
+        )
+    if found and exact:
+        raise UserError("with --exact nothing can be accepted", "leave out one of the two")
+    return found
+
+
+def name_of(words: str) -> str:
+    """The name of the difference that words are about; empty if it is none of these."""
+    return next((name for name, known in KNOWN.items() if known.said in words), "")
+
+
+def how_to_accept(name: str) -> str:
+    """What to do about a difference of the libraries, for somebody who sees it first."""
+    return (
+        f"this is a difference of the two libraries, which a faithful port may have: --accept {name} "
+        "goes on beyond it"
+    )
+
+
+def not_accepted(words: Iterable[str], accepted: Collection[str]) -> list[str]:
+    """What is said of other differences."""
+    return [one for one in words if name_of(one) not in accepted]
