@@ -141,7 +141,7 @@ class PortComparison:
         counts = Counter(one.verdict for one in self.judged)
         if counts["equal"] == len(self.judged):
             return f"equal: every bit of {quantities} in {steps}"
-        but = f" but for {' and '.join(self.met)}, which is accepted" if self.met else ""
+        but = f" but for {' and '.join(self.met)} (accepted)" if self.met else ""
         worst, words = self.worst, f"agree{but}: {quantities} in {steps}"
         if worst is not None:
             key, step = worst.quantity.key, worst.step

@@ -66,8 +66,8 @@ def name_of(words: str) -> str:
 def how_to_accept(name: str) -> str:
     """What to do about a difference of the libraries, for somebody who sees it first."""
     return (
-        f"this is a difference of the two libraries, which a faithful port may have: --accept {name} "
-        "goes on beyond it"
+        f"this is a difference of the two libraries, which a faithful port may have: --accept "
+        f"{name} goes on beyond it"
     )
 
 

@@ -67,6 +67,13 @@ def variance_differences(pair: StageMatch) -> list[str]:
     return [f"its running variance moves towards the {there} variance, where it is the {here} one"]
 
 
+def _variance_declared(pair: StageMatch) -> list[str]:
+    """The same, of two batch norms that both keep running statistics, and train."""
+    both = pair.a, pair.b
+    kept = all("running_var" in one.parameters and one.training for one in both)
+    return variance_differences(pair) if kept else []
+
+
 def unseen_padding(pair: StageMatch, a: Own, b: Own) -> str:
     """Another padding mode that makes no difference in a step, as it does not where the border of
     what is padded is constant; empty if there is none.
@@ -203,5 +210,6 @@ def stages_declared(pairs: Iterable[StageMatch], a: RecordedStep, b: RecordedSte
     for pair in pairs:
         if pair.a.layer in ("input", "draw"):
             continue
-        for words in declared_differences(pair.a, pair.b, bases, given_shape(pair, a, b)):
+        words_of = declared_differences(pair.a, pair.b, bases, given_shape(pair, a, b))
+        for words in [*words_of, *_variance_declared(pair)]:
             yield f"{pair.a.name} ({pair.a.layer}): {words}"

@@ -144,7 +144,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     if difference.equal:
         return Judged(number, quantity, difference, rtol, "equal")
     declared = [] if parted else _declared(step, quantity, difference)
-    accepted = [] if step.exact else list(filter(step.accepted.__contains__, map(name_of, declared)))
+    accepted = [name for name in map(name_of, declared) if name in step.accepted]
     declared = not_accepted(declared, accepted)
     if not parted and not step.exact and not declared:
         declared = list(filter(None, [follows_otherwise(step, quantity, difference)]))
@@ -170,7 +170,8 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     drifted = quantity.passing == "start" and step.drift > 0
     if not why and changed_in_a_hook(step, quantity):
         return Judged(number, quantity, difference, rtol, verdict, HOOKED)
-    follows = "within what unrecorded steps may drift" if drifted else "follows from rounding"
+    rounding = "follows from rounding" + (" or from what is accepted" if step.accepted else "")
+    follows = "within what unrecorded steps may drift" if drifted else rounding
     if accepted and not why:
         words = f"accepted: {', '.join(accepted)}"
         return Judged(number, quantity, difference, rtol, verdict, words, tuple(accepted))
@@ -233,7 +234,8 @@ def _of_update(step: Inspected, quantity: PortQuantity, difference: Difference) 
     after_a, after_b = one.values(step.a.arrays, step.b.arrays, key)
     if a is None or b is None or after_a is None or after_b is None:
         return difference
-    return update_difference((a, b), (after_a, after_b), difference, step.precision)
+    kept = min(own.kept_of(names[0]) for own, names in zip(step.own, (one.a, one.b), strict=True))
+    return update_difference((a, b), (after_a, after_b), difference, step.precision, kept)
 
 
 def _declared(step: Inspected, quantity: PortQuantity, difference: Difference) -> list[str]:

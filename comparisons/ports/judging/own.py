@@ -266,9 +266,20 @@ class Own:
             return self._residual(recorded, lambda _: expected, [])
         start = begun.astype(np.float64).reshape(recorded.shape)
         step = max(_largest(expected - start), _largest(recorded - start))
+        kept = self.kept_of(name) * start
+        step = min(step, max(_largest(expected - kept), _largest(recorded - kept)))
         noise = update_noise(_largest(recorded), self.precision)
         size = distance(recorded.astype(np.float64), expected)
         return Residual(expected, size, max(self.rtol * step, noise))
+
+    def kept_of(self, name: str) -> float:
+        """How much of the earlier value stays in what a step leaves of it: of a running variance
+        what its momentum says, else 1."""
+        for stage in self.step.takers.get(name, ()):
+            momentum = stage.options.get("momentum")
+            if stage.parameters.get("running_var") == name and isinstance(momentum, float):
+                return 1 - momentum
+        return 1.0
 
     def keeps_each_number(self, name: str, key: str) -> bool:
         """Whether each number of an optimiser's average of gradients, or of their squares, is what

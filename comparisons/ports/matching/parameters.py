@@ -23,7 +23,7 @@ class ParameterMatch:
     Attributes:
         a, b: Its name on each side; several where one side keeps in one array what the other keeps
             in several.
-        how: `name`, `role` (of stages that belong together), `value` or `map`.
+        how: `name`, `role` (of stages that belong together), `value`, `layer` or `map`.
         layout: What brings the second side's array into the first side's order.
         join: Of several names, how they make up the one: `concatenated` or `added`.
         kind: `parameter` or `buffer`.
@@ -110,6 +110,7 @@ class _Matcher:
                 self._add(name, other, how)
         self._by_value()
         self._by_parts()
+        self._by_layer()
         return sorted(self.found.values(), key=lambda one: list(self.kinds[0]).index(one.a[0]))
 
     def _add(self, name: str, other: str, how: str) -> None:
@@ -178,6 +179,23 @@ class _Matcher:
             for whole in first:
                 self._find_parts(whole, second, reverse=True)
 
+    def _by_layer(self) -> None:
+        """Buffers of layers whose parameters belong together, that start as no other one of their
+        layer does: running statistics that one side moves by hand."""
+        trained = [one for one in self.found.values() if one.kind == "parameter"]
+        layers = {(_layer(x), _layer(y)) for one in trained for x in one.a for y in one.b}
+        first, second = (
+            {name: value for name, value in left.items() if kinds[name] == "buffer"}
+            for left, kinds in zip(self._left(), self.kinds, strict=True)
+        )
+        for layer, other in sorted(layers):
+            mine, theirs = _of_layer(first, layer), _of_layer(second, other)
+            for name, value in mine.items():
+                alike = [n for n, there in theirs.items() if _starts_alike(value, there)]
+                own = [n for n, there in mine.items() if _starts_alike(value, there)]
+                if len(alike) == len(own) == 1 and name not in self.found:
+                    self._keep(ParameterMatch((name,), (alike[0],), "layer", kind="buffer"))
+
     def _find_parts(self, whole: str, parts: list[str], reverse: bool) -> None:
         """Finds two or three arrays of a stage that, put together, are one of the other side's."""
         ours, theirs = (self.b, self.a) if reverse else (self.a, self.b)
@@ -210,6 +228,18 @@ def _joins(parts: list[NDArray], whole: NDArray, reverse: bool) -> Iterator[tupl
         layout = find_layout(*((whole, total) if reverse else (total, whole)))
         if layout is not None:
             yield "added", layout
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _of_layer(arrays: Mapping[str, NDArray], layer: str) -> dict[str, NDArray]:
+    return {name: value for name, value in arrays.items() if _layer(name) == layer}
+
+
+def _starts_alike(a: NDArray, b: NDArray) -> bool:
+    return a.shape == b.shape and np.array_equal(a, b)
 
 
 def _is_constant(value: NDArray) -> bool:

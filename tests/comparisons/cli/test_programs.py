@@ -73,6 +73,7 @@ BAD = {
         ("python", "r", "--map", "picture"),
         "map 'picture' cannot be read: it is not text",
     ),
+    "accept": (("python", "r", "--accept", "eps"), "'eps' is no difference of two libraries"),
     "over a trace": (("python", "r", "--out", "r"), "'r' holds the trace 'r'"),
 }
 

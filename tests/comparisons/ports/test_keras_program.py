@@ -157,6 +157,57 @@ def test_how_keras_adam_differs_is_said(originals, tmp_path):
     assert found.first.wrong == ""
 
 
+def test_what_differs_between_the_libraries_can_be_accepted(originals, tmp_path):
+    """Nothing else can, of the same layer or optimiser."""
+    both = {"running-variance", "adam-eps"}
+    _record(PORT, tmp_path / "port", start=originals / "sgd", replay=originals / "sgd")
+    found = compare_programs(originals / "sgd", tmp_path / "port", accept=both)
+    assert found.verdict.startswith("agree but for running-variance (accepted): ")
+    assert not compare_programs(originals / "sgd", tmp_path / "port", accept=["adam-eps"]).agrees
+    adam = "torch.optim.Adam(model.parameters(), eps=1e-7)"
+    port = _without_norm(PORT).replace("torch.optim.SGD(model.parameters(), 0.05)", adam)
+    _record(port, tmp_path / "adam", start=originals / "adam", replay=originals / "adam")
+    found = compare_programs(originals / "adam", tmp_path / "adam", accept=both)
+    assert found.verdict.startswith("agree but for adam-eps (accepted): ")
+    for one, of, right, wrong, words in (
+        ("momentum", "sgd", "momentum=0.01", "momentum=0.1", "momentum = 0.1 where it is 0.01"),
+        ("rate", "adam", "        optimizer.step()\n",
+         "        optimizer.param_groups[0]['lr'] = 0.001 * 0.99 ** (at // 16)\n"
+         "        optimizer.step()\n", "lr = 0.00099 where it is 0.001"),
+    ):  # fmt: skip
+        text = PORT if of == "sgd" else port
+        _record(text.replace(right, wrong), tmp_path / one, start=originals / of,
+                replay=originals / of)  # fmt: skip
+        found = compare_programs(originals / of, tmp_path / one, accept=both)
+        assert words in found.first.words[0]
+        assert found.first.judged.step == (2 if one == "rate" else 1)
+
+
+FORWARD = "            x = self.pool(self.norm(F.relu(self.conv(x))))\n"
+BY_HAND = """\
+            x, norm = F.relu(self.conv(x)), self.norm
+            with torch.no_grad():
+                variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+                norm.running_mean.lerp_(mean, 0.01)
+                norm.running_var.lerp_(variance, RATE)
+            x = F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+            x = self.pool(x)
+"""
+
+
+@pytest.mark.parametrize("rate", ["0.01", "0.1"])
+def test_running_statistics_by_hand_are_held_against_keras(rate, originals, tmp_path):
+    assert FORWARD in PORT
+    port = PORT.replace(FORWARD, BY_HAND.replace("RATE", rate))
+    found = _compare(originals / "sgd", tmp_path, port)
+    names = {one.name: one for one in found.parameters}
+    assert names["norm.moving_variance"].b == ("norm.running_var",)
+    assert names["norm.moving_variance"].how == "layer"
+    assert found.agrees == (rate == "0.01"), found
+    if not found.agrees:
+        assert "norm.moving_variance" in found.first.place
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_of_ports_are_placed_and_named(name, originals, tmp_path):
     right, wrong, place, words = MISTAKES[name]

@@ -28,6 +28,7 @@ test_that("what is wrong with the arguments is one message", {
   a <- write_program_example()
   expect_match(refusal(compare_traces(a, tempfile())), "b.* must be the folder of a trace")
   expect_match(refusal(compare_traces(a, a, names = 3)), "names.* must be a data frame")
+  expect_match(refusal(compare_traces(a, a, accept = 3)), "accept.* must be names of differences")
   expect_match(refusal(compare_traces(a, a, names = tempfile())),
                "names.* must be a CSV file.*There is no file")
   expect_match(refusal(compare_traces(a, a, names = file.path(a, "trace.json"))),
@@ -36,4 +37,5 @@ test_that("what is wrong with the arguments is one message", {
   skip_without_python()
   expect_match(refusal(compare_traces(a, a, names = data.frame(a = "q", b = "fc"))),
                "The comparison failed.*q")
+  expect_match(refusal(compare_traces(a, a, accept = "eps")), "'eps' is no difference of two libr")
 })
