@@ -66,6 +66,7 @@ class KerasOptimiser:
         self._optimizer_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self._optimizer_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self.given: dict[Tensor, Tensor] = {}  # the gradients of the update that is being made
+        self._uncounted = 0  # updates that Keras has made, and not counted yet
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -76,12 +77,13 @@ class KerasOptimiser:
     def state(self) -> dict[Tensor, dict[str, Any]]:
         """What it keeps of each variable, and the number of updates."""
         one = self.optimiser
-        if not one.built or not int(one.iterations):
+        made = int(one.iterations) + self._uncounted if one.built else 0
+        if not made:
             return {}
         names = STATES.get(self.kind.removeprefix("keras_"), {})
         found: dict[Tensor, dict[str, Any]] = {}
         for at, variable in enumerate(one._trainable_variables):
-            mine = found[plain(variable)] = {"step": int(one.iterations)}
+            mine = found[plain(variable)] = {"step": made}
             for attribute, name in names.items():
                 kept = getattr(one, attribute, None)
                 if kept and kept[at] is not None:
@@ -102,11 +104,12 @@ class KerasOptimiser:
         vars(self.optimiser)["apply"] = self._apply  # which stays, and does nothing without hooks
         return handle
 
-    def _apply(self, grads: Iterable[Any], trainable_variables: Any = None) -> Any:
+    def _apply(self, grads: Iterable[Any], trainable_variables: Any = None) -> None:
         grads = list(grads)
         own = None if trainable_variables is None else list(trainable_variables)
         if not (self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks):
-            return type(self.optimiser).apply(self.optimiser, grads, own)
+            type(self.optimiser).apply(self.optimiser, grads, own)
+            return
         if own is not None:
             self._variables_now = own
         variables = self._variables() if own is None else own
@@ -116,11 +119,33 @@ class KerasOptimiser:
         self.given |= self._clipped(self.given)
         for hook in [*self._optimizer_step_pre_hooks.values()]:
             hook(self, (), {})
-        done = type(self.optimiser).apply(self.optimiser, grads, own)
+        if any(one.constraint is not None for one in variables):
+            self._apply_and_constrain(grads, own)
+        else:
+            type(self.optimiser).apply(self.optimiser, grads, own)
+            self._updated()
+        self.given = {}
+
+    def _updated(self) -> None:
         for hook in [*self._optimizer_step_post_hooks.values()]:
             hook(self, (), {})
-        self.given = {}
-        return done
+
+    def _apply_and_constrain(self, grads: list[Any], own: list[Any] | None) -> None:
+        """Applies gradients, so that the update ends before Keras constrains what it has updated: a
+        port does that itself, after the optimiser's step."""
+        one, name = self.optimiser, "_backend_apply_gradients"
+
+        def update(*given: Any) -> None:
+            getattr(type(one), name)(one, *given)
+            self._uncounted = 1
+            self._updated()
+            self._uncounted = 0
+
+        vars(one)[name] = update
+        try:
+            type(one).apply(one, grads, own)
+        finally:
+            del vars(one)[name]
 
     def _clipped(self, given: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
         """The gradients as it clips them, before it makes its update of them."""

@@ -55,7 +55,9 @@ model = keras.Sequential([
     layers.Conv2D(4, 3, strides=2, padding="same", name="conv"),
     layers.BatchNormalization(name="norm"), layers.ReLU(),
     layers.SpatialDropout2D(0.2), layers.MaxPooling2D(2),
-    layers.Flatten(), layers.Dense(8, "relu", name="a"), layers.Dropout(0.3),
+    layers.Flatten(),
+    layers.Dense(8, "relu", name="a", kernel_constraint=keras.constraints.MaxNorm(0.8)),
+    layers.Dropout(0.3),
     layers.Dense(8, "gelu", name="square"), layers.Dense(3, "softmax", name="b"),
 ])
 model(x[:2])
@@ -101,6 +103,9 @@ for step in range(3):
     for one in net.parameters():
         nn.utils.clip_grad_norm_([one], 1.0)
     optimizer.step()
+    with torch.no_grad():
+        norms = net.a.weight.norm(dim=1, keepdim=True)
+        net.a.weight.mul_(norms.clamp(max=0.8) / (norms + 1e-7))
 """
 )
 GAN = (
