@@ -30,7 +30,6 @@ class Parameters:
             the place of parameters while it runs: the parameters are still those of before.
 
     Attributes:
-        listed: As a trace lists them.
         kernels: Those that a trace has in another order than the program.
     """
 
@@ -40,7 +39,7 @@ class Parameters:
         optimisers: Sequence[Optimizer],
         before: Parameters | None = None,
     ) -> None:
-        self.listed: list[ProgramParameter] = []
+        self._own: list[ProgramParameter] = []
         self._names: dict[int, str] = {}
         self._tensors: dict[str, Tensor] = {}
         earlier = {} if before is None else before._tensors
@@ -50,9 +49,6 @@ class Parameters:
         for name, buffer in model.named_buffers(remove_duplicate=False):
             self._add(name, buffer, "buffer")
         self.kernels: Mapping[str, Kernel] = kernels_in(model)
-        for at, listed in enumerate(self.listed):
-            if listed.name in self.kernels:
-                self.listed[at] = replace(listed, shape=self.kernels[listed.name].torch_shape)
         others = 0
         for one in (p for o in optimisers for group in o.param_groups for p in group["params"]):
             if id(one) not in self._names:
@@ -62,7 +58,7 @@ class Parameters:
     def _add(self, name: str, tensor: Tensor, kind: str) -> None:
         if is_lazy(tensor):  # has no shape before the first batch
             return
-        self.listed.append(
+        self._own.append(
             ProgramParameter(
                 name, tuple(tensor.shape), kind, tensor.requires_grad,
                 self._names.get(id(tensor), ""),
@@ -71,13 +67,33 @@ class Parameters:
         self._names.setdefault(id(tensor), name)
         self._tensors[name] = tensor
 
+    @property
+    def listed(self) -> list[ProgramParameter]:
+        """As a trace lists them."""
+        found: list[ProgramParameter] = []
+        for one in self._own:
+            kernel = self.kernels.get(one.name)
+            if kernel is None:
+                found.append(one)
+                continue
+            others = kernel.names(one.same_as) if one.same_as else None
+            for at, (name, shape) in enumerate(kernel.shapes(one.name).items()):
+                same = "" if others is None else others[at]
+                found.append(replace(one, name=name, shape=shape, same_as=same))
+        return found
+
+    def listed_names(self, tensor: Tensor) -> tuple[str, ...]:
+        """What a trace calls a parameter, which may be several there; empty if it is unknown."""
+        name = self._names.get(id(tensor), "")
+        return self.kernels[name].names(name) if name in self.kernels else (name,)
+
     def name_of(self, tensor: Tensor) -> str | None:
         """The first name of a parameter or buffer; None if the tensor is neither."""
         return self._names.get(id(tensor))
 
     def tensors(self, kind: str = "") -> Iterator[tuple[str, Tensor]]:
         """Yields names and tensors, each tensor once; of one kind, or all."""
-        for one in self.listed:
+        for one in self._own:
             if not one.same_as and kind in ("", one.kind):
                 yield one.name, self._tensors[one.name]
 

@@ -294,7 +294,9 @@ class Step:
             for key in [*self.arrays]:
                 kind, _, rest = key.partition("/")
                 if kind in OF_PARAMETER and (rest == name or rest.rpartition(".")[0] == name):
-                    self.arrays[key] = kernel.apply(self.arrays[key])
+                    end = rest.removeprefix(name)
+                    for own, array in kernel.kept(name, self.arrays.pop(key)).items():
+                        self.arrays[f"{kind}/{own}{end}"] = array
         return stages
 
     def _in_kept_order(self, calls: Iterable[Call]) -> list[Call]:

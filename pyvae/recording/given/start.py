@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
 from pyvae.recording.given.names import OtherNames
+from pyvae.recording.given.recurrent import recurrent_start
 from pyvae.recording.parameters import Parameters
 from pyvae.trace.program import ProgramTrace
 
@@ -43,18 +45,36 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")}
     is_keras = any(name.rpartition(".")[2] in KERAS_NAMES for name in own)
     aliases = _aliases(known) if is_keras or "keras" in trace.environment else {}
-    for name, tensor in own.items():
-        theirs = names.of(name, known | {*aliases})
-        array = arrays.get(f"start/{aliases.get(theirs, theirs)}")
-        if array is None and theirs == name and name.endswith(COUNTER):
-            continue
+    mine = {one.name: one.shape for one in parameters.listed}
+
+    def named(name: str, among: Collection[str]) -> str:
+        theirs = names.of(name, {*among, *aliases})
+        return aliases.get(theirs, theirs)
+
+    def array_of(name: str) -> NDArray | None:
+        return arrays.get(f"start/{name}")
+
+    def find(name: str) -> NDArray | None:
+        array = array_of(named(name, known))
         if array is None:
+            array = recurrent_start(name, mine[name], mine, known, array_of, named)
+        return array
+
+    for name, tensor in own.items():
+        kernel = parameters.kernels.get(name)
+        parts = [find(one) for one in (kernel.names(name) if kernel is not None else (name,))]
+        there = [part for part in parts if part is not None]
+        theirs = names.of(name, known | {*aliases})
+        if not there and theirs == name and name.endswith(COUNTER):
+            continue
+        if len(there) < len(parts):
             raise UserError(
                 f"trace '{trace.folder}' has no '{theirs}' to start from",
                 f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
             )
-        kernel = parameters.kernels.get(name)
-        array = array if kernel is None else kernel.undo(array)
+        array = there[0]
+        if kernel is not None:
+            array = kernel.undo(np.stack(there) if kernel.apart else array)
         if array.shape != tuple(tensor.shape) and not array.size == tensor.numel() == 1:
             raise UserError(
                 f"'{name}' has shape {tuple(tensor.shape)}, and {array.shape} in trace "

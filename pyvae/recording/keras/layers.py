@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvae.recording.keras.bidirectional import bidirectional
 from pyvae.recording.keras.channels import (
     Turned,
     before,
@@ -25,7 +26,7 @@ from pyvae.recording.keras.channels import (
 )
 from pyvae.recording.keras.kernels import Kernel
 from pyvae.recording.keras.layer_calls import MOVES, LayerCalls, parameter_of
-from pyvae.recording.keras.recurrent import lstm
+from pyvae.recording.keras.recurrent import recurrent
 from pyvae.recording.seen.values import Call, Source, Value
 
 __all__ = ["main_functions", "put_together"]
@@ -285,6 +286,7 @@ KINDS: tuple[tuple[set[str], Fold], ...] = (
     ({"GroupNormalization"}, _group_norm),
     ({"BasePooling"}, _pool),
     ({"Flatten"}, _flatten),
-    ({"LSTM"}, lstm),
+    ({"LSTM", "GRU", "SimpleRNN"}, recurrent),
+    ({"Bidirectional"}, bidirectional),
     ({"Dropout", "BaseSpatialDropout"}, _dropout),
 )

@@ -35,7 +35,8 @@ def describe_optimiser(optimiser: Optimizer, name: str, parameters: Parameters) 
         else type(optimiser).__name__.lower(),
         tuple(
             OptimiserGroup(
-                tuple(parameters.name_of(one) or "" for one in group["params"]), _settings(group)
+                tuple(n for one in group["params"] for n in parameters.listed_names(one)),
+                _settings(group),
             )
             for group in optimiser.param_groups
         ),
