@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyvae.trace.program import ProgramParameter
 
-__all__ = ["in_order", "in_words"]
+__all__ = ["in_order", "in_words", "pairs_in_words"]
 
 KINDS = ("parameter", "buffer")
 MOST = 6  # that are listed
@@ -38,8 +38,17 @@ def _shape(one: ProgramParameter) -> tuple[int, ...]:
     return () if math.prod(one.shape) == 1 else one.shape
 
 
+def pairs_in_words(pairs: Mapping[str, str]) -> str:
+    """Names with the other program's, the first few of many."""
+    return _first(" = ".join(pair) for pair in pairs.items())
+
+
 def in_words(theirs: Sequence[ProgramParameter]) -> str:
     """Parameters with their shapes, the first few of many."""
-    listed = [f"{one.name} {'x'.join(map(str, one.shape))}".rstrip() for one in theirs[:MOST]]
-    more = len(theirs) - MOST
-    return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
+    return _first(f"{one.name} {'x'.join(map(str, one.shape))}".rstrip() for one in theirs)
+
+
+def _first(words: Iterable[str]) -> str:
+    listed = list(words)
+    more = len(listed) - MOST
+    return ", ".join(listed[:MOST]) + (f" and {more} more" if more > 0 else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
+from pyvae.recording.given.in_order import in_order, in_words
 from pyvae.recording.given.names import OtherNames
 from pyvae.recording.given.recurrent import recurrent_start
 from pyvae.recording.parameters import Parameters
-from pyvae.trace.program import ProgramTrace
+from pyvae.trace.program import ProgramParameter, ProgramTrace
 
 __all__ = ["load_start"]
 
@@ -24,21 +25,26 @@ KERAS_NAMES = {
 COUNTER = "num_batches_tracked"  # of a batch norm; a network by hand has none, and needs none
 
 
-def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -> None:
+def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -> dict[str, str]:
     """Copies the parameters and buffers with which another program's first recorded step began.
+
+    Where names do not say which is which, their order does, if all that is left has the same shapes
+    on both sides, one after the other.
 
     Arguments:
         parameters: The model's, which are overwritten, all or none.
         trace: The other program's.
         names: How the other calls the model's parameters, where that is another name.
 
+    Returns:
+        The other's names of those that were found by their order.
+
     Raises:
         UserError: If the other lacks one, or has it in another shape.
     """
     if not trace.steps:
         raise UserError(f"trace '{trace.folder}' has no step", "record one")
-    first = trace.steps[0].step
-    arrays = trace.arrays(first)
+    arrays = trace.arrays(trace.steps[0].step)
     own = dict(parameters.tensors())
     _check_names(names, own, trace)
     found: list[tuple[Tensor, NDArray]] = []
@@ -46,9 +52,10 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     is_keras = any(name.rpartition(".")[2] in KERAS_NAMES for name in own)
     aliases = _aliases(known) if is_keras or "keras" in trace.environment else {}
     mine = {one.name: one.shape for one in parameters.listed}
+    ordered: dict[str, str] = {}
 
     def named(name: str, among: Collection[str]) -> str:
-        theirs = names.of(name, {*among, *aliases})
+        theirs = ordered.get(name) or names.of(name, {*among, *aliases})
         return aliases.get(theirs, theirs)
 
     def array_of(name: str) -> NDArray | None:
@@ -60,18 +67,19 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
             array = recurrent_start(name, mine[name], mine, known, array_of, named)
         return array
 
+    def is_counted(name: str) -> bool:
+        return name.endswith(COUNTER) and named(name, known) == name
+
+    listed = [one for one in parameters.listed if not one.same_as]
+    lacking = [one for one in listed if find(one.name) is None and not is_counted(one.name)]
+    if lacking:
+        ordered |= _in_order(lacking, trace, known - {named(one.name, known) for one in listed})
     for name, tensor in own.items():
         kernel = parameters.kernels.get(name)
         parts = [find(one) for one in (kernel.names(name) if kernel is not None else (name,))]
         there = [part for part in parts if part is not None]
-        theirs = names.of(name, known | {*aliases})
-        if not there and theirs == name and name.endswith(COUNTER):
+        if not there:  # it counts what the other does not count
             continue
-        if len(there) < len(parts):
-            raise UserError(
-                f"trace '{trace.folder}' has no '{theirs}' to start from",
-                f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
-            )
         array = there[0]
         if kernel is not None:
             array = kernel.undo(np.stack(there) if kernel.apart else array)
@@ -85,6 +93,31 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     with torch.no_grad():
         for tensor, array in found:
             tensor.copy_(torch.from_numpy(array.copy()).reshape(tensor.shape))
+    return ordered
+
+
+def _in_order(
+    lacking: Sequence[ProgramParameter], trace: ProgramTrace, left: Collection[str]
+) -> dict[str, str]:
+    """The other's names of what it has under no name that is known.
+
+    Raises:
+        UserError: If their order does not say it.
+    """
+    theirs = [
+        one
+        for one in trace.parameters
+        if one.name in left and not one.same_as and not one.name.endswith(COUNTER)
+    ]
+    found = in_order(lacking, theirs)
+    if found is None:
+        first = lacking[0].name
+        has = f"; what it has besides: {in_words(theirs)}" if theirs else ""
+        raise UserError(
+            f"trace '{trace.folder}' has no '{first}' to start from{has}",
+            f"give its name for '{first}' in the map of names, a CSV file with columns a and b",
+        )
+    return found
 
 
 def _aliases(known: Collection[str]) -> dict[str, str]:
