@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyvae.recording.keras.channels import in_kept_order
+from pyvae.recording.keras.numbers import with_numbers
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
@@ -278,6 +279,8 @@ class Step:
         ends = [one for _, one in losses if isinstance(one, Value)]
         returned = [one for one in self._returned if isinstance(one, Value)]
         self.used = self._in_kept_order(used_calls(self.calls, ends, returned))
+        if self.parameters.kernels:  # of Keras
+            self.used = with_numbers(self.used)
         stages = name_stages(self.used, self.parameters.names())
         for call in self.used:
             if call.mask is not None:

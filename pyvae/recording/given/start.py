@@ -22,14 +22,15 @@ KERAS_NAMES = {
     "kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias",
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
+TORCH = ("pytorch", "r-torch")  # whose layouts are known: others may keep a square weight turned
 COUNTER = "num_batches_tracked"  # of a batch norm; a network by hand has none, and needs none
 
 
 def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -> dict[str, str]:
     """Copies the parameters and buffers with which another program's first recorded step began.
 
-    Where names do not say which is which, their order does, if all that is left has the same shapes
-    on both sides, one after the other.
+    Where names do not say which is which, their order does, if the other computed with PyTorch or
+    R's torch, and all that is left has the same shapes on both sides, one after the other.
 
     Arguments:
         parameters: The model's, which are overwritten, all or none.
@@ -109,7 +110,7 @@ def _in_order(
         for one in trace.parameters
         if one.name in left and not one.same_as and not one.name.endswith(COUNTER)
     ]
-    found = in_order(lacking, theirs)
+    found = in_order(lacking, theirs) if trace.engine in TORCH else None
     if found is None:
         first = lacking[0].name
         has = f"; what it has besides: {in_words(theirs)}" if theirs else ""

@@ -89,6 +89,7 @@ stages_in <- function(about) {
 # What the other program calls tensors of ours of which it has no name, where their order says it: it
 # has as many parameters and buffers left, one after the other of the same shape. None otherwise.
 in_order <- function(lacking, r, about, left) {
+  if (!about$engine %in% c("pytorch", "r-torch")) return(character())  # others' layouts are not known
   listed <- Filter(function(one) one$name %in% left && !grepl(counter, one$name), about$parameters)
   shape <- function(x) if (prod(as.numeric(x)) == 1) numeric() else as.numeric(x)
   pairs <- lapply(c("parameter", "buffer"), function(kind) {
