@@ -104,9 +104,7 @@ class Kernel:
             source = add("permute", [source], turned, dims=list(axes))
         if self.gates:
             count = len(self.gates)
-            found.append(
-                Call(f"{name}.chunk", "chunk", [source], {}, {"chunks": count, "dim": -1})
-            )
+            found.append(Call(f"{name}.chunk", "chunk", [source], {}, {"chunks": count, "dim": -1}))
             blocks = np.split(turned, count, -1)
             chunk, values = found[-1], [constant(block, found[-1]) for block in blocks]
             chunk.outputs = [(f".{at}", one) for at, one in enumerate(values)]

@@ -33,9 +33,7 @@ class Derived(Value):
 
     __slots__ = ("_gradient",)
 
-    def __init__(
-        self, array: NDArray, gradient: Callable[[], NDArray | None], call: Call
-    ) -> None:
+    def __init__(self, array: NDArray, gradient: Callable[[], NDArray | None], call: Call) -> None:
         self._gradient = gradient
         self.tensor = self.hook = None
         self.version, self.array, self.gradients = 0, array, []
