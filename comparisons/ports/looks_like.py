@@ -37,6 +37,7 @@ from comparisons.ports.updates.hooks import in_a_hook
 from comparisons.ports.updates.modes import in_all_layers
 from comparisons.ports.updates.names import elsewhere, update_names
 from comparisons.ports.updates.settings import declared_words
+from comparisons.ports.updates.two_biases import two_biases
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]
@@ -52,7 +53,9 @@ def looks_like(step: Inspected, judged: Judged) -> Iterator[str]:
     if any(value is None for value in judged.quantity.arrays(step.a, step.b)):
         yield next(elsewhere(step, judged), judged.why)  # one side alone has it
         return
-    words = [*in_parts(step, judged), *other_labels(step, judged)]
+    words = [
+        *in_parts(step, judged), *other_labels(step, judged), *two_biases(step, judged),
+    ]  # fmt: skip
     words = words or list(_goes_on(step, judged))
     if words:
         yield from words

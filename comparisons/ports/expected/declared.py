@@ -188,7 +188,10 @@ def _paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
 def _roles(a: ProgramStage, b: ProgramStage, said: list[str]) -> list[str]:
     """Weights that one of them lacks, unless an option says so."""
     words = []
+    one_bias = any(stage.options.get("one_bias") for stage in (a, b))
     for role in {**a.parameters, **b.parameters}:
+        if one_bias and role.startswith("bias_hh"):
+            continue  # said elsewhere, if it is not zero
         if any(one.startswith(f"{role} = ") for one in said):
             continue
         if role == COUNTER and None not in (_momentum(a), _momentum(b)):

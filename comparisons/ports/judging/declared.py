@@ -56,11 +56,26 @@ def stage_differences(
         modes = {True: "training", False: "evaluation"}
         there, here = modes[pair.b.training], modes[pair.a.training]
         words = [f"in {there} mode where it is in {here} mode", *words]
+    words += _second_bias(pair, a.step, b.step)
     if what == "buffers":
         words += variance_differences(pair)
     if not words or not _matters(pair, a, b, what, observed):
         return []
     return [f"{b.step.side.name}: {one}" for one in words]
+
+
+def _second_bias(pair: StageMatch, a: RecordedStep, b: RecordedStep) -> list[str]:
+    """That one of two recurrent layers has a second bias that is not zero, and the other one bias,
+    as Keras has it."""
+    single = [bool(one.options.get("one_bias")) for one in (pair.a, pair.b)]
+    if single[0] == single[1]:
+        return []
+    stage, step = (pair.b, b) if single[0] else (pair.a, a)
+    seconds = [step.value(n) for role, n in stage.parameters.items() if role.startswith("bias_hh")]
+    if not any(value is not None and value.any() for value in seconds):
+        return []
+    here, there = "two biases, of which bias_hh is not zero,", "one bias (Keras's way)"
+    return [f"{here} where it has {there}" if single[0] else f"{there}, where it has {here[:-1]}"]
 
 
 def variance_differences(pair: StageMatch) -> list[str]:

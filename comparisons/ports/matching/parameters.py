@@ -101,6 +101,7 @@ class _Matcher:
         self.taken: set[str] = set()
 
     def match(self) -> list[ParameterMatch]:
+        self._one_bias()
         for how, pairs in (
             ("map", iter(self.names.items())),
             ("name", ((name, name) for name in self.kinds[0])),
@@ -133,6 +134,26 @@ class _Matcher:
             self.found[name] = match
         self.taken.update(match.b)
 
+    def _one_bias(self) -> None:
+        """A recurrent layer's one bias, which the other side has, and trains, as two that are
+        added."""
+        for pair in self.network.pairs:
+            single = [bool(one.options.get("one_bias")) for one in (pair.a, pair.b)]
+            if single[0] == single[1]:
+                continue
+            one, two = (pair.a, pair.b) if single[0] else (pair.b, pair.a)
+            ours, theirs = (self.a, self.b) if single[0] else (self.b, self.a)
+            for role, name in one.parameters.items():
+                second = two.parameters.get(role.replace("bias_ih", "bias_hh"), "")
+                if not role.startswith("bias_ih") or role not in two.parameters or not second:
+                    continue
+                names = theirs.side.own(two.parameters[role]), theirs.side.own(second)
+                if any(f"parameter/{one}" not in theirs.arrays for one in names):
+                    continue  # frozen
+                whole = (ours.side.own(name),)
+                a, b = (whole, names) if single[0] else (names, whole)
+                self._keep(ParameterMatch(a, b, "role", SAME_LAYOUT, "added"))
+
     def _by_role(self) -> Iterator[tuple[str, str]]:
         for pair in self.network.pairs:
             for role, name in pair.a.parameters.items():
@@ -152,6 +173,8 @@ class _Matcher:
     def _by_value(self) -> None:
         """Arrays whose numbers only one array of the other side has."""
         first, second = self._left()
+        # a trace has Keras' gates in PyTorch's order, but those of a GRU that PyTorch has not
+        keeps_gates = any(KERAS in step.side.trace.environment for step in (self.a, self.b))
         for name, value in first.items():
             if _is_constant(value):
                 continue
@@ -161,6 +184,7 @@ class _Matcher:
                 if other not in self.taken
                 and self.kinds[0][name] == self.kinds[1][other]
                 and (layout := find_layout(value, there)) is not None
+                and not (layout.blocks and keeps_gates)
             }
             if len(layouts) == 1:
                 ((other, layout),) = layouts.items()
@@ -247,6 +271,7 @@ def _is_constant(value: NDArray) -> bool:
 
 
 TORCH = ("pytorch", "r-torch")
+KERAS = "keras"
 OF_PARAMETER = ("start", "gradient", "given", "before", "state", "parameter", "buffer")
 
 
