@@ -129,6 +129,7 @@ def _compare(
     from comparisons.cli.progress import progress_on
     from comparisons.runs.kept_traces import INTERRUPTED
     from comparisons.runs.live import CompareOptions, compare
+    from comparisons.saved.folder import check_results
     from pyvae.cli.again import command_words, is_resumed
     from pyvae.cli.options.step_set import StepSet
     from pyvae.runs.run_folder import RunFolder
@@ -138,6 +139,7 @@ def _compare(
     inspected.check(runs[0].steps)
     threads = request.engines.threads or torch.get_num_threads()
     words = command_words(context, engine=sides.reference, threads=threads, start=begin)
+    check_results(request.output.out)
     folder = context.with_resource(RunFolder(request.output.out, words, _warn))
     folder.write_about(runs, engines)
     _introduce(request, sides, runs)

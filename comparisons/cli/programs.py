@@ -43,7 +43,8 @@ def compare_recorded_programs(request: Request, traces: Sequence[Path]) -> int:
     request.lock()
     set_aside(out, request.log)
     command = command_words(request.context)
-    return conclude(found, request.console, out, command, request.output.report)
+    given = request.stages.map_
+    return conclude(found, request.console, out, command, request.output.report, given)
 
 
 def _check_options(request: Request, traces: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.ports.expected.keras.optimisers import of_velocity
 from comparisons.ports.expected.state_names import Renamed
 from comparisons.ports.judging.declared import unseen_padding
 from comparisons.ports.judging.inspected import Inspected
@@ -134,7 +135,8 @@ def states_kept(step: Inspected) -> Iterator[tuple[ParameterMatch, str, str]]:
                 there = other.get(f"state/{names[1 - side]}.{key}")
                 if there is None or key in (kept, "step"):
                     continue
-                if _is_otherwise(own, arrays[start + key], there, names[side], key):
+                here = arrays[start + key] * of_velocity(own.step.about.optimiser)
+                if _is_otherwise(own, here, there, names[side], key):
                     words = f"{step.names[side]}: what its optimiser keeps as {kept}"
                     words += f" is not the {key} that {step.names[1 - side]}'s would keep of the "
                     words += f"same gradients (first in step {step.a.about.step}, {names[side]})"

@@ -17,6 +17,8 @@ from pyvae.files.html import notebook_html
 __all__ = ["FirstPart", "PortComparison"]
 
 
+STEPS, PASSES = ("step", "steps"), ("forward pass", "forward passes")
+LEARNT = ("loss/", "gradient/", "parameter/")
 MOST = 8  # quantities or lines that a notebook shows
 
 
@@ -124,12 +126,17 @@ class PortComparison:
     @property
     def unit(self) -> tuple[str, str]:
         """What the programs did several times, one and many: forward passes, if no optimiser, loss
-        or gradient was recorded."""
-        trained = any(one.optimiser is not None for side in self.sides for one in side.trace.steps)
-        learnt = ("loss/", "gradient/", "parameter/")
-        if trained or any(one.quantity.key.startswith(learnt) for one in self.judged):
-            return "step", "steps"
-        return "forward pass", "forward passes"
+        or gradient of either was recorded."""
+        units = {self.unit_of(side) for side in self.sides}
+        return STEPS if STEPS in units else PASSES
+
+    def unit_of(self, side: Side) -> tuple[str, str]:
+        """The same of one of them."""
+        steps = side.trace.steps
+        if any(one.optimiser is not None for one in steps):
+            return STEPS
+        keys = side.trace.stored(steps[0].step) if steps else ()
+        return STEPS if any(key.startswith(LEARNT) for key in keys) else PASSES
 
     @property
     def verdict(self) -> str:

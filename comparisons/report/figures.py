@@ -202,7 +202,9 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
         row[1].sharey(row[0])
         _draw_spread(row[2], comparison)
         row[2].set_title(wrapped(figure, f"{title}: {_marked(comparison)}", 12, 1 / 3))
-    figure.suptitle("Latent means of the last batch in training mode")
+    modes = {_marked_mode(comparison) for comparison in comparisons}
+    bars = f"; bars: {' and '.join(sorted(modes))} mode" if modes != {"training"} else ""
+    figure.suptitle(f"Latent means of the last batch in training mode{bars}")
     untrained = dict.fromkeys(map(_untrained_note, comparisons))
     add_note(figure, "\n".join([f"{MEANS_NOTE} {LOOK_AT_MEANS}", *filter(None, untrained)]))
     return figure
@@ -211,13 +213,17 @@ def latent_means_figure(comparisons: Sequence[Comparison]) -> Figure:
 def _marked(comparison: Comparison) -> str:
     """In words, how many dimensions' means vary over the images: in evaluation mode, as `pyvae
     train` counts them, if the run has left such means."""
-    means = comparison.under_test.latent_means
-    mode = "evaluation" if "evaluation" in means else "training"
-    variance = means[mode].var(axis=0)
+    mode = _marked_mode(comparison)
+    variance = comparison.under_test.latent_means[mode].var(axis=0)
     return (
         f"means of {(variance > ACTIVE).sum()} of {len(variance)} dimensions vary over images "
         f"(variance above {ACTIVE:g} in {mode} mode)"
     )
+
+
+def _marked_mode(comparison: Comparison) -> str:
+    sides = comparison.under_test, comparison.reference
+    return "evaluation" if all("evaluation" in one.latent_means for one in sides) else "training"
 
 
 def _untrained_note(comparison: Comparison) -> str:
@@ -232,8 +238,9 @@ def _untrained_note(comparison: Comparison) -> str:
 
 def _draw_spread(axes: Axes, comparison: Comparison) -> None:
     colour = COLOURS[comparison.objective]
-    under_test = comparison.under_test.latent_means["training"].std(axis=0)
-    reference = comparison.reference.latent_means["training"].std(axis=0)
+    mode = _marked_mode(comparison)
+    under_test = comparison.under_test.latent_means[mode].std(axis=0)
+    reference = comparison.reference.latent_means[mode].std(axis=0)
     dimensions = np.arange(1, len(under_test) + 1)
     axes.bar(
         dimensions,

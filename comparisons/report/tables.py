@@ -74,6 +74,8 @@ def stage_line(comparison: Comparison) -> str:
         which = f"steps {steps[0]} to {steps[-1]}{gap}"
     agree = sum(agreement.agrees for agreement in comparison.stages)
     size = worst.problem or f"{worst.required_rtol:.1e} of its largest magnitude"
+    if not worst.problem and worst.required_rtol == 0:
+        return f"stages of {which}: all {len(comparison.stages):,} agree, without any difference"
     return (
         f"stages of {which}: {agree:,} of {len(comparison.stages):,} agree; the worst is "
         f"{worst.quantity.key} of step {worst.step}: {size} (allowed {allowed_text(worst.rtol)})"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparisons.runs.kept_traces import INTERRUPTED, TRACES
 from comparisons.steps.comparison import Comparison
 from pyvae.errors import UserError
+from pyvae.runs.folder_lock import is_locked
 from pyvae.runs.run_json import RUN_FILE, write_run
 
-__all__ = ["check_output", "describe_saved", "set_aside"]
+__all__ = ["check_output", "check_results", "describe_saved", "set_aside"]
 
 EARLIER = "earlier"
+RESULT = "comparison.json"
+TABLES = ("differences.csv", "names.csv")  # of two programs
 
 
 def check_output(out: Path, traces: Sequence[Path]) -> None:
-    """Raises UserError if results would be written over the traces that are compared, or over a
-    comparison that was interrupted."""
+    """Raises UserError if results would be written over the traces that are compared, over a
+    comparison that was interrupted or is being made, or over files of others."""
     for trace in traces:
         there, here = trace.resolve(), out.resolve()
         if there in (here, *here.parents) or here / TRACES in (there, *there.parents):
@@ -27,11 +31,36 @@ def check_output(out: Path, traces: Sequence[Path]) -> None:
                 "written among its files",
                 "choose another folder with --out",
             )
+    check_results(out)
+    if is_locked(out):
+        return  # which is told when it is to be written
     if (out / INTERRUPTED).is_dir():
         raise UserError(
             f"'{out}' holds a comparison that was interrupted",
             f"finish it with pyvae compare --resume={out}, or choose another folder with --out",
         )
+
+
+def check_results(out: Path) -> None:
+    """Raises UserError if a folder has files that a comparison writes, and it has not written
+    them."""
+    path = out / RESULT
+    there = [name for name in (RESULT, *TABLES) if (out / name).exists()]
+    if not there or _is_ours(path):
+        return
+    raise UserError(
+        f"'{out}' has a file {there[0]} that no comparison has written",
+        "choose another folder with --out",
+    )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is what a comparison says of itself."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and "verdict" in about
 
 
 def set_aside(out: Path, log: Callable[[str], object]) -> None:

@@ -29,11 +29,14 @@ def read_name_map(path: Path) -> list[tuple[str, str]]:
         if absent:
             raise UserError(f"map '{path}' has no column {' and no column '.join(absent)}", REMEDY)
         places = [heads.index(name) for name in COLUMNS]
-        return [(row[places[0]], row[places[1]]) for row in rows]
+        found = [(row[places[0]], row[places[1]]) for row in rows]
     except FileNotFoundError as error:
         raise UserError(f"there is no map '{path}'", REMEDY) from error
     except UNREADABLE as error:
         raise UserError(f"map '{path}' cannot be read: {_reason(error)}", REMEDY) from error
+    if not found:
+        raise UserError(f"map '{path}' has no row", REMEDY)
+    return found
 
 
 def _reason(error: BaseException) -> str:

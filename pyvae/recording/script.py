@@ -76,6 +76,12 @@ def run_recorded(script: Path, arguments: Sequence[str], folder: Path, **options
         raise found.refused
     if found.recording is None and code == 0:
         raise _nothing_seen(script)
+    if found.recording is None:
+        print_error(
+            f"no step was recorded to '{folder}': '{script}' ended with exit code {code} before it "
+            "made an optimizer of torch.optim or called a network"
+        )
+        return code
     steps = found.end(script, "the script ended with an error" if code else "")
     return code if code or steps else 2  # which it has said
 

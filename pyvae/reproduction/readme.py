@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pyvae.errors import printable
@@ -13,6 +13,7 @@ from pyvae.recipes import get_recipe
 from pyvae.reproduction.article import Article, Claim, Drawing
 from pyvae.reproduction.articles import ARTICLES
 from pyvae.reproduction.measured import Measured
+from pyvae.reproduction.published import published_row
 from pyvae.trace.trace import Trace
 
 __all__ = ["article_readme", "folder_readme"]
@@ -39,7 +40,8 @@ def article_readme(
     lines += [f"Source: {get_recipe(next(iter(runs.values()))[0].recipe).source}.", ""]
     if note:
         lines += [f"**{note[0].upper()}{note[1:]}.**", ""]
-    lines += ["| run | objective | settings | seeds |", "|---|---|---|---|"]
+    data = next(iter(runs.values()))[0].data["name"]
+    lines += [f"Data: {data}.", "", "| run | objective | settings | seeds |", "|---|---|---|---|"]
     lines += [_run_line(key, traces) for key, traces in runs.items()]
     lines += ["", "## Figures", ""]
     for drawing in drawn:
@@ -47,7 +49,7 @@ def article_readme(
     lines += [f"- {_markdown(words)}" for words in left_out]
     lines += ["", "## What the article says, and what was measured", ""]
     lines += ["| claim | published | median | range | unit | seeds | verdict |"]
-    lines += ["|---|---|---|---|---|---|---|", *_claim_lines(article, claims)]
+    lines += ["|---|---|---|---|---|---|---|", *_claim_lines(article, claims, runs)]
     return "\n".join(lines) + "\n"
 
 
@@ -62,13 +64,15 @@ def _run_line(key: str, traces: Sequence[Trace]) -> str:
     )
 
 
-def _claim_lines(article: Article, claims: Iterable[Claim]) -> Iterator[str]:
+def _claim_lines(
+    article: Article, claims: Iterable[Claim], runs: Mapping[str, Sequence[Trace]]
+) -> Iterator[str]:
     for claim in claims:
-        row = claim.row(article.name)
+        row = published_row(claim, article, runs)
         yield (
             f"| {_markdown(claim.claim)} | {claim.published} | {row['median']:.4g} | "
             f"{row['least']:.4g} to {row['greatest']:.4g} | {claim.unit} | {row['seeds']} | "
-            f"{claim.verdict} |"
+            f"{row['verdict']} |"
         )
 
 

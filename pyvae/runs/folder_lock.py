@@ -12,7 +12,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from pyvae.errors import UserError
 from pyvae.files.writing import output_folder
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "is_locked"]
 
 NAME = ".lock"
 
@@ -89,3 +89,17 @@ class FolderLock:
         except OSError:
             return ""
         return f" (process {number})" if number.isdecimal() else ""
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process writes into a folder now."""
+    path = folder / NAME
+    if not path.is_file():
+        return False
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pyvae.recipes import Recipe
 from pyvae.runs.run_folder import RunFolder
 from pyvae.trace.program import is_program_trace
 from pyvae.trace.trace import Trace
+from pyvae.trace.trace_folder import HEADER
 from pyvae.training.callbacks import Callback, Progress
 from pyvae.training.feeds import batches
 from pyvae.training.inputs import check_run
@@ -153,13 +155,27 @@ class _Probes(Callback):
 
 
 def _check_replaced(folders: Collection[Path]) -> None:
-    """Raises UserError where the trace of a program would be replaced."""
+    """Raises UserError where the trace of a program, or what is no trace, would be replaced."""
     for folder in sorted(folders):
+        if (folder / HEADER).exists() and not _is_trace(folder / HEADER):
+            raise UserError(
+                f"folder '{folder}' has a file {HEADER} that is no trace",
+                "choose another folder with --out",
+            )
         if is_program_trace(folder):
             raise UserError(
                 f"folder '{folder}' holds the trace of a program",
                 "choose another folder with --out",
             )
+
+
+def _is_trace(path: Path) -> bool:
+    """Whether a file says what a trace has; one that was cut off is told elsewhere."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and "format" in about
 
 
 def _leader(follow: Path, run: Run, replaced: Collection[Path]) -> Trace:

@@ -22,15 +22,30 @@ __all__ = ["conclude", "summary"]
 
 
 def conclude(
-    found: PortComparison, console: Console, folder: Path, command: Sequence[str], report: bool
+    found: PortComparison,
+    console: Console,
+    folder: Path,
+    command: Sequence[str],
+    report: bool,
+    given: Path | None = None,
 ) -> int:
     """Writes the tables, the page if it is asked for, and prints what was found.
+
+    Arguments:
+        found: The comparison.
+        console: Prints.
+        folder: Where it is written.
+        command: The command that made it.
+        report: Whether to write the page.
+        given: The map of names that the user gave: it stays as it is.
 
     Returns:
         The exit code: 0 if the two agree, 1 if they part.
     """
     write_file(folder / "differences.csv", csv_text(found.table()))
-    write_file(folder / "names.csv", csv_text(names_table(found.networks, found.parameters)))
+    names = folder / "names.csv"
+    if given is None or given.resolve() != names.resolve():
+        write_file(names, csv_text(names_table(found.networks, found.parameters)))
     about = json.dumps(summary(found), indent=2, allow_nan=False, ensure_ascii=False)
     write_file(folder / "comparison.json", about + "\n")
     page = folder / "report.html"

@@ -29,7 +29,8 @@ def lines(found: PortComparison) -> Iterator[str]:
         trace = side.trace
         about = ", ".join(filter(None, (trace.engine, trace.program)))
         steps = len(trace.steps)
-        yield f"{side.name}: {about}, {steps} {found.unit[steps > 1]} recorded"
+        unit = found.unit_of(side)
+        yield f"{side.name}: {about}, {steps} {unit[steps != 1]} recorded"
     yield coverage(found)
     yield from one_sided(found)
     yield from other_names(found)

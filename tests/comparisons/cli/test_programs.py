@@ -57,7 +57,12 @@ def test_the_map_is_shown_and_can_be_given(recorded, capsys):
     said = capsys.readouterr().out
     assert "matched under other names (python = r):" in said
     assert "  hidden.weight = dense.weight" in said
-    assert main(["compare", "python", "r", "--out", "out", "--map", "out/names.csv"]) == 1
+    map_ = Path("out/names.csv")
+    lines = map_.read_text().splitlines()
+    map_.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")  # as a user edits it
+    mine = map_.read_bytes()
+    assert main(["compare", "python", "r", "--out", "out", "--map", str(map_)]) == 1
+    assert map_.read_bytes() == mine
 
 
 BAD = {
@@ -68,6 +73,10 @@ BAD = {
     "not a trace": (("python", "empty"), "'empty' holds no trace: there is no trace.json in it"),
     "seed": (("python", "r", "--seed", "3"), "--seed cannot be used with two recorded programs"),
     "no map": (("python", "r", "--map", "x.csv"), "there is no map 'x.csv'. Give a CSV file"),
+    "no row": (
+        ("python", "r", "--map", "heads.csv"),
+        "map 'heads.csv' has no row. Give a CSV file",
+    ),
     "no column": (("python", "r", "--map", "notes.txt"), "map 'notes.txt' has no column a and no"),
     "not text": (
         ("python", "r", "--map", "picture"),
@@ -83,6 +92,7 @@ def test_bad_input_is_one_line(recorded, capsys, name):
     arguments, words = BAD[name]
     Path("empty").mkdir()
     Path("notes.txt").write_text("c,d\n1,2\n")
+    Path("heads.csv").write_text("a,b\n")
     Path("picture").write_bytes(b"\x89PNG")
     capsys.readouterr()
     assert main(["compare", *arguments]) == 2

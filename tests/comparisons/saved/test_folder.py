@@ -12,6 +12,7 @@ from pyvae.cli.main import main
 from pyvae.data.images import load_toy
 from pyvae.model.run import Run
 from pyvae.recipes import get_recipe
+from pyvae.runs.folder_lock import FolderLock
 from pyvae.runs.run_folder import RunFolder
 from pyvae.training.loop import train
 
@@ -78,3 +79,22 @@ def test_an_interrupted_comparison_is_not_written_over(two, capsys):
     assert main(["compare", "a", "b"]) == 2
     said = capsys.readouterr().err
     assert "Finish it with pyvae compare --resume=comparison" in said
+
+
+def test_one_that_is_being_made_is_not_called_interrupted(two, capsys):
+    (two / "comparison" / "interrupted").mkdir(parents=True)
+    with FolderLock(two / "comparison"):
+        assert main(["compare", "a", "b"]) == 2
+    assert "is being written by another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["comparison.json", "names.csv", "differences.csv"])
+@pytest.mark.parametrize("command", [["a", "b"], ["--recipe", "clustering-toy", "--steps", "1"]])
+def test_no_file_of_others_is_written_over(two, name, command, capsys):
+    (two / "comparison").mkdir()
+    (two / "comparison" / name).write_text('{"mine": 1}')
+    before = files(two)
+    assert main(["compare", *command]) == 2
+    said = f"'comparison' has a file {name} that no comparison has written. Choose another folder"
+    assert said in capsys.readouterr().err
+    assert files(two) == before

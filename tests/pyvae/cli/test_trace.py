@@ -95,6 +95,19 @@ def test_a_second_trace_replaces_the_first_with_its_probes(tracing, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("objective", "held"), [("vae", "out"), ("both", "out/emae")])
+def test_a_file_that_is_no_trace_is_not_replaced(
+    tracing, tmp_path, assert_refused, everything_below, objective, held
+):
+    (tmp_path / held).mkdir(parents=True)
+    (tmp_path / held / "trace.json").write_text("precious")
+    before = everything_below(tmp_path)
+    result = tracing("--steps", 1, "--objective", objective, "--out", "out")
+    said = f"folder '{held}' has a file trace.json that is no trace. Choose another folder with"
+    assert_refused(result, said)
+    assert everything_below(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("objective", "held"), [("vae", "out"), ("both", "out"), ("both", "out/emae")]
 )
@@ -336,7 +349,7 @@ def test_bad_input_for_a_generator_is_one_line_and_writes_nothing(
     tracing, threads, tmp_path, arguments, said, assert_refused, everything_below
 ):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "trace.json").write_text("of an earlier trace")
+    (tmp_path / "out" / "trace.json").write_text('{"format": 3}')
     before = everything_below(tmp_path)
     assert_refused(tracing("--steps", 1, "--out", "out", *arguments), said)
     assert everything_below(tmp_path) == before

@@ -142,7 +142,9 @@ def test_errors_and_exit_codes_are_the_scripts_own(script, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[1] == f'  File "{path}", line 4, in <module>'
-    assert lines[-1] == "ValueError: mine"
+    assert lines[-2] == "ValueError: mine"
+    nothing = f"pyvae: no step was recorded to '{tmp_path / 'out'}': '{path}' ended with exit code"
+    assert lines[-1].startswith(f"{nothing} 1 before it made an optimizer")
     for given, code in (("3", 3), ("", 0), ("None", 0), ("'words'", 1)):
         path = script(f"import sys\nprint('out')\nsys.exit({given})\n")
         if code:
@@ -150,7 +152,11 @@ def test_errors_and_exit_codes_are_the_scripts_own(script, tmp_path, capsys):
         else:
             with pytest.raises(UserError, match=r"made no optimizer of torch.optim and called no"):
                 run_recorded(path, [], tmp_path / "out")
-    assert capsys.readouterr().err == "words\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"{nothing} 3 before")
+    assert said[1] == "words"
+    assert said[2].startswith(f"{nothing} 1 before")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_script_that_makes_no_step(script, tmp_path, capsys):

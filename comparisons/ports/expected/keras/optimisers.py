@@ -10,7 +10,8 @@ from comparisons.ports.expected.call import takes
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [
-    "as_of_torch", "eps_words", "is_of_keras", "of_its_own", "said_alike", "with_place_of_eps",
+    "as_of_torch", "eps_words", "is_of_keras", "of_its_own", "of_velocity", "said_alike",
+    "with_place_of_eps",
 ]  # fmt: skip
 
 PREFIX = "keras_"
@@ -74,6 +75,15 @@ def of_its_own(optimiser: Optimiser, known: Mapping[str, Any]) -> dict[str, Any]
     theirs = set() if kind is None else {*takes(kind.__init__), COUNT}
     found = {k: v for group in optimiser.groups for k, v in group.settings.items()}
     return {name: value for name, value in found.items() if kind is not None and name not in theirs}
+
+
+def of_velocity(optimiser: Optimiser | None) -> float:
+    """What makes PyTorch's momentum buffer of the velocity that Keras' SGD keeps, which has the
+    learning rate in it and points the other way; 1 for any other optimiser."""
+    if optimiser is None or optimiser.kind != f"{PREFIX}sgd" or not optimiser.groups:
+        return 1.0
+    rate = optimiser.groups[0].settings.get("lr")
+    return -1 / rate if isinstance(rate, int | float) and rate else 1.0
 
 
 def said_alike(name: str, one: Any, two: Any) -> bool:

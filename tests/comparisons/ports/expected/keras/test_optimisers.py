@@ -4,6 +4,7 @@ from comparisons.ports.expected.keras.optimisers import (
     as_of_torch,
     eps_words,
     of_its_own,
+    of_velocity,
     said_alike,
 )
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
@@ -44,6 +45,12 @@ def test_rmsprop_adds_eps_inside_the_root():
     assert settings(as_of_torch(keras, OPTIMISERS))["eps_inside"] is True
     keras = optimiser("keras_rmsprop", lr=0.01, alpha=0.9, eps=1e-7, momentum=0.9, iterations=0)
     assert "eps_inside" not in settings(as_of_torch(keras, OPTIMISERS))
+
+
+def test_the_velocity_has_the_rate_in_it():
+    assert of_velocity(optimiser("keras_sgd", lr=0.1, momentum=0.9)) == pytest.approx(-10)
+    assert of_velocity(optimiser("keras_sgd", lr=0.0, momentum=0.9)) == 1
+    assert of_velocity(optimiser("sgd", lr=0.1)) == of_velocity(None) == 1
 
 
 def test_what_pytorch_has_not_is_told():
