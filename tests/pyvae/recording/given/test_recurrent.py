@@ -29,7 +29,7 @@ def test_names():
     )  # fmt: skip
 
 
-def start(name, own, theirs, shape=None):
+def start(name, own, theirs, shape=None, named=lambda name, among: name):
     """What a parameter starts with.
 
     Arguments:
@@ -37,8 +37,9 @@ def start(name, own, theirs, shape=None):
         own: The program's own names.
         theirs: The other's numbers, by name.
         shape: Its shape.
+        named: What the other calls a name, of those that it has.
     """
-    return recurrent_start(name, shape or (), own, theirs, theirs.get, lambda name, among: name)
+    return recurrent_start(name, shape or (), own, theirs, theirs.get, named)
 
 
 LSTM = ["r.lstm_cell.kernel", "r.lstm_cell.recurrent_kernel", "r.lstm_cell.bias"]
@@ -50,6 +51,17 @@ def test_one_bias_is_two_of_which_the_second_is_zero():
     found = [start(name, TORCH, theirs, (1,)) for name in TORCH]
     assert [float(one[0]) for one in found] == [1, 2, 3, 0]
     assert found[3].dtype == np.float32
+
+
+def test_a_layer_of_another_name_has_a_second_bias_of_zeros():
+    def named(name, among):
+        other = name.replace("e.", "r.")
+        return other if other in among else name
+
+    theirs = {name: np.array([at]) for at, name in enumerate(LSTM, 1)}
+    own = [name.replace("r.", "e.") for name in TORCH]
+    found = [start(name, own, theirs, (1,), named) for name in own]
+    assert [int(one[0]) for one in found] == [1, 2, 3, 0]
 
 
 def test_two_biases_are_one_that_is_their_sum():
