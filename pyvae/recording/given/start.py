@@ -45,36 +45,22 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")}
     is_keras = any(name.rpartition(".")[2] in KERAS_NAMES for name in own)
     aliases = _aliases(known) if is_keras or "keras" in trace.environment else {}
-    mine = {one.name: one.shape for one in parameters.listed}
-
-    def named(name: str, among: Collection[str]) -> str:
-        theirs = names.of(name, {*among, *aliases})
-        return aliases.get(theirs, theirs)
-
-    def array_of(name: str) -> NDArray | None:
-        return arrays.get(f"start/{name}")
-
-    def find(name: str) -> NDArray | None:
-        array = array_of(named(name, known))
-        if array is None:
-            array = recurrent_start(name, mine[name], mine, known, array_of, named)
-        return array
-
+    there = _Start(parameters, arrays, names, known, aliases)
     for name, tensor in own.items():
         kernel = parameters.kernels.get(name)
-        parts = [find(one) for one in (kernel.names(name) if kernel is not None else (name,))]
-        there = [part for part in parts if part is not None]
+        parts = [there.of(one) for one in (kernel.names(name) if kernel is not None else (name,))]
+        found_parts = [part for part in parts if part is not None]
         theirs = names.of(name, known | {*aliases})
-        if not there and theirs == name and name.endswith(COUNTER):
+        if not found_parts and theirs == name and name.endswith(COUNTER):
             continue
-        if len(there) < len(parts):
+        if len(found_parts) < len(parts):
             raise UserError(
                 f"trace '{trace.folder}' has no '{theirs}' to start from",
                 f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
             )
-        array = there[0]
+        array = found_parts[0]
         if kernel is not None:
-            array = kernel.undo(np.stack(there) if kernel.apart else array)
+            array = kernel.undo(np.stack(found_parts) if kernel.apart else array)
         if array.shape != tuple(tensor.shape) and not array.size == tensor.numel() == 1:
             raise UserError(
                 f"'{name}' has shape {tuple(tensor.shape)}, and {array.shape} in trace "
@@ -85,6 +71,42 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     with torch.no_grad():
         for tensor, array in found:
             tensor.copy_(torch.from_numpy(array.copy()).reshape(tensor.shape))
+
+
+class _Start:
+    """What another program's parameters start from, by the names of the program's own.
+
+    Arguments:
+        parameters: The program's own.
+        arrays: The other's, as `start/NAME`.
+        names: How the other calls them, where that is another name.
+        known: Its names.
+        aliases: Further names for them.
+    """
+
+    def __init__(
+        self, parameters: Parameters, arrays: Mapping[str, NDArray], names: OtherNames,
+        known: Collection[str], aliases: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self._own = {one.name: one.shape for one in parameters.listed}
+        self._arrays, self._names, self._known = arrays, names, known
+        self._aliases = aliases
+
+    def of(self, name: str) -> NDArray | None:
+        """The numbers for a parameter or buffer, as a trace has them; None if there are none."""
+        array = self._array(self._named(name, self._known))
+        if array is not None:
+            return array
+        return recurrent_start(
+            name, self._own.get(name, ()), self._own, self._known, self._array, self._named
+        )
+
+    def _array(self, name: str) -> NDArray | None:
+        return self._arrays.get(f"start/{name}")
+
+    def _named(self, name: str, among: Collection[str]) -> str:
+        theirs = self._names.of(name, {*among, *self._aliases})
+        return self._aliases.get(theirs, theirs)
 
 
 def _aliases(known: Collection[str]) -> dict[str, str]:
