@@ -33,11 +33,11 @@ from comparisons.ports.relating.outside import draws, inputs
 from comparisons.ports.relating.related import both_values, effects, related
 from comparisons.ports.relating.saturated import saturated
 from comparisons.ports.relating.terms import other_terms
+from comparisons.ports.relating.two_biases import two_biases
 from comparisons.ports.updates.hooks import in_a_hook
 from comparisons.ports.updates.modes import in_all_layers
 from comparisons.ports.updates.names import elsewhere, update_names
 from comparisons.ports.updates.settings import declared_words
-from comparisons.ports.updates.two_biases import two_biases
 from pyvae.trace.program import ProgramStage
 
 __all__ = ["looks_like"]

@@ -75,12 +75,13 @@ def recurrent_start(
     if not mine and not others:
         return None
     torch = mine.get(name, name)
-    there = named(torch, {*theirs, *back})
+    known = {*theirs, *back}
+    there = named(torch, known)
     array = array_of(back.get(there, there))
     second = there.replace(BIAS, SECOND)
     if array is None:
-        first = back.get(there.replace(SECOND, BIAS), "")
-        is_second = SECOND in there and first.endswith(".bias")
+        first = back.get(named(torch.replace(SECOND, BIAS), known), "")
+        is_second = SECOND in torch and first.endswith(".bias")
         return np.zeros(shape, _dtype(array_of(first))) if is_second else None
     if name in mine and name.endswith(".bias") and second != there:
         added = array_of(back.get(second, second))

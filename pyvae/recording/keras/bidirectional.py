@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pyvae.recording.keras.channels import returned, returns
 from pyvae.recording.keras.layer_calls import LayerCalls
-from pyvae.recording.keras.recurrent import KINDS, Derived
+from pyvae.recording.keras.recurrent import KINDS, OWN, Derived
 from pyvae.recording.seen.values import Call, Value
 
 __all__ = ["bidirectional"]
@@ -22,6 +22,8 @@ def bidirectional(layer: LayerCalls) -> list[Call] | None:
     """Two recurrent layers, of which one reads the sequence from its end, as one stage; what is
     made of their outputs comes after it, unless they stand side by side, as in PyTorch."""
     one = layer.layer
+    if not type(one).__module__.startswith(OWN):
+        return None
     forward, backward = (_half(layer, half) for half in (one.forward_layer, one.backward_layer))
     flip = None if forward is None or backward is None else _flip(forward, backward)
     if forward is None or backward is None or flip is None:

@@ -110,6 +110,7 @@ class Kernel:
             chunk.outputs = [(f".{at}", one) for at, one in enumerate(values)]
             order = np.argsort(self.gates)
             add("cat", [values[at] for at in order], array, dim=-1)
+        found[-1].outputs[0][1].array = array
         return found
 
 

@@ -16,9 +16,11 @@ from pyvae.recording.keras.channels import Turned, returned, returns
 from pyvae.recording.keras.layer_calls import LayerCalls
 from pyvae.recording.seen.values import Call, Kept, Source, Value
 
-__all__ = ["KINDS", "Derived", "recurrent"]
+__all__ = ["KINDS", "OWN", "Derived", "recurrent"]
 
 KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
+OWN = "keras."
+OUTSIDE = "input"  # what the layer starts from is not computed by the model
 BATCH_LAST = (1, 0, 2)
 
 
@@ -48,6 +50,8 @@ def recurrent(layer: LayerCalls) -> list[Call] | None:
     GRU has one bias."""
     one, cell = layer.layer, layer.layer.cell
     kind = next((KINDS[k.__name__] for k in type(one).__mro__ if k.__name__ in KINDS), "")
+    if not type(one).__module__.startswith(OWN):
+        return None  # the program's, which may do more
     options = _options(one, cell)
     roles = _roles(layer, kind, cell)
     x, stack = layer.given(), layer.one("stack")
@@ -128,7 +132,10 @@ def _states(layer: LayerCalls, x: NDArray, weight: str) -> list[NDArray] | None:
         return None
     found = [c.inputs[0].array for c in steps[-count:] if isinstance(c.inputs[0], Value)]
     states = [array for array in found if array is not None]
-    return states if len(states) == count and not states[0].any() else None
+    first = steps[-count].inputs[0]
+    if len(states) < count or isinstance(first, str) or first.call.layer != OUTSIDE:
+        return None
+    return None if states[0].any() else states
 
 
 def _turned(flip: Call, x: Value, path: str) -> Value:

@@ -9,6 +9,7 @@ from recorded.by_hand import Written, batch_norm, conv, of_images, record_steps
 from torch import nn
 
 from comparisons.ports import compare_programs
+from pyvae.trace.program import ProgramTrace
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +185,54 @@ def test_the_port_is_what_is_judged(tmp_path, monkeypatch, name):
 def test_nothing_is_found_where_it_is_written_out_rightly(tmp_path):
     python = trained(tmp_path / "python", layer_norm)
     assert compare_programs(python, trained(tmp_path / "r", lambda: Norm(rightly))).agrees
+
+
+class Before(nn.Module):
+    """A GRU that resets before its product, with its weights as Keras keeps them."""
+
+    def __init__(self, gru) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(_as_keras_has(gru.weight_ih_l0))
+        self.recurrent_kernel = nn.Parameter(_as_keras_has(gru.weight_hh_l0))
+        self.bias = nn.Parameter(_as_keras_has(gru.bias_ih_l0))
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 4)
+        for step in (x @ self.kernel + self.bias).unbind(1):
+            z, r, new = step.chunk(3, 1)
+            over_z, over_r = (h @ self.recurrent_kernel[:, :8]).chunk(2, 1)
+            z, r = torch.sigmoid(z + over_z), torch.sigmoid(r + over_r)
+            h = z * h + (1 - z) * torch.tanh(new + (r * h) @ self.recurrent_kernel[:, 8:])
+        return h
+
+
+def _as_keras_has(weight):
+    r, z, n = weight.detach().chunk(3)
+    return torch.cat([z, r, n]).T.contiguous() if weight.dim() > 1 else torch.cat([z, r, n])
+
+
+class Last(nn.Module):
+    def __init__(self, gru) -> None:
+        super().__init__()
+        self.gru = gru
+
+    def forward(self, x):
+        return self.gru(x)[1].squeeze(0)
+
+
+def test_a_gru_of_keras_that_pytorch_has_not(tmp_path):
+    """Its gates are in another order: no weight of one is a weight of the other."""
+    torch.manual_seed(3)
+    gru = nn.GRU(3, 4, batch_first=True).double()
+    nn.init.zeros_(gru.bias_hh_l0)
+    weights = nn.Linear(4, 4).double().state_dict()
+    batches = [(torch.randn(5, 6, 3).double(), torch.randint(0, 4, (5,))) for _ in range(2)]
+    for name, net in (("keras", Before(gru)), ("port", Last(gru))):
+        head = nn.Linear(4, 4).double()
+        head.load_state_dict(weights)
+        record_steps(tmp_path / name, nn.Sequential(net, head), batches, F.cross_entropy)
+    trace = ProgramTrace.load(tmp_path / "keras")
+    trace.environment["keras"] = "3"
+    trace.save(tmp_path / "keras")
+    words = compare_programs(tmp_path / "keras", tmp_path / "port").first.words[0]
+    assert "its reset gate before the product with the hidden state" in words

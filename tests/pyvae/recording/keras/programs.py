@@ -195,6 +195,62 @@ for step in range(3):
     optimizer.step()
 """
 )
+SEQUENCE = (
+    """
+SHAPE = 5, 4
+"""
+    + KERAS
+    + """
+way = dict(bias_initializer="random_normal")
+model = keras.Sequential([
+    keras.Input((5, 4)),
+    layers.Bidirectional(layers.GRU(3, return_sequences=True, **way), name="gru"),
+    layers.Bidirectional(layers.GRU(2, return_sequences=True, **way), merge_mode="sum", name="add"),
+    layers.SimpleRNN(4, go_backwards=True, return_sequences=True, **way, name="rnn"),
+    layers.Bidirectional(layers.LSTM(3, **way), name="lstm"),
+    layers.Dense(3, name="b"),
+])
+model.compile(keras.optimizers.SGD(0.1, momentum=0.9),
+              keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.fit(x, y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+MODELS = [model]
+"""
+    + END
+)
+SEQUENCE_PORT = (
+    """
+SHAPE = 5, 4
+"""
+    + TORCH.replace(
+        'kept = np.load("NAME.npz")\nw = [torch.tensor(kept[key]) for key in kept.files]', ""
+    )
+    + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        two = dict(batch_first=True, bidirectional=True)
+        self.gru, self.add = nn.GRU(4, 3, **two), nn.GRU(6, 2, **two)
+        self.rnn, self.lstm = nn.RNN(2, 4, batch_first=True), nn.LSTM(4, 3, **two)
+        self.b = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.add(self.gru(x)[0])[0]
+        x = self.rnn((x[..., :2] + x[..., 2:]).flip(1))[0]
+        h = self.lstm(x)[1][0]
+        return self.b(torch.cat([h[0], h[1]], 1))
+
+net = Net()
+for layer in (net.rnn, net.lstm):
+    for name, one in layer.named_parameters():
+        one.requires_grad_("bias_hh" not in name)
+optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
+for step in range(3):
+    of = slice(16 * step, 16 * step + 16)
+    optimizer.zero_grad()
+    F.cross_entropy(net(x[of]), y[of]).backward()
+    optimizer.step()
+"""
+)
 JIT = (
     """
 SHAPE = (2,)
@@ -208,10 +264,11 @@ record(model, model.optimizer, "jit")
 """
 )
 
-PROGRAMS = {"cnn": CNN, "gan": GAN, "loop": LOOP}
+PROGRAMS = {"cnn": CNN, "gan": GAN, "loop": LOOP, "sequence": SEQUENCE}
 PORTS = {
     ("cnn", "right"): CNN_PORT,
     ("loop", "right"): LOOP_PORT,
+    ("sequence", "right"): SEQUENCE_PORT,
 }  # fmt: skip
 
 
@@ -255,7 +312,9 @@ def main(folder: Path) -> None:
         recorded(f"{name}.py", name)
     for (name, port), program in PORTS.items():
         Path(f"{name}_{port}.py").write_text(program.replace("NAME", name))
-        recorded(f"{name}_{port}.py", f"{name}-{port}", "--replay", name)
+        start = ("--start", name) if "np.load" not in program else ()
+        recorded(f"{name}_{port}.py", f"{name}-{port}", "--replay", name, *start)
+    recorded("sequence.py", "sequence-back", "--start", "sequence-right")
     Path("jit.py").write_text(JIT)
     fork(lambda: runpy.run_path("jit.py", run_name="__main__"), Path("jit.txt"))
 

@@ -30,7 +30,7 @@ def test_programs_of_keras_are_recorded_and_compared(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, PROGRAMS, tmp_path], check=True, env=environment)
     said = (tmp_path / "log.txt").read_text()
-    for name in ("cnn", "gan", "loop"):
+    for name in ("cnn", "gan", "loop", "sequence"):
         alone = (tmp_path / f"{name}.alone").read_text()
         assert (tmp_path / f"{name}.recorded").read_text() == alone, said
     for (name, port), (place, words) in EXPECTED.items():
@@ -41,6 +41,14 @@ def test_programs_of_keras_are_recorded_and_compared(tmp_path):
         assert any(re.search(words, one) for one in first.words), (name, port, first)
         accepted = compare_programs(*both, accept=["running-variance"])
         assert accepted.agrees, accepted
+    # recurrent layers, started either way
+    assert compare_programs(tmp_path / "sequence", tmp_path / "sequence-right").agrees
+    weights = (tmp_path / "sequence.alone").read_text()
+    assert (tmp_path / "sequence-back.recorded").read_text() == weights
+    found = {s.name: s for s in ProgramTrace.load(tmp_path / "sequence").networks[0]}
+    for name in ("gru", "add", "rnn", "lstm"):
+        assert found[name].layer == name.replace("add", "gru")
+        assert found[name].options["bidirectional"] == (name != "rnn")
     trace = ProgramTrace.load(tmp_path / "cnn")
     layers = {stage.name: stage for stage in trace.networks[0]}
     kinds = ("conv2d", "batch_norm2d", "dropout2d", "linear", "dropout", "linear")
