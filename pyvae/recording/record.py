@@ -57,7 +57,8 @@ def record(
         folder: A new folder for the trace.
         steps: How many steps to record (of each optimiser); None: all, until `stop()`.
         every: Record every so many steps: 10 for steps 1, 11, 21, ...
-        start: A trace from whose initial parameters and buffers the model starts.
+        start: A trace from whose initial parameters and buffers the model starts; where names say
+            nothing, they are taken in their order, if all shapes are alike.
         replay: A trace whose dropout masks and draws replace the program's own in the recorded
             steps.
         names: For both: a CSV file with the columns a and b, such as the `names.csv` that `pyvae

@@ -18,7 +18,8 @@
 #'   it until the next one.
 #' @param every Record each step, or every second, ...: the first, and then each so many.
 #' @param start A trace whose initial parameters and buffers the model is to start from, such as one
-#'   that Python recorded.
+#'   that Python recorded. Where names say nothing, they are taken in their order, if all shapes are
+#'   alike.
 #' @param names For `start` and `replay`: a CSV file with the columns a and b, such as `names.csv`,
 #'   which `pyvae compare` writes. It says what a parameter, a layer, or a module with all that is
 #'   in it, is called on the other side.
