@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comparisons.ports.judging.accepted import KNOWN
+from comparisons.ports.judging.why.accepted import KNOWN
 from pyvae.cli.options import choices
 from pyvae.cli.options.choices import complete
 from pyvae.cli.options.shared import (

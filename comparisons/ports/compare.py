@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
-from comparisons.ports.judging.accepted import check_accepted, how_to_accept
 from comparisons.ports.judging.alone.parameters import states_that_follow
 from comparisons.ports.judging.another_way import judge_another_way
 from comparisons.ports.judging.declared import optimiser_differences, stages_declared
@@ -16,6 +15,7 @@ from comparisons.ports.judging.judge import judge_step
 from comparisons.ports.judging.judged import Judged, precision_of, tolerance
 from comparisons.ports.judging.other_masks import FILLS
 from comparisons.ports.judging.whole.words import whole_hints
+from comparisons.ports.judging.why.accepted import check_accepted, how_to_accept
 from comparisons.ports.judging.within.unrecorded import unrecorded_hint
 from comparisons.ports.matching.matched import NetworkMatch, StageMatch
 from comparisons.ports.matching.names import check_names, read_names

@@ -10,7 +10,7 @@ import torch
 
 from comparisons.ports.expected.call import takes
 from comparisons.ports.expected.keras.optimisers import as_of_torch, is_of_keras
-from comparisons.ports.expected.rmsprop import RMSprop
+from comparisons.ports.expected.keras.rmsprop import RMSprop
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [

@@ -164,6 +164,12 @@ class Inspected:
         return compared
 
     @property
+    def goes_its_own_way(self) -> bool:
+        """Whether each side goes on from parameters of its own: the earlier steps left others, by
+        what the user accepts."""
+        return bool(self.accepted) and self.before is not None and not self.exact
+
+    @property
     def exact(self) -> bool:
         return self.rtol == 0
 

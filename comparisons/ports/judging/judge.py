@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from comparisons.ports.judging.accepted import KNOWN, name_of, not_accepted
 from comparisons.ports.judging.alone.hooks import HOOKED, changed_in_a_hook, small_set_to_zero
 from comparisons.ports.judging.alone.parameters import (
     changed_between_steps,
@@ -22,6 +21,7 @@ from comparisons.ports.judging.inspected import Inspected, bugs_of
 from comparisons.ports.judging.judged import GIVEN_RTOL, Difference, Judged, difference_of
 from comparisons.ports.judging.quantities import PortQuantity, quantities
 from comparisons.ports.judging.updates import update_difference
+from comparisons.ports.judging.why.accepted import KNOWN, name_of, not_accepted
 from comparisons.ports.judging.why.explained import why_unexplained
 from comparisons.ports.judging.why.states import numbers_differ
 from comparisons.ports.judging.within.missing_term import missing_term
@@ -36,6 +36,7 @@ __all__ = ["judge_step", "settings_differences"]
 TWO_ROUNDINGS = 2  # each side is within the rule of what it should be
 DECAY = "weight_decay"
 VARIANCE = KNOWN["running-variance"].said
+FOLLOWS_ACCEPTED = "follows from rounding or from what is accepted"
 MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
 
 
@@ -170,7 +171,7 @@ def _judge(step: Inspected, quantity: PortQuantity, difference: Difference, part
     drifted = quantity.passing == "start" and step.drift > 0
     if not why and changed_in_a_hook(step, quantity):
         return Judged(number, quantity, difference, rtol, verdict, HOOKED)
-    rounding = "follows from rounding" + (" or from what is accepted" if step.accepted else "")
+    rounding = FOLLOWS_ACCEPTED if step.accepted else "follows from rounding"
     follows = "within what unrecorded steps may drift" if drifted else rounding
     if accepted and not why:
         words = f"accepted: {', '.join(accepted)}"
@@ -189,7 +190,9 @@ def _as_one(step: Inspected, quantity: PortQuantity, difference: Difference) -> 
         return None
     number, needed = step.a.about.step, difference.needed
     if needed > TWO_ROUNDINGS * step.rtol and not _is_rounding_of_sums(step, quantity, difference):
-        return None
+        if not step.goes_its_own_way or difference.problem:
+            return None
+        return Judged(number, quantity, difference, step.rtol, "explained", FOLLOWS_ACCEPTED)
     why = small_set_to_zero(step, quantity)
     if why or needed <= step.rtol:
         return Judged(number, quantity, difference, step.rtol, "parted" if why else "within", why)

@@ -193,6 +193,26 @@ def test_what_differs_between_the_libraries_can_be_accepted(originals, tmp_path)
         assert found.first.judged.step == (2 if one == "rate" else 1)
 
 
+def test_what_is_accepted_goes_with_what_is_computed_another_way(originals, tmp_path):
+    """From the second step on each side has parameters of its own, and yet is one function."""
+    rmsprop = "torch.optim.RMSprop(model.parameters(), 1e-3, 0.9, eps=1e-7)"
+    port = _without_norm(PORT).replace("torch.optim.SGD(model.parameters(), 0.05)", rmsprop)
+    whole = "F.cross_entropy(model(batch), torch.tensor(y[at : at + 16])).backward()"
+    halves = (
+        "z, t = model(batch), torch.tensor(y[at : at + 16])\n"
+        "        (F.cross_entropy(z[:8], t[:8]) + F.cross_entropy(z[8:], t[8:])).div(2).backward()"
+    )
+    assert whole in port
+    for name, loss, agrees in (
+        ("right", halves, True),
+        ("wrong", halves.replace("div(2)", "div(3)"), False),
+    ):
+        _record(port.replace(whole, loss), tmp_path / name, start=originals / "rmsprop",
+                replay=originals / "rmsprop")  # fmt: skip
+        found = compare_programs(originals / "rmsprop", tmp_path / name, accept=["rmsprop-eps"])
+        assert found.agrees == agrees, found
+
+
 FORWARD = "            x = self.pool(self.norm(F.relu(self.conv(x))))\n"
 BY_HAND = """\
             x, norm = F.relu(self.conv(x)), self.norm

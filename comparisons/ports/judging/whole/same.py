@@ -280,7 +280,9 @@ def same_step(step: Inspected) -> Effective | None:
     plain = Effective()
     other = find_effective(step.own, parameters, step.precision)
     for effective in (other, plain) if _updates_differ(step) else (plain, other):
-        if effective is None or not _may_be(step, parameters, effective):
+        if effective is None:
+            continue
+        if not step.goes_its_own_way and not _may_be(step, parameters, effective):
             continue
         if SameStep(step, parameters, effective).holds():
             return effective

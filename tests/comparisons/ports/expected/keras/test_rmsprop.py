@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.ports.expected.rmsprop import RMSprop
+from comparisons.ports.expected.keras.rmsprop import RMSprop
 
 GRADIENTS = np.random.default_rng(1).normal(size=(5, 4)) * [1e-4, 1e-3, 1, 10]
 

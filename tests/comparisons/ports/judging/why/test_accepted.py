@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from comparisons.ports.expected.keras.optimisers import eps_words, with_place_of_eps
-from comparisons.ports.judging.accepted import (
+from comparisons.ports.judging.declared import variance_differences
+from comparisons.ports.judging.why.accepted import (
     KNOWN,
     check_accepted,
     how_to_accept,
     name_of,
     not_accepted,
 )
-from comparisons.ports.judging.declared import variance_differences
 from comparisons.ports.matching.matched import StageMatch
 from pyvae.errors import UserError
 from pyvae.trace.program import ProgramStage
