@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparisons.agreement.tolerances import RULES
-from comparisons.ports.judging.accepted import check_accepted, how_to_accept, name_of
+from comparisons.ports.judging.accepted import check_accepted, how_to_accept
 from comparisons.ports.judging.alone.parameters import states_that_follow
 from comparisons.ports.judging.another_way import judge_another_way
 from comparisons.ports.judging.declared import optimiser_differences, stages_declared
@@ -67,8 +67,9 @@ def compare_programs(
         progress: Called with the number of steps done and their total.
         accept: What the two libraries may do otherwise, and a faithful port may have:
             `running-variance` (Keras' moving variance is of the biased variance), `adam-eps`
-            (Keras adds it before the bias correction). Each side still has to return what its own
-            library makes of its own numbers.
+            (Keras adds it before the bias correction), `rmsprop-eps` (Keras adds it inside the
+            square root). Each side still has to return what its own library makes of its own
+            numbers.
 
     Raises:
         UserError: If one cannot be read, the map names what is not there, what is accepted is not
@@ -147,7 +148,7 @@ class _Comparer:
         hints = self.hints.values() if "padding_mode" not in parted else ()
         said = [*hints, *notes(self.sides, steps, bits, self.other_ways)]
         if self.first is not None and not self.exact:
-            said += map(how_to_accept, filter(None, map(name_of, self.first.words)))
+            said += how_to_accept(self.first.words)
         return PortComparison(
             self.sides, tuple(steps), list(self.networks.values()), self.parameters or [],
             self.judged, (self.lacking[0], self.lacking[1]), self.first, self.exact, self.precision,

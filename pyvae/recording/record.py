@@ -10,9 +10,10 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from pyvae.errors import UserError
+from pyvae.errors import UserError, print_error
 from pyvae.files.writing import output_folder
 from pyvae.recording.checks import check_model, check_optimisers
+from pyvae.recording.given.in_order import pairs_in_words
 from pyvae.recording.given.names import OtherNames, read_map
 from pyvae.recording.given.replay import Replay
 from pyvae.recording.given.start import load_start
@@ -146,7 +147,11 @@ class _Given:
         if self.fed is not None:
             self.fed.names = mapped
         if self._began is not None:
-            load_start(parameters, self._began, mapped)
+            ordered = load_start(parameters, self._began, mapped)
+            if ordered and not self.quiet:
+                print_error(
+                    f"begins with '{self._began.folder}' in its order: {pairs_in_words(ordered)}"
+                )
 
 
 def _check_counts(steps: int | None, every: int) -> None:

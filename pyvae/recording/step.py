@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pyvae.recording.keras.channels import in_kept_order
+from pyvae.recording.keras.numbers import with_numbers
 from pyvae.recording.parameters import Parameters
 from pyvae.recording.seen.generators import state_checksum
 from pyvae.recording.seen.naming import comes_from_model, name_stages, used_calls
@@ -277,6 +279,8 @@ class Step:
         ends = [one for _, one in losses if isinstance(one, Value)]
         returned = [one for one in self._returned if isinstance(one, Value)]
         self.used = self._in_kept_order(used_calls(self.calls, ends, returned))
+        if self.parameters.kernels:  # of Keras
+            self.used = with_numbers(self.used)
         stages = name_stages(self.used, self.parameters.names())
         for call in self.used:
             if call.mask is not None:
@@ -303,13 +307,16 @@ class Step:
         """The calls, with what brings a parameter into the program's own order, where the trace
         keeps it in another one, and a call takes it as the program has it."""
         found: list[Call] = []
+        turns: list[Call] = []
         for call in calls:
+            begun = len(found)
             for at, one in enumerate(call.inputs):
                 call.inputs[at] = self._as_it_is(one, found)
             for role, one in call.roles.items():
                 call.roles[role] = self._as_it_is(one, found)
+            turns += [one for one in found[begun:] if one.layer == "permute"]
             found.append(call)
-        return found
+        return in_kept_order(found, turns) if turns else found
 
     def _as_it_is(self, source: Source, calls: list[Call]) -> Source:
         kernel = None if isinstance(source, Value) else self.parameters.kernels.get(source)

@@ -57,7 +57,7 @@ def declared_differences(
     for name in {**first, **second}:
         if name in said or name in SAID_ELSEWHERE or (name in SAID_ONLY and name not in usual):
             continue
-        values = [one.get(name, usual.get(name, NOTHING)) for one in (first, second)]
+        values = [_value(name, one, usual) for one in (first, second)]
         if NOTHING in values or _same(name, values, index_bases):
             continue
         if same_places(name, a.layer, values, shape):
@@ -68,6 +68,12 @@ def declared_differences(
         first_said, second_said = _said(name, values, index_bases)
         words.append(f"{name} = {second_said} where it is {first_said}")
     return [*words, *_roles(a, b, words)]
+
+
+def _value(name: str, given: Mapping[str, Any], usual: Mapping[str, Any]) -> Any:
+    """An option as it is given, or PyTorch's default: a pooling's stride is its window."""
+    value = given.get(name, usual.get(name, NOTHING))
+    return given.get("kernel_size", value) if name == "stride" and value is None else value
 
 
 def _other_places(

@@ -10,6 +10,7 @@ import torch
 
 from comparisons.ports.expected.call import takes
 from comparisons.ports.expected.keras.optimisers import as_of_torch, is_of_keras
+from comparisons.ports.expected.rmsprop import RMSprop
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
 __all__ = [
@@ -26,7 +27,7 @@ PLAIN: Mapping[str, Kind] = {
     "nadam": torch.optim.NAdam,
     "radam": torch.optim.RAdam,
     "adamax": torch.optim.Adamax,
-    "rmsprop": torch.optim.RMSprop,
+    "rmsprop": RMSprop,
     "adagrad": torch.optim.Adagrad,
     "adadelta": torch.optim.Adadelta,
     "asgd": torch.optim.ASGD,

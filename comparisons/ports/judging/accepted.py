@@ -33,6 +33,10 @@ KNOWN = {
         "the bias correction, where it is added",
         "Adam's eps: added before the bias correction in Keras, after it in PyTorch",
     ),
+    "rmsprop-eps": Known(
+        "the square root, where it is added",
+        "RMSprop's eps: added inside the square root in Keras, outside it in PyTorch",
+    ),
 }
 
 
@@ -63,12 +67,18 @@ def name_of(words: str) -> str:
     return next((name for name, known in KNOWN.items() if known.said in words), "")
 
 
-def how_to_accept(name: str) -> str:
-    """What to do about a difference of the libraries, for somebody who sees it first."""
-    return (
+def how_to_accept(words: Iterable[str]) -> list[str]:
+    """What to do about a difference of the libraries, for somebody who sees it first.
+
+    Arguments:
+        words: All that is said of the place where two programs part.
+    """
+    names = list(map(name_of, words))
+    return [
         f"this is a difference of the two libraries, which a faithful port may have: --accept "
-        f"{name} goes on beyond it"
-    )
+        f"{one} goes on beyond it"
+        for one in dict.fromkeys(names if all(names) else [])
+    ]
 
 
 def not_accepted(words: Iterable[str], accepted: Collection[str]) -> list[str]:

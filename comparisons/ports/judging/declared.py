@@ -8,7 +8,12 @@ import numpy as np
 import torch
 
 from comparisons.ports.expected.declared import declared_differences, declared_settings
-from comparisons.ports.expected.keras.optimisers import eps_words, is_of_keras, said_alike
+from comparisons.ports.expected.keras.optimisers import (
+    eps_words,
+    is_of_keras,
+    said_alike,
+    with_place_of_eps,
+)
 from comparisons.ports.expected.optimisers import OPTIMISERS, standing_in
 from comparisons.ports.judging.own import Own, distance
 from comparisons.ports.judging.quantities import PortQuantity
@@ -153,7 +158,7 @@ def optimiser_differences(a: ProgramStep, b: ProgramStep, parameter: ParameterMa
     for name in keras.keys() & other.keys():
         if said_alike(name, keras[name], other[name]):
             other[name] = keras[name]
-    words = declared_settings(one.kind, settings[0], two.kind, settings[1])
+    words = with_place_of_eps(declared_settings(one.kind, settings[0], two.kind, settings[1]))
     group = _group(a.optimiser, parameter.a[0]) if of_keras[0] else None
     group = group or _group(b.optimiser, parameter.b[0])
     declared = {} if group is None else group.settings

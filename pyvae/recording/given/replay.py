@@ -81,7 +81,7 @@ class Replay:
                 layer has overwritten what went in.
         """
         name = self._called(name)
-        array = self._mask(name)
+        array = self._mask(name, tuple(output.shape))
         if given is None or given is output:
             raise UserError(
                 f"replay cannot reach '{name}', which works in place", "set inplace=False"
@@ -125,12 +125,19 @@ class Replay:
             "set its dropout to 0 in both programs, train on the CPU, or leave out replay",
         )
 
-    def _mask(self, name: str) -> NDArray:
+    def _mask(self, name: str, shape: tuple[int, ...] | None = None) -> NDArray:
+        """The other's mask of a layer: by its name, or the next one of a shape."""
         masks = {key.removeprefix("draw/") for key in self._arrays if key.startswith("draw/")}
         there = self._there(name, masks)
-        if there not in masks and masks and all(map(AUTOMATIC.fullmatch, masks)) and self._of_keras:
+        if there == name and there not in masks:  # and no map names it
+            automatic = self._of_keras and all(map(AUTOMATIC.fullmatch, masks))
             network = self.trace.network_of(self.number)
-            waiting = (one.name for one in network if one.name in masks - self._fed)
+            waiting = (
+                one.name
+                for one in network
+                if one.name in masks - self._fed
+                and (automatic or _may_become(self._arrays[f"draw/{one.name}"].shape, shape))
+            )
             there = next(waiting, there)
         self._fed.add(there)
         array = self._arrays.get(f"draw/{there}")
@@ -211,6 +218,13 @@ class Replay:
             f"program draws {tuple(own.shape)}",
             "let both programs draw the same shapes in the same order, or leave out replay",
         )
+
+
+def _may_become(one: tuple[int, ...], other: tuple[int, ...] | None) -> bool:
+    """Whether a mask may be expanded to a shape."""
+    if other is None or len(one) != len(other):
+        return False
+    return all(a in (1, b) for a, b in zip(one, other, strict=True))
 
 
 def standard(options: Mapping[str, object]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyvae.errors import UserError
+from pyvae.recording.given.in_order import in_order, in_words
 from pyvae.recording.given.names import OtherNames
 from pyvae.recording.given.recurrent import recurrent_start
 from pyvae.recording.parameters import Parameters
-from pyvae.trace.program import ProgramTrace
+from pyvae.trace.program import ProgramParameter, ProgramTrace
 
 __all__ = ["load_start"]
 
@@ -21,46 +22,50 @@ KERAS_NAMES = {
     "kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias",
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
+TORCH = ("pytorch", "r-torch")  # whose layouts are known: others may keep a square weight turned
 COUNTER = "num_batches_tracked"  # of a batch norm; a network by hand has none, and needs none
 
 
-def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -> None:
+def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -> dict[str, str]:
     """Copies the parameters and buffers with which another program's first recorded step began.
+
+    Where names do not say which is which, their order does, if the other computed with PyTorch or
+    R's torch, and all that is left has the same shapes on both sides, one after the other.
 
     Arguments:
         parameters: The model's, which are overwritten, all or none.
         trace: The other program's.
         names: How the other calls the model's parameters, where that is another name.
 
+    Returns:
+        The other's names of those that were found by their order.
+
     Raises:
         UserError: If the other lacks one, or has it in another shape.
     """
     if not trace.steps:
         raise UserError(f"trace '{trace.folder}' has no step", "record one")
-    first = trace.steps[0].step
-    arrays = trace.arrays(first)
+    arrays = trace.arrays(trace.steps[0].step)
     own = dict(parameters.tensors())
     _check_names(names, own, trace)
     found: list[tuple[Tensor, NDArray]] = []
     known = {key.removeprefix("start/") for key in arrays if key.startswith("start/")}
     is_keras = any(name.rpartition(".")[2] in KERAS_NAMES for name in own)
     aliases = _aliases(known) if is_keras or "keras" in trace.environment else {}
-    there = _Start(parameters, arrays, names, known, aliases)
+    start = _Start(parameters, arrays, names, known, aliases)
+    listed = [one for one in parameters.listed if not one.same_as]
+    lacking = [o for o in listed if start.of(o.name) is None and not start.is_counted(o.name)]
+    if lacking:
+        start.ordered |= _in_order(lacking, trace, known - start.used)
     for name, tensor in own.items():
         kernel = parameters.kernels.get(name)
-        parts = [there.of(one) for one in (kernel.names(name) if kernel is not None else (name,))]
-        found_parts = [part for part in parts if part is not None]
-        theirs = names.of(name, known | {*aliases})
-        if not found_parts and theirs == name and name.endswith(COUNTER):
+        parts = [start.of(one) for one in (kernel.names(name) if kernel is not None else (name,))]
+        there = [part for part in parts if part is not None]
+        if not there:  # it counts what the other does not count
             continue
-        if len(found_parts) < len(parts):
-            raise UserError(
-                f"trace '{trace.folder}' has no '{theirs}' to start from",
-                f"give its name for '{name}' in the map of names, a CSV file with columns a and b",
-            )
-        array = found_parts[0]
+        array = there[0]
         if kernel is not None:
-            array = kernel.undo(np.stack(found_parts) if kernel.apart else array)
+            array = kernel.undo(np.stack(there) if kernel.apart else array)
         if array.shape != tuple(tensor.shape) and not array.size == tensor.numel() == 1:
             raise UserError(
                 f"'{name}' has shape {tuple(tensor.shape)}, and {array.shape} in trace "
@@ -71,6 +76,7 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     with torch.no_grad():
         for tensor, array in found:
             tensor.copy_(torch.from_numpy(array.copy()).reshape(tensor.shape))
+    return start.ordered
 
 
 class _Start:
@@ -82,6 +88,10 @@ class _Start:
         names: How the other calls them, where that is another name.
         known: Its names.
         aliases: Further names for them.
+
+    Attributes:
+        ordered: The other's names of those that are found by their order.
+        used: The other's names of what was found.
     """
 
     def __init__(
@@ -91,6 +101,8 @@ class _Start:
         self._own = {one.name: one.shape for one in parameters.listed}
         self._arrays, self._names, self._known = arrays, names, known
         self._aliases = aliases
+        self.ordered: dict[str, str] = {}
+        self.used: set[str] = set()
 
     def of(self, name: str) -> NDArray | None:
         """The numbers for a parameter or buffer, as a trace has them; None if there are none."""
@@ -98,15 +110,46 @@ class _Start:
         if array is not None:
             return array
         return recurrent_start(
-            name, self._own.get(name, ()), self._own, self._known, self._array, self._named
+            name, self._own[name], self._own, self._known, self._array, self._named
         )
 
+    def is_counted(self, name: str) -> bool:
+        """Whether it counts what the other need not count."""
+        return name.endswith(COUNTER) and self._named(name, self._known) == name
+
     def _array(self, name: str) -> NDArray | None:
-        return self._arrays.get(f"start/{name}")
+        array = self._arrays.get(f"start/{name}")
+        if array is not None:
+            self.used.add(name)
+        return array
 
     def _named(self, name: str, among: Collection[str]) -> str:
-        theirs = self._names.of(name, {*among, *self._aliases})
+        theirs = self.ordered.get(name) or self._names.of(name, {*among, *self._aliases})
         return self._aliases.get(theirs, theirs)
+
+
+def _in_order(
+    lacking: Sequence[ProgramParameter], trace: ProgramTrace, left: Collection[str]
+) -> dict[str, str]:
+    """The other's names of what it has under no name that is known.
+
+    Raises:
+        UserError: If their order does not say it.
+    """
+    theirs = [
+        one
+        for one in trace.parameters
+        if one.name in left and not one.same_as and not one.name.endswith(COUNTER)
+    ]
+    found = in_order(lacking, theirs) if trace.engine in TORCH else None
+    if found is None:
+        first = lacking[0].name
+        has = f"; what it has besides: {in_words(theirs)}" if theirs else ""
+        raise UserError(
+            f"trace '{trace.folder}' has no '{first}' to start from{has}",
+            f"give its name for '{first}' in the map of names, a CSV file with columns a and b",
+        )
+    return found
 
 
 def _aliases(known: Collection[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ order in which a port computes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from pyvae.recording.seen.values import Call, Source, Value
 
-__all__ = ["Turned", "before", "channels_first", "returned", "returns", "turned_back"]
+__all__ = [
+    "Turned", "before", "channels_first", "in_kept_order", "returned", "returns", "turned_back",
+]  # fmt: skip
 
 # Of which each element of what they return comes from the same element of what they take
 ELEMENTWISE = {
@@ -128,8 +130,34 @@ def channels_first(calls: Iterable[Call], path: str) -> list[Call]:
     return found
 
 
-def _turned(call: Call, path: str) -> Call | None:
-    """Lets a call take and return its values channels first, if it can."""
+def in_kept_order(calls: Iterable[Call], turns: Collection[Call]) -> list[Call]:
+    """Calls of which those that take a kernel, outside of its layer, take it in the order in which
+    a trace keeps it, where that is the same: a penalty adds up what is made of each of its numbers.
+
+    Arguments:
+        calls: In their order.
+        turns: Those that bring a kernel into the order that Keras keeps it in. Left out are those
+            of which nothing takes the result any more.
+    """
+    turned = list(turns)
+    found: list[Call] = []
+    for call in calls:
+        found.append(call)
+        back = _turned(call, call.name, turned)
+        if back is not None:
+            found.append(back)
+            turned.append(back)
+    taken = {id(one) for call in found for one in call.sources()}
+    return [
+        one
+        for one in found
+        if not any(one is turn for turn in turned) or id(returned(one)) in taken
+    ]
+
+
+def _turned(call: Call, path: str, turns: Collection[Call] | None = None) -> Call | None:
+    """Lets a call take and return its values channels first, if it can; or as they were before one
+    of some permutations."""
     known = call.layer in ELEMENTWISE or call.layer in ALONG or call.layer == PADDED
     if not known or call.roles or len(call.outputs) != 1:
         return None
@@ -140,7 +168,10 @@ def _turned(call: Call, path: str) -> Call | None:
         if isinstance(source, str) or source.array is None:
             return None
         one = source.call.options.get("dims") if source.call.layer == "permute" else None
-        if one is not None and _channels_last(one) and axes in ([], list(one)):
+        known = one is not None and (
+            _channels_last(one) if turns is None else any(source.call is turn for turn in turns)
+        )
+        if one is not None and known and axes in ([], list(one)):
             axes = list(one)
             inputs.append(source.call.inputs[0])
         elif source.array.size == 1 and source.array.ndim == 0:
@@ -153,6 +184,8 @@ def _turned(call: Call, path: str) -> Call | None:
     if call.layer in ALONG:
         key = next((key for key in AXES if key in options), "")
         if not key or options[key] is None:
+            if turns is not None and value.array.ndim == 0:
+                call.inputs = inputs
             return None
         options[key] = _axes_in(options[key], axes)
     if call.layer == PADDED:

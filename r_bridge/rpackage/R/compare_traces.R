@@ -14,8 +14,8 @@
 #' @param names For two programs: a data frame with the columns a and b, or a CSV file of it, which
 #'   says what belongs together where names and order do not.
 #' @param accept For two programs: what their libraries do otherwise and a faithful port may have:
-#'   `"running-variance"` (the moving variance of Keras' batch norm is of the biased variance) or
-#'   `"adam-eps"` (Keras adds it before the bias correction), or both.
+#'   `"running-variance"` (the moving variance of Keras' batch norm is of the biased variance),
+#'   `"adam-eps"` (Keras adds it before the bias correction), `"rmsprop-eps"` (inside the root).
 #' @returns For two runs of a recipe a list of class `pyvae_comparison`: see [compare_with_r()]. For
 #'   two programs a list of class `pyvae_port_comparison`:
 #'   - `verdict`: `"agree"` or `"part"`; `words`: the verdict in a line

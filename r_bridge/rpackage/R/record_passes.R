@@ -62,6 +62,7 @@ take_in <- function(r, instance) {
   r$models <- c(r$models, stats::setNames(list(take_module(r, root, path)), path))
   if (!is.null(r$start)) {
     r$tensors <- named_tensors(utils::tail(r$models, 1L))
+    r$parameters <- parameter_names(utils::tail(r$models, 1L))
     take_names(r)
     load_start(r, r$start, r$call)
   }

@@ -86,6 +86,25 @@ stages_in <- function(about) {
   unlist(lapply(about$networks, function(network) lapply(network, function(one) one$name)))
 }
 
+# What the other program calls tensors of ours of which it has no name, where their order says it: it
+# has as many parameters and buffers left, one after the other of the same shape. None otherwise.
+in_order <- function(lacking, r, about, left) {
+  if (!about$engine %in% c("pytorch", "r-torch")) return(character())  # others' layouts are not known
+  listed <- Filter(function(one) one$name %in% left && !grepl(counter, one$name), about$parameters)
+  shape <- function(x) if (prod(as.numeric(x)) == 1) numeric() else as.numeric(x)
+  pairs <- lapply(c("parameter", "buffer"), function(kind) {
+    ours <- lacking[(lacking %in% r$parameters) == (kind == "parameter")]
+    theirs <- Filter(function(one) identical(one$kind, kind), listed)
+    alike <- identical(lapply(ours, function(name) shape(r$tensors[[name]]$shape)),
+                       lapply(theirs, function(one) shape(unlist(one$shape))))
+    if (alike) stats::setNames(vapply(theirs, function(one) one$name, ""), ours)
+  })
+  if (any(vapply(pairs, is.null, NA))) character() else unlist(pairs)
+}
+
+most_pairs <- 6L                      # of names that are listed
+counter <- "num_batches_tracked$"      # a network by hand has no count of the calls of its batch norm
+
 # Copies the other program's initial values into the model, all or none.
 load_start <- function(r, start, call) {
   given <- read_tensors(step_path(start$folder, start$steps[[1L]]),
@@ -93,13 +112,16 @@ load_start <- function(r, start, call) {
   own <- distinct_names(r$tensors)
   known <- substring(names(given), 7L)
   theirs <- stats::setNames(vapply(own, name_there, "", r$names, known), own)
-  # a network by hand has no count of the calls of its batch norm, and needs none
-  own <- own[!(grepl("num_batches_tracked$", own) & theirs[own] == own &
-                 !paste0("start/", own) %in% names(given))]
+  own <- own[!(grepl(counter, own) & theirs[own] == own & !own %in% known)]
+  lacking <- own[!theirs[own] %in% known]
+  ordered <- in_order(lacking, r, start$about, setdiff(known, theirs[setdiff(own, lacking)]))
+  theirs[names(ordered)] <- ordered
   values <- lapply(own, function(name) {
     value <- given[[paste0("start/", theirs[[name]])]]
     if (is.null(value)) {
+      left <- setdiff(known, theirs[own])
       abort(c("The trace {.file {start$folder}} has no start of {.val {theirs[[name]]}}.",
+              "x" = if (length(left)) "What it has, and the model has not: {.val {left}}.",
               "i" = "Say what it is called there with {.arg names}."), call)
     }
     ours <- r$tensors[[name]]
@@ -112,6 +134,13 @@ load_start <- function(r, start, call) {
     value
   })
   torch::with_no_grad(Map(function(name, value) r$tensors[[name]]$copy_(value), own, values))
+  if (length(ordered)) {
+    pairs <- paste(names(ordered), "=", ordered)
+    more <- length(pairs) - most_pairs
+    message("pyvae: begins with ", start$folder, " in its order: ",
+            paste(utils::head(pairs, most_pairs), collapse = ", "),
+            if (more > 0L) paste(" and", more, "more"))
+  }
   invisible()
 }
 

@@ -101,6 +101,7 @@ def originals(keras, tmp_path_factory):
         "sgd": ORIGINAL.replace("{optimizer}", SGD),
         "adam": ORIGINAL.replace("{optimizer}", ADAM).replace(NORM, ""),
         "plain": ORIGINAL.replace("{optimizer}", SGD).replace(NORM, ""),
+        "rmsprop": ORIGINAL.replace("{optimizer}", "RMSprop(0.001)").replace(NORM, ""),
     }.items():
         _record(program, folder / name)
     return folder
@@ -159,7 +160,7 @@ def test_how_keras_adam_differs_is_said(originals, tmp_path):
 
 def test_what_differs_between_the_libraries_can_be_accepted(originals, tmp_path):
     """Nothing else can, of the same layer or optimiser."""
-    both = {"running-variance", "adam-eps"}
+    both = {"running-variance", "adam-eps", "rmsprop-eps"}
     _record(PORT, tmp_path / "port", start=originals / "sgd", replay=originals / "sgd")
     found = compare_programs(originals / "sgd", tmp_path / "port", accept=both)
     assert found.verdict.startswith("agree but for running-variance (accepted): ")
@@ -169,6 +170,15 @@ def test_what_differs_between_the_libraries_can_be_accepted(originals, tmp_path)
     _record(port, tmp_path / "adam", start=originals / "adam", replay=originals / "adam")
     found = compare_programs(originals / "adam", tmp_path / "adam", accept=both)
     assert found.verdict.startswith("agree but for adam-eps (accepted): ")
+    rmsprop = port.replace(
+        "optim.Adam(model.parameters()", "optim.RMSprop(model.parameters(), 1e-3, 0.9"
+    )
+    _record(rmsprop, tmp_path / "rms", start=originals / "rmsprop", replay=originals / "rmsprop")
+    found = compare_programs(originals / "rmsprop", tmp_path / "rms")
+    assert found.first.words[0].endswith("square root, where it is added inside (Keras's way)")
+    assert found.first.wrong == ""
+    found = compare_programs(originals / "rmsprop", tmp_path / "rms", accept=both)
+    assert found.verdict.startswith("agree but for rmsprop-eps (accepted): ")
     for one, of, right, wrong, words in (
         ("momentum", "sgd", "momentum=0.01", "momentum=0.1", "momentum = 0.1 where it is 0.01"),
         ("rate", "adam", "        optimizer.step()\n",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comparisons.ports.expected.call import takes
 from pyvae.trace.program import Optimiser, OptimiserGroup
 
-__all__ = ["as_of_torch", "is_of_keras", "said_alike"]
+__all__ = [
+    "as_of_torch", "eps_words", "is_of_keras", "of_its_own", "said_alike", "with_place_of_eps",
+]  # fmt: skip
 
 PREFIX = "keras_"
 # What Keras does not have, or leaves out where it is switched off
@@ -20,6 +22,13 @@ WITHOUT: Mapping[str, Any] = {
 SINGLE = 1e-6  # relative: Keras keeps its learning rate in float32
 ROUNDED = ("lr", "eps")
 CORRECTED = ("adam", "adamw")
+INSIDE = "eps_inside"
+PLACES = {
+    f"{INSIDE} = false where it is true": "eps added outside the square root, where it is added "
+    "inside (Keras's way)",
+    f"{INSIDE} = true where it is false": "Keras's way: eps added inside the square root, where "
+    "it is added outside",
+}
 COUNT = "iterations"  # updates that it made before
 
 
@@ -32,7 +41,8 @@ def as_of_torch(optimiser: Optimiser, known: Mapping[str, Any]) -> Optimiser:
     """An optimiser of Keras as that of PyTorch with its name; as it is if there is none.
 
     Keras adds Adam's eps before the bias correction: PyTorch's, which is added after it, is that
-    divided by the root of 1 - beta2 to the power of the number of the update.
+    divided by the root of 1 - beta2 to the power of the number of the update. RMSprop's eps is
+    inside the square root; with momentum, which has the learning rate in it, that is not told.
 
     Arguments:
         optimiser: Keras'.
@@ -52,6 +62,8 @@ def as_of_torch(optimiser: Optimiser, known: Mapping[str, Any]) -> Optimiser:
         if kind in CORRECTED and "eps" in settings and "betas" in settings:
             left = 1 - float(settings["betas"][1]) ** count
             settings["eps"] = float(settings["eps"]) / math.sqrt(left)
+        if kind == "rmsprop" and not settings.get("momentum") and not settings.get("weight_decay"):
+            settings[INSIDE] = True
         groups.append(OptimiserGroup(group.parameters, settings))
     return Optimiser(optimiser.name, kind, tuple(groups))
 
@@ -69,6 +81,17 @@ def said_alike(name: str, one: Any, two: Any) -> bool:
     if name not in ROUNDED or not all(isinstance(x, int | float) for x in (one, two)):
         return False
     return math.isclose(one, two, rel_tol=SINGLE)
+
+
+def with_place_of_eps(words: Sequence[str]) -> list[str]:
+    """What two optimisers declare differently, with words for where RMSprop adds eps; nothing of
+    that where eps itself is another one.
+
+    Arguments:
+        words: What they declare differently.
+    """
+    another = any(one.startswith("eps = ") for one in words)
+    return [PLACES.get(one, one) for one in words if not (another and one in PLACES)]
 
 
 def eps_words(declared: Mapping[str, Any], other: Mapping[str, Any], keras_first: bool) -> str:

@@ -10,6 +10,8 @@ test_that("two programs are compared, and where they part is said", {
   expect_identical(same$verdict, "agree")
   expect_null(same$first_part)
   expect_true(all(same$quantities$verdict == "equal"))
+  both <- c("adam-eps", "running-variance")
+  expect_identical(compare_traces(a, a, accept = both)$words, same$words)
   expect_output(print(same), "14 quantities: 14 equal in every bit.*verdict: equal: every bit")
 
   found <- compare_traces(a, b, names = same$names)

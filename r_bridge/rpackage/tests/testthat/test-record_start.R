@@ -48,7 +48,12 @@ started_alike <- function() {
       write_program_trace(by_hand, "base-r", steps = list(list(start = start)))
       norm <- nn_sequential(nn_batch_norm1d(2))
       begin(norm, start = by_hand)
+      in_order <- nn_sequential(nn_linear(3, 8), nn_batch_norm1d(8), nn_linear(8, 2))
+      optimizer <- optim_sgd(in_order$parameters, lr = 0.1)
+      told <- testthat::capture_messages(record(in_order, optimizer, tempfile(), start = folder))
+      stop_recording()
       result <- list(
+        in_order = lapply(in_order$state_dict(), as_array), told = told,
         first = first, alike = run(2, tempfile(), start = folder, replay = folder),
         norm = lapply(norm$state_dict(), as_array), started = run(2, tempfile(), start = folder),
         mapped = as_array(other$parameters[[1]]),
@@ -62,9 +67,10 @@ started_alike <- function() {
           model(torch_randn(2, 3))
         }))
       stop_recording()
-      result$start <- as_array(pyvae:::read_tensors(
+      result$starts <- lapply(pyvae:::read_tensors(
         file.path(folder, "steps", "step-000001.safetensors"),
-        function(keys) keys == "start/fc.weight", NULL)[[1L]])
+        function(keys) startsWith(keys, "start/"), NULL), as_array)
+      result$start <- result$starts[["start/fc.weight"]]
       result
     })
   }
@@ -86,6 +92,15 @@ test_that("names of the other program are mapped", {
   expect_identical(found$mapped, found$start)
 })
 
+test_that("names that say nothing are taken in their order, if all shapes are alike", {
+  found <- started_alike()
+  for (pair in list(c("0.weight", "fc.weight"), c("0.bias", "fc.bias"), c("1.weight", "norm.weight"),
+                    c("1.running_var", "norm.running_var"), c("2.weight", "out.weight"))) {
+    expect_identical(found$in_order[[pair[[1L]]]], found$starts[[paste0("start/", pair[[2L]])]])
+  }
+  expect_match(found$told, "in its order: 0.weight = fc.weight, .* and 2 more", all = FALSE)
+})
+
 test_that("a batch norm by hand has no count of its calls, and needs none", {
   found <- started_alike()
   expect_identical(found$norm[["0.running_var"]], c(1, 4))
@@ -94,7 +109,8 @@ test_that("a batch norm by hand has no count of its calls, and needs none", {
 
 test_that("what does not fit is named", {
   found <- started_alike()
-  expect_match(found$lacking, "has no start of \"0.weight\". . Say what it is called there")
+  expect_match(found$lacking, "has no start of \"0.weight\". . What it has, and the model has not")
+  expect_match(found$lacking, "\"out.bias\".* Say what it is called there")
   expect_match(found$shape, "\"0.weight\" is 8 x 4 here and 8 x 3 in")
   expect_match(found$unknown, "a row for \"nothing\" and \"fc.bias\". . The model has neither")
   expect_match(found$mask, "has no mask of \"1\" in step 1")

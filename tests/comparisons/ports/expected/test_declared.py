@@ -24,6 +24,9 @@ def words(layer, a, b, bases=(0, 0), roles=({}, {})):
         ("conv2d", {"stride": 2}, {"stride": [2, 1]}, ["stride = (2, 1) where it is 2"]),
         ("conv2d", {"padding": "same"}, {"padding": 1}, ["padding = 1 where it is same"]),
         ("max_pool2d", {"kernel_size": 2}, {"kernel_size": 2.0, "ceil_mode": False}, []),
+        ("max_pool2d", {"kernel_size": 2, "stride": [2, 2]}, {"kernel_size": 2}, []),
+        ("max_pool2d", {"kernel_size": 3, "stride": [2, 2]}, {"kernel_size": 3, "stride": None},
+         ["stride = 3 where it is (2, 2)"]),
         ("linear", {"in_features": 3}, {"in_features": 4}, ["in_features = 4 where it is 3"]),
         ("linear", {"in_features": 3}, {}, []),  # nothing is known of it
         ("leaky_relu", {"negative_slope": 0.3}, {}, ["negative_slope = 0.01 where it is 0.3"]),

@@ -70,7 +70,8 @@ def test_what_does_not_fit_is_named(recorded, tmp_path):
                       r"draws \(1, 2\)"),
         (noisy(kind=torch.rand), 1, "has no more draws of rand in step 1, where 'rand' is drawn"),
         (noisy(layer=nn.Dropout(0.5)), 2, "step 2 of '.*' was not recorded"),
-        (noisy(layer=nn.Sequential(nn.Dropout(0.5))), 1, "has no mask of 'drop.0' in step 1"),
+        (noisy(layer=nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Dropout(0.5), nn.Flatten())), 1,
+         "has no mask of 'drop.1' in step 1"),
         (noisy(layer=nn.Dropout(0.5, inplace=True)), 1, "cannot reach 'drop', which works in pl"),
     ]  # fmt: skip
     for program, steps, message in cases:
@@ -97,6 +98,26 @@ def test_draws_are_found_by_their_order_where_names_differ(recorded, tmp_path):
     two = recorded(second, 1, "second", replay=tmp_path / "first")
     ours = two.arrays(1)["forward/within.randn"]
     assert np.array_equal(one.arrays(1)["forward/randn"], ours)
+
+
+def test_masks_are_found_by_their_order_where_names_differ(recorded, tmp_path):
+    """Each layer once; a name that is known comes first."""
+
+    def dropping(*names):
+        torch.manual_seed(1)
+        layers = {name: nn.Dropout(0.5) for name in names}
+        model = nn.Sequential(OrderedDict({"fc": nn.Linear(2, 8), **layers, "out": nn.ReLU()}))
+        return simple(
+            model, torch.optim.SGD(model.parameters(), 0.1), lambda: model(torch.ones(3, 2)).sum()
+        )
+
+    one = recorded(dropping("a", "b", "c"), 1, "first").arrays(1)
+    torch.manual_seed(5)
+    two = recorded(dropping("x", "b", "y"), 1, "second", replay=tmp_path / "first").arrays(1)
+    for name, there in {"x": "a", "b": "b", "y": "c"}.items():
+        assert np.array_equal(two[f"draw/{name}"], one[f"draw/{there}"])
+    with pytest.raises(UserError, match="has no mask of 'z' in step 1"):
+        recorded(dropping("a", "b", "c", "z"), 1, "third", replay=tmp_path / "first")
 
 
 def test_the_order_of_the_data_stays_the_programs_own(recorded, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,10 +30,10 @@ def test_the_other_side_starts_alike_and_trains_alike(name, recorded, tmp_path):
     assert second.bits() == first.bits()
 
 
-def write(folder, arrays=(), /, environment=(), **more):
+def write(folder, arrays=(), /, environment=(), engine="base-r", **more):
     """A trace with these values to start from, as another language writes it."""
     arrays = dict(arrays) | more
-    trace = ProgramTrace("base-r", networks=[()], environment=dict(environment))
+    trace = ProgramTrace(engine, networks=[()], environment=dict(environment))
     trace.parameters = [ProgramParameter(name, value.shape) for name, value in arrays.items()]
     started = {f"start/{name}": value for name, value in arrays.items()}
     trace.save_step(folder, ProgramStep(1), started)
@@ -73,6 +75,34 @@ def test_keras_names_are_known(tmp_path):
     assert torch.equal(model["c"].weight, torch.tensor(place))
     for name, row in (("weight", 0), ("bias", 1), ("running_mean", 0), ("running_var", 1)):
         assert torch.equal(getattr(model["n"], name), torch.tensor(weight[row]))
+
+
+def test_names_that_say_nothing_are_taken_in_their_order(tmp_path, capsys):
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    statistics = {"n.mean": weight[:, 1], "n.var": weight[:, 2]}
+    arrays = {"w1": weight, "b1": weight[:, 0], "g": weight[:, 1], "b": weight[:, 2]} | statistics
+    theirs = write(tmp_path / "r", arrays, engine="r-torch")
+    trace = ProgramTrace.load(theirs)
+    trace.parameters = [
+        replace(one, kind="buffer" if one.name in statistics else "parameter")
+        for one in trace.parameters
+    ]
+    trace.save(theirs)
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    begin(model, tmp_path / "python", start=theirs)
+    assert torch.equal(model[0].weight, torch.tensor(weight))
+    assert model[1].running_var.tolist() == weight[:, 2].tolist()
+    said = "in its order: 0.weight = w1, 0.bias = b1, 1.weight = g, 1.bias = b, 1.running_mean"
+    assert said in capsys.readouterr().err
+    begin(model, tmp_path / "quiet", start=theirs, quiet=True)
+    assert "order" not in capsys.readouterr().err
+
+
+def test_what_it_has_besides_is_listed(tmp_path):
+    weight = np.ones((2, 3), np.float32)
+    theirs = write(tmp_path / "r", {"w": weight, "v": weight}, engine="r-torch")
+    with pytest.raises(UserError, match=r"no 'weight' to start from; .* besides: w 2x3, v 2x3"):
+        begin(nn.Linear(3, 2), tmp_path / "python", start=theirs)
 
 
 def test_names_of_keras_are_known_of_its_traces_alone(tmp_path):

@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyvae.recording.keras.channels import before, channels_first, returned
-from pyvae.recording.seen.values import Call, Value
+from pyvae.recording.keras.channels import before, channels_first, in_kept_order, returned
+from pyvae.recording.seen.values import Call, Kept, Value
 
 LAST = [0, 2, 3, 1]
 
@@ -78,3 +78,33 @@ def test_a_permutation_undone_is_none():
     other = Call("b.permute", "permute", [x], {}, {"dims": LAST})
     stays = value(first, other)
     assert before(stays) is stays
+
+
+def kernel():
+    """A kernel as the trace keeps it, and what brings it into the order of Keras."""
+    kept = np.random.default_rng(3).normal(size=(4, 5))
+    turn = Call("a.kernel.permute", "permute", [Kept("a.kernel")], {}, {"dims": [1, 0]})
+    return kept, turn, value(kept.T, turn)
+
+
+def test_a_penalty_is_of_the_kernel_as_the_trace_keeps_it():
+    kept, turn, x = kernel()
+    square = computed("square", {}, x, array=x.array**2)
+    total = computed("sum", {}, returned(square), array=np.asarray((kept**2).sum()))
+    assert in_kept_order([turn, square, total], [turn]) == [square, total]
+    assert square.inputs == ["a.kernel"]
+    assert np.array_equal(returned(square).array, kept**2)
+    assert total.inputs == [returned(square)]
+
+
+def test_what_takes_a_kernel_as_keras_keeps_it_stays():
+    _, turn, x = kernel()
+    square = computed("square", {}, x, array=x.array**2)
+    product = computed("matmul", {}, x, returned(square), array=x.array @ x.array.T)
+    found = in_kept_order([turn, square, product], [turn])
+    assert [one.layer for one in found] == ["permute", "square", "permute", "matmul"]
+    assert np.array_equal(product.inputs[1].array, x.array**2)
+    rows = computed("sum", {"dim": [0]}, x, array=x.array.sum(0))
+    assert in_kept_order([turn, rows], [turn]) == [rows]
+    assert rows.options == {"dim": [1]}
+    assert rows.inputs == ["a.kernel"]

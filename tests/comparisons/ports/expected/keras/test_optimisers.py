@@ -39,6 +39,13 @@ def test_weight_decay_is_decoupled():
     }  # fmt: skip
 
 
+def test_rmsprop_adds_eps_inside_the_root():
+    keras = optimiser("keras_rmsprop", lr=0.01, alpha=0.9, eps=1e-7, momentum=0.0, iterations=0)
+    assert settings(as_of_torch(keras, OPTIMISERS))["eps_inside"] is True
+    keras = optimiser("keras_rmsprop", lr=0.01, alpha=0.9, eps=1e-7, momentum=0.9, iterations=0)
+    assert "eps_inside" not in settings(as_of_torch(keras, OPTIMISERS))
+
+
 def test_what_pytorch_has_not_is_told():
     keras = optimiser("keras_sgd", lr=0.1, use_ema=True, iterations=0)
     assert of_its_own(keras, OPTIMISERS) == {"use_ema": True}
