@@ -27,6 +27,7 @@ from comparisons.ports.matching.parameters import (
 )
 from comparisons.ports.matching.parts import together
 from comparisons.ports.matching.results import with_results, without_results
+from comparisons.ports.matching.stacked import stacked
 from comparisons.ports.matching.stages import match_stages
 from comparisons.ports.notes import notes, padding_hints, parts_hints, precision_hint, states_kept
 from comparisons.ports.place import find_first_part
@@ -157,7 +158,7 @@ class _Comparer:
         )  # fmt: skip
 
     def _step(self, number: int, before: Inspected | None, following: int | None) -> Inspected:
-        a, b = together(*(side.step(number) for side in self.sides))
+        a, b = stacked(*together(*(side.step(number) for side in self.sides)))
         precision = precision_of((a, b))
         if RANK.index(precision) < RANK.index(self.precision):
             self.precision = precision
@@ -216,7 +217,7 @@ class _Comparer:
 
     def _read(self, number: int) -> tuple[RecordedStep, RecordedStep]:
         """A step of both sides, its parameters in the order of the first side's."""
-        a, b = together(*(side.step(number) for side in self.sides))
+        a, b = stacked(*together(*(side.step(number) for side in self.sides)))
         return in_one_order(a, b, self.parameters or [])
 
     def _earlier(self, before: Inspected) -> tuple[RecordedStep, RecordedStep]:

@@ -54,15 +54,14 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     aliases = _aliases(known) if is_keras or "keras" in trace.environment else {}
     start = _Start(parameters, arrays, names, known, aliases)
     listed = [one for one in parameters.listed if not one.same_as]
-    lacking = [one for one in listed if start.of(one.name) is None and not start.counts(one.name)]
+    lacking = [o for o in listed if start.of(o.name) is None and not start.is_counted(o.name)]
     if lacking:
-        left = known - {start.called(one.name) for one in listed}
-        start.ordered = _in_order(lacking, trace, left)
+        start.ordered |= _in_order(lacking, trace, known - start.used)
     for name, tensor in own.items():
         kernel = parameters.kernels.get(name)
         parts = [start.of(one) for one in (kernel.names(name) if kernel is not None else (name,))]
         there = [part for part in parts if part is not None]
-        if not there:  # a count that the other has not
+        if not there:  # it counts what the other does not count
             continue
         array = there[0]
         if kernel is not None:
@@ -77,7 +76,56 @@ def load_start(parameters: Parameters, trace: ProgramTrace, names: OtherNames) -
     with torch.no_grad():
         for tensor, array in found:
             tensor.copy_(torch.from_numpy(array.copy()).reshape(tensor.shape))
-    return dict(start.ordered)
+    return start.ordered
+
+
+class _Start:
+    """What another program's parameters start from, by the names of the program's own.
+
+    Arguments:
+        parameters: The program's own.
+        arrays: The other's, as `start/NAME`.
+        names: How the other calls them, where that is another name.
+        known: Its names.
+        aliases: Further names for them.
+
+    Attributes:
+        ordered: The other's names of those that are found by their order.
+        used: The other's names of what was found.
+    """
+
+    def __init__(
+        self, parameters: Parameters, arrays: Mapping[str, NDArray], names: OtherNames,
+        known: Collection[str], aliases: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self._own = {one.name: one.shape for one in parameters.listed}
+        self._arrays, self._names, self._known = arrays, names, known
+        self._aliases = aliases
+        self.ordered: dict[str, str] = {}
+        self.used: set[str] = set()
+
+    def of(self, name: str) -> NDArray | None:
+        """The numbers for a parameter or buffer, as a trace has them; None if there are none."""
+        array = self._array(self._named(name, self._known))
+        if array is not None:
+            return array
+        return recurrent_start(
+            name, self._own[name], self._own, self._known, self._array, self._named
+        )
+
+    def is_counted(self, name: str) -> bool:
+        """Whether it counts what the other need not count."""
+        return name.endswith(COUNTER) and self._named(name, self._known) == name
+
+    def _array(self, name: str) -> NDArray | None:
+        array = self._arrays.get(f"start/{name}")
+        if array is not None:
+            self.used.add(name)
+        return array
+
+    def _named(self, name: str, among: Collection[str]) -> str:
+        theirs = self.ordered.get(name) or self._names.of(name, {*among, *self._aliases})
+        return self._aliases.get(theirs, theirs)
 
 
 def _in_order(
@@ -102,54 +150,6 @@ def _in_order(
             f"give its name for '{first}' in the map of names, a CSV file with columns a and b",
         )
     return found
-
-
-class _Start:
-    """What another program's parameters start from, by the names of the program's own.
-
-    Arguments:
-        parameters: The program's own.
-        arrays: The other's, as `start/NAME`.
-        names: How the other calls them, where that is another name.
-        known: Its names.
-        aliases: Further names for them.
-
-    Attributes:
-        ordered: Its names of those that are found by their order.
-    """
-
-    def __init__(
-        self, parameters: Parameters, arrays: Mapping[str, NDArray], names: OtherNames,
-        known: Collection[str], aliases: Mapping[str, str],
-    ) -> None:  # fmt: skip
-        self._own = {one.name: one.shape for one in parameters.listed}
-        self._arrays, self._names, self._known = arrays, names, known
-        self._aliases = aliases
-        self.ordered: Mapping[str, str] = {}
-
-    def called(self, name: str) -> str:
-        """The other's name of a parameter or buffer, if it has one."""
-        return self._named(name, self._known)
-
-    def counts(self, name: str) -> bool:
-        """Whether it is a count of calls, which a network by hand has not."""
-        return name.endswith(COUNTER) and self.called(name) == name
-
-    def of(self, name: str) -> NDArray | None:
-        """The numbers for a parameter or buffer, as a trace has them; None if there are none."""
-        array = self._array(self.called(name))
-        if array is not None:
-            return array
-        return recurrent_start(
-            name, self._own.get(name, ()), self._own, self._known, self._array, self._named
-        )
-
-    def _array(self, name: str) -> NDArray | None:
-        return self._arrays.get(f"start/{name}")
-
-    def _named(self, name: str, among: Collection[str]) -> str:
-        theirs = self.ordered.get(name) or self._names.of(name, {*among, *self._aliases})
-        return self._aliases.get(theirs, theirs)
 
 
 def _aliases(known: Collection[str]) -> dict[str, str]:
