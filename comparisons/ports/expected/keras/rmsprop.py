@@ -17,7 +17,7 @@ class RMSprop(torch.optim.RMSprop):
     Source: https://keras.io/api/optimizers/rmsprop/, Keras 3
 
     Arguments:
-        params, lr, alpha, eps, weight_decay, momentum, centered, foreach, maximize: As PyTorch's.
+        params, lr, alpha, eps, weight_decay, momentum, centered, maximize: As PyTorch's.
         eps_inside: Whether eps is inside the square root.
 
     Raises:
@@ -34,12 +34,11 @@ class RMSprop(torch.optim.RMSprop):
         weight_decay: float = 0,
         momentum: float = 0,
         centered: bool = False,
-        foreach: bool | None = None,
         maximize: bool = False,
         eps_inside: bool = False,
     ) -> None:
         super().__init__(
-            params, lr, alpha, eps, weight_decay, momentum, centered, foreach=foreach,
+            params, lr, alpha, eps, weight_decay, momentum, centered, foreach=False,
             maximize=maximize,
         )  # fmt: skip
         if eps_inside and any((momentum, weight_decay, maximize)):
