@@ -53,6 +53,7 @@ COMPUTED = ("grad_fn", "without_gradients")
 MOST_INPUTS = 4  # that may be given in another form
 SUMS_AND_PRODUCTS = ("add", "div", "mul", "rsub", "sub")
 OVER_AXES = ("mean", "sum")
+BOTH = "both/"  # and the names on both sides, of values that are no pair
 NO_INPUTS: Inputs = ([], [])
 Further = Callable[[int, str], Iterator[tuple[str, Judged | None]]]
 
@@ -353,6 +354,9 @@ class _Ways:
     def _ends(self, pair: StageMatch, pairs: list[StageMatch], further: Further) -> set[str]:
         """The quantities that agree to which all ways from a pair lead, by key; none if a way leads
         to one that does not."""
+        reduced = self._reduced(pair) if further == self._after else ""
+        if reduced:
+            return {reduced}
         found: set[str] = set()
         for side, stage in enumerate((pair.a, pair.b)):
             ends: set[str] = set()
@@ -371,6 +375,36 @@ class _Ways:
                 return set()
             found |= ends
         return found
+
+    def _reduced(self, pair: StageMatch) -> str:
+        """The end of a loss that one side reduces, and the other one hands on number by number and
+        reduces later: the number that both have then, whatever is added to it. Empty if they have
+        none."""
+        words = declared_differences(pair.a, pair.b)
+        if not words or not all(one.startswith("reduction") for one in words):
+            return ""
+        names = [self._with_one_number(side, one) for side, one in enumerate((pair.a, pair.b))]
+        for one in names[0]:
+            for two in names[1]:
+                a, b = self.step.a.value(one), self.step.b.value(two)
+                found = None if a is None or b is None else difference_of(a, b)
+                if found is not None and found.largest > 0 and found.needed <= self.step.rtol:
+                    return f"{BOTH}{one}\n{two}"
+        return ""
+
+    def _with_one_number(self, side: int, stage: ProgramStage) -> list[str]:
+        """Values of one number that a stage's leads to, each of which all that follows goes
+        through."""
+        own, found = self.step.own[side].step, []
+        name = stage.outputs[0]
+        while True:
+            value = own.value(name)
+            if value is not None and value.size == 1:
+                found.append(name)
+            takers = own.takers.get(name, ())
+            if len(takers) != 1 or len(takers[0].outputs) != 1:
+                return found
+            name = takers[0].outputs[0]
 
     def _after(self, side: int, name: str) -> Iterator[tuple[str, Judged | None]]:
         """What is computed from a value, and what was found of it."""
@@ -393,4 +427,7 @@ class _Ways:
     def _names(self, end: str) -> tuple[str, str]:
         if end == "loss/total":
             return self.step.own[0].loss, self.step.own[1].loss
+        if end.startswith(BOTH):
+            one, _, two = end.removeprefix(BOTH).partition("\n")
+            return one, two
         return self.values[0][end.removeprefix("forward/")].quantity.value

@@ -250,6 +250,36 @@ def test_a_loss_summed_later_and_shapes_on_the_way(name, tmp_path):
     assert any("computed another way" in words for words in found.lines)
 
 
+def test_a_loss_that_is_reduced_later_hides_no_other_mistake(tmp_path):
+    """As Keras' binary cross-entropy is, beside a penalty of other weight."""
+
+    def run(folder, loss, penalty):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        optimiser = torch.optim.SGD(model.parameters(), 0.1)
+        with record(model, optimiser, tmp_path / folder, steps=1, quiet=True):
+            p = torch.sigmoid(model(torch.randn(ROWS, 3)))
+            whole = loss(p, torch.ones(ROWS, 1)), penalty * model.weight.square().sum()
+            (torch.stack(whole).sum() if folder == "first" else whole[0] + whole[1]).backward()
+            optimiser.step()
+        return tmp_path / folder
+
+    def later(p, x):
+        return F.binary_cross_entropy(p, x, reduction="none").mean(-1).sum() / ROWS
+
+    first = run("first", later, 0.1)
+    assert compare_programs(first, run("right", F.binary_cross_entropy, 0.1)).agrees
+    found = compare_programs(first, run("wrong", F.binary_cross_entropy, 0.2)).first
+    assert found.place == "step 1, mul (mul), forward"
+    assert found.words[0].endswith("other = 0.2 where it is 0.1")
+
+    def twice(p, x):
+        return 2 * F.binary_cross_entropy(p, x)
+
+    found = compare_programs(first, run("twice", twice, 0.1)).first
+    assert "mul" in found.place or "loss" in found.place
+
+
 @pytest.mark.parametrize(("dtype", "eps"), [("float32", 1e-5), ("float64", 1e-8)])
 def test_an_eps_that_the_type_sees_is_told(dtype, eps, tmp_path):
     ways = (
