@@ -383,27 +383,23 @@ class _Ways:
         words = declared_differences(pair.a, pair.b)
         if not words or not all(one.startswith("reduction") for one in words):
             return ""
-        names = [self._with_one_number(side, one) for side, one in enumerate((pair.a, pair.b))]
-        for one in names[0]:
-            for two in names[1]:
-                a, b = self.step.a.value(one), self.step.b.value(two)
-                found = None if a is None or b is None else difference_of(a, b)
-                if found is not None and found.largest > 0 and found.needed <= self.step.rtol:
-                    return f"{BOTH}{one}\n{two}"
-        return ""
+        one, two = (self._reduced_to(side, stage) for side, stage in enumerate((pair.a, pair.b)))
+        a, b = self.step.a.value(one), self.step.b.value(two)
+        if a is None or b is None or a.size != 1:
+            return ""
+        found = difference_of(a, b)
+        alike = found.largest > 0 and found.needed <= self.step.rtol
+        return f"{BOTH}{one}\n{two}" if alike else ""
 
-    def _with_one_number(self, side: int, stage: ProgramStage) -> list[str]:
-        """Values of one number that a stage's leads to, each of which all that follows goes
-        through."""
-        own, found = self.step.own[side].step, []
+    def _reduced_to(self, side: int, stage: ProgramStage) -> str:
+        """What a stage's values come to, before they go into anything beside other ones."""
         name = stage.outputs[0]
         while True:
-            value = own.value(name)
-            if value is not None and value.size == 1:
-                found.append(name)
-            takers = own.takers.get(name, ())
+            takers = self.step.own[side].step.takers.get(name, ())
             if len(takers) != 1 or len(takers[0].outputs) != 1:
-                return found
+                return name
+            if len(takers[0].inputs) > 1 or takers[0].parameters:
+                return name
             name = takers[0].outputs[0]
 
     def _after(self, side: int, name: str) -> Iterator[tuple[str, Judged | None]]:
