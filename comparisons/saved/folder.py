@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparisons.runs.kept_traces import INTERRUPTED, TRACES
 from comparisons.steps.comparison import Comparison
 from pyvae.errors import UserError
+from pyvae.files.reading import says
 from pyvae.runs.folder_lock import is_locked
 from pyvae.runs.run_json import RUN_FILE, write_run
 
@@ -46,21 +46,12 @@ def check_results(out: Path) -> None:
     them."""
     path = out / RESULT
     there = [name for name in (RESULT, *TABLES) if (out / name).exists()]
-    if not there or _is_ours(path):
+    if not there or says(path, "verdict"):
         return
     raise UserError(
         f"'{out}' has a file {there[0]} that no comparison has written",
         "choose another folder with --out",
     )
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file is what a comparison says of itself."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(about, dict) and "verdict" in about
 
 
 def set_aside(out: Path, log: Callable[[str], object]) -> None:

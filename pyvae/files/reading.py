@@ -35,6 +35,7 @@ __all__ = [
     "read_json",
     "read_numbers",
     "read_rows",
+    "says",
 ]
 
 UNREADABLE = (  # what reading a damaged or hostile file can raise
@@ -144,6 +145,15 @@ def read_json(path: Path) -> Any:
     )
     json.dumps(value, ensure_ascii=False).encode()  # raises where a text cannot be written again
     return value
+
+
+def says(path: Path, name: str) -> bool:
+    """Whether a file is JSON that has a name, by which one of ours is known."""
+    try:
+        about = read_json(path)
+    except UNREADABLE:
+        return False
+    return isinstance(about, dict) and name in about
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from pyvae.engines.engine import Engine
 from pyvae.errors import UserError
 from pyvae.files.arrays import write_arrays
+from pyvae.files.reading import says
 from pyvae.files.writing import output_folder
 from pyvae.model.run import Run, as_runs
 from pyvae.model.settings import Settings
@@ -157,7 +157,7 @@ class _Probes(Callback):
 def _check_replaced(folders: Collection[Path]) -> None:
     """Raises UserError where the trace of a program, or what is no trace, would be replaced."""
     for folder in sorted(folders):
-        if (folder / HEADER).exists() and not _is_trace(folder / HEADER):
+        if (folder / HEADER).exists() and not says(folder / HEADER, "format"):
             raise UserError(
                 f"folder '{folder}' has a file {HEADER} that is no trace",
                 "choose another folder with --out",
@@ -167,15 +167,6 @@ def _check_replaced(folders: Collection[Path]) -> None:
                 f"folder '{folder}' holds the trace of a program",
                 "choose another folder with --out",
             )
-
-
-def _is_trace(path: Path) -> bool:
-    """Whether a file says what a trace has; one that was cut off is told elsewhere."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(about, dict) and "format" in about
 
 
 def _leader(follow: Path, run: Run, replaced: Collection[Path]) -> Trace:

@@ -35,7 +35,7 @@ __all__ = ["judge_step", "settings_differences"]
 
 TWO_ROUNDINGS = 2  # each side is within the rule of what it should be
 DECAY = "weight_decay"
-VARIANCE = KNOWN["running-variance"].said
+VARIANCE = KNOWN["running-variance"]
 FOLLOWS_ACCEPTED = "follows from rounding or from what is accepted"
 MAY_MISS = ("input", "draw", "forward", "backward")  # in which NaN may stand for missing numbers
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from comparisons.ports.judging.inspected import Inspected
 from comparisons.ports.judging.judged import Judged
+from comparisons.ports.judging.updates import update_noise
 
 __all__ = ["two_biases"]
 
-NEAR = 0.01  # of the largest step: how exactly one is twice the other
+NEAR = 1e-3  # of the largest step, beside rounding: how exactly one is twice the other
 
 
 def two_biases(step: Inspected, judged: Judged) -> Iterator[str]:
@@ -25,17 +26,19 @@ def two_biases(step: Inspected, judged: Judged) -> Iterator[str]:
     one = judged.quantity.parameter
     if one is None or one.join != "added" or judged.quantity.passing != "parameter":
         return
-    steps = []
+    steps, whole = [], 0.0
     before = one.values(step.a.arrays, step.b.arrays, "start/{}")
     after = one.values(step.a.arrays, step.b.arrays, "parameter/{}")
     for old, new in zip(before, after, strict=True):
         if old is None or new is None or old.shape != new.shape:
             return
         steps.append(new.astype(np.float64) - old)
+        whole = max(whole, float(np.abs(new).max(initial=0)))
     side = 0 if len(one.a) > 1 else 1
     single, double = steps[1 - side], steps[side]
     largest = float(np.abs(single).max(initial=0))
-    if largest and float(np.abs(double - 2 * single).max()) <= NEAR * largest:
+    room = NEAR * largest + update_noise(whole, step.precision)
+    if largest > room and float(np.abs(double - 2 * single).max()) <= room:
         names = (one.a, one.b)[side]
         yield (
             f"{step.names[side]}: trains {' and '.join(names)}, which are added, where "

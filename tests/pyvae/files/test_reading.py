@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvae.files.reading import open_file, read_bytes, read_json, read_numbers, read_rows
+from pyvae.files.reading import open_file, read_bytes, read_json, read_numbers, read_rows, says
 
 modest = hypothesis.settings(max_examples=40)
 # a carriage return alone ends a line for Python's csv module, too, within quotes or not
@@ -83,3 +83,14 @@ def test_an_ordinary_file_may_be_a_link(tmp_path):
     (tmp_path / "link").symlink_to("file")
     with open_file(tmp_path / "link") as file:
         assert file.read() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [('{"verdict": 1}', True), ('{"mine": 1}', False), ('["verdict"]', False), ("precious", False),
+     ('{"verdict": ', False), (None, False)],
+)  # fmt: skip
+def test_a_file_of_ours_is_known_by_a_name(text, known, tmp_path):
+    if text is not None:
+        (tmp_path / "about.json").write_text(text)
+    assert says(tmp_path / "about.json", "verdict") is known

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from pyvae.errors import UserError
 
-__all__ = ["KNOWN", "Known", "check_accepted", "how_to_accept", "name_of", "not_accepted"]
+__all__ = ["KNOWN", "check_accepted", "how_to_accept", "name_of", "not_accepted"]
 
 
-@dataclass(frozen=True)
-class Known:
-    """A difference of two libraries.
-
-    Attributes:
-        said: The part of what is said of it by which it is known.
-        meaning: What it is, for the list of those that can be accepted.
-    """
-
-    said: str
-    meaning: str
-
-
+# By what is said of each, whichever side is Keras'
 KNOWN = {
-    "running-variance": Known(
-        "its running variance moves towards the",
-        "the running variance of a batch norm: of the biased variance in Keras, of the unbiased "
-        "one in PyTorch",
-    ),
-    "adam-eps": Known(
-        "the bias correction, where it is added",
-        "Adam's eps: added before the bias correction in Keras, after it in PyTorch",
-    ),
-    "rmsprop-eps": Known(
-        "the square root, where it is added",
-        "RMSprop's eps: added inside the square root in Keras, outside it in PyTorch",
-    ),
+    "running-variance": "its running variance moves towards the",
+    "adam-eps": "the bias correction, where it is added",
+    "rmsprop-eps": "the square root, where it is added",
 }
 
 
@@ -64,7 +41,7 @@ def check_accepted(names: Iterable[str], exact: bool) -> frozenset[str]:
 
 def name_of(words: str) -> str:
     """The name of the difference that words are about; empty if it is none of these."""
-    return next((name for name, known in KNOWN.items() if known.said in words), "")
+    return next((name for name, said in KNOWN.items() if said in words), "")
 
 
 def how_to_accept(words: Iterable[str]) -> list[str]:

@@ -44,7 +44,7 @@ def test_nothing_else_is():
 
 
 def test_it_is_offered_where_it_is_all_that_is_said():
-    known = f"port: {KNOWN['adam-eps'].said} before"
+    known = f"port: {KNOWN['adam-eps']} before"
     assert "--accept adam-eps goes on" in how_to_accept([known, known])[0]
     assert how_to_accept([known, "port: lr = 0.1 where it is 0.01"]) == how_to_accept([]) == []
 
